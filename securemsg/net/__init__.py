@@ -1,0 +1,3 @@
+"""
+Twisted protocols, factories and endpoints.
+"""

@@ -1,0 +1,3 @@
+"""
+The wire protocol without any input or output: pure and synchronous.
+"""

@@ -1,0 +1,3 @@
+"""
+The server's domain: directory, mailboxes and commands. No Twisted, no sockets, no SQL.
+"""

@@ -1,0 +1,3 @@
+"""
+The only SQL: the server's stores and the client's profile.
+"""

@@ -1,0 +1,3 @@
+"""
+Tests of securemsg, in memory but for C{functional}.
+"""
