@@ -1,0 +1,401 @@
+"""
+The one place that touches crypto libraries: bytes in, bytes out.
+
+AES-CBC comes from pycryptodome; X25519, Ed25519, ML-KEM-768, AES-256-GCM-SIV and X.509 from C{cryptography}; SHA-256,
+HMAC, HKDF and scrypt from the standard library. Nothing here knows of messages, sessions or accounts. Sizes are in bytes.
+
+Bytes of a peer that do not fit (length, tag, signature, low-order point) raise L{Unauthentic}; a private key of our own
+that has the wrong length is our bug and raises C{ValueError}.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import ipaddress
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+from Crypto.Cipher import AES
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from securemsg.errors import Unauthentic
+
+KEY_SIZE = 32  # X25519 and Ed25519 keys, symmetric keys, SHA-256
+SIGNATURE_SIZE = 64  # Ed25519
+BLOCK_SIZE = 16  # AES
+TAG_SIZE = 32  # half of HMAC-SHA-512, or all of HMAC-SHA-256
+KEM_SEED_SIZE = 64  # FIPS 203: d and z
+KEM_PUBLIC_SIZE = 1184  # FIPS 203, table 3, ML-KEM-768
+KEM_CIPHERTEXT_SIZE = 1088
+NONCE_SIZE = 12  # RFC 8452: 96 bits
+VERIFIERS_KEPT = 4096  # parsed public keys: logins and deposits of the same devices come again and again
+SEALERS_KEPT = 8  # a process works with one or two store keys
+BACKDATED = datetime.timedelta(days=1)  # a certificate must hold for clients whose clock is a little behind
+
+
+def random_bytes(size: int) -> bytes:
+    """
+    Take C{size} bytes from the operating system's generator.
+    """
+    return os.urandom(size)
+
+
+def equal(one: bytes, other: bytes) -> bool:
+    """
+    Compare two secrets in a time that depends on their lengths alone.
+    """
+    return hmac.compare_digest(one, other)
+
+
+def sha256(data: bytes) -> bytes:
+    """
+    Hash with SHA-256.
+
+    @return: 32 bytes.
+    """
+    return hashlib.sha256(data).digest()
+
+
+def sha512(data: bytes) -> bytes:
+    """
+    Hash with SHA-512.
+
+    @return: 64 bytes.
+    """
+    return hashlib.sha512(data).digest()
+
+
+def hmac_sha256(key: bytes, data: bytes) -> bytes:
+    """
+    Authenticate C{data} with HMAC-SHA-256 (RFC 2104).
+
+    @return: 32 bytes.
+    """
+    return hmac.digest(key, data, "sha256")
+
+
+def hkdf(ikm: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
+    """
+    Extract and expand key material: HKDF with SHA-256 (RFC 5869, section 2).
+
+    @param length: how many bytes, at most 255 * 32.
+    """
+    if length > 255 * KEY_SIZE:
+        raise ValueError("HKDF yields at most 8160 bytes")
+    extracted = hmac.digest(salt or bytes(KEY_SIZE), ikm, "sha256")
+    block, output = b"", b""
+    counter = 1
+    while len(output) < length:
+        block = hmac.digest(extracted, block + info + bytes((counter,)), "sha256")
+        output += block
+        counter += 1
+    return output[:length]
+
+
+def scrypt(passphrase: bytes, salt: bytes, *, n: int = 2**17, r: int = 8, p: int = 1) -> bytes:
+    """
+    Make a key from a passphrase with scrypt (RFC 7914); the defaults take 128 MiB and some tenths of a second.
+
+    @return: 32 bytes.
+    """
+    memory = 128 * r * (n + p + 2) + 2**20  # OpenSSL wants to hear it, and refuses at 32 MiB otherwise
+    return hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=KEY_SIZE)
+
+
+# Agreement and signatures
+
+
+def x25519_generate() -> bytes:
+    """
+    Make an X25519 private key (RFC 7748): 32 bytes.
+    """
+    return random_bytes(KEY_SIZE)
+
+
+def x25519_public(private: bytes) -> bytes:
+    """
+    Derive the public key, 32 bytes, of an X25519 private key.
+    """
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def x25519(private: bytes, public: bytes) -> bytes:
+    """
+    Agree on 32 bytes (RFC 7748, section 6.1).
+
+    @raise Unauthentic: the peer's key has the wrong length, or is a point of low order, so that the result is all zero.
+    """
+    own = X25519PrivateKey.from_private_bytes(private)
+    try:
+        return own.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        raise Unauthentic("key agreement") from None
+
+
+def ed25519_generate() -> bytes:
+    """
+    Make an Ed25519 private key (RFC 8032): 32 bytes.
+    """
+    return random_bytes(KEY_SIZE)
+
+
+def ed25519_public(private: bytes) -> bytes:
+    """
+    Derive the public key, 32 bytes, of an Ed25519 private key.
+    """
+    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def ed25519_sign(private: bytes, message: bytes) -> bytes:
+    """
+    Sign a message (RFC 8032, section 5.1.6): 64 bytes, always the same for the same key and message.
+    """
+    return Ed25519PrivateKey.from_private_bytes(private).sign(message)
+
+
+@lru_cache(maxsize=VERIFIERS_KEPT)
+def _verifier(public: bytes) -> Ed25519PublicKey:
+    """
+    Parse a public key once, however often it comes.
+    """
+    return Ed25519PublicKey.from_public_bytes(public)
+
+
+def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
+    """
+    Check a signature.
+
+    @raise Unauthentic: it is not the signature of this message by this key, or a length is wrong.
+    """
+    try:
+        _verifier(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise Unauthentic("signature") from None
+
+
+def mlkem768_generate() -> bytes:
+    """
+    Make an ML-KEM-768 private key (FIPS 203) in its short form, the seed: 64 bytes.
+    """
+    return random_bytes(KEM_SEED_SIZE)
+
+
+def mlkem768_public(seed: bytes) -> bytes:
+    """
+    Derive the encapsulation key, 1184 bytes, of a seed.
+    """
+    return MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
+
+
+def mlkem768_encapsulate(public: bytes) -> tuple[bytes, bytes]:
+    """
+    Make a secret that only the holder of the seed can take out again.
+
+    @return: the secret, 32 bytes, and the ciphertext, 1088 bytes.
+    @raise Unauthentic: the key has the wrong length, or is none (FIPS 203, section 7.2).
+    """
+    try:
+        return MLKEM768PublicKey.from_public_bytes(public).encapsulate()
+    except ValueError:
+        raise Unauthentic("encapsulation key") from None
+
+
+def mlkem768_decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
+    """
+    Take the secret, 32 bytes, out of a ciphertext.
+
+    A ciphertext of the right length that was tampered with yields another secret, not an error (FIPS 203, section 6.3).
+
+    @raise Unauthentic: the ciphertext has the wrong length.
+    """
+    if len(ciphertext) != KEM_CIPHERTEXT_SIZE:
+        raise Unauthentic("encapsulated key")
+    return MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(ciphertext)
+
+
+# Encryption
+
+
+def aes256_cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """
+    Encrypt with AES-256-CBC and PKCS #7 padding (NIST SP 800-38A 6.2, RFC 5652 6.3). Never to be used without a MAC.
+
+    @return: a multiple of 16 bytes, at least one byte longer than C{data}.
+    """
+    _check_key(key)
+    fill = BLOCK_SIZE - len(data) % BLOCK_SIZE
+    return AES.new(key, AES.MODE_CBC, iv=iv).encrypt(data + bytes((fill,)) * fill)
+
+
+def aes256_cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """
+    Decrypt AES-256-CBC and take the padding off. Only for data whose MAC was found right: else the padding tells tales.
+
+    @raise Unauthentic: the length is no multiple of 16, or the padding is wrong.
+    """
+    _check_key(key)
+    if not data or len(data) % BLOCK_SIZE or len(iv) != BLOCK_SIZE:
+        raise Unauthentic("ciphertext")
+    padded = AES.new(key, AES.MODE_CBC, iv=iv).decrypt(data)
+    fill = padded[-1]
+    if not 1 <= fill <= BLOCK_SIZE or padded[-fill:] != padded[-1:] * fill:
+        raise Unauthentic("padding")
+    return padded[:-fill]
+
+
+def a256cbc_hs512_encrypt(key: bytes, plaintext: bytes, associated_data: bytes = b"", iv: bytes | None = None) -> bytes:
+    """
+    Encrypt, then authenticate: AEAD_AES_256_CBC_HMAC_SHA_512, the C{A256CBC-HS512} of RFC 7518, section 5.2.5.
+
+    @param key: 64 bytes: the first half authenticates, the second encrypts.
+    @param iv: for the vectors alone; 16 fresh random bytes otherwise.
+    @return: IV (16), ciphertext, tag (32).
+    """
+    authentication_key, encryption_key = _halves(key)
+    chosen = random_bytes(BLOCK_SIZE) if iv is None else iv
+    body = chosen + aes256_cbc_encrypt(encryption_key, chosen, plaintext)
+    return body + _hs512_tag(authentication_key, body, associated_data)
+
+
+def a256cbc_hs512_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"") -> bytes:
+    """
+    Check, then decrypt, what L{a256cbc_hs512_encrypt} made.
+
+    @raise Unauthentic: key, bytes or associated data are not those it was made with.
+    """
+    authentication_key, encryption_key = _halves(key)
+    if len(sealed) < 2 * BLOCK_SIZE + TAG_SIZE:
+        raise Unauthentic("truncated")
+    body, tag = sealed[:-TAG_SIZE], sealed[-TAG_SIZE:]
+    if not equal(tag, _hs512_tag(authentication_key, body, associated_data)):
+        raise Unauthentic("tag")
+    return aes256_cbc_decrypt(encryption_key, body[:BLOCK_SIZE], body[BLOCK_SIZE:])
+
+
+def _check_key(key: bytes) -> None:
+    """
+    Refuse AES-128 and AES-192 where AES-256 is promised.
+    """
+    if len(key) != KEY_SIZE:
+        raise ValueError("an AES-256 key has 32 bytes")
+
+
+def _halves(key: bytes) -> tuple[bytes, bytes]:
+    """
+    Split a composite key into the authenticating and the encrypting half (RFC 7518 5.2.2.1).
+    """
+    if len(key) != 2 * KEY_SIZE:
+        raise ValueError("an A256CBC-HS512 key has 64 bytes")
+    return key[:KEY_SIZE], key[KEY_SIZE:]
+
+
+def _hs512_tag(key: bytes, body: bytes, associated_data: bytes) -> bytes:
+    """
+    Authenticate associated data, IV, ciphertext and the length of the first in bits (RFC 7518 5.2.2.1).
+    """
+    bits = (8 * len(associated_data)).to_bytes(8, "big")
+    return hmac.digest(key, associated_data + body + bits, "sha512")[:TAG_SIZE]
+
+
+@lru_cache(maxsize=SEALERS_KEPT)
+def _sealer(key: bytes) -> AESGCMSIV:
+    """
+    Set a key up once: a store seals every row with the same.
+    """
+    _check_key(key)
+    return AESGCMSIV(key)
+
+
+def seal(key: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+    """
+    Seal data at rest with AES-256-GCM-SIV (RFC 8452), which forgives a nonce that a restored machine draws twice.
+
+    @param key: 32 bytes.
+    @return: nonce (12, random), ciphertext, tag (16).
+    """
+    nonce = random_bytes(NONCE_SIZE)
+    return nonce + _sealer(key).encrypt(nonce, plaintext, associated_data)
+
+
+def unseal(key: bytes, sealed: bytes, associated_data: bytes) -> bytes:
+    """
+    Open what L{seal} made.
+
+    @raise Unauthentic: key, bytes or associated data are not those it was made with.
+    """
+    try:
+        return _sealer(key).decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], associated_data)
+    except (InvalidTag, ValueError):
+        raise Unauthentic("sealed data") from None
+
+
+# Certificates
+
+
+def tls_key_pair(names: Sequence[str], *, days: int) -> tuple[bytes, bytes]:
+    """
+    Make a TLS key (ECDSA on P-256) and a certificate that it signs itself.
+
+    @param names: host names and IP addresses, each as a subject alternative name; the first is the common name.
+    @param days: how long the certificate holds.
+    @return: private key (PKCS #8, unencrypted) and certificate, both PEM.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    """
+    Say what kind of name this is: an IP address or a DNS name.
+    """
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def spki_of_certificate(certificate: bytes) -> bytes:
+    """
+    Take the SubjectPublicKeyInfo (DER) out of a certificate, DER or PEM.
+
+    @raise Unauthentic: this is no certificate.
+    """
+    try:
+        if certificate.lstrip().startswith(b"-----BEGIN"):
+            parsed = x509.load_pem_x509_certificate(certificate)
+        else:
+            parsed = x509.load_der_x509_certificate(certificate)
+        return parsed.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    except ValueError:
+        raise Unauthentic("certificate") from None
