@@ -83,5 +83,5 @@ clean:
 	@mkdir -p .venv
 	@$(LOCK) sh -ec '\
 	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"; \
+	    $(BIN)/python -m pip install -qq --disable-pip-version-check --editable ".[$(EXTRAS)]"; \
 	    touch $@' </dev/null >&2
