@@ -1,0 +1,370 @@
+"""
+The seams: what the server's domain and the client's domain ask of storage, and the records that pass through them.
+
+Storage sees opaque bytes. Every C{Awaitable} of a store ends in its result or in the error named here; an input/output error
+never gets that far: it ends the process (C{docs/protocol.md}, section "Server: order of durable steps").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+
+from attrs import field, frozen
+from zope.interface import Interface
+
+# --- the server's records -------------------------------------------------------------------------------------------
+
+
+@frozen
+class StoredDevice:
+    """
+    A device of an account, with what its mailbox holds.
+
+    @ivar mailbox: the store's own number of the device; never used again after a removal.
+    @ivar highest: the highest C{n} committed for deposits of this device.
+    @ivar last_position: of the newest message in the mailbox; 0 where it is empty.
+    """
+
+    device: bytes
+    signing_key: bytes
+    mailbox: int
+    highest: int
+    messages: int
+    size: int
+    last_position: int
+
+
+@frozen
+class StoredAccount:
+    """
+    An account as the directory keeps it; C{body} and C{signature} are its signed device list, C{version} that of the list.
+    """
+
+    name: str
+    identity: bytes
+    body: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    version: int
+    created_at: int
+    devices: tuple[StoredDevice, ...]
+
+
+@frozen
+class AccountSummary:
+    """
+    An account as the operator sees it.
+    """
+
+    name: str
+    created_at: int
+    devices: int
+    messages: int
+    size: int
+
+
+@frozen
+class NewAccount:
+    """
+    A registration that is to be made in one transaction: use of the token, account, list.
+
+    @ivar token: SHA-256 of the token; empty where none is needed.
+    @ivar devices: pairs of device id and signing key, as the list says.
+    """
+
+    name: str
+    identity: bytes
+    body: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    version: int
+    devices: tuple[tuple[bytes, bytes], ...]
+    token: bytes = field(repr=False)
+    now: int
+
+
+@frozen
+class StoredPrekey:
+    """
+    A public prekey.
+    """
+
+    id: int
+    key: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+@frozen
+class StoredBundle:
+    """
+    What a claim hands out.
+    """
+
+    signed: StoredPrekey
+    kem: StoredPrekey
+    kem_is_last_resort: bool
+    one_time: StoredPrekey | None
+
+
+@frozen
+class StoredStock:
+    """
+    The prekeys that are left for a device; an id of 0 says: none.
+    """
+
+    signed_id: int
+    last_resort_id: int
+    one_time: int
+    kem: int
+
+
+@frozen
+class MailboxRow:
+    """
+    One message in one mailbox.
+
+    @ivar position: rises within the mailbox; delivery follows it.
+    """
+
+    mailbox: int
+    position: int
+    own: bytes = field(repr=False)
+
+
+@frozen
+class DepositRow:
+    """
+    One deposit: the row that knows its repetition, the common part, and a row for each mailbox. All of it or nothing.
+
+    @ivar sender: mailbox number of the depositing device.
+    @ivar digest: SHA-256 over recipients, expiry and bytes.
+    @ivar expires_at: when what is left of it may be dropped.
+    """
+
+    sender: int
+    deposit_id: bytes
+    digest: bytes
+    n: int
+    account: str
+    device: bytes
+    arrived_at: int
+    expires_at: int
+    common: bytes = field(repr=False)
+    rows: tuple[MailboxRow, ...]
+
+
+@frozen
+class WriteBatch:
+    """
+    Everything one commit carries, in this order: deposits, acknowledgements, highest C{n}.
+
+    @ivar acknowledged: mailbox number to the position up to which everything is deleted.
+    @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written.
+    """
+
+    deposits: tuple[DepositRow, ...]
+    acknowledged: dict[int, int]
+    highest: dict[int, int]
+
+
+@frozen
+class WriteOutcome:
+    """
+    A committed batch.
+
+    @ivar known: index of a deposit that was stored already, to the digest it was stored with; nothing of it was written.
+    """
+
+    known: dict[int, bytes]
+
+
+@frozen
+class StoredMessage:
+    """
+    A message that waits, as it will be delivered.
+    """
+
+    position: int
+    account: str
+    device: bytes
+    deposit_id: bytes
+    arrived_at: int
+    expires_at: int
+    common: bytes = field(repr=False)
+    own: bytes = field(repr=False)
+
+
+class IDirectoryStore(Interface):
+    """
+    Accounts and their device lists.
+    """
+
+    def load_account(name: str) -> Awaitable[StoredAccount | None]:
+        """
+        The account of this name, with the state of its mailboxes as last committed.
+        """
+
+    def register(account: NewAccount) -> Awaitable[None]:
+        """
+        Make an account. The same name, identity and token again is success without a second use.
+
+        @raise Refusal: C{bad-token} (unknown, used up, expired; checked first), C{name-taken}.
+        """
+
+    def publish(
+        name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
+    ) -> Awaitable[None]:
+        """
+        Replace the device list by compare-and-set: C{version} must be one above the stored one, or the very same bytes again.
+        Devices that are not on it any more lose their mailbox.
+
+        @raise Refusal: C{stale-list}, C{no-such-account}.
+        """
+
+    def remove_account(name: str) -> Awaitable[None]:
+        """
+        Delete the account, its devices, prekeys and mailboxes.
+
+        @raise Refusal: C{no-such-account}.
+        """
+
+    def list_accounts(after: str, limit: int) -> Awaitable[list[AccountSummary]]:
+        """
+        Up to C{limit} accounts whose names come after this one, in order.
+        """
+
+
+class ITokenStore(Interface):
+    """
+    What admits registrations.
+    """
+
+    def add_token(digest: bytes, uses: int, expires_at: int, creator: str) -> Awaitable[None]:
+        """
+        Keep the SHA-256 of a token, how often and until when it is good, and which account issued it (empty: the operator).
+
+        @raise Refusal: C{too-many-invites}: this account has C{MAX_OPEN_INVITES} good ones already.
+        """
+
+
+class IPrekeyStore(Interface):
+    """
+    Public prekeys of devices.
+    """
+
+    def add_prekeys(
+        mailbox: int,
+        signed: StoredPrekey | None,
+        last_resort: StoredPrekey | None,
+        one_time: tuple[StoredPrekey, ...],
+        kem: tuple[StoredPrekey, ...],
+        limit: int,
+    ) -> Awaitable[None]:
+        """
+        Keep prekeys; those that are there already, claimed or not, are passed over.
+
+        @param limit: the most of one kind that a device may have unclaimed.
+        @raise Refusal: C{too-many-prekeys}.
+        """
+
+    def claim(mailbox: int, requester: int, now: int, fresh: bool) -> Awaitable[StoredBundle | None]:
+        """
+        Hand out prekeys; one-time prekeys move to I{claimed by requester} and that is committed first. The same requester gets
+        the same bundle for 24 hours. C{None}: the device has none.
+
+        @param fresh: C{False}: one-time prekeys are not touched; the last-resort bundle is given.
+        """
+
+    def stock(mailbox: int) -> Awaitable[StoredStock]:
+        """
+        What is left.
+        """
+
+
+class IMailboxStore(Interface):
+    """
+    What waits for devices.
+    """
+
+    def write(batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
+        """
+        Commit a batch, then call C{done}, in order of the calls. Nothing else is ever reported: see the module's docstring.
+        """
+
+    def page(mailbox: int, after: int, limit: int, size: int, now: int) -> Awaitable[list[StoredMessage]]:
+        """
+        What waits behind position C{after}, in order: at most C{limit} messages, and no more once C{size} bytes are reached.
+        What has expired is left out.
+        """
+
+    def find_deposit(sender: int, deposit_id: bytes) -> Awaitable[bytes | None]:
+        """
+        The digest a deposit was stored with, if it was.
+        """
+
+    def expire(now: int, forget_before: int, limit: int) -> Awaitable[dict[int, tuple[int, int]]]:
+        """
+        Delete up to C{limit} messages that expired by C{now}, and rows of deposits that arrived before C{forget_before} and
+        hold nothing any more.
+
+        @return: mailbox number to (messages, bytes) that were taken out of it.
+        """
+
+
+# --- the client's profile -------------------------------------------------------------------------------------------
+
+
+class IRecords(Interface):
+    """
+    The records of a profile inside one transaction: sealed at rest, found by (table, bucket, order).
+
+    A bucket gathers what belongs together (a conversation, a device); the order sorts within it. Tables are named in
+    L{securemsg.storage.keystore}. Bucket names are not readable in the file.
+    """
+
+    def get(table: str, bucket: bytes, order: int = 0) -> bytes | None:
+        """
+        One record.
+
+        @raise ProfileDamaged: it does not open under the store key.
+        """
+
+    def put(table: str, bucket: bytes, value: bytes, order: int = 0) -> None:
+        """
+        Write or overwrite one record.
+        """
+
+    def delete(table: str, bucket: bytes, order: int = 0) -> None:
+        """
+        Remove one record, if it is there.
+        """
+
+    def scan(table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
+        """
+        Records as (bucket, order, value) with an order above C{after}, ascending by order; of one bucket, or of the whole table.
+        """
+
+    def last(table: str, bucket: bytes) -> int:
+        """
+        The highest order in this bucket that was ever used; 0 where none was.
+        """
+
+
+class IProfileStore(Interface):
+    """
+    The file of a profile, which several processes may hold open.
+    """
+
+    def writing() -> AbstractContextManager[IRecords]:
+        """
+        A transaction that no other writer disturbs; committed durably at the end of the block, undone by an exception.
+        """
+
+    def reading() -> AbstractContextManager[IRecords]:
+        """
+        A consistent view; writing in it is an error.
+        """
+
+    def close() -> None:
+        """
+        Let go of the file.
+        """

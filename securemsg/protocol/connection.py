@@ -1,0 +1,113 @@
+"""
+One end of a connection without the network: bytes in, messages out; messages in, bytes out.
+
+The same class serves both sides and every transport, so that both ends can be tested as a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from securemsg.errors import LocalProtocolError, RemoteProtocolError
+from securemsg.protocol import framing
+from securemsg.protocol.framing import FrameDecoder
+from securemsg.protocol.messages import Challenge, Hello, Message, Unknown, decode_message, encode_message
+from securemsg.protocol.states import TRANSITIONS, Phase, Side
+
+
+@define
+class Connection:
+    """
+    Frames, messages and the phase of one connection.
+
+    @ivar side: which end this is.
+    @ivar phase: how far the conversation has come.
+    @ivar hello: the payload of Hello, as it went over the wire: it is signed whole.
+    @ivar challenge: the payload of Challenge, likewise.
+    """
+
+    side: Side
+    phase: Phase = Phase.GREETING
+    hello: bytes = b""
+    challenge: bytes = b""
+    _decoder: FrameDecoder = field(init=False, factory=lambda: FrameDecoder(framing.MAX_GREETING_FRAME), repr=False)
+    _out: list[bytes] = field(init=False, factory=list, repr=False)
+    _peer: Side = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Know who speaks at the other end.
+        """
+        self._peer = Side.SERVER if self.side is Side.CLIENT else Side.CLIENT
+
+    def receive(self, data: bytes) -> Iterator[Message | Unknown]:
+        """
+        Take what the network gave us, and give the messages that it completed. Late bytes after the end are dropped.
+
+        @raise RemoteProtocolError: C{frame-too-large}, C{malformed}, C{out-of-turn}, or before login C{unknown-message}.
+            The messages before the bad one were given already; the connection is closed.
+        """
+        if self.phase is Phase.CLOSED:
+            return
+        try:
+            for payload in self._decoder.feed(data):
+                message = decode_message(payload)
+                if not isinstance(message, Unknown):
+                    self._advance(self._peer, message, payload)
+                elif self.phase is not Phase.READY:
+                    raise RemoteProtocolError("unknown-message")
+                yield message
+                # The handler may have hung up, or the peer said its last word: what follows is not for us any more.
+                if self.phase is Phase.CLOSED:  # type: ignore[comparison-overlap]  # mypy cannot see the handler
+                    return
+        except RemoteProtocolError:
+            self.phase = Phase.CLOSED
+            raise
+
+    def send(self, message: Message) -> None:
+        """
+        Queue a message for L{take}.
+
+        @raise LocalProtocolError: it is not our turn to say that, or the message is too large.
+        """
+        payload = encode_message(message)
+        frame = framing.encode_frame(payload)
+        self._advance(self.side, message, payload)
+        self._out.append(frame)
+
+    def take(self) -> bytes:
+        """
+        All bytes to be written since the last call.
+        """
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def close(self) -> None:
+        """
+        The transport is gone, or we hang up: nothing more is said or heard.
+        """
+        self.phase = Phase.CLOSED
+
+    def _advance(self, speaker: Side, message: Message, payload: bytes) -> None:
+        """
+        Make the step that this message stands for.
+        """
+        phase = TRANSITIONS[self.phase].get((speaker, type(message)))
+        if phase is None:
+            if speaker is self.side:
+                raise LocalProtocolError(f"{type(message).__name__} in phase {self.phase.value}")
+            raise RemoteProtocolError("out-of-turn")
+        if phase is self.phase:
+            return
+        self.phase = phase
+        if isinstance(message, Hello):
+            self.hello = payload
+            if message.role == "register":
+                self._decoder.max_size = framing.MAX_REGISTRATION_FRAME
+        elif isinstance(message, Challenge):
+            self.challenge = payload
+        elif phase is Phase.READY:
+            self._decoder.max_size = framing.MAX_FRAME

@@ -1,0 +1,99 @@
+"""
+The device list of an account: what the account's identity key signs.
+
+Source: C{docs/protocol.md}, section "Device lists".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from securemsg.errors import Refusal
+from securemsg.protocol.messages import MAX_DEVICES, Counter, Id, Key, Name, Record
+
+DEVICE_LIST_LABEL = b"securemsg/1 device list"
+# The name of the built-in contact, which the operator's own agent registers, and nobody else.
+SERVER_NAME = "server"
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
+RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})
+RESERVED_PREFIX = "key-"
+
+
+class Device(Record, frozen=True):
+    """
+    One device of an account.
+
+    @ivar signing_key: Ed25519, proves logins and signs prekeys.
+    @ivar agreement_key: X25519, the identity agreement key of PQXDH.
+    @ivar rsa_key: DER SubjectPublicKeyInfo, where the device has one.
+    """
+
+    id: Id
+    signing_key: Key
+    agreement_key: Key
+    rsa_key: Annotated[bytes, Meta(max_length=600)] | None
+
+
+class DeviceList(Record, frozen=True):
+    """
+    All devices of an account at one time.
+
+    @ivar server: the identity key of the server the account lives on.
+    @ivar version: counts from 1; never goes back.
+    @ivar previous: SHA-256 of the body of the list before, or empty for the first.
+    """
+
+    server: Key
+    account: Name
+    version: Annotated[int, Meta(ge=1, le=2**31)]
+    previous: Annotated[bytes, Meta(max_length=32)]
+    issued_at: Counter
+    devices: Annotated[list[Device], Meta(min_length=1, max_length=MAX_DEVICES)]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(DeviceList).decode
+
+
+def encode_device_list(devices: DeviceList) -> bytes:
+    """
+    The body that is signed.
+    """
+    return _encode(devices)
+
+
+def decode_device_list(body: bytes) -> DeviceList:
+    """
+    Read a body. Check the signature first: this says only that it is well formed.
+
+    @raise Refusal: C{bad-device-list}: malformed, or the same device or key stands in it twice.
+    """
+    try:
+        devices = _decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Refusal("bad-device-list") from error
+    for column in ("id", "signing_key", "agreement_key"):
+        if len({getattr(device, column) for device in devices.devices}) != len(devices.devices):
+            raise Refusal("bad-device-list", f"a device's {column} stands twice")
+    return devices
+
+
+def check_name(name: str) -> None:
+    """
+    May an account be called this?
+
+    @raise Refusal: C{illegal-name}.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise Refusal("illegal-name")
+
+
+def is_reserved(name: str) -> bool:
+    """
+    Is this a name that nobody may register over the network?
+    """
+    return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIX)

@@ -1,0 +1,223 @@
+"""
+What travels inside the encryption: the content that all devices share, and the session message of each.
+
+Source: C{docs/protocol.md}, section "Envelopes".
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from securemsg.errors import LocalProtocolError, Refusal
+from securemsg.protocol.messages import MAX_TEXT, Counter, Id, Key, Record, SignedDeviceList
+
+# Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
+SMALL_BUCKETS = (256, 512, 1024, 2048, 4096)
+BUCKET_STEP = 4096
+# Around the text: ids, hashes, marks. More than enough; asserted by a test.
+MAX_CONTENT = MAX_TEXT + 1024
+_PAD_MARK = b"\x80"
+
+CONTENT_KEY_SIZE = 64
+MAX_RECEIPT_IDS = 256
+MAX_RESET_COUNTERS = 512
+
+
+class Kind(enum.IntEnum):
+    """
+    What a message is for. A number that is not known here is shown as unsupported, never dropped.
+    """
+
+    TEXT = 1
+    ANSWER = 2      # by a machine; never answered
+    RECEIPT = 3     # these message ids are committed here; outside the counters
+    RESET = 4       # a new session; what did not arrive; outside the counters
+    VOID = 5        # fills the counter of a message that will never come
+
+
+class ListMark(Record, frozen=True):
+    """
+    Which device list its sender used: a server that shows different lists to different people is found out.
+    """
+
+    version: Counter
+    digest: Annotated[bytes, Meta(max_length=32)]
+
+
+class Content(Record, frozen=True):
+    """
+    The content of a message, the same for all devices it goes to.
+
+    @ivar message_id: made once per message, whatever becomes of its deposits.
+    @ivar conversation: of two: derived from both identities.
+    @ivar device: the sender's.
+    @ivar incarnation: which life of the sender's state the counter belongs to.
+    @ivar counter: counts from 1 within (device, incarnation, conversation); 0 for kinds outside the counters.
+    @ivar previous: SHA-256 of the encoded content with the counter before; empty for the first.
+    @ivar own_list: the sender's list, as the sender has it.
+    @ivar peer_list: the recipient's list, as the sender has it.
+    @ivar sent_at: the sender's clock.
+    @ivar wants_receipt: tell me when it is committed.
+    """
+
+    message_id: Id
+    kind: int
+    conversation: Id
+    device: Id
+    incarnation: Counter
+    counter: Counter
+    previous: Annotated[bytes, Meta(max_length=32)]
+    own_list: ListMark
+    peer_list: ListMark
+    sent_at: Counter
+    wants_receipt: bool
+    body: Annotated[bytes, Meta(max_length=MAX_TEXT)]
+
+
+class Receipt(Record, frozen=True):
+    """
+    Body of a C{RECEIPT}: everything here that asked for a receipt and has not been told of before.
+    """
+
+    message_ids: Annotated[list[Id], Meta(max_length=MAX_RECEIPT_IDS)]
+
+
+class Missing(Record, frozen=True):
+    """
+    Counters of one conversation that did not arrive: those listed, and all from C{next} on.
+    """
+
+    conversation: Id
+    incarnation: Counter
+    counters: Annotated[list[Counter], Meta(max_length=MAX_RESET_COUNTERS)]
+    next: Counter
+
+
+class Reset(Record, frozen=True):
+    """
+    Body of a C{RESET}: please send these again, in this new session.
+    """
+
+    missing: Annotated[list[Missing], Meta(max_length=16)]
+
+
+class ContentKey(Record, frozen=True):
+    """
+    The plaintext of an own part: opens the common part.
+
+    @ivar key: for A256CBC-HS512, used for this message alone.
+    @ivar common: SHA-256 of the common part, so that no recipient can change it for another.
+    @ivar base: in the first message to a device, the counter before the first that this device will get; else C{None}.
+    """
+
+    key: Annotated[bytes, Meta(min_length=CONTENT_KEY_SIZE, max_length=CONTENT_KEY_SIZE)]
+    common: Key
+    base: Counter | None
+
+
+class PrekeyHeader(Record, frozen=True):
+    """
+    What lets the responder make the same session: repeated until the initiator has decrypted a reply.
+
+    @ivar identity: the initiator's account identity.
+    @ivar devices: the initiator's signed device list, in which its device stands.
+    """
+
+    identity: Key
+    devices: SignedDeviceList
+    ephemeral: Key
+    signed_id: Counter
+    kem_id: Counter
+    kem_is_last_resort: bool
+    kem_ciphertext: Annotated[bytes, Meta(min_length=1088, max_length=1088)]
+    one_time_id: Counter | None
+
+
+class EnvelopeHeader(Record, frozen=True):
+    """
+    The clear header of an own part; all of it is associated data.
+
+    @ivar ratchet_key: the sender's ratchet key, X25519.
+    @ivar previous_length: messages in the sender's previous chain.
+    @ivar number: of this message in its chain.
+    """
+
+    suite: Annotated[str, Meta(max_length=16)]
+    version: int
+    ratchet_key: Key
+    previous_length: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    number: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    prekey: PrekeyHeader | None
+
+
+class Envelope(Record, frozen=True):
+    """
+    An own part on the wire.
+
+    @ivar header: an encoded L{EnvelopeHeader}, as authenticated.
+    @ivar sealed: an encrypted L{ContentKey}.
+    """
+
+    header: bytes
+    sealed: bytes
+
+
+T = TypeVar("T", bound=Record)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode_record(record: Record) -> bytes:
+    """
+    The bytes of a content, a header or a body.
+    """
+    return _encode(record)
+
+
+def decode_record(kind: type[T], data: bytes) -> T:
+    """
+    Read a content, a header or a body.
+
+    @raise Refusal: C{bad-envelope}: malformed.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Refusal("bad-envelope") from error
+
+
+def bucket(size: int) -> int:
+    """
+    The padded size of something of this size, which the mark enlarges by one.
+    """
+    for small in SMALL_BUCKETS:
+        if size < small:
+            return small
+    return (size // BUCKET_STEP + 1) * BUCKET_STEP
+
+
+def pad(data: bytes) -> bytes:
+    """
+    Fill up to the bucket: 0x80, then zeros (ISO/IEC 7816-4).
+
+    @raise LocalProtocolError: more than C{MAX_CONTENT}.
+    """
+    if len(data) > MAX_CONTENT:
+        raise LocalProtocolError(f"a content of {len(data)} bytes")
+    return (data + _PAD_MARK).ljust(bucket(len(data)), b"\x00")
+
+
+def unpad(data: bytes) -> bytes:
+    """
+    The reverse of L{pad}.
+
+    @raise Refusal: C{bad-envelope}: no mark, or not the size of a bucket.
+    """
+    stripped = data.rstrip(b"\x00")
+    if not stripped.endswith(_PAD_MARK) or bucket(len(stripped) - 1) != len(data):
+        raise Refusal("bad-envelope")
+    return stripped[:-1]

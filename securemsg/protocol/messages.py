@@ -1,0 +1,535 @@
+"""
+Every message of the wire: one tagged union of structs, so that one decoder validates everything.
+
+A message is a msgpack array whose first item is the tag. Sizes are in bytes, times in seconds since 1970 (UTC), durations in
+seconds. Source: C{docs/protocol.md}, section "Messages".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from attrs import frozen
+from msgspec import Meta, Struct
+
+from securemsg.errors import RemoteProtocolError
+
+# Text of one message: what a person may send.
+MAX_TEXT = 48 * 1024
+# The encrypted content: the text, what stands around it, and its padding (see L{securemsg.protocol.envelope}).
+MAX_COMMON = 56 * 1024
+# A session message to one device: keys of a first message and a signed list of ten devices fit.
+MAX_OWN = 8 * 1024
+MAX_DEVICES = 10
+# Accounts that one deposit may address.
+MAX_DESTINATIONS = 64
+# Keys of one kind in one upload: fifty ML-KEM keys stay under the largest frame.
+MAX_PREKEYS_A_PAGE = 50
+MAX_LIST_BODY = 8 * 1024
+
+Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Token = Annotated[bytes, Meta(max_length=64)]
+Name = Annotated[str, Meta(max_length=32)]
+Code = Annotated[str, Meta(max_length=64)]
+Counter = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Request = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Own = Annotated[bytes, Meta(max_length=MAX_OWN)]
+Common = Annotated[bytes, Meta(max_length=MAX_COMMON)]
+
+
+class Record(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """
+    A part of a message: a msgpack array without a tag.
+    """
+
+
+class SignedDeviceList(Record, frozen=True):
+    """
+    A device list as it was signed: the exact bytes, and the account's signature over them.
+    """
+
+    body: Annotated[bytes, Meta(max_length=MAX_LIST_BODY)]
+    signature: Signature
+
+
+class AccountRecord(Record, frozen=True):
+    """
+    What the directory says of an account. Nothing in it is to be believed before the signature was checked.
+    """
+
+    name: Name
+    identity: Key
+    devices: SignedDeviceList
+
+
+class Prekey(Record, frozen=True):
+    """
+    A public prekey: X25519 (32 bytes) or ML-KEM-768 (1,184 bytes), signed by the device key under the label of its kind.
+    """
+
+    id: Counter
+    key: Annotated[bytes, Meta(min_length=32, max_length=1184)]
+    signature: Signature
+
+
+class Part(Record, frozen=True):
+    """
+    The own part of one device: a session message that carries the key of the common part.
+    """
+
+    device: Id
+    own: Own
+
+
+class Destination(Record, frozen=True):
+    """
+    All devices of one account, each with its own part.
+    """
+
+    account: Name
+    parts: Annotated[list[Part], Meta(min_length=1, max_length=MAX_DEVICES)]
+
+
+class Missed(Record, frozen=True):
+    """
+    A device whose mailbox did not take a deposit that others took.
+    """
+
+    account: Name
+    device: Id
+    code: Code
+
+
+class Acceptance(Record, frozen=True):
+    """
+    The server answers for a deposit; C{missed} names the mailboxes that it could not be put into.
+    """
+
+    deposit_id: Id
+    missed: list[Missed]
+
+
+class PrekeyStock(Record, frozen=True):
+    """
+    What prekeys of the device the server holds; an id of 0 says: none.
+    """
+
+    signed_id: Counter
+    last_resort_id: Counter
+    one_time: Counter
+    kem: Counter
+
+
+class AccountRow(Record, frozen=True):
+    """
+    An account as the operator sees it.
+    """
+
+    name: Name
+    created_at: Counter
+    devices: Counter
+    messages: Counter
+    size: Counter
+
+
+class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
+    """
+    Client: what I speak, who I say I am. Items that a newer client adds are ignored.
+
+    @ivar account: empty for an operator.
+    @ivar device: empty for an operator.
+    """
+
+    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+    features: Annotated[list[Code], Meta(max_length=64)]
+    role: Literal["device", "register", "operator"]
+    transport: Literal["tcp", "unix", "memory"]
+    account: Name
+    device: Annotated[bytes, Meta(max_length=16)]
+    nonce: Nonce
+
+
+class Challenge(Struct, tag=2, array_like=True, frozen=True, gc=False):
+    """
+    Server: what we speak, and the proof that the server identity answers in this very handshake.
+
+    @ivar signature: by the server identity over L{securemsg.protocol.auth.challenge_parts}.
+    """
+
+    version: int
+    features: Annotated[list[Code], Meta(max_length=64)]
+    nonce: Nonce
+    identity: Key
+    signature: Signature
+
+
+class Proof(Record, tag=3, frozen=True):
+    """
+    Client: the device key signs L{securemsg.protocol.auth.proof_parts}. An operator's signature is empty.
+
+    @ivar highest: the highest C{n} that this device has committed.
+    """
+
+    highest: Counter
+    signature: Annotated[bytes, Meta(max_length=64)]
+
+
+class Register(Record, tag=4, frozen=True):
+    """
+    Client: a new account, with proofs that both keys are at hand (L{securemsg.protocol.auth.register_parts}).
+
+    @ivar token: from an invite; empty where registration is open.
+    """
+
+    token: Token
+    identity: Key
+    devices: SignedDeviceList
+    identity_signature: Signature
+    device_signature: Signature
+
+
+class Welcome(Record, tag=5, frozen=True):
+    """
+    Server: logged in.
+
+    @ivar highest: the highest C{n} the server has committed for this device.
+    @ivar now: the server's clock.
+    """
+
+    highest: Counter
+    now: Counter
+    stock: PrekeyStock
+
+
+class Failed(Record, tag=6, frozen=True):
+    """
+    Either side: the last message before hanging up.
+    """
+
+    code: Code
+
+
+class Deposit(Record, tag=10, frozen=True):
+    """
+    Client: keep this for these devices.
+
+    @ivar n: rises with every deposit of this device.
+    @ivar expiry: how long to keep it, from arrival.
+    """
+
+    deposit_id: Id
+    n: Counter
+    expiry: Counter
+    common: Common
+    to: Annotated[list[Destination], Meta(min_length=1, max_length=MAX_DESTINATIONS)]
+
+
+class Accepted(Record, tag=11, frozen=True):
+    """
+    Server: these deposits are kept. Answers of one moment travel together.
+
+    @ivar now: the server's clock.
+    """
+
+    now: Counter
+    deposits: list[Acceptance]
+
+
+class DepositRefused(Record, tag=12, frozen=True):
+    """
+    Server: nothing of this deposit is kept.
+
+    @ivar accounts: with C{stale-devices}: the accounts whose devices differ, as they are now; empty names are gone.
+    """
+
+    deposit_id: Id
+    code: Code
+    accounts: list[AccountRecord]
+
+
+class Deliver(Record, tag=13, frozen=True):
+    """
+    Server: a message from the mailbox.
+
+    @ivar tag: counts from 1 within the connection.
+    @ivar time: when the server took the deposit.
+    """
+
+    tag: Counter
+    account: Name
+    device: Id
+    deposit_id: Id
+    time: Counter
+    common: Common
+    own: Own
+
+
+class Acknowledge(Record, tag=14, frozen=True):
+    """
+    Client: everything delivered up to this tag is committed here.
+    """
+
+    tag: Counter
+
+
+class Drained(Record, tag=15, frozen=True):
+    """
+    Server, once a connection: all that was stored before this login has been delivered.
+    """
+
+
+class Fetch(Record, tag=20, frozen=True):
+    """
+    Client: what does the directory say of this account?
+    """
+
+    request: Request
+    account: Name
+
+
+class Account(Record, tag=21, frozen=True):
+    """
+    Server: answer to L{Fetch}.
+    """
+
+    request: Request
+    record: AccountRecord
+
+
+class Claim(Record, tag=22, frozen=True):
+    """
+    Client: prekeys of this device, to start a session with it.
+    """
+
+    request: Request
+    account: Name
+    device: Id
+
+
+class Bundle(Record, tag=23, frozen=True):
+    """
+    Server: answer to L{Claim}.
+
+    @ivar kem_is_last_resort: which label the KEM prekey was signed under.
+    """
+
+    request: Request
+    signed: Prekey
+    kem: Prekey
+    kem_is_last_resort: bool
+    one_time: Prekey | None
+
+
+class Upload(Record, tag=24, frozen=True):
+    """
+    Client: more prekeys of this device. The same upload again changes nothing.
+    """
+
+    request: Request
+    signed: Prekey | None
+    last_resort: Prekey | None
+    one_time: Annotated[list[Prekey], Meta(max_length=MAX_PREKEYS_A_PAGE)]
+    kem: Annotated[list[Prekey], Meta(max_length=MAX_PREKEYS_A_PAGE)]
+
+
+class Publish(Record, tag=25, frozen=True):
+    """
+    Client: the next version of this account's device list.
+    """
+
+    request: Request
+    devices: SignedDeviceList
+
+
+class Invite(Record, tag=26, frozen=True):
+    """
+    Client or operator: a registration token, good for C{uses} registrations during C{lifetime}.
+    """
+
+    request: Request
+    uses: Annotated[int, Meta(ge=1, le=10_000)]
+    lifetime: Annotated[int, Meta(ge=60, le=366 * 86400)]
+
+
+class Invited(Record, tag=27, frozen=True):
+    """
+    Server: answer to L{Invite}.
+    """
+
+    request: Request
+    token: Token
+    expires_at: Counter
+
+
+class Ping(Record, tag=28, frozen=True):
+    """
+    Client: are you there?
+    """
+
+    request: Request
+
+
+class Pong(Record, tag=29, frozen=True):
+    """
+    Server: answer to L{Ping}, with its clock.
+    """
+
+    request: Request
+    now: Counter
+
+
+class Done(Record, tag=30, frozen=True):
+    """
+    Server: the request is done, and committed where it changes anything.
+    """
+
+    request: Request
+
+
+class Refused(Record, tag=31, frozen=True):
+    """
+    Server: the request is not done, and nothing has changed.
+    """
+
+    request: Request
+    code: Code
+
+
+class ListAccounts(Record, tag=40, frozen=True):
+    """
+    Operator: the accounts whose names come after this one.
+    """
+
+    request: Request
+    after: Name
+
+
+class Accounts(Record, tag=41, frozen=True):
+    """
+    Server: one page of L{ListAccounts}, in order of names.
+    """
+
+    request: Request
+    rows: list[AccountRow]
+    more: bool
+
+
+class RemoveAccount(Record, tag=42, frozen=True):
+    """
+    Operator: delete the account, its devices and what waits for them.
+    """
+
+    request: Request
+    account: Name
+
+
+class GetAddress(Record, tag=43, frozen=True):
+    """
+    Operator: where and who is this server?
+    """
+
+    request: Request
+
+
+class Address(Record, tag=44, frozen=True):
+    """
+    Server: answer to L{GetAddress}.
+
+    @ivar pin: the server identity key.
+    @ivar contact: the identity key of the contact C{server}; empty where there is none.
+    """
+
+    request: Request
+    host: Annotated[str, Meta(max_length=255)]
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    pin: Key
+    contact: Annotated[bytes, Meta(max_length=32)]
+
+
+@frozen
+class Unknown:
+    """
+    A well-formed message with a tag that this version does not know.
+
+    @ivar request: the second item where that is a request number, so that the refusal finds its question; else 0.
+    """
+
+    tag: int
+    request: int
+
+
+Message = (
+    Hello
+    | Challenge
+    | Proof
+    | Register
+    | Welcome
+    | Failed
+    | Deposit
+    | Accepted
+    | DepositRefused
+    | Deliver
+    | Acknowledge
+    | Drained
+    | Fetch
+    | Account
+    | Claim
+    | Bundle
+    | Upload
+    | Publish
+    | Invite
+    | Invited
+    | Ping
+    | Pong
+    | Done
+    | Refused
+    | ListAccounts
+    | Accounts
+    | RemoveAccount
+    | GetAddress
+    | Address
+)
+
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 16), *range(20, 32), *range(40, 45)])
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Message).decode
+
+
+def encode_message(message: Message) -> bytes:
+    """
+    The payload of a frame.
+    """
+    return _encode(message)
+
+
+def decode_message(payload: bytes) -> Message | Unknown:
+    """
+    Read and validate the payload of a frame.
+
+    @raise RemoteProtocolError: C{malformed}: not msgpack, not an array, an item of another type or size, too few items, or
+        too many (but for Hello and Challenge).
+    """
+    try:
+        message: Message = _decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _unknown(payload)
+    return message
+
+
+def _unknown(payload: bytes) -> Unknown:
+    """
+    A payload that is none of our messages: tell a newer message from a broken one.
+    """
+    try:
+        items = msgspec.msgpack.decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError("malformed") from error
+    if not isinstance(items, list) or not items or type(items[0]) is not int or items[0] in KNOWN_TAGS:
+        raise RemoteProtocolError("malformed")
+    request = items[1] if len(items) > 1 and type(items[1]) is int and 0 <= items[1] < 2**31 else 0
+    return Unknown(items[0], request)
