@@ -340,7 +340,7 @@ class IRecords(Interface):
 
     def scan(table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
         """
-        Records as (bucket, order, value) with an order above C{after}, ascending by order; of one bucket, or of the whole table.
+        Records as (bucket, order, value) with an order above C{after}, ascending by order; of one bucket, or of all.
         """
 
     def last(table: str, bucket: bytes) -> int:
