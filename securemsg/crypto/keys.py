@@ -184,10 +184,10 @@ def safety_number(own_name: str, own_identity: bytes, peer_name: str, peer_ident
     """
     Make the number that two people compare: equal on both sides only if each has the identity key of the other.
 
-    After the manner of Signal's numeric fingerprints. For either side: begin with label, identity key and name, joined by
-    L{length_prefixed}; 5200 times append the identity key and take the SHA-512; of the last hash, each of the first six
-    runs of 5 bytes, big-endian, modulo 100000, gives 5 digits. The two halves of 30 digits stand in ascending order, so
-    that it does not matter who asks.
+    After the manner of Signal's numeric fingerprints. For either side: begin with label, identity key and name, joined
+    by L{length_prefixed}; 5200 times append the identity key and take the SHA-512; of the last hash, each of the first
+    six runs of 5 bytes, big-endian, modulo 100000, gives 5 digits. The two halves of 30 digits stand in ascending
+    order, so that it does not matter who asks.
 
     @return: 60 digits in 12 groups of 5, separated by spaces.
     """

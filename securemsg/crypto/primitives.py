@@ -2,7 +2,7 @@
 The one place that touches crypto libraries: bytes in, bytes out.
 
 AES-CBC comes from pycryptodome; X25519, Ed25519, ML-KEM-768, AES-256-GCM-SIV and X.509 from C{cryptography}; SHA-256,
-HMAC, HKDF and scrypt from the standard library. Nothing here knows of messages, sessions or accounts. Sizes are in bytes.
+HMAC, HKDF and scrypt from the standard library. Nothing here knows of messages, sessions or accounts. Sizes are bytes.
 
 Bytes of a peer that do not fit (length, tag, signature, low-order point) raise L{Unauthentic}; a private key of our own
 that has the wrong length is our bug and raises C{ValueError}.
