@@ -1,0 +1,566 @@
+"""
+The house keeps its own order: who may import what, and what things may be called.
+
+The rules are data and the checker is a function of a module's name and source, so that each rule is shown to bite on a
+source that breaks it, and the whole tree is shown to be clean. Source of the rules: C{CONTRIBUTING.md}, "The house".
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKED = ("securemsg", "tests", "bench")
+
+# Which of our own modules a layer may import. A layer that is not named here may not exist.
+OURS: dict[str, tuple[str, ...]] = {
+    "securemsg.errors": (),
+    "securemsg.interfaces": ("securemsg.errors",),
+    "securemsg.protocol": ("securemsg.protocol", "securemsg.errors"),
+    "securemsg.crypto": ("securemsg.crypto", "securemsg.errors"),
+    # Of all cryptography the server gets to see public keys: what it cannot import, it cannot decrypt with.
+    "securemsg.server": (
+        "securemsg.server",
+        "securemsg.protocol",
+        "securemsg.interfaces",
+        "securemsg.errors",
+        "securemsg.crypto.keys",
+    ),
+    "securemsg.client": (
+        "securemsg.client",
+        "securemsg.protocol",
+        "securemsg.crypto",
+        "securemsg.interfaces",
+        "securemsg.errors",
+    ),
+    # To a store everything is opaque bytes.
+    "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
+    # The network is handed the objects of server and client; it does not fetch them.
+    "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
+    # The two roots compose all the rest, know nothing of each other, and nobody knows of them.
+    "securemsg.tap": (
+        "securemsg.client",
+        "securemsg.crypto",
+        "securemsg.errors",
+        "securemsg.interfaces",
+        "securemsg.net",
+        "securemsg.protocol",
+        "securemsg.server",
+        "securemsg.storage",
+    ),
+    "securemsg.cli": (
+        "securemsg.cli",
+        "securemsg.client",
+        "securemsg.crypto",
+        "securemsg.errors",
+        "securemsg.interfaces",
+        "securemsg.net",
+        "securemsg.protocol",
+        "securemsg.server",
+        "securemsg.storage",
+    ),
+}
+
+# Pure, synchronous, and free of camelCase: only the edge speaks Twisted's dialect.
+PURE = ("securemsg.protocol", "securemsg.crypto", "securemsg.server", "securemsg.client")
+
+ROOTS = ("securemsg.tap", "securemsg.cli")
+EDGE = ("securemsg.net", "securemsg.storage", *ROOTS)
+VAULT = ("securemsg.crypto.primitives",)
+
+# Where a library or a part of one may be imported; what is not named may be imported anywhere but in `LIBRARIES`.
+HOMES: dict[str, tuple[str, ...]] = {
+    "Crypto": VAULT,
+    "cryptography": VAULT,
+    "hashlib": VAULT,
+    "hmac": VAULT,
+    "secrets": VAULT,
+    "os.urandom": VAULT,
+    "OpenSSL": ("securemsg.net",),
+    "service_identity": ("securemsg.net",),
+    "ssl": ("securemsg.net",),
+    "twisted": EDGE,
+    "twisted.internet.reactor": ROOTS,
+    "asyncio": EDGE,
+    "signal": EDGE,
+    "socket": EDGE,
+    "subprocess": EDGE,
+    "threading": EDGE,
+    # Time is handed in, never fetched.
+    "time": EDGE,
+    "sqlite3": ("securemsg.storage",),
+    "click": ("securemsg.cli",),
+    "platformdirs": ROOTS,
+    "prompt_toolkit": ("securemsg.cli",),
+    "rich": ("securemsg.cli",),
+    "segno": ("securemsg.cli",),
+}
+
+# The layers at the bottom name every library they need.
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "securemsg.errors": (),
+    "securemsg.interfaces": ("attrs", "zope.interface"),
+    "securemsg.protocol": ("attrs", "msgspec", "zope.interface"),
+    "securemsg.crypto": ("attrs", "msgspec", "Crypto", "cryptography"),
+    "securemsg.server": ("attrs", "msgspec", "zope.interface"),
+    "securemsg.client": ("attrs", "msgspec", "zope.interface"),
+}
+
+# Distributions whose import name is another.
+DISTRIBUTIONS = {
+    "Crypto": "pycryptodome",
+    "OpenSSL": "pyopenssl",
+    "_pytest": "pytest",
+    "zope": "zope.interface",
+}
+
+# Names that say nothing: a class is called by what it is.
+EMPTY_WORDS = ("Manager", "Handler", "Processor", "Engine", "Helper", "Helpers", "Util", "Utils", "Common", "Base")
+CAMEL_CASE = re.compile(r"_*[a-z0-9]+[A-Z]")
+
+
+def under(name: str, *prefixes: str) -> bool:
+    """
+    Whether a dotted name is one of the prefixes or inside one.
+    """
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def layer_of(module: str) -> str | None:
+    """
+    The layer that a module of ours belongs to.
+    """
+    return next((layer for layer in OURS if under(module, layer)), None)
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """
+    Every import anywhere in a module, those inside functions and for type checking only included.
+
+    @return: line and full dotted name; a relative import begins with a dot.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}"
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            # Not an import, but the one thing of `os` that has a home.
+            yield node.lineno, f"os.{node.attr}"
+
+
+def is_library(target: str) -> bool:
+    """
+    Whether an import is neither ours nor Python's own.
+    """
+    top = target.partition(".")[0]
+    return top not in sys.stdlib_module_names and top not in CHECKED
+
+
+def wrong_imports(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """
+    The imports that a module of the package may not have.
+    """
+    layer = layer_of(module)
+    for line, target in imports(tree):
+        if target.startswith("."):
+            yield line, "a relative import"
+        elif under(target, "securemsg"):
+            if target != "securemsg.__version__" and layer is not None and not under(target, *OURS[layer]):
+                yield line, f"{layer} may not import {target}"
+        else:
+            for library, homes in HOMES.items():
+                if under(target, library) and not under(module, *homes):
+                    yield line, f"{library} is at home in {', '.join(homes)} only"
+            if layer in LIBRARIES and is_library(target) and not under(target, *LIBRARIES[layer]):
+                yield line, f"{layer} may not import {target}"
+
+
+def wrong_names(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """
+    The classes and functions whose names say nothing, or say it in the wrong dialect.
+    """
+    if module.rpartition(".")[2].capitalize() in EMPTY_WORDS:
+        yield 1, f"a module called {module} could hold anything"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            if node.name.endswith(EMPTY_WORDS) or node.name.startswith("Base"):
+                yield node.lineno, f"the name {node.name} says nothing"
+        elif (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and under(module, *PURE)
+            and CAMEL_CASE.match(node.name)
+        ):
+            yield node.lineno, f"{node.name} is Twisted's dialect, in a pure layer"
+
+
+def violations(module: str, source: str) -> list[str]:
+    """
+    Everything in a module that breaks a rule of the house.
+
+    @param module: its dotted name, which says what it may do.
+    @return: a line of text each; none for a clean module.
+    """
+    tree = ast.parse(source)
+    found: list[tuple[int, str]] = []
+    if under(module, "securemsg"):
+        if module != "securemsg" and layer_of(module) is None:
+            found.append((1, "belongs to no layer"))
+        found += wrong_imports(module, tree)
+    found += wrong_names(module, tree)
+    return [f"{module}:{line}: {what}" for line, what in sorted(found)]
+
+
+def undeclared(source: str, declared: set[str]) -> list[str]:
+    """
+    The libraries that a module imports and nobody installs.
+
+    @param declared: names of distributions, in lower case and with dashes.
+    """
+    missing = set()
+    for _, target in imports(ast.parse(source)):
+        top = target.partition(".")[0]
+        if top and is_library(target):
+            name = DISTRIBUTIONS.get(top, top).lower().replace("_", "-")
+            if name not in declared:
+                missing.add(name)
+    return sorted(missing)
+
+
+def needs_more_than_docstring(module: str, source: str) -> bool:
+    """
+    Whether the C{__init__} of a package holds more than a docstring (and, at the very top, the version).
+    """
+    rest = [node for node in ast.parse(source).body if not isinstance(node, ast.Expr)]
+    if module == "securemsg":
+        rest = [node for node in rest if not ast.unparse(node).startswith("__version__ = ")]
+    return bool(rest)
+
+
+def modules(*tops: str) -> Iterator[tuple[str, Path]]:
+    """
+    Name and path of every module under the given folders of the tree.
+    """
+    for top in tops:
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    """
+    The packaging metadata of the tree.
+    """
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def distributions(requirements: str) -> set[str]:
+    """
+    The names in a list of requirements.
+    """
+    names = (re.match(r"[\w.-]+", line.strip()) for line in requirements.splitlines())
+    return {name.group().lower().replace("_", "-") for name in names if name}
+
+
+class TreeTests(SynchronousTestCase):
+    """
+    The tree as it stands keeps every rule.
+    """
+
+    def test_rules_kept(self) -> None:
+        """
+        No module imports past its layer or carries an empty name.
+        """
+        found = [line for name, path in modules(*CHECKED) for line in violations(name, path.read_text("utf-8"))]
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_layers_exist(self) -> None:
+        """
+        Every layer that has rules is there to keep them.
+        """
+        names = [name for name, _ in modules("securemsg")]
+        for layer in OURS:
+            self.assertTrue(any(under(name, layer) for name in names), layer)
+
+    def test_packages_listed(self) -> None:
+        """
+        Every folder with modules is named in C{setup.cfg}, the plugin folder last: none is missing from a wheel.
+        """
+        listed = setup_cfg()["options"]["packages"].split()
+        folders = {".".join(path.parent.relative_to(ROOT).parts) for _, path in modules("securemsg")}
+        self.assertEqual(set(listed), folders | {"twisted.plugins"})
+        self.assertEqual(listed[-1], "twisted.plugins")
+
+    def test_plugin_folder_open(self) -> None:
+        """
+        The plugin folders have no C{__init__.py}, which would hide Twisted itself.
+        """
+        self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+    def test_libraries_declared(self) -> None:
+        """
+        Whatever the package imports is installed with it or with its extra C{tui}.
+        """
+        config = setup_cfg()
+        declared = distributions(config["options"]["install_requires"])
+        declared |= distributions(config["options.extras_require"]["tui"])
+        for name, path in modules("securemsg"):
+            self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
+
+    def test_test_libraries_declared(self) -> None:
+        """
+        Whatever tests and benches import besides is in the extra C{test}.
+        """
+        config = setup_cfg()
+        declared = distributions(config["options"]["install_requires"])
+        for extra in ("tui", "test"):
+            declared |= distributions(config["options.extras_require"][extra])
+        for name, path in modules("tests", "bench"):
+            self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
+
+    def test_package_heads_empty(self) -> None:
+        """
+        An C{__init__} holds a docstring only, so that importing one module never pulls in its neighbours.
+        """
+        for name, path in modules("securemsg"):
+            if path.name == "__init__.py":
+                self.assertFalse(needs_more_than_docstring(name, path.read_text("utf-8")), name)
+
+
+class CheckerTests(SynchronousTestCase):
+    """
+    Each rule bites.
+    """
+
+    def assert_caught(self, module: str, *sources: str) -> None:
+        """
+        Every one of these sources breaks a rule in that module.
+        """
+        for source in sources:
+            self.assertNotEqual(violations(module, source), [], f"{module}: {source!r}")
+
+    def assert_clean(self, module: str, *sources: str) -> None:
+        """
+        Every one of these sources is fine in that module.
+        """
+        for source in sources:
+            self.assertEqual(violations(module, source), [], source)
+
+    def test_errors_alone(self) -> None:
+        """
+        C{errors} imports nothing of ours and no library.
+        """
+        self.assert_caught("securemsg.errors", "from securemsg.protocol import framing", "import msgspec")
+        self.assert_clean("securemsg.errors", "from __future__ import annotations", "import enum")
+
+    def test_interfaces_low(self) -> None:
+        """
+        C{interfaces} knows errors, attrs and zope, and no layer above.
+        """
+        self.assert_caught(
+            "securemsg.interfaces",
+            "from securemsg.protocol.messages import Deposit",
+            "from securemsg.storage import memory",
+            "import msgspec",
+        )
+        self.assert_clean(
+            "securemsg.interfaces",
+            "from securemsg.errors import Refusal",
+            "from zope.interface import Interface",
+            "from attrs import frozen",
+        )
+
+    def test_protocol_pure(self) -> None:
+        """
+        C{protocol} knows errors, msgspec, attrs and zope, and neither time nor network.
+        """
+        self.assert_caught(
+            "securemsg.protocol.connection",
+            "from securemsg.interfaces import IBus",
+            "from securemsg.crypto import keys",
+            "from twisted.internet import defer",
+            "import click",
+            "import socket",
+            "import time",
+        )
+        self.assert_clean(
+            "securemsg.protocol.connection",
+            "import msgspec\nfrom attrs import define",
+            "from securemsg.protocol import framing\nfrom securemsg.errors import RemoteProtocolError",
+        )
+
+    def test_crypto_in_the_vault(self) -> None:
+        """
+        Crypto libraries, digests and random bytes come from C{primitives} alone.
+        """
+        offences = (
+            "from Crypto.Cipher import AES",
+            "from cryptography.exceptions import InvalidTag",
+            "import hashlib",
+            "import hmac",
+            "from secrets import token_bytes",
+            "from os import urandom",
+            "import os\nnonce = os.urandom(16)",
+            "def seal():\n    import hmac",
+        )
+        self.assert_caught("securemsg.crypto.ratchet", *offences)
+        self.assert_clean("securemsg.crypto.primitives", *offences)
+
+    def test_server_blind(self) -> None:
+        """
+        Of C{crypto}, the server imports C{keys} and nothing else, whichever way it is written.
+        """
+        self.assert_caught(
+            "securemsg.server.mailbox",
+            "from securemsg.crypto import ratchet",
+            "from securemsg.crypto import keys, primitives",
+            "from securemsg.crypto.ratchet import Ratchet",
+            "import securemsg.crypto.primitives",
+            "import securemsg",
+            "from securemsg import crypto",
+            "from securemsg.client import sessions",
+            "from securemsg.storage import sqlite",
+            "from securemsg.net import stream",
+            "import hashlib",
+        )
+        self.assert_clean(
+            "securemsg.server.mailbox",
+            "from securemsg.crypto import keys",
+            "from securemsg.crypto.keys import verify",
+            "from securemsg.interfaces import IMailboxStore",
+        )
+
+    def test_client_offline(self) -> None:
+        """
+        The client knows neither the server, nor the stores, nor the network.
+        """
+        self.assert_caught(
+            "securemsg.client.agent",
+            "from securemsg.server import directory",
+            "from securemsg.storage import keystore",
+            "from securemsg.net import stream",
+            "from twisted.internet.defer import Deferred",
+            "import asyncio",
+        )
+        self.assert_clean("securemsg.client.agent", "from securemsg.crypto import ratchet")
+
+    def test_sql_in_storage(self) -> None:
+        """
+        SQL is spoken in C{storage} alone, and storage knows no layer that gives its bytes a meaning.
+        """
+        self.assert_caught("securemsg.server.directory", "import sqlite3")
+        self.assert_caught("securemsg.tap", "import sqlite3")
+        self.assert_caught("securemsg.storage.sqlite", "from securemsg.protocol import messages")
+        self.assert_caught("securemsg.storage.sqlite", "from securemsg.crypto import keys")
+        self.assert_clean("securemsg.storage.sqlite", "import sqlite3\nfrom twisted.internet.defer import Deferred")
+
+    def test_tls_in_net(self) -> None:
+        """
+        OpenSSL is touched in C{net} alone, and C{net} fetches no domain object.
+        """
+        self.assert_caught("securemsg.tap", "from OpenSSL import SSL", "import ssl")
+        self.assert_caught("securemsg.net.stream", "from securemsg.server.mailbox import Mailbox")
+        self.assert_caught("securemsg.net.stream", "from securemsg.client.agent import Agent")
+        self.assert_clean("securemsg.net.tls", "from OpenSSL import SSL")
+
+    def test_twisted_at_the_edge(self) -> None:
+        """
+        Twisted stays out of every pure layer.
+        """
+        for layer in (*PURE, "securemsg.errors", "securemsg.interfaces"):
+            self.assertNotEqual(violations(f"{layer}.thing", "from twisted.internet import defer"), [], layer)
+        for layer in EDGE:
+            self.assert_clean(f"{layer}.thing", "from twisted.internet import defer")
+
+    def test_reactor_at_the_roots(self) -> None:
+        """
+        The reactor is handed to everybody but the two roots.
+        """
+        for source in ("from twisted.internet import reactor", "import twisted.internet.reactor"):
+            self.assert_caught("securemsg.net.stream", source, f"def connect():\n    {source}")
+            self.assert_clean("securemsg.tap", source)
+            self.assert_clean("securemsg.cli.main", source)
+
+    def test_roots_apart(self) -> None:
+        """
+        Nobody imports a root, not even the other root.
+        """
+        self.assert_caught("securemsg.cli.main", "from securemsg.tap import Options")
+        self.assert_caught("securemsg.tap", "from securemsg.cli import main")
+        self.assert_caught("securemsg.net.stream", "from securemsg.tap import Options")
+
+    def test_terminal_in_cli(self) -> None:
+        """
+        Only the command line knows of terminals.
+        """
+        self.assert_caught("securemsg.tap", "import click", "import rich.table", "from prompt_toolkit import prompt")
+
+    def test_no_stranger(self) -> None:
+        """
+        A module of no layer is refused, so that a new layer begins with its rules.
+        """
+        self.assert_caught("securemsg.gossip", "")
+
+    def test_relative_import(self) -> None:
+        """
+        Imports are absolute.
+        """
+        self.assert_caught("securemsg.protocol.states", "from . import framing", "from ..errors import Refusal")
+
+    def test_version_for_all(self) -> None:
+        """
+        The version is the one thing that anybody may take from the top.
+        """
+        self.assert_clean("securemsg.protocol.messages", "from securemsg import __version__")
+
+    def test_empty_names(self) -> None:
+        """
+        Classes and modules whose names say nothing are refused everywhere.
+        """
+        for name in ("SessionManager", "Handler", "LineProcessor", "Engine", "TestHelper", "Utils", "BaseStore"):
+            self.assert_caught("tests.test_thing", f"class {name}: pass")
+        self.assert_caught("securemsg.net.utils", "")
+        self.assert_clean("securemsg.net.stream", "class Handle: pass\nclass Database: pass")
+
+    def test_dialect(self) -> None:
+        """
+        camelCase marks the edge, and is refused in the pure layers.
+        """
+        offences = ("def dataReceived(): pass", "async def _doIt(): pass", "class A:\n    def onLine(self): pass")
+        for layer in PURE:
+            self.assert_caught(f"{layer}.thing", *offences)
+        self.assert_clean("securemsg.net.stream", *offences)
+        self.assert_clean("securemsg.protocol.thing", "def data_received(): pass", "def __init__(): pass")
+
+    def test_undeclared_library(self) -> None:
+        """
+        A library is found undeclared by the name it is installed under, not by the one it is imported under.
+        """
+        source = "import attrs, json, Crypto.Cipher\nfrom OpenSSL import SSL\nfrom zope.interface import Interface"
+        self.assertEqual(undeclared(source, {"attrs", "pyopenssl"}), ["pycryptodome", "zope.interface"])
+        self.assertEqual(undeclared("def later():\n    import prompt_toolkit", set()), ["prompt-toolkit"])
+
+    def test_requirement_names(self) -> None:
+        """
+        Versions and extras are no part of a distribution's name.
+        """
+        self.assertEqual(distributions("\ntwisted[tls]>=26.10\nprompt_toolkit\n"), {"twisted", "prompt-toolkit"})
+
+    def test_full_package_head(self) -> None:
+        """
+        Code in an C{__init__} is found, and only the very top may state a version.
+        """
+        self.assertTrue(needs_more_than_docstring("securemsg.net", '"""Doc."""\nfrom x import y'))
+        self.assertTrue(needs_more_than_docstring("securemsg.net", '__version__ = "1"'))
+        self.assertFalse(needs_more_than_docstring("securemsg", '"""Doc."""\n__version__ = "1"'))
