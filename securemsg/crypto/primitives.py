@@ -367,9 +367,7 @@ def tls_key_pair(names: Sequence[str], *, days: int) -> tuple[bytes, bytes]:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return private, certificate.public_bytes(serialization.Encoding.PEM)
 
 
@@ -394,8 +392,6 @@ def spki_of_certificate(certificate: bytes) -> bytes:
             parsed = x509.load_pem_x509_certificate(certificate)
         else:
             parsed = x509.load_der_x509_certificate(certificate)
-        return parsed.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        return parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     except ValueError:
         raise Unauthentic("certificate") from None
