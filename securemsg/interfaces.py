@@ -258,19 +258,24 @@ class IPrekeyStore(Interface):
         one_time: tuple[StoredPrekey, ...],
         kem: tuple[StoredPrekey, ...],
         limit: int,
+        replace: bool,
     ) -> Awaitable[None]:
         """
         Keep prekeys; those that are there already, claimed or not, are passed over.
+
+        @param replace: drop unclaimed one-time prekeys (both kinds) that are not among these.
 
         @param limit: the most of one kind that a device may have unclaimed.
         @raise Refusal: C{too-many-prekeys}.
         """
 
-    def claim(mailbox: int, requester: int, now: int, fresh: bool) -> Awaitable[StoredBundle | None]:
+    def claim(mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Awaitable[StoredBundle | None]:
         """
         Hand out prekeys; one-time prekeys move to I{claimed by requester} and that is committed first. The same requester gets
         the same bundle for 24 hours. C{None}: the device has none.
 
+        @param spent: id of a one-time KEM prekey: if the requester's standing claim holds it, that claim is used up, and a new one
+            is made; 0: none.
         @param fresh: C{False}: one-time prekeys are not touched; the last-resort bundle is given.
         """
 

@@ -302,12 +302,16 @@ class Account(Record, tag=21, frozen=True):
 
 class Claim(Record, tag=22, frozen=True):
     """
-    Client: prekeys of this device, to start a session with it.
+    Client: prekeys of this device, to start a session with it. The same claim again brings the same bundle for a day.
+
+    @ivar spent: id of the one-time KEM prekey of the last bundle that was claimed I{and used} for this device, so that a new one
+        is wanted; 0 where there was none.
     """
 
     request: Request
     account: Name
     device: Id
+    spent: Counter
 
 
 class Bundle(Record, tag=23, frozen=True):
@@ -327,6 +331,8 @@ class Bundle(Record, tag=23, frozen=True):
 class Upload(Record, tag=24, frozen=True):
     """
     Client: more prekeys of this device. The same upload again changes nothing.
+
+    @ivar replace: drop the one-time prekeys of both kinds that are there and not in this upload: their private halves are gone.
     """
 
     request: Request
@@ -334,6 +340,7 @@ class Upload(Record, tag=24, frozen=True):
     last_resort: Prekey | None
     one_time: Annotated[list[Prekey], Meta(max_length=MAX_PREKEYS_A_PAGE)]
     kem: Annotated[list[Prekey], Meta(max_length=MAX_PREKEYS_A_PAGE)]
+    replace: bool
 
 
 class Publish(Record, tag=25, frozen=True):
