@@ -1,0 +1,3 @@
+"""
+Tests with real processes, files and loopback sockets.
+"""

@@ -1,0 +1,164 @@
+"""
+What is built can be installed, and shows its plugin wherever one stands.
+
+Everything happens in a copy of the tree, so that neither old build folders nor the checkout itself can lend a file that a
+package lacks. The fresh environments borrow the libraries of the running one, but not its securemsg: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.test_layers import setup_cfg
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Not part of the sources: made by tools, by earlier builds, or by running the program.
+MADE = (".git", ".venv", ".run", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "*.egg-info", "dropin.cache")
+# Seconds. A build takes a few; a slow machine may take its time.
+LIMIT = 240
+
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+WHERE = "import securemsg; print(securemsg.__file__)"
+
+
+def run(*argv: str | Path, cwd: Path, code: int = 0) -> str:
+    """
+    Run a program to its end, away from our own settings.
+
+    @return: what it printed on standard output.
+    @raise AssertionError: it ended with another status than C{code}.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(argv, cwd=cwd, env=environment, timeout=LIMIT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def environment(folder: Path) -> Path:
+    """
+    Make an empty virtual environment that sees the libraries of the running one.
+
+    Of the running one only the folders count: C{.pth} files inside them, and so editable installs, do not.
+
+    @return: its interpreter.
+    """
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    own = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder), "platbase": str(folder)}))
+    lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (own / "lent.pth").write_text("".join(f"{path}\n" for path in sorted(lent)), encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+def install(python: Path, *what: str | Path) -> None:
+    """
+    Install into an environment with the pip of the running one, without asking the network.
+    """
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python)
+    run(*pip, "install", "--no-index", "--no-deps", "--no-build-isolation", *what, cwd=python.parent)
+
+
+class PackagingTests(SynchronousTestCase):
+    """
+    Wheel, sdist and editable install.
+    """
+
+    folder: Path
+    elsewhere: Path
+    tree: Path
+    wheel: Path
+    sdist: Path
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """
+        Build once. The wheel is built from the sdist, which shows that the sdist is whole.
+        """
+        cls.folder = Path(tempfile.mkdtemp(prefix="securemsg-packaging-"))
+        cls.tree = cls.folder / "tree"
+        cls.elsewhere = cls.folder / "elsewhere"
+        cls.elsewhere.mkdir()
+        shutil.copytree(ROOT, cls.tree, ignore=shutil.ignore_patterns(*MADE))
+        out = cls.folder / "out"
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cls.tree, cwd=cls.elsewhere)
+        [cls.wheel] = out.glob("*.whl")
+        [cls.sdist] = out.glob("*.tar.gz")
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """
+        Leave nothing behind.
+        """
+        shutil.rmtree(cls.folder)
+
+    def assert_shown(self, python: Path, home: Path) -> None:
+        """
+        From a folder of no meaning, the environment shows the plugin and both commands, and they come from C{home}.
+        """
+        self.assertTrue(Path(run(python, "-c", WHERE, cwd=self.elsewhere).strip()).is_relative_to(home))
+        self.assertRegex(run(python, "-c", TWISTD, "--help", cwd=self.elsewhere), r"(?m)^ +securemsg +\S")
+        self.assertIn("--registration", run(python, "-c", TWISTD, "securemsg", "--help", cwd=self.elsewhere))
+        self.assertIn("join", run(python.parent / "securemsg", "--help", cwd=self.elsewhere))
+
+    def test_wheel_shows_plugin(self) -> None:
+        """
+        The wheel, installed in a fresh environment, shows the plugin from any folder.
+        """
+        python = environment(self.folder / "fresh")
+        install(python, self.wheel)
+        self.assert_shown(python, self.folder / "fresh")
+
+    def test_editable_shows_plugin(self) -> None:
+        """
+        An editable install shows it just so, which a plain C{package_dir} would not.
+        """
+        python = environment(self.folder / "editable")
+        install(python, "--editable", self.tree)
+        self.assert_shown(python, self.tree)
+
+    def test_sdist_shows_plugin(self) -> None:
+        """
+        The sdist, installed in a fresh environment, shows it too.
+        """
+        python = environment(self.folder / "source")
+        install(python, self.sdist)
+        self.assert_shown(python, self.folder / "source")
+
+    def test_wheel_content(self) -> None:
+        """
+        The wheel holds every module and the type marker, and nothing that would shadow Twisted or fill site-packages.
+        """
+        names = set(zipfile.ZipFile(self.wheel).namelist())
+        modules = {str(path.relative_to(self.tree)) for path in (self.tree / "securemsg").rglob("*.py")}
+        code = {name for name in names if ".dist-info/" not in name}
+        self.assertEqual(code, modules | {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"})
+
+    def test_sdist_content(self) -> None:
+        """
+        Whoever has the sdist can test, lint, read and deploy.
+        """
+        with tarfile.open(self.sdist) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        wanted = {str(path.relative_to(self.tree)) for path in (self.tree / "tests").rglob("*") if path.is_file()}
+        wanted |= {str(path.relative_to(self.tree)) for path in (self.tree / "bench").rglob("*.py")}
+        wanted |= {"Makefile", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "ruff.toml", ".ci/run"}
+        wanted |= {"deploy/securemsg.service", "deploy/run.sh", "twisted/plugins/securemsg_plugin.py"}
+        self.assertEqual(wanted - names, set())
+
+    def test_version(self) -> None:
+        """
+        The packages carry the version that the program says of itself.
+        """
+        version = run(sys.executable, "-c", "import securemsg; print(securemsg.__version__)", cwd=self.tree).strip()
+        self.assertEqual(setup_cfg()["metadata"]["version"], "attr: securemsg.__version__")
+        self.assertEqual(self.sdist.name, f"securemsg-{version}.tar.gz")
+        self.assertEqual(self.wheel.name, f"securemsg-{version}-py3-none-any.whl")
