@@ -95,7 +95,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 if listening; then
-    say "using the daemon that runs on $host:$port already"
+    say "$host:$port is taken; asking whether that is our daemon"
 elif [ "${1:-}" = client ]; then
     say "nothing answers on $host:$port; start the daemon first, in another terminal: make run-server"
     exit 6
