@@ -315,6 +315,17 @@ class IMailboxStore(Interface):
         """
 
 
+class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore):
+    """
+    Everything the server keeps, in one object.
+    """
+
+    def wal_size() -> int:
+        """
+        Bytes that are written ahead of the database proper and will need their place in it; 0 where there is no such thing.
+        """
+
+
 # --- the client's profile -------------------------------------------------------------------------------------------
 
 
