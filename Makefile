@@ -59,7 +59,7 @@ lint: .venv/.ready-dev
 	@$(BIN)/mypy
 
 build: .venv/.ready-test
-	@$(BIN)/python -m build --no-isolation . >&2
+	@$(BIN)/python -m build --quiet --no-isolation . >&2
 	@ls dist/*
 
 docs: .venv/.ready-dev
@@ -68,7 +68,7 @@ docs: .venv/.ready-dev
 
 clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
-	@find bench securemsg tests twisted -name __pycache__ -prune -exec rm -rf {} +
+	@find . -path "./.*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # One stamp for each set of extras; setup.cfg says what is in them, so a change of it installs again.
 .venv/.ready-run: EXTRAS := tui
