@@ -7,8 +7,6 @@ so that no two different lists of parts ever give the same bytes. Nothing here c
 
 from __future__ import annotations
 
-import hashlib
-
 from attrs import field, frozen
 
 from securemsg.crypto import primitives
@@ -201,5 +199,5 @@ def _half_of_number(name: str, identity: bytes) -> str:
     """
     state = length_prefixed(SAFETY_NUMBER, identity, name.encode("utf-8"))
     for _ in range(SAFETY_ROUNDS):
-        state = hashlib.sha512(state + identity).digest()
+        state = primitives.sha512(state + identity)
     return " ".join(f"{int.from_bytes(state[start : start + 5], 'big') % 100000:05d}" for start in range(0, 30, 5))
