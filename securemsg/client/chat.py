@@ -1,0 +1,245 @@
+"""
+What a person types in a chat, and what it means; what the chat shows, and how it reads. No terminal, no network.
+
+A line is text, unless it begins with a slash: then it is a command of L{COMMANDS}. C{//} begins a text with one slash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import frozen
+
+from securemsg.client.escape import block, escape
+from securemsg.errors import Refusal
+from securemsg.protocol.devices import check_name
+from securemsg.protocol.messages import MAX_TEXT
+
+# Lines of /history where no number is given, and the most that may be asked for.
+HISTORY_LINES = 20
+MAX_HISTORY_LINES = 1000
+# The word of the oldest clients; on a line of its own it leaves, too.
+LEAVING_WORD = "exit"
+
+
+@frozen
+class Say:
+    """
+    Send this text.
+    """
+
+    text: str
+
+
+@frozen
+class Leave:
+    """
+    End the chat.
+    """
+
+
+@frozen
+class Explain:
+    """
+    Show the commands.
+    """
+
+
+@frozen
+class ShowHistory:
+    """
+    Show the last lines of this conversation.
+    """
+
+    lines: int
+
+
+@frozen
+class ShowContacts:
+    """
+    Show contacts with their marks and unread counts.
+    """
+
+
+@frozen
+class ShowSafety:
+    """
+    Show the safety number of this contact; C{accept}: it was compared.
+    """
+
+    accept: bool
+
+
+@frozen
+class SwitchTo:
+    """
+    Talk with somebody else.
+    """
+
+    name: str
+
+
+@frozen
+class ShowState:
+    """
+    Show connection and outbox.
+    """
+
+
+@frozen
+class Misunderstood:
+    """
+    Nothing was done.
+
+    @ivar reason: a sentence for the person who typed.
+    """
+
+    reason: str
+
+
+Intention = Say | Leave | Explain | ShowHistory | ShowContacts | ShowSafety | SwitchTo | ShowState | Misunderstood
+
+
+@frozen
+class Command:
+    """
+    One command of the chat.
+
+    @ivar arguments: how they are written in the help.
+    @ivar parse: from the words after the command.
+    """
+
+    arguments: str
+    summary: str
+    parse: Callable[[list[str]], Intention]
+
+
+def _alone(intention: Intention) -> Callable[[list[str]], Intention]:
+    """
+    A command that takes no words.
+    """
+    return lambda words: Misunderstood("this command takes no words after it") if words else intention
+
+
+def _history(words: list[str]) -> Intention:
+    """
+    C{/history [LINES]}.
+    """
+    if not words:
+        return ShowHistory(HISTORY_LINES)
+    if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4:
+        return Misunderstood("/history takes one number of lines")
+    return ShowHistory(max(1, min(int(words[0]), MAX_HISTORY_LINES)))
+
+
+def _verify(words: list[str]) -> Intention:
+    """
+    C{/verify [accept]}.
+    """
+    if words not in ([], ["accept"], ["--accept"]):
+        return Misunderstood("/verify shows the number, /verify accept says that you compared it")
+    return ShowSafety(accept=bool(words))
+
+
+def _switch(words: list[str]) -> Intention:
+    """
+    C{/to NAME}.
+    """
+    try:
+        check_name(words[0] if len(words) == 1 else "")
+    except Refusal:
+        return Misunderstood("/to takes one name")
+    return SwitchTo(words[0])
+
+
+COMMANDS: dict[str, Command] = {
+    "/help": Command("", "show this list", _alone(Explain())),
+    "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
+    "/who": Command("", "show contacts: unverified and changed ones, unread counts", _alone(ShowContacts())),
+    "/to": Command("NAME", "talk with somebody else", _switch),
+    "/verify": Command("[accept]", "show the safety number; accept: it was compared and is the same", _verify),
+    "/status": Command("", "show the connection, and what still waits", _alone(ShowState())),
+    "/quit": Command("", f"leave; so does `{LEAVING_WORD}`, and the end of the input", _alone(Leave())),
+}
+
+
+def understand(line: str) -> Intention | None:
+    """
+    What a typed line means; C{None}: nothing was typed.
+    """
+    if not line.strip():
+        return None
+    if line.strip() == LEAVING_WORD:
+        return Leave()
+    if line.startswith("//"):
+        line = line[1:]
+    elif line.startswith("/"):
+        word, *words = line.split()
+        command = COMMANDS.get(word)
+        if command is None:
+            return Misunderstood(f"{escape(word)} is no command; see /help, or begin a text with // for one slash")
+        return command.parse(words)
+    if len(line.encode("utf-8", "surrogatepass")) > MAX_TEXT:
+        return Misunderstood(f"the line is longer than {MAX_TEXT} bytes and was not sent")
+    return Say(line)
+
+
+def complete(line: str, names: Iterable[str]) -> list[str]:
+    """
+    What the last word of a line may become: a command at the line's start, a name after C{/to}, a name after C{@}.
+    """
+    head, _, word = line.rpartition(" ")
+    if not head and word.startswith("/"):
+        return [command for command in COMMANDS if command.startswith(word)]
+    if head.strip() == "/to":
+        return sorted(name for name in names if name.startswith(word))
+    if head.strip() == "/verify":
+        return [choice for choice in ("accept",) if choice.startswith(word)]
+    if word.startswith("@"):
+        return sorted("@" + name for name in names if name.startswith(word[1:]))
+    return []
+
+
+def help_lines() -> list[str]:
+    """
+    The list of commands.
+    """
+    titles = {name: f"{name} {command.arguments}".rstrip() for name, command in COMMANDS.items()}
+    width = max(map(len, titles.values()))
+    return [f"{titles[name]:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+
+
+def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "") -> str:
+    """
+    One message as people read it: C{[time] sender: text}.
+
+    @param time: already written out.
+    @param mark: what is to be known of the sender, such as C{unverified}.
+    """
+    whom = f"{sender} ({mark})" if mark else sender
+    return block(f"[{time}] {escape(whom)}: ", text, columns)
+
+
+def gap_line(sender: str, missing: int) -> str:
+    """
+    Says that messages are missing.
+    """
+    what = "1 message" if missing == 1 else f"{missing} messages"
+    return f"-- {what} of {escape(sender)} before this line did not arrive (yet)"
+
+
+def mark_of(verified: bool, changed: bool) -> str:
+    """
+    What stands beside a contact's name.
+    """
+    if changed:
+        return "CHANGED"
+    return "" if verified else "unverified"
+
+
+def unread_text(unread: dict[str, int], current: str) -> str:
+    """
+    Who else has written, in the order of names; empty where nobody has.
+    """
+    others = [f"{escape(name)} {count}" for name, count in sorted(unread.items()) if count and name != current]
+    return "unread: " + ", ".join(others) if others else ""
