@@ -1,0 +1,114 @@
+"""
+What is known of the wire itself: how it is protected, what ties a login to it, and what TCP is told about it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IPushProducer
+
+from securemsg.protocol.auth import Binding
+
+# Nobody has to talk: a dead peer is found by TCP itself. After a minute of silence it is probed, three times, 20 s apart;
+# bytes that nobody confirmed for two minutes end the connection as well. That also keeps entries in address translators.
+KEEPALIVE_IDLE = 60
+KEEPALIVE_INTERVAL = 20
+KEEPALIVE_PROBES = 3
+USER_TIMEOUT = 120
+
+
+@frozen
+class LinkInfo:
+    """
+    How a connection is protected, for C{status} and for logins.
+
+    @ivar version: TLS version, as C{TLSv1.3}; empty without TLS, like the next two.
+    @ivar group: of the key exchange; two default ends agree on C{X25519MLKEM768}.
+    """
+
+    binding: Binding
+    version: str = ""
+    cipher: str = ""
+    group: str = ""
+
+
+class Wire(Protocol):
+    """
+    What a stream asks of its transport, be it TLS, a UNIX socket or memory.
+    """
+
+    def write(self, data: bytes, /) -> object:
+        """
+        Queue bytes.
+        """
+
+    def loseConnection(self) -> object:
+        """
+        Hang up once everything is written.
+        """
+
+    def abortConnection(self) -> object:
+        """
+        Hang up now.
+        """
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool, /) -> object:
+        """
+        Tell C{producer} when the buffer is full, and when it has drained.
+        """
+
+    def unregisterProducer(self) -> object:
+        """
+        Do not, any more.
+        """
+
+    def pauseProducing(self) -> object:
+        """
+        Stop reading.
+        """
+
+    def resumeProducing(self) -> object:
+        """
+        Read again.
+        """
+
+
+def innermost(transport: object) -> object:
+    """
+    The transport that holds the socket, below whatever wraps it.
+    """
+    while (inner := getattr(transport, "transport", None)) is not None:
+        transport = inner
+    return transport
+
+
+def unsent_mark(transport: object) -> tuple[int, int]:
+    """
+    A value that changes whenever the kernel takes bytes from us; Twisted keeps no such count.
+    """
+    raw = innermost(transport)
+    return len(getattr(raw, "dataBuffer", b"")), int(getattr(raw, "offset", 0))
+
+
+def tune(transport: object) -> None:
+    """
+    Tell TCP to send at once what we collected already, and to notice a dead peer. Other transports need nothing.
+    """
+    handle = getattr(innermost(transport), "socket", None)
+    if not isinstance(handle, socket.socket) or handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Named so on Linux; elsewhere the system's own times have to do.
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", USER_TIMEOUT * 1000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,350 @@
+"""
+Bytes on one side, messages on the other: the one Twisted protocol of both ends and of every stream transport.
+
+How long anything may take: 10 s for the TLS handshake, 10 s more for the login, 30 s for a full buffer to move, 5 s for
+saying goodbye. A logged-in peer may be silent for ever; that it still lives is TCP's business (L{securemsg.net.link}).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from attrs import frozen
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from securemsg.errors import LocalProtocolError, RemoteProtocolError
+from securemsg.net.link import LinkInfo, Wire, tune, unsent_mark
+from securemsg.net.turn import Turn
+from securemsg.protocol.auth import Binding
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.connection import Connection
+from securemsg.protocol.framing import encode_frame
+from securemsg.protocol.messages import Failed, Message, encode_message
+from securemsg.protocol.states import TRANSITIONS, Phase, Side
+
+# A stranger that is silent in its handshake, or after it, holds a place for this long.
+HANDSHAKE_TIME = 10
+LOGIN_TIME = 10
+# A peer that takes nothing of a full buffer for this long does not read.
+STALL_TIME = 30
+# Whoever does not take the last words within this time does not get them.
+CLOSING_TIME = 5
+
+# What a code looks like; the peer's last word goes into logs and onto terminals, so it is nothing else.
+_CODE = re.compile(r"[a-z][a-z0-9-]{0,63}")
+UNREADABLE_CODE = "failed"
+
+
+@frozen
+class Terms:
+    """
+    What all connections of one kind have in common.
+
+    @ivar side: which end they are.
+    @ivar make_peer: whom a connection talks to; asked once the handshake stands.
+    @ivar observe: takes the transport once it stands, and says what protects it; C{None}: drop it, with nothing said.
+    @ivar handshake: whether a TLS handshake comes first.
+    @ivar hung_up: is told the code whenever we hang up on somebody.
+    @ivar unopened: is told why a connection ended that never stood.
+    """
+
+    side: Side
+    make_peer: Callable[[], IPeer]
+    observe: Callable[[Wire], LinkInfo | None]
+    clock: IReactorTime
+    turn: Turn
+    handshake: bool = True
+    hung_up: Callable[[str], None] = lambda code: None
+    unopened: Callable[[str, Failure], None] = lambda code, reason: None
+
+
+@implementer(IChannel, IHandshakeListener, IPushProducer)
+class StreamProtocol(Protocol):
+    """
+    One connection. As a producer it is told of a full buffer by its transport, and passes that on to its peer.
+
+    @ivar link: how the connection is protected, once it stands.
+    """
+
+    _log = Logger()
+
+    transport: Wire  # type: ignore[assignment]  # Twisted's interface is wider in names, narrower in methods
+    link: LinkInfo | None = None
+    _peer: IPeer | None = None
+    _timer: IDelayedCall | None = None
+    # Why it ended; None while it lives.
+    _code: str | None = None
+    _queued = False
+    _paused = False
+    _full = False
+    _mark = (0, 0)
+    _ready: Callable[[], None] | None = None
+
+    def __init__(self, terms: Terms) -> None:
+        """
+        Wait for a transport.
+        """
+        self._terms = terms
+        self.connection = Connection(terms.side)
+
+    # --- the transport's side -------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """
+        The transport stands, but TLS does not yet.
+        """
+        self.transport.registerProducer(self, True)
+        if self._terms.handshake:
+            self._arm(HANDSHAKE_TIME, self._abandon)
+        else:
+            self._open()
+
+    def handshakeCompleted(self) -> None:
+        """
+        TLS stands.
+        """
+        if self._code is None:
+            self._open()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Hand every message that is complete to the peer. Late bytes are dropped.
+        """
+        if self._code is not None or self._peer is None:
+            return
+        received = self._peer.received
+        phase = self.connection.phase
+        try:
+            for message in self.connection.receive(data):
+                if type(message) is Failed:
+                    self._finish(message.code if _CODE.fullmatch(message.code) else UNREADABLE_CODE)
+                    return
+                received(message)
+        except RemoteProtocolError as error:
+            self._hang_up(error.code, phase)
+        except Exception:  # noqa: BLE001 - a bug: logged in full, and this connection alone pays for it
+            self._break()
+        if self._ready is not None and self.connection.phase is Phase.READY:
+            ready, self._ready = self._ready, None
+            ready()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The transport is gone; the peer hears of it here and nowhere else.
+        """
+        self._cancel()
+        self.connection.close()
+        if self._code is None:
+            self._code = "lost"
+        peer, self._peer = self._peer, None
+        if peer is None:
+            self._terms.unopened(self._code, reason)
+            return
+        try:
+            peer.closed(self._code)
+        except Exception:  # noqa: BLE001 - a bug, and there is nobody left to tell
+            self._log.failure("a peer failed while it was told of the end")
+
+    def pauseProducing(self) -> None:
+        """
+        The buffer is full.
+        """
+        if self._code is not None or self._full:
+            return
+        self._full = True
+        # Before login that has a limit of its own.
+        if self.connection.phase is Phase.READY:
+            self._watch()
+        self._tell_writable(False)
+
+    def resumeProducing(self) -> None:
+        """
+        The buffer has drained.
+        """
+        if self._code is None and self._full:
+            self._full = False
+            self._tell_writable(True)
+
+    def stopProducing(self) -> None:
+        """
+        The transport is gone; C{connectionLost} says so too.
+        """
+
+    # --- the peer's side ------------------------------------------------------------------------------------------
+
+    @property
+    def binding(self) -> Binding:
+        """
+        What a signature is tied to.
+        """
+        assert self.link is not None, "no peer before the link stands"
+        return self.link.binding
+
+    def send(self, message: Message) -> None:
+        """
+        Queue a message for the end of this turn. To send out of turn is a bug of ours, which ends this connection alone.
+        """
+        if self._code is not None:
+            return
+        try:
+            self.connection.send(message)
+        except LocalProtocolError:
+            self._break()
+            return
+        if not self._queued:
+            self._queued = True
+            self._terms.turn.later(self._flush)
+
+    def close(self, code: str = "") -> None:
+        """
+        Say why, and hang up.
+        """
+        if self._code is None:
+            self._finish(code, code, self.connection.phase)
+
+    def pause(self, wanted: bool) -> None:
+        """
+        Stop or go on reading.
+        """
+        if self._code is None and wanted is not self._paused:
+            self._paused = wanted
+            if wanted:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
+
+    def when_ready(self, call: Callable[[], None]) -> None:
+        """
+        Make this call once the login is done; never, if it does not come to that.
+        """
+        self._ready = call
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """
+        Look at what protects the connection, and introduce the two sides.
+        """
+        try:
+            self.link = self._terms.observe(self.transport)
+            if self.link is None:
+                self._abandon("tls" if self._terms.handshake else "forbidden")
+                return
+            tune(self.transport)
+            self._arm(LOGIN_TIME, self._check_login)
+            self._peer = self._terms.make_peer()
+            self._peer.opened(self)
+        except Exception:  # noqa: BLE001 - a bug, as above
+            self._break()
+
+    def _flush(self) -> None:
+        """
+        Write what was queued in this turn.
+        """
+        self._queued = False
+        if self._code is None:
+            self.transport.write(self.connection.take())
+
+    def _tell_writable(self, yes: bool) -> None:
+        """
+        Pass on what the transport says of its buffer.
+        """
+        if self._peer is None:
+            return
+        try:
+            self._peer.writable(yes)
+        except Exception:  # noqa: BLE001 - a bug, as above
+            self._break()
+
+    def _check_login(self) -> None:
+        """
+        The time for the login is over.
+        """
+        self._timer = None
+        if self.connection.phase is not Phase.READY:
+            self._hang_up("timeout", self.connection.phase)
+        elif self._full:
+            self._watch()
+
+    def _watch(self) -> None:
+        """
+        Give a full buffer some time to move.
+        """
+        self._mark = unsent_mark(self.transport)
+        self._arm(STALL_TIME, self._check_buffer)
+
+    def _check_buffer(self) -> None:
+        """
+        That time is over.
+        """
+        self._timer = None
+        if not self._full:
+            return
+        if unsent_mark(self.transport) == self._mark:
+            self._abandon()
+        else:
+            self._watch()
+
+    def _hang_up(self, code: str, phase: Phase) -> None:
+        """
+        The peer broke the protocol.
+        """
+        if self._code is None:
+            self._terms.hung_up(code)
+            self._finish(code, code, phase)
+
+    def _break(self) -> None:
+        """
+        We have a bug: to be called where an exception is being dealt with.
+        """
+        self._log.failure("a connection ends, for it met an error of ours")
+        if self._code is None:
+            self._finish("internal", "internal", self.connection.phase)
+
+    def _finish(self, code: str, say: str = "", phase: Phase = Phase.CLOSED) -> None:
+        """
+        Write what is queued and the last words, where this phase has room for them, and hang up within bounded time.
+        """
+        self._code = code
+        out = self.connection.take()
+        if say and (self._terms.side, Failed) in TRANSITIONS[phase]:
+            out += encode_frame(encode_message(Failed(say)))
+        self.connection.close()
+        self.transport.unregisterProducer()
+        # Whoever does not read does not see the other end hang up either.
+        if self._paused:
+            self.transport.resumeProducing()
+        if out:
+            self.transport.write(out)
+        self._arm(CLOSING_TIME, self.transport.abortConnection)
+        self.transport.loseConnection()
+
+    def _abandon(self, code: str = "timeout") -> None:
+        """
+        Hang up at once, with nothing said.
+        """
+        self._terms.hung_up(code)
+        self._code = code
+        self.connection.close()
+        self._cancel()
+        self.transport.abortConnection()
+
+    def _arm(self, delay: float, call: Callable[[], object]) -> None:
+        """
+        There is one timer, for one thing at a time.
+        """
+        self._cancel()
+        self._timer = self._terms.clock.callLater(delay, call)
+
+    def _cancel(self) -> None:
+        """
+        Stop the timer, if it runs.
+        """
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()

@@ -1,0 +1,197 @@
+"""
+TLS 1.3, and nothing older: contexts, the factory that wraps ours, and what is observed of a handshake.
+
+ALPN is required of both ends. There is no 0-RTT, no renegotiation and no compression. pyOpenSSL cannot stop OpenSSL from
+sending session tickets, but with stateless tickets and the cache both off nothing can be resumed with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from securemsg.net.link import LinkInfo, Wire
+from securemsg.protocol.auth import ALPN, EXPORTER_LABEL, EXPORTER_SIZE, Binding
+
+# An idle connection gives its record buffers back: some 30 KiB each. pyOpenSSL has no name for it (openssl/ssl.h).
+RELEASE_BUFFERS = 0x10
+
+# Takes a certificate, PEM or DER, and gives the SHA-256 of its SubjectPublicKeyInfo; handed in, for it takes a crypto library.
+Spki = Callable[[bytes], bytes]
+
+
+class SecureFactory(TLSMemoryBIOFactory):
+    """
+    Puts TLS under the protocols of our factories.
+
+    Ours collect their frames themselves, so that the buffer which Twisted would add only costs; and they may refuse
+    a connection, which the factory of Twisted does not expect.
+    """
+
+    protocol = TLSMemoryBIOProtocol
+
+    def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
+        """
+        Wrap what the factory inside makes, if it makes anything.
+        """
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else self.protocol(self, wrapped)
+
+
+def _context() -> SSL.Context:
+    """
+    What both ends have in common.
+    """
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(RELEASE_BUFFERS)
+    return context
+
+
+def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """
+    Choose our protocol, or end the handshake with the alert C{no_application_protocol} (RFC 7301 3.2).
+    """
+    if ALPN in offered:
+        return ALPN
+    raise SSL.Error([("SSL routines", "", "no application protocol")])
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerCredentials:
+    """
+    The server's end: certificate chain and key, from PEM files.
+    """
+
+    def __init__(self, certificate: Path, key: Path, spki: Spki) -> None:
+        """
+        Read the files.
+
+        @raise SSL.Error: a file is no PEM of its kind, or they do not belong together.
+        @raise OSError: a file cannot be read.
+        """
+        pem = certificate.read_bytes()
+        key.open("rb").close()
+        self._context = _context()
+        self._context.use_certificate_chain_file(str(certificate))
+        self._context.use_privatekey_file(str(key))
+        self._context.check_privatekey()
+        self._context.set_alpn_select_callback(_select)
+        self._spki = spki(pem)
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """
+        The server's end of one connection.
+        """
+        return SSL.Connection(self._context, None)
+
+    def observe(self, transport: Wire) -> LinkInfo | None:
+        """
+        What protects a connection that a client made.
+        """
+        return _observe(transport, lambda connection: self._spki)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@frozen
+class ClientTrust:
+    """
+    A client's end.
+
+    As a rule any certificate will do: the server proves itself in Challenge, whose signature covers the key observed here.
+    With C{authorities} the certificate must besides have been issued by one of them, for this very host.
+
+    @ivar host: name or IP address, as the user gave it.
+    @ivar authorities: PEM file of trusted issuers, or C{None}.
+    """
+
+    host: str
+    spki: Spki
+    authorities: Path | None = None
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """
+        The client's end of one connection.
+        """
+        context = _context()
+        context.set_alpn_protos([ALPN])
+        is_address = isIPAddress(self.host) or isIPv6Address(self.host)
+        ascii_host = self.host if is_address else self.host.encode("idna").decode("ascii")
+        wanted = IPAddress_ID(ascii_host) if is_address else DNS_ID(ascii_host)
+        if self.authorities is not None:
+            context.load_verify_locations(str(self.authorities))
+
+            def verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+                """
+                OpenSSL has checked the chain; the name of the last certificate is ours to check.
+                """
+                if not ok or depth:
+                    return bool(ok)
+                try:
+                    verify_service_identity(extract_patterns(certificate), [wanted], [])
+                except Exception as problem:  # noqa: BLE001 - whatever it is: not verified, and OpenSSL must not see it raised
+                    protocol.failVerification(Failure(problem))
+                    return False
+                return True
+
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
+        connection = SSL.Connection(context, None)
+        if not is_address:
+            connection.set_tlsext_host_name(ascii_host.encode("ascii"))
+        return connection
+
+    def observe(self, transport: Wire) -> LinkInfo | None:
+        """
+        What protects a connection that we made.
+        """
+
+        def observed(connection: SSL.Connection) -> bytes:
+            """
+            The key that the server used in this very handshake.
+            """
+            certificate = connection.get_peer_certificate()
+            assert certificate is not None, "TLS 1.3 without a pre-shared key has one"
+            return self.spki(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+
+        return _observe(transport, observed)
+
+
+def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkInfo | None:
+    """
+    What both ends see of a handshake; C{None} if it is not our protocol that was agreed upon.
+    """
+    assert isinstance(transport, TLSMemoryBIOProtocol)
+    connection: SSL.Connection = transport.getHandle()
+    if connection.get_alpn_proto_negotiated() != ALPN:
+        return None
+    exporter = connection.export_keying_material(EXPORTER_LABEL, EXPORTER_SIZE, b"")
+    return LinkInfo(
+        Binding("tcp", "tls-exporter", exporter, spki(connection)),
+        connection.get_protocol_version_name(),
+        connection.get_cipher_name() or "",
+        connection.get_group_name() or "",
+    )
+
+
+def is_tls_failure(reason: Failure) -> bool:
+    """
+    Whether a connection ended because TLS could not be agreed upon, or the certificate is not what was asked for.
+    """
+    return reason.check(SSL.Error, VerificationError) is not None

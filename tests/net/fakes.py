@@ -1,0 +1,202 @@
+"""
+What the tests of the network edge share: a peer that records, key files, and two ends with real TLS in memory.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from attrs import Factory, define, field
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory as ProtocolFactory
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.test import iosim
+from zope.interface import implementer
+
+from securemsg.crypto.keys import sha256, spki_of_certificate, tls_key_pair
+from securemsg.net.link import LinkInfo, Wire
+from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
+from securemsg.net.turn import Turn
+from securemsg.protocol.auth import UNIX
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.messages import Challenge, Hello, Message, PrekeyStock, Proof, Unknown, Welcome
+from securemsg.protocol.states import Side
+
+HELLO = Hello([1], [], "device", "tcp", "alice", bytes(16), bytes(32))
+CHALLENGE = Challenge(1, [], bytes(32), bytes(32), bytes(64))
+PROOF = Proof(0, bytes(64))
+WELCOME = Welcome(0, 0, PrekeyStock(0, 0, 0, 0))
+
+
+def spki_digest(certificate: bytes) -> bytes:
+    """
+    What the roots hand to the network.
+    """
+    return sha256(spki_of_certificate(certificate))
+
+
+@cache
+def key_files() -> tuple[Path, Path]:
+    """
+    Certificate and key of a server, made once.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="securemsg-test-"))
+    key, certificate = tls_key_pair(["localhost", "127.0.0.1"], days=2)
+    (folder / "key").write_bytes(key)
+    (folder / "certificate").write_bytes(certificate)
+    return folder / "certificate", folder / "key"
+
+
+@implementer(IPeer)
+@define
+class FakePeer:
+    """
+    Writes down everything it is told.
+
+    @ivar react: is called with each message.
+    """
+
+    react: Callable[[Message | Unknown], None] = lambda message: None
+    channel: IChannel | None = None
+    messages: list[Message | Unknown] = Factory(list)
+    full: list[bool] = Factory(list)
+    codes: list[str] = Factory(list)
+
+    def opened(self, channel: IChannel) -> None:
+        """
+        Keep the channel.
+        """
+        self.channel = channel
+
+    def received(self, message: Message | Unknown) -> None:
+        """
+        Keep the message.
+        """
+        self.messages.append(message)
+        self.react(message)
+
+    def writable(self, yes: bool) -> None:
+        """
+        Keep what is said of the buffer.
+        """
+        self.full.append(not yes)
+
+    def closed(self, code: str) -> None:
+        """
+        Keep the code.
+        """
+        self.codes.append(code)
+
+
+@define
+class End:
+    """
+    One end: its peer, the codes it hung up with, and why it never stood.
+    """
+
+    side: Side
+    clock: Clock
+    peer: FakePeer = field(factory=FakePeer)
+    hung_up: list[str] = field(factory=list)
+    unopened: list[str] = field(factory=list)
+    reasons: list[Failure] = field(factory=list)
+
+    def terms(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> Terms:
+        """
+        Terms that lead here.
+        """
+
+        def unopened(code: str, reason: Failure) -> None:
+            """
+            Keep the reason.
+            """
+            self.unopened.append(code)
+            self.reasons.append(reason)
+
+        turn = Turn(self.clock)
+        return Terms(self.side, lambda: self.peer, observe, self.clock, turn, handshake, self.hung_up.append, unopened)
+
+
+def plain(side: Side, clock: Clock) -> tuple[StreamProtocol, End]:
+    """
+    A stream without TLS, still to be connected.
+    """
+    end = End(side, clock)
+    return StreamProtocol(end.terms(lambda transport: LinkInfo(UNIX), handshake=False)), end
+
+
+def log_in(server: FakePeer, client: FakePeer, pump: Callable[[], object]) -> None:
+    """
+    Take both ends to phase ready.
+    """
+    assert server.channel is not None
+    assert client.channel is not None
+    for channel, message in (
+        (client.channel, HELLO),
+        (server.channel, CHALLENGE),
+        (client.channel, PROOF),
+        (server.channel, WELCOME),
+    ):
+        channel.send(message)
+        pump()
+    server.messages.clear()
+    client.messages.clear()
+
+
+@define
+class SecurePair:
+    """
+    Two ends with TLS between them, in memory.
+
+    @ivar wire: the transports below TLS, of client and server.
+    """
+
+    clock: Clock
+    client: End
+    server: End
+    client_stream: Protocol
+    server_stream: StreamProtocol
+    wire: tuple[iosim.FakeTransport, iosim.FakeTransport]
+    pump: iosim.IOPump
+
+
+def secure_pair(
+    *,
+    client_creator: IOpenSSLClientConnectionCreator | None = None,
+    client_protocol: Protocol | None = None,
+    server_creator: IOpenSSLServerConnectionCreator | None = None,
+    greet: bool = True,
+) -> SecurePair:
+    """
+    Connect two ends; either may be another than ours.
+    """
+    clock = Clock()
+    client, server = End(Side.CLIENT, clock), End(Side.SERVER, clock)
+    credentials = ServerCredentials(*key_files(), spki_digest)
+    trust = ClientTrust("localhost", spki_digest)
+    server_stream = StreamProtocol(server.terms(credentials.observe))
+    client_stream: Protocol = client_protocol or StreamProtocol(client.terms(trust.observe))
+
+    def wrapped(protocol: Protocol, creator: object, is_client: bool) -> Protocol:
+        """
+        The protocol with TLS below it.
+        """
+        factory = ProtocolFactory()
+        factory.buildProtocol = lambda addr: protocol  # type: ignore[method-assign]
+        secure: TLSMemoryBIOFactory = SecureFactory(creator, is_client, factory, clock)  # type: ignore[arg-type]
+        made = secure.buildProtocol(None)
+        assert made is not None
+        return made
+
+    server_outer = wrapped(server_stream, server_creator or credentials, False)
+    client_outer = wrapped(client_stream, client_creator or trust, True)
+    server_wire, client_wire = iosim.makeFakeServer(server_outer), iosim.makeFakeClient(client_outer)
+    pump = iosim.connect(server_outer, server_wire, client_outer, client_wire, greet=greet, clock=clock)
+    return SecurePair(clock, client, server, client_stream, server_stream, (client_wire, server_wire), pump)
