@@ -4,8 +4,10 @@ Long conversations over a network that loses, repeats, reorders and spoils what 
 
 from __future__ import annotations
 
+import random
+
 from attrs import define, evolve, field, frozen
-from hypothesis import given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,14 +17,12 @@ from securemsg.crypto.ratchet import Header, Ratchet
 from securemsg.crypto.skipped import MAX_CHAINS
 from securemsg.errors import LocalProtocolError, Unauthentic
 
-ACTIONS = st.lists(
-    st.tuples(
-        st.integers(0, 1),
-        st.sampled_from(("send", "send", "deliver", "deliver", "deliver", "lose", "repeat", "spoil")),
-        st.integers(0, 1000),
-    ),
-    max_size=120,
-)
+ACTION_NAMES = ("send", "deliver", "lose", "repeat", "spoil")
+Action = tuple[int, str, int]
+ACTIONS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(ACTION_NAMES), st.integers(0, 1000)), min_size=30, max_size=150)
+
+
+BEGINNING: list[Action] = [(0, "send", 0), (0, "send", 0), (1, "deliver", 1)]  # until then only one side can act
 
 
 @frozen
@@ -65,15 +65,36 @@ class NetworkTests(SynchronousTestCase):
     What arrives is read once and right; what is spoilt or repeated changes nothing.
     """
 
+    @settings(deadline=None)
     @given(actions=ACTIONS)
-    def test_any_network(self, actions: list[tuple[int, str, int]]) -> None:
+    def test_any_network(self, actions: list[Action]) -> None:
         """
         Every message that arrives is read, unless it is of a turn long past; no other is; no key is used twice.
+        """
+        self._converse(actions)
+
+    @settings(deadline=None, max_examples=20)
+    @given(
+        seed=st.integers(0, 2**32),
+        weights=st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1)),
+    )
+    def test_long(self, seed: int, weights: tuple[int, ...]) -> None:
+        """
+        The same holds over a thousand steps, on networks of any kind.
+        """
+        chance = random.Random(seed)
+        names = chance.choices(ACTION_NAMES, weights, k=1000)
+        sides = self._converse([(chance.randrange(2), name, chance.randrange(1000)) for name in names])
+        event(f"{sum(len(side.read) for side in sides) // 100 * 100} or more read")
+
+    def _converse(self, actions: list[Action]) -> tuple[Side, Side]:
+        """
+        Begin a session, do what C{actions} say, and see each of them end as it must.
         """
         prekey = AgreementKey.generate()
         sides = (Side(Ratchet.initiator(bytes(32), prekey.public)), Side(Ratchet.responder(bytes(32), prekey.private)))
         used: set[bytes] = set()
-        for index, (who, action, choice) in enumerate(actions):
+        for index, (who, action, choice) in enumerate([*BEGINNING, *actions]):
             side, peer = sides[who], sides[1 - who]
             if action == "send":
                 self._send(side, peer, b"%d" % index, used)
@@ -85,6 +106,7 @@ class NetworkTests(SynchronousTestCase):
                 side.coming.pop(choice % len(side.coming))
             elif action == "deliver" and side.coming:
                 self._deliver(side, side.coming.pop(choice % len(side.coming)))
+        return sides
 
     def _send(self, side: Side, peer: Side, text: bytes, used: set[bytes]) -> None:
         """
