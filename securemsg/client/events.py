@@ -1,0 +1,69 @@
+"""
+What a running agent tells whoever composed it. What people read lies in the store; these say that it is time to look.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Ready:
+    """
+    Logged in.
+
+    @ivar link: what protects the connection, where its channel says so.
+    """
+
+    link: object = None
+
+
+@frozen
+class Drained:
+    """
+    Everything that waited on the server before this login is committed here.
+    """
+
+
+@frozen
+class Changed:
+    """
+    Something in the store changed: messages came, or the state of sent ones.
+    """
+
+
+@frozen
+class Warned:
+    """
+    Something that people should know; also kept among the notices of the store.
+
+    @ivar name: the contact it is about; empty where it is about ourselves or the server.
+    @ivar text: what happened, in words.
+    """
+
+    code: str
+    name: str
+    text: str
+
+
+@frozen
+class Failed:
+    """
+    This connection has no future: the server refused the login, or is not the one that was pinned.
+    """
+
+    code: str
+
+
+@frozen
+class Disconnected:
+    """
+    The connection is gone; whoever made it may make another.
+
+    @ivar code: why, as the channel said it, or C{local-trouble}.
+    """
+
+    code: str
+
+
+Event = Ready | Drained | Changed | Warned | Failed | Disconnected

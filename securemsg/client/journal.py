@@ -1,0 +1,400 @@
+"""
+What user interfaces ask of a profile's store, in any process that has it open: write a message, follow it, read what came.
+
+Nothing here talks to the network or touches a session: whoever holds the profile's lock does that (L{securemsg.client.agent}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from attrs import field, frozen
+
+from securemsg.client.profile import Profile, load_profile
+from securemsg.client.records import (
+    HISTORY,
+    INBOUND,
+    INDEX,
+    META,
+    NOTICE,
+    OUTBOX,
+    ROWS,
+    HistoryRow,
+    Inbound,
+    Indexed,
+    Notice,
+    OutboxRow,
+    Status,
+    bucket_of,
+    find_sent,
+    load,
+    load_all,
+    load_totals,
+    next_places,
+    save,
+    unsealed,
+)
+from securemsg.client.streams import open_gaps
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.protocol.devices import check_name
+from securemsg.protocol.envelope import Content, Kind, ListMark
+from securemsg.protocol.messages import MAX_TEXT
+
+# How long the server keeps what nobody fetches, at most and unless the user wants less.
+DEFAULT_EXPIRY = 30 * 86400
+MIN_EXPIRY = 60
+# More messages in one reading would hold more memory than a reader needs.
+PAGE = 500
+
+_NO_LIST = ListMark(0, b"")
+
+
+@frozen
+class Sent:
+    """
+    A message of ours, and what became of it.
+
+    @ivar status: C{queued}, C{accepted}, C{delivered}, C{failed} or C{withdrawn}.
+    @ivar code: why it waits or failed; empty where there is nothing to say.
+    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when we heard of it; 0: not yet.
+    @ivar devices: ids of the recipient's devices that confirmed it.
+    """
+
+    order: int
+    id: bytes
+    to: str
+    status: str
+    code: str
+    sent_at: int
+    accepted_at: int
+    delivered_at: int
+    devices: tuple[bytes, ...]
+    text: str = field(repr=False)
+    kind: int
+    suite: str
+
+
+@frozen
+class Received:
+    """
+    A message that came.
+
+    @ivar order: its place in the sequence, for L{mark_given}.
+    @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
+    @ivar verified: whether the sender's identity was verified when it came.
+    @ivar gap_before: how many messages of this sender, right before this one, have not come.
+    @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
+    """
+
+    order: int
+    id: bytes
+    sender: str
+    to: str
+    sent_at: int
+    received_at: int
+    text: str = field(repr=False)
+    kind: int
+    verified: bool
+    suite: str
+    gap_before: int
+    note: str
+
+
+Line = Sent | Received
+
+
+def compose(
+    store: IProfileStore,
+    to: str,
+    text: str,
+    *,
+    now: float,
+    message_id: bytes | None = None,
+    wants_receipt: bool = False,
+    expiry: int = DEFAULT_EXPIRY,
+    kind: int = Kind.TEXT,
+) -> bytes:
+    """
+    Commit a message to be sent, as soon as somebody is connected.
+
+    The same id, recipient and text again are the same message: nothing new is sent, but for one that had failed or was
+    withdrawn, which is tried again.
+
+    @return: its message id.
+    @raise Refusal: C{too-large}, C{illegal-name}, C{bad-request} (to ourselves, or no such expiry), C{conflict} (the id stands
+        for another message), C{no-profile}.
+    """
+    with store.writing() as records:
+        return compose_in(
+            records,
+            to,
+            text,
+            now=int(now),
+            message_id=message_id,
+            wants_receipt=wants_receipt,
+            expiry=expiry,
+            kind=kind,
+        )
+
+
+def compose_in(
+    records: IRecords,
+    to: str,
+    text: str,
+    *,
+    now: int,
+    message_id: bytes | None = None,
+    wants_receipt: bool = False,
+    expiry: int = DEFAULT_EXPIRY,
+    kind: int = Kind.TEXT,
+) -> bytes:
+    """
+    As L{compose}, within a transaction.
+
+    @raise Refusal: see there.
+    """
+    body = _encode_text(text)
+    check_name(to)
+    profile = _own(records)
+    if to == profile.name or not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
+        raise Refusal("bad-request")
+    if message_id is None:
+        message_id = keys.random_id()
+    elif len(message_id) != keys.ID_SIZE:
+        raise Refusal("bad-request")
+    known = load(records, Indexed, INDEX, message_id)
+    if known is not None:
+        _repeat(records, known, to, kind, body, now)
+        return message_id
+    place = next_places(records)
+    content = Content(
+        message_id=message_id,
+        kind=int(kind),
+        conversation=bytes(keys.ID_SIZE),
+        device=profile.device_id,
+        incarnation=profile.incarnation,
+        counter=0,
+        previous=b"",
+        own_list=_NO_LIST,
+        peer_list=_NO_LIST,
+        sent_at=now,
+        wants_receipt=wants_receipt,
+        body=body,
+    )
+    row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=profile.suite)
+    save(records, HISTORY, bucket_of(to), row, place)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry), place)
+    save(records, INDEX, message_id, Indexed(to, place, place))
+    return message_id
+
+
+def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
+    """
+    What became of a message of ours; C{None}: there is none of this id.
+    """
+    with store.reading() as records:
+        found = find_sent(records, message_id)
+        return _as_sent(found[0].name, found[0].history, found[1]) if found else None
+
+
+def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
+    """
+    Do not send this message, if that can be helped. Nothing happens to one that was accepted, or failed.
+
+    @return: whether it may have been sent: then its counter is filled with a void, and the recipient may have it all the same.
+    """
+    with store.writing() as records:
+        found = find_sent(records, message_id)
+        if found is None:
+            return False
+        known, row = found
+        if row.status is not Status.QUEUED:
+            return row.status in (Status.ACCEPTED, Status.DELIVERED) or row.content.counter > 0
+        waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox)
+        sealed = waiting is not None and waiting.sealed
+        if waiting is not None and sealed:
+            withdrawn = msgspec.structs.replace(waiting, withdrawn=True)
+            save(records, OUTBOX, ROWS, withdrawn, known.outbox)
+        else:
+            records.delete(OUTBOX, ROWS, known.outbox)
+        gone = msgspec.structs.replace(row, status=Status.WITHDRAWN, code="")
+        save(records, HISTORY, bucket_of(known.name), gone, known.history)
+        return sealed
+
+
+def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE) -> list[Received]:
+    """
+    What came and was not given to its reader yet, in order; of all, or of one sender.
+    """
+    with store.reading() as records:
+        own = _own(records).name
+        found: list[Received] = []
+        after = -1
+        while len(found) < limit:
+            page = load_all(records, Inbound, INBOUND, ROWS, after, PAGE)
+            for order, waiting in page:
+                if sender not in (None, waiting.name) or len(found) == limit:
+                    continue
+                row = load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
+                if row is not None:
+                    found.append(_as_received(records, own, waiting.name, order, row))
+            if len(page) < PAGE:
+                break
+            after = page[-1][0]
+        return found
+
+
+def mark_given(store: IProfileStore, orders: Iterable[int]) -> None:
+    """
+    These messages reached their reader.
+    """
+    wanted = list(orders)
+    if wanted:
+        with store.writing() as records:
+            for order in wanted:
+                records.delete(INBOUND, ROWS, order)
+
+
+def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
+    """
+    The last messages to and from a contact, in order.
+    """
+    with store.reading() as records:
+        own = _own(records).name
+        # Orders are shared by all contacts, so a window of them may hold few of this one: widen it until it holds enough.
+        last, window = records.last(HISTORY, bucket_of(name)), max(limit, 1)
+        rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), last - window)
+        while len(rows) < limit and window < last:
+            window *= 4
+            rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), max(last - window, -1))
+        return [
+            _as_sent(name, order, row) if row.sent else _as_received(records, own, name, order, row)
+            for order, row in rows[-limit:]
+        ]
+
+
+def unread(store: IProfileStore) -> dict[str, int]:
+    """
+    How many messages of whom were not given to their reader yet.
+    """
+    counts: dict[str, int] = {}
+    with store.reading() as records:
+        for _, waiting in load_all(records, Inbound, INBOUND, ROWS):
+            counts[waiting.name] = counts.get(waiting.name, 0) + 1
+    return counts
+
+
+def pending(store: IProfileStore) -> int:
+    """
+    How many rows of the outbox were not answered for yet.
+    """
+    with store.reading() as records:
+        return len(records.scan(OUTBOX, ROWS))
+
+
+def quarantined(store: IProfileStore) -> tuple[int, int]:
+    """
+    How many messages are kept that could not be opened, and how many had to be dropped for want of room.
+    """
+    with store.reading() as records:
+        totals = load_totals(records)
+        return totals.rows, totals.overflow
+
+
+def notices(store: IProfileStore) -> list[Notice]:
+    """
+    What people should know, oldest first.
+    """
+    with store.reading() as records:
+        return [notice for _, notice in load_all(records, Notice, META, NOTICE)]
+
+
+def _own(records: IRecords) -> Profile:
+    """
+    Whose store this is.
+    """
+    profile = load_profile(records)
+    if profile is None:
+        raise Refusal("no-profile")
+    return profile
+
+
+def _encode_text(text: str) -> bytes:
+    """
+    A text as it travels.
+    """
+    try:
+        body = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Refusal("bad-request", "not a text") from error
+    if len(body) > MAX_TEXT:
+        raise Refusal("too-large")
+    return body
+
+
+def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, now: int) -> None:
+    """
+    A message id that stands for something already.
+    """
+    row = load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
+    if row is None or known.name != to or row.content.body != body or row.content.kind != kind:
+        raise Refusal("conflict")
+    if row.status not in (Status.FAILED, Status.WITHDRAWN):
+        return
+    waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox)
+    if waiting is not None and waiting.withdrawn:
+        # Its sealed form still stands: it goes out after all.
+        save(records, OUTBOX, ROWS, msgspec.structs.replace(waiting, withdrawn=False), known.outbox)
+    else:
+        place = next_places(records)
+        content = row.content
+        row = msgspec.structs.replace(row, content=unsealed(content))
+        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), place)
+        save(records, INDEX, content.message_id, Indexed(to, known.history, place))
+    again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
+    save(records, HISTORY, bucket_of(to), again, known.history)
+
+
+def _as_sent(name: str, order: int, row: HistoryRow) -> Sent:
+    """
+    A row as its reader sees it.
+    """
+    content = row.content
+    return Sent(
+        order=order,
+        id=content.message_id,
+        to=name,
+        status=row.status.value,
+        code=row.code,
+        sent_at=content.sent_at,
+        accepted_at=row.accepted_at,
+        delivered_at=row.delivered_at,
+        devices=row.devices,
+        text=content.body.decode("utf-8", "replace"),
+        kind=content.kind,
+        suite=row.suite,
+    )
+
+
+def _as_received(records: IRecords, own: str, name: str, order: int, row: HistoryRow) -> Received:
+    """
+    A row as its reader sees it.
+    """
+    content = row.content
+    return Received(
+        order=order,
+        id=content.message_id,
+        sender=name,
+        to=own,
+        sent_at=content.sent_at,
+        received_at=row.at,
+        text=content.body.decode("utf-8", "replace"),
+        kind=content.kind,
+        verified=row.verified,
+        suite=row.suite,
+        gap_before=row.lost + open_gaps(records, content, row.gap),
+        note=row.note,
+    )

@@ -1,0 +1,213 @@
+"""
+Counters: what makes a loss, a repetition or a fork visible inside the encryption, where the server cannot reach.
+
+A stream is what one device sends in one conversation in one incarnation; its counters run from 1. For each stream that comes in
+we keep how far it came and a record for each counter that is missing, with a place in history held free for it, and with the
+hashes that its content must have and must name: contents are chained by C{previous}.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from securemsg.client.records import (
+    COUNTERS,
+    GAPS,
+    OPEN,
+    STREAM_IN,
+    STREAM_OUT,
+    load,
+    load_all,
+    load_number,
+    next_places,
+    save,
+    save_number,
+)
+from securemsg.crypto import keys
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import MAX_RESET_COUNTERS, Content, Kind, encode_record
+from securemsg.protocol.messages import Counter, Record
+
+# Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
+MAX_GAPS = MAX_RESET_COUNTERS
+# The same over all streams of one device, which may begin as many as it likes.
+MAX_DEVICE_GAPS = 4 * MAX_GAPS
+DIGEST_SIZE = 32
+
+
+class OutStream(Record, frozen=True):
+    """
+    How far we came in a conversation. Bucket: C{STREAM_OUT}, conversation, incarnation.
+
+    @ivar digest: of the content with this counter; empty before the first.
+    """
+
+    counter: Counter
+    digest: bytes
+
+
+class InStream(Record, frozen=True):
+    """
+    How far a device came in a conversation. Bucket: C{STREAM_IN} and the stream.
+
+    @ivar highest: the highest counter that came.
+    @ivar digest: of the content with this counter; empty where it is not known.
+    """
+
+    highest: Counter
+    digest: bytes
+
+
+class Gap(Record, frozen=True):
+    """
+    A counter that did not come. Bucket: C{GAPS} and the stream; order: the counter.
+
+    @ivar place: held free in history.
+    @ivar since: when it was found missing.
+    @ivar digest: which its content must have, as the content after it says; empty while that is not known.
+    @ivar before: of the content before it, which it must name; empty while that is not known.
+    @ivar asked: how often it was asked for.
+    """
+
+    place: Counter
+    since: Counter
+    digest: bytes = b""
+    before: bytes = b""
+    asked: Counter = 0
+
+
+@frozen
+class Arrival:
+    """
+    What the counter of a content says.
+
+    @ivar place: where it belongs in history; 0: behind everything else.
+    @ivar gap: how many counters right before it are missing since just now, and may still come.
+    @ivar lost: how many before those are not even waited for.
+    @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
+    """
+
+    place: int = 0
+    gap: int = 0
+    lost: int = 0
+    note: str = ""
+
+
+def stream_of(content: Content) -> bytes:
+    """
+    The name of the stream that a content belongs to.
+    """
+    return content.device + content.incarnation.to_bytes(8, "big") + content.conversation
+
+
+def out_bucket(conversation: bytes, incarnation: int) -> bytes:
+    """
+    The bucket of our own stream.
+    """
+    return STREAM_OUT + conversation + incarnation.to_bytes(8, "big")
+
+
+def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutStream:
+    """
+    How far we came in a conversation.
+    """
+    return load(records, OutStream, COUNTERS, out_bucket(conversation, incarnation)) or OutStream(0, b"")
+
+
+def chain_digest(content: Content) -> bytes:
+    """
+    What the next content names as C{previous}. A void names in its body the digest of what it stands for, so that what was
+    sealed behind that fits behind the void as well.
+    """
+    if content.kind == Kind.VOID and len(content.body) == DIGEST_SIZE:
+        return content.body
+    return keys.sha256(encode_record(content))
+
+
+def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:
+    """
+    The counters of a stream that are missing.
+    """
+    return load_all(records, Gap, COUNTERS, GAPS + stream)
+
+
+def open_gaps(records: IRecords, content: Content, gap: int) -> int:
+    """
+    How many of the C{gap} counters right before a content are missing still.
+    """
+    if not gap:
+        return 0
+    rows = records.scan(COUNTERS, GAPS + stream_of(content), max(content.counter - gap - 1, 0), gap)
+    return sum(1 for _, counter, _ in rows if counter < content.counter)
+
+
+def arrive(records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+    """
+    Take the counter of an authentic content into account.
+
+    @param base: what the sender says of the first counter that this device gets from it, where it says anything.
+    """
+    stream = stream_of(content)
+    digest = chain_digest(content)
+    known = load(records, InStream, COUNTERS, STREAM_IN + stream)
+    # Only a stream's beginning can say where it begins; one that does not begin anywhere begins at 1.
+    start = known or InStream(min(base or 0, content.counter - 1), b"")
+    if content.counter <= start.highest:
+        return _late(records, stream, content, digest)
+    gap, lost = 0, 0 if known else start.highest
+    note = ""
+    if content.counter == start.highest + 1:
+        note = "forked" if start.digest and content.previous != start.digest else ""
+    else:
+        gap, skipped = _open(records, stream, start, content, now)
+        lost += skipped
+    save(records, COUNTERS, STREAM_IN + stream, InStream(content.counter, digest))
+    return Arrival(gap=gap, lost=lost, note=note)
+
+
+def _open(records: IRecords, stream: bytes, start: InStream, content: Content, now: int) -> tuple[int, int]:
+    """
+    Note what is missing between the highest counter and this content.
+
+    @return: how many are waited for, and how many are not.
+    """
+    device = OPEN + content.device
+    taken = load_number(records, COUNTERS, device)
+    room = min(MAX_GAPS - len(records.scan(COUNTERS, GAPS + stream)), MAX_DEVICE_GAPS - taken)
+    missing = content.counter - 1 - start.highest
+    gap = max(min(missing, room), 0)
+    if gap:
+        save_number(records, COUNTERS, device, taken + gap)
+        place = next_places(records, gap)
+        first = content.counter - gap
+        for index in range(gap):
+            before = start.digest if first + index == start.highest + 1 else b""
+            following = content.previous if index == gap - 1 else b""
+            save(records, COUNTERS, GAPS + stream, Gap(place + index, now, following, before), first + index)
+    return gap, missing - gap
+
+
+def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> Arrival:
+    """
+    A counter that we are past already: it fills a gap, or came before with another content.
+    """
+    gap = load(records, Gap, COUNTERS, GAPS + stream, content.counter)
+    if gap is None:
+        return Arrival(note="repeated")
+    forked = (gap.digest and gap.digest != digest) or (gap.before and gap.before != content.previous)
+    records.delete(COUNTERS, GAPS + stream, content.counter)
+    save_number(records, COUNTERS, OPEN + content.device, load_number(records, COUNTERS, OPEN + content.device) - 1)
+    for neighbour, side in ((content.counter - 1, "digest"), (content.counter + 1, "before")):
+        other = load(records, Gap, COUNTERS, GAPS + stream, neighbour)
+        if other is not None:
+            known = content.previous if side == "digest" else digest
+            save(records, COUNTERS, GAPS + stream, _told(other, side, known), neighbour)
+    return Arrival(place=gap.place, note="forked" if forked else "late")
+
+
+def _told(gap: Gap, side: str, value: bytes) -> Gap:
+    """
+    A gap, once more is known of it.
+    """
+    digest, before = (value, gap.before) if side == "digest" else (gap.digest, value)
+    return Gap(gap.place, gap.since, digest, before, gap.asked)
