@@ -1,0 +1,106 @@
+"""
+A bell between processes of one profile: a FIFO that the process with the connection listens to, and the others write into.
+
+A ring says only: look into the store. A ring that gets lost costs a second, for the listener looks once a second anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+# One byte is a ring; whoever rings more often than we look fills no memory.
+RING = b"!"
+_CHUNK = 4096
+
+
+def ring(path: Path) -> bool:
+    """
+    Ring, if somebody listens. This never waits.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return False
+        os.write(descriptor, RING)
+    except OSError:
+        # Full: then it rings already.
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@implementer(IReadDescriptor)
+class Bell:
+    """
+    The listener's end.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorFDSet, path: Path, rung: Callable[[], None]) -> None:
+        """
+        Make the FIFO, readable and writable by us alone, and listen.
+
+        @raise OSError: it cannot be made or opened here.
+        """
+        self._reactor = reactor
+        self._rung = rung
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+        if not stat.S_ISFIFO(path.lstat().st_mode):
+            path.unlink()
+            os.mkfifo(path, 0o600)
+        # Open for writing as well: with the last writer gone a FIFO would say "end of file" for ever.
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """
+        What the reactor watches.
+        """
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """
+        How logs name it.
+        """
+        return "Bell"
+
+    def doRead(self) -> None:
+        """
+        Somebody rang, once or often.
+        """
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._descriptor, _CHUNK)
+        try:
+            self._rung()
+        except Exception:  # noqa: BLE001 - logged in full; the reactor would drop the bell, and us with it
+            self._log.failure("what a ring asked for failed")
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor gave it up.
+        """
+        self.close()
+
+    def close(self) -> None:
+        """
+        Listen no more.
+        """
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            self._reactor.removeReader(self)
+            os.close(descriptor)
