@@ -143,6 +143,8 @@ class Ratchet:
             return self._next_in_chain(header.number)
         if self.skipped.knows(header.public):
             raise AlreadyUsed("a message key of an earlier chain")
+        if self.own_private is None:  # before any key is derived: this is all that a stranger's header costs
+            raise Unauthentic("a ratchet key in answer to none of ours")
         end = self.received if self.receiving is None else max(self.received, header.previous_length)
         if end - self.received + header.number > MAX_JUMP:
             raise TooFar("too many messages missing")
@@ -227,9 +229,7 @@ class Ratchet:
 
         Our own ratchet key has then done all it can, and goes.
         """
-        if self.own_private is None:
-            raise Unauthentic("a ratchet key in answer to none of ours")
-        root, chain = _step_root(self.root, primitives.x25519(self.own_private, public))
+        root, chain = _step_root(self.root, primitives.x25519(_exactly(self.own_private), public))
         return evolve(
             self,
             root=root,
