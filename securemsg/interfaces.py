@@ -13,6 +13,9 @@ from contextlib import AbstractContextManager
 from attrs import field, frozen
 from zope.interface import Interface
 
+MAX_OPEN_INVITES = 100  # good tokens one account may have out; the operator is not counted
+CLAIM_KEPT = 86400  # how long the same requester is given the same bundle
+
 # --- the server's records -------------------------------------------------------------------------------------------
 
 
@@ -23,6 +26,8 @@ class StoredDevice:
 
     @ivar mailbox: the store's own number of the device; never used again after a removal.
     @ivar highest: the highest C{n} committed for deposits of this device.
+    @ivar messages: how many wait, those that expired and are not deleted yet included.
+    @ivar size: their own parts and common parts together; a common part counts in every mailbox.
     @ivar last_position: of the newest message in the mailbox; 0 where it is empty.
     """
 
@@ -157,8 +162,11 @@ class WriteBatch:
     """
     Everything one commit carries, in this order: deposits, acknowledgements, highest C{n}.
 
+    Mailboxes that are gone by then are passed over.
+
     @ivar acknowledged: mailbox number to the position up to which everything is deleted.
-    @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written.
+    @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written; the C{n} of
+        the deposits of the batch itself counts anyway.
     """
 
     deposits: tuple[DepositRow, ...]
@@ -205,7 +213,8 @@ class IDirectoryStore(Interface):
 
     def register(account: NewAccount) -> Awaitable[None]:
         """
-        Make an account. The same name, identity and token again is success without a second use.
+        Make an account. The same name, identity and token again is success without a second use, also when the token is no
+        good any more.
 
         @raise Refusal: C{bad-token} (unknown, used up, expired; checked first), C{name-taken}.
         """
@@ -215,14 +224,14 @@ class IDirectoryStore(Interface):
     ) -> Awaitable[None]:
         """
         Replace the device list by compare-and-set: C{version} must be one above the stored one, or the very same bytes again.
-        Devices that are not on it any more lose their mailbox.
+        Devices that are not on it any more lose their mailbox; so does one whose key is another.
 
         @raise Refusal: C{stale-list}, C{no-such-account}.
         """
 
     def remove_account(name: str) -> Awaitable[None]:
         """
-        Delete the account, its devices, prekeys and mailboxes.
+        Delete the account, its devices, prekeys, mailboxes and open invites.
 
         @raise Refusal: C{no-such-account}.
         """
@@ -261,22 +270,24 @@ class IPrekeyStore(Interface):
         replace: bool,
     ) -> Awaitable[None]:
         """
-        Keep prekeys; those that are there already, claimed or not, are passed over.
-
-        @param replace: drop unclaimed one-time prekeys (both kinds) that are not among these.
+        Keep prekeys; those that are there already, claimed or not, are passed over. Of signed and last-resort prekeys only the
+        one with the highest id is kept. For a mailbox that is gone nothing happens.
 
         @param limit: the most of one kind that a device may have unclaimed.
+        @param replace: drop unclaimed one-time prekeys (both kinds) that are not among these, and forget who got which bundle:
+            the device has lost what belongs to them.
         @raise Refusal: C{too-many-prekeys}.
         """
 
     def claim(mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Awaitable[StoredBundle | None]:
         """
         Hand out prekeys; one-time prekeys move to I{claimed by requester} and that is committed first. The same requester gets
-        the same bundle for 24 hours. C{None}: the device has none.
+        the same bundle for L{CLAIM_KEPT} seconds. C{None}: the device has none.
 
-        @param spent: id of a one-time KEM prekey: if the requester's standing claim holds it, that claim is used up, and a new one
+        @param fresh: C{False}: one-time prekeys are not touched; the last-resort bundle is given, unless there is a bundle
+            that this requester got already.
+        @param spent: id of a KEM prekey: if the bundle that this requester got holds it, that bundle is used up, and a new one
             is made; 0: none.
-        @param fresh: C{False}: one-time prekeys are not touched; the last-resort bundle is given.
         """
 
     def stock(mailbox: int) -> Awaitable[StoredStock]:
@@ -297,8 +308,8 @@ class IMailboxStore(Interface):
 
     def page(mailbox: int, after: int, limit: int, size: int, now: int) -> Awaitable[list[StoredMessage]]:
         """
-        What waits behind position C{after}, in order: at most C{limit} messages, and no more once C{size} bytes are reached.
-        What has expired is left out.
+        What waits behind position C{after}, in order: at most C{limit} messages, and no more once C{size} bytes are reached
+        (so there is at least one, however long). What has expired is left out.
         """
 
     def find_deposit(sender: int, deposit_id: bytes) -> Awaitable[bytes | None]:
@@ -308,8 +319,8 @@ class IMailboxStore(Interface):
 
     def expire(now: int, forget_before: int, limit: int) -> Awaitable[dict[int, tuple[int, int]]]:
         """
-        Delete up to C{limit} messages that expired by C{now}, and rows of deposits that arrived before C{forget_before} and
-        hold nothing any more.
+        Delete up to C{limit} messages that expired by C{now}, then what is of no more use: rows of deposits that arrived before
+        C{forget_before} and expired as well, claimed prekeys as old as that, bundles kept for a repeated claim, expired tokens.
 
         @return: mailbox number to (messages, bytes) that were taken out of it.
         """
@@ -327,6 +338,29 @@ class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore):
 
 
 # --- the client's profile -------------------------------------------------------------------------------------------
+
+
+class ISealer(Interface):
+    """
+    What hides the records of a profile from whoever reads its file.
+    """
+
+    def seal(plaintext: bytes, associated_data: bytes) -> bytes:
+        """
+        Encrypt and authenticate, bound to C{associated_data}.
+        """
+
+    def open(sealed: bytes, associated_data: bytes) -> bytes:
+        """
+        The plaintext again.
+
+        @raise Unauthentic: the bytes were not sealed with this key and this associated data.
+        """
+
+    def tag(name: bytes) -> bytes:
+        """
+        Stand in for a name: 16 bytes, always the same, that tell nothing without the key.
+        """
 
 
 class IRecords(Interface):
@@ -356,7 +390,10 @@ class IRecords(Interface):
 
     def scan(table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
         """
-        Records as (bucket, order, value) with an order above C{after}, ascending by order; of one bucket, or of all.
+        Records as (bucket, order, value) with an order above C{after}, ascending by order (where equal: first written, first);
+        of one bucket, or of all. A C{limit} below 0 is none.
+
+        @raise ProfileDamaged: one of them does not open under the store key.
         """
 
     def last(table: str, bucket: bytes) -> int:
