@@ -1,0 +1,99 @@
+"""
+Our device and one of a contact's: what ties sessions, and every message in them, to these two.
+
+Source: C{docs/protocol.md}, section "Sessions".
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from securemsg.client import archive
+from securemsg.client.archive import Opening, Session
+from securemsg.client.profile import DAY, Profile
+from securemsg.client.trust import Contact
+from securemsg.crypto.keys import SESSION_DATA, length_prefixed
+from securemsg.crypto.ratchet import Ratchet
+from securemsg.protocol.devices import Device
+
+# The suites of sessions, and the version of each that we speak.
+SUITES = {"pqxdh": 1}
+
+# An opening that nobody answered is repeated for so long; then the bundle in it may be too old for the responder, and a new
+# one is claimed.
+UNANSWERED_LIFE = 7 * DAY
+
+FROM_INITIATOR = b"initiator"
+FROM_RESPONDER = b"responder"
+
+
+@frozen
+class Pair:
+    """
+    Our device and one of a contact's: between whom sessions are.
+    """
+
+    profile: Profile
+    contact: Contact
+    device: Device
+
+    @property
+    def bucket(self) -> bytes:
+        """
+        Where the sessions of this pair are.
+        """
+        return archive.bucket_of(self.contact.name, self.device.id)
+
+    def fits(self, session: Session) -> bool:
+        """
+        Is this session between these very keys?
+        """
+        own, peer = self.profile.identity.public, self.contact.identity
+        return (session.own_identity, session.peer_identity) == (own, peer) and (
+            session.peer_agreement == self.device.agreement_key
+        )
+
+    def may_send(self, session: Session, now: int) -> bool:
+        """
+        Will the peer be able to open what is sealed in this session today?
+        """
+        is_stale = session.opening is not None and now - session.made_at >= UNANSWERED_LIFE
+        return self.fits(session) and not is_stale
+
+    def session(self, ephemeral: bytes, bundle: bytes, opening: Opening | None, ratchet: Ratchet, now: int) -> Session:
+        """
+        A new session, initiated by us if there is an opening.
+        """
+        return Session(
+            suite=self.profile.suite,
+            own_identity=self.profile.identity.public,
+            peer_identity=self.contact.identity,
+            peer_agreement=self.device.agreement_key,
+            ephemeral=ephemeral,
+            bundle=bundle,
+            initiated=opening is not None,
+            confirmed=False,
+            opening=opening,
+            made_at=now,
+            ratchet=ratchet.dump(),
+        )
+
+    def associated(self, session: Session, sending: bool, header: bytes, common: bytes) -> bytes:
+        """
+        Everything that a session message is tied to: suite and version, who initiated and who responded, which of them
+        speaks, the clear header, the common part and the bundle.
+        """
+        own = (self.profile.name.encode(), self.profile.device_id, self.profile.identity.public)
+        peer = (self.contact.name.encode(), self.device.id, self.contact.identity)
+        initiator, responder = (own, peer) if session.initiated else (peer, own)
+        return length_prefixed(
+            SESSION_DATA,
+            session.suite.encode(),
+            SUITES[session.suite].to_bytes(4, "big"),
+            *initiator,
+            *responder,
+            FROM_INITIATOR if session.initiated == sending else FROM_RESPONDER,
+            header,
+            common,
+            session.bundle,
+        )

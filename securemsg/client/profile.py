@@ -1,0 +1,253 @@
+"""
+Who we are: an account, this device of it, and the server it lives on.
+
+A profile is one sealed record. All its keys are made and committed here before anybody hears of them; what is published is
+the device list, signed by the account's identity key. Source: C{docs/protocol.md}, section "Identity".
+"""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
+from securemsg.interfaces import IRecords
+from securemsg.protocol.devices import (
+    DEVICE_LIST_LABEL,
+    Device,
+    DeviceList,
+    check_name,
+    decode_device_list,
+    encode_device_list,
+)
+from securemsg.protocol.envelope import ListMark
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import Record, SignedDeviceList
+
+TABLE = "profile"
+# Every list that we ever saw, ours and those of contacts: bucket = account, order = version.
+LISTS = "lists"
+
+DAY = 86400
+# A list is signed anew when it is this old, so that nobody can pass off an old one for long.
+LIST_AGE = 7 * DAY
+# A list as old as this has missed several renewals: somebody keeps us from the newer ones, or its owner is away.
+LIST_WARNING = 30 * DAY
+SUITE = "pqxdh"
+
+
+class Private(Record, frozen=True):
+    """
+    A record that holds secrets, and shows none.
+    """
+
+    def __repr__(self) -> str:
+        """
+        The kind of record, and nothing that is in it.
+        """
+        return f"<{type(self).__name__}>"
+
+
+class SeenList(Record, frozen=True):
+    """
+    A device list that was once current.
+
+    @ivar digest: SHA-256 of its body.
+    """
+
+    digest: bytes
+    issued_at: int
+
+
+@frozen
+class Profile:
+    """
+    An account as its own device knows it.
+
+    @ivar pin: the server identity key.
+    @ivar contact: identity of the contact C{server}, or empty.
+    @ivar token: what admits the registration; kept until that is done.
+    @ivar incarnation: which life of this state the counters belong to; above 0.
+    @ivar devices: our own current list.
+    """
+
+    name: str
+    host: str
+    port: int
+    pin: bytes
+    contact: bytes
+    token: bytes = field(repr=False)
+    registered: bool
+    identity: SigningKey
+    device_id: bytes
+    device_key: SigningKey
+    agreement: AgreementKey
+    incarnation: int
+    devices: SignedDeviceList = field(repr=False)
+    suite: str = SUITE
+
+    @property
+    def listing(self) -> DeviceList:
+        """
+        Our current list, decoded.
+        """
+        return decode_device_list(self.devices.body)
+
+    @property
+    def mark(self) -> ListMark:
+        """
+        Which list of ours is current, for the inside of messages.
+        """
+        return ListMark(self.listing.version, sha256(self.devices.body))
+
+
+class _Kept(Private, frozen=True):
+    """
+    The form in which a profile is kept; keys are private halves.
+    """
+
+    name: str
+    host: str
+    port: int
+    pin: bytes
+    contact: bytes
+    token: bytes
+    registered: bool
+    identity: bytes
+    device_id: bytes
+    device_key: bytes
+    agreement: bytes
+    incarnation: int
+    devices: SignedDeviceList
+    suite: str
+
+
+def create_profile(link: InviteLink, name: str, now: int) -> Profile:
+    """
+    Make all keys of a new account with one device, and its first list.
+
+    @raise Refusal: C{illegal-name}.
+    """
+    check_name(name)
+    identity, device_key, agreement = SigningKey.generate(), SigningKey.generate(), AgreementKey.generate()
+    device = Device(random_id(), device_key.public, agreement.public, None)
+    return Profile(
+        name=name,
+        host=link.host,
+        port=link.port,
+        pin=link.pin,
+        contact=link.contact,
+        token=link.token,
+        registered=False,
+        identity=identity,
+        device_id=device.id,
+        device_key=device_key,
+        agreement=agreement,
+        incarnation=_new_incarnation(),
+        devices=_signed(identity, DeviceList(link.pin, name, 1, b"", now, [device])),
+    )
+
+
+def resigned(profile: Profile, now: int) -> Profile:
+    """
+    The same devices on the next version of the list, which names the hash of this one. To be saved, then published.
+    """
+    following = msgspec.structs.replace(
+        profile.listing, version=profile.listing.version + 1, previous=sha256(profile.devices.body), issued_at=now
+    )
+    return evolve(profile, devices=_signed(profile.identity, following))
+
+
+def is_due(profile: Profile, now: int) -> bool:
+    """
+    Is it time to sign the list anew?
+    """
+    return now - profile.listing.issued_at >= LIST_AGE
+
+
+def reborn(profile: Profile) -> Profile:
+    """
+    The same account in a new life, whose counters begin again: for a state that was restored or cloned.
+    """
+    return evolve(profile, incarnation=_new_incarnation())
+
+
+def save_profile(records: IRecords, profile: Profile) -> None:
+    """
+    Keep the profile, and remember its list, so that a contact's mark of it can still be judged when it is old.
+    """
+    kept = _Kept(
+        profile.name,
+        profile.host,
+        profile.port,
+        profile.pin,
+        profile.contact,
+        profile.token,
+        profile.registered,
+        profile.identity.private,
+        profile.device_id,
+        profile.device_key.private,
+        profile.agreement.private,
+        profile.incarnation,
+        profile.devices,
+        profile.suite,
+    )
+    records.put(TABLE, b"", msgspec.msgpack.encode(kept))
+    remember_list(records, profile.listing, profile.devices.body)
+
+
+def load_profile(records: IRecords) -> Profile | None:
+    """
+    The profile that is kept here; none before C{join}.
+    """
+    data = records.get(TABLE, b"")
+    if data is None:
+        return None
+    kept = msgspec.msgpack.decode(data, type=_Kept)
+    return Profile(
+        kept.name,
+        kept.host,
+        kept.port,
+        kept.pin,
+        kept.contact,
+        kept.token,
+        kept.registered,
+        SigningKey(kept.identity),
+        kept.device_id,
+        SigningKey(kept.device_key),
+        AgreementKey(kept.agreement),
+        kept.incarnation,
+        kept.devices,
+        kept.suite,
+    )
+
+
+def remember_list(records: IRecords, listing: DeviceList, body: bytes) -> None:
+    """
+    Keep the digest of a list that was current, ours or a contact's.
+    """
+    seen = SeenList(sha256(body), listing.issued_at)
+    records.put(LISTS, listing.account.encode(), msgspec.msgpack.encode(seen), listing.version)
+
+
+def seen_list(records: IRecords, account: str, version: int) -> SeenList | None:
+    """
+    What we once saw as this version of an account's list.
+    """
+    data = records.get(LISTS, account.encode(), version)
+    return None if data is None else msgspec.msgpack.decode(data, type=SeenList)
+
+
+def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
+    """
+    Encode a list and sign its very bytes.
+    """
+    body = encode_device_list(devices)
+    return SignedDeviceList(body, identity.sign(DEVICE_LIST_LABEL, body))
+
+
+def _new_incarnation() -> int:
+    """
+    A number that no earlier life had: 63 random bits, never 0.
+    """
+    return 1 + int.from_bytes(random_bytes(8), "big") % (2**63 - 1)

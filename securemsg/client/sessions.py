@@ -1,0 +1,361 @@
+"""
+Session messages: a key for the common part, sealed for one device, and opened by nobody else.
+
+Every function works inside one transaction of the caller's and raises before it has written anything. Source:
+C{docs/protocol.md}, sections "Sessions" and "Envelopes".
+"""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import field, frozen
+
+from securemsg.client import archive, prekeys, trust
+from securemsg.client.archive import MAX_SESSIONS, Opening, Session
+from securemsg.client.pair import SUITES, Pair
+from securemsg.client.profile import Profile
+from securemsg.client.trust import Contact
+from securemsg.crypto import pqxdh, primitives
+from securemsg.crypto.keys import COMMON_PART, random_bytes, sha256
+from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
+from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message, seal_message
+from securemsg.errors import Refusal, Unauthentic
+from securemsg.interfaces import IRecords
+from securemsg.protocol.devices import Device
+from securemsg.protocol.envelope import (
+    CONTENT_KEY_SIZE,
+    ContentKey,
+    Envelope,
+    EnvelopeHeader,
+    PrekeyHeader,
+    decode_record,
+    encode_record,
+    pad,
+    unpad,
+)
+from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
+
+__all__ = [
+    "MAX_SESSIONS",
+    "NeedBundle",
+    "Opened",
+    "begin",
+    "forget",
+    "forget_all",
+    "make_common",
+    "open_common",
+    "open_envelope",
+    "seal",
+]
+
+
+class NeedBundle(Refusal):
+    """
+    There is no session to send on: claim a bundle, L{begin}, and seal again.
+
+    @ivar spent: for the claim.
+    """
+
+    def __init__(self, account: str, device_id: bytes, spent: int) -> None:
+        super().__init__("no-session")
+        self.account = account
+        self.device_id = device_id
+        self.spent = spent
+
+
+@frozen
+class Opened:
+    """
+    A session message that proved itself.
+
+    @ivar contact: the sender, as it is known from now on.
+    @ivar first: it made a new session.
+    """
+
+    contact: Contact
+    device: Device
+    content_key: ContentKey = field(repr=False)
+    first: bool
+
+
+def make_common(content: bytes) -> tuple[bytes, ContentKey]:
+    """
+    Encrypt a content once for all devices, under a key that serves this message alone.
+
+    @return: the common part, and what each own part carries; its C{base} is still to be put in.
+    @raise LocalProtocolError: the content is larger than any we make.
+    """
+    key = random_bytes(CONTENT_KEY_SIZE)
+    common = primitives.a256cbc_hs512_encrypt(key, pad(content), COMMON_PART)
+    return common, ContentKey(key, sha256(common), None)
+
+
+def open_common(common: bytes, content_key: ContentKey) -> bytes:
+    """
+    The content of a common part.
+
+    @raise Unauthentic: it is not the one that was sealed with this key.
+    @raise Refusal: C{bad-envelope}: its padding is not ours.
+    """
+    if sha256(common) != content_key.common:
+        raise Unauthentic("common part")
+    return unpad(primitives.a256cbc_hs512_decrypt(content_key.key, common, COMMON_PART))
+
+
+def begin(records: IRecords, profile: Profile, contact: Contact, device: Device, bundle: Bundle, now: int) -> None:
+    """
+    Make a session with a device that may be away, from the bundle that the server handed out.
+
+    @raise Unauthentic: a prekey is not the device's, or not of its kind.
+    @raise Refusal: C{spent-bundle}: we used this one before. Otherwise as L{seal}.
+    """
+    pair = _allowed(profile, contact, device)
+    public = PrekeyBundle(
+        _public(bundle.signed),
+        _public(bundle.kem),
+        bundle.kem_is_last_resort,
+        None if bundle.one_time is None else _public(bundle.one_time),
+    )
+    public.verify(device.signing_key)
+    book = archive.load_book(records, pair.bucket)
+    if not bundle.kem_is_last_resort and bundle.kem.id == book.spent:
+        raise Refusal("spent-bundle")
+    initiation = pqxdh.initiate(profile.agreement, device.agreement_key, public)
+    opening = Opening(
+        bundle.signed.id,
+        bundle.kem.id,
+        bundle.kem_is_last_resort,
+        initiation.kem_ciphertext,
+        None if bundle.one_time is None else bundle.one_time.id,
+    )
+    ratchet = Ratchet.initiator(initiation.secret, bundle.signed.key)
+    session = pair.session(initiation.ephemeral_public, initiation.associated, opening, ratchet, now)
+    archive.add_session(records, pair.bucket, session)
+    if not bundle.kem_is_last_resort:
+        archive.save_book(records, pair.bucket, msgspec.structs.replace(book, spent=bundle.kem.id))
+
+
+def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, content_key: ContentKey, now: int) -> bytes:
+    """
+    Make the own part of one device, and move its session on.
+
+    @raise NeedBundle: there is no session, or none that was answered in time.
+    @raise Refusal: C{identity-changed}: the user must accept the contact's other identity first. C{unknown-device}: it does
+        not stand on the contact's list.
+    """
+    pair = _allowed(profile, contact, device)
+    chosen = archive.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
+    if chosen is None:
+        raise NeedBundle(contact.name, device.id, archive.load_book(records, pair.bucket).spent)
+    number, session = chosen
+    ratchet, step, message_key = Ratchet.load(session.ratchet).next_sending()
+    header = encode_record(
+        EnvelopeHeader(
+            session.suite,
+            SUITES[session.suite],
+            step.public,
+            step.previous_length,
+            step.number,
+            _opening_header(profile, session),
+        )
+    )
+    associated = pair.associated(session, True, header, content_key.common)
+    sealed = seal_message(message_key, encode_record(content_key), associated)
+    archive.save_session(records, pair.bucket, number, msgspec.structs.replace(session, ratchet=ratchet.dump()))
+    return encode_record(Envelope(header, sealed))
+
+
+def open_envelope(
+    records: IRecords, profile: Profile, account: str, device_id: bytes, own: bytes, common_digest: bytes, now: int
+) -> Opened:
+    """
+    Open an own part. Only what authenticated under a session is believed, adopted and deleted.
+
+    @param account: of the sender, as the server says; likewise C{device_id}. Both are proved by the session.
+    @param common_digest: SHA-256 of the common part that came with it.
+    @raise AlreadyUsed: an C{Unauthentic} that was opened before.
+    @raise Unauthentic: no session of ours with this device made these bytes for this common part.
+    @raise IdentityChanged: it introduces itself with another identity than we know; keep its C{contact} to note that.
+    @raise Refusal: C{bad-envelope}, C{suite-unavailable}, C{no-session}, C{unknown-device}, C{unknown-prekey}, or as
+        L{trust.judge} has it.
+    """
+    envelope = decode_record(Envelope, own)
+    header = decode_record(EnvelopeHeader, envelope.header)
+    if SUITES.get(header.suite) != header.version:
+        raise Refusal("suite-unavailable")
+    pair = _introduced(records, profile, account, device_id, header.prekey, now)
+    candidates = _candidates(records, pair, header)
+    first = not candidates
+    if first:
+        if header.prekey is None:
+            raise Refusal("no-session")
+        candidates = {0: _answered(records, pair, header.prekey, now)}
+    number, session, content_key = _opened_by(candidates, pair, header, envelope, common_digest)
+    # Proved. From here on things change, and nothing fails.
+    if trust.get_contact(records, account) != pair.contact:
+        trust.put_contact(records, pair.contact)
+    if first and header.prekey is not None:
+        number = archive.add_session(records, pair.bucket, session)
+        prekeys.settle(records, account, device_id, header.prekey, number)
+    else:
+        archive.save_session(records, pair.bucket, number, session)
+    book = archive.load_book(records, pair.bucket)
+    if number > book.forgotten and number != book.current:
+        archive.save_book(records, pair.bucket, msgspec.structs.replace(book, current=number))
+    return Opened(pair.contact, pair.device, content_key, first)
+
+
+def forget(records: IRecords, account: str, device_id: bytes) -> None:
+    """
+    The next L{seal} for this device needs a new session: for resets.
+    """
+    archive.forget(records, archive.bucket_of(account, device_id))
+
+
+def forget_all(records: IRecords) -> None:
+    """
+    The next L{seal} for any device needs a new session: this state was restored, and its ratchets were used by another life.
+    """
+    for bucket in {bucket for bucket, _, _ in records.scan(archive.TABLE)}:
+        archive.forget(records, bucket)
+
+
+def _allowed(profile: Profile, contact: Contact, device: Device) -> Pair:
+    """
+    Whom we may encrypt to: devices on the list of a contact whose identity is not in question.
+    """
+    if contact.is_blocked:
+        raise trust.IdentityChanged(contact)
+    if trust.device(contact, device.id) != device:
+        raise Refusal("unknown-device")
+    return Pair(profile, contact, device)
+
+
+def _introduced(
+    records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
+) -> Pair:
+    """
+    Who claims to speak: a contact of ours, or whom the header introduces.
+    """
+    if prekey is not None:
+        record = AccountRecord(account, prekey.identity, prekey.devices)
+        contact: Contact | None = trust.introduced(records, profile, record, now)
+    else:
+        contact = trust.get_contact(records, account)
+    if contact is None:
+        raise Refusal("no-session")
+    device = trust.device(contact, device_id)
+    if device is None:
+        raise Refusal("unknown-device")
+    return Pair(profile, contact, device)
+
+
+def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[int, Session]:
+    """
+    The sessions that may have made a message, the likeliest first. None: its opening has to make one.
+    """
+    if header.prekey is not None:
+        number = prekeys.initiated(records, pair.contact.name, pair.device.id, header.prekey)
+        if number is not None:
+            made = archive.load_session(records, pair.bucket, number)
+            if made is None or not pair.fits(made):
+                raise Refusal("no-session")
+            return {number: made}
+        ephemeral = header.prekey.ephemeral
+        sessions = archive.all_sessions(records, pair.bucket)
+        # The map forgets with the prekeys; a session that nobody ever answered may be older than that.
+        return {
+            number: session
+            for number, session in sessions.items()
+            if pair.fits(session) and not session.initiated and session.ephemeral == ephemeral
+        }
+    step = _step(header)
+    current = archive.load_book(records, pair.bucket).current
+    likely = archive.load_session(records, pair.bucket, current)
+    if likely is not None and pair.fits(likely) and Ratchet.load(likely.ratchet).knows(step):
+        return {current: likely}
+    fitting = {number: session for number, session in archive.all_sessions(records, pair.bucket).items() if pair.fits(session)}
+    knowing = {number: session for number, session in fitting.items() if Ratchet.load(session.ratchet).knows(step)}
+    if not fitting:
+        raise Refusal("no-session")
+    return knowing | fitting
+
+
+def _answered(records: IRecords, pair: Pair, prekey: PrekeyHeader, now: int) -> Session:
+    """
+    The session that an initiation would make with us; nothing is kept.
+    """
+    answering = prekeys.answering(records, prekey)
+    secret = pqxdh.respond(
+        pair.profile.agreement,
+        answering.signed,
+        answering.kem,
+        answering.one_time,
+        pair.device.agreement_key,
+        prekey.ephemeral,
+        prekey.kem_ciphertext,
+    )
+    ratchet = Ratchet.responder(secret, answering.signed)
+    return pair.session(prekey.ephemeral, pqxdh.bundle_digest(answering.bundle), None, ratchet, now)
+
+
+def _opened_by(
+    candidates: dict[int, Session], pair: Pair, header: EnvelopeHeader, envelope: Envelope, common: bytes
+) -> tuple[int, Session, ContentKey]:
+    """
+    The first session that opens a message, as it is afterwards.
+    """
+    trouble = Unauthentic("envelope")
+    for number, session in candidates.items():
+        try:
+            ratchet, message_key = Ratchet.load(session.ratchet).next_receiving(_step(header))
+            associated = pair.associated(session, False, envelope.header, common)
+            plaintext = open_message(message_key, envelope.sealed, associated)
+        except Unauthentic as error:
+            if not isinstance(trouble, AlreadyUsed):
+                trouble = error
+            continue
+        content_key = decode_record(ContentKey, plaintext)
+        if content_key.common != common:
+            raise Unauthentic("common part")
+        following = msgspec.structs.replace(
+            session,
+            ratchet=ratchet.dump(),
+            confirmed=session.confirmed or session.initiated or header.prekey is None,
+            opening=None,
+        )
+        return number, following, content_key
+    raise trouble
+
+
+def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
+    """
+    What the responder needs until it has answered, with our list as it is now.
+    """
+    opening = session.opening
+    if opening is None:
+        return None
+    return PrekeyHeader(
+        profile.identity.public,
+        profile.devices,
+        session.ephemeral,
+        opening.signed_id,
+        opening.kem_id,
+        opening.kem_is_last_resort,
+        opening.kem_ciphertext,
+        opening.one_time_id,
+    )
+
+
+def _step(header: EnvelopeHeader) -> Header:
+    """
+    The part of the header that is the ratchet's.
+    """
+    return Header(header.ratchet_key, header.previous_length, header.number)
+
+
+def _public(prekey: Prekey) -> PublicPrekey:
+    """
+    A prekey of the wire, as key agreement knows it.
+    """
+    return PublicPrekey(prekey.id, prekey.key, prekey.signature)
