@@ -1,0 +1,173 @@
+"""
+The server's domain as one object: it is handed its stores, its key, its time and its room, and hands out callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from attrs import define, field
+
+from securemsg.crypto.keys import SigningKey
+from securemsg.interfaces import IServerStore
+from securemsg.server.accounts import AccountCache
+from securemsg.server.admin import Operator
+from securemsg.server.batches import Batches
+from securemsg.server.caller import Caller
+from securemsg.server.clock import ExpiryClock
+from securemsg.server.commands import Command, command_table
+from securemsg.server.directory import Directory
+from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
+from securemsg.server.login import Logins
+from securemsg.server.mailbox import Mailboxes
+from securemsg.server.prekeys import Prekeys
+from securemsg.server.registration import Invites, Registrations
+from securemsg.server.router import Router
+
+# Expired messages that one transaction deletes, so that deposits do not wait for it.
+EXPIRE_LIMIT = 500
+
+
+@define(eq=False)
+class Server:
+    """
+    Everything but the network.
+
+    @ivar soon: runs a function at the end of this reactor turn.
+    @ivar spawn: runs a coroutine to its end; what it raises is a bug.
+    @ivar free_space: bytes that are left where the store lies.
+    @ivar address: what invites name.
+    """
+
+    stores: IServerStore
+    settings: Settings
+    identity: SigningKey
+    now: Callable[[], float]
+    soon: Callable[[Callable[[], None]], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    free_space: Callable[[], int]
+    address: tuple[str, int] = field(init=False)
+    _callers: set[Caller] = field(init=False, factory=set, repr=False)
+    _accounts: AccountCache = field(init=False, repr=False)
+    _batches: Batches = field(init=False, repr=False)
+    _router: Router = field(init=False, repr=False)
+    _clock: ExpiryClock = field(init=False, repr=False)
+    _commands: Mapping[type, Command] = field(init=False, repr=False)
+    _expiring: bool = field(init=False, default=False)
+    _stopped: str = field(init=False, default="")
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Put the parts together.
+        """
+        settings, stores, now = self.settings, self.stores, self.now
+        identity = self.identity.public
+        self.address = (settings.host, settings.port)
+        self._clock = ExpiryClock(now)
+        self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
+        self._router = router = Router(stores, settings, self._clock)
+        self._batches = Batches(stores, settings, now, self.soon)
+        directory = Directory(accounts, stores, self._bucket(settings.requests), identity)
+        logins = Logins(self.identity, accounts, stores, router, now)
+        registration_rate = self._bucket(settings.registrations)
+        self._commands = command_table(
+            logins=logins,
+            registrations=Registrations(identity, settings, accounts, stores, logins, router, registration_rate, now),
+            mailboxes=Mailboxes(
+                accounts, self._batches, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), now
+            ),
+            directory=directory,
+            prekeys=Prekeys(
+                accounts,
+                stores,
+                directory,
+                settings,
+                self._bucket(settings.uploads),
+                self._bucket(settings.claims_by),
+                self._bucket(settings.claims_of),
+                now,
+            ),
+            invites=Invites(settings, stores, directory, now),
+            operator=Operator(accounts, stores, identity, lambda: self.address),
+            now=now,
+        )
+
+    @property
+    def connected(self) -> int:
+        """
+        Callers that are here, logged in or not.
+        """
+        return len(self._callers)
+
+    @property
+    def logged_in(self) -> int:
+        """
+        Devices that are logged in; the contact that lives in this process is not counted.
+        """
+        return self._router.logged_in
+
+    def caller(self, *, operator: bool = False) -> Caller:
+        """
+        Somebody connects.
+
+        @param operator: through the operator's door, which has proved who it is.
+        """
+        return Caller(self._commands, self.spawn, self._join, self._leave, self.settings.max_backlog, operator)
+
+    def tick(self) -> None:
+        """
+        To be called about once a minute: what has expired is deleted.
+        """
+        self._clock.tick()
+        if self._clock.running and not self._expiring and not self._stopped:
+            self._expiring = True
+            self.spawn(self._expire())
+
+    def stop(self, code: str = "stopping") -> None:
+        """
+        Say goodbye to everybody, and let nobody in any more.
+        """
+        self._stopped = code
+        for caller in list(self._callers):
+            caller.end(code)
+        self._batches.stop()
+
+    def _bucket(self, rate: Rate) -> Buckets:
+        """
+        Count something by device.
+        """
+        return Buckets(rate, self.now, self.settings.rated)
+
+    def _join(self, caller: Caller) -> None:
+        """
+        A channel stands.
+        """
+        self._callers.add(caller)
+        if self._stopped:
+            caller.end(self._stopped)
+
+    def _leave(self, caller: Caller) -> None:
+        """
+        A caller is gone.
+        """
+        self._callers.discard(caller)
+        self._router.unsubscribe(caller)
+
+    async def _expire(self) -> None:
+        """
+        Delete what has expired, in small steps.
+        """
+        try:
+            full = True
+            while full and not self._stopped:
+                now = self._clock.now
+                taken = await self.stores.expire(now, now - self.settings.forget_after, EXPIRE_LIMIT)
+                for mailbox, (messages, size) in taken.items():
+                    device = self._accounts.mailbox(mailbox)
+                    if device is not None:
+                        device.messages = max(0, device.messages - messages)
+                        device.size = max(0, device.size - size)
+                full = sum(messages for messages, _ in taken.values()) >= EXPIRE_LIMIT
+        finally:
+            self._expiring = False

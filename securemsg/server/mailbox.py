@@ -1,0 +1,232 @@
+"""
+The mailboxes: deposits are checked, told from their repetitions and given positions; acknowledgements empty them.
+
+The order is that of C{docs/protocol.md}, "Server: order of durable steps": a repetition is recognised before anything else is
+looked at. Both commands are plain calls as long as everything they need is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from attrs import define
+
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
+from securemsg.protocol.messages import (
+    Acceptance,
+    Accepted,
+    AccountRecord,
+    Acknowledge,
+    Deposit,
+    DepositRefused,
+    Destination,
+    Message,
+    Missed,
+    SignedDeviceList,
+)
+from securemsg.server.accounts import AccountCache, AccountState, DeviceState
+from securemsg.server.batches import DIGEST_SIZE, Batches, Pending, missed_in, receipt
+from securemsg.server.caller import Caller, Work
+from securemsg.server.limits import DiskGuard, Settings
+
+# Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
+MAX_ATTACHED = 64 * 1024
+# An account that was loaded may be dropped while the next one is; after so many rounds the deposit has to be tried again.
+LOAD_ROUNDS = 3
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def digest_of(deposit: Deposit) -> bytes:
+    """
+    What a repetition must have in common: recipients, expiry and bytes. 32 bytes.
+    """
+    return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
+
+
+@define(eq=False)
+class Mailboxes:
+    """
+    What waits for devices.
+    """
+
+    _accounts: AccountCache
+    _batches: Batches
+    _store: IMailboxStore
+    _settings: Settings
+    _disk: DiskGuard
+    _now: Callable[[], float]
+
+    def deposit(self, caller: Caller, message: Deposit) -> Work | None:
+        """
+        Keep a message for devices.
+
+        @raise Refusal: it is not kept.
+        """
+        sender = caller.device
+        digest = digest_of(message)
+        pending = self._batches.pending.get((sender.mailbox, message.deposit_id))
+        if pending is not None:
+            if pending.row.digest[:DIGEST_SIZE] != digest:
+                raise Refusal("conflict")
+            self._batches.attach(pending, caller)
+            return None
+        if message.n <= sender.highest:
+            return self._look_up(caller, message, digest)
+        # Above everything that was seen: no repetition. That it was seen is kept, whatever becomes of it.
+        sender.highest = message.n
+        self._batches.note(sender)
+        return self._look_around(caller, message, digest)
+
+    def acknowledge(self, caller: Caller, message: Acknowledge) -> None:
+        """
+        Forget what a device has committed, and deliver more.
+
+        @raise RemoteProtocolError: C{bad-acknowledgement}.
+        """
+        subscription = caller.subscription
+        assert subscription is not None, "the command table asks for a device"
+        position, messages, size = subscription.acknowledge(message.tag)
+        if messages:
+            self._batches.acknowledge(subscription.device, position, messages, size)
+            subscription.go_on()
+
+    async def _look_up(self, caller: Caller, message: Deposit, digest: bytes) -> Message | None:
+        """
+        This may be a repetition: ask the store.
+        """
+        stored = await self._store.find_deposit(caller.device.mailbox, message.deposit_id)
+        # Whoever is fenced meanwhile is not heard any more, and the deposit will come again.
+        if not caller.is_open:
+            return None
+        if stored is not None:
+            if stored[:DIGEST_SIZE] != digest:
+                raise Refusal("conflict")
+            return Accepted(int(self._now()), [Acceptance(message.deposit_id, missed_in(stored))])
+        work = self._look_around(caller, message, digest)
+        return await work if work is not None else None
+
+    def _look_around(self, caller: Caller, message: Deposit, digest: bytes) -> Work | None:
+        """
+        Go on at once where everybody is in memory.
+        """
+        accounts = [self._accounts.get(destination.account) for destination in message.to]
+        if None in accounts:
+            return self._load(caller, message, digest)
+        self._admit(caller, message, digest, accounts)
+        return None
+
+    async def _load(self, caller: Caller, message: Deposit, digest: bytes) -> Message | None:
+        """
+        Bring every account into memory, then go on.
+        """
+        for _ in range(LOAD_ROUNDS):
+            gone = {name for name in [to.account for to in message.to] if await self._accounts.load(name) is None}
+            accounts = [self._accounts.get(destination.account) for destination in message.to]
+            if all(found is not None or to.account in gone for to, found in zip(message.to, accounts, strict=True)):
+                if caller.is_open:
+                    self._admit(caller, message, digest, accounts)
+                return None
+        raise Refusal("retry-later")
+
+    def _admit(
+        self, caller: Caller, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
+    ) -> None:
+        """
+        A new deposit: check it, and put it into the open batch.
+
+        @raise Refusal: with nothing changed.
+        """
+        settings = self._settings
+        if not 0 < message.expiry <= settings.max_expiry:
+            raise Refusal("bad-request")
+        if self._batches.size > settings.max_pending_size or not self._disk.has_room():
+            raise Refusal("retry-later")
+        sender = caller.device
+        refusal = _compare(message, accounts, sender)
+        if refusal is not None:
+            caller.send(refusal)
+            return
+        takers: list[DeviceState] = []
+        rows: list[MailboxRow] = []
+        missed: list[Missed] = []
+        common_size = len(message.common)
+        for account, destination in zip(accounts, message.to, strict=True):
+            assert account is not None, "compared above"
+            for part in destination.parts:
+                device = account.devices[part.device]
+                size = common_size + len(part.own)
+                if device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
+                    missed.append(Missed(account.name, device.id, "mailbox-full"))
+                else:
+                    takers.append(device)
+                    rows.append(MailboxRow(device.mailbox, device.last_position + 1, part.own))
+        if not takers:
+            raise Refusal("mailbox-full")
+        for device, row in zip(takers, rows, strict=True):
+            device.last_position = row.position
+            device.messages += 1
+            device.size += common_size + len(row.own)
+        now = int(self._now())
+        deposit = DepositRow(
+            sender=sender.mailbox,
+            deposit_id=message.deposit_id,
+            digest=receipt(digest, missed),
+            n=message.n,
+            account=sender.account.name,
+            device=sender.id,
+            arrived_at=now,
+            expires_at=now + message.expiry,
+            common=message.common,
+            rows=tuple(rows),
+        )
+        self._batches.add(Pending(caller, sender, deposit, takers, missed))
+
+
+def _compare(
+    message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState
+) -> DepositRefused | None:
+    """
+    Does the deposit name exactly the devices there are?
+
+    @raise Refusal: C{bad-request}: an account or device is named twice.
+    """
+    if len(message.to) > 1 and len({destination.account for destination in message.to}) != len(message.to):
+        raise Refusal("bad-request")
+    gone: list[AccountRecord] = []
+    stale: list[AccountRecord] = []
+    for account, destination in zip(accounts, message.to, strict=True):
+        if account is None:
+            gone.append(AccountRecord(destination.account, bytes(32), SignedDeviceList(b"", bytes(64))))
+        elif not _names_all(account, destination, sender):
+            stale.append(account.record)
+    if gone:
+        return DepositRefused(message.deposit_id, "no-such-account", gone)
+    if not stale:
+        return None
+    attached: list[AccountRecord] = []
+    size = 0
+    for record in stale:
+        if size > MAX_ATTACHED:
+            break
+        attached.append(record)
+        size += len(record.devices.body) + 256
+    return DepositRefused(message.deposit_id, "stale-devices", attached)
+
+
+def _names_all(account: AccountState, destination: Destination, sender: DeviceState) -> bool:
+    """
+    Whether the parts are for all devices of this account, but for the sending one.
+
+    @raise Refusal: C{bad-request}: a device is named twice.
+    """
+    named = [part.device for part in destination.parts]
+    if len(named) > 1 and len(set(named)) != len(named):
+        raise Refusal("bad-request")
+    expected = len(account.devices) - (account is sender.account)
+    if len(named) != expected or (account is sender.account and sender.id in named):
+        return False
+    return all(device in account.devices for device in named)

@@ -1,0 +1,112 @@
+"""
+Public prekeys: taken from the device that signed them, given to whoever wants to write to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IPrekeyStore, StoredPrekey
+from securemsg.protocol.messages import Bundle, Claim, Done, Prekey, Upload
+from securemsg.server.accounts import AccountCache
+from securemsg.server.caller import Caller
+from securemsg.server.directory import Directory
+from securemsg.server.limits import Buckets, Settings
+
+X25519_SIZE = 32
+# ML-KEM-768, FIPS 203, table 3.
+KEM_SIZE = 1184
+ID_SIZE = 8
+
+
+@define(eq=False)
+class Prekeys:
+    """
+    The stock of all devices.
+    """
+
+    _accounts: AccountCache
+    _store: IPrekeyStore
+    _directory: Directory
+    _settings: Settings
+    _uploads: Buckets
+    _claims_by: Buckets
+    _claims_of: Buckets
+    _now: Callable[[], float]
+
+    async def upload(self, caller: Caller, message: Upload) -> Done:
+        """
+        Take what a device offers, if it signed it.
+
+        @raise Refusal: C{unauthentic}; C{bad-request}: a key of the wrong size, or an id of 0; C{too-many-prekeys};
+            C{rate-limited}.
+        """
+        device = caller.device
+        if not self._uploads.take(device.mailbox):
+            raise Refusal("rate-limited")
+        signer = device.signing_key
+        signed = _check(signer, keys.SIGNED_PREKEY, X25519_SIZE, [message.signed] if message.signed else [])
+        last = _check(signer, keys.LAST_RESORT_PREKEY, KEM_SIZE, [message.last_resort] if message.last_resort else [])
+        one_time = _check(signer, keys.ONE_TIME_PREKEY, X25519_SIZE, message.one_time)
+        kem = _check(signer, keys.KEM_PREKEY, KEM_SIZE, message.kem)
+        await self._store.add_prekeys(
+            device.mailbox,
+            signed[0] if signed else None,
+            last[0] if last else None,
+            one_time,
+            kem,
+            self._settings.max_prekeys,
+            message.replace,
+        )
+        return Done(message.request)
+
+    async def claim(self, caller: Caller, message: Claim) -> Bundle:
+        """
+        Hand out what is needed to begin a session. Who asks too often, or for a device that is asked for too often, gets the
+        last-resort bundle: an answer in any case, and nobody can use up the prekeys of another.
+
+        @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}, C{rate-limited}.
+        """
+        self._directory.count(caller)
+        account = await self._accounts.load(message.account)
+        if account is None:
+            raise Refusal("no-such-account")
+        device = account.devices.get(message.device)
+        if device is None:
+            raise Refusal("no-such-device")
+        requester = caller.device.mailbox
+        fresh = self._claims_by.take(requester) and self._claims_of.take(device.mailbox)
+        bundle = await self._store.claim(device.mailbox, requester, int(self._now()), fresh, message.spent)
+        if bundle is None:
+            raise Refusal("no-prekeys")
+        return Bundle(
+            message.request,
+            _given(bundle.signed),
+            _given(bundle.kem),
+            bundle.kem_is_last_resort,
+            _given(bundle.one_time) if bundle.one_time is not None else None,
+        )
+
+
+def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) -> tuple[StoredPrekey, ...]:
+    """
+    Prekeys of one kind, as the store wants them.
+
+    @raise Refusal: C{unauthentic}, C{bad-request}.
+    """
+    for prekey in prekeys:
+        if len(prekey.key) != size or not prekey.id:
+            raise Refusal("bad-request")
+        keys.verify(signer, prekey.signature, label, prekey.id.to_bytes(ID_SIZE, "big"), prekey.key)
+    return tuple(StoredPrekey(prekey.id, prekey.key, prekey.signature) for prekey in prekeys)
+
+
+def _given(stored: StoredPrekey) -> Prekey:
+    """
+    A prekey as it is handed out.
+    """
+    return Prekey(stored.id, stored.key, stored.signature)
