@@ -243,7 +243,8 @@ class DepositRefused(Record, tag=12, frozen=True):
     """
     Server: nothing of this deposit is kept.
 
-    @ivar accounts: with C{stale-devices}: the accounts whose devices differ, as they are now; empty names are gone.
+    @ivar accounts: with C{stale-devices}: accounts whose devices differ, as they are now (all, or as many as fit the frame);
+        with C{no-such-account}: those that are gone, with an empty list body.
     """
 
     deposit_id: Id
@@ -304,8 +305,8 @@ class Claim(Record, tag=22, frozen=True):
     """
     Client: prekeys of this device, to start a session with it. The same claim again brings the same bundle for a day.
 
-    @ivar spent: id of the one-time KEM prekey of the last bundle that was claimed I{and used} for this device, so that a new one
-        is wanted; 0 where there was none.
+    @ivar spent: id of the one-time KEM prekey of the last bundle that was claimed I{and used} for this device, so that a new
+        one is wanted; 0 where there was none.
     """
 
     request: Request
