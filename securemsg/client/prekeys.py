@@ -25,7 +25,7 @@ from securemsg.protocol.envelope import PrekeyHeader
 from securemsg.protocol.messages import Prekey, PrekeyStock, Record, Upload
 
 TABLE = "prekeys"  # bucket = kind, order = id
-INITIATIONS = "initiations"  # bucket = what came from whom
+INITIATIONS = "ephemerals"  # bucket = of whose device which ephemeral key
 
 # Kinds: which are for one use, and which rotate.
 SIGNED = b"signed"

@@ -1,0 +1,248 @@
+"""
+People for the tests of the client: each with a profile in memory, and with prekeys on a shelf like the server's.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from securemsg.client import archive, prekeys, profile, sessions, trust
+from securemsg.client.profile import Profile, create_profile, save_profile
+from securemsg.client.sessions import NeedBundle, Opened
+from securemsg.crypto.keys import SigningKey, sha256
+from securemsg.protocol.devices import Device
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import AccountRecord, Bundle, Prekey, PrekeyStock, Upload
+from securemsg.storage.memory import MemoryProfile
+
+NOW = 1_800_000_000
+SERVER = SigningKey.generate()
+LINK = InviteLink("example.net", 8443, SERVER.public, b"token")
+
+TABLES = (
+    profile.TABLE,
+    profile.LISTS,
+    trust.TABLE,
+    prekeys.TABLE,
+    prekeys.INITIATIONS,
+    archive.TABLE,
+)
+
+Dump = dict[str, list[tuple[bytes, int, bytes]]]
+
+
+@define
+class Shelf:
+    """
+    Prekeys of one device, as a server hands them out.
+    """
+
+    signed: Prekey | None = None
+    last_resort: Prekey | None = None
+    one_time: dict[int, Prekey] = field(factory=dict)
+    kem: dict[int, Prekey] = field(factory=dict)
+    claims: dict[str, Bundle] = field(factory=dict)
+
+    def take(self, upload: Upload) -> None:
+        """
+        Put an upload on the shelf.
+        """
+        self.signed = upload.signed or self.signed
+        self.last_resort = upload.last_resort or self.last_resort
+        if upload.replace:
+            self.one_time, self.kem = {}, {}
+        self.one_time.update({prekey.id: prekey for prekey in upload.one_time})
+        self.kem.update({prekey.id: prekey for prekey in upload.kem})
+
+    def claim(self, requester: str, spent: int = 0) -> Bundle:
+        """
+        The bundle of this requester; a new one if it has used the last.
+        """
+        standing = self.claims.get(requester)
+        if standing is not None and standing.kem.id != spent:
+            return standing
+        assert self.signed is not None and self.last_resort is not None
+        one_time = self.one_time.pop(min(self.one_time)) if self.one_time else None
+        kem = self.kem.pop(min(self.kem)) if self.kem else None
+        bundle = Bundle(0, self.signed, kem or self.last_resort, kem is None, one_time)
+        if kem is not None:
+            self.claims[requester] = bundle
+        return bundle
+
+    def stock(self) -> PrekeyStock:
+        """
+        What is left.
+        """
+        return PrekeyStock(
+            self.signed.id if self.signed else 0,
+            self.last_resort.id if self.last_resort else 0,
+            len(self.one_time),
+            len(self.kem),
+        )
+
+    def sell_out(self) -> None:
+        """
+        Nothing for one use is left.
+        """
+        self.one_time, self.kem = {}, {}
+
+
+@frozen
+class Post:
+    """
+    A message on its way, as the server sees it.
+    """
+
+    account: str
+    device: bytes
+    own: bytes
+    common: bytes
+
+
+@define(eq=False)
+class Person:
+    """
+    Somebody with one device.
+    """
+
+    profile: Profile
+    store: MemoryProfile
+    shelf: Shelf = field(factory=Shelf)
+
+    @property
+    def name(self) -> str:
+        """
+        The account's name.
+        """
+        return self.profile.name
+
+    @property
+    def record(self) -> AccountRecord:
+        """
+        What an honest directory says of this person.
+        """
+        return AccountRecord(self.name, self.profile.identity.public, self.profile.devices)
+
+    @property
+    def device(self) -> Device:
+        """
+        The person's device, as others see it.
+        """
+        return self.profile.listing.devices[0]
+
+    def stock_up(self, now: int = NOW) -> Upload | None:
+        """
+        Upload what the shelf is short of.
+        """
+        with self.store.writing() as records:
+            upload = prekeys.replenish(records, self.profile, self.shelf.stock(), now)
+        if upload is not None:
+            self.shelf.take(upload)
+            with self.store.writing() as records:
+                prekeys.mark_uploaded(records, upload, now)
+        return upload
+
+    def meet(self, other: Person, origin: str = trust.DIRECTORY, now: int = NOW) -> trust.Contact:
+        """
+        Look somebody up.
+        """
+        with self.store.writing() as records:
+            return trust.adopt(records, self.profile, other.record, now, origin)
+
+    def contact(self, other: Person) -> trust.Contact:
+        """
+        What this person knows of somebody.
+        """
+        with self.store.reading() as records:
+            contact = trust.get_contact(records, other.name)
+        assert contact is not None
+        return contact
+
+    def begin(self, other: Person, bundle: Bundle, now: int = NOW) -> None:
+        """
+        Begin a session with this bundle.
+        """
+        contact = self.contact(other)
+        with self.store.writing() as records:
+            sessions.begin(records, self.profile, contact, other.device, bundle, now)
+
+    def seal(self, other: Person, text: bytes, now: int = NOW) -> Post:
+        """
+        Seal a text in a session that is there.
+        """
+        contact = self.contact(other)
+        common, content_key = sessions.make_common(text)
+        with self.store.writing() as records:
+            own = sessions.seal(records, self.profile, contact, other.device, content_key, now)
+        return Post(self.name, self.profile.device_id, own, common)
+
+    def send(self, other: Person, text: bytes, now: int = NOW) -> Post:
+        """
+        Seal a text, after claiming a bundle where one is needed.
+        """
+        try:
+            return self.seal(other, text, now)
+        except NeedBundle as need:
+            self.begin(other, other.shelf.claim(self.name, need.spent), now)
+            return self.seal(other, text, now)
+
+    def open(self, post: Post, now: int = NOW) -> Opened:
+        """
+        Open the own part of a message.
+        """
+        with self.store.writing() as records:
+            return sessions.open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
+
+    def read(self, post: Post, now: int = NOW) -> bytes:
+        """
+        Open a message whole.
+        """
+        return sessions.open_common(post.common, self.open(post, now).content_key)
+
+    def forget(self, other: Person) -> None:
+        """
+        Begin anew with the next message.
+        """
+        with self.store.writing() as records:
+            sessions.forget(records, other.name, other.device.id)
+
+    def renew(self, renewed: Profile) -> None:
+        """
+        Go on with another profile.
+        """
+        with self.store.writing() as records:
+            save_profile(records, renewed)
+        self.profile = renewed
+
+    def dump(self) -> Dump:
+        """
+        Everything in the store.
+        """
+        with self.store.reading() as records:
+            return {table: sorted(records.scan(table)) for table in TABLES}
+
+    def restore(self, backup: MemoryProfile) -> None:
+        """
+        Put an older state back.
+        """
+        self.store = backup.snapshot()
+
+
+def person(name: str, link: InviteLink = LINK, now: int = NOW) -> Person:
+    """
+    Somebody new, with prekeys on the shelf.
+    """
+    made = Person(create_profile(link, name, now), MemoryProfile())
+    made.renew(made.profile)
+    made.stock_up(now)
+    return made
+
+
+def friends() -> tuple[Person, Person]:
+    """
+    Two people who looked each other up.
+    """
+    alice, bob = person("alice"), person("bob")
+    alice.meet(bob)
+    bob.meet(alice)
+    return alice, bob
