@@ -1,0 +1,489 @@
+"""
+A whole server in memory with real frames: both ends are a C{Connection}, and nothing happens before L{Rig.settle}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from securemsg.crypto import keys, pqxdh
+from securemsg.crypto.keys import AgreementKey, SigningKey
+from securemsg.errors import LocalProtocolError, RemoteProtocolError
+from securemsg.protocol import auth
+from securemsg.protocol.auth import Binding
+from securemsg.protocol.channel import IChannel
+from securemsg.protocol.connection import Connection
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, Device, DeviceList, encode_device_list
+from securemsg.protocol.messages import (
+    Accepted,
+    Acknowledge,
+    Challenge,
+    Deliver,
+    Deposit,
+    Destination,
+    Failed,
+    Hello,
+    Message,
+    Part,
+    Prekey,
+    Proof,
+    Register,
+    SignedDeviceList,
+    Unknown,
+    Upload,
+    Welcome,
+)
+from securemsg.protocol.states import Side
+from securemsg.server.caller import Caller
+from securemsg.server.core import Server
+from securemsg.server.limits import Settings
+from securemsg.storage.memory import MemoryServerStore
+
+TLS = Binding("tcp", "tls-exporter", bytes(range(32)), bytes(32))
+START = 1_800_000_000
+DAY = 86400
+ROOMY = 10**12
+# More rounds than any exchange takes: a rig that does not come to rest is a bug.
+ROUNDS = 10_000
+
+M = TypeVar("M")
+
+
+@implementer(IChannel)
+@define(eq=False)
+class Wire:
+    """
+    The server's end of a connection.
+
+    @ivar paused: the server does not read.
+    @ivar pauses: how often it was asked to stop.
+    """
+
+    caller: Caller
+    binding: Binding = TLS
+    connection: Connection = field(factory=lambda: Connection(Side.SERVER))
+    paused: bool = False
+    pauses: int = 0
+    out: bytes = b""
+    code: str | None = None
+
+    def send(self, message: Message) -> None:
+        """
+        Queue a message.
+        """
+        if self.code is None:
+            self.connection.send(message)
+            self.out += self.connection.take()
+
+    def close(self, code: str = "") -> None:
+        """
+        Say the code, where the phase lets us, and hang up.
+        """
+        if self.code is None:
+            self.code = code
+            if code:
+                try:
+                    self.connection.send(Failed(code))
+                except LocalProtocolError:
+                    pass
+            self.out += self.connection.take()
+            self.connection.close()
+
+    def pause(self, wanted: bool) -> None:
+        """
+        Stop reading, or go on.
+        """
+        assert wanted is not self.paused, "asked twice"
+        self.paused = wanted
+        self.pauses += wanted
+
+    def feed(self, data: bytes) -> None:
+        """
+        Bytes from the client, in one piece.
+        """
+        phase = self.connection.phase
+        try:
+            for message in self.connection.receive(data):
+                phase = self.connection.phase
+                if isinstance(message, Failed):
+                    self.code = message.code
+                    return
+                self.caller.received(message)
+        except RemoteProtocolError as error:
+            # The connection closed itself before we could say why.
+            self.connection.phase = phase
+            self.close(error.code)
+
+
+@define(eq=False)
+class User:
+    """
+    An account with one device, and everything that only its owner has.
+    """
+
+    name: str
+    server: bytes
+    identity: SigningKey = field(factory=SigningKey.generate)
+    device: SigningKey = field(factory=SigningKey.generate)
+    agreement: AgreementKey = field(factory=AgreementKey.generate)
+    device_id: bytes = field(factory=keys.random_id)
+    version: int = 1
+    body: bytes = b""
+    others: list[Device] = field(factory=list)
+
+    @property
+    def own(self) -> Device:
+        """
+        The device, as it stands in lists.
+        """
+        return Device(self.device_id, self.device.public, self.agreement.public, None)
+
+    def device_list(self, **changes: Any) -> SignedDeviceList:
+        """
+        The list, signed; with some of its items changed.
+        """
+        items: dict[str, Any] = {
+            "server": self.server,
+            "account": self.name,
+            "version": self.version,
+            "previous": keys.sha256(self.body) if self.body else b"",
+            "issued_at": START,
+            "devices": [self.own, *self.others],
+        }
+        body = encode_device_list(DeviceList(**{**items, **changes}))
+        return SignedDeviceList(body, self.identity.sign(DEVICE_LIST_LABEL, body))
+
+    def sibling(self) -> User:
+        """
+        A second device of the same account, on the list from the next version on.
+        """
+        other = User(self.name, self.server, self.identity)
+        self.others.append(other.own)
+        return other
+
+
+@define(eq=False)
+class Client:
+    """
+    The other end: what came is kept in C{inbox}.
+    """
+
+    rig: Rig
+    wire: Wire
+    connection: Connection = field(factory=lambda: Connection(Side.CLIENT))
+    inbox: list[Message | Unknown] = field(factory=list)
+    unsent: bytes = b""
+    n: int = 0
+
+    def send(self, *messages: Message) -> None:
+        """
+        Say something; it goes out when the rig settles.
+        """
+        for message in messages:
+            self.connection.send(message)
+        self.unsent += self.connection.take()
+
+    def ask(self, *messages: Message) -> None:
+        """
+        Say something, and let everything happen that follows from it.
+        """
+        self.send(*messages)
+        self.rig.settle()
+
+    def raw(self, data: bytes) -> None:
+        """
+        Send bytes that our own end would not.
+        """
+        self.unsent += data
+        self.rig.settle()
+
+    def take(self, kind: type[M]) -> list[M]:
+        """
+        Take all messages of one kind out of the inbox.
+        """
+        found = [message for message in self.inbox if isinstance(message, kind)]
+        self.inbox[:] = [message for message in self.inbox if not isinstance(message, kind)]
+        return found
+
+    def one(self, kind: type[M]) -> M:
+        """
+        Take the only message of this kind.
+        """
+        found = self.take(kind)
+        assert len(found) == 1, f"{len(found)} {kind.__name__}, and {self.inbox}"
+        return found[0]
+
+    def failed(self) -> str:
+        """
+        With which code the server hung up.
+        """
+        return self.one(Failed).code
+
+    def deposit(self, *to: User, text: bytes = b"common", expiry: int = DAY, own: bytes = b"own") -> Deposit:
+        """
+        Make a deposit for the first devices of some users.
+        """
+        self.n += 1
+        destinations = [
+            Destination(user.name, [Part(user.device_id, own), *(Part(other.id, own) for other in user.others)]) for user in to
+        ]
+        return Deposit(keys.random_id(), self.n, expiry, text, destinations)
+
+    def accepted(self) -> list[bytes]:
+        """
+        Take the ids of all deposits that were accepted.
+        """
+        return [acceptance.deposit_id for message in self.take(Accepted) for acceptance in message.deposits]
+
+    def delivered(self) -> list[bytes]:
+        """
+        Take the common parts that were delivered.
+        """
+        return [message.common for message in self.take(Deliver)]
+
+    def acknowledge(self, tag: int = 0) -> None:
+        """
+        Acknowledge up to this tag, or else everything that came, which is taken out of the inbox.
+        """
+        self.ask(Acknowledge(tag or max(message.tag for message in self.take(Deliver))))
+
+
+@define(eq=False)
+class Rig:
+    """
+    The server, its store, its time, and everybody who is connected.
+    """
+
+    settings: Settings = field(factory=lambda: Settings(registration="open"))
+    store: MemoryServerStore = field(factory=MemoryServerStore)
+    identity: SigningKey = field(factory=SigningKey.generate)
+    time: float = START
+    space: int = ROOMY
+    server: Server = field(init=False)
+    failures: list[Failure] = field(factory=list)
+    _clients: list[Client] = field(factory=list)
+    _later: list[Callable[[], None]] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Start.
+        """
+        self.start()
+
+    def start(self) -> None:
+        """
+        A new process over the same store.
+        """
+        self._clients = []
+        self._later = []
+        self.server = Server(
+            stores=self.store,
+            settings=self.settings,
+            identity=self.identity,
+            now=lambda: self.time,
+            soon=self._later.append,
+            spawn=self._spawn,
+            free_space=lambda: self.space,
+        )
+
+    def crash(self) -> None:
+        """
+        The process dies, and another one starts over what was committed.
+        """
+        self.store = self.store.crash()
+        self.start()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """
+        Run a coroutine; what fails is for the test to look at.
+        """
+        Deferred.fromCoroutine(work).addErrback(self.failures.append)
+
+    def turn(self) -> bool:
+        """
+        One turn of the reactor: every client's bytes arrive, what was put off is done, every answer goes out.
+
+        @return: whether anything happened.
+        """
+        happened = False
+        for client in list(self._clients):
+            if client.unsent and not client.wire.paused and client.wire.code is None:
+                data, client.unsent = client.unsent, b""
+                client.wire.feed(data)
+                happened = True
+        later, self._later[:] = list(self._later), []
+        for call in later:
+            call()
+        for client in list(self._clients):
+            data, client.wire.out = client.wire.out, b""
+            client.inbox.extend(client.connection.receive(data))
+            if client.wire.code is not None:
+                self._clients.remove(client)
+                client.wire.caller.closed(client.wire.code)
+                happened = True
+            happened = happened or bool(data)
+        return happened or bool(later)
+
+    def settle(self) -> None:
+        """
+        Turn until nothing happens any more.
+        """
+        for _ in range(ROUNDS):
+            if not self.turn():
+                return
+        raise AssertionError("it does not come to rest")
+
+    def commit(self) -> None:
+        """
+        Let a manual store do what it holds back, until nothing happens any more.
+        """
+        self.settle()
+        while self.store.held:
+            self.store.flush()
+            self.settle()
+
+    def lose(self, client: Client) -> None:
+        """
+        The network drops a connection.
+        """
+        if client in self._clients:
+            self._clients.remove(client)
+            client.wire.code = "lost"
+            client.wire.connection.close()
+            client.wire.caller.closed("lost")
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    def connect(self, binding: Binding = TLS, operator: bool = False) -> Client:
+        """
+        Open a connection.
+        """
+        caller = self.server.caller(operator=operator)
+        client = Client(self, Wire(caller, binding))
+        self._clients.append(client)
+        caller.opened(client.wire)
+        return client
+
+    def user(self, name: str) -> User:
+        """
+        Somebody who has keys, and no account yet.
+        """
+        return User(name, self.identity.public)
+
+    def greet(self, user: User, role: Any = "device", binding: Binding = TLS, device: bytes | None = None) -> Client:
+        """
+        Connect and say Hello; the challenge was checked.
+        """
+        client = self.connect(binding)
+        own = user.device_id if device is None else device
+        client.ask(Hello([1], [], role, binding.transport, user.name, own, keys.nonce()))  # type: ignore[arg-type]
+        if client.wire.code is None:
+            self.check(client, client.one(Challenge))
+        return client
+
+    def check(self, client: Client, challenge: Challenge) -> None:
+        """
+        The server identity answered in this very channel.
+        """
+        parts = auth.challenge_parts(
+            client.connection.hello, challenge.version, challenge.features, challenge.nonce, self.identity.public,
+            client.wire.binding,
+        )  # fmt: skip
+        keys.verify(self.identity.public, challenge.signature, auth.CHALLENGE_LABEL, *parts)
+
+    def proof(self, client: Client, user: User, highest: int = 0) -> Proof:
+        """
+        What logs this user's device in.
+        """
+        parts = auth.proof_parts(
+            client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
+        )
+        return Proof(highest, user.device.sign(auth.PROOF_LABEL, *parts))
+
+    def registration(self, client: Client, user: User, token: bytes = b"", **changes: Any) -> Register:
+        """
+        What makes this user's account.
+        """
+        bare = Register(token, user.identity.public, user.device_list(**changes), bytes(64), bytes(64))
+        parts = auth.register_parts(
+            client.connection.hello, client.connection.challenge, self.identity.public, bare, client.wire.binding
+        )
+        return Register(
+            token,
+            bare.identity,
+            bare.devices,
+            user.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts),
+            user.device.sign(auth.REGISTER_DEVICE_LABEL, *parts),
+        )
+
+    def try_login(self, user: User) -> Client:
+        """
+        Log in, whatever comes of it.
+        """
+        client = self.greet(user)
+        client.ask(self.proof(client, user))
+        return client
+
+    def login(self, user: User) -> Client:
+        """
+        Log in, and see that it worked.
+        """
+        client = self.try_login(user)
+        client.n = max(client.n, client.one(Welcome).highest)
+        return client
+
+    def try_register(self, user: User, token: bytes = b"", binding: Binding = TLS, **changes: Any) -> Client:
+        """
+        Register, whatever comes of it.
+        """
+        client = self.greet(user, "register", binding)
+        client.ask(self.registration(client, user, token, **changes))
+        return client
+
+    def register(self, name: str) -> tuple[User, Client]:
+        """
+        Make an account; its device is logged in.
+        """
+        user = self.user(name)
+        client = self.try_register(user)
+        client.one(Welcome)
+        user.body = user.device_list().body
+        return user, client
+
+    def operator(self) -> Client:
+        """
+        The operator, logged in.
+        """
+        client = self.connect(auth.UNIX, operator=True)
+        client.ask(Hello([1], [], "operator", "unix", "", b"", keys.nonce()))
+        self.check(client, client.one(Challenge))
+        client.ask(Proof(0, b""))
+        client.one(Welcome)
+        return client
+
+
+def public(prekey: pqxdh.PublicPrekey) -> Prekey:
+    """
+    A prekey as it goes over the wire.
+    """
+    return Prekey(prekey.id, prekey.key, prekey.signature)
+
+
+def upload(user: User, request: int = 1, first: int = 1, count: int = 2, replace: bool = False) -> Upload:
+    """
+    A full upload of prekeys.
+    """
+    return Upload(
+        request,
+        public(pqxdh.make_signed_prekey(user.device, first)[1]),
+        public(pqxdh.make_last_resort_prekey(user.device, first)[1]),
+        [public(pqxdh.make_one_time_prekey(user.device, first + index)[1]) for index in range(count)],
+        [public(pqxdh.make_kem_prekey(user.device, first + index)[1]) for index in range(count)],
+        replace,
+    )

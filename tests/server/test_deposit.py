@@ -1,0 +1,488 @@
+"""
+Deposits, step by step as the protocol orders them.
+"""
+
+from __future__ import annotations
+
+from securemsg.protocol.messages import (
+    Accepted,
+    Deliver,
+    DepositRefused,
+    Destination,
+    Done,
+    Missed,
+    Part,
+    Publish,
+    RemoveAccount,
+)
+from securemsg.server.limits import MIN_FREE_SPACE, Settings
+from tests.server.case import TwoPeople, changed
+from tests.server.rig import DAY, START, User
+
+
+class DepositTests(TwoPeople):
+    """
+    Alice writes to Bob. The store holds commits back until it is told.
+    """
+
+    def test_accepted_after_commit(self) -> None:
+        """
+        Nobody hears anything before the commit has returned; then both do.
+        """
+        deposit = self.sender.deposit(self.bob, text=b"hello")
+        self.sender.ask(deposit)
+        self.assertEqual((self.sender.inbox, self.reader.inbox), ([], []))
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+        delivery = self.reader.one(Deliver)
+        expected = Deliver(1, "alice", self.alice.device_id, deposit.deposit_id, START, b"hello", b"own")
+        self.assertEqual(delivery, expected)
+
+    def test_answers_together(self) -> None:
+        """
+        Answers of one commit travel in one frame.
+        """
+        deposits = [self.sender.deposit(self.bob) for _ in range(5)]
+        self.sender.send(*deposits)
+        self.rig.commit()
+        accepted = self.sender.one(Accepted)
+        self.assertEqual([one.deposit_id for one in accepted.deposits], [one.deposit_id for one in deposits])
+        self.assertEqual(accepted.now, START)
+
+    def test_one_batch_at_a_time(self) -> None:
+        """
+        While one commit runs the next batch fills; it goes out as one.
+        """
+        for _ in range(4):
+            self.sender.ask(self.sender.deposit(self.bob))
+            self.assertEqual(self.rig.store.held, 1)
+        self.rig.store.flush()
+        self.rig.settle()
+        self.assertEqual(len(self.sender.accepted()), 1)
+        self.rig.store.flush()
+        self.rig.settle()
+        self.assertEqual(len(self.sender.accepted()), 3)
+        self.assertEqual([one.tag for one in self.reader.take(Deliver)], [1, 2, 3, 4])
+
+    def test_repeated_after_commit(self) -> None:
+        """
+        The same deposit again is accepted again, and delivered once.
+        """
+        deposit = self.sender.deposit(self.bob)
+        for _ in range(3):
+            self.sender.send(deposit)
+            self.rig.commit()
+            self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+        self.assertEqual(len(self.reader.delivered()), 1)
+
+    def test_repeated_while_pending(self) -> None:
+        """
+        A deposit that is repeated before its commit returned is one deposit with one answer.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit, deposit)
+        self.sender.ask(deposit)
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+        self.assertEqual(len(self.reader.delivered()), 1)
+        self.assertEqual(self.sender.wire.caller.unanswered, 0)
+
+    def test_repeated_over_new_connection(self) -> None:
+        """
+        A pending deposit that is repeated after a reconnect is answered in the new connection.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.ask(deposit)
+        self.rig.lose(self.sender)
+        # What is asked of the store waits behind the commit, so both happen before it, or neither does.
+        again = self.rig.greet(self.alice)
+        again.send(self.rig.proof(again, self.alice))
+        self.rig.commit()
+        again.ask(deposit)
+        self.rig.commit()
+        self.assertEqual(again.accepted(), [deposit.deposit_id])
+        self.assertEqual(len(self.reader.delivered()), 1)
+
+    def test_pending_attached(self) -> None:
+        """
+        Where the new connection is faster than the commit, it gets the answer.
+        """
+        first, second = self.sender.deposit(self.bob), self.sender.deposit(self.bob)
+        self.sender.ask(first)
+        self.sender.ask(second)  # in the next batch
+        self.rig.lose(self.sender)
+        again = self.rig.greet(self.alice)
+        again.ask(self.rig.proof(again, self.alice))
+        self.rig.store.flush()  # the first commit, and the login behind it; the second batch goes out after it
+        self.rig.settle()
+        again.ask(second)
+        self.assertEqual(again.accepted(), [])
+        self.rig.commit()
+        self.assertEqual(again.accepted(), [second.deposit_id])
+        self.assertEqual(len(self.reader.delivered()), 2)
+        self.assertEqual(again.wire.caller.unanswered, 0)
+
+    def test_conflict_after_commit(self) -> None:
+        """
+        A known deposit id with other bytes, recipients or expiry is a conflict.
+        """
+        carol, _ = self.rig.register("carol")
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.sender.accepted()
+        others = [
+            changed(deposit, common=b"other"),
+            changed(deposit, expiry=deposit.expiry + 1),
+            changed(deposit, to=[Destination("carol", [Part(carol.device_id, b"own")])]),
+            changed(deposit, to=[Destination("bob", [Part(self.bob.device_id, b"other")])]),
+        ]
+        self.assertEqual([self.refused(one) for one in others], ["conflict"] * 4)
+
+    def test_conflict_while_pending(self) -> None:
+        """
+        So it is before the commit returned.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.ask(deposit)
+        self.sender.ask(changed(deposit, common=b"other"))
+        self.assertEqual(self.sender.one(DepositRefused).code, "conflict")
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+
+    def test_repeated_under_higher_n(self) -> None:
+        """
+        The store recognises a repetition even where n says there can be none.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.sender.accepted()
+        self.sender.send(changed(deposit, n=7))
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+        self.assertEqual(self.refused(changed(deposit, n=8, common=b"other")), "conflict")
+        self.assertEqual(len(self.reader.delivered()), 1)
+        self.sender.send(self.sender.deposit(self.bob, text=b"goes on"))
+        self.rig.commit()
+        self.assertEqual(self.reader.delivered(), [b"goes on"])
+
+    def test_dedupe_before_lists(self) -> None:
+        """
+        A repetition is accepted though the recipient's devices have changed since.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.two_devices()
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id] * 2)
+
+    def test_dedupe_before_disk(self) -> None:
+        """
+        A repetition is accepted though the disk is full.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.rig.space = 0
+        self.rig.time += 2
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id] * 2)
+
+    def test_dedupe_after_crash(self) -> None:
+        """
+        A repetition is recognised by the next process.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.rig.crash()
+        sender = self.rig.login(self.alice)
+        sender.send(deposit)
+        self.rig.commit()
+        self.assertEqual(sender.accepted(), [deposit.deposit_id])
+        self.assertEqual(len(self.rig.login(self.bob).delivered()), 1)
+
+    def test_crash_before_commit(self) -> None:
+        """
+        What was not committed was not accepted, and its repetition is new.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.ask(deposit)
+        self.rig.crash()
+        sender = self.rig.login(self.alice)
+        sender.ask(deposit)
+        self.rig.commit()
+        self.assertEqual(sender.accepted(), [deposit.deposit_id])
+        self.assertEqual(len(self.rig.login(self.bob).delivered()), 1)
+
+    def test_n_of_refused(self) -> None:
+        """
+        The highest n is kept though the deposit was refused.
+        """
+        self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), n=41, expiry=0)), "bad-request")
+        self.rig.crash()
+        self.assertEqual(self.rig.login(self.alice).n, 41)
+
+    def test_refused_then_accepted(self) -> None:
+        """
+        A deposit that was refused for now is accepted later, with the same n.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.rig.space = 0
+        self.rig.time += 2
+        self.assertEqual(self.refused(deposit), "retry-later")
+        self.rig.space = 10**12
+        self.rig.time += 2
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+
+    def test_disk_guard(self) -> None:
+        """
+        Nothing new is taken below the limit, and acknowledgements go on.
+        """
+        self.sender.send(self.sender.deposit(self.bob))
+        self.rig.commit()
+        self.rig.space = MIN_FREE_SPACE - 1
+        self.rig.time += 1
+        self.assertEqual(self.refused(self.sender.deposit(self.bob)), "retry-later")
+        self.rig.space = MIN_FREE_SPACE
+        # It was asked in this second already.
+        self.assertEqual(self.refused(self.sender.deposit(self.bob)), "retry-later")
+        self.rig.time += 1
+        self.sender.send(self.sender.deposit(self.bob))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 2)
+
+    def test_expiry_limits(self) -> None:
+        """
+        Nothing is kept for no time, or for longer than published.
+        """
+        for expiry in (0, 30 * DAY + 1):
+            self.assertEqual(self.refused(self.sender.deposit(self.bob, expiry=expiry)), "bad-request")
+        self.sender.send(self.sender.deposit(self.bob, expiry=30 * DAY))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 1)
+
+    def test_account_twice(self) -> None:
+        """
+        An account or a device that is named twice is no set.
+        """
+        deposit = self.sender.deposit(self.bob)
+        [to] = deposit.to
+        self.assertEqual(self.refused(changed(deposit, to=[to, to])), "bad-request")
+        twice = Destination("bob", [to.parts[0], to.parts[0]])
+        self.assertEqual(self.refused(changed(deposit, to=[twice])), "bad-request")
+
+    def test_gone(self) -> None:
+        """
+        An account that does not exist is named.
+        """
+        deposit = self.sender.deposit(self.bob, self.rig.user("nobody"))
+        self.sender.send(deposit)
+        self.rig.commit()
+        refusal = self.sender.one(DepositRefused)
+        self.assertEqual(refusal.code, "no-such-account")
+        self.assertEqual([(one.name, one.devices.body) for one in refusal.accounts], [("nobody", b"")])
+        self.assertEqual(self.reader.delivered(), [])
+
+    def test_missing_device(self) -> None:
+        """
+        A deposit that leaves out a device is refused, with the list as it is now, of that account alone.
+        """
+        carol, _ = self.rig.register("carol")
+        deposit = self.sender.deposit(self.bob, carol)
+        self.two_devices()
+        self.sender.send(deposit)
+        self.rig.commit()
+        refusal = self.sender.one(DepositRefused)
+        self.assertEqual(refusal.code, "stale-devices")
+        [record] = refusal.accounts
+        self.assertEqual((record.name, record.identity), ("bob", self.bob.identity.public))
+        self.assertEqual(record.devices, self.bob.device_list())
+
+    def test_added_device(self) -> None:
+        """
+        So is one that adds a device that is on no list.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.bob.sibling()
+        self.assertEqual(self.refused(self.sender.deposit(self.bob)), "stale-devices")
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 1)
+
+    def test_both_devices(self) -> None:
+        """
+        A deposit to two devices brings each its own part, and both the common one.
+        """
+        second, other = self.two_devices()
+        deposit = self.sender.deposit(self.bob)
+        parts = [Part(self.bob.device_id, b"one"), Part(second.device_id, b"two")]
+        self.sender.send(changed(deposit, to=[Destination("bob", parts)]))
+        self.rig.commit()
+        self.assertEqual([one.own for one in self.reader.take(Deliver)], [b"one"])
+        self.assertEqual([one.own for one in other.take(Deliver)], [b"two"])
+
+    def test_own_devices(self) -> None:
+        """
+        Of the sender's own account all devices but the sending one are named.
+        """
+        second, other = self.two_devices()
+        self.reader.send(self.reader.deposit(self.bob))
+        self.rig.commit()
+        self.assertEqual(self.reader.one(DepositRefused).code, "stale-devices")
+        to = [Destination("bob", [Part(second.device_id, b"")])]
+        self.reader.send(changed(self.reader.deposit(self.bob), to=to))
+        self.rig.commit()
+        self.assertEqual(len(self.reader.accepted()), 1)
+        self.assertEqual(len(other.delivered()), 1)
+
+    def test_lists_fit(self) -> None:
+        """
+        Many lists that differ come in a frame that fits, as many as do.
+        """
+        many = [self.rig.register(f"user{number}")[0] for number in range(64)]
+        for user in many:
+            user.others = [User(user.name, user.server).own]
+        self.sender.send(self.sender.deposit(*many))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.one(DepositRefused).accounts), 64)
+
+    def test_not_in_memory(self) -> None:
+        """
+        An account that is not in memory is loaded, and what comes behind keeps its place.
+        """
+        self.rig.crash()
+        sender = self.rig.login(self.alice)
+        texts = [b"1", b"2", b"3"]
+        sender.send(*[sender.deposit(self.bob, text=text) for text in texts])
+        self.rig.commit()
+        self.assertEqual(len(sender.accepted()), 3)
+        self.assertEqual(self.rig.login(self.bob).delivered(), texts)
+
+    def test_removed_while_pending(self) -> None:
+        """
+        A deposit whose recipient is removed before the commit ends in an answer, and nothing else is disturbed.
+        """
+        operator = self.rig.operator()
+        carol, other = self.rig.register("carol")
+        self.sender.send(self.sender.deposit(self.bob, carol))
+        operator.ask(RemoveAccount(1, "bob"))
+        self.rig.commit()
+        self.assertEqual(self.reader.failed(), "removed")
+        operator.one(Done)
+        self.assertEqual(len(self.sender.accepted()), 1)
+        self.assertEqual(len(other.delivered()), 1)
+        self.assertEqual(self.refused(self.sender.deposit(self.bob)), "no-such-account")
+
+    def test_sender_removed_while_pending(self) -> None:
+        """
+        A deposit whose sender is removed before the commit does no harm.
+        """
+        operator = self.rig.operator()
+        self.sender.ask(self.sender.deposit(self.bob))
+        self.sender.ask(self.sender.deposit(self.bob))
+        operator.ask(RemoveAccount(1, "alice"))
+        self.rig.commit()
+        self.assertEqual(self.sender.failed(), "removed")
+        self.assertEqual(len(self.reader.delivered()), 2)
+
+    def test_device_removed_while_pending(self) -> None:
+        """
+        A device that leaves its list while something is on its way to it does not stop the others.
+        """
+        second, other = self.two_devices()
+        self.sender.ask(self.sender.deposit(self.bob))
+        self.sender.ask(self.sender.deposit(self.bob))
+        self.bob.body = self.bob.device_list().body
+        self.bob.others.clear()
+        self.bob.version = 3
+        self.reader.send(Publish(2, self.bob.device_list()))
+        self.rig.commit()
+        self.reader.one(Done)
+        self.assertEqual(other.failed(), "removed")
+        self.assertEqual(len(self.reader.delivered()), 2)
+        self.assertEqual(len(self.sender.accepted()), 2)
+
+
+class QuotaTests(TwoPeople):
+    """
+    Mailboxes are small.
+    """
+
+    def settings(self) -> Settings:
+        """
+        Three messages or a thousand bytes.
+        """
+        return Settings(registration="open", mailbox_messages=3, mailbox_size=1000)
+
+    def test_messages(self) -> None:
+        """
+        A full mailbox takes nothing more, until something was acknowledged.
+        """
+        self.rig.lose(self.reader)
+        for _ in range(3):
+            self.sender.send(self.sender.deposit(self.bob))
+        late = self.sender.deposit(self.bob)
+        self.assertEqual(self.refused(late), "mailbox-full")
+        reader = self.rig.login(self.bob)
+        reader.acknowledge()
+        self.rig.commit()
+        self.sender.send(late)
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 4)
+
+    def test_size(self) -> None:
+        """
+        Bytes count too, common and own part.
+        """
+        self.sender.send(self.sender.deposit(self.bob, text=bytes(900), own=bytes(100)))
+        self.assertEqual(self.refused(self.sender.deposit(self.bob, text=b"", own=b"1")), "mailbox-full")
+
+    def test_counts_after_crash(self) -> None:
+        """
+        The next process counts what is there.
+        """
+        self.rig.lose(self.reader)
+        self.sender.send(*[self.sender.deposit(self.bob) for _ in range(3)])
+        self.rig.commit()
+        self.rig.crash()
+        sender = self.rig.login(self.alice)
+        self.assertEqual(self.refused(sender.deposit(self.bob), sender), "mailbox-full")
+
+    def test_missed(self) -> None:
+        """
+        A full mailbox does not stand in the way of others; the answer names it, and so does that to a repetition.
+        """
+        carol, other = self.rig.register("carol")
+        self.sender.send(*[self.sender.deposit(self.bob) for _ in range(3)])
+        self.rig.commit()
+        self.sender.accepted()
+        deposit = self.sender.deposit(self.bob, carol, text=b"both")
+        expected = [Missed("bob", self.bob.device_id, "mailbox-full")]
+        for _ in range(2):
+            self.sender.send(deposit)
+            self.rig.commit()
+            [acceptance] = self.sender.one(Accepted).deposits
+            self.assertEqual((acceptance.deposit_id, acceptance.missed), (deposit.deposit_id, expected))
+        self.assertEqual(other.delivered(), [b"both"])
+        self.assertEqual(self.refused(changed(deposit, common=b"other")), "conflict")
+
+    def test_known_takes_no_room(self) -> None:
+        """
+        A repetition that only the store recognised takes no room in the mailbox.
+        """
+        self.rig.lose(self.reader)
+        deposit = self.sender.deposit(self.bob)
+        for n in range(1, 3):
+            self.sender.send(changed(deposit, n=n))
+            self.rig.commit()
+        self.sender.n = 2
+        self.sender.send(self.sender.deposit(self.bob), self.sender.deposit(self.bob))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 4)

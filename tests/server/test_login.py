@@ -1,0 +1,343 @@
+"""
+Who gets in.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from securemsg.crypto import keys
+from securemsg.crypto.keys import SigningKey
+from securemsg.interfaces import StoredAccount
+from securemsg.protocol import auth
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.messages import Challenge, Deposit, Drained, Failed, Hello, Ping, Pong, Proof, Welcome
+from securemsg.server.limits import Settings
+from securemsg.storage.memory import MemoryServerStore
+from tests.server.rig import START, TLS, Client, Rig, User, upload
+
+
+class NotingStore(MemoryServerStore):
+    """
+    A store that notes which accounts it is asked for.
+    """
+
+    def __init__(self) -> None:
+        """
+        Nothing was asked yet.
+        """
+        super().__init__()
+        self.asked: list[str] = []
+
+    def load_account(self, name: str) -> Deferred[StoredAccount | None]:
+        """
+        Note it, and answer.
+        """
+        self.asked.append(name)
+        return super().load_account(name)
+
+
+class LoginTests(SynchronousTestCase):
+    """
+    A device proves itself.
+    """
+
+    def setUp(self) -> None:
+        """
+        Alice has an account.
+        """
+        self.rig = Rig()
+        self.alice, self.first = self.rig.register("alice")
+
+    def tearDown(self) -> None:
+        """
+        No coroutine ended in a bug.
+        """
+        self.assertEqual(self.rig.failures, [])
+
+    def test_interfaces(self) -> None:
+        """
+        The fake wire is a channel, and a caller a peer.
+        """
+        verifyObject(IChannel, self.first.wire)
+        verifyObject(IPeer, self.first.wire.caller)
+
+    def test_welcome(self) -> None:
+        """
+        A device is welcomed with the server's time, its own highest n and what prekeys are left.
+        """
+        self.first.ask(upload(self.alice), self.first.deposit(self.rig.register("bob")[0]))
+        client = self.rig.try_login(self.alice)
+        welcome = client.one(Welcome)
+        self.assertEqual((welcome.highest, welcome.now), (1, START))
+        stock = welcome.stock
+        self.assertEqual((stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem), (1, 1, 2, 2))
+
+    def test_strangers_alike(self) -> None:
+        """
+        Unknown account, unknown device, wrong signature and an illegal name get the same answer.
+        """
+        wrong_key = User("alice", self.alice.server, device_id=self.alice.device_id)
+        wrong_device = User("alice", self.alice.server, device=self.alice.device)
+        nobody = User("nobody", self.alice.server)
+        illegal = User("\x1b[2J", self.alice.server)
+        answers = []
+        for user in (wrong_key, wrong_device, nobody, illegal):
+            client = self.rig.try_login(user)
+            answers.append(client.inbox)
+        self.assertEqual(answers, [[Failed("login-failed")]] * 4)
+
+    def test_strangers_same_work(self) -> None:
+        """
+        Whether the account exists or not, the store is asked once and one signature is verified.
+        """
+        store = NotingStore()
+        rig = Rig(store=store)
+        alice, _ = rig.register("alice")
+        store.asked.clear()
+        rig.try_login(User("alice", alice.server, device_id=alice.device_id))
+        rig.try_login(User("nobody", alice.server))
+        self.assertEqual(store.asked, ["alice", "nobody"])
+
+    def test_replay(self) -> None:
+        """
+        A proof that was overheard is worth nothing in another connection.
+        """
+        proof = self.rig.proof(self.rig.greet(self.alice), self.alice)
+        client = self.rig.greet(self.alice)
+        client.ask(proof)
+        self.assertEqual(client.failed(), "login-failed")
+
+    def test_other_channel(self) -> None:
+        """
+        A proof for another TLS channel is refused: nobody in the middle can pass it on.
+        """
+        client = self.rig.greet(self.alice)
+        other = auth.Binding("tcp", "tls-exporter", b"\xff" * 32, bytes(32))
+        parts = auth.proof_parts(client.connection.hello, client.connection.challenge, self.alice.server, 0, other)
+        client.ask(Proof(0, self.alice.device.sign(auth.PROOF_LABEL, *parts)))
+        self.assertEqual(client.failed(), "login-failed")
+
+    def test_other_highest(self) -> None:
+        """
+        The n that was signed is the one that was sent.
+        """
+        client = self.rig.greet(self.alice)
+        proof = self.rig.proof(client, self.alice, 5)
+        client.ask(Proof(6, proof.signature))
+        self.assertEqual(client.failed(), "login-failed")
+
+    def test_signature_of_odd_size(self) -> None:
+        """
+        A signature that is none is a wrong one.
+        """
+        client = self.rig.greet(self.alice)
+        client.ask(Proof(0, b""))
+        self.assertEqual(client.failed(), "login-failed")
+
+    def test_version(self) -> None:
+        """
+        Without a version in common there is no conversation.
+        """
+        client = self.rig.connect()
+        client.ask(Hello([2, 3], [], "device", "tcp", "alice", self.alice.device_id, keys.nonce()))
+        self.assertEqual(client.failed(), "unsupported-version")
+
+    def test_newer_client(self) -> None:
+        """
+        A client that speaks more is answered with what both speak.
+        """
+        client = self.rig.connect()
+        client.ask(Hello([7, 1], ["smell"], "device", "tcp", "alice", self.alice.device_id, keys.nonce()))
+        challenge = client.one(Challenge)
+        self.assertEqual((challenge.version, challenge.features), (1, []))
+
+    def test_false_transport(self) -> None:
+        """
+        A caller that names another transport than it came by is sent away.
+        """
+        client = self.rig.connect()
+        client.ask(Hello([1], [], "device", "memory", "alice", self.alice.device_id, keys.nonce()))
+        self.assertEqual(client.failed(), "forbidden")
+
+    def test_false_operator(self) -> None:
+        """
+        Nobody is operator by saying so, and a device does not come in by the operator's door.
+        """
+        client = self.rig.connect()
+        client.ask(Hello([1], [], "operator", "tcp", "", b"", keys.nonce()))
+        self.assertEqual(client.failed(), "forbidden")
+        client = self.rig.connect(auth.UNIX, operator=True)
+        client.ask(Hello([1], [], "device", "unix", "alice", self.alice.device_id, keys.nonce()))
+        self.assertEqual(client.failed(), "forbidden")
+
+    def test_role_kept(self) -> None:
+        """
+        Whoever said it registers cannot log in instead, nor the other way round.
+        """
+        client = self.rig.greet(self.alice, "register")
+        client.ask(self.rig.proof(client, self.alice))
+        self.assertEqual(client.failed(), "out-of-turn")
+        client = self.rig.greet(self.alice)
+        client.ask(self.rig.registration(client, self.alice))
+        self.assertEqual(client.failed(), "out-of-turn")
+
+    def test_commands_before_login(self) -> None:
+        """
+        Nothing is done for a stranger.
+        """
+        client = self.rig.connect()
+        other = self.rig.login(self.alice)
+        other.send(Ping(1))
+        client.raw(other.unsent)
+        self.assertEqual(client.failed(), "out-of-turn")
+
+    def test_fenced(self) -> None:
+        """
+        A new login of a device ends the one before, and nothing more from that is heard.
+        """
+        bob, reader = self.rig.register("bob")
+        caller = self.first.wire.caller
+        self.rig.login(self.alice)
+        self.rig.settle()
+        self.assertEqual(self.first.failed(), "replaced")
+        caller.received(self.first.deposit(bob))
+        self.rig.settle()
+        self.assertEqual(reader.delivered(), [])
+        self.assertEqual(self.rig.server.logged_in, 2)
+
+    def test_two_logins_at_once(self) -> None:
+        """
+        Of two connections that log in at the same moment one is left.
+        """
+        clients: list[Client] = [self.rig.greet(self.alice) for _ in range(2)]
+        for client in clients:
+            client.send(self.rig.proof(client, self.alice))
+        self.rig.settle()
+        self.assertEqual(sorted(len(client.take(Failed)) for client in clients), [0, 1])
+        self.assertEqual(self.rig.server.logged_in, 1)
+
+    def test_drained(self) -> None:
+        """
+        An empty mailbox is drained at once.
+        """
+        self.rig.login(self.alice).one(Drained)
+
+    def test_lost_during_login(self) -> None:
+        """
+        Who is gone before the store has answered was never here.
+        """
+        self.rig.store._manual = True
+        bob, other = self.rig.register("bob")
+        other.ask(other.deposit(self.alice))
+        client = self.rig.greet(self.alice)
+        client.ask(self.rig.proof(client, self.alice))
+        self.rig.lose(client)
+        self.rig.commit()
+        self.assertEqual(client.take(Welcome), [])
+        self.assertTrue(self.first.wire.caller.is_open)
+
+    def test_key_not_shared(self) -> None:
+        """
+        A server identity of another server does not open a list here.
+        """
+        stranger = User("mallory", SigningKey.generate().public)
+        self.assertEqual(self.rig.try_register(stranger).failed(), "bad-device-list")
+
+
+class PlacesTests(SynchronousTestCase):
+    """
+    There are so many places.
+    """
+
+    def setUp(self) -> None:
+        """
+        Both are taken.
+        """
+        self.rig = Rig(Settings(registration="open", max_clients=2))
+        self.alice, self.first = self.rig.register("alice")
+        self.bob, self.second = self.rig.register("bob")
+
+    def test_server_full(self) -> None:
+        """
+        Beyond them a caller is told so, and no registration is used up.
+        """
+        carol = self.rig.user("carol")
+        self.assertEqual(self.rig.try_register(carol).failed(), "server-full")
+        self.rig.lose(self.first)
+        self.rig.try_register(carol).one(Welcome)
+        self.assertEqual(self.rig.try_login(self.alice).failed(), "server-full")
+
+    def test_own_place(self) -> None:
+        """
+        A device that logs in anew takes its own place.
+        """
+        self.rig.login(self.alice)
+        self.assertEqual(self.rig.server.logged_in, 2)
+
+    def test_operator_has_none(self) -> None:
+        """
+        The operator always gets in.
+        """
+        client = self.rig.operator()
+        client.ask(Ping(3))
+        self.assertEqual(client.one(Pong).request, 3)
+
+    def test_counts(self) -> None:
+        """
+        Connections and logins are counted, up and down.
+        """
+        self.rig.connect(TLS)
+        self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (3, 2))
+        self.rig.lose(self.second)
+        self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (2, 1))
+
+
+class StopTests(SynchronousTestCase):
+    """
+    The server stops.
+    """
+
+    def test_everybody_told(self) -> None:
+        """
+        Everybody hears it, strangers too, and nobody gets in after.
+        """
+        rig = Rig()
+        _, client = rig.register("alice")
+        stranger = rig.connect()
+        rig.server.stop()
+        rig.settle()
+        late = rig.connect()
+        rig.settle()
+        self.assertEqual([one.failed() for one in (client, stranger, late)], ["stopping"] * 3)
+        self.assertEqual(rig.server.connected, 0)
+
+    def test_acknowledgements_kept(self) -> None:
+        """
+        What was acknowledged in the last moment is deleted.
+        """
+        rig = Rig()
+        alice, sender = rig.register("alice")
+        bob, reader = rig.register("bob")
+        sender.ask(sender.deposit(bob))
+        reader.wire.feed(b"\x00\x00\x00\x03\x92\x0e\x01")
+        rig.server.stop()
+        rig.crash()
+        self.assertEqual(rig.login(bob).delivered(), [])
+
+    def test_frames_after(self) -> None:
+        """
+        A deposit that comes too late is not taken.
+        """
+        rig = Rig()
+        alice, sender = rig.register("alice")
+        bob, _ = rig.register("bob")
+        deposit: Deposit = sender.deposit(bob)
+        caller = sender.wire.caller
+        rig.server.stop()
+        caller.received(deposit)
+        rig.settle()
+        rig.crash()
+        self.assertEqual(rig.login(bob).delivered(), [])
