@@ -1,0 +1,3 @@
+"""
+What the relay costs, measured from the outside: see C{docs/performance.md}.
+"""

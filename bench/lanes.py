@@ -1,0 +1,138 @@
+"""
+Load: messages from one end of a pair to the other, as many in flight as wanted or so many a second.
+
+Both the daemon and the yardstick are driven by this one module, so that what differs is theirs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+
+@define
+class Lane:
+    """
+    One direction of one pair.
+
+    A message is in flight until it has been delivered I{and} accepted, where somebody accepts.
+
+    @ivar submit: sends so many messages.
+    @ivar clock: seconds, steadily rising.
+    @ivar window: keep so many in flight; 0: whoever holds the lane decides when to send.
+    @ivar awaits_accept: whether the server answers the sender.
+    @ivar awaits_delivery: whether the recipient is there.
+    """
+
+    submit: Callable[[int], None]
+    clock: Callable[[], float]
+    awaits_accept: bool = True
+    awaits_delivery: bool = True
+    window: int = 0
+    limit: int = -1
+    sent: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    delays: list[float] = field(factory=list, repr=False)
+    _stamps: deque[float] = field(factory=deque, repr=False)
+
+    @property
+    def done(self) -> int:
+        """
+        How many are not in flight any more.
+        """
+        if not self.awaits_accept:
+            return self.delivered
+        if not self.awaits_delivery:
+            return self.accepted
+        return min(self.accepted, self.delivered)
+
+    def push(self, count: int, stamp: float) -> None:
+        """
+        Send so many now; C{stamp} is when they should have gone out.
+        """
+        self.sent += count
+        self._stamps.extend([stamp] * count)
+        self.submit(count)
+
+    def arrived(self, count: int = 1) -> None:
+        """
+        The other end has got the next ones; they come in order.
+        """
+        now = self.clock()
+        for _ in range(count):
+            self.delays.append(now - self._stamps.popleft())
+        self.delivered += count
+        self.refill()
+
+    def answered(self, count: int = 1) -> None:
+        """
+        The server answers for the next ones.
+        """
+        self.accepted += count
+        self.refill()
+
+    def refill(self) -> None:
+        """
+        Fill the window.
+        """
+        room = self.window - (self.sent - self.done)
+        if self.limit >= 0:
+            room = min(room, self.limit - self.sent)
+        if room > 0:
+            self.push(room, self.clock())
+
+
+@define
+class Pace:
+    """
+    An open loop: so many messages a second over all lanes in turn, whether the server keeps up or not.
+
+    The delay of a message counts from the moment it was I{due}, so a server that stalls does not stall the measurement. The
+    loop spins, for a sleeping process wakes up a millisecond late; it has a core of its own.
+    """
+
+    _reactor: IReactorTime
+    _lanes: Sequence[Lane]
+    _rate: float
+    _began: float = 0.0
+    _count: int = 0
+    _running: bool = False
+
+    def start(self) -> None:
+        """
+        Begin now.
+        """
+        self._began = self._reactor.seconds()
+        self._running = True
+        self._tick()
+
+    def stop(self) -> None:
+        """
+        Send no more.
+        """
+        self._running = False
+
+    def _tick(self) -> None:
+        """
+        Send what is due.
+        """
+        if not self._running:
+            return
+        due = int((self._reactor.seconds() - self._began) * self._rate)
+        while self._count < due:
+            self._count += 1
+            self._lanes[self._count % len(self._lanes)].push(1, self._began + self._count / self._rate)
+        self._reactor.callLater(0, self._tick)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """
+    The value that this share of all does not exceed.
+
+    @param values: sorted; at least one.
+    """
+    return values[min(len(values) - 1, int(len(values) * share))]

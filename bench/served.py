@@ -1,0 +1,128 @@
+"""
+The programs under measurement: started on their core, asked what they have used, and ended.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from attrs import define
+
+from bench.machine import Unmeasurable, cpu_time, pinned, resident
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parent.parent
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+# Seconds. A daemon starts in one or two.
+START_TIME = 30
+STOP_TIME = 10
+
+
+def free_port() -> int:
+    """
+    A port of loopback that nobody uses now.
+    """
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@define
+class Served:
+    """
+    A running server.
+    """
+
+    name: str
+    port: int
+    log: Path
+    _process: subprocess.Popen[bytes]
+
+    def cpu(self) -> float:
+        """
+        Processor time used so far, seconds.
+        """
+        return cpu_time(self._process.pid)
+
+    def resident(self) -> int:
+        """
+        Memory, bytes.
+        """
+        return resident(self._process.pid)
+
+    def wait_until_up(self) -> None:
+        """
+        Wait until it listens.
+
+        @raise Unmeasurable: it does not, or ended.
+        """
+        deadline = time.monotonic() + START_TIME
+        while True:
+            try:
+                socket.create_connection((HOST, self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                last = self.log.read_text("utf-8", "replace").strip().splitlines()[-1:]
+                raise Unmeasurable(f"the {self.name} did not start: {''.join(last)}")
+
+    def stop(self) -> None:
+        """
+        End it.
+        """
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIME)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None = None) -> Served:
+    """
+    Start the daemon, with its state in C{folder} and open to everybody.
+
+    @param profile: where to write what cProfile saw of it; measured times are then useless.
+    """
+    port = free_port()
+    argv = [sys.executable, "-c", TWISTD, "-n", "--pidfile="]
+    if profile is not None:
+        argv += ["--profile", str(profile), "--profiler=cprofile", "--savestats"]
+    argv += ["securemsg", "--host", HOST, "--port", str(port), "--state", str(folder / "state")]
+    argv += ["--registration", "open", "--max-clients", str(max_clients), "--answer", "none"]
+    return _start("daemon", argv, port, folder, core)
+
+
+def start_yardstick(folder: Path, core: int) -> Served:
+    """
+    Start the stock relay.
+    """
+    port = free_port()
+    return _start("yardstick", [sys.executable, "-m", "bench.yardstick", str(port)], port, folder, core)
+
+
+def _start(name: str, argv: list[str], port: int, folder: Path, core: int) -> Served:
+    """
+    Start a program on its core, and wait until it listens.
+    """
+    log = folder / f"{name}.log"
+    with log.open("ab") as output, pinned(core):
+        process = subprocess.Popen(
+            argv,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    served = Served(name, port, log, process)
+    served.wait_until_up()
+    return served
