@@ -1,0 +1,64 @@
+"""
+What can be wrong with a file, said to people: what happened, and what to do next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+class StorageError(Exception):
+    """
+    A file cannot be used as it is. Nothing was changed or deleted.
+
+    The text is made to be shown: it names the file and what to do.
+    """
+
+
+class StateUnusable(StorageError):
+    """
+    The file cannot be opened, read or written: rights, a full disk, another process, or not there.
+    """
+
+
+class StateTooNew(StorageError):
+    """
+    A newer release wrote this file.
+    """
+
+
+class StateDamaged(StorageError):
+    """
+    This is not the file that was written.
+    """
+
+
+class ProfileDamaged(StateDamaged):
+    """
+    A profile, or a record in it, is not what was written, or was sealed with another key.
+    """
+
+
+class ProfileMissing(StateUnusable):
+    """
+    There is no profile in this folder.
+    """
+
+
+class ProfileBusy(StateUnusable):
+    """
+    Another process held the profile for too long. Nothing was written; the same may be tried again.
+    """
+
+
+# The primary result codes of SQLite (sqlite.org/rescode.html).
+BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
+DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT))
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """
+    The primary result code of an error; 0 where SQLite gave none.
+    """
+    code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself carry none
+    return code & 0xFF

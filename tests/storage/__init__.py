@@ -1,0 +1,3 @@
+"""
+Tests of the stores: one contract for each seam, run on every backend, and what only files can suffer.
+"""
