@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -50,7 +50,7 @@ class Terms:
     @ivar observe: takes the transport once it stands, and says what protects it; C{None}: drop it, with nothing said.
     @ivar handshake: whether a TLS handshake comes first.
     @ivar hung_up: is told the code whenever we hang up on somebody.
-    @ivar unopened: is told why a connection ended that never stood.
+    @ivar ended: is told of every end, after the peer was, whether the connection ever stood or not.
     """
 
     side: Side
@@ -60,7 +60,27 @@ class Terms:
     turn: Turn
     handshake: bool = True
     hung_up: Callable[[str], None] = lambda code: None
-    unopened: Callable[[str, Failure], None] = lambda code, reason: None
+    ended: Callable[[StreamProtocol, Failure], None] = lambda stream, reason: None
+
+
+class StreamFactory(Factory):
+    """
+    Makes streams on the same terms.
+    """
+
+    noisy = False
+
+    def __init__(self, terms: Terms) -> None:
+        """
+        Keep the terms.
+        """
+        self._terms = terms
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+        """
+        One stream.
+        """
+        return StreamProtocol(self._terms)
 
 
 @implementer(IChannel, IHandshakeListener, IPushProducer)
@@ -138,17 +158,17 @@ class StreamProtocol(Protocol):
         The transport is gone; the peer hears of it here and nowhere else.
         """
         self._cancel()
+        self.connected = 0
         self.connection.close()
         if self._code is None:
             self._code = "lost"
         peer, self._peer = self._peer, None
-        if peer is None:
-            self._terms.unopened(self._code, reason)
-            return
         try:
-            peer.closed(self._code)
+            if peer is not None:
+                peer.closed(self._code)
         except Exception:  # noqa: BLE001 - a bug, and there is nobody left to tell
             self._log.failure("a peer failed while it was told of the end")
+        self._terms.ended(self, reason)
 
     def pauseProducing(self) -> None:
         """
@@ -176,6 +196,13 @@ class StreamProtocol(Protocol):
         """
 
     # --- the peer's side ------------------------------------------------------------------------------------------
+
+    @property
+    def code(self) -> str | None:
+        """
+        Why the connection ended, as the peer is told; C{None} while it lives.
+        """
+        return self._code
 
     @property
     def binding(self) -> Binding:

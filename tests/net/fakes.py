@@ -113,15 +113,16 @@ class End:
         Terms that lead here.
         """
 
-        def unopened(code: str, reason: Failure) -> None:
+        def ended(stream: StreamProtocol, reason: Failure) -> None:
             """
-            Keep the reason.
+            Keep the end of what never stood.
             """
-            self.unopened.append(code)
-            self.reasons.append(reason)
+            if stream.link is None:
+                self.unopened.append(stream.code or "")
+                self.reasons.append(reason)
 
         turn = Turn(self.clock)
-        return Terms(self.side, lambda: self.peer, observe, self.clock, turn, handshake, self.hung_up.append, unopened)
+        return Terms(self.side, lambda: self.peer, observe, self.clock, turn, handshake, self.hung_up.append, ended)
 
 
 def plain(side: Side, clock: Clock) -> tuple[StreamProtocol, End]:

@@ -308,6 +308,7 @@ class TrafficTests(SynchronousTestCase):
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         producer = pair.wire[1].producer
+        assert producer is not None
         producer.pauseProducing()
         producer.resumeProducing()
         self.assertEqual(pair.server.peer.full, [True, False])

@@ -1,0 +1,101 @@
+"""
+The operator's door: a UNIX socket in the state folder, for the user that the daemon runs as, and for root.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+from twisted.internet.interfaces import IListeningPort, IReactorUNIX
+
+from securemsg.net.link import LinkInfo, Wire, innermost
+from securemsg.net.stream import StreamFactory, Terms
+from securemsg.protocol.auth import UNIX
+
+# sockaddr_un of Linux holds 108 bytes, the last of them zero.
+MAX_SOCKET_PATH = 107
+# struct ucred: process, user, group.
+_CREDENTIALS = struct.Struct("3i")
+
+
+class BadSocketPath(ValueError):
+    """
+    A socket cannot be made there; the text says why, in one line.
+    """
+
+
+def check_socket_path(path: Path) -> None:
+    """
+    See whether the kernel takes a socket path of this length.
+
+    @raise BadSocketPath: it is too long.
+    """
+    size = len(os.fsencode(path))
+    if size > MAX_SOCKET_PATH:
+        raise BadSocketPath(
+            f"the path of the control socket has {size} bytes, and {MAX_SOCKET_PATH} is the most: {path};"
+            " choose a shorter --state folder"
+        )
+
+
+def remove_stale_socket(path: Path) -> None:
+    """
+    Remove what a daemon left behind that was killed.
+
+    @raise BadSocketPath: somebody listens there, or it is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise BadSocketPath(f"{path} is in the way: it is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise BadSocketPath(f"somebody listens on {path} already")
+
+
+def peer_user(handle: socket.socket) -> int:
+    """
+    The user at the other end of a UNIX socket, as the kernel says it.
+    """
+    credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(credentials)
+    return int(user)
+
+
+def observe_operator(transport: Wire) -> LinkInfo | None:
+    """
+    Let in our own user and root, and nobody else.
+    """
+    handle = getattr(innermost(transport), "socket", None)
+    assert isinstance(handle, socket.socket), "the control socket is a socket"
+    return LinkInfo(UNIX) if peer_user(handle) in (0, os.getuid()) else None
+
+
+def observe_daemon(transport: Wire) -> LinkInfo:
+    """
+    The operator's end: whoever listens in the state folder is the daemon.
+    """
+    return LinkInfo(UNIX)
+
+
+def listen_control(reactor: IReactorUNIX, path: Path, terms: Terms) -> IListeningPort:
+    """
+    Open the operator's door.
+
+    @param terms: without handshake, and with L{observe_operator}.
+    @raise BadSocketPath: see L{check_socket_path} and L{remove_stale_socket}.
+    @raise twisted.internet.error.CannotListenError: the kernel does not let us.
+    """
+    check_socket_path(path)
+    remove_stale_socket(path)
+    port: IListeningPort = reactor.listenUNIX(str(path), StreamFactory(terms), mode=0o600)
+    return port

@@ -1,0 +1,82 @@
+"""
+The doors of the server: TLS for everybody, with a limit on how many may stand in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+from securemsg.net.stream import StreamFactory, Terms
+from securemsg.net.tls import SecureFactory, ServerCredentials
+
+# Connections beyond those of `max_clients` devices: room for logins that fence an old connection, and to say server-full.
+SPARE_FACTOR = 2
+SPARE = 64
+
+
+def connection_limit(max_clients: int) -> int:
+    """
+    How many connections may be open, logged in or not.
+    """
+    return SPARE_FACTOR * max_clients + SPARE
+
+
+class PublicFactory(SecureFactory):
+    """
+    Takes connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
+
+    @ivar turned_away: how many were.
+    """
+
+    def __init__(self, credentials: ServerCredentials, terms: Terms, limit: int, clock: IReactorTime) -> None:
+        """
+        @param limit: of open connections.
+        """
+        super().__init__(credentials, False, StreamFactory(terms), clock)
+        self._limit = limit
+        self.turned_away = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
+        """
+        Take a connection, if there is room.
+        """
+        if len(self.protocols) >= self._limit:
+            self.turned_away += 1
+            return None
+        return super().buildProtocol(addr)
+
+
+class Tally:
+    """
+    Counts on whom we hung up and why. The first of a kind is logged at once, the others as a number: whoever knocks a
+    thousand times a second does not write our log.
+    """
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        """
+        Nothing happened yet.
+        """
+        self._counts: Counter[str] = Counter()
+
+    def note(self, code: str) -> None:
+        """
+        One more.
+        """
+        self._counts[code] += 1
+        if self._counts[code] == 1:
+            self._log.info("hung up on a connection: {code}", code=code)
+
+    def report(self) -> None:
+        """
+        Log the numbers since the last report, and begin anew.
+        """
+        for code, count in sorted(self._counts.items()):
+            if count > 1:
+                self._log.info("hung up on {count} connections: {code}", count=count, code=code)
+        self._counts.clear()
