@@ -125,9 +125,13 @@ _CODES: dict[str, _Meaning] = {
     "passphrase-needed": _Meaning(
         Exit.PROFILE, "this profile is sealed with a passphrase", "give --passphrase-file FILE or $SECUREMSG_PASSPHRASE_FILE"
     ),
+    "no-passphrase-there": _Meaning(
+        Exit.PROFILE, "the keys in this folder were made without a passphrase", "leave it away, or use another --profile"
+    ),
     "profile-damaged": _Meaning(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
     "profile-newer": _Meaning(Exit.PROFILE, "the profile was written by a newer version", "install that version again"),
     "profile-unreadable": _Meaning(Exit.PROFILE, "the profile cannot be read", "check owner and mode of the folder"),
+    "key-exposed": _Meaning(Exit.PROFILE, "others may read the key file", "make it yours alone: chmod 600"),
     "profile-busy": _Meaning(Exit.PROFILE, "another process keeps this profile locked", _NOT_NOW),
     "second-recv": _Meaning(Exit.PROFILE, "another recv runs on this profile", "end it first: each message is given once"),
     # the message
@@ -150,6 +154,8 @@ _CODES: dict[str, _Meaning] = {
     "not-connected": _Meaning(
         Exit.NOT_CONNECTED, "no connection to {name}", "is the server running, and are host and port right?"
     ),
+    "not-accepted": _Meaning(Exit.NOT_CONNECTED, "the server has not accepted the message in time", _NOT_NOW),
+    "not-answered": _Meaning(Exit.NOT_CONNECTED, "{name} has not answered in time", _NOT_NOW),
     "lost": _Meaning(Exit.NOT_CONNECTED, "the connection was lost", _NOT_NOW),
     "timeout": _Meaning(Exit.NOT_CONNECTED, "the server did not answer in time", _NOT_NOW),
     "stopping": _Meaning(Exit.NOT_CONNECTED, "the server is stopping", _NOT_NOW),

@@ -1,0 +1,212 @@
+"""
+C{securemsg chat}: with a prompt where there is a terminal for it, else line by line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+import click
+from twisted.internet.stdio import StandardIO
+
+from securemsg.cli.conversation import Conversation
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Exit, trouble
+from securemsg.cli.output import OutputClosed, columns, put_later, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.uplink import Uplink
+from securemsg.client.chat import LEAVING_WORD
+from securemsg.net.console import MAX_LINE, Console, blocking_restored
+from securemsg.protocol.devices import SERVER_NAME
+
+# After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
+ENDING_TIME = 30
+# Somebody who leaves a terminal wants to be gone; what is not accepted by then stays in the outbox.
+LEAVING_TIME = 2
+# Lines that may wait while our output is read slowly.
+MAX_WAITING = 256
+
+_COMPLAINTS = {
+    "too-long": f"-- a line is longer than {MAX_LINE} bytes and was not sent",
+    "not-utf8": "-- a line is not UTF-8 and was not sent",
+}
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@shared
+@click.pass_context
+def chat(context: click.Context, name: str) -> int:
+    """
+    Talk with NAME: interactive on a terminal, line by line on a pipe.
+
+    `exit`, /quit or the end of the input leaves; /help shows what else there is.
+    """
+    with opened(settings_of(context)) as desk:
+        if name == desk.profile.name:
+            raise trouble("own-name", name)
+        at_terminal = os.isatty(0) and os.isatty(1)
+        prompt = at_terminal and _has_prompt()
+
+        def work(reactor: Any, uplink: Uplink) -> Coroutine[Any, Any, int]:
+            if prompt:
+                # Only here: without the extra it is not there.
+                from securemsg.cli.prompt import interact
+
+                return interact(desk, uplink, name, reactor)
+            return _Piped(desk, uplink, name, reactor, at_terminal).talk()
+
+        try:
+            with blocking_restored(0, 1, 2):
+                return desk.connected(work, again=True, prompt=prompt)
+        except OutputClosed:
+            return Exit.DONE
+
+
+def _has_prompt() -> bool:
+    """
+    Whether the extra C{tui} is installed, and the terminal can do what it needs.
+    """
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    try:
+        import prompt_toolkit  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class _Piped:
+    """
+    A chat over the plain console.
+    """
+
+    def __init__(self, desk: Desk, uplink: Uplink, name: str, reactor: Any, at_terminal: bool) -> None:
+        self._desk = desk
+        self._uplink = uplink
+        self._reactor = reactor
+        self._at_terminal = at_terminal
+        self._lines: deque[str] = deque()
+        self._is_over = False
+        self._console = Console(self._typed, self._complain, self._ended)
+        self._conversation = Conversation(desk, uplink, name, write=self._write, tell=_tell, columns=columns)
+
+    async def talk(self) -> int:
+        """
+        Take lines to the end of the input, then wait for what is still on its way.
+        """
+        conversation, uplink = self._conversation, self._uplink
+        if self._at_terminal:
+            say(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
+        try:
+            StandardIO(self._console, reactor=self._reactor)
+        except OSError:
+            # Standard input is not there: it has ended.
+            self._is_over = True
+        while True:
+            await conversation.show_waiting()
+            while self._lines and not self._is_left:
+                self._is_left = not await conversation.take(self._lines.popleft())
+            if self._is_left or (self._is_over and not self._lines):
+                break
+            self._hold_back(False)
+            await uplink.until(self._something, None)
+        self._console.stop()
+        return await finish(self._desk, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME)
+
+    _is_left = False
+    _is_held = False
+
+    def _something(self) -> bool | None:
+        """
+        A reason to look.
+        """
+        return True if self._lines or self._is_over or self._conversation.has_news() else None
+
+    def _typed(self, line: str) -> None:
+        """
+        A line came.
+        """
+        self._lines.append(line)
+        if len(self._lines) >= MAX_WAITING:
+            self._hold_back(True)
+        self._uplink.changed()
+
+    def _hold_back(self, wanted: bool) -> None:
+        """
+        Read on, or do not: lines are not to be heaped up while somebody reads our output slowly.
+        """
+        transport = self._console.transport
+        if transport is not None and wanted is not self._is_held and not self._is_over:
+            self._is_held = wanted
+            if wanted:
+                transport.pauseProducing()
+            else:
+                transport.resumeProducing()
+
+    def _ended(self) -> None:
+        """
+        No line will come any more.
+        """
+        self._is_over = True
+        self._uplink.changed()
+
+    def _write(self, text: str) -> Awaitable[None]:
+        """
+        A message that came.
+        """
+        return put_later(self._reactor, text)
+
+    def _complain(self, code: str) -> None:
+        """
+        A line that cannot be sent.
+        """
+        self._conversation.mistakes += 1
+        say(_COMPLAINTS[code])
+
+
+async def _tell(text: str) -> None:
+    """
+    Something for people.
+    """
+    say(text)
+
+
+async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor: Any, patience: float) -> int:
+    """
+    Wait until everything is accepted and, by the contact C{server}, answered.
+
+    @return: 0, or 2 where a line was not understood.
+    @raise Trouble: it was not, in time; or something was refused.
+    """
+    if desk.settings.timeout is not None:
+        patience = desk.settings.timeout
+    deadline = reactor.seconds() + patience
+
+    def is_done() -> bool:
+        answered = conversation.name != SERVER_NAME or conversation.answers >= conversation.questions
+        return not conversation.pending and answered
+
+    while True:
+        await conversation.show_waiting()
+        left = deadline - reactor.seconds()
+        if is_done() or left <= 0:
+            break
+        await uplink.until(lambda: True if conversation.has_news() else None, left)
+    if conversation.pending:
+        count = conversation.pending
+        what = "1 message was" if count == 1 else f"{count} messages were"
+        holder = uplink.holder
+        reason = trouble(holder.last_failure, desk.where).text + ": " if holder is not None and holder.last_failure else ""
+        raise trouble(
+            "not-accepted", text=f"{reason}{what} not accepted", hint="what is in the outbox goes out with the next connection"
+        )
+    if conversation.refused is not None:
+        raise trouble(conversation.refused.code, conversation.refused.to)
+    if not is_done():
+        raise trouble("not-answered", text=f"{conversation.name} has not answered in time")
+    return Exit.USAGE if conversation.mistakes else Exit.DONE

@@ -1,0 +1,285 @@
+"""
+A chat that runs: lines in, lines out, whatever carries them. The prompt and the plain console are two carriers of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Trouble, explain
+from securemsg.cli.people import accept_shown, remember_shown
+from securemsg.cli.rendering import contact_text, fact_lines, line_text, received_text, remark, safety_text
+from securemsg.cli.uplink import Uplink
+from securemsg.client import chat, journal
+from securemsg.client.chat import (
+    Explain,
+    Intention,
+    Leave,
+    Misunderstood,
+    Say,
+    ShowContacts,
+    ShowHistory,
+    ShowSafety,
+    ShowState,
+    SwitchTo,
+)
+from securemsg.client.escape import escape
+from securemsg.client.journal import Sent
+from securemsg.client.trust import Contact, all_contacts, get_contact, safety
+from securemsg.errors import Refusal
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.envelope import Kind
+
+# Shown in one go before the store is looked at again.
+PAGE = 64
+_SETTLED = ("accepted", "delivered", "failed", "withdrawn")
+
+
+class Conversation:
+    """
+    @ivar name: whom we talk with just now.
+    @ivar questions: how many messages of this run went to the contact C{server}, which answers each.
+    @ivar answers: how many answers of a machine were shown.
+    @ivar refused: the first message of this run that was refused, if one was.
+    @ivar mistakes: lines that were not understood.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        uplink: Uplink,
+        name: str,
+        *,
+        write: Callable[[str], Awaitable[Any]],
+        tell: Callable[[str], Awaitable[Any]],
+        columns: Callable[[], int],
+    ) -> None:
+        """
+        @param write: puts out a line of data, and is done once it is out.
+        @param tell: puts out a line for people, likewise.
+        """
+        self._desk = desk
+        self._uplink = uplink
+        self._write = write
+        self._tell = tell
+        self._columns = columns
+        self._pending: deque[bytes] = deque()
+        self.name = name
+        self.questions = 0
+        self.answers = 0
+        self.refused: Sent | None = None
+        self.mistakes = 0
+
+    # --- what is typed ----------------------------------------------------------------------------------------------
+
+    async def take(self, line: str) -> bool:
+        """
+        Do what a line means.
+
+        @return: whether the chat goes on.
+        """
+        intention = chat.understand(line)
+        if isinstance(intention, Leave):
+            return False
+        if intention is not None:
+            await self._do(intention)
+        return True
+
+    async def _do(self, intention: Intention) -> None:
+        """
+        One intention.
+        """
+        match intention:
+            case Say(text):
+                await self._say(text)
+            case Explain():
+                await self._tell("\n".join(chat.help_lines()))
+            case ShowHistory(lines):
+                await self._show_history(lines)
+            case ShowContacts():
+                await self._show_contacts()
+            case ShowSafety(accept):
+                await self._show_safety(accept)
+            case SwitchTo(name):
+                await self._switch(name)
+            case ShowState():
+                await self._tell(fact_lines(self.facts()))
+            case Misunderstood(reason):
+                self.mistakes += 1
+                await self._tell(f"-- {reason}")
+
+    async def _say(self, text: str) -> None:
+        """
+        Commit a message; it goes out by itself.
+        """
+        try:
+            self._pending.append(journal.compose(self._desk.store, self.name, text, now=self._desk.now()))
+        except Refusal as refusal:
+            self.mistakes += 1
+            await self._tell(f"-- not sent: {explain(refusal, self.name).text}")
+            return
+        self.questions += self.name == SERVER_NAME
+        self._uplink.nudge()
+
+    async def _show_history(self, lines: int) -> None:
+        """
+        The last lines with this contact.
+        """
+        own = self._desk.profile.name
+        found = journal.history(self._desk.store, self.name, lines)
+        rows = [line_text(line, own, self._columns()) for line in found]
+        await self._tell("\n".join(rows) if rows else f"-- nothing was said with {self.name} yet")
+
+    async def _show_contacts(self) -> None:
+        """
+        Everybody we know.
+        """
+        unread = journal.unread(self._desk.store)
+        rows = [contact_text(contact, unread.get(contact.name, 0)) for contact in self.contacts()]
+        await self._tell("\n".join(rows) if rows else "-- no contacts yet: write to somebody")
+
+    async def _show_safety(self, accept: bool) -> None:
+        """
+        The number to compare, or that it was compared.
+        """
+        contact = self.contact()
+        if contact is None:
+            await self._tell(f"-- nothing is known of {self.name} yet: send a message first")
+            return
+        if accept:
+            try:
+                contact = accept_shown(self._desk.store, self.name, int(self._desk.now()))
+            except Trouble as problem:
+                await self._tell(f"-- {problem.text}; type /verify again")
+                return
+            self._uplink.nudge()
+            await self._tell(f"-- {self.name} is verified")
+            return
+        await self._tell(safety_text(contact, safety(self._desk.profile, contact)))
+        remember_shown(self._desk.store, contact)
+        if not contact.verified or contact.is_blocked:
+            await self._tell(f"-- if {self.name} reads the same number: /verify accept")
+
+    async def _switch(self, name: str) -> None:
+        """
+        Talk with somebody else from here on.
+        """
+        if name == self._desk.profile.name:
+            await self._tell("-- that is you")
+            return
+        self.name = name
+        await self._tell(f"-- now with {self.title()}")
+        self._uplink.changed()
+
+    # --- what comes -------------------------------------------------------------------------------------------------
+
+    async def show_waiting(self) -> None:
+        """
+        Show what is there. A message that was shown is given.
+        """
+        while self.has_news():
+            for message in journal.ungiven(self._desk.store, self.name, PAGE):
+                text = remark(message)
+                if text:
+                    await self._tell(text)
+                await self._write(received_text(message, self._columns()))
+                journal.mark_given(self._desk.store, [message.order])
+                if message.kind == Kind.ANSWER:
+                    self.answers += 1
+            for sent in self._settled():
+                if sent.status == "failed":
+                    self.refused = self.refused or sent
+                    await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
+
+    def has_news(self) -> bool:
+        """
+        Whether there is something to show.
+        """
+        if journal.ungiven(self._desk.store, self.name, 1):
+            return True
+        first = journal.sent(self._desk.store, self._pending[0]) if self._pending else None
+        return first is not None and first.status in _SETTLED
+
+    @property
+    def pending(self) -> int:
+        """
+        How many messages of this run the server has not answered for.
+        """
+        return len(self._pending)
+
+    def _settled(self) -> list[Sent]:
+        """
+        Our messages that were answered for, in order, up to the first that was not.
+        """
+        found = []
+        while self._pending:
+            sent = journal.sent(self._desk.store, self._pending[0])
+            if sent is None or sent.status not in _SETTLED:
+                break
+            self._pending.popleft()
+            found.append(sent)
+        return found
+
+    # --- how things stand -------------------------------------------------------------------------------------------
+
+    def contacts(self) -> list[Contact]:
+        """
+        Everybody we know.
+        """
+        with self._desk.store.reading() as records:
+            return all_contacts(records)
+
+    def contact(self) -> Contact | None:
+        """
+        Whom we talk with, if we know anything of them.
+        """
+        with self._desk.store.reading() as records:
+            return get_contact(records, self.name)
+
+    def title(self) -> str:
+        """
+        Whom we talk with, and what is to be known of that.
+        """
+        contact = self.contact()
+        mark = chat.mark_of(contact.verified, contact.is_blocked) if contact else "not known yet"
+        return f"{self.name} ({mark})" if mark else self.name
+
+    def standing(self) -> str:
+        """
+        One line: with whom, connected or not, what waits, who else wrote.
+        """
+        waiting = journal.pending(self._desk.store)
+        parts = [
+            self.title(),
+            self._connection(),
+            f"{waiting} to be sent" if waiting else "",
+            chat.unread_text(journal.unread(self._desk.store), self.name),
+        ]
+        return "  |  ".join(part for part in parts if part)
+
+    def facts(self) -> dict[str, object]:
+        """
+        The same, in full.
+        """
+        holder = self._uplink.holder
+        return {
+            "server": self._desk.where,
+            "connection": self._connection(),
+            **(holder.facts() if holder is not None else {}),
+            "outbox": journal.pending(self._desk.store),
+            "unread": sum(journal.unread(self._desk.store).values()),
+        }
+
+    def _connection(self) -> str:
+        """
+        Whether we are connected.
+        """
+        holder = self._uplink.holder
+        if holder is None:
+            return "through another process"
+        if holder.is_ready:
+            return "connected"
+        return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"

@@ -1,0 +1,153 @@
+"""
+What a command works with once its profile is open: store, profile, uplink, clock; composed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from securemsg.cli.exits import trouble
+from securemsg.cli.holder import Dialing, Holder
+from securemsg.cli.locks import FileLock
+from securemsg.cli.output import say
+from securemsg.cli.run import run
+from securemsg.cli.settings import Settings
+from securemsg.cli.uplink import Uplink
+from securemsg.client.escape import escape
+from securemsg.client.events import Warned
+from securemsg.client.profile import Profile
+from securemsg.crypto.keys import spki_of_certificate
+from securemsg.interfaces import IProfileStore
+from securemsg.net.client import dial_tcp
+from securemsg.net.turn import Turn
+from securemsg.net.wake import Bell, ring
+from securemsg.protocol.channel import IPeer
+
+LOCK = "lock"
+RECV_LOCK = "recv.lock"
+WAKE = "wake"
+
+
+@frozen
+class Desk:
+    """
+    @ivar protection: how the keys are protected, in words.
+    """
+
+    settings: Settings
+    folder: Path
+    store: IProfileStore
+    profile: Profile
+    protection: str
+    now: Callable[[], float] = time.time
+
+    @property
+    def host(self) -> str:
+        """
+        Where the server is: as the options say, else the invite.
+        """
+        return self.settings.host or self.profile.host
+
+    @property
+    def port(self) -> int:
+        """
+        Likewise.
+        """
+        return self.settings.port or self.profile.port
+
+    @property
+    def where(self) -> str:
+        """
+        Both, as they are written.
+        """
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def check_joined(self) -> None:
+        """
+        Most commands need an account.
+
+        @raise Trouble: C{not-joined}.
+        """
+        if not self.profile.registered:
+            raise trouble("not-joined")
+
+    def ring(self) -> bool:
+        """
+        Tell whoever has the connection to look into the store.
+        """
+        return ring(self.folder / WAKE)
+
+    def lock_reading(self) -> FileLock:
+        """
+        Be the only one that gives messages out in order.
+
+        @raise Trouble: C{second-recv}, or the folder is not writable.
+        """
+        lock = FileLock(self.folder / RECV_LOCK)
+        try:
+            taken = lock.take()
+        except OSError as error:
+            raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+        if not taken:
+            raise trouble("second-recv")
+        return lock
+
+    def connected(
+        self, work: Callable[[Any, Uplink], Coroutine[Any, Any, int]], *, again: bool = False, prompt: bool = False
+    ) -> int:
+        """
+        Run a command that needs the server, in the reactor.
+
+        @param again: connect again after a failure, for as long as it takes.
+        @param prompt: it uses a prompt of asyncio's.
+        @return: its exit status.
+        """
+
+        async def whole(reactor: Any) -> int:
+            uplink = self._uplink(reactor, again)
+            # Runs however we end: done, failed or interrupted.
+            reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
+            uplink.start()
+            return await work(reactor, uplink)
+
+        return run(whole, debug=self.settings.debug, prompt=prompt)
+
+    def _uplink(self, reactor: Any, again: bool) -> Uplink:
+        """
+        Compose it.
+        """
+        turn = Turn(reactor)
+
+        def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
+            return dial_tcp(
+                reactor, self.host, self.port, peer, turn=turn, spki=spki_of_certificate, failed=failed, again=persistent
+            )
+
+        def hold(changed: Callable[[], None]) -> Holder:
+            return Holder(
+                clock=reactor,
+                store=self.store,
+                profile=self.profile,
+                now=self.now,
+                soon=turn.later,
+                dial=dial,
+                listen=lambda rung: Bell(reactor, self.folder / WAKE, rung),
+                changed=changed,
+                warn=warn,
+            )
+
+        return Uplink(reactor, self.store, self.now, FileLock(self.folder / LOCK), self.ring, hold, again, self.where)
+
+
+def warn(event: Warned) -> None:
+    """
+    Something that the user should know.
+    """
+    about = f" ({escape(event.name)})" if event.name else ""
+    say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")

@@ -1,0 +1,146 @@
+"""
+What goes to standard output and standard error: data here, everything else there.
+
+Output may be a pipe whose reader is slow or gone. Writing is done by a thread, so that a slow reader holds up nothing but
+the output; what is gone is told apart from what failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import sys
+import threading
+
+import click
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+
+from securemsg.cli.exits import Trouble, trouble
+from securemsg.client.escape import escape
+
+STDOUT = 1
+
+
+class OutputClosed(Exception):
+    """
+    Nobody reads our output any more: end quietly.
+    """
+
+
+def say(text: str) -> None:
+    """
+    Something for people, on standard error.
+    """
+    # With nobody there to read it, there is nobody to tell.
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text, err=True)
+
+
+def json_line(record: dict[str, object]) -> str:
+    """
+    One JSON object, in one line of ASCII: no terminal is harmed by it, and no reader splits it.
+    """
+    return json.dumps(record)
+
+
+def put(text: str) -> None:
+    """
+    Write a line of data and flush it; for commands that have nothing else to do meanwhile.
+
+    @raise OutputClosed: nobody reads it.
+    @raise Trouble: it cannot be written.
+    """
+    sys.stdout.flush()
+    _write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def put_record(record: dict[str, object], as_json: bool, text: str) -> None:
+    """
+    Write a record for a program or for people.
+
+    @raise OutputClosed: nobody reads it.
+    @raise Trouble: it cannot be written.
+    """
+    put(json_line(record) if as_json else text)
+
+
+def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
+    """
+    As L{put}, while the reactor goes on.
+
+    The thread does not hold up the end of the program: a reader that does not read must not keep us.
+    """
+    done: Deferred[None] = Deferred()
+
+    def work() -> None:
+        problem: Exception | None = None
+        try:
+            put(text)
+        except (OutputClosed, Trouble) as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):
+            reactor.callFromThread(_finish, done, problem)
+
+    threading.Thread(target=work, name="output", daemon=True).start()
+    return done
+
+
+def _finish(done: Deferred[None], problem: Exception | None) -> None:
+    """
+    Say how it went, to whoever still waits.
+    """
+    if done.called:
+        return
+    if problem is None:
+        done.callback(None)
+    else:
+        done.errback(problem)
+
+
+def columns() -> int:
+    """
+    The width of the terminal that our output goes to; 0 where it goes elsewhere.
+    """
+    return shutil.get_terminal_size().columns if os.isatty(STDOUT) else 0
+
+
+def report(problem: Trouble, as_json: bool) -> None:
+    """
+    Say on standard error why we end: one line.
+    """
+    if as_json:
+        say(json_line({"error": problem.text, "code": problem.code, "hint": problem.hint}))
+    else:
+        hint = f"; {problem.hint}" if problem.hint else ""
+        say(f"securemsg: {escape(problem.text)}{escape(hint)} [{escape(problem.code)}]")
+
+
+def silence() -> None:
+    """
+    Let nothing more go to standard output, not even what Python flushes at its end.
+    """
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, STDOUT)
+        os.close(nowhere)
+
+
+def _write(data: bytes) -> None:
+    """
+    Write everything, whether the descriptor blocks or not.
+    """
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(STDOUT, view) :]
+        except BlockingIOError:
+            # Somebody else who shares it has made it non-blocking.
+            select.select([], [STDOUT], [])
+        except BrokenPipeError:
+            raise OutputClosed from None
+        except OSError as error:
+            raise trouble("output-failed", text=f"the output could not be written: {error.strerror}") from None

@@ -1,0 +1,198 @@
+"""
+C{securemsg history}, C{contacts}, C{verify}: whom we know, and what was said.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import click
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Exit, explain, trouble
+from securemsg.cli.output import columns, put_record, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import (
+    contact_record,
+    contact_text,
+    line_record,
+    line_text,
+    safety_record,
+    safety_text,
+)
+from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.uplink import Uplink
+from securemsg.client import journal
+from securemsg.client.records import META
+from securemsg.client.trust import Contact, accept, all_contacts, get_contact, offered, safety
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
+
+# Where we remember which identity `verify` has shown: another may claim the name before `--accept`.
+SHOWN = b"shown/"
+MAX_LINES = 1_000_000
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="The last N messages only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@shared
+@click.pass_context
+def history(context: click.Context, name: str, limit: int, as_json: bool) -> int:
+    """
+    Print the messages to and from NAME; this marks nothing as read.
+    """
+    with opened(settings_of(context)) as desk:
+        lines = journal.history(desk.store, name, limit)
+        if not lines and _find(desk.store, name) is None:
+            raise trouble("no-such-account", name)
+        width = columns()
+        for line in lines:
+            own = desk.profile.name
+            put_record(line_record(line, own), as_json, line_text(line, own, width))
+    return Exit.DONE
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@shared
+@click.pass_context
+def contacts(context: click.Context, as_json: bool) -> int:
+    """
+    Print the contacts: whether they are verified, whether their identity has changed, how many messages are unread.
+    """
+    with opened(settings_of(context)) as desk:
+        unread = journal.unread(desk.store)
+        with desk.store.reading() as records:
+            known = all_contacts(records)
+        for contact in known:
+            count = unread.get(contact.name, 0)
+            put_record(contact_record(contact, count), as_json, contact_text(contact, count))
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option(
+    "--accept", "compared", is_flag=True, help="I compared the number: mark NAME verified, and take the new identity."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@shared
+@click.pass_context
+def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> int:
+    """
+    Show the safety number with NAME: 60 digits, the same on both sides if nobody is in between.
+
+    Compare it over another channel, by telephone or face to face, then say --accept.
+    """
+    with opened(settings_of(context)) as desk:
+        if name == desk.profile.name:
+            raise trouble("own-name", name)
+        contact = _find(desk.store, name)
+        if contact is None:
+            status = desk.connected(_fetching(name, desk))
+            if status != Exit.DONE:
+                return status
+            contact = _find(desk.store, name)
+            if contact is None:
+                raise trouble("no-such-account", name)
+        if compared:
+            contact = accept_shown(desk.store, name, int(desk.now()))
+            desk.ring()
+        number = safety(desk.profile, contact)
+        put_record(safety_record(contact, number), as_json, safety_text(contact, number))
+        if not compared:
+            remember_shown(desk.store, contact)
+        if not as_json:
+            _advise(contact, number, compared)
+    return Exit.DONE
+
+
+def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
+    """
+    Take the user's word for the identity that was shown last.
+
+    @raise Trouble: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
+    """
+    try:
+        with store.writing() as records:
+            shown = records.get(META, SHOWN + name.encode()) or b""
+            contact = accept(records, name, now, shown)
+            records.put(META, SHOWN + name.encode(), contact.identity)
+            return contact
+    except Refusal as refusal:
+        if refusal.code == "identity-changed":
+            raise trouble(
+                "identity-changed",
+                name,
+                text="the identity of {name} has changed again since its number was shown",
+                hint="compare the number of `securemsg verify {name}` once more",
+            ) from None
+        raise explain(refusal, name) from None
+
+
+def remember_shown(store: IProfileStore, contact: Contact) -> None:
+    """
+    Keep which identity the user has seen the number of.
+    """
+    bucket = SHOWN + contact.name.encode()
+    with store.reading() as records:
+        known = records.get(META, bucket)
+    if known != offered(contact):
+        with store.writing() as records:
+            records.put(META, bucket, offered(contact))
+
+
+def _find(store: IProfileStore, name: str) -> Contact | None:
+    """
+    The contact of this name.
+    """
+    with store.reading() as records:
+        return get_contact(records, name)
+
+
+def _fetching(name: str, desk: Desk) -> Any:
+    """
+    Have the directory asked for somebody we do not know yet.
+    """
+
+    async def fetch(reactor: Any, uplink: Uplink) -> int:
+        await uplink.ask("fetch", name, patience=desk.settings.patience)
+        return Exit.DONE
+
+    return fetch
+
+
+def _advise(contact: Contact, number: str, compared: bool) -> None:
+    """
+    What to do with the number; at a terminal with the extra C{tui} there is a QR code, too.
+    """
+    if sys.stderr.isatty() and not compared:
+        code = _qr_code(number.replace(" ", ""))
+        if code:
+            say(code)
+    if contact.is_blocked:
+        say(
+            f"The identity of {contact.name} has CHANGED. Only if both sides read the same: "
+            f"securemsg verify {contact.name} --accept"
+        )
+    elif not contact.verified:
+        say(f"If {contact.name} reads the same number: securemsg verify {contact.name} --accept")
+    else:
+        say(f"{contact.name} is verified.")
+
+
+def _qr_code(digits: str) -> str:
+    """
+    The number for a camera; empty where the library is not installed.
+    """
+    try:
+        import segno
+    except ImportError:
+        return ""
+    out = io.StringIO()
+    segno.make(digits, error="m").terminal(out=out, compact=True)
+    return out.getvalue()

@@ -1,0 +1,144 @@
+"""
+From a folder to a L{Desk}: the passphrase, the store key, the store, the profile in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Exit, Trouble, trouble
+from securemsg.cli.settings import Settings
+from securemsg.client import vault
+from securemsg.client.profile import load_profile
+from securemsg.client.vault import VaultError
+from securemsg.storage import errors as stored
+from securemsg.storage import keystore
+from securemsg.storage.errors import StorageError
+
+# A passphrase that is longer was meant to be something else.
+MAX_PASSPHRASE = 4096
+
+# What the texts of these errors say already stands in their classes; here is the code that goes with each.
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (vault.PassphraseNeeded, "passphrase-needed"),
+    (vault.WrongPassphrase, "wrong-passphrase"),
+    (vault.VaultMissing, "no-profile"),
+    (vault.VaultExposed, "key-exposed"),
+    (vault.VaultDamaged, "profile-damaged"),
+    (vault.VaultError, "profile-unreadable"),
+    (stored.ProfileMissing, "no-profile"),
+    (stored.ProfileBusy, "profile-busy"),
+    (stored.ProfileDamaged, "profile-damaged"),
+    (stored.StateDamaged, "profile-damaged"),
+    (stored.StateTooNew, "profile-newer"),
+    (stored.StorageError, "profile-unreadable"),
+)
+_PROTECTIONS = {
+    vault.KEY_IN_FILE: "by file permissions alone: whoever can read {path} can read everything",
+    vault.PASSPHRASE: "by a passphrase (scrypt)",
+}
+
+
+def storage_trouble(error: VaultError | StorageError) -> Trouble:
+    """
+    What is wrong with the files of a profile; they say it themselves, and what to do.
+    """
+    code = next(code for kind, code in _CODES if isinstance(error, kind))
+    return Trouble(Exit.PROFILE, code, str(error).rstrip("."))
+
+
+def protection_text(folder: Path, kind: str) -> str:
+    """
+    How the keys are protected, in words.
+    """
+    return _PROTECTIONS[kind].replace("{path}", str(folder / vault.KEY_FILE))
+
+
+def read_passphrase(path: Path) -> bytes:
+    """
+    The passphrase in a file, without one line end.
+
+    @raise Trouble: the file cannot be read, or holds none.
+    """
+    try:
+        with path.open("rb") as file:
+            passphrase = file.read(MAX_PASSPHRASE + 1)
+    except OSError as error:
+        raise Trouble(Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}") from None
+    passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
+    if not passphrase or len(passphrase) > MAX_PASSPHRASE:
+        raise Trouble(
+            Exit.USAGE, "passphrase-file", f"the passphrase file {path} is empty or longer than {MAX_PASSPHRASE} bytes"
+        )
+    return passphrase
+
+
+def open_vault(settings: Settings) -> vault.Vault:
+    """
+    Open the store key; ask for the passphrase where one is needed, none is given, and somebody is there to be asked.
+
+    @raise Trouble: there is no profile, or it cannot be opened.
+    """
+    source = settings.passphrase_source
+    try:
+        return vault.open_vault(settings.folder, read_passphrase(source) if source else None)
+    except vault.PassphraseNeeded:
+        if not (sys.stdin and sys.stdin.isatty()):
+            raise
+    return vault.open_vault(settings.folder, _ask_passphrase(settings.folder))
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
+    """
+    The profile's desk, for as long as the block takes.
+
+    @param joined: the account must exist.
+    @raise Trouble: there is no profile, or it cannot be opened.
+    """
+    folder = settings.folder
+    try:
+        key = open_vault(settings)
+        store = keystore.open_profile(folder, key)
+    except (VaultError, StorageError) as error:
+        raise storage_trouble(error) from error
+    try:
+        with store.reading() as records:
+            profile = load_profile(records)
+        if profile is None:
+            raise trouble("no-profile")
+        desk = Desk(settings, folder, store, profile, protection_text(folder, key.kind))
+        if joined:
+            desk.check_joined()
+        yield desk
+    finally:
+        store.close()
+
+
+def _ask_passphrase(folder: Path) -> bytes:
+    """
+    Ask at the terminal; the prompt goes to standard error or the terminal itself.
+    """
+    try:
+        return getpass.getpass(f"Passphrase of {folder}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
+    except EOFError:
+        raise trouble("passphrase-needed") from None
+
+
+def ensure_descriptors() -> None:
+    """
+    Put something harmless where a standard stream is closed: the next file to be opened would get its number.
+
+    A closed output stays one that cannot be written to.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)

@@ -1,0 +1,153 @@
+"""
+C{securemsg recv}: give out what came, each message once and in order.
+
+A message is printed and flushed, then marked given: a kill in between repeats that one message, with the same id. Messages that
+come while the reader is slow wait in the store.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from twisted.internet.defer import Deferred
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Exit, Trouble, trouble
+from securemsg.cli.output import OutputClosed, columns, json_line, put_later, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.progress import Count
+from securemsg.cli.rendering import received_record, received_text, remark
+from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.uplink import Uplink
+from securemsg.client import journal
+from securemsg.client.journal import Received
+
+# Messages that are read from the store in one go.
+PAGE = 64
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Go on for ever, and connect again by itself.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages; wait for them.")
+@click.option("--from", "sender", type=NAME, metavar="NAME", help="Messages of NAME only; others stay.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@shared
+@click.pass_context
+def recv(context: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
+    """
+    Print the messages that wait, each of them once.
+
+    Without --count and --follow this prints what waits and ends. --timeout bounds the waiting.
+    """
+    with opened(settings_of(context)) as desk:
+        lock = desk.lock_reading()
+        try:
+            return _Reading(desk, follow, count, sender, as_json).run()
+        finally:
+            lock.free()
+
+
+class _Reading:
+    """
+    One run of C{recv}.
+    """
+
+    def __init__(self, desk: Desk, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
+        self._desk = desk
+        self._follow = follow
+        self._count = count
+        self._sender = sender
+        self._as_json = as_json
+        self._given = 0
+        self._drained: bool | None = None
+        self._problem: Trouble | None = None
+
+    def run(self) -> int:
+        """
+        Give out messages until it is enough.
+        """
+        try:
+            return self._desk.connected(self._read, again=self._follow)
+        except OutputClosed:
+            # Whoever read us has read enough; what was not written is not marked.
+            return Exit.DONE
+
+    async def _read(self, reactor: Any, uplink: Uplink) -> int:
+        """
+        Give, wait, and give again.
+        """
+        patience = self._desk.settings.timeout
+        waits_for_drain = self._count is None and not self._follow
+        deadline = None if patience is None else reactor.seconds() + patience
+        asking: Deferred[None] | None = None
+        if waits_for_drain:
+            asking = Deferred.fromCoroutine(self._drain(uplink))
+        with Count("messages", active=waits_for_drain and not sys.stdout.isatty()) as shown:
+            while True:
+                await self._give(reactor, shown)
+                if self._is_enough():
+                    if asking is not None:
+                        asking.cancel()
+                    return Exit.DONE
+                if self._drained is not None and not self._waiting():
+                    break
+                left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
+                if left is not None and left <= 0:
+                    break
+                await uplink.until(self._something, left)
+        if self._problem is not None:
+            raise self._problem
+        if self._count is not None:
+            raise trouble("too-few", text=f"{self._given} of {self._count} messages came in time")
+        return Exit.DONE
+
+    async def _drain(self, uplink: Uplink) -> None:
+        """
+        Learn when everything that waited on the server is here.
+        """
+        try:
+            await uplink.ask("drained", patience=self._desk.settings.patience)
+            self._drained = True
+        except Trouble as problem:
+            self._problem = problem
+            self._drained = False
+        uplink.changed()
+
+    async def _give(self, reactor: Any, shown: Count) -> None:
+        """
+        Give out what is there, as long as more is wanted.
+        """
+        while not self._is_enough():
+            rows = self._waiting()
+            if not rows:
+                return
+            for message in rows:
+                text = remark(message)
+                if text and not self._as_json:
+                    say(text)
+                line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
+                await put_later(reactor, line)
+                journal.mark_given(self._desk.store, [message.order])
+                self._given += 1
+                shown.step()
+
+    def _waiting(self) -> list[Received]:
+        """
+        What is there to be given.
+        """
+        limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
+        return journal.ungiven(self._desk.store, self._sender, limit)
+
+    def _something(self) -> bool | None:
+        """
+        A reason to look again.
+        """
+        return True if self._drained is not None or self._waiting() else None
+
+    def _is_enough(self) -> bool:
+        """
+        Whether nothing more is wanted.
+        """
+        return self._count is not None and self._given >= self._count

@@ -1,0 +1,170 @@
+"""
+Messages, contacts and the rest, as records for programs and as lines for people.
+"""
+
+from __future__ import annotations
+
+from securemsg.cli.times import iso
+from securemsg.client import chat
+from securemsg.client.escape import block, escape
+from securemsg.client.journal import Line, Received, Sent
+from securemsg.client.trust import Contact, offered
+from securemsg.crypto.keys import fingerprint
+from securemsg.protocol.envelope import Kind
+
+# What odd messages are called in words; a code that is not here is shown as it is.
+NOTES = {
+    "late": "came later than those after it",
+    "repeated": "sent again under a counter that was used",
+    "forked": "does not fit what its sender wrote before",
+    "unsupported": "of a kind that this version does not know",
+}
+
+
+def kind_name(kind: int) -> str:
+    """
+    The kind of a message, in a word.
+    """
+    try:
+        return Kind(kind).name.lower()
+    except ValueError:
+        return f"kind-{kind}"
+
+
+def received_record(message: Received) -> dict[str, object]:
+    """
+    A received message, for programs.
+    """
+    return {
+        "id": message.id.hex(),
+        "from": message.sender,
+        "to": message.to,
+        "sent_at": iso(message.sent_at),
+        "received_at": iso(message.received_at),
+        "text": message.text,
+        "kind": kind_name(message.kind),
+        "verified": message.verified,
+        "suite": message.suite,
+        "gap_before": message.gap_before,
+        "note": message.note,
+    }
+
+
+def received_text(message: Received, columns: int = 0) -> str:
+    """
+    A received message, for people.
+    """
+    return chat.line_of(str(iso(message.sent_at)), message.sender, message.text, columns)
+
+
+def remark(message: Received) -> str:
+    """
+    What people should know about a message; empty: nothing.
+    """
+    remarks = []
+    if message.gap_before:
+        remarks.append(chat.gap_line(message.sender, message.gap_before))
+    if message.note:
+        remarks.append(f"-- the next message of {escape(message.sender)} {NOTES.get(message.note, escape(message.note))}")
+    return "\n".join(remarks)
+
+
+def sent_record(message: Sent) -> dict[str, object]:
+    """
+    What became of a message of ours, for programs.
+    """
+    return {
+        "id": message.id.hex(),
+        "to": message.to,
+        "status": message.status,
+        "code": message.code,
+        "accepted_at": iso(message.accepted_at or None),
+        "delivered_at": iso(message.delivered_at or None),
+        "devices": [device.hex() for device in message.devices],
+    }
+
+
+def line_record(line: Line, own: str) -> dict[str, object]:
+    """
+    A line of history, for programs.
+    """
+    if isinstance(line, Received):
+        return received_record(line)
+    return {
+        **sent_record(line),
+        "from": own,
+        "sent_at": iso(line.sent_at),
+        "received_at": None,
+        "text": line.text,
+        "kind": kind_name(line.kind),
+        "verified": True,
+        "suite": line.suite,
+    }
+
+
+def line_text(line: Line, own: str, columns: int = 0) -> str:
+    """
+    A line of history, for people.
+    """
+    if isinstance(line, Received):
+        return received_text(line, columns)
+    state = f"{line.status}: {line.code}" if line.code else line.status
+    return chat.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
+
+
+def contact_record(contact: Contact, unread: int) -> dict[str, object]:
+    """
+    A contact, for programs.
+    """
+    return {
+        "name": contact.name,
+        "fingerprint": fingerprint(contact.identity),
+        "verified": contact.verified,
+        "changed": contact.is_blocked,
+        "origin": contact.origin,
+        "first_seen": iso(contact.first_seen),
+        "unread": unread,
+    }
+
+
+def contact_text(contact: Contact, unread: int) -> str:
+    """
+    A contact, for people.
+    """
+    mark = chat.mark_of(contact.verified, contact.is_blocked) or "verified"
+    news = f"  {unread} unread" if unread else ""
+    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{news}"
+
+
+def safety_record(contact: Contact, number: str) -> dict[str, object]:
+    """
+    A safety number, for programs.
+    """
+    return {
+        "name": contact.name,
+        "safety_number": number,
+        "verified": contact.verified and not contact.is_blocked,
+        "changed": contact.is_blocked,
+        "fingerprint": fingerprint(offered(contact)),
+    }
+
+
+def safety_text(contact: Contact, number: str) -> str:
+    """
+    A safety number, for people: sixty digits, four groups of five in a row.
+    """
+    groups = number.split()
+    rows = ["  " + " ".join(groups[start : start + 4]) for start in range(0, len(groups), 4)]
+    return "\n".join([f"safety number with {escape(contact.name)}:", *rows])
+
+
+def fact_lines(facts: dict[str, object]) -> str:
+    """
+    Names and values in two columns, for people.
+    """
+    width = max(map(len, facts)) + 2
+    rows = []
+    for name, value in facts.items():
+        shown = "yes" if value is True else "no" if value is False else "unknown" if value is None else str(value)
+        rows.append(block(f"{name.replace('_', ' ') + ':':<{width}}", shown))
+    return "\n".join(rows)

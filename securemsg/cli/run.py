@@ -1,0 +1,142 @@
+"""
+The reactor around one command: started, interrupted, stopped, with everything that was opened closed again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLogObserver
+from twisted.python.failure import Failure
+
+from securemsg.cli.exits import Exit
+from securemsg.cli.output import say
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+Work = Callable[[Any], Coroutine[Any, Any, int]]
+
+
+def run(work: Work, *, debug: bool = False, prompt: bool = False) -> int:
+    """
+    Run a coroutine in the reactor, to its end or the first interrupt. Once in a process.
+
+    @param prompt: take asyncio's reactor, which a prompt can share.
+    @return: what the coroutine returns; 130 when interrupted.
+    """
+    start_log(debug)
+    if prompt:
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install()
+    from twisted.internet import reactor
+
+    return _Run(reactor, work).go()
+
+
+class _Run:
+    """
+    One run.
+    """
+
+    def __init__(self, reactor: Any, work: Work) -> None:
+        self._reactor = reactor
+        self._work = work
+        self._result = int(Exit.INTERRUPTED)
+        self._failure: Failure | None = None
+        self._done: Deferred[int] | None = None
+        self._is_interrupted = False
+
+    def go(self) -> int:
+        """
+        Start, wait for the end, and give the result or raise what the work raised.
+        """
+        before = {number: signal.signal(number, self._interrupted) for number in INTERRUPTS}
+        self._reactor.callWhenRunning(self._start)
+        try:
+            self._reactor.run()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._failure is not None:
+            self._failure.raiseException()
+        return self._result
+
+    def _start(self) -> None:
+        """
+        The reactor runs.
+        """
+        self._done = Deferred.fromCoroutine(self._work(self._reactor))
+        self._done.addCallbacks(self._finished, self._failed)
+
+    def _finished(self, result: int) -> None:
+        """
+        The work is done.
+        """
+        self._result = int(result)
+        self._stop()
+
+    def _failed(self, failure: Failure) -> None:
+        """
+        The work has raised; interrupted work is cancelled, which is no failure.
+        """
+        if not (self._is_interrupted and failure.check(CancelledError)):
+            self._failure = failure
+        self._stop()
+
+    def _stop(self) -> None:
+        """
+        End the reactor, if it does not end already.
+        """
+        if self._reactor.running:
+            self._reactor.stop()
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        """
+        A first signal ends us in order, a second one at once.
+        """
+        for again in INTERRUPTS:
+            signal.signal(again, _die)
+        self._reactor.callFromThread(self._interrupt)
+
+    def _interrupt(self) -> None:
+        """
+        Let the work clear up, which ends the reactor.
+        """
+        self._is_interrupted = True
+        if self._done is not None:
+            self._done.cancel()
+        else:
+            self._stop()
+
+
+def _die(number: int, frame: FrameType | None) -> None:
+    """
+    Somebody is in a hurry.
+    """
+    os._exit(Exit.INTERRUPTED)
+
+
+def start_log(debug: bool) -> None:
+    """
+    Let the log go to standard error in full, or failures alone and in one line each.
+    """
+    observer = cast(ILogObserver, textFileLogObserver(sys.stderr) if debug else _briefly)
+    globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
+
+
+def _briefly(event: LogEvent) -> None:
+    """
+    A failure in the log is a bug, but no reason to show a traceback to whoever did not ask for one.
+    """
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        kind = failure.type.__name__ if failure.type is not None else "failure"
+        say(f"securemsg: internal error ({kind}); run it again with --debug to see more [internal]")

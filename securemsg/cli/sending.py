@@ -1,0 +1,255 @@
+"""
+C{securemsg send}: commit a message, then follow it as far as was asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, BinaryIO
+
+import click
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Exit, Trouble, explain, trouble
+from securemsg.cli.output import json_line, put, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import sent_record
+from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.times import Duration, iso
+from securemsg.cli.uplink import Uplink
+from securemsg.client import journal
+from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY, Sent
+from securemsg.crypto.keys import ID_SIZE
+from securemsg.errors import Refusal
+from securemsg.protocol.messages import MAX_TEXT
+
+ACCEPTED, DELIVERED, NONE = "accepted", "delivered", "none"
+# Which statuses end the waiting for which wish.
+_ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
+# A message that waits for its user's word will not go on by itself.
+_BLOCKED = ("identity-changed",)
+
+
+class MessageId(click.ParamType[bytes]):
+    """
+    An option that takes a message id.
+    """
+
+    name = "hex"
+
+    def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """
+        Read 32 hex digits.
+        """
+        if isinstance(value, bytes):
+            return value
+        try:
+            number = bytes.fromhex(value)
+        except ValueError:
+            number = b""
+        if len(number) != ID_SIZE or len(value) != 2 * ID_SIZE:
+            self.fail(f"{value!r} is not {2 * ID_SIZE} hex digits", param, ctx)
+        return number
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("text", required=False)
+@click.option(
+    "--wait", type=click.Choice([ACCEPTED, DELIVERED, NONE]), default=ACCEPTED, show_default=True, help="What to wait for."
+)
+@click.option(
+    "--expires",
+    type=Duration(MIN_EXPIRY, DEFAULT_EXPIRY),
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="How long the server keeps it.",
+)
+@click.option(
+    "--id", "message_id", type=MessageId(), metavar="HEX", help="32 hex digits: makes a retry of the same message safe."
+)
+@click.option("--no-queue", is_flag=True, help="If it cannot be sent now, withdraw it.")
+@click.option("--json", "as_json", is_flag=True, help="Print what became of it as a JSON object.")
+@shared
+@click.pass_context
+def send(
+    context: click.Context,
+    name: str,
+    text: str | None,
+    wait: str,
+    expires: int,
+    message_id: bytes | None,
+    no_queue: bool,
+    as_json: bool,
+) -> int:
+    """
+    Send TEXT, or what standard input holds, to NAME.
+
+    Text is UTF-8, at most 48 KiB; of standard input one line end at its end is dropped. The message is committed first: what
+    cannot be sent now goes out with the next connection.
+    """
+    if no_queue and wait == NONE:
+        raise click.UsageError("--no-queue needs something to wait for: --wait accepted or delivered")
+    with opened(settings_of(context)) as desk:
+        if name == desk.profile.name:
+            raise trouble("own-name", name)
+        body = checked(text) if text is not None else read_text(sys.stdin.buffer)
+        try:
+            number = journal.compose(
+                desk.store,
+                name,
+                body,
+                now=desk.now(),
+                message_id=message_id,
+                wants_receipt=wait == DELIVERED,
+                expiry=expires,
+            )
+        except Refusal as refusal:
+            raise explain(refusal, name) from None
+        if wait == NONE:
+            desk.ring()
+            return _finish(desk, number, as_json)
+        return _Following(desk, number, name, wait, no_queue, as_json).run()
+
+
+def read_text(stream: BinaryIO) -> str:
+    """
+    The text on standard input, without one line end.
+
+    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}.
+    """
+    if stream.isatty():
+        say("securemsg: type the message; end it with Ctrl-D on a line of its own")
+    # The longest text, a line end, and one byte that is too much.
+    data = stream.read(MAX_TEXT + 3)
+    data = data.removesuffix(b"\r\n") if data.endswith(b"\r\n") else data.removesuffix(b"\n")
+    if len(data) > MAX_TEXT:
+        raise trouble("too-large")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise trouble("not-utf8") from None
+
+
+def checked(text: str) -> str:
+    """
+    A text from the command line.
+
+    @raise Trouble: C{not-utf8}, C{too-large}.
+    """
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise trouble("not-utf8") from None
+    if size > MAX_TEXT:
+        raise trouble("too-large")
+    return text
+
+
+class _Following:
+    """
+    One message on its way.
+    """
+
+    def __init__(self, desk: Desk, number: bytes, name: str, wait: str, no_queue: bool, as_json: bool) -> None:
+        self._desk = desk
+        self._number = number
+        self._name = name
+        self._wait = wait
+        self._no_queue = no_queue
+        self._as_json = as_json
+
+    def run(self) -> int:
+        """
+        Follow it.
+
+        @raise Trouble: it did not come as far as was asked for.
+        """
+        try:
+            status = self._desk.connected(self._follow)
+        except Trouble as problem:
+            raise self._left_behind(problem) from None
+        if status != Exit.DONE:
+            raise self._left_behind(Trouble(Exit.INTERRUPTED, "interrupted", "interrupted"))
+        return _finish(self._desk, self._number, self._as_json)
+
+    async def _follow(self, reactor: Any, uplink: Uplink) -> int:
+        """
+        Wait for it.
+        """
+        sent = await uplink.until(self._settled, self._desk.settings.patience)
+        if sent is None:
+            raise self._too_late(uplink)
+        if sent.status in _ENOUGH[self._wait]:
+            return Exit.DONE
+        if sent.status == "withdrawn":
+            raise trouble("withdrawn")
+        raise trouble(sent.code or "refused", self._name)
+
+    def _settled(self) -> Sent | None:
+        """
+        The message, once there is something to say of it.
+        """
+        sent = journal.sent(self._desk.store, self._number)
+        assert sent is not None, "it was committed before we looked"
+        if sent.status in (*_ENOUGH[self._wait], "failed", "withdrawn") or sent.code in _BLOCKED:
+            return sent
+        return None
+
+    def _too_late(self, uplink: Uplink) -> Trouble:
+        """
+        The time is over.
+        """
+        sent = journal.sent(self._desk.store, self._number)
+        if sent is not None and sent.status == "accepted":
+            return trouble("not-delivered", self._name)
+        if sent is not None and sent.code:
+            return trouble(sent.code, self._name)
+        holder = uplink.holder
+        if holder is not None and holder.last_failure:
+            return trouble(holder.last_failure, self._desk.where)
+        return trouble("not-accepted", self._name)
+
+    def _left_behind(self, problem: Trouble) -> Trouble:
+        """
+        Say what becomes of the message now, and see to it.
+        """
+        sent = journal.sent(self._desk.store, self._number)
+        assert sent is not None, "it was committed before we looked"
+        hint = problem.hint
+        if sent.status == "queued":
+            number = sent.id.hex()
+            if self._no_queue:
+                may_be_out = journal.withdraw(self._desk.store, self._number, self._desk.now())
+                fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
+            else:
+                fate = f"message {number} stays in the outbox and goes out with the next connection"
+            hint = f"{fate}; {hint}" if hint else fate
+        if self._as_json:
+            _print(self._desk, self._number)
+        return Trouble(problem.status, problem.code, problem.text, hint)
+
+
+def _print(desk: Desk, number: bytes) -> Sent:
+    """
+    Print the state of a message for a program.
+    """
+    sent = journal.sent(desk.store, number)
+    assert sent is not None, "it was committed before we looked"
+    put(json_line(sent_record(sent)))
+    return sent
+
+
+def _finish(desk: Desk, number: bytes, as_json: bool) -> int:
+    """
+    Say what became of the message; people are told on standard error, and only at a terminal.
+    """
+    if as_json:
+        _print(desk, number)
+    elif sys.stderr.isatty():
+        sent = journal.sent(desk.store, number)
+        if sent is not None:
+            moment = iso(sent.delivered_at or sent.accepted_at or None)
+            say(f"{sent.status} {moment}" if moment else sent.status)
+    return Exit.DONE

@@ -1,0 +1,142 @@
+"""
+Options that every command shares, before or after its name, and the folders they default to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import platformdirs
+from attrs import define
+
+from securemsg.cli.exits import trouble
+from securemsg.cli.times import Duration
+from securemsg.errors import Refusal
+from securemsg.protocol.devices import check_name
+
+APPLICATION = "securemsg"
+# How long to wait for an answer where the command says nothing else, seconds.
+DEFAULT_TIMEOUT = 30
+LONGEST_TIMEOUT = 366 * 86400
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@define
+class Settings:
+    """
+    What the shared options say; what was not given is C{None}.
+
+    @ivar timeout: seconds.
+    """
+
+    profile: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    timeout: int | None = None
+    passphrase_file: Path | None = None
+    debug: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """
+        The folder of the profile: as given, as C{$SECUREMSG_PROFILE} says, or where such things lie on this system.
+        """
+        if self.profile is not None:
+            return self.profile
+        named = os.environ.get("SECUREMSG_PROFILE")
+        return Path(named) if named else platformdirs.user_data_path(APPLICATION) / "profile"
+
+    @property
+    def passphrase_source(self) -> Path | None:
+        """
+        The file that holds the passphrase, if one is named.
+        """
+        if self.passphrase_file is not None:
+            return self.passphrase_file
+        named = os.environ.get("SECUREMSG_PASSPHRASE_FILE")
+        return Path(named) if named else None
+
+    @property
+    def patience(self) -> int:
+        """
+        How long to wait for an answer, seconds.
+        """
+        return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
+
+
+def default_state() -> Path:
+    """
+    The state folder of the daemon on this machine, as the daemon itself finds it.
+    """
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else platformdirs.user_state_path(APPLICATION)
+
+
+def shared(command: F) -> F:
+    """
+    Add the shared options to a command; what stands after the command's name wins.
+    """
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def settings_of(context: click.Context) -> Settings:
+    """
+    The options as they stand for this call.
+    """
+    return context.ensure_object(Settings)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    """
+    Keep an option where the group and its command both find it.
+    """
+    if value is not None and value is not False and parameter.name is not None:
+        setattr(settings_of(context), parameter.name, value)
+
+
+def _option(*names: str, **details: Any) -> Callable[[F], F]:
+    """
+    A shared option.
+    """
+    return click.option(*names, expose_value=False, callback=_remember, **details)
+
+
+_FILE = click.Path(path_type=Path)
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    _option("--profile", type=_FILE, metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
+    _option("--host", metavar="HOST", help="Connect there instead of where the invite said."),
+    _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise."),
+    _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),
+    _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),
+    _option("--debug", is_flag=True, help="Show tracebacks and the log, for reports of bugs."),
+)
+
+
+class AccountName(click.ParamType[str]):
+    """
+    An argument that takes the name of an account.
+    """
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """
+        Let a possible name pass.
+
+        @raise Trouble: it is none.
+        """
+        try:
+            check_name(value)
+        except Refusal as refusal:
+            raise trouble(refusal.code, repr(value)) from None
+        return value
+
+
+NAME = AccountName()

@@ -1,0 +1,165 @@
+"""
+C{securemsg status}, C{whoami}, C{ping}, C{invite}: how we stand with the server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.exits import Exit, Trouble
+from securemsg.cli.output import put_record
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import fact_lines
+from securemsg.cli.settings import settings_of, shared
+from securemsg.cli.times import Duration, iso
+from securemsg.cli.uplink import Uplink
+from securemsg.client import journal
+from securemsg.crypto.keys import fingerprint
+from securemsg.protocol.invite import InviteLink
+
+DAY = 86400
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@shared
+@click.pass_context
+def whoami(context: click.Context, as_json: bool) -> int:
+    """
+    Print the name and the fingerprint of this profile.
+    """
+    with opened(settings_of(context)) as desk:
+        profile = desk.profile
+        facts: dict[str, object] = {
+            "name": profile.name,
+            "server": desk.where,
+            "fingerprint": fingerprint(profile.identity.public),
+            "device": profile.device_id.hex(),
+            "profile": str(desk.folder),
+        }
+        put_record(facts, as_json, f"{profile.name} at {desk.where}, fingerprint {facts['fingerprint']}")
+    return Exit.DONE
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@shared
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> int:
+    """
+    Print how the connection and the keys are protected, and what waits.
+
+    What is known here is printed without a connection, too; the exit status is 6 then.
+    """
+    with opened(settings_of(context)) as desk:
+        facts = local_facts(desk)
+        problem: Trouble | None = None
+
+        async def look(reactor: Any, uplink: Uplink) -> int:
+            facts.update(await uplink.ask("link", patience=desk.settings.patience))
+            facts["connected"] = True
+            return Exit.DONE
+
+        result = int(Exit.DONE)
+        try:
+            result = desk.connected(look)
+        except Trouble as trouble:
+            problem = trouble
+        facts.update(queue_facts(desk))
+        put_record(facts, as_json, fact_lines(facts))
+        if problem is not None:
+            raise problem
+        return result
+
+
+def local_facts(desk: Desk) -> dict[str, object]:
+    """
+    What is known without a connection.
+    """
+    profile = desk.profile
+    return {
+        "name": profile.name,
+        "server": desk.where,
+        "connected": False,
+        "tls": None,
+        "cipher": None,
+        "group": None,
+        "pin": fingerprint(profile.pin),
+        "fingerprint": fingerprint(profile.identity.public),
+        "device": profile.device_id.hex(),
+        "suite": profile.suite,
+        "keys_protected": desk.protection,
+        "profile": str(desk.folder),
+    }
+
+
+def queue_facts(desk: Desk) -> dict[str, object]:
+    """
+    What waits.
+    """
+    kept, dropped = journal.quarantined(desk.store)
+    return {
+        "outbox": journal.pending(desk.store),
+        "unread": sum(journal.unread(desk.store).values()),
+        "quarantined": kept,
+        "quarantine_dropped": dropped,
+    }
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@shared
+@click.pass_context
+def ping(context: click.Context, as_json: bool) -> int:
+    """
+    Measure how long an answer of the server takes.
+    """
+    with opened(settings_of(context)) as desk:
+
+        async def ask(reactor: Any, uplink: Uplink) -> int:
+            facts = await uplink.ask("ping", patience=desk.settings.patience)
+            milliseconds = round(float(facts["seconds"]) * 1000, 3)
+            record: dict[str, object] = {
+                "server": desk.where,
+                "milliseconds": milliseconds,
+                "server_time": iso(int(facts["now"])),
+            }
+            put_record(record, as_json, f"{desk.where} answered in {milliseconds:.1f} ms")
+            return Exit.DONE
+
+        return desk.connected(ask)
+
+
+@click.command()
+@click.option(
+    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@shared
+@click.pass_context
+def invite(context: click.Context, expires: int, as_json: bool) -> int:
+    """
+    Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified.
+    """
+    with opened(settings_of(context)) as desk:
+
+        async def ask(reactor: Any, uplink: Uplink) -> int:
+            facts = await uplink.ask("invite", str(expires), patience=desk.settings.patience)
+            profile = desk.profile
+            link = InviteLink(
+                host=desk.host,
+                port=desk.port,
+                pin=profile.pin,
+                token=bytes.fromhex(facts["token"]),
+                contact=profile.contact,
+                inviter=profile.name,
+                inviter_identity=profile.identity.public,
+            )
+            record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(int(facts["expires_at"]))}
+            put_record(record, as_json, str(link))
+            return Exit.DONE
+
+        return desk.connected(ask)
