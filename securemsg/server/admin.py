@@ -23,9 +23,6 @@ from securemsg.protocol.messages import (
 from securemsg.server.accounts import AccountCache
 from securemsg.server.caller import Caller
 
-# Rows of one page: far below the largest frame.
-PAGE = 500
-
 
 @define(eq=False)
 class Operator:
@@ -37,14 +34,16 @@ class Operator:
     _store: IDirectoryStore
     _identity: bytes
     _address: Callable[[], tuple[str, int]]
+    _page: int
 
     async def list_accounts(self, caller: Caller, message: ListAccounts) -> Accounts:
         """
         One page of all accounts.
         """
-        found = await self._store.list_accounts(message.after, PAGE + 1)
-        rows = [AccountRow(row.name, row.created_at, row.devices, row.messages, row.size) for row in found[:PAGE]]
-        return Accounts(message.request, rows, len(found) > PAGE)
+        page = self._page
+        found = await self._store.list_accounts(message.after, page + 1)
+        rows = [AccountRow(row.name, row.created_at, row.devices, row.messages, row.size) for row in found[:page]]
+        return Accounts(message.request, rows, len(found) > page)
 
     async def remove_account(self, caller: Caller, message: RemoveAccount) -> Done:
         """

@@ -89,7 +89,7 @@ class Server:
                 now,
             ),
             invites=Invites(settings, stores, directory, now),
-            operator=Operator(accounts, stores, identity, lambda: self.address),
+            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page),
             now=now,
         )
 

@@ -69,7 +69,9 @@ class Settings:
     # the second.
     crowded_size: int = 32 * MIB
     max_pending_size: int = 64 * MIB
-    # AccountCache kept in memory besides those that are connected or have something on its way.
+    # Accounts in one answer to the operator: far below the largest frame.
+    accounts_page: int = 500
+    # Accounts kept in memory besides those that are connected or have something on its way.
     cached_accounts: int = 10_000
 
     # Unclaimed one-time prekeys of one kind and device: two full uploads above what a client keeps there.

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.protocol.messages import Deposit, DepositRefused, Done, Publish
 from securemsg.server.limits import Settings
 from securemsg.storage.memory import MemoryServerStore
-from tests.server.rig import Client, Rig, User
+from tests.server.rig import DAY, Client, Rig, User
 
 
 def changed(deposit: Deposit, **items: object) -> Deposit:
@@ -68,3 +68,11 @@ class TwoPeople(SynchronousTestCase):
         self.rig.commit()
         self.reader.one(Done)
         return second, self.rig.login(second)
+
+    def store(self, wanted: list[bytes], expiry: int = DAY) -> None:
+        """
+        Have these deposited and accepted.
+        """
+        self.sender.send(*[self.sender.deposit(self.bob, text=text, expiry=expiry) for text in wanted])
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), len(wanted))

@@ -207,7 +207,7 @@ class Client:
         """
         Take all messages of one kind out of the inbox.
         """
-        found = [message for message in self.inbox if isinstance(message, kind)]
+        found: list[M] = [message for message in self.inbox if isinstance(message, kind)]
         self.inbox[:] = [message for message in self.inbox if not isinstance(message, kind)]
         return found
 

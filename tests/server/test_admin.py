@@ -1,0 +1,97 @@
+"""
+What the operator may do.
+"""
+
+from __future__ import annotations
+
+from securemsg.protocol import auth
+from securemsg.protocol.messages import Accounts, Address, Done, GetAddress, ListAccounts, Refused, RemoveAccount, Welcome
+from securemsg.server.limits import Settings
+from tests.server.case import TwoPeople
+from tests.server.rig import START
+
+
+class OperatorTests(TwoPeople):
+    """
+    The operator looks after Alice and Bob.
+    """
+
+    def setUp(self) -> None:
+        """
+        The operator is here.
+        """
+        super().setUp()
+        self.operator = self.rig.operator()
+
+    def test_accounts(self) -> None:
+        """
+        Accounts come by name, with what waits for them.
+        """
+        self.store([b"12345", b"123"])
+        self.operator.ask(ListAccounts(1, ""))
+        page = self.operator.one(Accounts)
+        rows = [(row.name, row.created_at, row.devices, row.messages, row.size) for row in page.rows]
+        self.assertEqual(rows, [("alice", START, 1, 0, 0), ("bob", START, 1, 2, 14)])
+        self.assertFalse(page.more)
+
+    def test_pages(self) -> None:
+        """
+        Many accounts come in pages, each after the last name of the one before.
+        """
+        self.rig.settings = Settings(registration="open", accounts_page=1)
+        self.rig.crash()
+        self.operator = self.rig.operator()
+        names, after = [], ""
+        for request in range(3):
+            self.operator.ask(ListAccounts(request, after))
+            page = self.operator.one(Accounts)
+            names += [row.name for row in page.rows]
+            if not page.more:
+                break
+            after = names[-1]
+        self.assertEqual(names, ["alice", "bob"])
+
+    def test_remove(self) -> None:
+        """
+        A removed account is gone with what waited for it; its devices are told and do not get in again.
+        """
+        self.store([b"waits"])
+        self.operator.ask(RemoveAccount(1, "bob"))
+        self.operator.one(Done)
+        self.assertEqual(self.reader.failed(), "removed")
+        self.assertEqual(self.rig.try_login(self.bob).failed(), "login-failed")
+        self.assertEqual(self.rig.server.logged_in, 1)
+
+    def test_name_again(self) -> None:
+        """
+        Who takes a removed name gets nothing of what was for the one before.
+        """
+        self.store([b"waits"])
+        self.operator.ask(RemoveAccount(1, "bob"))
+        other, client = self.rig.register("bob")
+        self.rig.commit()
+        self.assertEqual(client.delivered(), [])
+        self.assertEqual(self.refused(self.sender.deposit(self.bob)), "stale-devices")
+        self.bob = other
+        self.store([b"new"])
+        self.assertEqual(client.delivered(), [b"new"])
+
+    def test_remove_nobody(self) -> None:
+        """
+        There is no such account; and the contact that lives here stays.
+        """
+        self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
+        self.operator.ask(RemoveAccount(1, "nobody"), RemoveAccount(2, "server"))
+        self.assertEqual(self.operator.take(Refused), [Refused(1, "no-such-account"), Refused(2, "forbidden")])
+
+    def test_address(self) -> None:
+        """
+        The address names host, port, the server identity, and the contact once there is one.
+        """
+        self.rig.server.address = ("chat.example", 8443)
+        self.operator.ask(GetAddress(1))
+        self.assertEqual(self.operator.one(Address), Address(1, "chat.example", 8443, self.rig.identity.public, b""))
+        contact = self.rig.user("server")
+        self.rig.try_register(contact, binding=auth.MEMORY).one(Welcome)
+        self.operator.ask(GetAddress(2))
+        self.assertEqual(self.operator.one(Address).contact, contact.identity.public)

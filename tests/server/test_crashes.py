@@ -1,0 +1,317 @@
+"""
+Mailboxes under everything at once: deposits, repetitions, reconnects, slow readers, and a process that dies between any two
+durable steps.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from securemsg.crypto import keys
+from securemsg.protocol.messages import (
+    Accepted,
+    Deliver,
+    Deposit,
+    DepositRefused,
+    Destination,
+    Failed,
+    Part,
+    Publish,
+    Unknown,
+    Welcome,
+)
+from securemsg.server.limits import Settings
+from securemsg.storage.memory import MemoryServerStore
+from tests.server.case import changed
+from tests.server.rig import DAY, Client, Rig, User
+
+# Few accounts in memory and a small window, so that loading and paging happen all the time.
+SMALL = Settings(registration="open", cached_accounts=1, window_frames=3, window_size=500, max_unanswered=4)
+
+
+@define(eq=False)
+class Endpoint:
+    """
+    A device: its connection, what it sent, and what it got.
+
+    @ivar outbox: deposits without an answer, in order.
+    @ivar acknowledged: deposit ids that this process of the server must not deliver again.
+    @ivar last: in this connection, the sender's device to the n of its latest delivery.
+    """
+
+    user: User
+    client: Client | None = None
+    ready: bool = False
+    n: int = 0
+    outbox: list[Deposit] = field(factory=list)
+    accepted: list[Deposit] = field(factory=list)
+    got: set[bytes] = field(factory=set)
+    in_hand: list[Deliver] = field(factory=list)
+    acknowledged: set[bytes] = field(factory=set)
+    last: dict[bytes, int] = field(factory=dict)
+    spoiled: set[bytes] = field(factory=set)
+
+
+class MailboxMachine(RuleBasedStateMachine):
+    """
+    Three accounts, one of them with two devices, and a store whose commits take their time.
+    """
+
+    endpoints: list[Endpoint]
+    rig: Rig
+
+    @initialize()
+    def begin(self) -> None:
+        """
+        Register everybody, and let them go.
+        """
+        self.rig = Rig(SMALL, store=MemoryServerStore(manual=True))
+        people = [self.rig.register(name) for name in ("alice", "bob", "carol")]
+        bob, client = people[1]
+        second = bob.sibling()
+        bob.version = 2
+        client.ask(Publish(1, bob.device_list()))
+        for _, one in people:
+            self.rig.lose(one)
+        self.endpoints = [Endpoint(user) for user, _ in people] + [Endpoint(second)]
+        self.deposits: dict[bytes, Deposit] = {}
+
+    # --- what people do ---------------------------------------------------------------------------------------------
+
+    @rule(who=st.integers(0, 3))
+    def connect(self, who: int) -> None:
+        """
+        Log in, perhaps over a connection that is there.
+        """
+        endpoint = self.endpoints[who]
+        endpoint.client = self.rig.greet(endpoint.user)
+        endpoint.ready = False
+        endpoint.in_hand.clear()
+        endpoint.last.clear()
+        endpoint.client.ask(self.rig.proof(endpoint.client, endpoint.user, endpoint.n))
+
+    @rule(who=st.integers(0, 3))
+    def lose(self, who: int) -> None:
+        """
+        The network fails.
+        """
+        endpoint = self.endpoints[who]
+        if endpoint.client is not None:
+            self.absorb()
+            self.rig.lose(endpoint.client)
+            endpoint.client = None
+            endpoint.ready = False
+
+    @rule(who=st.integers(0, 3), to=st.sets(st.integers(0, 2), min_size=1), size=st.integers(0, 300), count=st.integers(1, 4))
+    def deposit(self, who: int, to: set[int], size: int, count: int) -> None:
+        """
+        Make deposits; they are sent if the device is logged in, else after the next login.
+        """
+        endpoint = self.endpoints[who]
+        sender = endpoint.user
+        destinations = []
+        for account in sorted(to):
+            devices = [one.user for one in self.endpoints if one.user.name == self.endpoints[account].user.name]
+            parts = [Part(one.device_id, b"to " + one.device_id) for one in devices if one is not sender]
+            if parts:
+                destinations.append(Destination(devices[0].name, parts))
+        if not destinations:
+            return
+        for _ in range(count):
+            endpoint.n += 1
+            deposit = Deposit(keys.random_id(), endpoint.n, DAY, bytes(size), destinations)
+            self.deposits[deposit.deposit_id] = deposit
+            endpoint.outbox.append(deposit)
+            if endpoint.client is not None and endpoint.ready:
+                endpoint.client.send(deposit)
+
+    @rule(who=st.integers(0, 3), which=st.integers(0, 50), spoil=st.booleans())
+    def repeat(self, who: int, which: int, spoil: bool) -> None:
+        """
+        Send something again that was answered, perhaps with other bytes.
+        """
+        endpoint = self.endpoints[who]
+        if endpoint.client is None or not endpoint.ready or not endpoint.accepted:
+            return
+        deposit = endpoint.accepted[which % len(endpoint.accepted)]
+        if spoil:
+            endpoint.spoiled.add(deposit.deposit_id)
+            deposit = changed(deposit, common=deposit.common + b"!")
+        endpoint.client.send(deposit)
+
+    @rule(who=st.integers(0, 3), which=st.integers(0, 50))
+    def repeat_pending(self, who: int, which: int) -> None:
+        """
+        Send something again that was not answered yet.
+        """
+        endpoint = self.endpoints[who]
+        if endpoint.client is not None and endpoint.ready and endpoint.outbox:
+            endpoint.client.send(endpoint.outbox[which % len(endpoint.outbox)])
+
+    @rule(who=st.integers(0, 3), which=st.integers(0, 10))
+    def acknowledge(self, who: int, which: int) -> None:
+        """
+        Commit some of what came, and say so.
+        """
+        endpoint = self.endpoints[who]
+        if endpoint.client is None or not endpoint.ready or not endpoint.in_hand:
+            return
+        done = endpoint.in_hand[: which % len(endpoint.in_hand) + 1]
+        del endpoint.in_hand[: len(done)]
+        client = endpoint.client
+        client.acknowledge(done[-1].tag)
+        if client.wire.code is None and not client.unsent:
+            endpoint.acknowledged |= {delivery.deposit_id for delivery in done}
+
+    # --- what the machine does --------------------------------------------------------------------------------------
+
+    @rule()
+    def turn(self) -> None:
+        """
+        One turn of the reactor.
+        """
+        self.rig.turn()
+
+    @precondition(lambda self: self.rig.store.held)
+    @rule()
+    def commit(self) -> None:
+        """
+        The store does one thing of what it was asked.
+        """
+        self.rig.store._held.popleft()()
+
+    @precondition(lambda self: self.rig.store.held)
+    @rule()
+    def commit_all(self) -> None:
+        """
+        The store catches up.
+        """
+        self.rig.store.flush()
+        self.rig.settle()
+
+    @rule()
+    def crash(self) -> None:
+        """
+        The process dies.
+        """
+        self.absorb()
+        self.rig.crash()
+        for endpoint in self.endpoints:
+            endpoint.client = None
+            endpoint.ready = False
+            endpoint.acknowledged.clear()
+
+    # --- what must be true ------------------------------------------------------------------------------------------
+
+    @invariant()
+    def absorb(self) -> None:
+        """
+        Look at everything that came.
+        """
+        for endpoint in getattr(self, "endpoints", []):
+            client = endpoint.client
+            if client is None:
+                continue
+            inbox, client.inbox = client.inbox, []
+            for message in inbox:
+                self.look_at(endpoint, client, message)
+        if hasattr(self, "rig"):
+            assert self.rig.failures == []
+
+    def look_at(self, endpoint: Endpoint, client: Client, message: object) -> None:
+        """
+        One message that came.
+        """
+        assert not isinstance(message, (Failed, Unknown)), message
+        if isinstance(message, Welcome):
+            assert message.highest <= endpoint.n
+            endpoint.ready = True
+            client.send(*endpoint.outbox)
+        elif isinstance(message, Accepted):
+            for acceptance in message.deposits:
+                assert acceptance.missed == []
+                self.answered(endpoint, acceptance.deposit_id)
+        elif isinstance(message, DepositRefused):
+            assert message.code == "conflict", message
+            assert message.deposit_id in endpoint.spoiled
+        elif isinstance(message, Deliver):
+            self.delivered(endpoint, message)
+
+    def answered(self, endpoint: Endpoint, deposit_id: bytes) -> None:
+        """
+        An acceptance is of something that this device sent.
+        """
+        deposit = self.deposits[deposit_id]
+        if deposit in endpoint.outbox:
+            endpoint.outbox.remove(deposit)
+            endpoint.accepted.append(deposit)
+        assert deposit in endpoint.accepted
+
+    def delivered(self, endpoint: Endpoint, delivery: Deliver) -> None:
+        """
+        A delivery is for this device, unchanged, in the order of its sender, and not of what was acknowledged.
+        """
+        deposit = self.deposits[delivery.deposit_id]
+        assert delivery.own == b"to " + endpoint.user.device_id
+        assert delivery.common == deposit.common
+        sender = next(one for one in self.endpoints if one.user.device_id == delivery.device)
+        assert sender.user.name == delivery.account
+        assert deposit in sender.outbox or deposit in sender.accepted
+        assert endpoint.last.get(delivery.device, 0) < deposit.n
+        endpoint.last[delivery.device] = deposit.n
+        assert delivery.deposit_id not in endpoint.acknowledged
+        endpoint.got.add(delivery.deposit_id)
+        endpoint.in_hand.append(delivery)
+        assert len(endpoint.in_hand) <= SMALL.window_frames
+
+    def teardown(self) -> None:
+        """
+        In the end everybody comes, and has everything that was accepted; and nothing is left on its way.
+        """
+        if not hasattr(self, "rig"):
+            return
+        self.absorb()
+        self.rig.commit()
+        for who in range(len(self.endpoints)):
+            self.connect(who)
+        busy = True
+        while busy:
+            self.rig.commit()
+            self.absorb()
+            self.rig.commit()
+            self.absorb()
+            busy = False
+            for who, endpoint in enumerate(self.endpoints):
+                if endpoint.in_hand:
+                    busy = True
+                    self.acknowledge(who, len(endpoint.in_hand) - 1)
+        for endpoint in self.endpoints:
+            assert endpoint.outbox == []
+            for deposit in endpoint.accepted:
+                for part in [part for to in deposit.to for part in to.parts]:
+                    reader = next(one for one in self.endpoints if one.user.device_id == part.device)
+                    assert deposit.deposit_id in reader.got, "accepted and lost"
+        self.check_rest()
+
+    def check_rest(self) -> None:
+        """
+        At rest the server holds nothing, and its counts are those of the store.
+        """
+        batches = self.rig.server._batches
+        assert (batches.size, batches.pending, batches._crowd) == (0, {}, set())
+        for endpoint in self.endpoints:
+            assert endpoint.client is not None
+            caller = endpoint.client.wire.caller
+            assert (caller.unanswered, caller._paused, caller._running) == (0, 0, False)
+            device = caller.device
+            assert (device.uses, device.messages, device.size) == (0, 0, 0)
+            assert device.highest == endpoint.n or not endpoint.accepted
+
+
+MailboxMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestMailboxes = MailboxMachine.TestCase

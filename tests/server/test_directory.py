@@ -1,0 +1,353 @@
+"""
+Questions about accounts, new device lists, and prekeys.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.crypto import pqxdh
+from securemsg.protocol.messages import (
+    Account,
+    Bundle,
+    Claim,
+    Done,
+    Failed,
+    Fetch,
+    Publish,
+    Refused,
+    SignedDeviceList,
+    Upload,
+    Welcome,
+)
+from securemsg.server.limits import Rate, Settings
+from tests.server.rig import DAY, Client, Rig, User, public, upload
+
+
+class DirectoryTests(SynchronousTestCase):
+    """
+    Alice asks, and publishes.
+    """
+
+    def setUp(self) -> None:
+        """
+        Alice and Bob have accounts.
+        """
+        self.rig = Rig()
+        self.alice, self.client = self.rig.register("alice")
+        self.bob, _ = self.rig.register("bob")
+
+    def tearDown(self) -> None:
+        """
+        No coroutine ended in a bug.
+        """
+        self.assertEqual(self.rig.failures, [])
+
+    def published(self, devices: SignedDeviceList) -> str:
+        """
+        What comes of a list: the code of the refusal, or nothing.
+        """
+        self.client.ask(Publish(1, devices))
+        refusals = self.client.take(Refused)
+        if refusals:
+            return refusals[0].code
+        self.client.one(Done)
+        return ""
+
+    def test_fetch(self) -> None:
+        """
+        An account is found with the exact list that it signed, in memory or not.
+        """
+        for _ in range(2):
+            self.client.ask(Fetch(7, "bob"))
+            account = self.client.one(Account)
+            self.assertEqual((account.request, account.record.name), (7, "bob"))
+            self.assertEqual(account.record.identity, self.bob.identity.public)
+            self.assertEqual(account.record.devices.body, self.bob.body)
+            self.rig.crash()
+            self.client = self.rig.login(self.alice)
+
+    def test_fetch_nobody(self) -> None:
+        """
+        There is no such account.
+        """
+        self.client.ask(Fetch(7, "nobody"))
+        self.assertEqual(self.client.one(Refused), Refused(7, "no-such-account"))
+
+    def test_rate(self) -> None:
+        """
+        Questions come at a limited rate, for each device.
+        """
+        self.rig.settings = Settings(registration="open", requests=Rate(2, 5))
+        self.rig.crash()
+        client, other = self.rig.login(self.alice), self.rig.login(self.bob)
+        client.ask(*[Fetch(request, "bob") for request in range(3)])
+        self.assertEqual(client.one(Refused), Refused(2, "rate-limited"))
+        other.ask(Fetch(1, "alice"))
+        other.one(Account)
+        self.rig.time += 5
+        client.ask(Fetch(4, "bob"))
+        self.assertEqual(len(client.take(Account)), 3)
+
+    def test_publish(self) -> None:
+        """
+        The next list replaces the one before; a device on it may log in.
+        """
+        second = self.alice.sibling()
+        self.alice.version = 2
+        devices = self.alice.device_list()
+        self.assertEqual(self.published(devices), "")
+        self.client.ask(Fetch(1, "alice"))
+        self.assertEqual(self.client.one(Account).record.devices, devices)
+        self.rig.login(second)
+
+    def test_publish_repeated(self) -> None:
+        """
+        The same list again changes nothing, and is no error.
+        """
+        self.alice.version = 2
+        devices = self.alice.device_list()
+        self.assertEqual([self.published(devices), self.published(devices)], ["", ""])
+
+    def test_stale(self) -> None:
+        """
+        A list that does not follow the stored one is stale: a version skipped, repeated, or on top of another list.
+        """
+        self.assertEqual(self.published(self.alice.device_list(version=3)), "stale-list")
+        self.assertEqual(self.published(self.alice.device_list(issued_at=1)), "stale-list")
+        self.assertEqual(self.published(self.alice.device_list(version=2, previous=bytes(32))), "stale-list")
+        self.assertEqual(self.published(self.alice.device_list(version=2)), "")
+        self.assertEqual(self.published(self.alice.device_list(version=2, issued_at=9)), "stale-list")
+
+    def test_foreign(self) -> None:
+        """
+        Nobody publishes for another account, under another identity, or for another server.
+        """
+        self.alice.version = self.bob.version = 2
+        self.assertEqual(self.published(self.bob.device_list()), "unauthentic")
+        self.assertEqual(self.published(self.alice.device_list(account="bob")), "bad-device-list")
+        self.assertEqual(self.published(self.alice.device_list(server=bytes(32))), "bad-device-list")
+        right = self.alice.device_list()
+        self.assertEqual(self.published(SignedDeviceList(right.body + b"\x00", right.signature)), "unauthentic")
+
+    def test_other_key(self) -> None:
+        """
+        A device keeps its key as long as it keeps its id.
+        """
+        self.alice.version = 2
+        other = User("alice", self.alice.server, device_id=self.alice.device_id).own
+        self.assertEqual(self.published(self.alice.device_list(devices=[other])), "bad-device-list")
+
+    def test_device_dropped(self) -> None:
+        """
+        A device that is on the list no more is disconnected, and does not get in again.
+        """
+        second = self.alice.sibling()
+        self.alice.version = 2
+        self.assertEqual(self.published(self.alice.device_list()), "")
+        other = self.rig.login(second)
+        self.alice.body = self.alice.device_list().body
+        self.alice.others.clear()
+        self.alice.version = 3
+        self.assertEqual(self.published(self.alice.device_list()), "")
+        self.assertEqual(other.failed(), "removed")
+        self.assertEqual(self.rig.try_login(second).failed(), "login-failed")
+
+    def test_own_device_dropped(self) -> None:
+        """
+        A device may take itself off the list, and is gone.
+        """
+        second = self.alice.sibling()
+        self.alice.version = 2
+        self.client.ask(Publish(1, self.alice.device_list(devices=[second.own])))
+        self.assertEqual(self.client.one(Failed).code, "removed")
+        self.rig.login(second)
+
+
+class PrekeyTests(SynchronousTestCase):
+    """
+    Alice claims what Bob uploads.
+    """
+
+    def setUp(self) -> None:
+        """
+        Both are here; Bob has uploaded.
+        """
+        self.rig = Rig()
+        self.alice, self.client = self.rig.register("alice")
+        self.bob, self.other = self.rig.register("bob")
+        self.other.ask(upload(self.bob))
+        self.other.one(Done)
+
+    def tearDown(self) -> None:
+        """
+        No coroutine ended in a bug.
+        """
+        self.assertEqual(self.rig.failures, [])
+
+    def claim(self, client: Client | None = None, spent: int = 0) -> Bundle:
+        """
+        Claim a bundle of Bob's.
+        """
+        client = client or self.client
+        client.ask(Claim(5, "bob", self.bob.device_id, spent))
+        return client.one(Bundle)
+
+    def refused(self, client: Client, message: Upload | Claim) -> str:
+        """
+        With which code this is refused.
+        """
+        client.ask(message)
+        return client.one(Refused).code
+
+    def test_bundle(self) -> None:
+        """
+        A bundle is what the device signed.
+        """
+        bundle = self.claim()
+        assert bundle.one_time is not None
+        given = [pqxdh.PublicPrekey(one.id, one.key, one.signature) for one in (bundle.signed, bundle.kem, bundle.one_time)]
+        pqxdh.PrekeyBundle(given[0], given[1], bundle.kem_is_last_resort, given[2]).verify(self.bob.device.public)
+        self.assertFalse(bundle.kem_is_last_resort)
+        self.assertEqual(bundle.request, 5)
+
+    def test_same_for_a_day(self) -> None:
+        """
+        The same requester gets the same bundle for a day, so that a lost answer costs nothing.
+        """
+        first = self.claim()
+        self.assertEqual(self.claim(), first)
+        self.rig.crash()
+        client = self.rig.login(self.alice)
+        self.rig.time += DAY - 10
+        self.assertEqual(self.claim(client), first)
+        self.rig.time += 20
+        self.assertNotEqual(self.claim(client), first)
+
+    def test_spent(self) -> None:
+        """
+        Who has used a bundle says so, and gets another.
+        """
+        first = self.claim()
+        second = self.claim(spent=first.kem.id)
+        self.assertNotEqual(first.kem, second.kem)
+        self.assertEqual(self.claim(spent=first.kem.id), second)
+
+    def test_each_once(self) -> None:
+        """
+        A one-time prekey is handed to one requester only.
+        """
+        _, third = self.rig.register("carol")
+        first, second = self.claim(), self.claim(third)
+        assert first.one_time is not None
+        assert second.one_time is not None
+        self.assertNotEqual(first.one_time, second.one_time)
+        self.assertNotEqual(first.kem, second.kem)
+
+    def test_last_resort(self) -> None:
+        """
+        When all are gone the last-resort bundle is left.
+        """
+        for name in ("carol", "dave"):
+            self.claim(self.rig.register(name)[1])
+        bundle = self.claim()
+        self.assertTrue(bundle.kem_is_last_resort)
+        self.assertIsNone(bundle.one_time)
+
+    def test_limits(self) -> None:
+        """
+        Beyond a limit, of the requester or of the requested, one-time prekeys are not touched.
+        """
+        for limit in ({"claims_by": Rate(1, 60)}, {"claims_of": Rate(1, 60)}):
+            self.rig.settings = Settings(registration="open", **limit)  # type: ignore[arg-type]
+            self.rig.crash()
+            self.other = self.rig.login(self.bob)
+            client = self.rig.login(self.alice)
+            first = self.claim(client)
+            self.assertFalse(first.kem_is_last_resort)
+            self.assertTrue(self.claim(client, spent=first.kem.id).kem_is_last_resort)
+            self.rig.time += 2 * DAY
+            self.rig.server.tick()
+
+    def test_nothing_there(self) -> None:
+        """
+        No account, no device, no prekeys: each is said.
+        """
+        claims = {
+            "no-such-account": Claim(1, "nobody", self.bob.device_id, 0),
+            "no-such-device": Claim(1, "bob", self.alice.device_id, 0),
+            "no-prekeys": Claim(1, "alice", self.alice.device_id, 0),
+        }
+        for code, claim in claims.items():
+            self.assertEqual(self.refused(self.client, claim), code)
+
+    def test_upload_repeated(self) -> None:
+        """
+        The same upload again changes nothing, and gives no prekey back that was claimed.
+        """
+        message = upload(self.alice)
+        self.client.ask(message, message)
+        self.assertEqual(len(self.client.take(Done)), 2)
+        self.other.ask(Claim(1, "alice", self.alice.device_id, 0))
+        self.client.ask(message)
+        welcome = self.rig.try_login(self.alice).one(Welcome)
+        self.assertEqual((welcome.stock.one_time, welcome.stock.kem), (1, 1))
+
+    def test_replaced(self) -> None:
+        """
+        A device that lost its private halves withdraws what is there.
+        """
+        self.other.ask(upload(self.bob, first=100, replace=True))
+        welcome = self.rig.try_login(self.bob).one(Welcome)
+        self.assertEqual((welcome.stock.one_time, welcome.stock.kem, welcome.stock.signed_id), (2, 2, 100))
+        bundle = self.claim()
+        self.assertGreaterEqual(bundle.kem.id, 100)
+
+    def test_too_many(self) -> None:
+        """
+        A device has so many prekeys of a kind and no more.
+        """
+        self.rig.settings = Settings(registration="open", max_prekeys=3)
+        self.rig.crash()
+        other = self.rig.login(self.bob)
+        self.assertEqual(self.refused(other, upload(self.bob, first=10)), "too-many-prekeys")
+
+    def test_upload_rate(self) -> None:
+        """
+        Uploads come at a limited rate.
+        """
+        self.rig.settings = Settings(registration="open", uploads=Rate(1, 60))
+        self.rig.crash()
+        other = self.rig.login(self.bob)
+        other.ask(upload(self.bob))
+        self.assertEqual(self.refused(other, upload(self.bob)), "rate-limited")
+
+    def test_strange_signature(self) -> None:
+        """
+        A prekey that the device did not sign, or signed for another use, is refused; nothing of its upload is kept.
+        """
+        right = upload(self.alice)
+        strange = upload(self.bob)
+        wrong = [
+            msgspec.structs.replace(right, signed=strange.signed),
+            msgspec.structs.replace(right, last_resort=right.kem[0]),
+            msgspec.structs.replace(right, kem=[right.kem[0], strange.kem[1]]),
+            msgspec.structs.replace(right, one_time=[right.signed]),
+        ]
+        for message in wrong:
+            self.assertEqual(self.refused(self.client, message), "unauthentic")
+        self.assertEqual(self.refused(self.other, Claim(1, "alice", self.alice.device_id, 0)), "no-prekeys")
+
+    def test_wrong_size(self) -> None:
+        """
+        A key of another kind's size, or an id of 0, is no prekey.
+        """
+        zero = public(pqxdh.make_signed_prekey(self.alice.device, 0)[1])
+        right = upload(self.alice)
+        for message in (
+            msgspec.structs.replace(right, signed=right.last_resort),
+            msgspec.structs.replace(right, kem=right.one_time),
+            msgspec.structs.replace(right, signed=zero),
+        ):
+            self.assertEqual(self.refused(self.client, message), "bad-request")

@@ -1,0 +1,147 @@
+"""
+Buckets, the disk, and the cache of accounts.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.server.limits import MIB, Buckets, DiskGuard, Rate, Settings
+from tests.server.rig import Rig
+
+
+class BucketTests(SynchronousTestCase):
+    """
+    A token for everything.
+    """
+
+    def setUp(self) -> None:
+        """
+        Two at once, then one in ten seconds, for two keys.
+        """
+        self.time = 1000.0
+        self.buckets = Buckets(Rate(2, 10), lambda: self.time, 2)
+
+    def test_burst(self) -> None:
+        """
+        A burst is let through, and no more; each key has its own.
+        """
+        self.assertEqual([self.buckets.take(1) for _ in range(3)], [True, True, False])
+        self.assertTrue(self.buckets.take(2))
+
+    def test_refilled(self) -> None:
+        """
+        Time refills, up to the burst.
+        """
+        for _ in range(3):
+            self.buckets.take(1)
+        self.time += 9
+        self.assertFalse(self.buckets.take(1))
+        self.time += 1
+        self.assertEqual([self.buckets.take(1) for _ in range(2)], [True, False])
+        self.time += 1000
+        self.assertEqual([self.buckets.take(1) for _ in range(3)], [True, True, False])
+
+    def test_clock_back(self) -> None:
+        """
+        A clock that is set back takes nothing away, and gives nothing.
+        """
+        self.buckets.take(1)
+        self.time -= 500
+        self.assertEqual([self.buckets.take(1) for _ in range(2)], [True, False])
+
+    def test_bounded(self) -> None:
+        """
+        The table forgets who was not heard of for longest.
+        """
+        for key in (1, 2, 1, 3):
+            self.buckets.take(key)
+        self.assertEqual(len(self.buckets), 2)
+        self.assertFalse(self.buckets.take(1))
+        self.assertTrue(self.buckets.take(2))
+
+
+class DiskTests(SynchronousTestCase):
+    """
+    Room on the disk.
+    """
+
+    def test_log_counts(self) -> None:
+        """
+        A long log needs room of its own.
+        """
+        time, log = [0.0], [0]
+        guard = DiskGuard(lambda: 100 * MIB, lambda: log[0], lambda: time[0])
+        self.assertTrue(guard.has_room())
+        log[0] = 26 * MIB
+        self.assertTrue(guard.has_room())
+        time[0] = 1
+        self.assertFalse(guard.has_room())
+
+    def test_asked_seldom(self) -> None:
+        """
+        The disk is asked once a second, also when the clock is set back.
+        """
+        asked: list[float] = []
+        time = [100.0]
+
+        def free() -> int:
+            asked.append(time[0])
+            return 100 * MIB
+
+        guard = DiskGuard(free, lambda: 0, lambda: time[0])
+        for moment in (100.0, 100.5, 101.0, 101.9, 50.0, 50.1):
+            time[0] = moment
+            guard.has_room()
+        self.assertEqual(asked, [100.0, 101.0, 50.0])
+
+
+class CacheTests(SynchronousTestCase):
+    """
+    Accounts in memory.
+    """
+
+    def test_bounded(self) -> None:
+        """
+        There are never more than the limit, besides those that are connected.
+        """
+        rig = Rig(Settings(registration="open", cached_accounts=3))
+        people = [rig.register(f"user{number}") for number in range(8)]
+        self.assertEqual(len(rig.server._accounts), 8)
+        for _, client in people[1:]:
+            rig.lose(client)
+        sender = people[0][1]
+        for user, _ in people:
+            if user.name != "user0":
+                sender.ask(sender.deposit(user))
+        for number in range(8, 12):
+            rig.lose(rig.register(f"user{number}")[1])
+        self.assertLessEqual(len(rig.server._accounts), 3)
+        self.assertEqual(len(sender.accepted()), 7)
+        self.assertIsNotNone(rig.server._accounts.get("user0"))
+        for user, _ in people[1:]:
+            self.assertEqual(len(rig.login(user).delivered()), 1)
+        self.assertEqual(rig.failures, [])
+
+    def test_many_destinations(self) -> None:
+        """
+        A deposit to more accounts than fit in memory ends in an answer.
+        """
+        rig = Rig(Settings(registration="open", cached_accounts=2))
+        people = [rig.register(f"user{number}") for number in range(6)]
+        for _, client in people[1:]:
+            rig.lose(client)
+        sender = people[0][1]
+        sender.ask(sender.deposit(*[user for user, _ in people[1:]]))
+        self.assertEqual(len(sender.inbox), 2, sender.inbox)
+        self.assertEqual(rig.failures, [])
+
+    def test_mailboxes_with_accounts(self) -> None:
+        """
+        What is dropped leaves nothing behind.
+        """
+        rig = Rig(Settings(registration="open", cached_accounts=2))
+        for number in range(20):
+            rig.lose(rig.register(f"user{number}")[1])
+        accounts = rig.server._accounts
+        self.assertEqual(len(accounts._by_mailbox), len(accounts._by_name))

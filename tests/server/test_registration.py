@@ -1,0 +1,288 @@
+"""
+New accounts and the tokens that admit them.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.crypto import keys
+from securemsg.protocol import auth
+from securemsg.protocol.messages import Invite, Invited, Refused, Register, Welcome
+from securemsg.server.limits import Rate, Settings
+from tests.server.rig import DAY, START, TLS, Client, Rig
+
+
+class OpenRegistrationTests(SynchronousTestCase):
+    """
+    Everybody may register.
+    """
+
+    def setUp(self) -> None:
+        """
+        Nobody has.
+        """
+        self.rig = Rig()
+        self.alice = self.rig.user("alice")
+
+    def tearDown(self) -> None:
+        """
+        No coroutine ended in a bug.
+        """
+        self.assertEqual(self.rig.failures, [])
+
+    def refused(self, name: str) -> str:
+        """
+        With which code a name is refused.
+        """
+        return self.rig.try_register(self.rig.user(name)).failed()
+
+    def test_registered(self) -> None:
+        """
+        Who registers is logged in, and may log in again.
+        """
+        welcome = self.rig.try_register(self.alice).one(Welcome)
+        self.assertEqual((welcome.highest, welcome.now), (0, START))
+        self.rig.login(self.alice)
+
+    def test_lost_reply(self) -> None:
+        """
+        The same registration again, after a lost answer, succeeds as the first did.
+        """
+        self.rig.try_register(self.alice).one(Welcome)
+        self.rig.crash()
+        self.rig.try_register(self.alice).one(Welcome)
+
+    def test_other_device_again(self) -> None:
+        """
+        The identity alone does not repeat a registration: the device has to be on the list that is stored.
+        """
+        self.rig.try_register(self.alice).one(Welcome)
+        self.alice.device_id = keys.random_id()
+        self.assertEqual(self.rig.try_register(self.alice).failed(), "login-failed")
+
+    def test_name_taken(self) -> None:
+        """
+        A name belongs to who came first.
+        """
+        self.rig.try_register(self.alice)
+        self.assertEqual(self.refused("alice"), "name-taken")
+
+    def test_names(self) -> None:
+        """
+        Names are plain, and some are kept back.
+        """
+        for name in ("", "Alice", "-a", "a b", "ä", "a/b", "a\n"):
+            self.assertEqual(self.refused(name), "illegal-name", name)
+        for name in ("server", "admin", "key-1234"):
+            self.assertEqual(self.refused(name), "reserved-name", name)
+        for name in ("a", "0.x_y-z", "x" * 32):
+            self.rig.try_register(self.rig.user(name)).one(Welcome)
+
+    def test_hosted_contact(self) -> None:
+        """
+        The contact that lives in this process may be called server, and takes nobody's place.
+        """
+        self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
+        self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (1, 0))
+
+    def test_proofs(self) -> None:
+        """
+        Both keys have to be at hand, and for this very registration.
+        """
+        for column in ("identity_signature", "device_signature"):
+            client = self.rig.greet(self.alice, "register")
+            right = self.rig.registration(client, self.alice)
+            items = {name: getattr(right, name) for name in Register.__struct_fields__}
+            client.ask(Register(**{**items, column: bytes(64)}))
+            self.assertEqual(client.failed(), "unauthentic")
+        client = self.rig.greet(self.alice, "register")
+        right = self.rig.registration(client, self.alice, b"token")
+        client.ask(Register(b"other", right.identity, right.devices, right.identity_signature, right.device_signature))
+        self.assertEqual(client.failed(), "unauthentic")
+
+    def test_replay(self) -> None:
+        """
+        A registration that was overheard is worth nothing in another connection.
+        """
+        overheard = self.rig.registration(self.rig.greet(self.alice, "register"), self.alice)
+        client = self.rig.greet(self.alice, "register")
+        client.ask(overheard)
+        self.assertEqual(client.failed(), "unauthentic")
+
+    def test_lists(self) -> None:
+        """
+        The first list is the first, of this account, on this server, and with this device.
+        """
+        for changes in (
+            {"version": 2},
+            {"previous": bytes(32)},
+            {"account": "bob"},
+            {"server": bytes(32)},
+            {"devices": [self.rig.user("alice").own]},
+            {"devices": [self.alice.own, self.alice.own]},
+        ):
+            self.assertEqual(self.rig.try_register(self.alice, **changes).failed(), "bad-device-list", changes)
+
+    def test_strange_list(self) -> None:
+        """
+        A list that another identity signed is none.
+        """
+        client = self.rig.greet(self.alice, "register")
+        mallory = self.rig.user("alice")
+        devices = mallory.device_list(devices=[self.alice.own])
+        bare = Register(b"", self.alice.identity.public, devices, bytes(64), bytes(64))
+        parts = auth.register_parts(
+            client.connection.hello, client.connection.challenge, self.rig.identity.public, bare, TLS
+        )
+        identity = self.alice.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts)
+        device = self.alice.device.sign(auth.REGISTER_DEVICE_LABEL, *parts)
+        client.ask(Register(b"", bare.identity, devices, identity, device))
+        self.assertEqual(client.failed(), "unauthentic")
+
+    def test_too_many(self) -> None:
+        """
+        Registrations come at a limited rate.
+        """
+        rig = Rig(Settings(registration="open", registrations=Rate(1, 10)))
+        rig.register("alice")
+        self.assertEqual(rig.try_register(rig.user("bob")).failed(), "rate-limited")
+        rig.time += 10
+        rig.register("bob")
+
+
+class InvitedRegistrationTests(SynchronousTestCase):
+    """
+    A token is needed.
+    """
+
+    def setUp(self) -> None:
+        """
+        The operator has issued one.
+        """
+        self.rig = Rig(Settings())
+        self.operator = self.rig.operator()
+        self.token = self.issue(self.operator)
+
+    def tearDown(self) -> None:
+        """
+        No coroutine ended in a bug.
+        """
+        self.assertEqual(self.rig.failures, [])
+
+    def issue(self, client: Client, uses: int = 1, lifetime: int = DAY) -> bytes:
+        """
+        Issue a token.
+        """
+        client.ask(Invite(1, uses, lifetime))
+        return client.one(Invited).token
+
+    def refused(self, name: str, token: bytes) -> str:
+        """
+        With which code a registration is refused.
+        """
+        return self.rig.try_register(self.rig.user(name), token).failed()
+
+    def test_admitted(self) -> None:
+        """
+        A token admits one, and no second.
+        """
+        self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
+        self.assertEqual(self.refused("bob", self.token), "bad-token")
+
+    def test_uses(self) -> None:
+        """
+        A token admits as many as it was issued for.
+        """
+        token = self.issue(self.operator, uses=2)
+        for name in ("alice", "bob"):
+            self.rig.try_register(self.rig.user(name), token).one(Welcome)
+        self.assertEqual(self.refused("carol", token), "bad-token")
+
+    def test_no_token(self) -> None:
+        """
+        Without a token, or with one that nobody issued, nobody gets in.
+        """
+        self.assertEqual(self.refused("alice", b""), "bad-token")
+        self.assertEqual(self.refused("alice", bytes(16)), "bad-token")
+
+    def test_expired(self) -> None:
+        """
+        A token is good for its lifetime.
+        """
+        self.operator.ask(Invite(1, 1, 60))
+        invited = self.operator.one(Invited)
+        self.assertEqual(invited.expires_at, START + 60)
+        self.rig.time += 61
+        self.assertEqual(self.refused("alice", invited.token), "bad-token")
+
+    def test_token_before_name(self) -> None:
+        """
+        Who has no token does not learn which names there are.
+        """
+        self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
+        self.assertEqual(self.refused("alice", b"wrong"), "bad-token")
+        self.assertEqual(self.refused("alice", self.issue(self.operator)), "name-taken")
+
+    def test_taken_name_costs_nothing(self) -> None:
+        """
+        A token that met a taken name is good for another.
+        """
+        self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
+        token = self.issue(self.operator)
+        self.assertEqual(self.refused("alice", token), "name-taken")
+        self.rig.try_register(self.rig.user("bob"), token).one(Welcome)
+
+    def test_lost_reply(self) -> None:
+        """
+        A registration that is repeated uses its token once.
+        """
+        token = self.issue(self.operator, uses=2)
+        alice = self.rig.user("alice")
+        for _ in range(3):
+            self.rig.try_register(alice, token).one(Welcome)
+        self.rig.try_register(self.rig.user("bob"), token).one(Welcome)
+
+    def test_users_invite(self) -> None:
+        """
+        A user may invite, within limits.
+        """
+        alice = self.rig.try_register(self.rig.user("alice"), self.token)
+        alice.one(Welcome)
+        self.rig.try_register(self.rig.user("bob"), self.issue(alice)).one(Welcome)
+        alice.ask(Invite(2, 10_000, DAY))
+        self.assertEqual(alice.one(Refused), Refused(2, "bad-request"))
+        alice.ask(Invite(3, 1, 365 * DAY))
+        self.assertEqual(alice.one(Refused), Refused(3, "bad-request"))
+
+    def test_too_many_invites(self) -> None:
+        """
+        A user has so many open invites and no more.
+        """
+        alice = self.rig.try_register(self.rig.user("alice"), self.token)
+        for request in range(200):
+            alice.ask(Invite(request, 1, DAY))
+            if refusals := alice.take(Refused):
+                self.assertEqual([one.code for one in refusals], ["too-many-invites"])
+                return
+        self.fail("no end of invites")
+
+    def test_users_do_not(self) -> None:
+        """
+        Where users do not invite, they are told so; the operator does.
+        """
+        self.rig.settings = Settings(users_invite=False)
+        self.rig.crash()
+        operator = self.rig.operator()
+        alice = self.rig.try_register(self.rig.user("alice"), self.issue(operator))
+        alice.ask(Invite(2, 1, DAY))
+        self.assertEqual(alice.one(Refused), Refused(2, "forbidden"))
+
+    def test_closed(self) -> None:
+        """
+        Nobody registers where that is closed, token or not, but for the contact that lives here.
+        """
+        self.rig.settings = Settings(registration="closed")
+        self.rig.crash()
+        self.assertEqual(self.refused("alice", self.token), "registration-closed")
+        self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
