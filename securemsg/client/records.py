@@ -42,6 +42,7 @@ STREAM_OUT = b"out/"
 STREAM_IN = b"in/"
 GAPS = b"gap/"
 OPEN = b"open/"
+STREAMS = b"streams/"
 BASES = b"base/"
 
 # Older notices make room for new ones.
@@ -97,7 +98,8 @@ class OutboxRow(Private, frozen=True):
 
     @ivar kind: as in the content.
     @ivar history: place of its history row; 0 where there is none.
-    @ivar content: ready and encoded, where it is not made when the row is sealed.
+    @ivar content: encoded, of what has no history row of its own.
+    @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: its user does not want it sent any more.
     """
@@ -110,7 +112,7 @@ class OutboxRow(Private, frozen=True):
     content: bytes = b""
     sealed: bool = False
     withdrawn: bool = False
-    code: Code = ""
+    again: bool = False
 
 
 class SealedPart(Private, frozen=True):
@@ -134,6 +136,40 @@ class Sealed(Private, frozen=True):
     common: bytes
     key: bytes
     parts: tuple[SealedPart, ...]
+
+
+class SentRow(Record, frozen=True):
+    """
+    What we sent under a counter. Bucket: conversation and incarnation; order: the counter.
+
+    @ivar history: place of its history row.
+    @ivar digest: of the content, for a void in its place.
+    """
+
+    name: Name
+    history: Counter
+    digest: bytes
+
+
+class ReceiptRow(Record, frozen=True):
+    """
+    Somebody wants to know that this is committed here.
+    """
+
+    name: Name
+    message_id: Id
+
+
+class Base(Record, frozen=True):
+    """
+    Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
+
+    @ivar counter: before the first that the device gets.
+    @ivar heard: the device has answered since, so it need not be told any more.
+    """
+
+    counter: Counter
+    heard: bool = False
 
 
 class Inbound(Record, frozen=True):
@@ -166,6 +202,18 @@ class Notice(Private, frozen=True):
     text: str
 
 
+class QuarantinedPeer(Record, frozen=True):
+    """
+    What the quarantine holds of a peer.
+
+    @ivar identity: which the peer had when somebody else's claim to its name put something here; else empty.
+    """
+
+    name: Name
+    rows: Counter = 0
+    identity: bytes = b""
+
+
 class QuarantineTotals(Record, frozen=True):
     """
     What the quarantine holds, and what it had no room for. Table C{META}, bucket C{TOTALS}.
@@ -174,6 +222,7 @@ class QuarantineTotals(Record, frozen=True):
     rows: Counter = 0
     size: Counter = 0
     overflow: Counter = 0
+    peers: tuple[QuarantinedPeer, ...] = ()
 
 
 class Number(Record, frozen=True):

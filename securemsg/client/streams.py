@@ -8,6 +8,7 @@ hashes that its content must have and must name: contents are chained by C{previ
 
 from __future__ import annotations
 
+import msgspec
 from attrs import frozen
 
 from securemsg.client.records import (
@@ -16,6 +17,7 @@ from securemsg.client.records import (
     OPEN,
     STREAM_IN,
     STREAM_OUT,
+    STREAMS,
     load,
     load_all,
     load_number,
@@ -32,6 +34,8 @@ from securemsg.protocol.messages import Counter, Record
 MAX_GAPS = MAX_RESET_COUNTERS
 # The same over all streams of one device, which may begin as many as it likes.
 MAX_DEVICE_GAPS = 4 * MAX_GAPS
+# Streams of one conversation that a reset speaks of.
+MAX_STREAMS = 16
 DIGEST_SIZE = 32
 
 
@@ -93,6 +97,13 @@ class Arrival:
     note: str = ""
 
 
+def conversation_of(own: bytes, peer: bytes) -> bytes:
+    """
+    The conversation of two identities, the same on both sides: 16 bytes.
+    """
+    return keys.digest(keys.CONVERSATION, *sorted((own, peer)))[: keys.ID_SIZE]
+
+
 def stream_of(content: Content) -> bytes:
     """
     The name of the stream that a content belongs to.
@@ -117,10 +128,10 @@ def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutS
 def chain_digest(content: Content) -> bytes:
     """
     What the next content names as C{previous}. A void names in its body the digest of what it stands for, so that what was
-    sealed behind that fits behind the void as well.
+    sealed behind that fits behind the void as well; or nothing, where its sender does not know it any more.
     """
-    if content.kind == Kind.VOID and len(content.body) == DIGEST_SIZE:
-        return content.body
+    if content.kind == Kind.VOID:
+        return content.body if len(content.body) == DIGEST_SIZE else b""
     return keys.sha256(encode_record(content))
 
 
@@ -150,6 +161,8 @@ def arrive(records: IRecords, content: Content, base: int | None, now: int) -> A
     stream = stream_of(content)
     digest = chain_digest(content)
     known = load(records, InStream, COUNTERS, STREAM_IN + stream)
+    if known is None:
+        _enlist(records, content, stream)
     # Only a stream's beginning can say where it begins; one that does not begin anywhere begins at 1.
     start = known or InStream(min(base or 0, content.counter - 1), b"")
     if content.counter <= start.highest:
@@ -157,12 +170,50 @@ def arrive(records: IRecords, content: Content, base: int | None, now: int) -> A
     gap, lost = 0, 0 if known else start.highest
     note = ""
     if content.counter == start.highest + 1:
-        note = "forked" if start.digest and content.previous != start.digest else ""
+        note = "forked" if _differ(start.digest, content.previous) else ""
     else:
         gap, skipped = _open(records, stream, start, content, now)
         lost += skipped
     save(records, COUNTERS, STREAM_IN + stream, InStream(content.counter, digest))
     return Arrival(gap=gap, lost=lost, note=note)
+
+
+def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
+    """
+    The newest streams of a conversation that come in, those that began last behind.
+    """
+    return [name for _, _, name in records.scan(COUNTERS, STREAMS + conversation)]
+
+
+def in_stream(records: IRecords, stream: bytes) -> InStream:
+    """
+    How far a stream came.
+    """
+    return load(records, InStream, COUNTERS, STREAM_IN + stream) or InStream(0, b"")
+
+
+def incarnation_of(stream: bytes) -> int:
+    """
+    The incarnation in the name of a stream.
+    """
+    return int.from_bytes(stream[keys.ID_SIZE : keys.ID_SIZE + 8], "big")
+
+
+def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None:
+    """
+    This counter was asked for once more.
+    """
+    save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(gap, asked=gap.asked + 1), counter)
+
+
+def _enlist(records: IRecords, content: Content, stream: bytes) -> None:
+    """
+    Remember that there is this stream; of many only the newest are asked about.
+    """
+    bucket = STREAMS + content.conversation
+    order = records.last(COUNTERS, bucket) + 1
+    records.put(COUNTERS, bucket, stream, order)
+    records.delete(COUNTERS, bucket, order - MAX_STREAMS)
 
 
 def _open(records: IRecords, stream: bytes, start: InStream, content: Content, now: int) -> tuple[int, int]:
@@ -194,20 +245,19 @@ def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> 
     gap = load(records, Gap, COUNTERS, GAPS + stream, content.counter)
     if gap is None:
         return Arrival(note="repeated")
-    forked = (gap.digest and gap.digest != digest) or (gap.before and gap.before != content.previous)
+    forked = _differ(gap.digest, digest) or _differ(gap.before, content.previous)
     records.delete(COUNTERS, GAPS + stream, content.counter)
     save_number(records, COUNTERS, OPEN + content.device, load_number(records, COUNTERS, OPEN + content.device) - 1)
     for neighbour, side in ((content.counter - 1, "digest"), (content.counter + 1, "before")):
         other = load(records, Gap, COUNTERS, GAPS + stream, neighbour)
-        if other is not None:
-            known = content.previous if side == "digest" else digest
-            save(records, COUNTERS, GAPS + stream, _told(other, side, known), neighbour)
+        known = content.previous if side == "digest" else digest
+        if other is not None and known:
+            save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(other, **{side: known}), neighbour)
     return Arrival(place=gap.place, note="forked" if forked else "late")
 
 
-def _told(gap: Gap, side: str, value: bytes) -> Gap:
+def _differ(one: bytes, other: bytes) -> bool:
     """
-    A gap, once more is known of it.
+    Are both digests known, and not the same?
     """
-    digest, before = (value, gap.before) if side == "digest" else (gap.digest, value)
-    return Gap(gap.place, gap.since, digest, before, gap.asked)
+    return bool(one and other) and one != other

@@ -1,0 +1,395 @@
+"""
+The agent: the client's side of a connection, and the only one who touches sessions.
+
+It holds the profile's lock (its composer sees to that), turns drafts into ciphertext and deliveries into history, and tells
+what changed. It is driven by a channel (L{securemsg.protocol.channel.IPeer}) and by whoever calls L{Agent.pump} and
+L{Agent.tick};
+it survives its connections: after C{closed} it may be opened again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+from zope.interface import implementer
+
+from securemsg.client import login
+from securemsg.client.arrivals import Arrivals
+from securemsg.client.events import Disconnected, Event, Failed, Ready
+from securemsg.client.post import Post
+from securemsg.client.profile import Profile, load_profile
+from securemsg.client.records import COUNTERS, NUMBER, load_number
+from securemsg.client.requests import Callback, Question
+from securemsg.client.upkeep import Upkeep
+from securemsg.client.wiring import Wiring
+from securemsg.crypto.keys import random_bytes
+from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.interfaces import IProfileStore
+from securemsg.protocol import messages as m
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.states import Phase
+
+LOCAL_TROUBLE = "local-trouble"
+# Ends of a connection that another one would meet again.
+FATAL = frozenset(
+    {
+        "server-identity",
+        "login-failed",
+        "unsupported-version",
+        "removed",
+        "bad-token",
+        "name-taken",
+        "illegal-name",
+        "reserved-name",
+        "registration-closed",
+        "bad-device-list",
+    }
+)
+
+
+def random_jitter() -> float:
+    """
+    A number from 0 up to 1, so that many clients do not come at once.
+    """
+    return int.from_bytes(random_bytes(4), "big") / 2**32
+
+
+@implementer(IPeer)
+@define(eq=False)
+class Agent:
+    """
+    @ivar trouble: what went wrong on this machine, where that ended the connection; else C{None}.
+    """
+
+    _store: IProfileStore
+    _profile: Profile
+    _now: Callable[[], float] = field(kw_only=True)
+    _soon: Callable[[Callable[[], None]], None] = field(kw_only=True)
+    _notify: Callable[[Event], None] = field(kw_only=True)
+    # What the store may raise when the disk is full or gone. Anything else is a bug, and is raised after we hung up.
+    _troubles: tuple[type[Exception], ...] = field(kw_only=True, default=(OSError,))
+    _jitter: Callable[[], float] = field(kw_only=True, default=random_jitter)
+    trouble: Exception | None = field(default=None, init=False)
+    _wiring: Wiring = field(init=False)
+    _post: Post = field(init=False)
+    _arrivals: Arrivals = field(init=False)
+    _upkeep: Upkeep = field(init=False)
+    _is_scheduled: bool = field(default=False, init=False)
+    _was_told: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Put the parts together.
+        """
+        self._wiring = Wiring(self._store, self._profile, self._now, self._soon)
+        self._post = Post(self._wiring, self._jitter)
+        self._arrivals = Arrivals(self._wiring)
+        self._upkeep = Upkeep(self._wiring)
+
+    @property
+    def phase(self) -> Phase:
+        """
+        How far the connection has come.
+        """
+        channel = self._wiring.channel
+        return Phase.CLOSED if channel is None else channel.connection.phase
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Logged in?
+        """
+        return self.phase is Phase.READY
+
+    @property
+    def is_drained(self) -> bool:
+        """
+        Is everything that waited for this login committed here?
+        """
+        return self.is_ready and self._arrivals.is_drained
+
+    @property
+    def profile(self) -> Profile:
+        """
+        The profile as it is committed.
+        """
+        return self._wiring.profile
+
+    # --- IPeer ----------------------------------------------------------------------------------------------------
+
+    def opened(self, channel: IChannel) -> None:
+        """
+        See L{IPeer.opened}.
+        """
+        self._wiring.channel = channel
+        self._wiring.is_writable = True
+        self._was_told = False
+        self.trouble = None
+        self._guarded(self._greet)
+
+    def received(self, message: m.Message | m.Unknown) -> None:
+        """
+        See L{IPeer.received}.
+
+        @raise RemoteProtocolError: the server does not keep the protocol.
+        """
+        if self._wiring.channel is None:
+            return
+        step = _STEPS.get(type(message))
+        if step is None:
+            if isinstance(message, m.Unknown):
+                # A newer server's; nothing of ours depends on it.
+                return
+            raise RemoteProtocolError("out-of-turn")
+        self._guarded(lambda: step(self, message))
+
+    def writable(self, yes: bool) -> None:
+        """
+        See L{IPeer.writable}.
+        """
+        self._wiring.is_writable = yes
+        if yes:
+            self.pump()
+
+    def closed(self, code: str) -> None:
+        """
+        See L{IPeer.closed}.
+        """
+        self._wiring.channel = None
+        self._guarded(lambda: self._end(code))
+
+    # --- whoever runs the agent -----------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """
+        Something may have been written into the store: send it.
+        """
+        if self.is_ready:
+            self._guarded(self._pump)
+
+    def tick(self) -> None:
+        """
+        To be called about once a second.
+        """
+        if self.is_ready:
+            self._guarded(self._tick)
+
+    def ask(self, question: Question, callback: Callback) -> None:
+        """
+        Ask the server something on the user's behalf.
+
+        @param question: its request number is put in here.
+        @param callback: called once, with the answer or with the L{Refusal}; C{not-connected}, C{timeout} and how the
+            connection ended are refusals as well.
+        """
+        if not self.is_ready:
+            callback(Refusal("not-connected"))
+            return
+        self._wiring.ask(question, callback)
+
+    def close(self, code: str = "") -> None:
+        """
+        Hang up.
+        """
+        if self._wiring.channel is not None:
+            self._wiring.channel.close(code)
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        """
+        Say who we are.
+        """
+        with self._store.reading() as records:
+            self._wiring.profile = load_profile(records) or self._wiring.profile
+        channel = self._channel()
+        try:
+            channel.send(login.greet(self._wiring.profile, channel.binding))
+        except Refusal as refusal:
+            self._fail(refusal.code)
+
+    def _challenged(self, challenge: m.Challenge) -> None:
+        """
+        Check who answers before proving anything.
+
+        @raise RemoteProtocolError: C{unsupported-version}.
+        """
+        channel, profile = self._channel(), self._wiring.profile
+        connection = channel.connection
+        try:
+            login.check_challenge(profile, connection.hello, challenge, channel.binding)
+        except Refusal as refusal:
+            self._fail(refusal.code)
+            return
+        if profile.registered:
+            with self._store.reading() as records:
+                highest = load_number(records, COUNTERS, NUMBER)
+            channel.send(login.prove(profile, connection.hello, connection.challenge, highest, channel.binding))
+        else:
+            channel.send(login.register(profile, connection.hello, connection.challenge, channel.binding))
+
+    def _welcomed(self, welcome: m.Welcome) -> None:
+        """
+        Logged in: see to what is due, then send the outbox.
+        """
+        self._post.restart()
+        self._arrivals.restart()
+        self._upkeep.welcome(welcome)
+        self._wiring.tell(Ready(getattr(self._channel(), "link", None)))
+        self._pump()
+
+    def _pump(self) -> None:
+        """
+        Send what may be sent.
+        """
+        for name, version in self._arrivals.fetches.items():
+            self._post.look_up(name, version)
+        self._arrivals.fetches.clear()
+        if self._arrivals.sessions:
+            count, self._arrivals.sessions = self._arrivals.sessions, 0
+            self._upkeep.used(count)
+        self._post.pump(self._arrivals.is_idle)
+        if self._arrivals.is_busy and not self._is_scheduled:
+            self._is_scheduled = True
+            self._soon(self._step)
+
+    def _tick(self) -> None:
+        """
+        Time passes.
+        """
+        self._wiring.requests.expire(self._now())
+        self._post.check_time()
+        if self.is_ready:
+            self._upkeep.tick()
+            self._arrivals.look()
+            self._pump()
+
+    def _step(self) -> None:
+        """
+        Take in what came since.
+        """
+        self._is_scheduled = False
+        if self.is_ready:
+            self._guarded(self._take_in)
+
+    def _take_in(self) -> None:
+        """
+        One batch, then what follows from it.
+        """
+        self._arrivals.step()
+        self._pump()
+
+    def _delivered(self, delivery: m.Deliver) -> None:
+        """
+        A message came.
+
+        @raise RemoteProtocolError: see L{Arrivals.delivered}.
+        """
+        self._arrivals.delivered(delivery)
+        self._schedule()
+
+    def _drained(self, message: m.Drained) -> None:
+        """
+        What waited has come.
+        """
+        del message
+        self._arrivals.drained()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """
+        Take in what comes in this turn together.
+        """
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._soon(self._step)
+
+    def _accepted(self, message: m.Accepted) -> None:
+        """
+        The server answers for deposits.
+        """
+        self._post.accepted(message)
+        self._pump()
+
+    def _refused(self, message: m.DepositRefused) -> None:
+        """
+        The server does not take a deposit.
+        """
+        self._post.refused(message)
+        self._pump()
+
+    def _answered(self, message: m.Account | m.Bundle | m.Done | m.Invited | m.Pong | m.Refused) -> None:
+        """
+        The server answers a question.
+
+        @raise RemoteProtocolError: C{out-of-turn}: nobody asked that.
+        """
+        if not self._wiring.requests.answer(message):
+            raise RemoteProtocolError("out-of-turn")
+        self._pump()
+
+    def _fail(self, code: str) -> None:
+        """
+        This is not our server, or it will never let us in.
+        """
+        self._was_told = True
+        self._wiring.tell(Failed(code))
+        self._channel().close(code)
+
+    def _end(self, code: str) -> None:
+        """
+        The connection is gone.
+        """
+        self._wiring.requests.abandon(code or "lost")
+        if code in FATAL and not self._was_told:
+            self._wiring.tell(Failed(code))
+        if self.trouble is None:
+            self._wiring.tell(Disconnected(code))
+
+    def _channel(self) -> IChannel:
+        """
+        The connection of the moment.
+        """
+        channel = self._wiring.channel
+        assert channel is not None, "a step without a connection"
+        return channel
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """
+        Make a step. Where the store fails, nothing was changed and nothing is acknowledged: hang up, and try again later.
+        """
+        try:
+            step()
+        except RemoteProtocolError:
+            raise
+        except Exception as error:
+            self.trouble = error
+            self._wiring.take_events()
+            channel, self._wiring.channel = self._wiring.channel, None
+            self._wiring.requests.abandon(LOCAL_TROUBLE)
+            if channel is not None:
+                channel.close()
+            self._notify(Disconnected(LOCAL_TROUBLE))
+            if not isinstance(error, self._troubles):
+                raise
+            return
+        for event in self._wiring.take_events():
+            self._notify(event)
+
+
+# What is done with what the server says.
+_STEPS: dict[type, Callable[..., None]] = {
+    m.Challenge: Agent._challenged,
+    m.Welcome: Agent._welcomed,
+    m.Accepted: Agent._accepted,
+    m.DepositRefused: Agent._refused,
+    m.Deliver: Agent._delivered,
+    m.Drained: Agent._drained,
+    m.Account: Agent._answered,
+    m.Bundle: Agent._answered,
+    m.Done: Agent._answered,
+    m.Invited: Agent._answered,
+    m.Pong: Agent._answered,
+    m.Refused: Agent._answered,
+}

@@ -1,0 +1,83 @@
+"""
+The client's half of login and registration: to know the server before proving anything to it.
+
+Source: C{docs/protocol.md}, section "Login".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from securemsg.client.profile import Profile
+from securemsg.crypto import keys
+from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic
+from securemsg.protocol import auth
+from securemsg.protocol.auth import Binding
+from securemsg.protocol.messages import Challenge, Hello, Proof, Register
+
+# What a login must be tied to, by transport.
+_KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
+_TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
+
+
+def greet(profile: Profile, binding: Binding) -> Hello:
+    """
+    The first message.
+
+    @raise Refusal: C{server-identity}: the channel ties a login to nothing, so that anybody may stand in between.
+    """
+    exporter = auth.EXPORTER_SIZE if binding.kind == "tls-exporter" else 0
+    if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:
+        raise Refusal("server-identity", "no channel binding")
+    return Hello(
+        [auth.VERSION],
+        list(auth.FEATURES),
+        "device" if profile.registered else "register",
+        _TRANSPORTS[binding.transport],
+        profile.name,
+        profile.device_id,
+        keys.nonce(),
+    )
+
+
+def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, binding: Binding) -> None:
+    """
+    Is this the server that the invite named, answering this very greeting through this very channel?
+
+    @raise Refusal: C{server-identity}: it is not.
+    @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
+    """
+    if challenge.identity != profile.pin:
+        raise Refusal("server-identity")
+    parts = auth.challenge_parts(hello, challenge.version, challenge.features, challenge.nonce, profile.pin, binding)
+    try:
+        keys.verify(profile.pin, challenge.signature, auth.CHALLENGE_LABEL, *parts)
+    except Unauthentic:
+        raise Refusal("server-identity") from None
+    if challenge.version != auth.VERSION or not set(challenge.features) <= set(auth.FEATURES):
+        raise RemoteProtocolError("unsupported-version")
+
+
+def prove(profile: Profile, hello: bytes, challenge: bytes, highest: int, binding: Binding) -> Proof:
+    """
+    Log in. Only after L{check_challenge}.
+
+    @param highest: the highest C{n} that we have committed.
+    """
+    parts = auth.proof_parts(hello, challenge, profile.pin, highest, binding)
+    return Proof(highest, profile.device_key.sign(auth.PROOF_LABEL, *parts))
+
+
+def register(profile: Profile, hello: bytes, challenge: bytes, binding: Binding) -> Register:
+    """
+    Make the account. Only after L{check_challenge}.
+    """
+    unsigned = Register(profile.token, profile.identity.public, profile.devices, bytes(64), bytes(64))
+    parts = auth.register_parts(hello, challenge, profile.pin, unsigned, binding)
+    return Register(
+        profile.token,
+        profile.identity.public,
+        profile.devices,
+        profile.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts),
+        profile.device_key.sign(auth.REGISTER_DEVICE_LABEL, *parts),
+    )

@@ -1,0 +1,344 @@
+"""
+The outbox: how a draft becomes a deposit, and what becomes of it.
+
+Every function is one step of the caller's transaction. What was sealed once is kept, and sent again as it is, until it is
+answered for. Source: C{docs/protocol.md}, section "Client: order of durable steps".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client import sessions, trust
+from securemsg.client.profile import DAY, Profile
+from securemsg.client.records import (
+    BASES,
+    COUNTERS,
+    HISTORY,
+    NUMBER,
+    OUTBOX,
+    ROWS,
+    SEALED,
+    SENT,
+    Base,
+    HistoryRow,
+    OutboxRow,
+    Sealed,
+    SealedPart,
+    SentRow,
+    Status,
+    bucket_of,
+    load,
+    load_number,
+    save,
+    save_number,
+    unsealed,
+)
+from securemsg.client.recovery import reset_body
+from securemsg.client.streams import OutStream, chain_digest, conversation_of, out_bucket, out_stream, stream_of
+from securemsg.client.trust import Contact
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Content, ContentKey, Kind, decode_record, encode_record
+from securemsg.protocol.messages import Deposit, Destination, Part
+
+# What nobody took for so long is given up.
+HORIZON = 30 * DAY
+# A contact's list is looked up again when it was last confirmed so long ago.
+CHECK_AGE = DAY
+# Kinds outside the counters.
+UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
+# Refusals of a deposit that no waiting mends.
+PERMANENT = frozenset({"no-such-account", "too-large", "conflict", "bad-request", "forbidden", "expired"})
+# Where there is nobody any more, nobody misses a counter.
+GONE = "no-such-account"
+
+
+class NeedAccount(Refusal):
+    """
+    Ask the directory for this account first.
+    """
+
+    def __init__(self, account: str) -> None:
+        super().__init__("unknown-account")
+        self.account = account
+
+
+def prepare(records: IRecords, profile: Profile, order: int, now: int) -> Deposit | None:
+    """
+    Make the deposit of an outbox row: seal it if that was not done yet.
+
+    @return: C{None}: there is nothing to send in this row any more.
+    @raise NeedAccount: ask the directory first.
+    @raise NeedBundle: claim a bundle first.
+    @raise Refusal: it has to wait; the code says for what.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is None:
+        return None
+    if row.withdrawn or now - row.created_at > HORIZON:
+        row = give_up(records, order, "expired", now)
+        if row is None:
+            return None
+    if row.sealed:
+        return _deposit(row, _sealed(records, order))
+    contact = _recipient(records, row.to, now)
+    content = _completed(records, profile, contact, row, order, now)
+    if content is None:
+        records.delete(OUTBOX, ROWS, order)
+        return None
+    common, key = sessions.make_common(encode_record(content))
+    parts = _parts(records, profile, contact, content, key, {}, now)
+    # Nothing is refused from here on.
+    if not row.content and not row.again:
+        _count(records, row, content)
+    sealed = Sealed(keys.random_id(), _next_number(records), common, key.key, parts)
+    save(records, OUTBOX, SEALED, sealed, order)
+    held = encode_record(content) if row.content else b""
+    row = msgspec.structs.replace(row, sealed=True, content=held)
+    save(records, OUTBOX, ROWS, row, order)
+    return _deposit(row, sealed)
+
+
+def accepted(records: IRecords, order: int, server_now: int) -> bool:
+    """
+    The server answers for a deposit.
+
+    @return: whether anybody can see a difference.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    _remove(records, order)
+    if row is None or not row.history or row.again:
+        return False
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    if history is None:
+        return False
+    status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
+    done = msgspec.structs.replace(history, status=status, code="", accepted_at=server_now)
+    save(records, HISTORY, bucket_of(row.to), done, row.history)
+    return True
+
+
+def give_up(records: IRecords, order: int, code: str, now: int) -> OutboxRow | None:
+    """
+    A row will never be sent, or its user does not want it to be. If it was sealed a void takes its place and its counter.
+
+    @return: the row of the void, if there is one.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is None:
+        return None
+    content = _content(records, row)
+    if row.history and not row.again and not row.withdrawn:
+        _mark_history(records, row, Status.FAILED, code)
+    _remove(records, order)
+    if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code == GONE:
+        return None
+    void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)))
+    save(records, OUTBOX, ROWS, void, order)
+    return void
+
+
+def void_of(content: Content) -> Content:
+    """
+    What fills the counter of a content that will not come.
+    """
+    return msgspec.structs.replace(
+        content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content)
+    )
+
+
+def reseal(records: IRecords, profile: Profile, order: int, now: int) -> None:
+    """
+    The devices of a deposit have changed: make it anew for those that there are now. Devices that stay get their bytes again.
+
+    @raise NeedBundle: claim a bundle first. C{NeedAccount}, C{Refusal}: as L{prepare}; the row is as it was.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is None or not row.sealed:
+        return
+    contact = _recipient(records, row.to, now)
+    content = _content(records, row)
+    if content is None or content.conversation != conversation_of(profile.identity.public, contact.identity):
+        _return_to_draft(records, row, order)
+        return
+    sealed = _sealed(records, order)
+    key = ContentKey(sealed.key, keys.sha256(sealed.common), None)
+    kept = {part.device: part.own for part in sealed.parts}
+    parts = _parts(records, profile, contact, content, key, kept, now)
+    anew = Sealed(keys.random_id(), _next_number(records), sealed.common, sealed.key, parts)
+    save(records, OUTBOX, SEALED, anew, order)
+
+
+def note_waiting(records: IRecords, order: int, code: str) -> bool:
+    """
+    Say in history why a row waits.
+
+    @return: whether that is news.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is None or not row.history or row.again or row.withdrawn:
+        return False
+    return _mark_history(records, row, Status.QUEUED, code)
+
+
+def _recipient(records: IRecords, name: str, now: int) -> Contact:
+    """
+    Whom a row goes to, as the directory confirmed not long ago.
+    """
+    contact = trust.get_contact(records, name)
+    if contact is not None and contact.is_blocked:
+        raise Refusal("identity-changed")
+    if contact is None or contact.devices is None or abs(now - contact.checked_at) > CHECK_AGE:
+        raise NeedAccount(name)
+    return contact
+
+
+def _content(records: IRecords, row: OutboxRow) -> Content | None:
+    """
+    What a row says, as far as it is known.
+    """
+    if row.content:
+        return decode_record(Content, row.content)
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    return None if history is None else history.content
+
+
+def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, order: int, now: int) -> Content | None:
+    """
+    The content of a row, with its counter and everything that it names.
+    """
+    content = _content(records, row)
+    conversation = conversation_of(profile.identity.public, contact.identity)
+    if content is None or content.counter:
+        # What had its counter before keeps it, and every byte; but it belongs to the conversation it was counted in.
+        return content if content is not None and content.conversation == conversation else None
+    if row.again:
+        return None
+    body = content.body
+    if row.kind == Kind.RESET:
+        body = reset_body(records, contact, conversation, now)
+    counted = row.kind not in UNCOUNTED
+    before = out_stream(records, conversation, profile.incarnation) if counted else OutStream(0, b"")
+    return msgspec.structs.replace(
+        content,
+        conversation=conversation,
+        device=profile.device_id,
+        incarnation=profile.incarnation,
+        counter=before.counter + 1 if counted else 0,
+        previous=before.digest,
+        own_list=profile.mark,
+        peer_list=contact.mark,
+        body=body,
+    )
+
+
+def _parts(
+    records: IRecords,
+    profile: Profile,
+    contact: Contact,
+    content: Content,
+    key: ContentKey,
+    kept: dict[bytes, bytes],
+    now: int,
+) -> tuple[SealedPart, ...]:
+    """
+    The own parts of all devices of a contact.
+    """
+    parts = []
+    for device in trust.devices(contact):
+        own = kept.get(device.id)
+        if own is None:
+            told = msgspec.structs.replace(key, base=_base(records, device.id, content))
+            own = sessions.seal(records, profile, contact, device, told, now)
+        parts.append(SealedPart(device.id, own))
+    return tuple(parts)
+
+
+def _base(records: IRecords, device: bytes, content: Content) -> int | None:
+    """
+    What to tell a device about where its share of this stream begins, until it was heard.
+    """
+    if not content.counter:
+        return None
+    bucket = BASES + device + stream_of(content)
+    base = load(records, Base, COUNTERS, bucket)
+    if base is None or content.counter <= base.counter:
+        base = Base(content.counter - 1)
+        save(records, COUNTERS, bucket, base)
+    return None if base.heard else base.counter
+
+
+def _count(records: IRecords, row: OutboxRow, content: Content) -> None:
+    """
+    Take the counter of a content, and keep the content as it is sealed.
+    """
+    bucket = out_bucket(content.conversation, content.incarnation)
+    digest = chain_digest(content)
+    save(records, COUNTERS, bucket, OutStream(content.counter, digest))
+    save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    assert history is not None, "a draft without history"
+    sealed = msgspec.structs.replace(history, content=content, code="")
+    save(records, HISTORY, bucket_of(row.to), sealed, row.history)
+
+
+def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> None:
+    """
+    What was sealed for another identity of a contact is written anew for this one; what was no message is dropped.
+    """
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    if row.content or row.again or history is None:
+        _remove(records, order)
+        return
+    records.delete(OUTBOX, SEALED, order)
+    save(records, OUTBOX, ROWS, msgspec.structs.replace(row, sealed=False), order)
+    draft = msgspec.structs.replace(history, content=unsealed(history.content))
+    save(records, HISTORY, bucket_of(row.to), draft, row.history)
+
+
+def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
+    """
+    Say in history how things stand with a row.
+    """
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    if history is None or (history.status, history.code) == (status, code):
+        return False
+    marked = msgspec.structs.replace(history, status=status, code=code)
+    save(records, HISTORY, bucket_of(row.to), marked, row.history)
+    return True
+
+
+def _next_number(records: IRecords) -> int:
+    """
+    The next C{n} of this device.
+    """
+    number = load_number(records, COUNTERS, NUMBER) + 1
+    save_number(records, COUNTERS, NUMBER, number)
+    return number
+
+
+def _sealed(records: IRecords, order: int) -> Sealed:
+    """
+    The sealed form of a row that has one.
+    """
+    sealed = load(records, Sealed, OUTBOX, SEALED, order)
+    assert sealed is not None, "a sealed row without its ciphertext"
+    return sealed
+
+
+def _deposit(row: OutboxRow, sealed: Sealed) -> Deposit:
+    """
+    A sealed row as it goes over the wire.
+    """
+    parts = [Part(part.device, part.own) for part in sealed.parts]
+    return Deposit(sealed.deposit_id, sealed.n, row.expiry, sealed.common, [Destination(row.to, parts)])
+
+
+def _remove(records: IRecords, order: int) -> None:
+    """
+    Take a row out of the outbox.
+    """
+    records.delete(OUTBOX, ROWS, order)
+    records.delete(OUTBOX, SEALED, order)

@@ -1,0 +1,122 @@
+"""
+The quarantine: what came and could not be opened, kept for a while in case that changes.
+
+It is bounded in rows, in bytes and for each peer; what finds no room is dropped, and counted. Source:
+C{docs/protocol.md}, section "Receiving".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client.profile import DAY, Private
+from securemsg.client.records import (
+    META,
+    QUARANTINE,
+    TOTALS,
+    QuarantinedPeer,
+    QuarantineTotals,
+    bucket_of,
+    load_all,
+    load_totals,
+    next_places,
+    save,
+)
+from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
+
+MAX_ROWS = 1000
+MAX_SIZE = 16 * 1024 * 1024
+MAX_PEER_ROWS = 200
+# What could not be opened for so long never will: sessions and prekeys it may need are gone.
+AGE = 60 * DAY
+# Rows that are tried in one transaction.
+PAGE = 32
+
+
+class QuarantinedRow(Private, frozen=True):
+    """
+    A delivery that could not be opened. Bucket: the account that the server named; order: its place in the sequence.
+    """
+
+    account: Name
+    device: Id
+    common: bytes
+    own: bytes
+    code: Code
+    at: Counter
+    time: Counter
+
+
+def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
+    """
+    Keep a delivery that could not be opened.
+
+    @param identity: which we know of a contact that has another one now: once the user accepts that it is tried again.
+    @return: whether there was room.
+    """
+    totals = load_totals(records)
+    size = len(delivery.common) + len(delivery.own)
+    peer = _peer(totals, delivery.account)
+    if totals.rows >= MAX_ROWS or totals.size + size > MAX_SIZE or peer.rows >= MAX_PEER_ROWS:
+        _save(records, msgspec.structs.replace(totals, overflow=totals.overflow + 1))
+        return False
+    row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
+    save(records, QUARANTINE, bucket_of(delivery.account), row, next_places(records))
+    _change(records, totals, QuarantinedPeer(peer.name, peer.rows + 1, identity or peer.identity), 1, size)
+    return True
+
+
+def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
+    """
+    The next rows of a peer.
+    """
+    return load_all(records, QuarantinedRow, QUARANTINE, bucket_of(name), after, PAGE)
+
+
+def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:
+    """
+    A row was opened, or is too old.
+    """
+    records.delete(QUARANTINE, bucket_of(name), order)
+    totals = load_totals(records)
+    peer = _peer(totals, name)
+    _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows - 1), -1, -len(row.common) - len(row.own))
+
+
+def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: str) -> None:
+    """
+    A row still cannot be opened, for another reason than before.
+    """
+    save(records, QUARANTINE, bucket_of(name), msgspec.structs.replace(row, code=code), order)
+
+
+def forget_identity(records: IRecords, name: str) -> None:
+    """
+    The rows of a peer were tried under the identity it has now.
+    """
+    totals = load_totals(records)
+    _change(records, totals, msgspec.structs.replace(_peer(totals, name), identity=b""), 0, 0)
+
+
+def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:
+    """
+    What the quarantine holds of a peer.
+    """
+    return next((peer for peer in totals.peers if peer.name == name), QuarantinedPeer(name))
+
+
+def _change(records: IRecords, totals: QuarantineTotals, peer: QuarantinedPeer, rows: int, size: int) -> None:
+    """
+    Count rows that came or went.
+    """
+    others = tuple(other for other in totals.peers if other.name != peer.name)
+    peers = (*others, peer) if peer.rows > 0 else others
+    _save(records, msgspec.structs.replace(totals, rows=totals.rows + rows, size=totals.size + size, peers=peers))
+
+
+def _save(records: IRecords, totals: QuarantineTotals) -> None:
+    """
+    Keep the counts.
+    """
+    save(records, META, TOTALS, totals)

@@ -1,0 +1,35 @@
+"""
+Receipts: to tell senders, all at once and not too often, what is committed here.
+"""
+
+from __future__ import annotations
+
+from securemsg.client.profile import Profile
+from securemsg.client.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_places, save
+from securemsg.client.recovery import RESET_EXPIRY, draft_receipt
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Kind, Receipt, encode_record
+
+# Rows that are looked at in one transaction.
+PAGE = 1024
+
+
+def make_receipts(records: IRecords, profile: Profile, now: int) -> int:
+    """
+    Put what is to be confirmed into the outbox, in one message for each sender.
+
+    @return: how many messages that makes.
+    """
+    by_name: dict[str, dict[bytes, list[int]]] = {}
+    for order, row in load_all(records, ReceiptRow, RECEIPTS, ROWS, limit=PAGE):
+        ids = by_name.setdefault(row.name, {})
+        if row.message_id in ids or len(ids) < MAX_RECEIPT_IDS:
+            ids.setdefault(row.message_id, []).append(order)
+    for name, ids in by_name.items():
+        body = encode_record(Receipt(list(ids)))
+        draft = encode_record(draft_receipt(profile, body, now))
+        save(records, OUTBOX, ROWS, OutboxRow(name, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, draft), next_places(records))
+        for orders in ids.values():
+            for order in orders:
+                records.delete(RECEIPTS, ROWS, order)
+    return len(by_name)

@@ -1,0 +1,92 @@
+"""
+Questions to the server that wait for their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from attrs import define, field
+
+from securemsg.errors import Refusal
+from securemsg.protocol import messages as m
+
+Question = m.Fetch | m.Claim | m.Upload | m.Publish | m.Invite | m.Ping
+Answer = m.Account | m.Bundle | m.Done | m.Invited | m.Pong
+Callback = Callable[[Answer | Refusal], None]
+
+# How long an answer may take. The server does little for each.
+TIMEOUT = 30
+# Questions at once: the user's are few, and of ours there is one for each conversation that waits.
+MAX_OPEN = 256
+
+# Which answer belongs to which question.
+ANSWERS: dict[type, type] = {
+    m.Fetch: m.Account,
+    m.Claim: m.Bundle,
+    m.Upload: m.Done,
+    m.Publish: m.Done,
+    m.Invite: m.Invited,
+    m.Ping: m.Pong,
+}
+
+
+@define(eq=False)
+class Requests:
+    """
+    The questions of one connection, by number.
+    """
+
+    _last: int = 0
+    _open: dict[int, tuple[type, Callback, float]] = field(init=False, factory=dict, repr=False)
+
+    def number(self, question: Question, callback: Callback, now: float) -> Question | None:
+        """
+        Give a question its number.
+
+        @return: what is to be sent; C{None}: there are too many, and the callback was told C{busy}.
+        """
+        if len(self._open) >= MAX_OPEN:
+            callback(Refusal("busy"))
+            return None
+        self._last += 1
+        self._open[self._last] = (ANSWERS[type(question)], callback, now + TIMEOUT)
+        return msgspec.structs.replace(question, request=self._last)
+
+    def answer(self, message: Answer | m.Refused) -> bool:
+        """
+        The server says something to a question.
+
+        @return: whether it was asked. What was given up on meanwhile is nobody's any more, and no fault.
+        """
+        found = self._open.pop(message.request, None)
+        if found is None:
+            return 0 < message.request <= self._last
+        expected, callback, _ = found
+        if isinstance(message, m.Refused):
+            callback(Refusal(message.code))
+        elif type(message) is expected:
+            callback(message)
+        else:
+            callback(Refusal("malformed"))
+            return False
+        return True
+
+    def expire(self, now: float) -> None:
+        """
+        Give up on what was not answered in time.
+        """
+        for number, (_, callback, deadline) in list(self._open.items()):
+            if now >= deadline:
+                del self._open[number]
+                callback(Refusal("timeout"))
+
+    def abandon(self, code: str) -> None:
+        """
+        The connection is gone.
+        """
+        waiting = list(self._open.values())
+        self._open.clear()
+        for _, callback, _ in waiting:
+            callback(Refusal(code))
