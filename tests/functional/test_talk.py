@@ -1,0 +1,317 @@
+"""
+Two people talk through a real daemon, as the README says.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tests.functional.support import TIME, Person, PlaceCase, until
+
+
+class TalkTests(PlaceCase):
+    """
+    What a user does when all is well.
+    """
+
+    def test_first_message_while_away(self) -> None:
+        """
+        A message reaches somebody who was never online since joining, once, with everything a program wants to know.
+        """
+        ada, ben = self.person("ada"), self.person("ben")
+        sent = ada.send("ben", "grüß dich")
+        self.assertEqual((sent["to"], sent["status"]), ("ben", "accepted"))
+        self.assert_time(sent["accepted_at"])
+        self.assertIsNone(sent["delivered_at"])
+        [message] = ben.recv()
+        self.assertEqual((message["from"], message["to"], message["text"]), ("ada", "ben", "grüß dich"))
+        self.assertEqual((message["id"], message["suite"], message["verified"]), (sent["id"], "pqxdh", False))
+        self.assert_time(message["sent_at"])
+        self.assert_time(message["received_at"])
+        self.assertEqual(ben.recv(), [])
+
+    def test_both_ways_in_order(self) -> None:
+        """
+        A conversation goes to and fro, over many logins, in order.
+        """
+        cleo, dan = self.person("cleo"), self.person("dan")
+        for turn in range(3):
+            for number in range(2):
+                cleo.send("dan", f"question {turn}.{number}")
+            self.assertEqual(dan.texts(2), [f"question {turn}.0", f"question {turn}.1"])
+            dan.send("cleo", f"answer {turn}")
+            self.assertEqual(cleo.texts(1), [f"answer {turn}"])
+        expected = [text for turn in range(3) for text in (f"question {turn}.0", f"question {turn}.1", f"answer {turn}")]
+        for one, other in ((cleo, "dan"), (dan, "cleo")):
+            self.assertEqual([row["text"] for row in one.history(other)], expected)
+
+    def test_both_begin(self) -> None:
+        """
+        Both write first, before either has received: both messages arrive, and so does what follows.
+        """
+        eve, fay = self.person("eve"), self.person("fay")
+        eve.send("fay", "from eve")
+        fay.send("eve", "from fay")
+        self.assertEqual(eve.texts(1), ["from fay"])
+        self.assertEqual(fay.texts(1), ["from eve"])
+        eve.send("fay", "again")
+        self.assertEqual(fay.texts(1), ["again"])
+
+    def test_delivered(self) -> None:
+        """
+        C{--wait delivered} comes back once the recipient has committed the message, and names its device.
+        """
+        gus, hal = self.person("gus"), self.person("hal")
+        follower = hal.start("recv", "--follow", "--json")
+        sent = gus.send("hal", "are you there?", "--wait", "delivered")
+        self.assertEqual(sent["status"], "delivered")
+        self.assert_time(sent["delivered_at"])
+        self.assertEqual(len(sent["devices"]), 1)
+        until(lambda: len(follower.lines) == 1, "the message on standard output")
+        self.assertEqual(follower.interrupt().status, 130)
+
+    def test_not_delivered(self) -> None:
+        """
+        C{--wait delivered} for somebody who stays away ends with 7; the message is accepted, and comes later.
+        """
+        ida, jon = self.person("ida"), self.person("jon")
+        said = ida.error("send", "jon", "later", "--wait", "delivered", "--timeout", "2", status=7)
+        self.assertEqual(said["code"], "not-delivered")
+        self.assertEqual(jon.texts(1), ["later"])
+
+    def test_too_few(self) -> None:
+        """
+        C{--count} ends with 7 when fewer messages came in time; those that came are printed, and given.
+        """
+        kim, lea = self.person("kim"), self.person("lea")
+        kim.send("lea", "only one")
+        rows = lea.run("recv", "--count", "2", "--timeout", "2", "--json", status=7).rows
+        self.assertEqual([row["text"] for row in rows], ["only one"])
+        self.assertEqual(lea.recv(), [])
+
+    def test_from(self) -> None:
+        """
+        C{--from} gives the messages of one sender, and leaves the others for later.
+        """
+        max_, nia, oto = self.person("max"), self.person("nia"), self.person("oto")
+        max_.send("oto", "from max")
+        nia.send("oto", "from nia")
+        self.assertEqual(oto.texts(1, "--from", "nia"), ["from nia"])
+        self.assertEqual(oto.texts(1), ["from max"])
+
+    def test_text_on_standard_input(self) -> None:
+        """
+        Standard input is sent as it is, but for one line end at its end.
+        """
+        pia, quin = self.person("pia"), self.person("quin")
+        pia.run("send", "quin", text="two\nlines\n\n")
+        self.assertEqual(quin.texts(1), ["two\nlines\n"])
+
+    def test_largest_text(self) -> None:
+        """
+        48 KiB of text arrive whole.
+        """
+        rita, sam = self.person("rita"), self.person("sam")
+        text = "é" * (24 * 1024)
+        rita.run("send", "sam", text=text)
+        self.assertEqual(sam.texts(1), [text])
+
+    def test_same_id(self) -> None:
+        """
+        A retry with the same id is the same message.
+        """
+        tom, uma = self.person("tom"), self.person("uma")
+        for _ in range(2):
+            self.assertEqual(tom.send("uma", "once", "--id", "ab" * 16)["id"], "ab" * 16)
+        tom.send("uma", "end")
+        self.assertEqual(uma.texts(2), ["once", "end"])
+
+    def test_safe_to_join_again(self) -> None:
+        """
+        The same join again succeeds, and changes nothing.
+        """
+        val = Person(self.place, "val")
+        invite = self.daemon.invite()
+        for _ in range(2):
+            val.run("join", invite, "val")
+        [facts] = val.run("whoami", "--json").rows
+        self.assertEqual(facts["name"], "val")
+
+    def test_invited_by_a_user(self) -> None:
+        """
+        Whoever joins with a user's invite has verified that user's identity.
+        """
+        wim = self.person("wim")
+        xia = Person(self.place, "xia").join(wim.run("invite").out.strip())
+        rows = {row["name"]: row["verified"] for row in xia.run("contacts", "--json").rows}
+        self.assertIs(rows["wim"], True)
+
+    def test_verify(self) -> None:
+        """
+        Both see the same sixty digits; accepting them marks the contact and what comes from it as verified.
+        """
+        yan, zoe = self.person("yan"), self.person("zoe")
+        yan.send("zoe", "one")
+        self.assertEqual([row["verified"] for row in zoe.recv()], [False])
+        numbers = [one.run("verify", other, "--json").rows[0]["safety_number"] for one, other in ((yan, "zoe"), (zoe, "yan"))]
+        self.assertEqual(numbers[0], numbers[1])
+        self.assertRegex(numbers[0], r"\A(\d{5} ){11}\d{5}\Z")
+        zoe.run("verify", "yan", "--accept")
+        yan.send("zoe", "two")
+        self.assertEqual([row["verified"] for row in zoe.recv()], [True])
+
+    def test_status(self) -> None:
+        """
+        C{status} says how the connection is protected; C{ping} that somebody is there.
+        """
+        abe = self.person("abe")
+        [facts] = abe.run("status", "--json").rows
+        shown = str(facts)
+        for expected in ("TLSv1.3", "X25519MLKEM768", str(self.daemon.port)):
+            self.assertIn(expected, shown)
+        abe.run("ping", "--json")
+
+    def test_admin(self) -> None:
+        """
+        The operator sees accounts and address, and can remove an account, which then cannot log in any more.
+        """
+        bea = self.person("bea")
+        names = [row["name"] for row in self.daemon.admin("accounts", "--json").rows]
+        self.assertIn("bea", names)
+        self.assertIn("server", names)
+        self.daemon.admin("address", "--json")
+        self.daemon.admin("remove", "bea")
+        self.assertNotIn("bea", [row["name"] for row in self.daemon.admin("accounts", "--json").rows])
+        bea.run("ping", status=5)
+
+    def test_restart(self) -> None:
+        """
+        What was accepted is there after a restart, and the invites that were given out still hold.
+        """
+        cal, dee = self.person("cal"), self.person("dee")
+        invite = self.daemon.invite()
+        cal.send("dee", "before")
+        self.assertEqual(self.daemon.stop().status, 0)
+        self.daemon.start()
+        cal.send("dee", "after")
+        self.assertEqual(dee.texts(2), ["before", "after"])
+        Person(self.place, "eli").join(invite)
+
+
+class ChatTests(PlaceCase):
+    """
+    C{chat} on a pipe.
+    """
+
+    def test_server_answers(self) -> None:
+        """
+        At the end of piped input the chat waits for the answer of C{server}, prints it and ends well.
+        """
+        ann = self.person("ann")
+        done = ann.run("chat", "server", text="hi\n")
+        self.assertRegex(done.out, rf"Message received at {TIME}")
+
+    def test_exit(self) -> None:
+        """
+        C{exit} leaves; what comes after it is not sent.
+        """
+        bob, cia = self.person("bob"), self.person("cia")
+        bob.run("chat", "cia", text="one\nexit\ntwo\n")
+        self.assertEqual([row["text"] for row in cia.recv()], ["one"])
+
+    def test_two_chats(self) -> None:
+        """
+        Two chats are open at once; what one types the other shows.
+        """
+        dora, eno = self.person("dora"), self.person("eno")
+        one, other = dora.start("chat", "eno", pipe=True), eno.start("chat", "dora", pipe=True)
+        one.type("hello eno\n")
+        until(lambda: "hello eno" in other.out, "the greeting")
+        other.type("hello dora\n")
+        until(lambda: "hello dora" in one.out, "the answer")
+        for chat in (one, other):
+            chat.end_input()
+            self.assertEqual(chat.wait().status, 0, chat.err)
+
+    def test_harmless(self) -> None:
+        """
+        What a peer writes cannot command the terminal.
+        """
+        flo, gil = self.person("flo"), self.person("gil")
+        flo.run("send", "gil", text="\x1b]0;title\x07\x9b31m\u202egnp.exe\r\n")
+        done = gil.run("recv")
+        for character in "\x1b\x07\x9b\u202e\r":
+            self.assertNotIn(character, done.out)
+        self.assertIn("gnp.exe", done.out)
+
+
+class HolderTests(PlaceCase):
+    """
+    One profile, many commands.
+    """
+
+    def test_send_beside_follow(self) -> None:
+        """
+        While C{recv --follow} holds the profile, C{send} on it works, accepted and all.
+        """
+        ann, bob = self.person("ann"), self.person("bob")
+        follower = ann.start("recv", "--follow", "--json")
+        bob.send("ann", "are you up?")
+        until(lambda: len(follower.lines) == 1, "the first message")
+        self.assertEqual(ann.send("bob", "I am")["status"], "accepted")
+        self.assertEqual(bob.texts(1), ["I am"])
+        self.assertEqual(follower.interrupt().status, 130)
+
+    def test_second_recv(self) -> None:
+        """
+        A second C{recv} at once is refused; the first goes on.
+        """
+        cleo, dan = self.person("cleo"), self.person("dan")
+        follower = cleo.start("recv", "--follow", "--json")
+        dan.send("cleo", "one")
+        until(lambda: len(follower.lines) == 1, "the first message")
+        self.assertEqual(cleo.error("recv", status=9)["code"], "second-recv")
+        dan.send("cleo", "two")
+        until(lambda: len(follower.lines) == 2, "the second message")
+
+    def test_holder_dies(self) -> None:
+        """
+        When the holder is killed, whoever waits for it takes over.
+        """
+        eve, fay = self.person("eve"), self.person("fay")
+        follower = eve.start("recv", "--follow")
+        eve.send("fay", "one")
+        follower.kill()
+        eve.send("fay", "two")
+        self.assertEqual(fay.texts(2), ["one", "two"])
+
+    def test_bot(self) -> None:
+        """
+        A loop of the shell is a bot.
+        """
+        gus, hal = self.person("gus"), self.person("hal")
+        loop = (
+            "securemsg recv --follow --json | while read -r line; do"
+            """ name=$(printf %s "$line" | sed 's/.*"from": "\\([^"]*\\)".*/\\1/');"""
+            """ printf 'heard you, %s' "$name" | securemsg send "$name"; done"""
+        )
+        self.place.start_shell("bot", loop, SECUREMSG_PROFILE=str(hal.profile))
+        for number in range(3):
+            gus.send("hal", f"question {number}")
+        self.assertEqual(gus.texts(3), ["heard you, gus"] * 3)
+
+    def test_closed_pipe(self) -> None:
+        """
+        A reader that goes away ends C{recv} quietly; what it did not take stays ungiven.
+        """
+        ida, jon = self.person("ida"), self.person("jon")
+        read, write = os.pipe()
+        follower = jon.start("recv", "--follow", "--json", stdout=write)
+        os.close(write)
+        ida.send("jon", "one")
+        with os.fdopen(read, "rb") as reader:
+            self.assertIn(b'"one"', reader.readline())
+        ida.send("jon", "two")
+        done = follower.wait()
+        self.assertEqual((done.status, done.err), (0, ""))
+        self.assertEqual(jon.texts(1), ["two"])
