@@ -195,7 +195,7 @@ def common_part(given: Given) -> Given:
     A padded and encrypted content.
     """
     padded = envelope.pad(_bytes(given, "content"))
-    sealed = primitives.a256cbc_hs512_encrypt(_bytes(given, "key"), padded, b"", _bytes(given, "iv"))
+    sealed = primitives.a256cbc_hs512_encrypt(_bytes(given, "key"), padded, keys.COMMON_PART, _bytes(given, "iv"))
     return {"padded_size": len(padded), "common": sealed.hex(), "digest": keys.sha256(sealed).hex()}
 
 
