@@ -57,6 +57,7 @@ class AccountState:
     An account.
 
     @ivar record: what the directory says of it.
+    @ivar holds: who is about to use it.
     @ivar removed: it is gone; whoever holds this still must not use it.
     """
 
@@ -65,12 +66,15 @@ class AccountState:
     record: AccountRecord = field(repr=False)
     version: int
     devices: dict[bytes, DeviceState] = field(factory=dict, repr=False)
+    holds: int = 0
     removed: bool = False
 
     def busy(self) -> bool:
         """
         Must this stay in memory?
         """
+        if self.holds:
+            return True
         return any(device.uses or device.subscription is not None for device in self.devices.values())
 
 

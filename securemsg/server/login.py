@@ -96,11 +96,11 @@ class Logins:
         @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed just now.
         """
         self._router.check_room(caller, device)
-        device.uses += 1
+        device.account.holds += 1
         try:
             stock = await self._prekeys.stock(device.mailbox)
         finally:
-            device.uses -= 1
+            device.account.holds -= 1
         if not caller.is_open:
             return
         if self._accounts.mailbox(device.mailbox) is not device:

@@ -34,8 +34,6 @@ from securemsg.server.limits import DiskGuard, Settings
 
 # Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
 MAX_ATTACHED = 64 * 1024
-# An account that was loaded may be dropped while the next one is; after so many rounds the deposit has to be tried again.
-LOAD_ROUNDS = 3
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -119,18 +117,24 @@ class Mailboxes:
         self._admit(caller, message, digest, accounts)
         return None
 
-    async def _load(self, caller: Caller, message: Deposit, digest: bytes) -> Message | None:
+    async def _load(self, caller: Caller, message: Deposit, digest: bytes) -> None:
         """
         Bring every account into memory, then go on.
         """
-        for _ in range(LOAD_ROUNDS):
-            gone = {name for name in [to.account for to in message.to] if await self._accounts.load(name) is None}
-            accounts = [self._accounts.get(destination.account) for destination in message.to]
-            if all(found is not None or to.account in gone for to, found in zip(message.to, accounts, strict=True)):
-                if caller.is_open:
-                    self._admit(caller, message, digest, accounts)
-                return None
-        raise Refusal("retry-later")
+        held: list[AccountState] = []
+        try:
+            for destination in message.to:
+                account = await self._accounts.load(destination.account)
+                if account is not None:
+                    # It must not leave while the next one is loaded.
+                    account.holds += 1
+                    held.append(account)
+            # Whoever was removed meanwhile is not there any more.
+            if caller.is_open:
+                self._admit(caller, message, digest, [self._accounts.get(to.account) for to in message.to])
+        finally:
+            for account in held:
+                account.holds -= 1
 
     def _admit(
         self, caller: Caller, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
