@@ -92,6 +92,9 @@ class _Piped:
         self._at_terminal = at_terminal
         self._lines: deque[str] = deque()
         self._is_over = False
+        self._is_left = False
+        self._is_held = False
+        self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
         self._conversation = Conversation(desk, uplink, name, write=self._write, tell=_tell, columns=columns)
 
@@ -103,7 +106,7 @@ class _Piped:
         if self._at_terminal:
             say(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
         try:
-            StandardIO(self._console, reactor=self._reactor)
+            self._input = StandardIO(self._console, reactor=self._reactor)
         except OSError:
             # Standard input is not there: it has ended.
             self._is_over = True
@@ -117,9 +120,6 @@ class _Piped:
             await uplink.until(self._something, None)
         self._console.stop()
         return await finish(self._desk, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME)
-
-    _is_left = False
-    _is_held = False
 
     def _something(self) -> bool | None:
         """
@@ -140,13 +140,12 @@ class _Piped:
         """
         Read on, or do not: lines are not to be heaped up while somebody reads our output slowly.
         """
-        transport = self._console.transport
-        if transport is not None and wanted is not self._is_held and not self._is_over:
+        if self._input is not None and wanted is not self._is_held and not self._is_over:
             self._is_held = wanted
             if wanted:
-                transport.pauseProducing()
+                self._input.pauseProducing()
             else:
-                transport.resumeProducing()
+                self._input.resumeProducing()
 
     def _ended(self) -> None:
         """

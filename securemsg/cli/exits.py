@@ -147,6 +147,7 @@ _CODES: dict[str, _Meaning] = {
     "unknown-message": _Meaning(Exit.REFUSED, "the server does not know this request", "it is older than this client"),
     "expired": _Meaning(Exit.REFUSED, "the message waited longer than it may", "send it again"),
     # the line
+    "busy": _Meaning(Exit.NOT_CONNECTED, "too many questions wait for the server", _NOT_NOW),
     "retry-later": _Meaning(Exit.NOT_CONNECTED, "the server cannot take it now", _NOT_NOW),
     "mailbox-full": _Meaning(Exit.NOT_CONNECTED, "the mailbox of {name} is full", _NOT_NOW),
     "rate-limited": _Meaning(Exit.NOT_CONNECTED, "the server asks to go slower", _NOT_NOW),

@@ -17,12 +17,14 @@ from securemsg.client.agent import Agent
 from securemsg.client.errands import Waiting
 from securemsg.client.events import Changed, Disconnected, Drained, Event, Failed, Ready, Warned
 from securemsg.client.profile import Profile
+from securemsg.client.requests import Question
 from securemsg.client.trust import DIRECTORY, IdentityChanged, adopt
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.net.link import LinkInfo
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IPeer
+from securemsg.storage.errors import StorageError
 
 # A ring may get lost; the agent has its own timers, too.
 TICK = 1.0
@@ -75,13 +77,21 @@ class Holder:
     _dialer: Dialing | None = field(default=None, init=False)
     _bell: Any = field(default=None, init=False)
     _beat: LoopingCall = field(init=False)
+    _is_told: bool = field(default=False, init=False)
     _running: set[int] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         """
         Make the agent.
         """
-        self._agent = Agent(self._store, self._profile, now=self._now, soon=self._soon, notify=self._heard)
+        self._agent = Agent(
+            self._store,
+            self._profile,
+            now=self._now,
+            soon=self._soon,
+            notify=self._heard,
+            troubles=(OSError, StorageError),
+        )
         self._beat = LoopingCall(self._tick)
         self._beat.clock = self._clock
 
@@ -113,6 +123,13 @@ class Holder:
         for errand in errands.waiting(self._store, now=self._now()):
             self._run(errand)
 
+    @property
+    def trouble(self) -> Exception | None:
+        """
+        What is wrong with the profile itself, if that ended the connection.
+        """
+        return self._agent.trouble
+
     def _tick(self) -> None:
         """
         A second has passed.
@@ -135,6 +152,8 @@ class Holder:
             case Disconnected(code):
                 self.is_ready = self.is_drained = False
                 self.last_failure = code or "lost"
+                # Connecting again would only throw the other one out, which would do the same.
+                self.fatal = self.fatal or (code if code == "replaced" else "")
                 self._running.clear()
             case Warned():
                 self._warn(event)
@@ -142,13 +161,28 @@ class Holder:
                 pass
         if isinstance(event, Ready | Drained):
             self._soon(self.look)
-        self._changed()
+        self._tell()
 
     def _not_connected(self, code: str) -> None:
         """
         An attempt to connect came to nothing.
         """
         self.last_failure = code
+        self._tell()
+
+    def _tell(self) -> None:
+        """
+        Let the command look, once this turn is done: the agent is in the midst of something.
+        """
+        if not self._is_told:
+            self._is_told = True
+            self._soon(self._told)
+
+    def _told(self) -> None:
+        """
+        The turn is done.
+        """
+        self._is_told = False
         self._changed()
 
     # --- errands --------------------------------------------------------------------------------------------------
@@ -223,17 +257,17 @@ class Holder:
         Leave the outcome where its asker finds it.
         """
         errands.settle(self._store, errand.number, code, facts, now=self._now())
-        self._changed()
+        self._tell()
 
 
-def _invite(argument: str) -> m.Message:
+def _invite(argument: str) -> Question:
     """
     An invite that serves once.
     """
     return m.Invite(0, 1, int(argument))
 
 
-_QUESTIONS: dict[str, Callable[[str], m.Message]] = {
+_QUESTIONS: dict[str, Callable[[str], Question]] = {
     "ping": lambda argument: m.Ping(0),
     "invite": _invite,
     "fetch": lambda argument: m.Fetch(0, argument),

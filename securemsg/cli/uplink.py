@@ -20,6 +20,7 @@ from securemsg.cli.locks import FileLock
 from securemsg.client import errands
 from securemsg.client.errands import Outcome
 from securemsg.interfaces import IProfileStore
+from securemsg.storage.errors import StateDamaged, StorageError
 
 T = TypeVar("T")
 
@@ -168,8 +169,10 @@ class Uplink:
             return
         if holder.fatal:
             raise trouble(holder.fatal, self._where)
+        if isinstance(holder.trouble, StateDamaged):
+            raise holder.trouble
         if holder.last_failure and not self._again:
-            raise trouble(holder.last_failure, self._where)
+            raise holder.trouble if isinstance(holder.trouble, StorageError) else trouble(holder.last_failure, self._where)
 
     def _wait(self, left: float | None) -> Deferred[None]:
         """

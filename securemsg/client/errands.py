@@ -58,7 +58,7 @@ class Waiting:
     argument: str = field(repr=False)
 
 
-def leave(store: IProfileStore, kind: str, argument: str, *, now: float, patience: float) -> int:
+def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, patience: float) -> int:
     """
     Ask whoever has the connection.
 

@@ -1,0 +1,138 @@
+"""
+What goes to standard output, and what becomes of it when nobody reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli import output
+from securemsg.cli.exits import Exit, Trouble, trouble
+from securemsg.cli.output import OutputClosed, json_line, put, report
+
+
+@contextlib.contextmanager
+def stdout_to(descriptor: int) -> Iterator[None]:
+    """
+    Let this process's standard output go elsewhere for a while.
+    """
+    saved = os.dup(output.STDOUT)
+    os.dup2(descriptor, output.STDOUT)
+    try:
+        yield
+    finally:
+        os.dup2(saved, output.STDOUT)
+        os.close(saved)
+
+
+def close(descriptor: int) -> None:
+    """
+    Close a descriptor that the test may have closed itself.
+    """
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+class PutTests(SynchronousTestCase):
+    """
+    Lines of data.
+    """
+
+    def pipe(self) -> tuple[int, int]:
+        """
+        A pipe that is closed after the test.
+        """
+        reader, writer = os.pipe()
+        for descriptor in (reader, writer):
+            self.addCleanup(close, descriptor)
+        return reader, writer
+
+    def test_written(self) -> None:
+        """
+        A line is written whole, in UTF-8, and is out when the call returns.
+        """
+        reader, writer = self.pipe()
+        with stdout_to(writer):
+            put("grüße")
+        self.assertEqual(os.read(reader, 100), "grüße\n".encode())
+
+    def test_nobody_reads(self) -> None:
+        """
+        A closed pipe is told apart from an error.
+        """
+        reader, writer = self.pipe()
+        os.close(reader)
+        with stdout_to(writer):
+            self.assertRaises(OutputClosed, put, "x")
+
+    def test_no_room(self) -> None:
+        """
+        Where nothing can be written, that is said.
+        """
+        full = os.open("/dev/full", os.O_WRONLY)
+        self.addCleanup(os.close, full)
+        with stdout_to(full):
+            problem = self.assertRaises(Trouble, put, "x")
+        self.assertEqual((problem.status, problem.code), (Exit.INTERNAL, "output-failed"))
+
+    def test_surrogates(self) -> None:
+        """
+        What is no text cannot keep a line from being written.
+        """
+        reader, writer = self.pipe()
+        with stdout_to(writer):
+            put("a\udc80")
+        self.assertEqual(os.read(reader, 100), b"a\\udc80\n")
+
+
+class JsonTests(SynchronousTestCase):
+    """
+    Records for programs.
+    """
+
+    def test_one_line(self) -> None:
+        """
+        A record is one line of visible ASCII, whatever a peer wrote.
+        """
+        text = "a\nb\x1b[31m\u2028\u202e"
+        line = json_line({"text": text})
+        self.assertTrue(line.isascii() and line.isprintable())
+        self.assertEqual(json.loads(line), {"text": text})
+
+
+class ReportTests(SynchronousTestCase):
+    """
+    Why a command ends.
+    """
+
+    def report(self, problem: Trouble, as_json: bool) -> str:
+        """
+        What is said on standard error.
+        """
+        with contextlib.redirect_stderr(io.StringIO()) as written:
+            report(problem, as_json)
+        return written.getvalue()
+
+    def test_one_line(self) -> None:
+        """
+        People get one line: what happened, what to do, and the code; a name in it does no harm.
+        """
+        text = self.report(trouble("no-such-account", "b\x1bob\n"), False)
+        self.assertEqual(text.count("\n"), 1)
+        self.assertNotIn("\x1b", text)
+        self.assertTrue(text.startswith("securemsg: nobody here is called b\\x1bob\\n; "))
+        self.assertTrue(text.endswith("[no-such-account]\n"))
+
+    def test_json(self) -> None:
+        """
+        Programs get an object with error, code and hint.
+        """
+        record = json.loads(self.report(trouble("too-large"), True))
+        self.assertEqual(set(record), {"error", "code", "hint"})
+        self.assertEqual(record["code"], "too-large")

@@ -1,0 +1,115 @@
+"""
+Shared options, wherever they stand.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli.exits import Trouble
+from securemsg.cli.settings import NAME, Settings, default_state, settings_of, shared
+
+
+@click.group()
+@shared
+def group() -> None:
+    """
+    A group as ours is.
+    """
+
+
+@group.command()
+@shared
+@click.pass_context
+def show(context: click.Context) -> None:
+    """
+    Show the settings.
+    """
+    settings = settings_of(context)
+    click.echo(f"{settings.profile} {settings.host} {settings.port} {settings.timeout} {settings.debug}")
+
+
+class SharedTests(SynchronousTestCase):
+    """
+    Options before and after the command.
+    """
+
+    def show(self, *arguments: str) -> str:
+        """
+        What the command sees.
+        """
+        result = CliRunner().invoke(group, list(arguments))
+        self.assertEqual(result.exit_code, 0, result.output)
+        return result.output.strip()
+
+    def test_before_and_after(self) -> None:
+        """
+        It makes no difference on which side of the command an option stands.
+        """
+        for arguments in (
+            ("--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "show"),
+            ("show", "--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug"),
+            ("--profile", "p", "--debug", "show", "--host", "h", "--port", "1", "--timeout", "120"),
+        ):
+            self.assertEqual(self.show(*arguments), "p h 1 120 True")
+
+    def test_after_wins(self) -> None:
+        """
+        What stands nearer to the command wins.
+        """
+        self.assertEqual(self.show("--host", "a", "show", "--host", "b"), "None b None None False")
+
+    def test_not_kept(self) -> None:
+        """
+        One call knows nothing of the call before.
+        """
+        self.show("--host", "a", "show")
+        self.assertEqual(self.show("show"), "None None None None False")
+
+
+class FolderTests(SynchronousTestCase):
+    """
+    Where things lie.
+    """
+
+    def test_profile(self) -> None:
+        """
+        The option is asked before the environment, the environment before the system's own place.
+        """
+        self.patch_environment("SECUREMSG_PROFILE", "/from/environment")
+        self.assertEqual(Settings(profile=Path("/given")).folder, Path("/given"))
+        self.assertEqual(Settings().folder, Path("/from/environment"))
+        self.patch_environment("SECUREMSG_PROFILE", "")
+        self.assertEqual(Settings().folder.parts[-2:], ("securemsg", "profile"))
+
+    def test_state(self) -> None:
+        """
+        A service's folder is the first that systemd names.
+        """
+        self.patch_environment("STATE_DIRECTORY", "/var/lib/securemsg:/var/lib/other")
+        self.assertEqual(default_state(), Path("/var/lib/securemsg"))
+
+    def patch_environment(self, name: str, value: str) -> None:
+        """
+        Set a variable for the time of the test.
+        """
+        self.patch(os, "environ", {**os.environ, name: value})
+
+
+class NameTests(SynchronousTestCase):
+    """
+    Names of accounts.
+    """
+
+    def test_illegal(self) -> None:
+        """
+        An impossible name ends the command before anything is opened.
+        """
+        self.assertEqual(NAME.convert("bob", None, None), "bob")
+        for name in ("", "Bob", "-x", "a b", "x" * 33, "../x"):
+            self.assertRaises(Trouble, NAME.convert, name, None, None)

@@ -1,0 +1,304 @@
+"""
+The way to the server, with and without the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli.exits import Exit, Trouble
+from securemsg.cli.holder import Holder
+from securemsg.cli.locks import FileLock
+from securemsg.cli.uplink import GUEST_POLL, HOLDER_POLL, Uplink
+from securemsg.client import errands
+from securemsg.storage.errors import ProfileDamaged
+from securemsg.storage.memory import MemoryProfile
+
+NOW = 1_800_000_000.0
+
+
+@define(eq=False)
+class Line:
+    """
+    A holder that connects to nothing.
+    """
+
+    changed: Callable[[], None]
+    fatal: str = ""
+    last_failure: str = ""
+    trouble: Exception | None = None
+    starts: list[bool] = field(factory=list)
+    looks: int = 0
+    stops: int = 0
+
+    def start(self, again: bool) -> None:
+        """
+        Remember how we were started.
+        """
+        self.starts.append(again)
+
+    def look(self) -> None:
+        """
+        Count.
+        """
+        self.looks += 1
+
+    def stop(self) -> Deferred[None]:
+        """
+        Count.
+        """
+        self.stops += 1
+        return succeed(None)
+
+
+class UplinkTests(SynchronousTestCase):
+    """
+    One profile, with or without another process.
+    """
+
+    def setUp(self) -> None:
+        """
+        A folder, a clock, and nobody else.
+        """
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir(parents=True)
+        self.clock = Clock()
+        self.store = MemoryProfile()
+        self.rings = 0
+        self.lines: list[Line] = []
+
+    def uplink(self, again: bool = False) -> Uplink:
+        """
+        A new command's uplink.
+        """
+        made = Uplink(
+            clock=self.clock,
+            store=self.store,
+            now=lambda: NOW + self.clock.seconds(),
+            lock=FileLock(self.folder / "lock"),
+            ring=self.ring,
+            hold=self.hold,
+            again=again,
+            where="example:8443",
+        )
+        self.addCleanup(made.stop)
+        return made
+
+    def ring(self) -> None:
+        """
+        Count.
+        """
+        self.rings += 1
+
+    def hold(self, changed: Callable[[], None]) -> Holder:
+        """
+        Make the line that is to be held.
+        """
+        self.lines.append(Line(changed))
+        return cast(Holder, self.lines[-1])
+
+    def other(self) -> FileLock:
+        """
+        Another process that has the lock.
+        """
+        lock = FileLock(self.folder / "lock")
+        self.assertTrue(lock.take())
+        self.addCleanup(lock.free)
+        return lock
+
+    def wait(self, uplink: Uplink, check: Callable[[], Any], patience: float | None) -> Deferred[Any]:
+        """
+        Begin to wait.
+        """
+        return Deferred.fromCoroutine(uplink.until(check, patience))
+
+    def test_holder(self) -> None:
+        """
+        Whoever finds the lock free connects, and looks into the store when something was written.
+        """
+        uplink = self.uplink(again=True)
+        uplink.start()
+        uplink.nudge()
+        self.assertEqual((self.lines[0].starts, self.lines[0].looks, self.rings), ([True], 2, 0))
+
+    def test_guest(self) -> None:
+        """
+        Whoever finds it taken rings, and connects to nothing.
+        """
+        self.other()
+        uplink = self.uplink()
+        uplink.start()
+        uplink.nudge()
+        self.assertEqual((self.lines, self.rings), ([], 2))
+
+    def test_guest_waits(self) -> None:
+        """
+        A guest looks into the store often, and takes what it finds at once.
+        """
+        self.other()
+        found: list[str] = []
+        waiting = self.wait(self.uplink(), lambda: found[0] if found else None, 5)
+        self.clock.advance(GUEST_POLL)
+        self.assertNoResult(waiting)
+        found.append("it")
+        self.clock.advance(GUEST_POLL)
+        self.assertEqual(self.successResultOf(waiting), "it")
+
+    def test_holder_is_told(self) -> None:
+        """
+        A holder looks when it is told, before its clock says so.
+        """
+        found: list[str] = []
+        uplink = self.uplink()
+        waiting = self.wait(uplink, lambda: found[0] if found else None, 5)
+        found.append("it")
+        self.lines[0].changed()
+        self.assertEqual(self.successResultOf(waiting), "it")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_patience(self) -> None:
+        """
+        Waiting ends when its time is over, and a last look is taken.
+        """
+        looks: list[float] = []
+        waiting = self.wait(self.uplink(), lambda: looks.append(self.clock.seconds()), 2.5)
+        self.clock.pump([0.5] * 6)
+        self.assertIsNone(self.successResultOf(waiting))
+        self.assertEqual(looks[-1], 2.5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_patience(self) -> None:
+        """
+        Without any time there is one look.
+        """
+        self.assertEqual(self.successResultOf(self.wait(self.uplink(), lambda: "it", 0)), "it")
+        self.assertIsNone(self.successResultOf(self.wait(self.uplink(), lambda: None, 0)))
+
+    def test_takes_over(self) -> None:
+        """
+        When the process with the lock dies, whoever waits takes it and connects.
+        """
+        lock = self.other()
+        waiting = self.wait(self.uplink(), lambda: None, None)
+        lock.free()
+        self.clock.advance(GUEST_POLL)
+        self.assertEqual(len(self.lines), 1)
+        waiting.cancel()
+        self.failureResultOf(waiting)
+
+    def test_first_failure(self) -> None:
+        """
+        A command of one go ends with the first failure, but not before it has looked: what is there counts.
+        """
+        uplink = self.uplink()
+        waiting = self.wait(uplink, lambda: None, 30)
+        self.lines[0].last_failure = "not-connected"
+        self.assertEqual(self.successResultOf(self.wait(uplink, lambda: "it", 30)), "it")
+        self.lines[0].changed()
+        problem = self.failureResultOf(waiting, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
+        self.assertIn("example:8443", problem.text)
+
+    def test_goes_on(self) -> None:
+        """
+        A command that connects again outlives failures, but not one that would come again.
+        """
+        waiting = self.wait(self.uplink(again=True), lambda: None, None)
+        self.lines[0].last_failure = "lost"
+        self.clock.advance(HOLDER_POLL)
+        self.assertNoResult(waiting)
+        self.lines[0].fatal = "server-identity"
+        self.lines[0].changed()
+        self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, Exit.WRONG_SERVER)
+
+    def test_damage(self) -> None:
+        """
+        A damaged profile ends every command, and says what is damaged.
+        """
+        waiting = self.wait(self.uplink(again=True), lambda: None, None)
+        self.lines[0].trouble = ProfileDamaged("a record was altered")
+        self.lines[0].changed()
+        self.failureResultOf(waiting, ProfileDamaged)
+
+    def test_two_wait(self) -> None:
+        """
+        Two may wait at once.
+        """
+        uplink = self.uplink()
+        found: list[str] = []
+        both = [self.wait(uplink, lambda: found[0] if found else None, 5) for _ in range(2)]
+        found.append("it")
+        self.lines[0].changed()
+        self.assertEqual([self.successResultOf(waiting) for waiting in both], ["it", "it"])
+
+    def test_stop(self) -> None:
+        """
+        After the end the lock is free for others, and is not taken again.
+        """
+        uplink = self.uplink()
+        uplink.start()
+        self.successResultOf(uplink.stop())
+        self.other()
+        uplink.changed()
+        self.assertEqual((self.lines[0].stops, len(self.lines)), (1, 1))
+
+    def test_errand(self) -> None:
+        """
+        An errand is run by whoever has the connection; its facts come back.
+        """
+        self.other()
+        asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=5))
+        self.assertEqual(self.rings, 1)
+        (errand,) = errands.waiting(self.store, now=NOW)
+        errands.settle(self.store, errand.number, "", {"seconds": "0.1"}, now=NOW)
+        self.clock.advance(GUEST_POLL)
+        self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
+
+    def test_errand_refused(self) -> None:
+        """
+        A refusal names whom it is about.
+        """
+        self.other()
+        asking = Deferred.fromCoroutine(self.uplink().ask("fetch", "bob", patience=5))
+        (errand,) = errands.waiting(self.store, now=NOW)
+        errands.settle(self.store, errand.number, "no-such-account", {}, now=NOW)
+        self.clock.advance(GUEST_POLL)
+        problem = self.failureResultOf(asking, Trouble).value
+        self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "nobody here is called bob"))
+
+    def test_errand_unanswered(self) -> None:
+        """
+        An errand that nobody runs ends in time, and leaves nothing behind.
+        """
+        self.other()
+        asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=1))
+        self.clock.pump([GUEST_POLL] * 12)
+        self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NOT_CONNECTED)
+        self.assertEqual(errands.waiting(self.store, now=NOW), [])
+
+
+class LockTests(SynchronousTestCase):
+    """
+    Locks by themselves.
+    """
+
+    def test_one_holder(self) -> None:
+        """
+        A lock has one holder, who may take it twice; freed, another may have it.
+        """
+        path = Path(self.mktemp())
+        one, other = FileLock(path), FileLock(path)
+        self.assertTrue(one.take() and one.take())
+        self.assertFalse(other.take())
+        one.free()
+        self.assertFalse(one.is_held)
+        self.assertTrue(other.take())
+        other.free()
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
