@@ -4,6 +4,8 @@ The way to the server, with and without the lock.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -67,8 +69,8 @@ class UplinkTests(SynchronousTestCase):
         """
         A folder, a clock, and nobody else.
         """
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
         self.clock = Clock()
         self.store = MemoryProfile()
         self.rings = 0
@@ -293,7 +295,9 @@ class LockTests(SynchronousTestCase):
         """
         A lock has one holder, who may take it twice; freed, another may have it.
         """
-        path = Path(self.mktemp())
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "lock"
         one, other = FileLock(path), FileLock(path)
         self.assertTrue(one.take() and one.take())
         self.assertFalse(other.take())

@@ -5,7 +5,9 @@ The bell between processes.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -35,8 +37,8 @@ class BellTests(SynchronousTestCase):
         """
         A bell that counts.
         """
-        folder = Path(self.mktemp())
-        folder.mkdir(parents=True)
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
         self.path = folder / "wake"
         self.rings = 0
         self.reactor = Readers()
