@@ -25,6 +25,8 @@ SCALE_RATE = 2000
 SETTLE = 0.15
 # Logins under way at once.
 LOGIN_WORKERS = 8
+# Connections that make a process load and allocate what it needs once.
+WARM_UP = 10
 # Pairs, and messages in flight of each, of the mailbox part: the daemon should have something to put into each commit.
 MAILBOX_PAIRS = 16
 MAILBOX_WINDOW = 128
@@ -192,7 +194,7 @@ class Bench:
         """
         held = []
         for target in (daemon, yardstick):
-            await target.idle(10)
+            await target.idle(WARM_UP)
             await self.waiting.sleep(0.5)
             before = target.served.resident()
             await target.idle(self.scale.connections)

@@ -22,7 +22,7 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from bench import machine, report, served
-from bench.parts import Bench, Scale, sizes
+from bench.parts import WARM_UP, Bench, Scale, sizes
 from bench.report import Figure
 from bench.stations import Daemon
 from bench.strings import Yardstick
@@ -60,7 +60,7 @@ async def measure(
     try:
         if "idle" in parts:
             say(f"daemon: registering {scale.connections} accounts")
-            await daemon.register(scale.connections)
+            await daemon.register(scale.connections + WARM_UP)
         if "idle" in parts or profile is not None:
             # Memory is asked of a fresh process: what an older one has freed would hide what is taken.
             daemon.served.stop()

@@ -78,10 +78,11 @@ class Daemon:
 
     async def idle(self, count: int) -> None:
         """
-        Connect so many, and let them be.
+        Connect so many more, and let them be.
         """
-        await self.register(count)
-        await self.connect(self.accounts[:count])
+        here = len(self._stations)
+        await self.register(here + count)
+        await self.connect(self.accounts[here : here + count])
 
     async def log_in(self, number: int) -> int:
         """

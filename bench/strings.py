@@ -119,7 +119,7 @@ class Yardstick:
 
     async def idle(self, count: int) -> None:
         """
-        Connect so many, in pairs.
+        Connect so many more, in pairs.
         """
         await self._pair_up(count // 2)
 

@@ -91,7 +91,7 @@ class Target(Protocol):
 
     async def idle(self, count: int) -> None:
         """
-        Connect so many, and let them be.
+        Connect so many more, and let them be.
         """
 
     async def log_in(self, number: int) -> int:
