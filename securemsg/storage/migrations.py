@@ -1,0 +1,157 @@
+"""
+The layout of the server's database, and how an older one becomes the present one.
+
+The version is C{PRAGMA user_version}: how many of L{MIGRATIONS} a file has been through. One that was released is never
+changed; a new one is added at the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from securemsg.storage.errors import StateDamaged, StateTooNew
+
+APPLICATION_ID = 0x736D7376  # "smsv": tells the server's database from any other SQLite file
+
+# The key of a message is its mailbox and its position in one number, so that a mailbox lies together, in order, and needs no
+# index: 2**27 mailboxes, 2**36 positions in each.
+POSITION_BITS = 36
+# Where a mailbox holds nothing that could expire.
+FAR = 2**62
+
+_FIRST = (
+    """CREATE TABLE accounts (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        identity BLOB NOT NULL,
+        version INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        token BLOB NOT NULL,
+        body BLOB NOT NULL,
+        signature BLOB NOT NULL
+    )""",
+    # AUTOINCREMENT: the number of a mailbox is never used again.
+    """CREATE TABLE devices (
+        mailbox INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL,
+        device BLOB NOT NULL,
+        signing_key BLOB NOT NULL,
+        UNIQUE (account, device)
+    )""",
+    # Apart from the devices, for every commit changes these, and so they should be many to a page.
+    # next_expiry: nothing in the mailbox expires before; it may be too early, never too late.
+    """CREATE TABLE mailboxes (
+        mailbox INTEGER PRIMARY KEY,
+        highest INTEGER NOT NULL DEFAULT 0,
+        messages INTEGER NOT NULL DEFAULT 0,
+        size INTEGER NOT NULL DEFAULT 0,
+        next_expiry INTEGER NOT NULL DEFAULT 4611686018427387904
+    )""",
+    """CREATE TABLE tokens (
+        digest BLOB PRIMARY KEY,
+        uses INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        creator TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX tokens_creator ON tokens (creator)",
+    """CREATE TABLE prekeys (
+        mailbox INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        UNIQUE (mailbox, kind, id)
+    )""",
+    """CREATE TABLE spent (
+        mailbox INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        claimed_at INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, kind, id)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX spent_age ON spent (claimed_at)",
+    """CREATE TABLE claims (
+        mailbox INTEGER NOT NULL,
+        requester INTEGER NOT NULL,
+        claimed_at INTEGER NOT NULL,
+        signed_id INTEGER NOT NULL,
+        signed_key BLOB NOT NULL,
+        signed_signature BLOB NOT NULL,
+        kem_id INTEGER NOT NULL,
+        kem_key BLOB NOT NULL,
+        kem_signature BLOB NOT NULL,
+        last_resort INTEGER NOT NULL,
+        one_time_id INTEGER,
+        one_time_key BLOB,
+        one_time_signature BLOB,
+        UNIQUE (mailbox, requester)
+    )""",
+    "CREATE INDEX claims_age ON claims (claimed_at)",
+    # In the order of arrival, so that the oldest are found without an index.
+    """CREATE TABLE deposits (
+        id INTEGER PRIMARY KEY,
+        sender INTEGER NOT NULL,
+        deposit_id BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        arrived_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX deposits_known ON deposits (sender, deposit_id)",
+    # A message to one mailbox has all in its row: it is read and deleted in one stroke. What several share is in commons.
+    """CREATE TABLE messages (
+        place INTEGER PRIMARY KEY,
+        size INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        shared INTEGER,
+        arrived_at INTEGER NOT NULL,
+        account TEXT NOT NULL,
+        device BLOB NOT NULL,
+        deposit_id BLOB NOT NULL,
+        own BLOB NOT NULL,
+        common BLOB
+    )""",
+    """CREATE TABLE commons (
+        id INTEGER PRIMARY KEY,
+        pending INTEGER NOT NULL,
+        common BLOB NOT NULL
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """
+    How many migrations a file has been through; 0 for an empty one.
+
+    @raise StateTooNew: more than there are.
+    @raise StateDamaged: it is the database of something else.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    if application != APPLICATION_ID and not (empty and version == 0):
+        raise StateDamaged(f"{path} is not a server's database. Nothing was changed. Move it away, or name another folder.")
+    if version > len(MIGRATIONS):
+        raise StateTooNew(
+            f"{path} was written by a newer release (format {version}, this one knows {len(MIGRATIONS)})."
+            " Nothing was changed. Upgrade securemsg, or name another folder."
+        )
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Bring a file to the present layout, one transaction for each step.
+
+    @raise StateTooNew: it is beyond that.
+    @raise StateDamaged: it is the database of something else.
+    """
+    for number, statements in enumerate(MIGRATIONS[version_of(connection, path) :], version_of(connection, path) + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")

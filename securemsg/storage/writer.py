@@ -1,0 +1,220 @@
+"""
+One thread, one connection, one queue: whatever the server asks of its database goes through here, in order.
+
+What has gathered while a commit ran shares the next one. Results travel back to the reactor's thread once per commit, and
+only when that commit has returned. An error of input or output is the end: nothing that was in that commit, and nothing
+behind it, is ever answered.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+from securemsg.storage.errors import StateUnusable
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+# So many share a commit at most: what came first should not wait for all that came after.
+GROUP = 128
+# Errors of SQLite that are bugs of ours and harm nobody else; all others mean that the file cannot be relied on.
+OUR_BUGS = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+)
+
+
+@frozen
+class _Job:
+    """
+    Something to do with the database.
+
+    @ivar writes: whether it needs a transaction.
+    @ivar may_fail: whether there is somebody who hears of a failure; else there must be none.
+    """
+
+    work: Work[Any]
+    result: Deferred[Any]
+    writes: bool
+    may_fail: bool
+
+
+@frozen
+class _Answer:
+    """
+    What became of a job.
+    """
+
+    result: Deferred[Any]
+    value: Any
+    error: Exception | None
+
+
+@define
+class Writer:
+    """
+    The thread that owns a connection.
+
+    @ivar _fatal: called once, in the reactor's thread, when the database cannot be relied on any more.
+    """
+
+    _connection: sqlite3.Connection
+    _reactor: IReactorFromThreads
+    _fatal: Callable[[Failure], None]
+    _queue: SimpleQueue[_Job | None] = field(factory=SimpleQueue, init=False)
+    _closed: Deferred[None] = field(factory=Deferred, init=False)
+    _closing: bool = field(default=False, init=False)
+
+    @property
+    def closing(self) -> bool:
+        """
+        Whether nothing more is taken.
+        """
+        return self._closing
+
+    def start(self) -> None:
+        """
+        Start the thread. Threads do not survive a fork, so this comes after it.
+        """
+        Thread(target=self._run, name="securemsg writer", daemon=True).start()
+
+    def submit(self, work: Work[T], *, writes: bool = True) -> Deferred[T]:
+        """
+        Do something in its turn. It may raise L{Refusal}, and has then changed nothing.
+
+        @return: fires with the result once it is committed; fails with what C{work} raised.
+        """
+        if self._closing:
+            return fail(StateUnusable("The store is closed."))
+        result: Deferred[T] = Deferred()
+        self._queue.put(_Job(work, result, writes, may_fail=True))
+        return result
+
+    def post(self, work: Work[T], done: Callable[[T], None]) -> None:
+        """
+        Do something in its turn that nobody could hear the failure of: then it is fatal, as is a failure of C{done}.
+
+        After L{close} nothing happens.
+        """
+        if not self._closing:
+            result: Deferred[T] = Deferred()
+            result.addCallback(done)
+            result.addErrback(self._fatal)
+            self._queue.put(_Job(work, result, writes=True, may_fail=False))
+
+    def close(self) -> Deferred[None]:
+        """
+        Take nothing more, do what waits, close the connection, end the thread.
+
+        @return: fires when all that is done.
+        """
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+        waiter: Deferred[None] = Deferred()
+        self._closed.addCallback(lambda _: waiter.callback(None))
+        return waiter
+
+    def _run(self) -> None:
+        """
+        The thread.
+        """
+        usable, more = True, True
+        while more:
+            jobs, more = self._gather()
+            if usable:
+                usable = self._commit(jobs)
+        if usable:
+            try:
+                self._connection.close()
+            except sqlite3.Error as error:
+                self._reactor.callFromThread(self._end, error)
+        self._reactor.callFromThread(self._closed.callback, None)
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """
+        Wait for something to do, and take what has gathered.
+
+        @return: the jobs, and whether more may come.
+        """
+        jobs = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == GROUP:
+                return jobs, True
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return jobs, True
+        return jobs, False
+
+    def _commit(self, jobs: list[_Job]) -> bool:
+        """
+        Do these jobs, in one transaction if any of them writes, and send the results back.
+
+        @return: whether the database can still be used.
+        """
+        answers: list[_Answer] = []
+        try:
+            if any(job.writes for job in jobs):
+                self._connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                answers.append(self._answer(job))
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the thread must not end in silence
+            self._reactor.callFromThread(self._end, error)
+            return False
+        if answers:
+            self._reactor.callFromThread(_deliver, answers)
+        return True
+
+    def _answer(self, job: _Job) -> _Answer:
+        """
+        Do a job, and keep its result, or the error that somebody is to hear of.
+        """
+        if not job.may_fail:
+            return _Answer(job.result, job.work(self._connection), None)
+        if job.writes:
+            self._connection.execute("SAVEPOINT job")
+        try:
+            answer = _Answer(job.result, job.work(self._connection), None)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, OUR_BUGS):
+                raise
+            if job.writes:
+                self._connection.execute("ROLLBACK TO job")
+            answer = _Answer(job.result, None, error)
+        if job.writes:
+            self._connection.execute("RELEASE job")
+        return answer
+
+    def _end(self, error: Exception) -> None:
+        """
+        Say, in the reactor's thread, that the database cannot be relied on.
+        """
+        fail(error).addErrback(self._fatal)
+
+
+def _deliver(answers: list[_Answer]) -> None:
+    """
+    Hand results out, in the reactor's thread.
+    """
+    for answer in answers:
+        if answer.error is None:
+            answer.result.callback(answer.value)
+        else:
+            answer.result.errback(answer.error)
