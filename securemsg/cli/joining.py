@@ -161,6 +161,8 @@ def _registering(desk: Desk) -> Any:
             raise trouble(problem.code, desk.profile.name) from None
         if done is None:
             raise trouble("timeout")
+        # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
+        await uplink.ask("ping", patience=desk.settings.patience)
         return Exit.DONE
 
     return register
