@@ -7,12 +7,14 @@ sending session tickets, but with stateless tickets and the cache both off nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import frozen
 from OpenSSL import SSL, crypto
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -132,7 +134,7 @@ class ClientTrust:
         """
         context = _context()
         context.set_alpn_protos([ALPN])
-        is_address = isIPAddress(self.host) or isIPv6Address(self.host)
+        is_address = _is_address(self.host)
         ascii_host = self.host if is_address else self.host.encode("idna").decode("ascii")
         wanted = IPAddress_ID(ascii_host) if is_address else DNS_ID(ascii_host)
         if self.authorities is not None:
@@ -188,6 +190,33 @@ def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkIn
         connection.get_cipher_name() or "",
         connection.get_group_name() or "",
     )
+
+
+def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: float) -> bool:
+    """
+    Whether a certificate names all of these hosts and addresses, and holds for a while yet.
+
+    @param margin: seconds from C{now} for which it must hold.
+    """
+    try:
+        certificate = crypto.load_certificate(crypto.FILETYPE_PEM, pem)
+        patterns = extract_patterns(certificate)
+    except (crypto.Error, CertificateError):
+        return False
+    named = {getattr(pattern, "pattern", None) for pattern in patterns}
+    for name in names:
+        wanted: object = ipaddress.ip_address(name) if _is_address(name) else name.encode("ascii")
+        if wanted not in named:
+            return False
+    ends = datetime.strptime((certificate.get_notAfter() or b"").decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    return ends.timestamp() > now + margin
+
+
+def _is_address(host: str) -> bool:
+    """
+    Whether this is an IP address, not a name.
+    """
+    return isIPAddress(host) or isIPv6Address(host)
 
 
 def is_tls_failure(reason: Failure) -> bool:

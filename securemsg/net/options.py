@@ -1,0 +1,179 @@
+"""
+The daemon's command line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from pathlib import Path
+from typing import Literal, cast
+
+from attrs import frozen
+from twisted.python import usage
+
+from securemsg import __version__
+
+MAX_PORT = 65535
+# Each takes some 40 kB, and two files of the process count for it at most.
+MAX_CLIENTS = 100_000
+REGISTRATIONS = ("invite", "open", "closed")
+ANSWERS = ("ack", "echo", "none")
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
+
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?", re.IGNORECASE)
+MAX_HOST_NAME = 253
+
+
+@frozen
+class Setup:
+    """
+    What the command line asks for, checked as far as that goes without looking at this machine.
+
+    @ivar host: IP address to listen on.
+    @ivar advertise: host and port that invites name.
+    @ivar state: folder, or C{None} for the usual one.
+    @ivar certificate: PEM files of an issued pair, or C{None}.
+    """
+
+    host: str
+    port: int
+    advertise: tuple[str, int]
+    state: Path | None
+    registration: Literal["invite", "open", "closed"]
+    max_clients: int
+    certificate: Path | None
+    key: Path | None
+    answer: str
+
+
+class Options(usage.Options):
+    """
+    What C{twistd securemsg} understands.
+
+    @ivar setup: the same, checked; there after parsing.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "A private message service: end-to-end encrypted, and nothing is lost. The first start writes an invite to"
+        " STATE/first-invite; give it to `securemsg join`. Use twistd's -n to stay in the foreground, and --pidfile= to"
+        " write no twistd.pid."
+    )
+    optParameters = [
+        ["port", "p", "8443", "TCP port to listen on."],
+        ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
+        ["advertise", None, None, "HOST[:PORT] under which clients reach this server, for invites; default: --host, --port."],
+        ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],
+        ["registration", None, "invite", "Who may register: holders of an invite, or everybody: invite, open or closed."],
+        ["max-clients", None, "1000", "Devices that may be logged in at once."],
+        ["cert", None, None, "PEM file of an issued certificate with its chain; default: one that the daemon makes itself."],
+        ["key", None, None, "PEM file of the private key for --cert."],
+        ["answer", None, "ack", "What the contact `server` answers: ack, echo or none."],
+    ]
+
+    setup: Setup
+
+    def opt_version(self) -> None:
+        """
+        Show the version of securemsg, and leave.
+        """
+        sys.stdout.write(f"securemsg {__version__}\n")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """
+        Check what was given.
+
+        @raise usage.UsageError: one line that says what is wrong.
+        """
+        port = _number("--port", self["port"], 1, MAX_PORT)
+        host = _address(self["host"])
+        if self["advertise"] is None and host in WILDCARDS:
+            raise usage.UsageError(
+                f"--host {host} listens on all addresses; say with --advertise HOST[:PORT] which one invites shall name"
+            )
+        if (self["cert"] is None) is not (self["key"] is None):
+            raise usage.UsageError("--cert and --key go together: give both, or neither")
+        for name, known in (("registration", REGISTRATIONS), ("answer", ANSWERS)):
+            if self[name] not in known:
+                raise usage.UsageError(f"--{name} is one of {', '.join(known)}, not {self[name]!r}")
+        if self["state"] == "":
+            raise usage.UsageError("--state is empty; name a folder")
+        self.setup = Setup(
+            host=host,
+            port=port,
+            advertise=_advertised(self["advertise"], host, port),
+            state=_path(self["state"]),
+            registration=cast(Literal["invite", "open", "closed"], self["registration"]),
+            max_clients=_number("--max-clients", self["max-clients"], 1, MAX_CLIENTS),
+            certificate=_path(self["cert"]),
+            key=_path(self["key"]),
+            answer=self["answer"],
+        )
+
+
+def _path(text: str | None) -> Path | None:
+    """
+    A path that stays right when the daemon changes its folder, which C{twistd} does when it leaves the terminal.
+    """
+    return None if text is None else Path(text).expanduser().absolute()
+
+
+def _number(option: str, text: str, least: int, most: int) -> int:
+    """
+    A number within its bounds.
+
+    @raise usage.UsageError: it is none.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise usage.UsageError(f"{option} is a number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    """
+    An IP address to listen on.
+
+    @raise usage.UsageError: it is none.
+    """
+    if text == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise usage.UsageError(f"--host is an IP address of this machine, not {text!r}") from None
+
+
+def _advertised(text: str | None, host: str, port: int) -> tuple[str, int]:
+    """
+    What invites name: a host name or IP address, and a port.
+
+    @raise usage.UsageError: C{text} is no such thing.
+    """
+    if text is None:
+        return host, port
+    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>[^:]*))?", text)
+    try:
+        # An IPv6 address needs its brackets only where a port follows.
+        return str(ipaddress.IPv6Address(text)), port
+    except ValueError:
+        pass
+    if match is None:
+        raise usage.UsageError(f"--advertise is HOST or HOST:PORT, with an IPv6 address in brackets, not {text!r}")
+    chosen = port if match["port"] is None else _number("the port of --advertise", match["port"], 1, MAX_PORT)
+    try:
+        if match["v6"] is not None:
+            name = str(ipaddress.IPv6Address(match["v6"]))
+        elif re.fullmatch(r"[0-9.]+", match["name"]):
+            name = str(ipaddress.IPv4Address(match["name"]))
+        else:
+            name = match["name"].lower()
+            if not _HOST_NAME.fullmatch(name) or len(name) > MAX_HOST_NAME:
+                raise ValueError
+    except ValueError:
+        raise usage.UsageError(f"--advertise names no host: {text!r}") from None
+    if name in WILDCARDS:
+        raise usage.UsageError(f"--advertise {name} leads nowhere; name the host that clients shall connect to")
+    return name, chosen

@@ -1,0 +1,486 @@
+"""
+The server's root: C{twistd securemsg}. It composes store, domain, doors and the contact C{server}, and nobody imports it.
+
+C{makeService} runs before twistd leaves the terminal, where an error can still be seen: it only looks. What it would start
+there would not outlive the fork, so C{startService} opens everything. From then on an error that cannot be lived with is one
+line in the log and the end of the process, with status 1: never a daemon that is there and does not listen.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from attrs import define, field
+from OpenSSL import SSL
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from securemsg.client.agent import Agent
+from securemsg.client.answering import Answerer
+from securemsg.client.events import Changed, Event, Failed, Ready
+from securemsg.client.journal import Received
+from securemsg.client.profile import create_profile, load_profile, save_profile
+from securemsg.client.vault import KEY_FILE, VaultError, create_vault, open_vault
+from securemsg.crypto import keys
+from securemsg.errors import Unauthentic
+from securemsg.interfaces import IProfileStore
+from securemsg.net.control import BadSocketPath, check_socket_path, listen_control, observe_operator
+from securemsg.net.hosted import Lodger, Worker
+from securemsg.net.listen import PublicFactory, Tally, connection_limit
+from securemsg.net.options import Options, Setup
+from securemsg.net.state import (
+    FolderLock,
+    StateError,
+    check_folder,
+    check_port,
+    keep_key,
+    listen_trouble,
+    open_folder,
+    read_private,
+    write_private,
+)
+from securemsg.net.stream import CLOSING_TIME, Terms
+from securemsg.net.tls import ServerCredentials, certificate_is_good
+from securemsg.net.turn import Turn, spawn
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.states import Side
+from securemsg.server.core import Server
+from securemsg.server.limits import Settings
+from securemsg.storage.errors import StorageError
+from securemsg.storage.keystore import create_profile as create_profile_store
+from securemsg.storage.sqlite import ServerStore, check_server_store, open_server_store
+
+__all__ = ["Options", "makeService"]
+
+APPLICATION = "securemsg"
+SERVER_KEY = "server.key"
+TLS_KEY = "tls.key"
+TLS_CERTIFICATE = "tls.pem"
+DATABASE = "server.db"
+SOCKET = "control"
+FIRST_INVITE = "first-invite"
+CONTACT = "contact"
+
+DAY = 86400
+# Clients pin the server identity, not this certificate; it is made anew at a start when it has less than this left.
+CERTIFICATE_DAYS = 730
+CERTIFICATE_MARGIN = 90 * DAY
+# What every certificate of ours names besides the advertised host.
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+FIRST_INVITE_LIFETIME = 7 * DAY
+TOKEN_SIZE = 16
+# Expiry, and the report on connections that we hung up on.
+BEAT = 60
+# The contact makes keys and a database at its first start; slow disks are given time.
+CONTACT_TIME = 60
+# Files that are open besides connections.
+SPARE_FILES = 256
+
+# What these say is written for people: it is all that they get to see.
+EXPECTED = (StateError, StorageError, VaultError, BadSocketPath)
+
+
+def spki_digest(certificate: bytes) -> bytes:
+    """
+    SHA-256 of the SubjectPublicKeyInfo of a certificate, PEM or DER.
+    """
+    return keys.sha256(keys.spki_of_certificate(certificate))
+
+
+def state_folder(setup: Setup) -> Path:
+    """
+    Where the daemon keeps its state.
+    """
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    usual = Path(given) if given else platformdirs.user_state_path(APPLICATION)
+    return setup.state or usual.absolute()
+
+
+def load_credentials(certificate: Path, key: Path) -> ServerCredentials:
+    """
+    Read a certificate and its key.
+
+    @raise StateError: they cannot be read, or do not belong together.
+    """
+    try:
+        return ServerCredentials(certificate, key, spki_digest)
+    except OSError as error:
+        raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except (SSL.Error, Unauthentic) as error:
+        raise StateError(
+            f"{certificate} and {key} are no certificate and its private key, both PEM and without a passphrase"
+        ) from error
+
+
+def check(setup: Setup) -> None:
+    """
+    See whether the daemon could start; nothing is changed.
+
+    @raise StateError: or another of L{EXPECTED}: it could not.
+    """
+    state = state_folder(setup)
+    check_socket_path(state / SOCKET)
+    check_folder(state)
+    check_server_store(state / DATABASE)
+    for name in (SERVER_KEY, TLS_KEY):
+        read_private(state / name)
+    if setup.certificate is not None and setup.key is not None:
+        load_credentials(setup.certificate, setup.key)
+    check_port(setup.host, setup.port)
+
+
+def makeService(options: Options) -> Service:
+    """
+    What twistd runs; see the module's docstring.
+
+    @raise SystemExit: it could not start; standard error says why.
+    """
+    try:
+        check(options.setup)
+    except EXPECTED as error:
+        sys.stderr.write(f"securemsg: {error}\n")
+        raise SystemExit(1) from None
+    from twisted.internet import reactor
+
+    return Daemon(options.setup, state_folder(options.setup), reactor)
+
+
+def acknowledged(message: Received) -> str:
+    """
+    The answer C{ack}.
+    """
+    return f"Message received at {datetime.fromtimestamp(message.received_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+ANSWERS: dict[str, Callable[[Received], str | None]] = {
+    "ack": acknowledged,
+    "echo": lambda message: message.text,
+    "none": lambda message: None,
+}
+
+
+@define(eq=False)
+class Contact:
+    """
+    The contact C{server}: a client like any other, which lives in a thread of this process.
+
+    @ivar told: is told in the reactor's thread: empty once it is logged in, a code if it never will be.
+    """
+
+    _store: IProfileStore
+    _worker: Worker
+    _told: Callable[[str], None]
+    _answerer: Answerer
+    peer: Agent = field(init=False)
+
+    def heard(self, event: Event) -> None:
+        """
+        What the agent says; whatever follows comes after the step that it is in.
+        """
+        if isinstance(event, Changed):
+            self._worker.do(self._answer)
+        elif isinstance(event, Ready):
+            self._told("")
+            self._worker.do(self._answer)
+        elif isinstance(event, Failed):
+            self._told(event.code)
+
+    def tick(self) -> None:
+        """
+        A second has passed.
+        """
+        self.peer.tick()
+
+    def close(self) -> None:
+        """
+        It is over.
+        """
+        self._store.close()
+
+    def _answer(self) -> None:
+        """
+        Answer what came.
+        """
+        if self._answerer.run(time.time()):
+            self.peer.pump()
+
+
+def open_contact(folder: Path, link: InviteLink, answer: str, worker: Worker, told: Callable[[str], None]) -> Contact:
+    """
+    Open the contact's profile, and make it at the first start.
+
+    @raise StateError: the profile is of another server.
+    @raise StorageError: or C{VaultError}: it cannot be used.
+    """
+    vault = open_vault(folder, None) if (folder / KEY_FILE).exists() else create_vault(folder, None)
+    store = create_profile_store(folder, vault)
+    try:
+        with store.writing() as records:
+            profile = load_profile(records)
+            if profile is None:
+                profile = create_profile(link, SERVER_NAME, int(time.time()))
+                save_profile(records, profile)
+        if profile.pin != link.pin:
+            raise StateError(f"{folder} belongs to another {SERVER_KEY}; restore that file from a backup")
+    except BaseException:
+        store.close()
+        raise
+    contact = Contact(store, worker, told, Answerer(store, ANSWERS[answer]))
+    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=(OSError, StorageError))
+    return contact
+
+
+class Daemon(Service):
+    """
+    Everything that runs.
+    """
+
+    _log = Logger()
+    name = APPLICATION
+
+    def __init__(self, setup: Setup, state: Path, reactor: Any, leave: Callable[[int], object] = os._exit) -> None:
+        """
+        @param leave: ends the process at once.
+        """
+        self._setup = setup
+        self._state = state
+        self._reactor = reactor
+        self._leave = leave
+        self._lock = FolderLock(state)
+        self._tally = Tally()
+        self._beat = LoopingCall(self._tick)
+        self._beat.clock = reactor
+        self._ports: list[IListeningPort] = []
+        self._starting: Deferred[None] | None = None
+        self._stores: ServerStore | None = None
+        self._core: Server | None = None
+        self._lodger: Lodger | None = None
+        self._public: PublicFactory | None = None
+
+    def startService(self) -> None:
+        """
+        Open everything; the last thing to be opened is the public door.
+        """
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._fail)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Say goodbye to everybody, then close the store.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        """
+        One thing after another.
+
+        @raise StateError: or anything else: the daemon cannot start.
+        """
+        setup, state = self._setup, self._state
+        os.umask(0o077)
+        open_folder(state)
+        self._lock.take()
+        _raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
+        identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, 32))
+        credentials = self._credentials()
+        self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._fail)
+        turn = Turn(self._reactor)
+        host, port = setup.advertise
+        settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
+        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, self._free_space)
+        self._beat.start(BEAT, now=False).addErrback(self._fail)
+        self._open_control(core, turn)
+        link = InviteLink(host, port, identity.public)
+        await self._open_contact(core, turn, link)
+        await self._write_first_invite(stores, link)
+        public = Terms(Side.SERVER, core.caller, credentials.observe, self._reactor, turn, hung_up=self._tally.note)
+        self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
+        await self._listen(self._public)
+        self._log.info(
+            "securemsg listens on {host}, port {port}, with TLS 1.3; invites name {advertised};"
+            " server fingerprint {fingerprint}",
+            host=setup.host,
+            port=setup.port,
+            advertised=f"{host}:{port}",
+            fingerprint=keys.fingerprint(identity.public),
+        )
+
+    async def _stop(self) -> None:
+        """
+        In the reverse order.
+        """
+        if self._starting is not None:
+            self._starting.cancel()
+        await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        if self._beat.running:
+            self._beat.stop()
+        if self._core is not None:
+            self._core.stop()
+        if self._lodger is not None:
+            await self._lodger.stop()
+        # Their last words go out, and whoever does not take them is cut off.
+        patience = self._reactor.seconds() + CLOSING_TIME + 1
+        while self._public is not None and self._public.protocols and self._reactor.seconds() < patience:
+            await deferLater(self._reactor, 0.02)
+        if self._stores is not None:
+            await self._stores.close()
+        self._tally.report()
+        self._lock.release()
+        self._log.info("securemsg stopped")
+
+    def _credentials(self) -> ServerCredentials:
+        """
+        The issued certificate, or our own, made anew when it is due.
+
+        @raise StateError: they cannot be had.
+        """
+        if self._setup.certificate is not None and self._setup.key is not None:
+            return load_credentials(self._setup.certificate, self._setup.key)
+        certificate, key = self._state / TLS_CERTIFICATE, self._state / TLS_KEY
+        names = list(dict.fromkeys((*OWN_NAMES, self._setup.advertise[0])))
+        kept = read_private(certificate)
+        if kept is not None and certificate_is_good(kept, names, time.time(), CERTIFICATE_MARGIN):
+            try:
+                return load_credentials(certificate, key)
+            except StateError:
+                # Somebody died between the two files, or lost one. There is nothing in them that is worth keeping.
+                self._log.info("the TLS key did not fit its certificate; both are made anew")
+        key_pem, certificate_pem = keys.tls_key_pair(names, days=CERTIFICATE_DAYS)
+        write_private(key, key_pem)
+        write_private(certificate, certificate_pem)
+        return load_credentials(certificate, key)
+
+    def _open_control(self, core: Server, turn: Turn) -> None:
+        """
+        The operator's door.
+        """
+        terms = Terms(Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False)
+        self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
+
+    async def _open_contact(self, core: Server, turn: Turn, link: InviteLink) -> None:
+        """
+        The contact C{server}; whoever gets an invite will find it there.
+
+        @raise StateError: it cannot log in.
+        """
+        logged_in: Deferred[None] = Deferred()
+
+        def told(code: str) -> None:
+            """
+            In the reactor's thread: how it went, the first time.
+            """
+            if code and logged_in.called:
+                self._fail(Failure(StateError(f"the contact server was refused: {code}")))
+            elif code:
+                logged_in.errback(StateError(f"the contact server was refused: {code}"))
+            elif not logged_in.called:
+                logged_in.callback(None)
+
+        worker = Worker(self._reactor, CONTACT)
+
+        def make() -> Contact:
+            """
+            In the contact's thread.
+            """
+            return open_contact(
+                self._state / CONTACT,
+                link,
+                self._setup.answer,
+                worker,
+                lambda code: self._reactor.callFromThread(told, code),
+            )
+
+        self._lodger = Lodger(self._reactor, worker, turn, core.caller, make, logged_in.errback)
+        self._lodger.start()
+        await logged_in.addTimeout(CONTACT_TIME, self._reactor)
+
+    async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
+        """
+        Where nobody is registered yet, somebody has to be let in.
+        """
+        accounts = [row.name for row in await stores.list_accounts("", 2)]
+        if self._setup.registration == "closed" or any(name != SERVER_NAME for name in accounts):
+            return
+        server = await stores.load_account(SERVER_NAME)
+        token = b""
+        if self._setup.registration == "invite":
+            token = keys.random_bytes(TOKEN_SIZE)
+            await stores.add_token(keys.sha256(token), 1, int(time.time()) + FIRST_INVITE_LIFETIME, "")
+        invite = InviteLink(link.host, link.port, link.pin, token, server.identity if server is not None else b"")
+        path = self._state / FIRST_INVITE
+        write_private(path, f"{invite}\n".encode())
+        self._log.info("an invite for the first user is in {path}", path=str(path))
+        # What goes through the log stays there; a terminal forgets.
+        if os.isatty(2):
+            os.write(2, f"\nInvite for the first user, good for 7 days:\n\n  {invite}\n\n".encode())
+
+    async def _listen(self, factory: PublicFactory) -> None:
+        """
+        Open the public door.
+
+        @raise StateError: somebody else has the port, or it is not for us.
+        """
+        host, port = self._setup.host, self._setup.port
+        kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        try:
+            self._ports.append(await kind(self._reactor, port, interface=host).listen(factory))
+        except CannotListenError as error:
+            problem = error.socketError
+            raise StateError(
+                listen_trouble(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
+            ) from error
+
+    def _free_space(self) -> int:
+        """
+        Bytes that are left for the store.
+        """
+        disk = os.statvfs(self._state)
+        return disk.f_bavail * disk.f_frsize
+
+    def _tick(self) -> None:
+        """
+        A minute has passed.
+        """
+        assert self._core is not None
+        self._core.tick()
+        self._tally.report()
+
+    def _fail(self, failure: Failure) -> None:
+        """
+        There is no living with this: one line, and the end. What nobody expected is logged in full before.
+        """
+        if failure.check(CancelledError) is not None and not self.running:
+            return
+        if failure.check(*EXPECTED) is None:
+            self._log.failure("what ends the daemon was not foreseen", failure)
+        self._log.critical("securemsg ends: {problem}", problem=failure.getErrorMessage())
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self._leave(1)
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """
+    Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
