@@ -3,8 +3,7 @@ The agent: the client's side of a connection, and the only one who touches sessi
 
 It holds the profile's lock (its composer sees to that), turns drafts into ciphertext and deliveries into history, and tells
 what changed. It is driven by a channel (L{securemsg.protocol.channel.IPeer}) and by whoever calls L{Agent.pump} and
-L{Agent.tick};
-it survives its connections: after C{closed} it may be opened again.
+L{Agent.tick}; it survives its connections: after C{closed} it may be opened again.
 """
 
 from __future__ import annotations

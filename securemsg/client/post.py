@@ -154,7 +154,8 @@ class Post:
         with self._wiring.store.reading() as records:
             for lane in blocked:
                 contact = trust.get_contact(records, lane.name)
-                lane.is_blocked = contact is not None and contact.is_blocked
+                if contact is None or not contact.is_blocked:
+                    lane.is_blocked, lane.failures = False, 0
 
     def _send_some(self) -> None:
         """

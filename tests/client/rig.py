@@ -1,9 +1,9 @@
 """
 A small world in memory: users with real agents, and the real server between them, joined by real frames.
 
-Nothing moves by itself: L{World.step} carries one frame or makes one call that was put off, L{World.settle} does so until all is
-quiet. A L{Wire} lets a test see, drop, hold, alter and add messages in both directions. Processes die when a test says so: at any
-commit, before or after it (L{Fate}).
+Nothing moves by itself: L{World.step} carries one frame or makes one call that was put off, L{World.settle} does so until
+all is quiet. A L{Wire} lets a test see, drop, hold, alter and add messages in both directions. Processes die when a test
+says so: at any commit, before or after it (L{Fate}).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from securemsg.client import journal
 from securemsg.client.agent import Agent
 from securemsg.client.events import Event
 from securemsg.client.journal import Line, Received, Sent
-from securemsg.client.profile import create_profile, load_profile, save_profile
+from securemsg.client.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.trust import trust_inviter
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
@@ -65,6 +65,13 @@ class Fate:
 
     moments: int = 0
     deadline: int = 0
+
+    @property
+    def is_dead(self) -> bool:
+        """
+        Has it come to that?
+        """
+        return 0 < self.deadline <= self.moments
 
     def moment(self) -> None:
         """
@@ -329,12 +336,9 @@ class User:
         """
         self.disconnect()
         if self.agent is None:
-            with self.store.inner.reading() as records:
-                profile = load_profile(records)
-            assert profile is not None, "made with the user"
             self.agent = Agent(
                 self.store,
-                profile,
+                self.profile(),
                 now=self.world.now,
                 soon=self.world.later,
                 notify=self.events.append,
@@ -345,6 +349,15 @@ class User:
             self.world.settle()
         return self.wire
 
+    def profile(self) -> Profile:
+        """
+        The profile as it is committed.
+        """
+        with self.store.inner.reading() as records:
+            profile = load_profile(records)
+        assert profile is not None, "made with the user"
+        return profile
+
     def disconnect(self) -> None:
         """
         Lose the connection, if there is one.
@@ -352,7 +365,6 @@ class User:
         if self.wire is not None:
             self.wire.cut()
             self.wire = None
-            self.world.settle()
 
     def die(self) -> None:
         """
@@ -435,7 +447,7 @@ class World:
     server: Server = field(init=False)
     users: dict[str, User] = field(factory=dict)
     wires: list[Wire] = field(factory=list)
-    is_server_dead: bool = False
+    failure: Failure | None = None
     _calls: deque[tuple[object, Callable[[], None]]] = field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -455,6 +467,13 @@ class World:
         Make a call at the end of this turn.
         """
         self._calls.append((getattr(call, "__self__", None), call))
+
+    @property
+    def is_quiet(self) -> bool:
+        """
+        Is nothing put off?
+        """
+        return not self._calls
 
     @property
     def link(self) -> InviteLink:
@@ -500,8 +519,10 @@ class World:
         Let one thing happen.
 
         @return: whether anything did.
-        @raise Killed: somebody died: see L{bury}.
+        @raise Killed: somebody died: see L{revive}.
         """
+        if self.failure is not None:
+            self.failure.raiseException()
         if self._calls:
             self._calls.popleft()[1]()
             return True
@@ -532,6 +553,20 @@ class World:
                     user.agent.tick()
             self.settle()
 
+    def revive(self) -> None:
+        """
+        Whoever has died starts again with what was committed, and lives.
+        """
+        for user in self.users.values():
+            if user.store.fate.is_dead:
+                user.store.fate = Fate()
+                user.die()
+        if self.store.fate.is_dead:
+            self.restart_server()
+        for user in self.users.values():
+            if user.wire is None or user.wire.client.code is not None:
+                user.connect(settle=False)
+
     def restart_server(self) -> None:
         """
         The server process ends, and a new one finds what was committed.
@@ -541,9 +576,8 @@ class World:
             wire.cut()
         self.wires.clear()
         self.store = self.store.crash()
-        self.is_server_dead = False
+        self.failure = None
         self._start()
-        self.settle()
 
     def _start(self) -> None:
         """
@@ -569,7 +603,7 @@ class World:
         """
         A coroutine of the server's ended badly: that is a bug, or the server's death.
         """
-        failure.raiseException()
+        self.failure = failure
 
 
 def decoded(wire: Wire, side: Side, kind: type) -> list[Any]:
