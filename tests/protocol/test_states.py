@@ -1,0 +1,268 @@
+"""
+The whole conversation: every phase, side and message.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.errors import LocalProtocolError, RemoteProtocolError
+from securemsg.protocol import messages as m
+from securemsg.protocol.connection import Connection
+from securemsg.protocol.framing import MAX_FRAME, MAX_GREETING_FRAME, MAX_REGISTRATION_FRAME, encode_frame
+from securemsg.protocol.messages import Message, Unknown, encode_message
+from securemsg.protocol.states import TRANSITIONS, Phase, Side
+from tests.protocol.examples import EXAMPLES, KINDS
+
+CLIENT, SERVER = Side.CLIENT, Side.SERVER
+
+# The specification's table, written once more.
+FROM_CLIENT = {
+    m.Deposit, m.Acknowledge, m.Fetch, m.Claim, m.Upload, m.Publish, m.Invite, m.Ping, m.ListAccounts, m.RemoveAccount,
+    m.GetAddress,
+}  # fmt: skip
+FROM_SERVER = {
+    m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
+    m.Accounts, m.Address,
+}  # fmt: skip
+ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
+    Phase.GREETING: {(CLIENT, m.Hello): Phase.CHALLENGING, (SERVER, m.Failed): Phase.CLOSED},
+    Phase.CHALLENGING: {(SERVER, m.Challenge): Phase.PROVING, (SERVER, m.Failed): Phase.CLOSED},
+    Phase.PROVING: {
+        (CLIENT, m.Proof): Phase.VERIFYING,
+        (CLIENT, m.Register): Phase.VERIFYING,
+        (CLIENT, m.Failed): Phase.CLOSED,
+        (SERVER, m.Failed): Phase.CLOSED,
+    },
+    Phase.VERIFYING: {(SERVER, m.Welcome): Phase.READY, (SERVER, m.Failed): Phase.CLOSED},
+    Phase.READY: {
+        **{(CLIENT, kind): Phase.READY for kind in FROM_CLIENT},
+        **{(SERVER, kind): Phase.READY for kind in FROM_SERVER},
+        (CLIENT, m.Failed): Phase.CLOSED,
+        (SERVER, m.Failed): Phase.CLOSED,
+    },
+    Phase.CLOSED: {},
+}
+
+
+def frame(message: Message) -> bytes:
+    """
+    A message on the wire.
+    """
+    return encode_frame(encode_message(message))
+
+
+class TripleTests(SynchronousTestCase):
+    """
+    Every (phase, side, message).
+    """
+
+    def test_table(self) -> None:
+        """
+        The table is the specification's, no more and no less.
+        """
+        self.assertEqual(TRANSITIONS, ALLOWED)
+
+    def test_sending(self) -> None:
+        """
+        Each side says what the table lets it say, and goes to the phase it names; all else is its own bug and changes nothing.
+        """
+        for phase in Phase:
+            for side in Side:
+                for kind in KINDS:
+                    connection = Connection(side, phase)
+                    target = ALLOWED[phase].get((side, kind))
+                    if target is None:
+                        self.assertRaises(LocalProtocolError, connection.send, EXAMPLES[kind])
+                        self.assertEqual((connection.phase, connection.take()), (phase, b""))
+                    else:
+                        connection.send(EXAMPLES[kind])
+                        self.assertEqual((connection.phase, connection.take()), (target, frame(EXAMPLES[kind])))
+
+    def test_receiving(self) -> None:
+        """
+        Each side hears what the table lets the other say; all else is out of turn and ends it; after the end all is dropped.
+        """
+        for phase in Phase:
+            for side in Side:
+                for kind in KINDS:
+                    connection = Connection(side, phase)
+                    connection._decoder.max_size = MAX_FRAME
+                    peer = SERVER if side is CLIENT else CLIENT
+                    target = ALLOWED[phase].get((peer, kind))
+                    wire = frame(EXAMPLES[kind])
+                    if phase is Phase.CLOSED:
+                        self.assertEqual(list(connection.receive(wire)), [])
+                    elif target is None:
+                        error = self.assertRaises(RemoteProtocolError, list, connection.receive(wire))
+                        self.assertEqual((error.code, connection.phase), ("out-of-turn", Phase.CLOSED))
+                    else:
+                        self.assertEqual(list(connection.receive(wire)), [EXAMPLES[kind]])
+                        self.assertIs(connection.phase, target)
+
+
+class PairTests(SynchronousTestCase):
+    """
+    Two ends of one conversation.
+    """
+
+    def setUp(self) -> None:
+        """
+        Nobody has said anything.
+        """
+        self.client, self.server = Connection(CLIENT), Connection(SERVER)
+
+    def pass_on(self, data: bytes, to: Connection, cut: int = 1 << 30) -> list[Message | Unknown]:
+        """
+        Let bytes arrive in pieces.
+        """
+        return [message for at in range(0, len(data), cut) for message in to.receive(data[at : at + cut])]
+
+    def say(self, message: Message, cut: int = 1 << 30) -> None:
+        """
+        The one whose message it is says it, and the other hears it.
+        """
+        speaker, listener = self.client, self.server
+        if (self.server.side, type(message)) in ALLOWED[self.server.phase] and type(message) is not m.Failed:
+            speaker, listener = self.server, self.client
+        speaker.send(message)
+        self.assertEqual(self.pass_on(speaker.take(), listener, cut), [message])
+        self.assertIs(self.client.phase, self.server.phase)
+
+    def log_in(self, cut: int = 1 << 30) -> None:
+        """
+        The whole greeting.
+        """
+        for kind in (m.Hello, m.Challenge, m.Proof, m.Welcome):
+            self.say(EXAMPLES[kind], cut)
+
+    def test_conversation(self) -> None:
+        """
+        Both ends agree on every phase, with the stream whole or in pieces.
+        """
+        for cut in (1 << 30, 7, 1):
+            self.setUp()
+            self.log_in(cut)
+            for kind in (*FROM_CLIENT, *FROM_SERVER):
+                self.say(EXAMPLES[kind], cut)
+            self.assertIs(self.server.phase, Phase.READY)
+
+    def test_greetings_kept(self) -> None:
+        """
+        Both ends have the very bytes of both greetings, for they are signed whole.
+        """
+        self.log_in()
+        for connection in (self.client, self.server):
+            self.assertEqual(connection.hello, encode_message(EXAMPLES[m.Hello]))
+            self.assertEqual(connection.challenge, encode_message(EXAMPLES[m.Challenge]))
+
+    def test_greeting_with_more(self) -> None:
+        """
+        What a newer client says besides is kept too, so that it is signed.
+        """
+        payload = encode_message(EXAMPLES[m.Hello])
+        newer = bytes([payload[0] + 1]) + payload[1:] + b"\xa5later"
+        self.assertEqual(list(self.server.receive(encode_frame(newer))), [EXAMPLES[m.Hello]])
+        self.assertEqual(self.server.hello, newer)
+
+    def test_many_in_one_piece(self) -> None:
+        """
+        Messages that were queued together arrive together, in order.
+        """
+        self.log_in()
+        sent: list[Message] = [m.Ping(number) for number in range(100)]
+        for message in sent:
+            self.client.send(message)
+        self.assertEqual(self.pass_on(self.client.take(), self.server), sent)
+        self.assertEqual(self.client.take(), b"")
+
+    def test_limits_by_phase(self) -> None:
+        """
+        A stranger is held to a small frame, who registers to a larger one, and who is logged in to the largest.
+        """
+        limits = {
+            Phase.GREETING: MAX_GREETING_FRAME, Phase.CHALLENGING: MAX_GREETING_FRAME, Phase.PROVING: MAX_GREETING_FRAME,
+            Phase.VERIFYING: MAX_GREETING_FRAME, Phase.READY: MAX_FRAME,
+        }  # fmt: skip
+        for kind in (m.Hello, m.Challenge, m.Proof, m.Welcome):
+            self.assertEqual(self.server._decoder.max_size, limits[self.server.phase])
+            self.say(EXAMPLES[kind])
+        self.assertEqual(self.server._decoder.max_size, MAX_FRAME)
+
+    def test_limit_of_registration(self) -> None:
+        """
+        Who says it registers may send a larger frame, and no larger.
+        """
+        hello = m.Hello([1], [], "register", "tcp", "alice", bytes(16), bytes(32))
+        self.say(hello)
+        self.say(EXAMPLES[m.Challenge])
+        self.assertEqual(self.server._decoder.max_size, MAX_REGISTRATION_FRAME)
+        announced = (MAX_REGISTRATION_FRAME + 1).to_bytes(4, "big")
+        error = self.assertRaises(RemoteProtocolError, list, self.server.receive(announced))
+        self.assertEqual((error.code, self.server.phase), ("frame-too-large", Phase.CLOSED))
+
+    def test_unknown(self) -> None:
+        """
+        An unknown message is passed on after login, and ends it before.
+        """
+        self.log_in()
+        later = encode_frame(b"\x92\x63\x07")
+        self.assertEqual(list(self.server.receive(later)), [Unknown(99, 7)])
+        self.assertIs(self.server.phase, Phase.READY)
+        stranger = Connection(SERVER)
+        error = self.assertRaises(RemoteProtocolError, list, stranger.receive(later))
+        self.assertEqual((error.code, stranger.phase), ("unknown-message", Phase.CLOSED))
+
+    def test_nothing_after_the_last_word(self) -> None:
+        """
+        What a peer says after Failed is not heard.
+        """
+        self.log_in()
+        failed, ping = m.Failed("bye"), m.Ping(1)
+        self.assertEqual(list(self.server.receive(frame(failed) + frame(ping))), [failed])
+        self.assertEqual(list(self.server.receive(frame(ping))), [])
+
+    def test_hung_up_in_the_middle(self) -> None:
+        """
+        Whoever hangs up while a message is dealt with does not hear the rest of that read.
+        """
+        self.log_in()
+        heard = []
+        for message in self.server.receive(frame(m.Ping(1)) + frame(m.Ping(2))):
+            heard.append(message)
+            self.server.close()
+        self.assertEqual(heard, [m.Ping(1)])
+
+    def test_garbage_after_good(self) -> None:
+        """
+        The messages before a bad one were given, those after it are not.
+        """
+        self.log_in()
+        messages = self.server.receive(frame(m.Ping(1)) + encode_frame(b"\xc1") + frame(m.Ping(2)))
+        self.assertEqual(next(messages), m.Ping(1))
+        self.assertRaises(RemoteProtocolError, next, messages)
+        self.assertEqual(list(self.server.receive(frame(m.Ping(3)))), [])
+
+    @given(st.lists(st.binary(max_size=50), max_size=10))
+    def test_any_stream(self, pieces: list[bytes]) -> None:
+        """
+        Whatever bytes come, they end in messages or in a clean refusal, and after that in nothing.
+        """
+        server = Connection(SERVER)
+        for piece in pieces:
+            try:
+                list(server.receive(piece))
+            except RemoteProtocolError:
+                self.assertIs(server.phase, Phase.CLOSED)
+
+    def test_too_large_to_send(self) -> None:
+        """
+        A message that fits no frame is our own bug, and changes nothing.
+        """
+        parts = [m.Part(bytes(16), bytes(m.MAX_OWN)) for _ in range(10)]
+        deposit = m.Deposit(bytes(16), 1, 1, bytes(m.MAX_COMMON), [m.Destination("bob", parts)])
+        self.log_in()
+        self.assertRaises(LocalProtocolError, self.client.send, deposit)
+        self.assertEqual((self.client.phase, self.client.take()), (Phase.READY, b""))
