@@ -5,6 +5,8 @@ durable steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -32,6 +34,9 @@ from tests.server.rig import DAY, Client, Rig, User
 SMALL = Settings(registration="open", cached_accounts=1, window_frames=3, window_size=500, max_unanswered=4)
 
 
+WHO = st.integers(0, 3)
+
+
 @define(eq=False)
 class Endpoint:
     """
@@ -44,7 +49,7 @@ class Endpoint:
 
     user: User
     client: Client | None = None
-    ready: bool = False
+    logged_in: bool = False
     n: int = 0
     outbox: list[Deposit] = field(factory=list)
     accepted: list[Deposit] = field(factory=list)
@@ -74,26 +79,39 @@ class MailboxMachine(RuleBasedStateMachine):
         second = bob.sibling()
         bob.version = 2
         client.ask(Publish(1, bob.device_list()))
-        for _, one in people:
-            self.rig.lose(one)
         self.endpoints = [Endpoint(user) for user, _ in people] + [Endpoint(second)]
         self.deposits: dict[bytes, Deposit] = {}
+        self.everybody()
+
+    def everybody(self) -> None:
+        """
+        All log in.
+        """
+        for who in range(len(self.endpoints)):
+            self.connect(who)
+
+    def ready(self, which: int, wanted: Callable[[Endpoint], object] = lambda endpoint: True) -> Endpoint | None:
+        """
+        One of those who are logged in, and have something of this kind.
+        """
+        able = [one for one in self.endpoints if one.client is not None and one.logged_in and wanted(one)]
+        return able[which % len(able)] if able else None
 
     # --- what people do ---------------------------------------------------------------------------------------------
 
-    @rule(who=st.integers(0, 3))
+    @rule(who=WHO)
     def connect(self, who: int) -> None:
         """
         Log in, perhaps over a connection that is there.
         """
         endpoint = self.endpoints[who]
         endpoint.client = self.rig.greet(endpoint.user)
-        endpoint.ready = False
+        endpoint.logged_in = False
         endpoint.in_hand.clear()
         endpoint.last.clear()
         endpoint.client.ask(self.rig.proof(endpoint.client, endpoint.user, endpoint.n))
 
-    @rule(who=st.integers(0, 3))
+    @rule(who=WHO)
     def lose(self, who: int) -> None:
         """
         The network fails.
@@ -103,9 +121,9 @@ class MailboxMachine(RuleBasedStateMachine):
             self.absorb()
             self.rig.lose(endpoint.client)
             endpoint.client = None
-            endpoint.ready = False
+            endpoint.logged_in = False
 
-    @rule(who=st.integers(0, 3), to=st.sets(st.integers(0, 2), min_size=1), size=st.integers(0, 300), count=st.integers(1, 4))
+    @rule(who=WHO, to=st.sets(st.integers(0, 2), min_size=1), size=st.integers(0, 300), count=st.integers(1, 4))
     def deposit(self, who: int, to: set[int], size: int, count: int) -> None:
         """
         Make deposits; they are sent if the device is logged in, else after the next login.
@@ -125,16 +143,16 @@ class MailboxMachine(RuleBasedStateMachine):
             deposit = Deposit(keys.random_id(), endpoint.n, DAY, bytes(size), destinations)
             self.deposits[deposit.deposit_id] = deposit
             endpoint.outbox.append(deposit)
-            if endpoint.client is not None and endpoint.ready:
+            if endpoint.client is not None and endpoint.logged_in:
                 endpoint.client.send(deposit)
 
-    @rule(who=st.integers(0, 3), which=st.integers(0, 50), spoil=st.booleans())
+    @rule(who=WHO, which=st.integers(0, 50), spoil=st.booleans())
     def repeat(self, who: int, which: int, spoil: bool) -> None:
         """
         Send something again that was answered, perhaps with other bytes.
         """
-        endpoint = self.endpoints[who]
-        if endpoint.client is None or not endpoint.ready or not endpoint.accepted:
+        endpoint = self.ready(who, lambda one: one.accepted)
+        if endpoint is None or endpoint.client is None:
             return
         deposit = endpoint.accepted[which % len(endpoint.accepted)]
         if spoil:
@@ -142,38 +160,46 @@ class MailboxMachine(RuleBasedStateMachine):
             deposit = changed(deposit, common=deposit.common + b"!")
         endpoint.client.send(deposit)
 
-    @rule(who=st.integers(0, 3), which=st.integers(0, 50))
+    @rule(who=WHO, which=st.integers(0, 50))
     def repeat_pending(self, who: int, which: int) -> None:
         """
         Send something again that was not answered yet.
         """
-        endpoint = self.endpoints[who]
-        if endpoint.client is not None and endpoint.ready and endpoint.outbox:
-            endpoint.client.send(endpoint.outbox[which % len(endpoint.outbox)])
+        endpoint = self.ready(who, lambda one: one.outbox)
+        if endpoint is None or endpoint.client is None:
+            return
+        endpoint.client.send(endpoint.outbox[which % len(endpoint.outbox)])
 
-    @rule(who=st.integers(0, 3), which=st.integers(0, 10))
+    @rule(who=WHO, which=st.integers(0, 10))
     def acknowledge(self, who: int, which: int) -> None:
         """
         Commit some of what came, and say so.
         """
-        endpoint = self.endpoints[who]
-        if endpoint.client is None or not endpoint.ready or not endpoint.in_hand:
-            return
-        done = endpoint.in_hand[: which % len(endpoint.in_hand) + 1]
-        del endpoint.in_hand[: len(done)]
+        endpoint = self.ready(who, lambda one: one.in_hand)
+        if endpoint is not None:
+            self.acknowledge_some(endpoint, which % len(endpoint.in_hand) + 1)
+
+    def acknowledge_some(self, endpoint: Endpoint, count: int) -> None:
+        """
+        The first so many.
+        """
         client = endpoint.client
+        assert client is not None
+        done = endpoint.in_hand[:count]
+        del endpoint.in_hand[:count]
         client.acknowledge(done[-1].tag)
-        if client.wire.code is None and not client.unsent:
+        if client.wire.code is None and not client.unsent and not client.wire.caller._backlog:
             endpoint.acknowledged |= {delivery.deposit_id for delivery in done}
 
     # --- what the machine does --------------------------------------------------------------------------------------
 
-    @rule()
-    def turn(self) -> None:
+    @rule(count=st.integers(1, 3))
+    def turn(self, count: int) -> None:
         """
-        One turn of the reactor.
+        Some turns of the reactor.
         """
-        self.rig.turn()
+        for _ in range(count):
+            self.rig.turn()
 
     @precondition(lambda self: self.rig.store.held)
     @rule()
@@ -201,8 +227,9 @@ class MailboxMachine(RuleBasedStateMachine):
         self.rig.crash()
         for endpoint in self.endpoints:
             endpoint.client = None
-            endpoint.ready = False
+            endpoint.logged_in = False
             endpoint.acknowledged.clear()
+        self.everybody()
 
     # --- what must be true ------------------------------------------------------------------------------------------
 
@@ -228,7 +255,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert not isinstance(message, (Failed, Unknown)), message
         if isinstance(message, Welcome):
             assert message.highest <= endpoint.n
-            endpoint.ready = True
+            endpoint.logged_in = True
             client.send(*endpoint.outbox)
         elif isinstance(message, Accepted):
             for acceptance in message.deposits:
@@ -275,8 +302,7 @@ class MailboxMachine(RuleBasedStateMachine):
             return
         self.absorb()
         self.rig.commit()
-        for who in range(len(self.endpoints)):
-            self.connect(who)
+        self.everybody()
         busy = True
         while busy:
             self.rig.commit()
@@ -284,10 +310,10 @@ class MailboxMachine(RuleBasedStateMachine):
             self.rig.commit()
             self.absorb()
             busy = False
-            for who, endpoint in enumerate(self.endpoints):
+            for endpoint in self.endpoints:
                 if endpoint.in_hand:
                     busy = True
-                    self.acknowledge(who, len(endpoint.in_hand) - 1)
+                    self.acknowledge_some(endpoint, len(endpoint.in_hand))
         for endpoint in self.endpoints:
             assert endpoint.outbox == []
             for deposit in endpoint.accepted:
@@ -312,6 +338,6 @@ class MailboxMachine(RuleBasedStateMachine):
 
 
 MailboxMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestMailboxes = MailboxMachine.TestCase
