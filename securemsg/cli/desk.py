@@ -21,7 +21,7 @@ from securemsg.cli.uplink import Uplink
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 from securemsg.client.profile import Profile
-from securemsg.crypto.keys import spki_of_certificate
+from securemsg.crypto.keys import sha256, spki_of_certificate
 from securemsg.interfaces import IProfileStore
 from securemsg.net.client import dial_tcp
 from securemsg.net.turn import Turn
@@ -126,7 +126,7 @@ class Desk:
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
             return dial_tcp(
-                reactor, self.host, self.port, peer, turn=turn, spki=spki_of_certificate, failed=failed, again=persistent
+                reactor, self.host, self.port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent
             )
 
         def hold(changed: Callable[[], None]) -> Holder:
@@ -143,6 +143,13 @@ class Desk:
             )
 
         return Uplink(reactor, self.store, self.now, FileLock(self.folder / LOCK), self.ring, hold, again, self.where)
+
+
+def spki_digest(certificate: bytes) -> bytes:
+    """
+    The key in a certificate as logins name it: SHA-256 of its SubjectPublicKeyInfo.
+    """
+    return sha256(spki_of_certificate(certificate))
 
 
 def warn(event: Warned) -> None:
