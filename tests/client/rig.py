@@ -320,6 +320,7 @@ class User:
 
     @ivar store: survives every death.
     @ivar given: everything that was read through L{read}, in order.
+    @ivar is_online: whether somebody who died is to connect again.
     """
 
     world: World
@@ -329,12 +330,14 @@ class User:
     wire: Wire | None = None
     events: list[Event] = field(factory=list)
     given: list[Received] = field(factory=list)
+    is_online: bool = False
 
     def connect(self, settle: bool = True) -> Wire:
         """
         Start an agent, and connect it to the server.
         """
         self.disconnect()
+        self.is_online = True
         if self.agent is None:
             self.agent = Agent(
                 self.store,
@@ -362,6 +365,7 @@ class User:
         """
         Lose the connection, if there is one.
         """
+        self.is_online = False
         if self.wire is not None:
             self.wire.cut()
             self.wire = None
@@ -564,8 +568,22 @@ class World:
         if self.store.fate.is_dead:
             self.restart_server()
         for user in self.users.values():
-            if user.wire is None or user.wire.client.code is not None:
+            if user.is_online and (user.wire is None or user.wire.client.code is not None):
                 user.connect(settle=False)
+
+    def survive(self, call: Callable[[], object] = lambda: None) -> None:
+        """
+        Do something, and let things happen until all is quiet, however often somebody dies over it. What was interrupted is
+        done again, as people do.
+        """
+        while True:
+            try:
+                call()
+                self.settle()
+            except Killed:
+                self.revive()
+                continue
+            return
 
     def restart_server(self) -> None:
         """
