@@ -49,10 +49,11 @@ LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
 CHECKED_SIZE = 64 * 2**20
 
 
-def check_server_store(path: str | os.PathLike[str]) -> None:
+def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_TIMEOUT) -> None:
     """
     See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
 
+    @param patience: how long to wait for a daemon that is about to stop, in seconds.
     @raise StateTooNew: a newer release wrote it.
     @raise StateDamaged: it is damaged, or something else.
     @raise StateUnusable: it cannot be read, or another daemon uses it.
@@ -66,7 +67,7 @@ def check_server_store(path: str | os.PathLike[str]) -> None:
         raise StateUnusable(f"{place} cannot be read: {error.strerror}. Check who owns it.") from error
     connection = None
     try:
-        connection = sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", timeout=BUSY_TIMEOUT, uri=True)
+        connection = sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", timeout=patience, uri=True)
         version_of(connection, place)
         if size <= CHECKED_SIZE:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -80,11 +81,16 @@ def check_server_store(path: str | os.PathLike[str]) -> None:
 
 
 def open_server_store(
-    path: str | os.PathLike[str], *, reactor: IReactorFromThreads, fatal: Callable[[Failure], None]
+    path: str | os.PathLike[str],
+    *,
+    reactor: IReactorFromThreads,
+    fatal: Callable[[Failure], None],
+    patience: float = BUSY_TIMEOUT,
 ) -> ServerStore:
     """
     Open the file, make it where there is none, bring it up to date, and start the thread that works on it.
 
+    @param patience: how long to wait for a daemon that is about to stop, in seconds.
     @param fatal: called in the reactor's thread when the file cannot be relied on any more; nothing will be answered then.
     @raise StorageError: as L{check_server_store}.
     """
@@ -92,7 +98,7 @@ def open_server_store(
     make_private_file(place)
     connection = None
     try:
-        connection = sqlite3.connect(place, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
         prepare(connection)
         migrate(connection, place)
     except (sqlite3.Error, StorageError) as error:

@@ -59,7 +59,7 @@ class HandReactor:
         """
         A store on disk that reports here.
         """
-        return open_server_store(path, reactor=self, fatal=self.failures.append)  # type: ignore[arg-type]
+        return open_server_store(path, reactor=self, fatal=self.failures.append, patience=0.01)  # type: ignore[arg-type]
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """
