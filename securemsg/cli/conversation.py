@@ -96,7 +96,7 @@ class Conversation:
             case Say(text):
                 await self._say(text)
             case Explain():
-                await self._tell("\n".join(chat.help_lines()))
+                await self._write("\n".join(chat.help_lines()))
             case ShowHistory(lines):
                 await self._show_history(lines)
             case ShowContacts():
@@ -106,7 +106,7 @@ class Conversation:
             case SwitchTo(name):
                 await self._switch(name)
             case ShowState():
-                await self._tell(fact_lines(self.facts()))
+                await self._write(fact_lines(self.facts()))
             case Misunderstood(reason):
                 self.mistakes += 1
                 await self._tell(f"-- {reason}")
@@ -131,7 +131,16 @@ class Conversation:
         own = self._desk.profile.name
         found = journal.history(self._desk.store, self.name, lines)
         rows = [line_text(line, own, self._columns()) for line in found]
-        await self._tell("\n".join(rows) if rows else f"-- nothing was said with {self.name} yet")
+        await self._put(rows, f"-- nothing was said with {self.name} yet")
+
+    async def _put(self, rows: list[str], otherwise: str) -> None:
+        """
+        Put out what was asked for, or say that there is nothing.
+        """
+        if rows:
+            await self._write("\n".join(rows))
+        else:
+            await self._tell(otherwise)
 
     async def _show_contacts(self) -> None:
         """
@@ -139,7 +148,7 @@ class Conversation:
         """
         unread = journal.unread(self._desk.store)
         rows = [contact_text(contact, unread.get(contact.name, 0)) for contact in self.contacts()]
-        await self._tell("\n".join(rows) if rows else "-- no contacts yet: write to somebody")
+        await self._put(rows, "-- no contacts yet: write to somebody")
 
     async def _show_safety(self, accept: bool) -> None:
         """
@@ -158,7 +167,7 @@ class Conversation:
             self._uplink.nudge()
             await self._tell(f"-- {self.name} is verified")
             return
-        await self._tell(safety_text(contact, safety(self._desk.profile, contact)))
+        await self._write(safety_text(contact, safety(self._desk.profile, contact)))
         remember_shown(self._desk.store, contact)
         if not contact.verified or contact.is_blocked:
             await self._tell(f"-- if {self.name} reads the same number: /verify accept")

@@ -35,6 +35,12 @@ REFRESH = 1.0
 REMEMBERED = 100
 
 
+class Interrupted(Exception):
+    """
+    Ctrl-C was typed. Not C{KeyboardInterrupt}: that would end asyncio's loop under us.
+    """
+
+
 class Words(Completer):
     """
     Commands and names.
@@ -66,6 +72,7 @@ async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
         complete_while_typing=False,
         bottom_toolbar=conversation.standing,
         refresh_interval=REFRESH,
+        interrupt_exception=Interrupted,
     )
     await _print(f"-- with {conversation.title()}; /help shows what there is, Ctrl-D leaves")
     typing: asyncio.Future[str] | None = None
@@ -84,7 +91,7 @@ async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
                     line = typing.result()
                 except EOFError:
                     break
-                except KeyboardInterrupt:
+                except Interrupted:
                     return Exit.INTERRUPTED
                 typing = None
                 if not await conversation.take(line):
