@@ -9,21 +9,19 @@ line in the log and the end of the process, with status 1: never a daemon that i
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from attrs import define, field
-from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -36,25 +34,24 @@ from securemsg.client.journal import Received
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.vault import KEY_FILE, VaultError, create_vault, open_vault
 from securemsg.crypto import keys
-from securemsg.errors import Unauthentic
 from securemsg.interfaces import IProfileStore
+from securemsg.net.certificate import TLS_KEY, keep_credentials, load_credentials
 from securemsg.net.control import BadSocketPath, check_socket_path, listen_control, observe_operator
 from securemsg.net.hosted import Lodger, Worker
-from securemsg.net.listen import PublicFactory, Tally, connection_limit
+from securemsg.net.listen import PublicFactory, Tally, connection_limit, listen_public, raise_file_limit
 from securemsg.net.options import Options, Setup
 from securemsg.net.state import (
     FolderLock,
     StateError,
     check_folder,
     check_port,
+    free_space,
     keep_key,
-    listen_trouble,
     open_folder,
     read_private,
     write_private,
 )
 from securemsg.net.stream import CLOSING_TIME, Terms
-from securemsg.net.tls import ServerCredentials, certificate_is_good
 from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
@@ -69,17 +66,12 @@ __all__ = ["Options", "makeService"]
 
 APPLICATION = "securemsg"
 SERVER_KEY = "server.key"
-TLS_KEY = "tls.key"
-TLS_CERTIFICATE = "tls.pem"
 DATABASE = "server.db"
 SOCKET = "control"
 FIRST_INVITE = "first-invite"
 CONTACT = "contact"
 
 DAY = 86400
-# Clients pin the server identity, not this certificate; it is made anew at a start when it has less than this left.
-CERTIFICATE_DAYS = 730
-CERTIFICATE_MARGIN = 90 * DAY
 # What every certificate of ours names besides the advertised host.
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 FIRST_INVITE_LIFETIME = 7 * DAY
@@ -111,22 +103,6 @@ def state_folder(setup: Setup) -> Path:
     return setup.state or usual.absolute()
 
 
-def load_credentials(certificate: Path, key: Path) -> ServerCredentials:
-    """
-    Read a certificate and its key.
-
-    @raise StateError: they cannot be read, or do not belong together.
-    """
-    try:
-        return ServerCredentials(certificate, key, spki_digest)
-    except OSError as error:
-        raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
-    except (SSL.Error, Unauthentic) as error:
-        raise StateError(
-            f"{certificate} and {key} are no certificate and its private key, both PEM and without a passphrase"
-        ) from error
-
-
 def check(setup: Setup) -> None:
     """
     See whether the daemon could start; nothing is changed.
@@ -140,7 +116,7 @@ def check(setup: Setup) -> None:
     for name in (SERVER_KEY, TLS_KEY):
         read_private(state / name)
     if setup.certificate is not None and setup.key is not None:
-        load_credentials(setup.certificate, setup.key)
+        load_credentials(setup.certificate, setup.key, spki_digest)
     check_port(setup.host, setup.port)
 
 
@@ -297,14 +273,18 @@ class Daemon(Service):
         os.umask(0o077)
         open_folder(state)
         self._lock.take()
-        _raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
+        raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, 32))
-        credentials = self._credentials()
+        if setup.certificate is not None and setup.key is not None:
+            credentials = load_credentials(setup.certificate, setup.key, spki_digest)
+        else:
+            names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
+            credentials = keep_credentials(state, names, keys.tls_key_pair, spki_digest, time.time())
         self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._fail)
         turn = Turn(self._reactor)
         host, port = setup.advertise
         settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
-        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, self._free_space)
+        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, partial(free_space, state))
         self._beat.start(BEAT, now=False).addErrback(self._fail)
         self._open_control(core, turn)
         link = InviteLink(host, port, identity.public)
@@ -312,7 +292,7 @@ class Daemon(Service):
         await self._write_first_invite(stores, link)
         public = Terms(Side.SERVER, core.caller, credentials.observe, self._reactor, turn, hung_up=self._tally.note)
         self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
-        await self._listen(self._public)
+        self._ports.append(await listen_public(self._reactor, setup.host, setup.port, self._public))
         self._log.info(
             "securemsg listens on {host}, port {port}, with TLS 1.3; invites name {advertised};"
             " server fingerprint {fingerprint}",
@@ -345,28 +325,6 @@ class Daemon(Service):
         self._lock.release()
         self._log.info("securemsg stopped")
 
-    def _credentials(self) -> ServerCredentials:
-        """
-        The issued certificate, or our own, made anew when it is due.
-
-        @raise StateError: they cannot be had.
-        """
-        if self._setup.certificate is not None and self._setup.key is not None:
-            return load_credentials(self._setup.certificate, self._setup.key)
-        certificate, key = self._state / TLS_CERTIFICATE, self._state / TLS_KEY
-        names = list(dict.fromkeys((*OWN_NAMES, self._setup.advertise[0])))
-        kept = read_private(certificate)
-        if kept is not None and certificate_is_good(kept, names, time.time(), CERTIFICATE_MARGIN):
-            try:
-                return load_credentials(certificate, key)
-            except StateError:
-                # Somebody died between the two files, or lost one. There is nothing in them that is worth keeping.
-                self._log.info("the TLS key did not fit its certificate; both are made anew")
-        key_pem, certificate_pem = keys.tls_key_pair(names, days=CERTIFICATE_DAYS)
-        write_private(key, key_pem)
-        write_private(certificate, certificate_pem)
-        return load_credentials(certificate, key)
-
     def _open_control(self, core: Server, turn: Turn) -> None:
         """
         The operator's door.
@@ -381,16 +339,20 @@ class Daemon(Service):
         @raise StateError: it cannot log in.
         """
         logged_in: Deferred[None] = Deferred()
+        folder = self._state / CONTACT
 
         def told(code: str) -> None:
             """
-            In the reactor's thread: how it went, the first time.
+            In the reactor's thread: how it went.
             """
-            if code and logged_in.called:
-                self._fail(Failure(StateError(f"the contact server was refused: {code}")))
+            if logged_in.called:
+                if code:
+                    self._log.error("the contact server was refused: {code}", code=code)
             elif code:
-                logged_in.errback(StateError(f"the contact server was refused: {code}"))
-            elif not logged_in.called:
+                logged_in.errback(
+                    StateError(f"the contact server was refused: {code}; {folder} and {DATABASE} belong together: restore both")
+                )
+            else:
                 logged_in.callback(None)
 
         worker = Worker(self._reactor, CONTACT)
@@ -400,7 +362,7 @@ class Daemon(Service):
             In the contact's thread.
             """
             return open_contact(
-                self._state / CONTACT,
+                folder,
                 link,
                 self._setup.answer,
                 worker,
@@ -409,7 +371,10 @@ class Daemon(Service):
 
         self._lodger = Lodger(self._reactor, worker, turn, core.caller, make, logged_in.errback)
         self._lodger.start()
-        await logged_in.addTimeout(CONTACT_TIME, self._reactor)
+        try:
+            await logged_in.addTimeout(CONTACT_TIME, self._reactor)
+        except DeferredTimeout:
+            raise StateError(f"the contact server did not log in within {CONTACT_TIME} s") from None
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
         """
@@ -431,36 +396,16 @@ class Daemon(Service):
         if os.isatty(2):
             os.write(2, f"\nInvite for the first user, good for 7 days:\n\n  {invite}\n\n".encode())
 
-    async def _listen(self, factory: PublicFactory) -> None:
-        """
-        Open the public door.
-
-        @raise StateError: somebody else has the port, or it is not for us.
-        """
-        host, port = self._setup.host, self._setup.port
-        kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-        try:
-            self._ports.append(await kind(self._reactor, port, interface=host).listen(factory))
-        except CannotListenError as error:
-            problem = error.socketError
-            raise StateError(
-                listen_trouble(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
-            ) from error
-
-    def _free_space(self) -> int:
-        """
-        Bytes that are left for the store.
-        """
-        disk = os.statvfs(self._state)
-        return disk.f_bavail * disk.f_frsize
-
     def _tick(self) -> None:
         """
         A minute has passed.
         """
-        assert self._core is not None
-        self._core.tick()
-        self._tally.report()
+        assert self._core is not None, "it beats once everything is there"
+        try:
+            self._core.tick()
+            self._tally.report()
+        except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
+            self._log.failure("the work of a minute failed")
 
     def _fail(self, failure: Failure) -> None:
         """
@@ -474,13 +419,3 @@ class Daemon(Service):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._leave(1)
-
-
-def _raise_file_limit(wanted: int) -> None:
-    """
-    Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -4,18 +4,25 @@ The doors of the server: TLS for everybody, with a limit on how many may stand i
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
+from typing import Any
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+from securemsg.net.state import StateError, listen_trouble
 from securemsg.net.stream import StreamFactory, Terms
 from securemsg.net.tls import SecureFactory, ServerCredentials
 
 # Connections beyond those of `max_clients` devices: room for logins that fence an old connection, and to say server-full.
 SPARE_FACTOR = 2
 SPARE = 64
+# After a restart everybody comes at once.
+BACKLOG = 1024
 
 
 def connection_limit(max_clients: int) -> int:
@@ -48,6 +55,33 @@ class PublicFactory(SecureFactory):
             self.turned_away += 1
             return None
         return super().buildProtocol(addr)
+
+
+async def listen_public(reactor: Any, host: str, port: int, factory: PublicFactory) -> IListeningPort:
+    """
+    Open the door to the network.
+
+    @raise StateError: somebody else has the port, or it is not for us.
+    """
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    try:
+        opened: IListeningPort = await kind(reactor, port, BACKLOG, host).listen(factory)
+    except CannotListenError as error:
+        problem = error.socketError
+        raise StateError(
+            listen_trouble(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
+        ) from error
+    return opened
+
+
+def raise_file_limit(wanted: int) -> None:
+    """
+    Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Tally:

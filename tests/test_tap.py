@@ -1,0 +1,323 @@
+"""
+Tests of L{securemsg.tap}: what is checked before the daemon leaves the terminal, and what it does when it cannot go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.application.service import ServiceMaker
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg import tap
+from securemsg.client.journal import Received
+from securemsg.net.control import MAX_SOCKET_PATH
+from securemsg.net.state import FolderLock, StateError, open_folder, write_private
+from securemsg.storage.errors import StateDamaged
+from securemsg.tap import ANSWERS, DATABASE, SERVER_KEY, Daemon, Options, makeService, state_folder
+from twisted.plugins import securemsg_plugin
+
+
+@contextlib.contextmanager
+def free_port() -> Iterator[int]:
+    """
+    A port that nobody listens on.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    yield port
+
+
+class FolderCase(SynchronousTestCase):
+    """
+    A short path for a state folder, and a port.
+    """
+
+    def setUp(self) -> None:
+        """
+        Choose them.
+        """
+        place = tempfile.TemporaryDirectory(prefix="sm-")
+        self.addCleanup(place.cleanup)
+        self.state = Path(place.name) / "state"
+        with free_port() as port:
+            self.port = port
+
+    def options(self, *arguments: str) -> Options:
+        """
+        A command line.
+        """
+        options = Options()
+        options.parseOptions(["--state", str(self.state), "--port", str(self.port), *arguments])
+        return options
+
+    def complaint(self, *arguments: str) -> str:
+        """
+        What a start that fails says, in one line on standard error.
+        """
+        shown = io.StringIO()
+        with contextlib.redirect_stderr(shown), self.assertRaises(SystemExit) as caught:
+            makeService(self.options(*arguments))
+        self.assertEqual(caught.exception.code, 1)
+        text = shown.getvalue()
+        self.assertTrue(text.startswith("securemsg: "))
+        self.assertEqual(text.count("\n"), 1)
+        return text
+
+
+class PluginTests(SynchronousTestCase):
+    """
+    What twistd finds.
+    """
+
+    def test_plugin(self) -> None:
+        """
+        The plugin leads here.
+        """
+        plugin = securemsg_plugin.securemsg
+        self.assertIsInstance(plugin, ServiceMaker)
+        self.assertIs(plugin.options, Options)
+        self.assertIs(plugin.makeService, makeService)
+
+
+class CheckTests(FolderCase):
+    """
+    A daemon that could not start says why, while somebody looks; and it changes nothing.
+    """
+
+    def test_good(self) -> None:
+        """
+        Where nothing is in the way there is a service, and nothing was made yet.
+        """
+        service = makeService(self.options())
+        self.assertIsInstance(service, Daemon)
+        self.assertFalse(self.state.exists())
+
+    def test_port(self) -> None:
+        """
+        The port is taken.
+        """
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            self.port = other.getsockname()[1]
+            self.assertIn(f"port {self.port} on 127.0.0.1 is in use", self.complaint())
+
+    def test_address(self) -> None:
+        """
+        The address is another machine's.
+        """
+        self.assertIn("no address of this machine", self.complaint("--host", "192.0.2.7"))
+
+    def test_folder(self) -> None:
+        """
+        The state folder is a file.
+        """
+        self.state.write_text("mine")
+        self.assertIn("not a folder", self.complaint())
+        self.assertEqual(self.state.read_text(), "mine")
+
+    def test_open_folder(self) -> None:
+        """
+        Others can read the state folder.
+        """
+        self.state.mkdir()
+        (self.state / "x").touch()
+        self.state.chmod(0o755)
+        self.assertIn(f"chmod 700 {self.state}", self.complaint())
+
+    def test_second_daemon(self) -> None:
+        """
+        Another daemon uses the state folder.
+        """
+        open_folder(self.state)
+        with FolderLock(self.state):
+            self.assertIn("another daemon", self.complaint())
+
+    def test_socket_path(self) -> None:
+        """
+        The path of the control socket would be too long.
+        """
+        self.state = self.state / ("x" * MAX_SOCKET_PATH)
+        self.assertIn("107 is the most", self.complaint())
+
+    def test_damaged_database(self) -> None:
+        """
+        The database is none; it stays as it is.
+        """
+        open_folder(self.state)
+        write_private(self.state / DATABASE, b"not a database, but long enough to be one" * 200)
+        before = (self.state / DATABASE).read_bytes()
+        self.assertIn(str(self.state / DATABASE), self.complaint())
+        self.assertEqual((self.state / DATABASE).read_bytes(), before)
+
+    def test_newer_database(self) -> None:
+        """
+        A newer release wrote the database.
+        """
+        open_folder(self.state)
+        write_private(self.state / DATABASE, b"")
+        with contextlib.closing(sqlite3.connect(self.state / DATABASE)) as connection:
+            connection.execute("CREATE TABLE x (y)")
+            connection.execute("PRAGMA user_version = 999")
+            connection.commit()
+        self.assertIn(str(self.state / DATABASE), self.complaint())
+
+    def test_exposed_key(self) -> None:
+        """
+        Others can read the server identity.
+        """
+        open_folder(self.state)
+        write_private(self.state / SERVER_KEY, b"00" * 32)
+        (self.state / SERVER_KEY).chmod(0o644)
+        self.assertIn("chmod 600", self.complaint())
+
+    def test_certificate(self) -> None:
+        """
+        The issued certificate is not there, or is none.
+        """
+        missing = str(self.state.parent / "missing.pem")
+        self.assertIn(f"{missing} cannot be read", self.complaint("--cert", missing, "--key", missing))
+        self.assertIn("no certificate", self.complaint("--cert", __file__, "--key", __file__))
+
+
+class FolderTests(SynchronousTestCase):
+    """
+    Where the state is kept.
+    """
+
+    def folder(self, *arguments: str) -> Path:
+        """
+        The folder that a command line leads to.
+        """
+        options = Options()
+        options.parseOptions(list(arguments))
+        return state_folder(options.setup)
+
+    def test_given(self) -> None:
+        """
+        What the command line names comes first.
+        """
+        self.patch(os, "environ", {**os.environ, "STATE_DIRECTORY": "/var/lib/x"})
+        self.assertEqual(self.folder("--state", "/s"), Path("/s"))
+
+    def test_systemd(self) -> None:
+        """
+        Then what the service manager names, of several the first.
+        """
+        self.patch(os, "environ", {**os.environ, "STATE_DIRECTORY": "/var/lib/x:/var/lib/y"})
+        self.assertEqual(self.folder(), Path("/var/lib/x"))
+
+    def test_usual(self) -> None:
+        """
+        Else a folder of the user's.
+        """
+        others = {name: value for name, value in os.environ.items() if name != "STATE_DIRECTORY"}
+        self.patch(os, "environ", {**others, "XDG_STATE_HOME": "/home/x/.state"})
+        self.assertEqual(self.folder(), Path("/home/x/.state/securemsg"))
+
+
+class FatalTests(FolderCase):
+    """
+    After the start: one line in the log, and status 1.
+    """
+
+    def end(self, error: Exception) -> list[str]:
+        """
+        What a daemon logs that meets this error.
+        """
+        left: list[int] = []
+        daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
+        with capturedLogs() as events:
+            daemon._fail(Failure(error))
+        self.assertEqual(left, [1])
+        return [str(formatEvent(event)) for event in events if event["log_level"] is LogLevel.critical]
+
+    def test_expected(self) -> None:
+        """
+        What was foreseen is one line, without a traceback.
+        """
+        for error in (StateError("the disk is full"), StateDamaged("the file is damaged")):
+            self.assertEqual(self.end(error), [f"securemsg ends: {error}"])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_unexpected(self) -> None:
+        """
+        What was not is logged in full besides.
+        """
+        self.assertIn("securemsg ends: oh", self.end(ValueError("oh"))[-1])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_bad_key_after_check(self) -> None:
+        """
+        A start that fails after the checks leaves no deaf daemon behind.
+        """
+        self.addCleanup(os.umask, os.umask(0o077))
+        open_folder(self.state)
+        write_private(self.state / SERVER_KEY, b"nonsense")
+        left: list[int] = []
+        daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
+        with capturedLogs() as events:
+            daemon.startService()
+        self.assertEqual(left, [1])
+        self.assertIn(f"{SERVER_KEY} is damaged", str(formatEvent(events[-1])))
+        self.successResultOf(daemon.stopService())
+
+    def test_folder_taken_after_check(self) -> None:
+        """
+        Two daemons that start at once: one of them goes.
+        """
+        self.addCleanup(os.umask, os.umask(0o077))
+        open_folder(self.state)
+        left: list[int] = []
+        daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
+        with FolderLock(self.state):
+            daemon.startService()
+        self.assertEqual(left, [1])
+        self.successResultOf(daemon.stopService())
+
+
+class AnswerTests(SynchronousTestCase):
+    """
+    What the contact C{server} answers.
+    """
+
+    message = Received(1, b"", "ada", "server", 1, 1_795_255_200, "hello", 1, True, "pqxdh", 0, "")
+
+    def test_ack(self) -> None:
+        """
+        The time of receipt, in UTC.
+        """
+        self.assertEqual(ANSWERS["ack"](self.message), "Message received at 2026-11-21T10:00:00Z")
+
+    def test_echo(self) -> None:
+        """
+        The text itself.
+        """
+        self.assertEqual(ANSWERS["echo"](self.message), "hello")
+
+    def test_none(self) -> None:
+        """
+        Nothing.
+        """
+        self.assertIsNone(ANSWERS["none"](self.message))
+
+    def test_every_kind(self) -> None:
+        """
+        Whatever the command line offers exists.
+        """
+        for kind in tap.ANSWERS:
+            options = Options()
+            options.parseOptions(["--answer", kind])
+            self.assertEqual(options.setup.answer, kind)
