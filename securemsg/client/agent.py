@@ -231,6 +231,8 @@ class Agent:
     def _welcomed(self, welcome: m.Welcome) -> None:
         """
         Logged in: see to what is due, then send the outbox.
+
+        @raise RemoteProtocolError: see L{Upkeep.welcome}.
         """
         self._post.restart()
         self._arrivals.restart()

@@ -99,7 +99,7 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
     rows = quarantine.rows_of(records, name, after)
     results = []
     for order, row in rows:
-        if now - row.at > quarantine.AGE:
+        if quarantine.is_old(row, now):
             quarantine.release(records, name, order, row)
             continue
         try:
@@ -161,7 +161,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     arrival = Arrival()
     if content.counter:
         arrival = streams.arrive(records, content, opened.content_key.base, now)
-        if arrival.gap:
+        if arrival.gap and arrival.note != "late":
             recovery.want_reset(records, name, opened.device.id, now, gaps=True)
     _heard(records, profile, opened, content)
     if content.wants_receipt and content.kind not in SILENT:
@@ -173,6 +173,8 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     if is_new and content.kind == Kind.RECEIPT:
         shown = _take_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET:
+        if opened.first:
+            recovery.prefer_newest(records, name, opened.device.id)
         recovery.take_reset(records, profile, contact, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":

@@ -28,8 +28,10 @@ from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 MAX_ROWS = 1000
 MAX_SIZE = 16 * 1024 * 1024
 MAX_PEER_ROWS = 200
-# What could not be opened for so long never will: sessions and prekeys it may need are gone.
+# What waits for the user's word on an identity is kept for as long as the prekeys that it may need.
 AGE = 60 * DAY
+# All else was asked for again long ago, and came by another way or will not come.
+SETTLED_AGE = 7 * DAY
 # Rows that are tried in one transaction.
 PAGE = 32
 
@@ -72,6 +74,13 @@ def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, Qu
     The next rows of a peer.
     """
     return load_all(records, QuarantinedRow, QUARANTINE, bucket_of(name), after, PAGE)
+
+
+def is_old(row: QuarantinedRow, now: int) -> bool:
+    """
+    Will nobody ever open this any more?
+    """
+    return now - row.at > (AGE if row.code == "identity-changed" else SETTLED_AGE)
 
 
 def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:

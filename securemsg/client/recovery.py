@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import sessions, trust
+from securemsg.client import archive, sessions, trust
 from securemsg.client.profile import DAY, Profile
 from securemsg.client.records import (
     HISTORY,
@@ -178,6 +178,15 @@ def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: in
     if remains:
         want_reset(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
     return encode_record(Reset(missing))
+
+
+def prefer_newest(records: IRecords, name: str, device: bytes) -> None:
+    """
+    A device began a session to say that others failed: send on none that is older, though nobody answered it yet.
+    """
+    bucket = archive.bucket_of(name, device)
+    book = archive.load_book(records, bucket)
+    archive.save_book(records, bucket, msgspec.structs.replace(book, forgotten=max(book.forgotten, book.current - 1)))
 
 
 def take_reset(records: IRecords, profile: Profile, contact: Contact, content: Content, now: int) -> int:

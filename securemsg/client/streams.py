@@ -86,7 +86,7 @@ class Arrival:
     What the counter of a content says.
 
     @ivar place: where it belongs in history; 0: behind everything else.
-    @ivar gap: how many counters right before it are missing since just now, and may still come.
+    @ivar gap: how many counters right before it are missing, and may still come.
     @ivar lost: how many before those are not even waited for.
     @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
     """
@@ -144,12 +144,16 @@ def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:
 
 def open_gaps(records: IRecords, content: Content, gap: int) -> int:
     """
-    How many of the C{gap} counters right before a content are missing still.
+    How many counters right before a content, C{gap} at most, are missing still.
     """
     if not gap:
         return 0
     rows = records.scan(COUNTERS, GAPS + stream_of(content), max(content.counter - gap - 1, 0), gap)
-    return sum(1 for _, counter, _ in rows if counter < content.counter)
+    missing = {counter for _, counter, _ in rows}
+    count = 0
+    while count < gap and content.counter - count - 1 in missing:
+        count += 1
+    return count
 
 
 def arrive(records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
@@ -253,7 +257,8 @@ def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> 
         known = content.previous if side == "digest" else digest
         if other is not None and known:
             save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(other, **{side: known}), neighbour)
-    return Arrival(place=gap.place, note="forked" if forked else "late")
+    left = open_gaps(records, content, MAX_GAPS)
+    return Arrival(place=gap.place, gap=left, note="forked" if forked else "late")
 
 
 def _differ(one: bytes, other: bytes) -> bool:

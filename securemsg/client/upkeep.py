@@ -12,7 +12,7 @@ from securemsg.client.records import COUNTERS, META, NUMBER, load_number, save_n
 from securemsg.client.requests import Answer
 from securemsg.client.wiring import Wiring
 from securemsg.crypto import keys
-from securemsg.errors import Refusal
+from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
@@ -21,6 +21,8 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
 PUBLISHED = b"published"
 # Clocks that differ by more than this are worth a word.
 CLOCK_TOLERANCE = 3600
+# No device sends so much; but whoever believed such a C{n} could never send again.
+MAX_NUMBER = 2**62
 # How often a connection that lasts looks after prekeys and list.
 PERIOD = 6 * 3600
 
@@ -42,8 +44,12 @@ class Upkeep:
     def welcome(self, message: m.Welcome) -> None:
         """
         The server let us in.
+
+        @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
         """
         wiring, now = self._wiring, self._wiring.time()
+        if message.highest > MAX_NUMBER:
+            raise RemoteProtocolError("malformed")
         self.clock_ahead = message.now - now
         self._stock = message.stock
         self._is_uploading = False
