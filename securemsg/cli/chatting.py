@@ -187,8 +187,8 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
     deadline = reactor.seconds() + patience
 
     def is_done() -> bool:
-        answered = conversation.name != SERVER_NAME or conversation.answers >= conversation.questions
-        return not conversation.pending and answered
+        # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
+        return not conversation.pending and not (conversation.name == SERVER_NAME and conversation.unanswered)
 
     while True:
         await conversation.show_waiting()

@@ -14,6 +14,7 @@ from securemsg.cli.people import accept_shown, remember_shown
 from securemsg.cli.rendering import contact_text, fact_lines, line_text, received_text, remark, safety_text
 from securemsg.cli.uplink import Uplink
 from securemsg.client import chat, journal
+from securemsg.client.answering import answer_id
 from securemsg.client.chat import (
     Explain,
     Intention,
@@ -27,7 +28,7 @@ from securemsg.client.chat import (
     SwitchTo,
 )
 from securemsg.client.escape import escape
-from securemsg.client.journal import Sent
+from securemsg.client.journal import Received, Sent
 from securemsg.client.trust import Contact, all_contacts, get_contact, safety
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import SERVER_NAME
@@ -41,8 +42,7 @@ _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 class Conversation:
     """
     @ivar name: whom we talk with just now.
-    @ivar questions: how many messages of this run went to the contact C{server}, which answers each.
-    @ivar answers: how many answers of a machine were shown.
+    @ivar unanswered: ids of the answers that the contact C{server} owes to what was said in this run.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
     """
@@ -68,8 +68,7 @@ class Conversation:
         self._columns = columns
         self._pending: deque[bytes] = deque()
         self.name = name
-        self.questions = 0
-        self.answers = 0
+        self.unanswered: set[bytes] = set()
         self.refused: Sent | None = None
         self.mistakes = 0
 
@@ -116,12 +115,14 @@ class Conversation:
         Commit a message; it goes out by itself.
         """
         try:
-            self._pending.append(journal.compose(self._desk.store, self.name, text, now=self._desk.now()))
+            number = journal.compose(self._desk.store, self.name, text, now=self._desk.now())
         except Refusal as refusal:
             self.mistakes += 1
             await self._tell(f"-- not sent: {explain(refusal, self.name).text}")
             return
-        self.questions += self.name == SERVER_NAME
+        self._pending.append(number)
+        if self.name == SERVER_NAME:
+            self.unanswered.add(_answer_to(number, self._desk.profile.name))
         self._uplink.nudge()
 
     async def _show_history(self, lines: int) -> None:
@@ -196,10 +197,10 @@ class Conversation:
                     await self._tell(text)
                 await self._write(received_text(message, self._columns()))
                 journal.mark_given(self._desk.store, [message.order])
-                if message.kind == Kind.ANSWER:
-                    self.answers += 1
+                self.unanswered.discard(message.id)
             for sent in self._settled():
                 if sent.status == "failed":
+                    self.unanswered.discard(_answer_to(sent.id, self._desk.profile.name))
                     self.refused = self.refused or sent
                     await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
@@ -292,3 +293,11 @@ class Conversation:
         if holder.is_ready:
             return "connected"
         return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"
+
+
+def _answer_to(number: bytes, own: str) -> bytes:
+    """
+    The id that the answer to a message of ours will have.
+    """
+    question = Received(0, number, own, SERVER_NAME, 0, 0, "", Kind.TEXT, False, "", 0, "")
+    return answer_id(question)

@@ -125,9 +125,7 @@ class Desk:
         turn = Turn(reactor)
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
-            return dial_tcp(
-                reactor, self.host, self.port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent
-            )
+            return dial_tcp(reactor, self.host, self.port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent)
 
         def hold(changed: Callable[[], None]) -> Holder:
             return Holder(
