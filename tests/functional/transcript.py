@@ -28,7 +28,8 @@ A line that begins with
   - C{NAME> } types a line into the command that runs in that terminal. C{^D} ends its input, C{^C} interrupts it; nothing after
     C{NAME>} types nothing: what follows is more output of that terminal.
   - C{# } is a remark.
-Every other line is output, standard output and standard error as they come, of the terminal named last. In it C{...} stands for
+A command has ended before the next step, in whatever terminal, unless it stays: a daemon, a chat, a C{--follow}, or one that is typed
+into. Every other line is output, standard output and standard error as they come, of the terminal named last. In it C{...} stands for
 anything; alone in a line, for any number of lines. Output that is not shown must not come either, unless C{...} allows it; but
 what a command prints after the last line of its terminal that the transcript shows is not looked at if it is still running
 at the end of the transcript.
@@ -47,6 +48,8 @@ from attrs import define, field, frozen
 from tests.functional.support import LIMIT, Place, Running, free_port, is_listening, until
 
 DOCUMENTED_PORT = "8443"
+# Commands that stay, so that the next step does not wait for their end.
+STAYING = re.compile(r"\btwistd |\bsecuremsg chat |--follow\b")
 ANYTHING = "..."
 _FENCE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"([a-z][a-z0-9-]*)\$ (.+)")
@@ -196,7 +199,7 @@ def replay(text: str, place: Place) -> int:
     port = str(free_port())
     terminals: dict[str, Terminal] = {}
     told = steps(text.replace(DOCUMENTED_PORT, port))
-    for step in told:
+    for step, later in zip(told, [*told[1:], None], strict=True):
         terminal = terminals.setdefault(step.terminal, Terminal(step.terminal, place))
         if step.command:
             terminal.run(step.text, step.line)
@@ -206,6 +209,9 @@ def replay(text: str, place: Place) -> int:
         if step.command and "twistd" in shlex.split(step.text, comments=True):
             # A reader sees it start, and types no faster than that.
             until(lambda: is_listening(int(port)), f"line {step.line}: the daemon")
+        is_typed_into = later is not None and later.terminal == step.terminal and not later.command
+        if step.command and later is not None and not STAYING.search(step.text) and not is_typed_into:
+            terminal.finish()
     for terminal in terminals.values():
         if terminal.running is not None:
             terminal.running.interrupt_group()
