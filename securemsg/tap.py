@@ -83,6 +83,9 @@ CONTACT_TIME = 60
 # Files that are open besides connections.
 SPARE_FILES = 256
 
+# Named, for SQL is at home elsewhere.
+DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
+
 # What these say is written for people: it is all that they get to see.
 EXPECTED = (StateError, StorageError, VaultError, BadSocketPath)
 
@@ -280,7 +283,7 @@ class Daemon(Service):
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, spki_digest, time.time())
-        self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._fail)
+        self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store)
         turn = Turn(self._reactor)
         host, port = setup.advertise
         settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
@@ -406,6 +409,20 @@ class Daemon(Service):
             self._tally.report()
         except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
             self._log.failure("the work of a minute failed")
+
+    def _lose_store(self, failure: Failure) -> None:
+        """
+        The store cannot be relied on any more. What the disk does to SQLite is no bug of ours, and has a line of its own.
+        """
+        if failure.type is not None and f"{failure.type.__module__}.{failure.type.__name__}" in DISK_ERRORS:
+            path = self._state / DATABASE
+            failure = Failure(
+                StateError(
+                    f"{path} cannot be written or read: {failure.getErrorMessage()}; nothing that was accepted is lost:"
+                    " check the disk, then start again"
+                )
+            )
+        self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
         """

@@ -9,7 +9,6 @@ import io
 import os
 import socket
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.net.state import FolderLock, StateError, open_folder, write_private
 from securemsg.storage.errors import StateDamaged
 from securemsg.tap import ANSWERS, DATABASE, SERVER_KEY, Daemon, Options, makeService, state_folder
+from tests.net.fakes import scratch
 from twisted.plugins import securemsg_plugin
 
 
@@ -48,9 +48,7 @@ class FolderCase(SynchronousTestCase):
         """
         Choose them.
         """
-        place = tempfile.TemporaryDirectory(prefix="sm-")
-        self.addCleanup(place.cleanup)
-        self.state = Path(place.name) / "state"
+        self.state = scratch(self) / "state"
         with free_port() as port:
             self.port = port
 
@@ -251,6 +249,19 @@ class FatalTests(FolderCase):
         for error in (StateError("the disk is full"), StateDamaged("the file is damaged")):
             self.assertEqual(self.end(error), [f"securemsg ends: {error}"])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_disk(self) -> None:
+        """
+        A disk that fails under the store is one line, too, which says what to do.
+        """
+        left: list[int] = []
+        daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
+        with capturedLogs() as events:
+            daemon._lose_store(Failure(sqlite3.OperationalError("disk I/O error")))
+        self.assertEqual(left, [1])
+        (line,) = [str(formatEvent(event)) for event in events]
+        self.assertIn("disk I/O error", line)
+        self.assertIn("check the disk", line)
 
     def test_unexpected(self) -> None:
         """

@@ -22,7 +22,7 @@ REGISTRATIONS = ("invite", "open", "closed")
 ANSWERS = ("ack", "echo", "none")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
 
-_HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?", re.IGNORECASE)
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.IGNORECASE)
 MAX_HOST_NAME = 253
 
 
@@ -169,7 +169,7 @@ def _advertised(text: str | None, host: str, port: int) -> tuple[str, int]:
         elif re.fullmatch(r"[0-9.]+", match["name"]):
             name = str(ipaddress.IPv4Address(match["name"]))
         else:
-            name = match["name"].lower()
+            name = match["name"].lower().removesuffix(".")
             if not _HOST_NAME.fullmatch(name) or len(name) > MAX_HOST_NAME:
                 raise ValueError
     except ValueError:

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test import iosim
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from securemsg.crypto.keys import sha256, spki_of_certificate, tls_key_pair
@@ -42,12 +43,29 @@ def spki_digest(certificate: bytes) -> bytes:
     return sha256(spki_of_certificate(certificate))
 
 
+def scratch(case: SynchronousTestCase) -> Path:
+    """
+    A folder for one test, gone after it.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="sm-")
+    case.addCleanup(folder.cleanup)
+    return Path(folder.name)
+
+
+@cache
+def _shared() -> tempfile.TemporaryDirectory[str]:
+    """
+    A folder for all tests, gone at the end.
+    """
+    return tempfile.TemporaryDirectory(prefix="sm-")
+
+
 @cache
 def key_files() -> tuple[Path, Path]:
     """
     Certificate and key of a server, made once.
     """
-    folder = Path(tempfile.mkdtemp(prefix="securemsg-test-"))
+    folder = Path(_shared().name)
     key, certificate = tls_key_pair(["localhost", "127.0.0.1"], days=2)
     (folder / "key").write_bytes(key)
     (folder / "certificate").write_bytes(certificate)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +13,7 @@ from securemsg.crypto.keys import tls_key_pair
 from securemsg.net.certificate import CERTIFICATE_DAYS, DAY, TLS_CERTIFICATE, TLS_KEY, keep_credentials, load_credentials
 from securemsg.net.state import StateError, open_folder, write_private
 from securemsg.net.tls import certificate_is_good
-from tests.net.fakes import spki_digest
+from tests.net.fakes import scratch, spki_digest
 
 NAMES = ("localhost", "127.0.0.1", "::1", "chat.example")
 
@@ -28,7 +27,7 @@ class OwnCertificateTests(SynchronousTestCase):
         """
         Make a folder, and count what is made.
         """
-        self.folder = Path(self.mktemp())
+        self.folder = scratch(self) / "thing"
         open_folder(self.folder)
         self.made = 0
 
@@ -106,7 +105,7 @@ class IssuedCertificateTests(SynchronousTestCase):
         """
         Write a pair.
         """
-        self.folder = Path(self.mktemp())
+        self.folder = scratch(self) / "thing"
         self.folder.mkdir()
         key, certificate = tls_key_pair(["localhost"], days=9)
         self.key, self.certificate = self.folder / "key", self.folder / "certificate"

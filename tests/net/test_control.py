@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 from twisted.internet.error import ConnectionDone
@@ -28,7 +27,7 @@ from securemsg.net.control import (
 from securemsg.net.stream import StreamProtocol
 from securemsg.protocol.auth import UNIX
 from securemsg.protocol.states import Side
-from tests.net.fakes import End
+from tests.net.fakes import End, scratch
 
 
 class SocketTransport(StringTransport):
@@ -53,9 +52,7 @@ class FolderCase(SynchronousTestCase):
         """
         Make a folder.
         """
-        folder = tempfile.TemporaryDirectory(prefix="sm-")
-        self.addCleanup(folder.cleanup)
-        self.path = Path(folder.name) / "control"
+        self.path = scratch(self) / "control"
 
 
 class CredentialTests(SynchronousTestCase):

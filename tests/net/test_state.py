@@ -23,6 +23,7 @@ from securemsg.net.state import (
     read_private,
     write_private,
 )
+from tests.net.fakes import scratch
 
 
 def mode(path: Path) -> int:
@@ -42,7 +43,7 @@ class StateCase(SynchronousTestCase):
         Choose a path.
         """
         self.addCleanup(os.umask, os.umask(0))
-        self.folder = Path(self.mktemp()) / "state"
+        self.folder = scratch(self) / "place" / "state"
 
     def complaint(self, path: Path) -> str:
         """

@@ -5,7 +5,6 @@ Tests of L{securemsg.net.tls} and of streams above it, with real TLS in memory.
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -24,7 +23,7 @@ from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, is_
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.messages import Ping, Pong
 from securemsg.protocol.states import Side
-from tests.net.fakes import HELLO, End, key_files, log_in, secure_pair, spki_digest
+from tests.net.fakes import HELLO, End, key_files, log_in, scratch, secure_pair, spki_digest
 
 
 class Recorder(Protocol):
@@ -389,7 +388,7 @@ class IssuedCertificateTests(SynchronousTestCase):
         A certificate that nobody known issued is a TLS failure.
         """
         _, certificate = tls_key_pair(["localhost"], days=1)
-        authority = Path(self.mktemp())
+        authority = scratch(self) / "thing"
         authority.write_bytes(certificate)
         reason = self.reason(ClientTrust("localhost", spki_digest, authority))
         assert reason is not None
@@ -412,7 +411,7 @@ class CredentialTests(SynchronousTestCase):
         A key that does not belong to the certificate is refused.
         """
         key, _ = tls_key_pair(["localhost"], days=1)
-        path = Path(self.mktemp())
+        path = scratch(self) / "thing"
         path.write_bytes(key)
         with self.assertRaises(SSL.Error):
             ServerCredentials(key_files()[0], path, spki_digest)
@@ -422,7 +421,7 @@ class CredentialTests(SynchronousTestCase):
         A file that is not there is an C{OSError}.
         """
         with self.assertRaises(OSError):
-            ServerCredentials(key_files()[0], Path(self.mktemp()), spki_digest)
+            ServerCredentials(key_files()[0], scratch(self) / "thing", spki_digest)
 
     def test_refused_connection(self) -> None:
         """
