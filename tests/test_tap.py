@@ -16,6 +16,7 @@ from twisted.application.service import ServiceMaker
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg import tap
@@ -25,7 +26,6 @@ from securemsg.net.state import FolderLock, StateError, open_folder, write_priva
 from securemsg.storage.errors import StateDamaged
 from securemsg.tap import ANSWERS, DATABASE, SERVER_KEY, Daemon, Options, makeService, state_folder
 from tests.net.fakes import scratch
-from twisted.plugins import securemsg_plugin
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ class PluginTests(SynchronousTestCase):
         """
         The plugin leads here.
         """
-        plugin = securemsg_plugin.securemsg
+        plugin = namedAny("twisted.plugins.securemsg_plugin").securemsg
         self.assertIsInstance(plugin, ServiceMaker)
         self.assertIs(plugin.options, Options)
         self.assertIs(plugin.makeService, makeService)
@@ -110,7 +110,7 @@ class CheckTests(FolderCase):
             other.bind(("127.0.0.1", 0))
             other.listen()
             self.port = other.getsockname()[1]
-            self.assertIn(f"port {self.port} on 127.0.0.1 is in use", self.complaint())
+            self.assertIn(f"port {self.port} on 127.0.0.1 is taken", self.complaint())
 
     def test_address(self) -> None:
         """

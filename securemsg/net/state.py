@@ -209,7 +209,7 @@ def listen_trouble(host: str, port: int, error: OSError) -> str:
     Why we cannot listen, and what helps, in one line.
     """
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; stop what listens there, or choose another with --port"
+        return f"port {port} on {host} is taken; stop what listens there, or choose another with --port"
     if error.errno == errno.EACCES:
         return f"port {port} is for the system's own services; choose one above 1023 with --port"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -232,7 +232,7 @@ class PortTests(SynchronousTestCase):
                 check_port("127.0.0.1", port)
         self.assertEqual(
             str(caught.exception),
-            f"port {port} on 127.0.0.1 is in use; stop what listens there, or choose another with --port",
+            f"port {port} on 127.0.0.1 is taken; stop what listens there, or choose another with --port",
         )
         check_port("127.0.0.1", port)
 
