@@ -122,6 +122,9 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> T
 
     @raise Refusal: it cannot be opened; nothing has changed. C{bad-content}: it is authentic, and makes no sense.
     """
+    if delivery.account == profile.name:
+        # Nobody writes to themselves: it was reflected.
+        raise Refusal("own-account")
     digest = keys.sha256(delivery.common)
     opened = sessions.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
     try:
