@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.cli.exits import trouble
+from securemsg.cli.exits import Trouble, trouble
 from securemsg.cli.holder import Dialing, Holder
 from securemsg.cli.locks import FileLock
 from securemsg.cli.output import say
@@ -21,16 +21,21 @@ from securemsg.cli.uplink import Uplink
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 from securemsg.client.profile import Profile
+from securemsg.client.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
 from securemsg.crypto.keys import sha256, spki_of_certificate
-from securemsg.interfaces import IProfileStore
+from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.net.client import dial_tcp
 from securemsg.net.turn import Turn
 from securemsg.net.wake import Bell, ring
 from securemsg.protocol.channel import IPeer
+from securemsg.storage.errors import StorageError
 
 LOCK = "lock"
 RECV_LOCK = "recv.lock"
 WAKE = "wake"
+# A command that is done stays for what else is in the outbox: this long at most, and not if nothing moves.
+SEEING_OFF = 10
+STANDSTILL = 1
 
 
 @frozen
@@ -114,9 +119,32 @@ class Desk:
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
             uplink.start()
-            return await work(reactor, uplink)
+            status = await work(reactor, uplink)
+            await self._see_off(reactor, uplink)
+            return status
 
         return run(whole, debug=self.settings.debug, prompt=prompt)
+
+    async def _see_off(self, reactor: Any, uplink: Uplink) -> None:
+        """
+        Let what else is in the outbox go out, as long as it goes; what becomes of it changes nothing for the command.
+        """
+        end = reactor.seconds() + SEEING_OFF
+        left = unsent(self.store)
+        while left and uplink.holder is not None and uplink.holder.is_ready and reactor.seconds() < end:
+            before = left
+
+            def moved(before: int = before) -> int | None:
+                now = unsent(self.store)
+                return now if now != before else None
+
+            try:
+                found = await uplink.until(moved, STANDSTILL)
+            except (Trouble, StorageError):
+                return
+            if found is None:
+                return
+            left = found
 
     def _uplink(self, reactor: Any, again: bool) -> Uplink:
         """
@@ -141,6 +169,24 @@ class Desk:
             )
 
         return Uplink(reactor, self.store, self.now, FileLock(self.folder / LOCK), self.ring, hold, again, self.where)
+
+
+def unsent(store: IProfileStore) -> int:
+    """
+    How many rows wait that nothing is known to hold up: drafts, sealed messages, receipts.
+    """
+    with store.reading() as records:
+        rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
+        held_up = {row.to for row in rows if _waits_for_something(records, row)}
+        return sum(1 for row in rows if row.to not in held_up) + len(records.scan(RECEIPTS, ROWS))
+
+
+def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
+    """
+    Whether history says why this row waits.
+    """
+    said = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history else None
+    return said is not None and said.code != ""
 
 
 def spki_digest(certificate: bytes) -> bytes:
