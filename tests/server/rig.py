@@ -426,9 +426,7 @@ class Rig:
         """
         Log in, whatever comes of it.
         """
-        client = self.greet(user)
-        client.ask(self.proof(client, user))
-        return client
+        return self.login_waiting(user)
 
     def login(self, user: User) -> Client:
         """
@@ -436,6 +434,14 @@ class Rig:
         """
         client = self.try_login(user)
         client.n = max(client.n, client.one(Welcome).highest)
+        return client
+
+    def login_waiting(self, user: User) -> Client:
+        """
+        Ask to be logged in; the store may still have something to do first.
+        """
+        client = self.greet(user)
+        client.ask(self.proof(client, user))
         return client
 
     def try_register(self, user: User, token: bytes = b"", binding: Binding = TLS, **changes: Any) -> Client:

@@ -216,6 +216,26 @@ class OrderTests(TwoPeople):
         self.rig.commit()
         self.assertEqual(self.reader.delivered(), [])
 
+    def test_gone_while_looked_up(self) -> None:
+        """
+        A deposit that was being looked up when its connection was lost is not taken; it is when it comes again.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.rig.space = 0
+        self.assertEqual(self.refused(deposit), "retry-later")
+        self.rig.space = 10**12
+        self.rig.time += 2
+        self.wait()
+        self.sender.ask(deposit)
+        self.rig.lose(self.sender)
+        again = self.rig.login_waiting(self.alice)
+        self.rig.commit()
+        self.assertEqual(self.reader.delivered(), [])
+        again.send(deposit)
+        self.rig.commit()
+        self.assertEqual(again.accepted(), [deposit.deposit_id])
+        self.assertEqual(len(self.reader.delivered()), 1)
+
     def test_unanswered_bounded(self) -> None:
         """
         Who has many deposits unanswered is not read from until the commit.

@@ -145,6 +145,19 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(again.delivered(), [])
         again.one(Drained)
 
+    def test_acknowledged_before_batch(self) -> None:
+        """
+        Nor is it while its deletion waits for the commit before.
+        """
+        self.store(texts(2))
+        self.sender.ask(self.sender.deposit(self.bob, text=b"on its way"))
+        self.reader.acknowledge(2)
+        self.rig.lose(self.reader)
+        again = self.rig.greet(self.bob)
+        again.ask(self.rig.proof(again, self.bob))
+        self.rig.commit()
+        self.assertEqual(again.delivered(), [b"on its way"])
+
     def test_lost_deletion(self) -> None:
         """
         A deletion that a crash lost is a second delivery, nothing more.

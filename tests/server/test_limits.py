@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.server.limits import MIB, Buckets, DiskGuard, Rate, Settings
+from securemsg.storage.memory import MemoryServerStore
 from tests.server.rig import Rig
 
 
@@ -134,6 +135,25 @@ class CacheTests(SynchronousTestCase):
         sender = people[0][1]
         sender.ask(sender.deposit(*[user for user, _ in people[1:]]))
         self.assertEqual(len(sender.accepted()), 1)
+        self.assertEqual(rig.failures, [])
+
+    def test_on_its_way(self) -> None:
+        """
+        An account to which something is on its way stays, so that no position is given twice.
+        """
+        rig = Rig(Settings(registration="open", cached_accounts=1), store=MemoryServerStore(manual=True))
+        people = [rig.register(name) for name in ("alice", "bob", "carol")]
+        for _, client in people[1:]:
+            rig.lose(client)
+        sender = people[0][1]
+        for _ in range(3):
+            for user, _ in people[1:]:
+                sender.send(sender.deposit(user))
+                rig.turn()
+        rig.commit()
+        self.assertEqual(len(sender.accepted()), 6)
+        for user, _ in people[1:]:
+            self.assertEqual(len(rig.login(user).delivered()), 3)
         self.assertEqual(rig.failures, [])
 
     def test_mailboxes_with_accounts(self) -> None:
