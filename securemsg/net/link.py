@@ -4,7 +4,11 @@ What is known of the wire itself: how it is protected, what ties a login to it, 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import socket
+import sys
+import termios
 from typing import Protocol
 
 from attrs import frozen
@@ -85,12 +89,18 @@ def innermost(transport: object) -> object:
     return transport
 
 
-def unsent_mark(transport: object) -> tuple[int, int]:
+def unsent_mark(transport: object) -> tuple[int, int, int]:
     """
-    A value that changes whenever the kernel takes bytes from us; Twisted keeps no such count.
+    A value that changes whenever the other end takes bytes: those that wait in Twisted, and those that wait in the kernel,
+    which may be a megabyte before it asks Twisted for more.
     """
     raw = innermost(transport)
-    return len(getattr(raw, "dataBuffer", b"")), int(getattr(raw, "offset", 0))
+    waiting = 0
+    handle = getattr(raw, "socket", None)
+    if isinstance(handle, socket.socket):
+        with contextlib.suppress(OSError):
+            waiting = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return len(getattr(raw, "dataBuffer", b"")), int(getattr(raw, "offset", 0)), waiting
 
 
 def tune(transport: object) -> None:

@@ -102,7 +102,7 @@ class StreamProtocol(Protocol):
     _queued = False
     _paused = False
     _full = False
-    _mark = (0, 0)
+    _mark = (0, 0, 0)
     _ready: Callable[[], None] | None = None
 
     def __init__(self, terms: Terms) -> None:
