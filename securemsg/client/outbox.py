@@ -81,10 +81,19 @@ def prepare(records: IRecords, profile: Profile, order: int, now: int) -> Deposi
         row = give_up(records, order, "expired", now)
         if row is None:
             return None
-    if row.sealed:
-        return _deposit(row, _sealed(records, order))
+    if row.sealed and row.stale:
+        row = _reseal(records, profile, row, order, now)
+    if row is None or row.sealed:
+        return None if row is None else _deposit(row, _sealed(records, order))
+    return _seal(records, profile, row, order, now)
+
+
+def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> Deposit | None:
+    """
+    Seal a draft.
+    """
     contact = _recipient(records, row.to, now)
-    content = _completed(records, profile, contact, row, order, now)
+    content = _completed(records, profile, contact, row, now)
     if content is None:
         records.delete(OUTBOX, ROWS, order)
         return None
@@ -149,26 +158,13 @@ def void_of(content: Content) -> Content:
     )
 
 
-def reseal(records: IRecords, profile: Profile, order: int, now: int) -> None:
+def mark_stale(records: IRecords, order: int) -> None:
     """
-    The devices of a deposit have changed: make it anew for those that there are now. Devices that stay get their bytes again.
-
-    @raise NeedBundle: claim a bundle first. C{NeedAccount}, C{Refusal}: as L{prepare}; the row is as it was.
+    The server says that a deposit is not for the devices that there are: it is to be made anew.
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, order)
-    if row is None or not row.sealed:
-        return
-    contact = _recipient(records, row.to, now)
-    content = _content(records, row)
-    if content is None or content.conversation != conversation_of(profile.identity.public, contact.identity):
-        _return_to_draft(records, row, order)
-        return
-    sealed = _sealed(records, order)
-    key = ContentKey(sealed.key, keys.sha256(sealed.common), None)
-    kept = {part.device: part.own for part in sealed.parts}
-    parts = _parts(records, profile, contact, content, key, kept, now)
-    anew = Sealed(keys.random_id(), _next_number(records), sealed.common, sealed.key, parts)
-    save(records, OUTBOX, SEALED, anew, order)
+    if row is not None:
+        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), order)
 
 
 def note_waiting(records: IRecords, order: int, code: str) -> bool:
@@ -181,6 +177,27 @@ def note_waiting(records: IRecords, order: int, code: str) -> bool:
     if row is None or not row.history or row.again or row.withdrawn:
         return False
     return _mark_history(records, row, Status.QUEUED, code)
+
+
+def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> OutboxRow | None:
+    """
+    Make a deposit anew for the devices that there are now. Devices that stay get their bytes again.
+
+    @return: the row as it is now; C{None}: nothing is left of it.
+    """
+    contact = _recipient(records, row.to, now)
+    content = _content(records, row)
+    if content is None or content.conversation != conversation_of(profile.identity.public, contact.identity):
+        return _return_to_draft(records, row, order)
+    sealed = _sealed(records, order)
+    key = ContentKey(sealed.key, keys.sha256(sealed.common), None)
+    kept = {part.device: part.own for part in sealed.parts}
+    parts = _parts(records, profile, contact, content, key, kept, now)
+    anew = Sealed(keys.random_id(), _next_number(records), sealed.common, sealed.key, parts)
+    save(records, OUTBOX, SEALED, anew, order)
+    row = msgspec.structs.replace(row, stale=False)
+    save(records, OUTBOX, ROWS, row, order)
+    return row
 
 
 def _recipient(records: IRecords, name: str, now: int) -> Contact:
@@ -205,7 +222,7 @@ def _content(records: IRecords, row: OutboxRow) -> Content | None:
     return None if history is None else history.content
 
 
-def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, order: int, now: int) -> Content | None:
+def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, now: int) -> Content | None:
     """
     The content of a row, with its counter and everything that it names.
     """
@@ -284,18 +301,21 @@ def _count(records: IRecords, row: OutboxRow, content: Content) -> None:
     save(records, HISTORY, bucket_of(row.to), sealed, row.history)
 
 
-def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> None:
+def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow | None:
     """
     What was sealed for another identity of a contact is written anew for this one; what was no message is dropped.
+
+    @return: the draft, if there is one.
     """
     history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    _remove(records, order)
     if row.content or row.again or history is None:
-        _remove(records, order)
-        return
-    records.delete(OUTBOX, SEALED, order)
-    save(records, OUTBOX, ROWS, msgspec.structs.replace(row, sealed=False), order)
+        return None
+    row = msgspec.structs.replace(row, sealed=False, stale=False)
+    save(records, OUTBOX, ROWS, row, order)
     draft = msgspec.structs.replace(history, content=unsealed(history.content))
     save(records, HISTORY, bucket_of(row.to), draft, row.history)
+    return row
 
 
 def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:

@@ -215,23 +215,20 @@ class Post:
         """
         wiring, now = self._wiring, self._wiring.time()
         self._lanes.put_back(lane, order)
-        # An honest server says so once for each change.
-        repeated = lane.failures > 0
-        lane.failures += 1
+        outbox.mark_stale(records, order)
         try:
-            for record in accounts:
-                if record.name == lane.name:
-                    trust.adopt(records, wiring.profile, record, now, DIRECTORY)
-            outbox.reseal(records, wiring.profile, order, now)
-        except (NeedBundle, NeedAccount):
-            # Sent as it is once more, after what is needed was asked for: the refusal leads here again.
-            self._recheck(records, lane.name)
-            repeated = True
+            known = [record for record in accounts if record.name == lane.name]
+            for record in known:
+                trust.adopt(records, wiring.profile, record, now, DIRECTORY)
+            if not known:
+                self._recheck(records, lane.name)
         except Refusal as refusal:
             self._distrust(records, lane, refusal)
             return
-        if repeated:
+        # An honest server says so once for each change.
+        if lane.failures:
             self._lanes.pause(lane, wiring.now())
+        lane.failures += 1
 
     def _distrust(self, records: IRecords, lane: Lane, refusal: Refusal) -> None:
         """

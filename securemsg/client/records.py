@@ -99,6 +99,7 @@ class OutboxRow(Private, frozen=True):
     @ivar kind: as in the content.
     @ivar history: place of its history row; 0 where there is none.
     @ivar content: encoded, of what has no history row of its own.
+    @ivar stale: the devices it was sealed for are not those of its recipient any more.
     @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: its user does not want it sent any more.
@@ -113,6 +114,7 @@ class OutboxRow(Private, frozen=True):
     sealed: bool = False
     withdrawn: bool = False
     again: bool = False
+    stale: bool = False
 
 
 class SealedPart(Private, frozen=True):

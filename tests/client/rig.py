@@ -23,6 +23,7 @@ from securemsg.client.agent import Agent
 from securemsg.client.events import Event
 from securemsg.client.journal import Line, Received, Sent
 from securemsg.client.profile import Profile, create_profile, load_profile, save_profile
+from securemsg.client.records import find_sent
 from securemsg.client.trust import trust_inviter
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
@@ -405,6 +406,15 @@ class User:
         found = journal.sent(self.store, message_id)
         assert found is not None, "there is such a message"
         return found
+
+    @staticmethod
+    def sent_order(message_id: bytes, records: IRecords) -> int:
+        """
+        The place of a message in the outbox.
+        """
+        found = find_sent(records, message_id)
+        assert found is not None, "there is such a message"
+        return found[0].outbox
 
     def read(self) -> list[str]:
         """
