@@ -21,7 +21,7 @@ from securemsg.client.records import (
     RECEIPTS,
     ROWS,
     SEEN,
-    Base,
+    Beginning,
     HistoryRow,
     Inbound,
     ReceiptRow,
@@ -218,9 +218,9 @@ def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content
     """
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
     bucket = BASES + opened.device.id + stream
-    base = load(records, Base, COUNTERS, bucket)
+    base = load(records, Beginning, COUNTERS, bucket)
     if base is not None and not base.heard:
-        save(records, COUNTERS, bucket, Base(base.counter, heard=True))
+        save(records, COUNTERS, bucket, Beginning(base.counter, heard=True))
 
 
 def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:

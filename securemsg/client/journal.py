@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from attrs import field, frozen
 
+from securemsg.client.lines import Line, Received, Sent, as_received, as_sent
 from securemsg.client.profile import Profile, load_profile
 from securemsg.client.records import (
     HISTORY,
@@ -35,7 +35,6 @@ from securemsg.client.records import (
     save,
     unsealed,
 )
-from securemsg.client.streams import open_gaps
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
@@ -49,61 +48,27 @@ MIN_EXPIRY = 60
 # More messages in one reading would hold more memory than a reader needs.
 PAGE = 500
 
+__all__ = [
+    "DEFAULT_EXPIRY",
+    "MIN_EXPIRY",
+    "PAGE",
+    "Line",
+    "Received",
+    "Sent",
+    "compose",
+    "compose_in",
+    "history",
+    "mark_given",
+    "notices",
+    "pending",
+    "quarantined",
+    "sent",
+    "ungiven",
+    "unread",
+    "withdraw",
+]
+
 _NO_LIST = ListMark(0, b"")
-
-
-@frozen
-class Sent:
-    """
-    A message of ours, and what became of it.
-
-    @ivar status: C{queued}, C{accepted}, C{delivered}, C{failed} or C{withdrawn}.
-    @ivar code: why it waits or failed; empty where there is nothing to say.
-    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when we heard of it; 0: not yet.
-    @ivar devices: ids of the recipient's devices that confirmed it.
-    """
-
-    order: int
-    id: bytes
-    to: str
-    status: str
-    code: str
-    sent_at: int
-    accepted_at: int
-    delivered_at: int
-    devices: tuple[bytes, ...]
-    text: str = field(repr=False)
-    kind: int
-    suite: str
-
-
-@frozen
-class Received:
-    """
-    A message that came.
-
-    @ivar order: its place in the sequence, for L{mark_given}.
-    @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
-    @ivar verified: whether the sender's identity was verified when it came.
-    @ivar gap_before: how many messages of this sender, right before this one, have not come.
-    @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
-    """
-
-    order: int
-    id: bytes
-    sender: str
-    to: str
-    sent_at: int
-    received_at: int
-    text: str = field(repr=False)
-    kind: int
-    verified: bool
-    suite: str
-    gap_before: int
-    note: str
-
-
-Line = Sent | Received
 
 
 def compose(
@@ -197,7 +162,7 @@ def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
     """
     with store.reading() as records:
         found = find_sent(records, message_id)
-        return _as_sent(found[0].name, found[0].history, found[1]) if found else None
+        return as_sent(found[0].name, found[0].history, found[1]) if found else None
 
 
 def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
@@ -240,7 +205,7 @@ def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE) 
                     continue
                 row = load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
                 if row is not None:
-                    found.append(_as_received(records, own, waiting.name, order, row))
+                    found.append(as_received(records, own, waiting.name, order, row))
             if len(page) < PAGE:
                 break
             after = page[-1][0]
@@ -271,7 +236,7 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
             window *= 4
             rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), max(last - window, -1))
         return [
-            _as_sent(name, order, row) if row.sent else _as_received(records, own, name, order, row)
+            as_sent(name, order, row) if row.sent else as_received(records, own, name, order, row)
             for order, row in rows[-limit:]
         ]
 
@@ -356,45 +321,3 @@ def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, 
         save(records, INDEX, content.message_id, Indexed(to, known.history, place))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
     save(records, HISTORY, bucket_of(to), again, known.history)
-
-
-def _as_sent(name: str, order: int, row: HistoryRow) -> Sent:
-    """
-    A row as its reader sees it.
-    """
-    content = row.content
-    return Sent(
-        order=order,
-        id=content.message_id,
-        to=name,
-        status=row.status.value,
-        code=row.code,
-        sent_at=content.sent_at,
-        accepted_at=row.accepted_at,
-        delivered_at=row.delivered_at,
-        devices=row.devices,
-        text=content.body.decode("utf-8", "replace"),
-        kind=content.kind,
-        suite=row.suite,
-    )
-
-
-def _as_received(records: IRecords, own: str, name: str, order: int, row: HistoryRow) -> Received:
-    """
-    A row as its reader sees it.
-    """
-    content = row.content
-    return Received(
-        order=order,
-        id=content.message_id,
-        sender=name,
-        to=own,
-        sent_at=content.sent_at,
-        received_at=row.at,
-        text=content.body.decode("utf-8", "replace"),
-        kind=content.kind,
-        verified=row.verified,
-        suite=row.suite,
-        gap_before=row.lost + open_gaps(records, content, row.gap),
-        note=row.note,
-    )

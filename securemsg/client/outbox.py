@@ -20,7 +20,7 @@ from securemsg.client.records import (
     ROWS,
     SEALED,
     SENT,
-    Base,
+    Beginning,
     HistoryRow,
     OutboxRow,
     Sealed,
@@ -280,9 +280,9 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
     if not content.counter:
         return None
     bucket = BASES + device + stream_of(content)
-    base = load(records, Base, COUNTERS, bucket)
+    base = load(records, Beginning, COUNTERS, bucket)
     if base is None or content.counter <= base.counter:
-        base = Base(content.counter - 1)
+        base = Beginning(content.counter - 1)
         save(records, COUNTERS, bucket, base)
     return None if base.heard else base.counter
 

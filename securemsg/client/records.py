@@ -162,7 +162,7 @@ class ReceiptRow(Record, frozen=True):
     message_id: Id
 
 
-class Base(Record, frozen=True):
+class Beginning(Record, frozen=True):
     """
     Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
 

@@ -167,7 +167,7 @@ class DeviceTests(WorldCase):
                 records,
                 evolve(fresh, identity=first.identity, device_id=device.id, devices=devices, registered=True),
             )
-            save_number(records, META, PUBLISHED, devices and following.listing.version)
+            save_number(records, META, PUBLISHED, following.listing.version)
         second = User(self.world, "bob", store)
         self.world.users["bob's second"] = second
         second.connect()
