@@ -30,6 +30,8 @@ WARM_UP = 10
 # Pairs, and messages in flight of each, of the mailbox part: the daemon should have something to put into each commit.
 MAILBOX_PAIRS = 16
 MAILBOX_WINDOW = 128
+# Processor time is counted in steps of this, seconds: a run too short may see none.
+TICK = 0.01
 # A rate was held if so much of it was.
 HELD = 0.98
 MICRO = 1e6
@@ -234,7 +236,7 @@ class Bench:
 
         before = target.served.cpu()
         await self.waiting.each([work] * LOGIN_WORKERS)
-        return sum(counts) / (target.served.cpu() - before)
+        return sum(counts) / max(target.served.cpu() - before, TICK)
 
     async def mailbox(self, daemon: Daemon) -> list[Figure]:
         """
@@ -281,12 +283,13 @@ class Bench:
         The same load over few and over many connections: what do the connections themselves cost?
         """
         ratios = []
-        rate = SCALE_RATE
+        rate, many = SCALE_RATE, self.scale.connections
+        few = min(FEW_CONNECTIONS, many // 2)
         for target in (daemon, yardstick):
-            few = await self.paced(target, FEW_CONNECTIONS // 2, rate)
-            many = await self.paced(target, self.scale.connections // 2, rate)
-            ratios.append(many.cost / few.cost)
-        label = f"cost a message at {self.scale.connections:,} connections over that at {FEW_CONNECTIONS}"
+            with_few = await self.paced(target, few // 2, rate)
+            with_many = await self.paced(target, many // 2, rate)
+            ratios.append(with_many.cost / max(with_few.cost, MICRO * TICK / (rate * self.scale.seconds)))
+        label = f"cost a message at {many:,} connections over that at {few}"
         return [Figure("growth", f"{label}, {rate:,} a second", "x", ratios[0], ratios[1])]
 
 
