@@ -68,10 +68,10 @@ class MailboxMachine(RuleBasedStateMachine):
     endpoints: list[Endpoint]
     rig: Rig
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(present=st.sets(WHO))
+    def begin(self, present: set[int]) -> None:
         """
-        Register everybody, and let them go.
+        Register everybody; some stay.
         """
         self.rig = Rig(SMALL, store=MemoryServerStore(manual=True))
         people = [self.rig.register(name) for name in ("alice", "bob", "carol")]
@@ -79,9 +79,12 @@ class MailboxMachine(RuleBasedStateMachine):
         second = bob.sibling()
         bob.version = 2
         client.ask(Publish(1, bob.device_list()))
+        for _, one in people:
+            self.rig.lose(one)
         self.endpoints = [Endpoint(user) for user, _ in people] + [Endpoint(second)]
         self.deposits: dict[bytes, Deposit] = {}
-        self.everybody()
+        for who in sorted(present):
+            self.connect(who)
 
     def everybody(self) -> None:
         """
@@ -187,6 +190,8 @@ class MailboxMachine(RuleBasedStateMachine):
         assert client is not None
         done = endpoint.in_hand[:count]
         del endpoint.in_hand[:count]
+        # Only what is committed was got: all else has to come again.
+        endpoint.got |= {delivery.deposit_id for delivery in done}
         client.acknowledge(done[-1].tag)
         if client.wire.code is None and not client.unsent and not client.wire.caller._backlog:
             endpoint.acknowledged |= {delivery.deposit_id for delivery in done}
@@ -218,10 +223,10 @@ class MailboxMachine(RuleBasedStateMachine):
         self.rig.store.flush()
         self.rig.settle()
 
-    @rule()
-    def crash(self) -> None:
+    @rule(present=st.sets(WHO))
+    def crash(self, present: set[int]) -> None:
         """
-        The process dies.
+        The process dies; some are there again at once.
         """
         self.absorb()
         self.rig.crash()
@@ -229,7 +234,8 @@ class MailboxMachine(RuleBasedStateMachine):
             endpoint.client = None
             endpoint.logged_in = False
             endpoint.acknowledged.clear()
-        self.everybody()
+        for who in sorted(present):
+            self.connect(who)
 
     # --- what must be true ------------------------------------------------------------------------------------------
 
@@ -290,7 +296,6 @@ class MailboxMachine(RuleBasedStateMachine):
         assert endpoint.last.get(delivery.device, 0) < deposit.n
         endpoint.last[delivery.device] = deposit.n
         assert delivery.deposit_id not in endpoint.acknowledged
-        endpoint.got.add(delivery.deposit_id)
         endpoint.in_hand.append(delivery)
         assert len(endpoint.in_hand) <= SMALL.window_frames
 
