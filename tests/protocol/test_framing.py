@@ -4,6 +4,8 @@ Frames, wherever the network cuts them.
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -50,7 +52,7 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(decode(*[wire[at : at + 1] for at in range(len(wire))]), payloads)
 
     @given(st.lists(st.binary(max_size=64), max_size=8), st.randoms(use_true_random=False))
-    def test_random_splits(self, payloads: list[bytes], random) -> None:  # type: ignore[no-untyped-def]
+    def test_random_splits(self, payloads: list[bytes], random: Random) -> None:
         """
         And from pieces of any sizes.
         """

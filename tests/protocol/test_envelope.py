@@ -1,0 +1,184 @@
+"""
+Envelopes: padding, and the records inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.errors import LocalProtocolError, Refusal
+from securemsg.protocol import envelope as e
+from securemsg.protocol.devices import Device, DeviceList, encode_device_list
+from securemsg.protocol.messages import MAX_COMMON, MAX_DEVICES, MAX_OWN, MAX_TEXT
+from tests.protocol.examples import ID, KEY, LIST, values
+
+CONTENT = e.Content(
+    ID, e.Kind.TEXT, ID, ID, 1, 2, KEY, e.ListMark(1, KEY), e.ListMark(2, KEY), 1_800_000_000, True, b"hello"
+)
+PREKEY = e.PrekeyHeader(KEY, LIST, KEY, 1, 2, False, bytes(1088), None)
+RECORDS: list[Any] = [
+    CONTENT,
+    e.Receipt([ID, ID]),
+    e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
+    e.ContentKey(bytes(64), KEY, None),
+    e.ContentKey(bytes(64), KEY, 5),
+    e.EnvelopeHeader("pqxdh", 1, KEY, 0, 0, PREKEY),
+    e.EnvelopeHeader("pqxdh", 1, KEY, 3, 2**32 - 1, None),
+    e.Envelope(b"header", b"sealed"),
+]
+# A SubjectPublicKeyInfo, DER.
+RSA_2048 = 294
+# IV and tag of the common part.
+SEALED_MORE = 16 + 32
+
+
+class PaddingTests(SynchronousTestCase):
+    """
+    Lengths that say little.
+    """
+
+    def test_every_class(self) -> None:
+        """
+        Around every size class: what is padded comes back, and has the size of its class.
+        """
+        classes = [*e.SMALL_BUCKETS, *range(2 * e.BUCKET_STEP, e.MAX_CONTENT + 1, e.BUCKET_STEP)]
+        for size in {near for edge in classes for near in (edge - 2, edge - 1, edge, edge + 1)} | {0, 1, e.MAX_CONTENT}:
+            if size > e.MAX_CONTENT:
+                continue
+            for data in (bytes(size), b"\x80" * size, b"x" * size):
+                padded = e.pad(data)
+                self.assertGreater(len(padded), size)
+                self.assertTrue(len(padded) in e.SMALL_BUCKETS or len(padded) % e.BUCKET_STEP == 0)
+                self.assertEqual(e.unpad(padded), data)
+
+    @given(st.binary(max_size=5000))
+    def test_any(self, data: bytes) -> None:
+        """
+        So it is for anything.
+        """
+        self.assertEqual(e.unpad(e.pad(data)), data)
+
+    def test_same_class_same_length(self) -> None:
+        """
+        Short texts all look alike.
+        """
+        self.assertEqual({len(e.pad(bytes(size))) for size in range(256)}, {256})
+
+    def test_classes(self) -> None:
+        """
+        The classes are those of the specification.
+        """
+        edges = [len(e.pad(bytes(size))) for size in (255, 256, 511, 512, 1023, 1024, 2047, 2048, 4095, 4096, 8191, 8192)]
+        self.assertEqual(edges, [256, 512, 512, 1024, 1024, 2048, 2048, 4096, 4096, 8192, 8192, 12288])
+
+    def test_too_large(self) -> None:
+        """
+        We pad nothing that does not fit.
+        """
+        self.assertRaises(LocalProtocolError, e.pad, bytes(e.MAX_CONTENT + 1))
+
+    def test_bad(self) -> None:
+        """
+        Without a mark, with another size than the class's, or with anything behind the mark it is no padding.
+        """
+        good = e.pad(b"text")
+        for bad in (b"", bytes(256), b"\x80", good[:-1], good + b"\x00", good[:-1] + b"\x01", e.pad(bytes(300))[:256]):
+            self.assertEqual(self.assertRaises(Refusal, e.unpad, bad).code, "bad-envelope")
+        # One class up, with as little in it, says more than it should need to.
+        self.assertRaises(Refusal, e.unpad, b"text\x80".ljust(512, b"\x00"))
+
+    def test_longest_text_fits(self) -> None:
+        """
+        The longest text with all that stands around it fits, padded and sealed, into a common part.
+        """
+        longest = msgspec.structs.replace(
+            CONTENT, body=bytes(MAX_TEXT), incarnation=2**63 - 1, counter=2**63 - 1, sent_at=2**63 - 1
+        )
+        encoded = e.encode_record(longest)
+        self.assertLessEqual(len(encoded), e.MAX_CONTENT)
+        self.assertLessEqual(len(e.pad(bytes(e.MAX_CONTENT))) + SEALED_MORE, MAX_COMMON)
+
+    def test_largest_first_message_fits(self) -> None:
+        """
+        The own part of a first message, with a list of ten devices that all have an RSA key of 2048 bits, fits.
+        """
+        devices = [Device(bytes([n]) * 16, bytes([n]) * 32, bytes([n]) * 32, bytes(RSA_2048)) for n in range(MAX_DEVICES)]
+        body = encode_device_list(DeviceList(KEY, "x" * 32, 2**31, KEY, 2**40, devices))
+        prekey = msgspec.structs.replace(PREKEY, devices=msgspec.structs.replace(LIST, body=body))
+        header = e.encode_record(e.EnvelopeHeader("pqxdh", 1, KEY, 2**32 - 1, 2**32 - 1, prekey))
+        own = e.encode_record(e.Envelope(header, bytes(256)))
+        self.assertLessEqual(len(own), MAX_OWN)
+
+
+class RecordTests(SynchronousTestCase):
+    """
+    What travels inside.
+    """
+
+    def refused(self, kind: type[Any], data: bytes) -> None:
+        """
+        This is no such record.
+        """
+        self.assertEqual(self.assertRaises(Refusal, e.decode_record, kind, data).code, "bad-envelope")
+
+    def test_round_trip(self) -> None:
+        """
+        Each record comes back as it was.
+        """
+        for record in RECORDS:
+            self.assertEqual(e.decode_record(type(record), e.encode_record(record)), record)
+
+    def test_every_truncation(self) -> None:
+        """
+        A record that lacks anything is refused, and one with anything more.
+        """
+        for record in RECORDS:
+            data = e.encode_record(record)
+            cuts = range(len(data)) if len(data) < 300 else [*range(0, len(data), 37), len(data) - 1]
+            for size in cuts:
+                self.refused(type(record), data[:size])
+            self.refused(type(record), data + b"\x00")
+            self.refused(type(record), msgspec.msgpack.encode([*msgspec.msgpack.decode(data), 1]))
+
+    def test_limits(self) -> None:
+        """
+        Lists and numbers are bounded.
+        """
+        for record in (
+            e.Receipt([ID] * (e.MAX_RECEIPT_IDS + 1)),
+            e.Reset([e.Missing(ID, 1, [], 1)] * 17),
+            e.Reset([e.Missing(ID, 1, [1] * (e.MAX_RESET_COUNTERS + 1), 1)]),
+            e.EnvelopeHeader("pqxdh", 1, KEY, 0, 2**32, None),
+            e.ContentKey(bytes(63), KEY, None),
+            msgspec.structs.replace(CONTENT, body=bytes(MAX_TEXT + 1)),
+        ):
+            self.refused(type(record), e.encode_record(record))
+
+    def test_unknown_kind(self) -> None:
+        """
+        A kind of later times is kept as its number.
+        """
+        data = e.encode_record(msgspec.structs.replace(CONTENT, kind=77))
+        self.assertEqual(e.decode_record(e.Content, data).kind, 77)
+
+    @given(st.sampled_from([type(record) for record in RECORDS]), st.binary(max_size=100) | values.map(msgspec.msgpack.encode))
+    def test_any_bytes(self, kind: type[Any], data: bytes) -> None:
+        """
+        Whatever bytes come, there is a record or a refusal.
+        """
+        try:
+            e.decode_record(kind, data)
+        except Refusal as refusal:
+            self.assertEqual(refusal.code, "bad-envelope")
+
+    def test_deep_nesting(self) -> None:
+        """
+        Nesting, however deep, is refused and nothing worse.
+        """
+        for record in RECORDS:
+            self.refused(type(record), b"\x91" * 50_000)
