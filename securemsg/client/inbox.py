@@ -111,7 +111,9 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
         else:
             quarantine.release(records, name, order, row)
     if len(rows) < quarantine.PAGE:
-        quarantine.forget_identity(records, name)
+        contact = trust.get_contact(records, name)
+        if contact is None or not contact.is_blocked:
+            quarantine.forget_identity(records, name)
         return results, None
     return results, rows[-1][0]
 

@@ -10,6 +10,9 @@ from securemsg.client.records import HistoryRow
 from securemsg.client.streams import open_gaps
 from securemsg.interfaces import IRecords
 
+# The end of the year 9999: nothing that shows times goes further, and a sender may write anything.
+LAST_SECOND = 253_402_300_799
+
 
 @frozen
 class Sent:
@@ -96,7 +99,7 @@ def as_received(records: IRecords, own: str, name: str, order: int, row: History
         id=content.message_id,
         sender=name,
         to=own,
-        sent_at=content.sent_at,
+        sent_at=min(content.sent_at, LAST_SECOND),
         received_at=row.at,
         text=content.body.decode("utf-8", "replace"),
         kind=content.kind,

@@ -105,7 +105,9 @@ def forget_identity(records: IRecords, name: str) -> None:
     The rows of a peer were tried under the identity it has now.
     """
     totals = load_totals(records)
-    _change(records, totals, msgspec.structs.replace(_peer(totals, name), identity=b""), 0, 0)
+    peer = _peer(totals, name)
+    if peer.identity:
+        _change(records, totals, msgspec.structs.replace(peer, identity=b""), 0, 0)
 
 
 def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:

@@ -53,6 +53,8 @@ from securemsg.protocol.envelope import (
 from securemsg.protocol.messages import Counter, Id, Name, Record
 
 RESETS = b"resets"
+# Nobody's name: under it is counted how many strangers we wrote to, so that a server cannot fill our contacts with its own.
+STRANGERS = ""
 PEERS = b"reset/"
 
 # A reset costs the peer a session and us its prekeys, so nobody gets more than one in this time.
@@ -149,6 +151,9 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
             want_reset(records, due.name, due.device, now, gaps=due.gaps)
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
+            continue
+        if trust.get_contact(records, due.name) is None and not _may_take(records, STRANGERS, now):
+            want_reset(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
             sessions.forget(records, due.name, due.device)

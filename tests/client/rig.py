@@ -92,7 +92,7 @@ class MortalProfile:
     The store of a client that may die before or after each commit.
     """
 
-    inner: MemoryProfile
+    inner: IProfileStore
     fate: Fate = field(factory=Fate)
 
     def writing(self) -> AbstractContextManager[IRecords]:
@@ -361,6 +361,13 @@ class User:
             profile = load_profile(records)
         assert profile is not None, "made with the user"
         return profile
+
+    def backup(self) -> MemoryProfile:
+        """
+        A copy of the store as it is now.
+        """
+        assert isinstance(self.store.inner, MemoryProfile), "in memory"
+        return self.store.inner.snapshot()
 
     def disconnect(self) -> None:
         """

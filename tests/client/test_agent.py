@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,38 +16,18 @@ from securemsg.client import journal, trust
 from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Ready
 from securemsg.client.profile import DAY, create_profile, save_profile
-from securemsg.client.records import OUTBOX, ROWS, OutboxRow, next_places, save
-from securemsg.client.recovery import draft_receipt
 from securemsg.client.requests import TIMEOUT
+from securemsg.client.vault import create_vault
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IPeer
-from securemsg.protocol.envelope import Kind, Receipt, encode_record
+from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Phase, Side
-from securemsg.server.limits import Settings
+from securemsg.storage.keystore import create_profile as create_store
+from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, User, World, decoded
-
-
-class WorldCase(SynchronousTestCase):
-    """
-    A world with Alice and Bob in it.
-    """
-
-    def setUp(self) -> None:
-        """
-        Alice and Bob have joined, and are connected.
-        """
-        self.world = World()
-        self.alice, self.bob = self.world.user("alice"), self.world.user("bob")
-
-    def part(self, user: User) -> None:
-        """
-        Take somebody off the network.
-        """
-        user.disconnect()
-        self.world.settle()
 
 
 class ConversationTests(WorldCase):
@@ -227,316 +208,6 @@ class ConversationTests(WorldCase):
             self.world.user(f"user{number}").send("bob", "hello")
         self.assertEqual(len(self.bob.read()), 35)
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Upload)), 2)
-
-
-class ReceiptTests(WorldCase):
-    """
-    Who asks for it hears that a message arrived.
-    """
-
-    def test_delivered(self) -> None:
-        """
-        A receipt says on which device the message is.
-        """
-        sent = self.alice.sent(self.alice.send("bob", "hello", wants_receipt=True))
-        self.assertEqual((sent.status, sent.devices), ("delivered", (self.bob.profile().device_id,)))
-        self.assertEqual(sent.delivered_at, self.world.clock)
-
-    def test_not_asked(self) -> None:
-        """
-        Who does not ask is not told.
-        """
-        wire = self.bob.wire
-        assert wire is not None, "connected"
-        self.alice.send("bob", "hello")
-        self.assertEqual(decoded(wire, Side.CLIENT, m.Deposit), [])
-
-    def test_together(self) -> None:
-        """
-        What came together is confirmed in one message.
-        """
-        self.alice.send("bob", "first")
-        self.part(self.bob)
-        sent = [self.alice.send("bob", f"{number}", wants_receipt=True) for number in range(100)]
-        wire = self.bob.connect()
-        self.assertEqual({self.alice.sent(message_id).status for message_id in sent}, {"delivered"})
-        self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
-
-    def test_never_for_receipts(self) -> None:
-        """
-        Nobody answers a receipt.
-        """
-        self.alice.send("bob", "hello", wants_receipt=True)
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
-
-    def test_not_shown(self) -> None:
-        """
-        A receipt is nothing to read, and leaves no gap between messages.
-        """
-        self.bob.send("alice", "one")
-        self.alice.send("bob", "hello", wants_receipt=True)
-        self.bob.send("alice", "two")
-        self.assertEqual(self.alice.read(), ["one", "two"])
-        self.assertEqual([message.gap_before for message in self.alice.given], [0, 0])
-
-    def test_recipient_away(self) -> None:
-        """
-        As long as nobody fetched the message it is accepted, not delivered.
-        """
-        self.part(self.bob)
-        message_id = self.alice.send("bob", "hello", wants_receipt=True)
-        self.assertEqual(self.alice.sent(message_id).status, "accepted")
-        self.bob.connect()
-        self.assertEqual(self.alice.sent(message_id).status, "delivered")
-
-    def test_only_by_recipient(self) -> None:
-        """
-        Nobody confirms what was sent to somebody else.
-        """
-        carol = self.world.user("carol")
-        self.part(self.bob)
-        message_id = self.alice.send("bob", "hello", wants_receipt=True)
-        now = int(self.world.clock)
-        body = encode_record(Receipt([message_id]))
-        draft = OutboxRow("alice", int(Kind.RECEIPT), 0, now, DAY, encode_record(draft_receipt(carol.profile(), body, now)))
-        with carol.store.writing() as records:
-            save(records, OUTBOX, ROWS, draft, next_places(records))
-        carol.pump()
-        self.assertEqual(journal.pending(carol.store), 0)
-        self.assertEqual(self.alice.sent(message_id).status, "accepted")
-
-
-class WaitingTests(WorldCase):
-    """
-    What cannot be sent now.
-    """
-
-    def test_mailbox_full(self) -> None:
-        """
-        A message to a full mailbox waits, and goes out when there is room; those behind it wait for their turn.
-        """
-        world = World(settings=Settings(registration="open", mailbox_messages=2))
-        alice, bob = world.user("alice"), world.user("bob")
-        alice.send("bob", "zero")
-        bob.disconnect()
-        world.settle()
-        sent = [alice.send("bob", f"{number}") for number in range(4)]
-        self.assertEqual(alice.sent(sent[2]).code, "mailbox-full")
-        self.assertEqual([alice.sent(message_id).status for message_id in sent], ["accepted"] * 2 + ["queued"] * 2)
-        bob.connect()
-        world.advance(5, ticks=5)
-        self.assertEqual(bob.read(), ["zero", "0", "1", "2", "3"])
-
-    def test_backoff(self) -> None:
-        """
-        What is refused for now is tried again after growing times, at most once a minute.
-        """
-        self.alice.send("bob", "zero")
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        wire.to_server = lambda message: [] if isinstance(message, m.Deposit) else [message]
-        wire.log.clear()
-        times: list[float] = []
-
-        def refuse() -> None:
-            for deposit in decoded(wire, Side.CLIENT, m.Deposit)[len(times) :]:
-                times.append(self.world.clock)
-                wire.inject(Side.SERVER, m.DepositRefused(deposit.deposit_id, "retry-later", []))
-            self.world.settle()
-
-        self.alice.send("bob", "one")
-        for _ in range(400):
-            refuse()
-            self.world.advance(1)
-        pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
-        self.assertEqual(pauses[:4], [1, 2, 3, 6])
-        self.assertEqual(max(pauses), 45)
-
-    def test_same_bytes(self) -> None:
-        """
-        A repetition is the same deposit, byte for byte.
-        """
-        self.alice.send("bob", "zero")
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        wire.held = {Side.CLIENT}
-        self.alice.send("bob", "one")
-        first = decoded(wire, Side.CLIENT, m.Deposit)[-1]
-        self.part(self.alice)
-        again = decoded(self.alice.connect(), Side.CLIENT, m.Deposit)
-        self.assertEqual(again, [first])
-        self.assertEqual(self.bob.read(), ["zero", "one"])
-
-    def test_lost_answer(self) -> None:
-        """
-        A deposit whose answer was lost is sent again, and arrives once.
-        """
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        wire.to_client = lambda message: [] if isinstance(message, m.Accepted) else [message]
-        message_id = self.alice.send("bob", "hello")
-        self.assertEqual(self.alice.sent(message_id).status, "queued")
-        self.alice.connect()
-        self.assertEqual(self.alice.sent(message_id).status, "accepted")
-        self.assertEqual(self.bob.read(), ["hello"])
-
-    def test_silent_server(self) -> None:
-        """
-        A server that does not answer a deposit is hung up on.
-        """
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        self.alice.send("bob", "zero")
-        wire.held = {Side.CLIENT}
-        self.alice.send("bob", "one")
-        self.world.advance(40, ticks=4)
-        self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
-
-    def test_withdrawn_unsent(self) -> None:
-        """
-        A sealed message that is withdrawn becomes a void: nobody misses it, and nobody reads it.
-        """
-        self.alice.send("bob", "zero")
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        wire.held = {Side.CLIENT}
-        message_id = self.alice.send("bob", "not meant")
-        self.assertTrue(journal.withdraw(self.alice.store, message_id, self.world.clock))
-        self.alice.connect()
-        self.alice.send("bob", "two")
-        self.assertEqual(self.alice.sent(message_id).status, "withdrawn")
-        self.assertEqual(self.bob.read(), ["zero", "two"])
-        self.assertEqual([(line.gap_before, line.note) for line in self.bob.given], [(0, ""), (0, "")])
-
-    def test_withdrawn_then_wanted(self) -> None:
-        """
-        A message that was withdrawn after it was sealed, and is wanted again, arrives once.
-        """
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        self.alice.send("bob", "zero")
-        wire.held = {Side.CLIENT}
-        message_id = self.alice.send("bob", "meant")
-        journal.withdraw(self.alice.store, message_id, self.world.clock)
-        self.alice.connect()
-        self.alice.send("bob", "meant", message_id=message_id)
-        self.assertEqual(self.bob.read(), ["zero", "meant"])
-        self.assertEqual(self.alice.sent(message_id).status, "accepted")
-
-    def test_refused_for_good(self) -> None:
-        """
-        A message that the server will never take has failed, and its counter is filled.
-        """
-        self.alice.send("bob", "zero")
-        wire = self.alice.wire
-        assert wire is not None, "connected"
-        dropped: list[m.Deposit] = []
-
-        def tap(message: m.Message) -> list[m.Message]:
-            if isinstance(message, m.Deposit) and not dropped:
-                dropped.append(message)
-                wire.inject(Side.SERVER, m.DepositRefused(message.deposit_id, "forbidden", []))
-                return []
-            return [message]
-
-        wire.to_server = tap
-        sent = self.alice.sent(self.alice.send("bob", "one"))
-        self.assertEqual((sent.status, sent.code), ("failed", "forbidden"))
-        self.alice.send("bob", "two")
-        self.assertEqual(self.bob.read(), ["zero", "two"])
-        self.assertEqual([line.gap_before for line in self.bob.given], [0, 0])
-
-    def test_expired(self) -> None:
-        """
-        What nobody took for a month is given up.
-        """
-        self.part(self.alice)
-        message_id = self.alice.send("bob", "hello")
-        self.world.clock += 31 * DAY
-        self.alice.connect()
-        sent = self.alice.sent(message_id)
-        self.assertEqual((sent.status, sent.code), ("failed", "expired"))
-        self.assertEqual(self.bob.read(), [])
-
-    def test_full_transport(self) -> None:
-        """
-        Nothing more is sent while the network takes nothing.
-        """
-        wire, agent = self.alice.wire, self.alice.agent
-        assert wire is not None and agent is not None, "connected"
-        agent.writable(False)
-        wire.log.clear()
-        self.alice.send("bob", "hello")
-        self.assertEqual(wire.log, [])
-        agent.writable(True)
-        self.world.settle()
-        self.assertEqual(self.bob.read(), ["hello"])
-
-
-class IdentityTests(WorldCase):
-    """
-    A contact that is somebody else now.
-    """
-
-    def setUp(self) -> None:
-        """
-        Alice has written to Bob; then Bob's account was removed, and made again with new keys.
-        """
-        super().setUp()
-        self.alice.send("bob", "to the first")
-        self.world.store.remove_account("bob")
-        self.bob.die()
-        self.world.restart_server()
-        self.other = self.world.user("bob")
-        self.alice.connect()
-
-    def test_held(self) -> None:
-        """
-        Nothing is sent to the new identity before the user has accepted it.
-        """
-        self.message_id = self.alice.send("bob", "for whom?")
-        sent = self.alice.sent(self.message_id)
-        self.assertEqual((sent.status, sent.code), ("queued", "identity-changed"))
-        self.assertEqual(self.other.read(), [])
-        self.assertIn("identity-changed", self.alice.codes())
-
-    def test_accepted(self) -> None:
-        """
-        Once the user has accepted it, what waited goes out, in a conversation of its own.
-        """
-        self.test_held()
-        self.alice.send("bob", "and this")
-        with self.alice.store.writing() as records:
-            trust.accept(records, "bob", int(self.world.clock))
-        self.world.advance(2, ticks=2)
-        self.assertEqual(self.other.read(), ["for whom?", "and this"])
-        self.assertEqual([line.gap_before for line in self.other.given], [0, 0])
-        self.assertEqual(self.alice.sent(self.message_id).status, "accepted")
-
-    def test_incoming(self) -> None:
-        """
-        What the new identity writes is kept away, and shown once the user has accepted it.
-        """
-        self.other.send("alice", "it is me")
-        self.assertEqual(self.alice.read(), [])
-        self.assertEqual(journal.quarantined(self.alice.store), (1, 0))
-        with self.alice.store.writing() as records:
-            trust.accept(records, "bob", int(self.world.clock))
-        self.world.advance(1)
-        self.assertEqual(self.alice.read(), ["it is me"])
-        self.assertEqual(journal.quarantined(self.alice.store), (0, 0))
-        self.assertEqual([line.verified for line in self.alice.given], [True])
-
-    def test_others_go_on(self) -> None:
-        """
-        Whoever did not change is written to all the same.
-        """
-        carol = self.world.user("carol")
-        self.alice.send("bob", "for whom?")
-        self.alice.send("carol", "hello")
-        self.assertEqual(carol.read(), ["hello"])
 
 
 class SharedStoreTests(WorldCase):
@@ -761,69 +432,6 @@ class LocalTroubleTests(WorldCase):
         self.assertEqual(self.alice.read(), ["answer"])
 
 
-class RestoredTests(WorldCase):
-    """
-    A profile that was put back from an older copy.
-    """
-
-    def setUp(self) -> None:
-        """
-        Alice's profile is as it was before her last messages.
-        """
-        super().setUp()
-        self.alice.send("bob", "zero")
-        self.bob.send("alice", "reply")
-        backup = self.alice.store.inner.snapshot()
-        self.alice.send("bob", "one")
-        self.bob.send("alice", "after the backup")
-        self.alice.die()
-        self.world.settle()
-        self.alice.store = MortalProfile(backup)
-        self.before = self.alice.profile()
-        self.wire = self.alice.connect()
-
-    def test_found_out(self) -> None:
-        """
-        The server's n gives it away, and the user is told.
-        """
-        self.assertIn("state-restored", [notice.code for notice in journal.notices(self.alice.store)])
-
-    def test_new_life(self) -> None:
-        """
-        It goes on under a new incarnation, with new prekeys in place of those that may have been used.
-        """
-        self.assertNotEqual(self.alice.profile().incarnation, self.before.incarnation)
-        upload = decoded(self.wire, Side.CLIENT, m.Upload)[0]
-        self.assertTrue(upload.replace)
-        self.assertEqual((len(upload.one_time), len(upload.kem)), (50, 50))
-
-    def test_conversation(self) -> None:
-        """
-        Both sides read each other again.
-        """
-        self.alice.send("bob", "two")
-        self.bob.send("alice", "three")
-        self.assertEqual(self.bob.read(), ["zero", "one", "two"])
-        self.assertEqual(self.alice.texts("bob")[-1], "three")
-
-    def test_lost_is_asked_for(self) -> None:
-        """
-        What had come after the copy was made is seen to be missing, and sent again.
-        """
-        self.bob.send("alice", "three")
-        self.alice.send("bob", "two")
-        self.world.advance(3600 * 3, ticks=20)
-        self.assertEqual(self.alice.texts("bob"), ["reply", "after the backup", "three"])
-
-    def test_only_once(self) -> None:
-        """
-        The next login is an ordinary one.
-        """
-        incarnation = self.alice.profile().incarnation
-        self.alice.connect()
-        self.assertEqual(self.alice.profile().incarnation, incarnation)
-
-
 class ProtocolTests(WorldCase):
     """
     A server that does not keep the protocol.
@@ -954,3 +562,38 @@ class OneDeviceListTests(SynchronousTestCase):
             save_profile(records, profile)
         alice.connect()
         self.assertEqual(alice.events[-1], Disconnected("name-taken"))
+
+
+class OnDiskTests(SynchronousTestCase):
+    """
+    The same with profiles in files.
+    """
+
+    def user(self, world: World, name: str) -> User:
+        """
+        Somebody whose profile lies on the disk.
+        """
+        folder = Path(self.mktemp())
+        store = create_store(folder, create_vault(folder, None))
+        self.addCleanup(store.close)
+        with store.writing() as records:
+            save_profile(records, create_profile(world.link, name, int(world.clock)))
+        user = world.users[name] = User(world, name, MortalProfile(store))
+        user.connect()
+        return user
+
+    def test_conversation(self) -> None:
+        """
+        What is true in memory is true on the disk.
+        """
+        world = World()
+        alice, bob = self.user(world, "alice"), self.user(world, "bob")
+        message_id = alice.send("bob", "hello", wants_receipt=True)
+        self.assertEqual(alice.sent(message_id).status, "delivered")
+        bob.die()
+        for number in range(5):
+            alice.send("bob", f"{number}")
+        bob.connect()
+        bob.send("alice", "reply")
+        self.assertEqual((bob.read(), alice.read()), (["hello", "0", "1", "2", "3", "4"], ["reply"]))
+        self.assertEqual(bob.texts("alice"), ["hello", "0", "1", "2", "3", "4"])

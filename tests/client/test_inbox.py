@@ -15,8 +15,8 @@ from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, encode_record
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
+from tests.client.case import WorldCase
 from tests.client.rig import START, decoded
-from tests.client.test_agent import WorldCase
 
 NOBODY = ListMark(0, b"")
 
@@ -146,6 +146,14 @@ class SenselessTests(WorldCase):
         """
         self.send(body=b"caf\xe9")
         self.assertEqual(self.bob.read(), ["caf\ufffd"])
+
+    def test_far_future(self) -> None:
+        """
+        A time that no calendar has is shown as the last one that calendars have.
+        """
+        self.send(sent_at=2**63 - 1)
+        self.bob.read()
+        self.assertEqual(self.bob.given[-1].sent_at, 253_402_300_799)
 
     def test_receipt_again(self) -> None:
         """

@@ -23,8 +23,8 @@ from securemsg.protocol import messages as m
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 from securemsg.protocol.states import Side
+from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, Tap, User, Wire, decoded
-from tests.client.test_agent import WorldCase
 from tests.client.test_recovery import Loss
 
 Alteration = Callable[[Any], Any]
@@ -675,7 +675,7 @@ class DeliveryTests(MaliceCase):
         """
         Two lives of one device that count alike contradict each other, and that shows.
         """
-        backup = self.alice.store.inner.snapshot()
+        backup = self.alice.backup()
         self.alice.send("bob", "one")
         self.alice.die()
         clone = self.world.users["alice"] = User(self.world, "alice", MortalProfile(backup))

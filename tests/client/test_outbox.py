@@ -12,18 +12,19 @@ from securemsg.client.records import META, OUTBOX, SEALED, Sealed, load, save_nu
 from securemsg.client.upkeep import PUBLISHED
 from securemsg.crypto.keys import random_id
 from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, Device, encode_device_list
 from securemsg.protocol.messages import SignedDeviceList
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
+from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, User, decoded
-from tests.client.test_agent import WorldCase
 
 TABLES = ("profile", "contacts", "lists", "sessions", "outbox", "history", "index", "counters", "sent", "meta")
 
 
-def dump(store: MemoryProfile) -> dict[str, list[tuple[bytes, int, bytes]]]:
+def dump(store: IProfileStore) -> dict[str, list[tuple[bytes, int, bytes]]]:
     """
     Everything that sending touches.
     """

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import archive, journal, prekeys, quarantine, recovery
+from securemsg.client import archive, journal, prekeys, quarantine, recovery, trust
 from securemsg.client.journal import Received
 from securemsg.client.records import COUNTERS, HISTORY, META, STREAM_IN, STREAMS, bucket_of
 from securemsg.client.streams import conversation_of, load_gaps, streams_in
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
+from tests.client.case import WorldCase
 from tests.client.rig import User, Wire, decoded
-from tests.client.test_agent import WorldCase
 
 HOUR = 3600
 
@@ -385,6 +385,20 @@ class ResetTests(WorldCase):
             self.world.advance(1)
         self.assertEqual(len(deposits(self.alice)), recovery.MAX_TAKEN * 11)
         self.assertEqual(len(self.bob.texts("alice")), 11)
+
+    def test_strangers(self) -> None:
+        """
+        A server that makes up senders does not fill the contacts with them.
+        """
+        names = [f"user{number}" for number in range(8)]
+        for name in names:
+            self.world.user(name)
+        with self.bob.store.inner.writing() as records:
+            for name in names:
+                recovery.want_reset(records, name, bytes(16), int(self.world.clock), gaps=False)
+        self.world.advance(1)
+        with self.bob.store.reading() as records:
+            self.assertEqual(len(trust.all_contacts(records)), recovery.MAX_TAKEN)
 
 
 class QuarantineTests(WorldCase):

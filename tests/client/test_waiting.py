@@ -1,0 +1,257 @@
+"""
+What cannot be sent now, and whom nothing is sent to.
+"""
+
+from __future__ import annotations
+
+from securemsg.client import journal, trust
+from securemsg.client.events import Disconnected
+from securemsg.client.profile import DAY
+from securemsg.protocol import messages as m
+from securemsg.protocol.states import Side
+from securemsg.server.limits import Settings
+from tests.client.case import WorldCase
+from tests.client.rig import World, decoded
+
+
+class WaitingTests(WorldCase):
+    """
+    What cannot be sent now.
+    """
+
+    def test_mailbox_full(self) -> None:
+        """
+        A message to a full mailbox waits, and goes out when there is room; those behind it wait for their turn.
+        """
+        world = World(settings=Settings(registration="open", mailbox_messages=2))
+        alice, bob = world.user("alice"), world.user("bob")
+        alice.send("bob", "zero")
+        bob.disconnect()
+        world.settle()
+        sent = [alice.send("bob", f"{number}") for number in range(4)]
+        self.assertEqual(alice.sent(sent[2]).code, "mailbox-full")
+        self.assertEqual([alice.sent(message_id).status for message_id in sent], ["accepted"] * 2 + ["queued"] * 2)
+        bob.connect()
+        world.advance(5, ticks=5)
+        self.assertEqual(bob.read(), ["zero", "0", "1", "2", "3"])
+
+    def test_backoff(self) -> None:
+        """
+        What is refused for now is tried again after growing times, at most once a minute.
+        """
+        self.alice.send("bob", "zero")
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        wire.to_server = lambda message: [] if isinstance(message, m.Deposit) else [message]
+        wire.log.clear()
+        times: list[float] = []
+
+        def refuse() -> None:
+            for deposit in decoded(wire, Side.CLIENT, m.Deposit)[len(times) :]:
+                times.append(self.world.clock)
+                wire.inject(Side.SERVER, m.DepositRefused(deposit.deposit_id, "retry-later", []))
+            self.world.settle()
+
+        self.alice.send("bob", "one")
+        for _ in range(400):
+            refuse()
+            self.world.advance(1)
+        pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        self.assertEqual(pauses[:4], [1, 2, 3, 6])
+        self.assertEqual(max(pauses), 45)
+
+    def test_same_bytes(self) -> None:
+        """
+        A repetition is the same deposit, byte for byte.
+        """
+        self.alice.send("bob", "zero")
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        wire.held = {Side.CLIENT}
+        self.alice.send("bob", "one")
+        first = decoded(wire, Side.CLIENT, m.Deposit)[-1]
+        self.part(self.alice)
+        again = decoded(self.alice.connect(), Side.CLIENT, m.Deposit)
+        self.assertEqual(again, [first])
+        self.assertEqual(self.bob.read(), ["zero", "one"])
+
+    def test_lost_answer(self) -> None:
+        """
+        A deposit whose answer was lost is sent again, and arrives once.
+        """
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        wire.to_client = lambda message: [] if isinstance(message, m.Accepted) else [message]
+        message_id = self.alice.send("bob", "hello")
+        self.assertEqual(self.alice.sent(message_id).status, "queued")
+        self.alice.connect()
+        self.assertEqual(self.alice.sent(message_id).status, "accepted")
+        self.assertEqual(self.bob.read(), ["hello"])
+
+    def test_silent_server(self) -> None:
+        """
+        A server that does not answer a deposit is hung up on.
+        """
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        self.alice.send("bob", "zero")
+        wire.held = {Side.CLIENT}
+        self.alice.send("bob", "one")
+        self.world.advance(40, ticks=4)
+        self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
+
+    def test_withdrawn_unsent(self) -> None:
+        """
+        A sealed message that is withdrawn becomes a void: nobody misses it, and nobody reads it.
+        """
+        self.alice.send("bob", "zero")
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        wire.held = {Side.CLIENT}
+        message_id = self.alice.send("bob", "not meant")
+        self.assertTrue(journal.withdraw(self.alice.store, message_id, self.world.clock))
+        self.alice.connect()
+        self.alice.send("bob", "two")
+        self.assertEqual(self.alice.sent(message_id).status, "withdrawn")
+        self.assertEqual(self.bob.read(), ["zero", "two"])
+        self.assertEqual([(line.gap_before, line.note) for line in self.bob.given], [(0, ""), (0, "")])
+
+    def test_withdrawn_then_wanted(self) -> None:
+        """
+        A message that was withdrawn after it was sealed, and is wanted again, arrives once.
+        """
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        self.alice.send("bob", "zero")
+        wire.held = {Side.CLIENT}
+        message_id = self.alice.send("bob", "meant")
+        journal.withdraw(self.alice.store, message_id, self.world.clock)
+        self.alice.connect()
+        self.alice.send("bob", "meant", message_id=message_id)
+        self.assertEqual(self.bob.read(), ["zero", "meant"])
+        self.assertEqual(self.alice.sent(message_id).status, "accepted")
+
+    def test_refused_for_good(self) -> None:
+        """
+        A message that the server will never take has failed, and its counter is filled.
+        """
+        self.alice.send("bob", "zero")
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        dropped: list[m.Deposit] = []
+
+        def tap(message: m.Message) -> list[m.Message]:
+            if isinstance(message, m.Deposit) and not dropped:
+                dropped.append(message)
+                wire.inject(Side.SERVER, m.DepositRefused(message.deposit_id, "forbidden", []))
+                return []
+            return [message]
+
+        wire.to_server = tap
+        sent = self.alice.sent(self.alice.send("bob", "one"))
+        self.assertEqual((sent.status, sent.code), ("failed", "forbidden"))
+        self.alice.send("bob", "two")
+        self.assertEqual(self.bob.read(), ["zero", "two"])
+        self.assertEqual([line.gap_before for line in self.bob.given], [0, 0])
+
+    def test_expired(self) -> None:
+        """
+        What nobody took for a month is given up.
+        """
+        self.part(self.alice)
+        message_id = self.alice.send("bob", "hello")
+        self.world.clock += 31 * DAY
+        self.alice.connect()
+        sent = self.alice.sent(message_id)
+        self.assertEqual((sent.status, sent.code), ("failed", "expired"))
+        self.assertEqual(self.bob.read(), [])
+
+    def test_full_transport(self) -> None:
+        """
+        Nothing more is sent while the network takes nothing.
+        """
+        wire, agent = self.alice.wire, self.alice.agent
+        assert wire is not None and agent is not None, "connected"
+        agent.writable(False)
+        wire.log.clear()
+        self.alice.send("bob", "hello")
+        self.assertEqual(wire.log, [])
+        agent.writable(True)
+        self.world.settle()
+        self.assertEqual(self.bob.read(), ["hello"])
+
+
+class IdentityTests(WorldCase):
+    """
+    A contact that is somebody else now.
+    """
+
+    def setUp(self) -> None:
+        """
+        Alice has written to Bob; then Bob's account was removed, and made again with new keys.
+        """
+        super().setUp()
+        self.alice.send("bob", "to the first")
+        self.world.store.remove_account("bob")
+        self.bob.die()
+        self.world.restart_server()
+        self.other = self.world.user("bob")
+        self.alice.connect()
+
+    def test_held(self) -> None:
+        """
+        Nothing is sent to the new identity before the user has accepted it.
+        """
+        self.message_id = self.alice.send("bob", "for whom?")
+        sent = self.alice.sent(self.message_id)
+        self.assertEqual((sent.status, sent.code), ("queued", "identity-changed"))
+        self.assertEqual(self.other.read(), [])
+        self.assertIn("identity-changed", self.alice.codes())
+
+    def test_accepted(self) -> None:
+        """
+        Once the user has accepted it, what waited goes out, in a conversation of its own.
+        """
+        self.test_held()
+        self.alice.send("bob", "and this")
+        with self.alice.store.writing() as records:
+            trust.accept(records, "bob", int(self.world.clock))
+        self.world.advance(2, ticks=2)
+        self.assertEqual(self.other.read(), ["for whom?", "and this"])
+        self.assertEqual([line.gap_before for line in self.other.given], [0, 0])
+        self.assertEqual(self.alice.sent(self.message_id).status, "accepted")
+
+    def test_incoming(self) -> None:
+        """
+        What the new identity writes is kept away, and shown once the user has accepted it.
+        """
+        self.other.send("alice", "it is me")
+        self.assertEqual(self.alice.read(), [])
+        self.assertEqual(journal.quarantined(self.alice.store), (1, 0))
+        with self.alice.store.writing() as records:
+            trust.accept(records, "bob", int(self.world.clock))
+        self.world.advance(1)
+        self.assertEqual(self.alice.read(), ["it is me"])
+        self.assertEqual(journal.quarantined(self.alice.store), (0, 0))
+        self.assertEqual([line.verified for line in self.alice.given], [True])
+
+    def test_accepted_later(self) -> None:
+        """
+        What is kept away waits for the user's word over any number of logins.
+        """
+        self.other.send("alice", "it is me")
+        self.alice.connect()
+        self.alice.connect()
+        with self.alice.store.writing() as records:
+            trust.accept(records, "bob", int(self.world.clock))
+        self.world.advance(1)
+        self.assertEqual(self.alice.read(), ["it is me"])
+
+    def test_others_go_on(self) -> None:
+        """
+        Whoever did not change is written to all the same.
+        """
+        carol = self.world.user("carol")
+        self.alice.send("bob", "for whom?")
+        self.alice.send("carol", "hello")
+        self.assertEqual(carol.read(), ["hello"])
