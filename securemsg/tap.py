@@ -40,6 +40,7 @@ from securemsg.net.control import BadSocketPath, check_socket_path, listen_contr
 from securemsg.net.hosted import Lodger, Worker
 from securemsg.net.listen import PublicFactory, Tally, connection_limit, listen_public, raise_file_limit
 from securemsg.net.options import Options, Setup
+from securemsg.net.patience import CLOSING_TIME, IDLE_TIME
 from securemsg.net.state import (
     FolderLock,
     StateError,
@@ -51,7 +52,7 @@ from securemsg.net.state import (
     read_private,
     write_private,
 )
-from securemsg.net.stream import CLOSING_TIME, Terms
+from securemsg.net.stream import Terms
 from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
@@ -293,7 +294,15 @@ class Daemon(Service):
         link = InviteLink(host, port, identity.public)
         await self._open_contact(core, turn, link)
         await self._write_first_invite(stores, link)
-        public = Terms(Side.SERVER, core.caller, credentials.observe, self._reactor, turn, hung_up=self._tally.note)
+        public = Terms(
+            Side.SERVER,
+            core.caller,
+            credentials.observe,
+            self._reactor,
+            turn,
+            hung_up=self._tally.note,
+            idle_time=IDLE_TIME,
+        )
         self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
         self._ports.append(await listen_public(self._reactor, setup.host, setup.port, self._public))
         self._log.info(

@@ -19,7 +19,7 @@ from securemsg.client.events import Disconnected, Event, Failed, Ready
 from securemsg.client.post import Post
 from securemsg.client.profile import Profile, load_profile
 from securemsg.client.records import COUNTERS, NUMBER, load_number
-from securemsg.client.requests import Callback, Question
+from securemsg.client.requests import Answer, Callback, Question
 from securemsg.client.upkeep import Upkeep
 from securemsg.client.wiring import Wiring
 from securemsg.crypto.keys import random_bytes
@@ -30,6 +30,8 @@ from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.states import Phase
 
 LOCAL_TROUBLE = "local-trouble"
+# The server hangs up on a device that says nothing for 15 minutes.
+KEEP_ALIVE = 5 * 60
 # Ends of a connection that another one would meet again.
 FATAL = frozenset(
     {
@@ -236,6 +238,7 @@ class Agent:
         """
         self._post.restart()
         self._arrivals.restart()
+        self._wiring.spoke = self._wiring.now()
         self._upkeep.welcome(welcome)
         self._wiring.tell(Ready(getattr(self._channel(), "link", None)))
         self._pump()
@@ -264,7 +267,16 @@ class Agent:
         if self.is_ready:
             self._upkeep.tick()
             self._arrivals.look()
+            if abs(self._wiring.now() - self._wiring.spoke) >= KEEP_ALIVE:
+                self._wiring.ask(m.Ping(0), self._ponged)
             self._pump()
+
+    def _ponged(self, answer: Answer | Refusal) -> None:
+        """
+        The server is there, or we leave it: where nobody answers nothing would arrive either.
+        """
+        if isinstance(answer, Refusal) and answer.code == "timeout":
+            self.close("timeout")
 
     def _step(self) -> None:
         """

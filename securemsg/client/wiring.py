@@ -55,6 +55,7 @@ class Wiring:
     @ivar profile: as it is committed.
     @ivar channel: of the moment; C{None}: not connected.
     @ivar is_writable: whether the network takes more.
+    @ivar spoke: when we last said something.
     """
 
     store: IProfileStore
@@ -64,6 +65,7 @@ class Wiring:
     channel: IChannel | None = field(default=None, init=False)
     requests: Requests = field(factory=Requests, init=False)
     is_writable: bool = field(default=True, init=False)
+    spoke: float = field(default=0.0, init=False)
     _events: list[Event] = field(factory=list, init=False)
 
     def time(self) -> int:
@@ -77,6 +79,7 @@ class Wiring:
         Say something to the server; nothing happens without a connection.
         """
         if self.channel is not None:
+            self.spoke = self.now()
             self.channel.send(message)
 
     def ask(self, question: Question, callback: Callback) -> None:

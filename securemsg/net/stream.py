@@ -1,8 +1,7 @@
 """
 Bytes on one side, messages on the other: the one Twisted protocol of both ends and of every stream transport.
 
-How long anything may take: 10 s for the TLS handshake, 10 s more for the login, 30 s for a full buffer to move, 5 s for
-saying goodbye. A logged-in peer may be silent for ever; that it still lives is TCP's business (L{securemsg.net.link}).
+How long anything may take is in L{securemsg.net.patience}.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ import re
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
-from securemsg.net.link import LinkInfo, Wire, tune, unsent_mark
+from securemsg.net.link import LinkInfo, Wire, tune
+from securemsg.net.patience import Patience
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IChannel, IPeer
@@ -26,14 +26,6 @@ from securemsg.protocol.connection import Connection
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.messages import Failed, Message, encode_message
 from securemsg.protocol.states import TRANSITIONS, Phase, Side
-
-# A stranger that is silent in its handshake, or after it, holds a place for this long.
-HANDSHAKE_TIME = 10
-LOGIN_TIME = 10
-# A peer that takes nothing of a full buffer for this long does not read.
-STALL_TIME = 30
-# Whoever does not take the last words within this time does not get them.
-CLOSING_TIME = 5
 
 # What a code looks like; the peer's last word goes into logs and onto terminals, so it is nothing else.
 _CODE = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -51,6 +43,7 @@ class Terms:
     @ivar handshake: whether a TLS handshake comes first.
     @ivar hung_up: is told the code whenever we hang up on somebody.
     @ivar ended: is told of every end, after the peer was, whether the connection ever stood or not.
+    @ivar idle_time: how long a peer that is logged in may be silent; 0: for ever.
     """
 
     side: Side
@@ -61,6 +54,7 @@ class Terms:
     handshake: bool = True
     hung_up: Callable[[str], None] = lambda code: None
     ended: Callable[[StreamProtocol, Failure], None] = lambda stream, reason: None
+    idle_time: float = 0
 
 
 class StreamFactory(Factory):
@@ -96,13 +90,9 @@ class StreamProtocol(Protocol):
     transport: Wire  # type: ignore[assignment]  # Twisted's interface is wider in names, narrower in methods
     link: LinkInfo | None = None
     _peer: IPeer | None = None
-    _timer: IDelayedCall | None = None
     # Why it ended; None while it lives.
     _code: str | None = None
     _queued = False
-    _paused = False
-    _full = False
-    _mark = (0, 0, 0)
     _ready: Callable[[], None] | None = None
 
     def __init__(self, terms: Terms) -> None:
@@ -111,6 +101,7 @@ class StreamProtocol(Protocol):
         """
         self._terms = terms
         self.connection = Connection(terms.side)
+        self._patience = Patience(self, terms.clock, terms.idle_time)
 
     # --- the transport's side -------------------------------------------------------------------------------------
 
@@ -120,7 +111,7 @@ class StreamProtocol(Protocol):
         """
         self.transport.registerProducer(self, True)
         if self._terms.handshake:
-            self._arm(HANDSHAKE_TIME, self._abandon)
+            self._patience.await_handshake()
         else:
             self._open()
 
@@ -137,6 +128,7 @@ class StreamProtocol(Protocol):
         """
         if self._code is not None or self._peer is None:
             return
+        self._patience.heard = self._terms.clock.seconds()
         received = self._peer.received
         phase = self.connection.phase
         try:
@@ -157,7 +149,7 @@ class StreamProtocol(Protocol):
         """
         The transport is gone; the peer hears of it here and nowhere else.
         """
-        self._cancel()
+        self._patience.cancel()
         self.connected = 0
         self.connection.close()
         if self._code is None:
@@ -174,20 +166,16 @@ class StreamProtocol(Protocol):
         """
         The buffer is full.
         """
-        if self._code is not None or self._full:
-            return
-        self._full = True
-        # Before login that has a limit of its own.
-        if self.connection.phase is Phase.READY:
-            self._watch()
-        self._tell_writable(False)
+        if self._code is None and not self._patience.is_full:
+            self._patience.await_reader()
+            self._tell_writable(False)
 
     def resumeProducing(self) -> None:
         """
         The buffer has drained.
         """
-        if self._code is None and self._full:
-            self._full = False
+        if self._code is None and self._patience.is_full:
+            self._patience.is_full = False
             self._tell_writable(True)
 
     def stopProducing(self) -> None:
@@ -238,11 +226,12 @@ class StreamProtocol(Protocol):
         """
         Stop or go on reading.
         """
-        if self._code is None and wanted is not self._paused:
-            self._paused = wanted
+        if self._code is None and wanted is not self._patience.is_deaf:
             if wanted:
+                self._patience.is_deaf = True
                 self.transport.pauseProducing()
             else:
+                self._patience.hear_again()
                 self.transport.resumeProducing()
 
     def when_ready(self, call: Callable[[], None]) -> None:
@@ -250,6 +239,17 @@ class StreamProtocol(Protocol):
         Make this call once the login is done; never, if it does not come to that.
         """
         self._ready = call
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def expire(self, say: bool) -> None:
+        """
+        Time is up: hang up, with a last word or without.
+        """
+        if say:
+            self._hang_up("timeout", self.connection.phase)
+        else:
+            self._abandon()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class StreamProtocol(Protocol):
                 self._abandon("tls" if self._terms.handshake else "forbidden")
                 return
             tune(self.transport)
-            self._arm(LOGIN_TIME, self._check_login)
+            self._patience.await_login()
             self._peer = self._terms.make_peer()
             self._peer.opened(self)
         except Exception:  # noqa: BLE001 - a bug, as above
@@ -287,35 +287,6 @@ class StreamProtocol(Protocol):
             self._peer.writable(yes)
         except Exception:  # noqa: BLE001 - a bug, as above
             self._break()
-
-    def _check_login(self) -> None:
-        """
-        The time for the login is over.
-        """
-        self._timer = None
-        if self.connection.phase is not Phase.READY:
-            self._hang_up("timeout", self.connection.phase)
-        elif self._full:
-            self._watch()
-
-    def _watch(self) -> None:
-        """
-        Give a full buffer some time to move.
-        """
-        self._mark = unsent_mark(self.transport)
-        self._arm(STALL_TIME, self._check_buffer)
-
-    def _check_buffer(self) -> None:
-        """
-        That time is over.
-        """
-        self._timer = None
-        if not self._full:
-            return
-        if unsent_mark(self.transport) == self._mark:
-            self._abandon()
-        else:
-            self._watch()
 
     def _hang_up(self, code: str, phase: Phase) -> None:
         """
@@ -344,11 +315,11 @@ class StreamProtocol(Protocol):
         self.connection.close()
         self.transport.unregisterProducer()
         # Whoever does not read does not see the other end hang up either.
-        if self._paused:
+        if self._patience.is_deaf:
             self.transport.resumeProducing()
         if out:
             self.transport.write(out)
-        self._arm(CLOSING_TIME, self.transport.abortConnection)
+        self._patience.await_end()
         self.transport.loseConnection()
 
     def _abandon(self, code: str = "timeout") -> None:
@@ -358,20 +329,5 @@ class StreamProtocol(Protocol):
         self._terms.hung_up(code)
         self._code = code
         self.connection.close()
-        self._cancel()
+        self._patience.cancel()
         self.transport.abortConnection()
-
-    def _arm(self, delay: float, call: Callable[[], object]) -> None:
-        """
-        There is one timer, for one thing at a time.
-        """
-        self._cancel()
-        self._timer = self._terms.clock.callLater(delay, call)
-
-    def _cancel(self) -> None:
-        """
-        Stop the timer, if it runs.
-        """
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()

@@ -125,6 +125,7 @@ class End:
     hung_up: list[str] = field(factory=list)
     unopened: list[str] = field(factory=list)
     reasons: list[Failure] = field(factory=list)
+    idle_time: float = 0
 
     def terms(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> Terms:
         """
@@ -140,14 +141,24 @@ class End:
                 self.reasons.append(reason)
 
         turn = Turn(self.clock)
-        return Terms(self.side, lambda: self.peer, observe, self.clock, turn, handshake, self.hung_up.append, ended)
+        return Terms(
+            self.side,
+            lambda: self.peer,
+            observe,
+            self.clock,
+            turn,
+            handshake,
+            self.hung_up.append,
+            ended,
+            self.idle_time,
+        )
 
 
-def plain(side: Side, clock: Clock) -> tuple[StreamProtocol, End]:
+def plain(side: Side, clock: Clock, idle_time: float = 0) -> tuple[StreamProtocol, End]:
     """
     A stream without TLS, still to be connected.
     """
-    end = End(side, clock)
+    end = End(side, clock, idle_time=idle_time)
     return StreamProtocol(end.terms(lambda transport: LinkInfo(UNIX), handshake=False)), end
 
 

@@ -18,7 +18,8 @@ from zope.interface import implementer
 
 from securemsg.net.client import FIRST_DELAY, MAX_DELAY, Dialer
 from securemsg.net.control import observe_daemon
-from securemsg.net.stream import HANDSHAKE_TIME, StreamProtocol
+from securemsg.net.patience import HANDSHAKE_TIME
+from securemsg.net.stream import StreamProtocol
 from securemsg.net.tls import ClientTrust
 from securemsg.net.turn import Turn
 from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer, spki_digest

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from securemsg.errors import RemoteProtocolError
-from securemsg.net.stream import CLOSING_TIME, LOGIN_TIME, STALL_TIME, UNREADABLE_CODE, StreamProtocol
+from securemsg.net.patience import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, STALL_TIME
+from securemsg.net.stream import UNREADABLE_CODE, StreamProtocol
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
@@ -65,12 +66,14 @@ class StreamCase(SynchronousTestCase):
     A server's end that is connected, with its peer.
     """
 
+    idle_time = 0
+
     def setUp(self) -> None:
         """
         Connect it.
         """
         self.clock = Clock()
-        self.stream, self.end = plain(Side.SERVER, self.clock)
+        self.stream, self.end = plain(Side.SERVER, self.clock, self.idle_time)
         self.peer = self.end.peer
         self.transport = CountingTransport()
         self.stream.makeConnection(self.transport)
@@ -362,9 +365,9 @@ class TimeTests(StreamCase):
             self.clock.advance(1)
         self.assertTrue(self.transport.disconnecting)
 
-    def test_idle(self) -> None:
+    def test_no_limit(self) -> None:
         """
-        A peer that is logged in may be silent, and costs no timer.
+        Where there is no such limit a peer that is logged in may be silent for ever, and costs no timer.
         """
         self.log_in()
         self.clock.advance(LOGIN_TIME)
@@ -422,6 +425,96 @@ class TimeTests(StreamCase):
         self.clock.advance(LOGIN_TIME)
         self.clock.advance(STALL_TIME)
         self.assertTrue(self.transport.disconnected)
+
+
+class IdleTests(StreamCase):
+    """
+    A device that sends nothing keeps no place.
+    """
+
+    idle_time = IDLE_TIME
+
+    def test_silent(self) -> None:
+        """
+        Who is logged in and sends no byte for fifteen minutes is told so and disconnected.
+        """
+        self.log_in()
+        self.clock.advance(LOGIN_TIME)
+        self.clock.advance(IDLE_TIME - LOGIN_TIME - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertEqual(self.said(), [Failed("timeout")])
+        self.assertEqual(self.end.hung_up, ["timeout"])
+        self.lose()
+        self.assertEqual((self.peer.codes, self.clock.getDelayedCalls()), (["timeout"], []))
+
+    def test_heard(self) -> None:
+        """
+        Fifteen minutes count from the last byte, wherever in a message it was.
+        """
+        self.log_in()
+        self.clock.advance(LOGIN_TIME)
+        for payload in (frames(Ping(1))[:1], frames(Ping(1))[1:]):
+            self.clock.advance(IDLE_TIME - LOGIN_TIME - 1)
+            self.stream.dataReceived(payload)
+        self.assertEqual(self.peer.messages, [Ping(1)])
+        self.clock.advance(IDLE_TIME - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertEqual(self.said(), [Failed("timeout")])
+
+    def test_spoken_to(self) -> None:
+        """
+        What we send proves nothing of the peer.
+        """
+        self.log_in()
+        self.clock.advance(LOGIN_TIME)
+        self.clock.advance(IDLE_TIME - LOGIN_TIME - 1)
+        self.stream.send(Pong(1, 0))
+        self.clock.advance(1)
+        self.assertEqual(self.said(), [Pong(1, 0), Failed("timeout")])
+
+    def test_one_timer(self) -> None:
+        """
+        However much comes, there is one timer, and it is set once in fifteen minutes.
+        """
+        self.log_in()
+        self.clock.advance(LOGIN_TIME)
+        (timer,) = self.clock.getDelayedCalls()
+        for _ in range(100):
+            self.clock.advance(1)
+            self.stream.dataReceived(frames(Ping(1)))
+        self.assertEqual(self.clock.getDelayedCalls(), [timer])
+
+    def test_not_read(self) -> None:
+        """
+        While we do not read, and right after, a peer cannot be blamed for silence.
+        """
+        self.log_in()
+        self.clock.advance(LOGIN_TIME)
+        self.stream.pause(True)
+        self.clock.pump([IDLE_TIME / 3] * 10)
+        self.stream.pause(False)
+        self.clock.advance(IDLE_TIME - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertEqual(self.said(), [Failed("timeout")])
+
+    def test_after_full_buffer(self) -> None:
+        """
+        After the buffer was full, and moved, silence counts as before.
+        """
+        self.log_in()
+        self.clock.advance(LOGIN_TIME)
+        self.stream.pauseProducing()
+        self.transport.offset += 1
+        self.clock.advance(STALL_TIME)
+        self.stream.resumeProducing()
+        self.clock.advance(STALL_TIME)
+        self.clock.advance(IDLE_TIME - LOGIN_TIME - 2 * STALL_TIME - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertEqual(self.said(), [Failed("timeout")])
 
 
 class PressureTests(StreamCase):
