@@ -227,10 +227,8 @@ def _names_all(account: AccountState, destination: Destination, sender: DeviceSt
 
     @raise Refusal: C{bad-request}: a device is named twice.
     """
-    named = [part.device for part in destination.parts]
-    if len(named) > 1 and len(set(named)) != len(named):
+    named = {part.device for part in destination.parts}
+    if len(named) != len(destination.parts):
         raise Refusal("bad-request")
-    expected = len(account.devices) - (account is sender.account)
-    if len(named) != expected or (account is sender.account and sender.id in named):
-        return False
-    return all(device in account.devices for device in named)
+    own = account is sender.account
+    return len(named) == len(account.devices) - own and named <= account.devices.keys() and not (own and sender.id in named)

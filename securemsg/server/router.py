@@ -22,6 +22,9 @@ from securemsg.server.limits import Settings
 if TYPE_CHECKING:
     from securemsg.server.accounts import DeviceState
 
+# A page is read when this part of the window is free: a quarter.
+PAGE_PART = 4
+
 
 @define(eq=False)
 class Subscription:
@@ -53,7 +56,7 @@ class Subscription:
         """
         Deliver from the store, if there is something and room for it.
         """
-        if not self._paging and self.cursor < self.device.committed and self._has_room():
+        if not self._paging and self.cursor < self.device.committed and self._has_room_for_page():
             self._paging = True
             self.caller.run(self._page())
         self._say_drained()
@@ -95,13 +98,24 @@ class Subscription:
             not self.caller.full and len(self._in_flight) < settings.window_frames and self._size < settings.window_size
         )
 
+    def _has_room_for_page(self) -> bool:
+        """
+        Is it worth asking the store? Whoever acknowledges one by one would else be read for one by one.
+        """
+        settings = self._router.settings
+        return (
+            self._has_room()
+            and (settings.window_frames - len(self._in_flight)) * PAGE_PART >= settings.window_frames
+            and (settings.window_size - self._size) * PAGE_PART >= settings.window_size
+        )
+
     async def _page(self) -> None:
         """
         Read and deliver until the reader is up to date or its window is full.
         """
         settings = self._router.settings
         try:
-            while self.caller.is_open and self.cursor < self.device.committed and self._has_room():
+            while self.caller.is_open and self.cursor < self.device.committed and self._has_room_for_page():
                 end = self.device.committed
                 limit = settings.window_frames - len(self._in_flight)
                 room = settings.window_size - self._size

@@ -50,6 +50,28 @@ class DeliveryTests(TwoPeople):
         self.rig.commit()
         self.assertEqual(self.reader.delivered(), wanted[4:6])
 
+    def test_page_worth_reading(self) -> None:
+        """
+        The store is asked when a quarter of the window is free, not for each acknowledgement; all the same all comes.
+        """
+        self.rig.settings = Settings(registration="open")
+        self.rig.crash()
+        self.sender = self.rig.login(self.alice)
+        wanted = texts(200)
+        self.store(wanted)
+        self.reader = self.rig.login(self.bob)
+        self.assertEqual(self.reader.delivered(), wanted[:64])
+        for tag in range(1, 16):
+            self.reader.acknowledge(tag)
+            self.rig.commit()
+        self.assertEqual(self.reader.delivered(), [])
+        self.reader.acknowledge(16)
+        self.rig.commit()
+        self.assertEqual(self.reader.delivered(), wanted[64:80])
+        self.reader.acknowledge(80)
+        self.rig.commit()
+        self.assertEqual(self.reader.delivered(), wanted[80:144])
+
     def test_window_in_bytes(self) -> None:
         """
         Bytes fill a window as well as frames.
