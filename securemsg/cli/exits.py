@@ -137,6 +137,7 @@ _CODES: dict[str, _Meaning] = {
     # the message
     "too-large": _Meaning(Exit.REFUSED, "the text is longer than 48 KiB (49152 bytes of UTF-8)", "send it in parts"),
     "not-utf8": _Meaning(Exit.USAGE, "the text is not UTF-8", "convert it, or encode it, for example with base64"),
+    "no-text": _Meaning(Exit.USAGE, "there is no text to send", "give TEXT, or write it to standard input"),
     "bad-text": _Meaning(Exit.USAGE, "the text is not valid", "give UTF-8 text"),
     "conflict": _Meaning(Exit.REFUSED, "this --id was used for another message already", "leave --id away, or make a new one"),
     "withdrawn": _Meaning(Exit.REFUSED, "the message with this --id was withdrawn", "send it under a new id"),

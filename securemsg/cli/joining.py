@@ -50,7 +50,7 @@ def join(context: click.Context, invite: str, name: str, as_json: bool) -> int:
     if is_reserved(name):
         raise trouble("reserved-name", name)
     try:
-        link = parse_invite(sys.stdin.read(MAX_INVITE + 1) if invite == "-" else invite)
+        link = parse_invite(invite if invite != "-" else sys.stdin.read(MAX_INVITE + 1) if sys.stdin else "")
     except (Refusal, UnicodeDecodeError):
         raise trouble("bad-invite") from None
     prepare(settings, link, name)

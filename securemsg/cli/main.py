@@ -78,7 +78,8 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return int(result or Exit.DONE)
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED

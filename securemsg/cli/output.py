@@ -54,7 +54,8 @@ def put(text: str) -> None:
     @raise OutputClosed: nobody reads it.
     @raise Trouble: it cannot be written.
     """
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     _write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
@@ -80,7 +81,7 @@ def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
         problem: Exception | None = None
         try:
             put(text)
-        except (OutputClosed, Trouble) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
             problem = error
         with contextlib.suppress(RuntimeError):
             reactor.callFromThread(_finish, done, problem)

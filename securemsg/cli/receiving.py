@@ -7,15 +7,15 @@ come while the reader is slow wait in the store.
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import Any
 
 import click
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, Trouble, trouble
-from securemsg.cli.output import OutputClosed, columns, json_line, put_later, say
+from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
@@ -23,6 +23,7 @@ from securemsg.cli.settings import NAME, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.journal import Received
+from securemsg.storage.errors import StorageError
 
 # Messages that are read from the store in one go.
 PAGE = 64
@@ -62,7 +63,7 @@ class _Reading:
         self._as_json = as_json
         self._given = 0
         self._drained: bool | None = None
-        self._problem: Trouble | None = None
+        self._problem: Exception | None = None
 
     def run(self) -> int:
         """
@@ -81,22 +82,21 @@ class _Reading:
         patience = self._desk.settings.timeout
         waits_for_drain = self._count is None and not self._follow
         deadline = None if patience is None else reactor.seconds() + patience
-        asking: Deferred[None] | None = None
-        if waits_for_drain:
-            asking = Deferred.fromCoroutine(self._drain(uplink))
-        with Count("messages", active=waits_for_drain and not sys.stdout.isatty()) as shown:
-            while True:
-                await self._give(reactor, shown)
-                if self._is_enough():
-                    if asking is not None:
-                        asking.cancel()
-                    return Exit.DONE
-                if self._drained is not None and not self._waiting():
-                    break
-                left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
-                if left is not None and left <= 0:
-                    break
-                await uplink.until(self._something, left)
+        asking = Deferred.fromCoroutine(self._drain(uplink)) if waits_for_drain else succeed(None)
+        try:
+            with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
+                while True:
+                    await self._give(reactor, shown)
+                    if self._is_enough():
+                        return Exit.DONE
+                    if self._drained is not None and not self._waiting():
+                        break
+                    left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
+                    if left is not None and left <= 0:
+                        break
+                    await uplink.until(self._something, left)
+        finally:
+            asking.cancel()
         if self._problem is not None:
             raise self._problem
         if self._count is not None:
@@ -110,7 +110,9 @@ class _Reading:
         try:
             await uplink.ask("drained", patience=self._desk.settings.patience)
             self._drained = True
-        except Trouble as problem:
+        except CancelledError:
+            return
+        except (Trouble, StorageError) as problem:
             self._problem = problem
             self._drained = False
         uplink.changed()

@@ -94,7 +94,7 @@ def send(
     with opened(settings_of(context)) as desk:
         if name == desk.profile.name:
             raise trouble("own-name", name)
-        body = checked(text) if text is not None else read_text(sys.stdin.buffer)
+        body = checked(text) if text is not None else read_text(sys.stdin and sys.stdin.buffer)
         try:
             number = journal.compose(
                 desk.store,
@@ -113,16 +113,20 @@ def send(
         return _Following(desk, number, name, wait, no_queue, as_json).run()
 
 
-def read_text(stream: BinaryIO) -> str:
+def read_text(stream: BinaryIO | None) -> str:
     """
     The text on standard input, without one line end.
 
-    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}.
+    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nobody wrote anything.
     """
+    if stream is None:
+        raise trouble("no-text")
     if stream.isatty():
         say("securemsg: type the message; end it with Ctrl-D on a line of its own")
     # The longest text, a line end, and one byte that is too much.
     data = stream.read(MAX_TEXT + 3)
+    if not data:
+        raise trouble("no-text")
     data = data.removesuffix(b"\r\n") if data.endswith(b"\r\n") else data.removesuffix(b"\n")
     if len(data) > MAX_TEXT:
         raise trouble("too-large")
