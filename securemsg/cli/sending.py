@@ -94,7 +94,7 @@ def send(
     with opened(settings_of(context)) as desk:
         if name == desk.profile.name:
             raise trouble("own-name", name)
-        body = checked(text) if text is not None else read_text(sys.stdin and sys.stdin.buffer)
+        body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
         try:
             number = journal.compose(
                 desk.store,
