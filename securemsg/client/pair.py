@@ -12,6 +12,7 @@ from securemsg.client import archive
 from securemsg.client.archive import Opening, Session
 from securemsg.client.profile import DAY, Profile
 from securemsg.client.trust import Contact
+from securemsg.crypto.dump import dump_ratchet
 from securemsg.crypto.keys import SESSION_DATA, length_prefixed
 from securemsg.crypto.ratchet import Ratchet
 from securemsg.protocol.devices import Device
@@ -75,7 +76,7 @@ class Pair:
             confirmed=False,
             opening=opening,
             made_at=now,
-            ratchet=ratchet.dump(),
+            ratchet=dump_ratchet(ratchet),
         )
 
     def associated(self, session: Session, sending: bool, header: bytes, common: bytes) -> bytes:

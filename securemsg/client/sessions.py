@@ -16,6 +16,7 @@ from securemsg.client.pair import SUITES, Pair
 from securemsg.client.profile import Profile
 from securemsg.client.trust import Contact
 from securemsg.crypto import pqxdh, primitives
+from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.keys import COMMON_PART, random_bytes, sha256
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
 from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message, seal_message
@@ -148,7 +149,7 @@ def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, 
     if chosen is None:
         raise NeedBundle(contact.name, device.id, archive.load_book(records, pair.bucket).spent)
     number, session = chosen
-    ratchet, step, message_key = Ratchet.load(session.ratchet).next_sending()
+    ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
     header = encode_record(
         EnvelopeHeader(
             session.suite,
@@ -161,7 +162,7 @@ def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, 
     )
     associated = pair.associated(session, True, header, content_key.common)
     sealed = seal_message(message_key, encode_record(content_key), associated)
-    archive.save_session(records, pair.bucket, number, msgspec.structs.replace(session, ratchet=ratchet.dump()))
+    archive.save_session(records, pair.bucket, number, msgspec.structs.replace(session, ratchet=dump_ratchet(ratchet)))
     return encode_record(Envelope(header, sealed))
 
 
@@ -272,10 +273,10 @@ def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[i
     step = _step(header)
     current = archive.load_book(records, pair.bucket).current
     likely = archive.load_session(records, pair.bucket, current)
-    if likely is not None and pair.fits(likely) and Ratchet.load(likely.ratchet).knows(step):
+    if likely is not None and pair.fits(likely) and load_ratchet(likely.ratchet).knows(step):
         return {current: likely}
     fitting = {number: session for number, session in archive.all_sessions(records, pair.bucket).items() if pair.fits(session)}
-    knowing = {number: session for number, session in fitting.items() if Ratchet.load(session.ratchet).knows(step)}
+    knowing = {number: session for number, session in fitting.items() if load_ratchet(session.ratchet).knows(step)}
     if not fitting:
         raise Refusal("no-session")
     return knowing | fitting
@@ -308,7 +309,7 @@ def _opened_by(
     trouble = Unauthentic("envelope")
     for number, session in candidates.items():
         try:
-            ratchet, message_key = Ratchet.load(session.ratchet).next_receiving(_step(header))
+            ratchet, message_key = load_ratchet(session.ratchet).next_receiving(_step(header))
             associated = pair.associated(session, False, envelope.header, common)
             plaintext = open_message(message_key, envelope.sealed, associated)
         except Unauthentic as error:
@@ -320,7 +321,7 @@ def _opened_by(
             raise Unauthentic("common part")
         following = msgspec.structs.replace(
             session,
-            ratchet=ratchet.dump(),
+            ratchet=dump_ratchet(ratchet),
             confirmed=session.confirmed or session.initiated or header.prekey is None,
             opening=None,
         )

@@ -9,19 +9,16 @@ receives. The bytes on the wire are the same; a received step costs one agreemen
 private key behind.
 
 A L{Ratchet} is a value. Asking it for a key gives the next value along with it; the caller adopts that value only after
-L{seal_message} or L{open_message} succeeded and it is stored. Until then nothing has changed.
+L{seal_message} or L{open_message} succeeded and it is stored (L{securemsg.crypto.dump}). Until then nothing has changed.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
 from attrs import evolve, field, frozen
 
 from securemsg.crypto import primitives
 from securemsg.crypto.keys import RATCHET_MESSAGE, RATCHET_ROOT
-from securemsg.crypto.skipped import MAX_CHAINS, MAX_SKIPPED, SkippedChain, SkippedKeys
+from securemsg.crypto.skipped import SkippedKeys
 from securemsg.errors import LocalProtocolError, Unauthentic
 
 MAX_JUMP = 2000  # message keys that one header may make us derive: some milliseconds of work
@@ -29,7 +26,6 @@ KEY_SIZE = 32
 TAG_SIZE = 32
 MESSAGE_KEY_INPUT = b"\x01"  # section 5.2, KDF_CK
 CHAIN_KEY_INPUT = b"\x02"
-FORMAT = 1  # of a dumped ratchet
 
 
 class AlreadyUsed(Unauthentic):
@@ -158,53 +154,6 @@ class Ratchet:
             return self.receiving is not None
         return self.skipped.knows(header.public)
 
-    def dump(self) -> bytes:
-        """
-        Write everything down, secrets included: to be sealed before it is stored.
-        """
-        chains = [(chain.public, list(chain.keys.items())) for chain in self.skipped.chains]
-        return _encoder.encode(
-            _Stored(
-                FORMAT,
-                self.root,
-                self.own_private,
-                self.own_public,
-                self.peer_public,
-                self.sending,
-                self.receiving,
-                self.sent,
-                self.received,
-                self.previous_length,
-                chains,
-            )
-        )
-
-    @classmethod
-    def load(cls, data: bytes) -> Ratchet:
-        """
-        Read what L{dump} wrote.
-
-        @raise ValueError: it is damaged, or of another format.
-        """
-        try:
-            stored = _decoder.decode(data)
-        except msgspec.MsgspecError as error:
-            raise ValueError("a damaged ratchet") from error
-        if stored.sending is not None and None in (stored.own_private, stored.own_public, stored.peer_public):
-            raise ValueError("a damaged ratchet")
-        return cls(
-            stored.root,
-            stored.own_private,
-            stored.own_public,
-            stored.peer_public,
-            stored.sending,
-            stored.receiving,
-            stored.sent,
-            stored.received,
-            stored.previous_length,
-            SkippedKeys(tuple(SkippedChain(public, dict(keys)) for public, keys in stored.skipped)),
-        )
-
     def _begin_sending(self, fresh_private: bytes | None) -> Ratchet:
         """
         Make a ratchet key and, from it, a sending chain: the second half of section 3.5's DHRatchet.
@@ -326,30 +275,3 @@ def _exactly(key: bytes | None) -> bytes:
     if key is None or len(key) != KEY_SIZE:
         raise LocalProtocolError("a ratchet key of our own that is none")
     return key
-
-
-_Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Chain = tuple[_Key, Annotated[list[tuple[_Count, _Key]], msgspec.Meta(min_length=1, max_length=MAX_SKIPPED)]]
-
-
-class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """
-    The form in which a ratchet is kept.
-    """
-
-    format: Annotated[int, msgspec.Meta(ge=FORMAT, le=FORMAT)]
-    root: _Key
-    own_private: _Key | None
-    own_public: _Key | None
-    peer_public: _Key | None
-    sending: _Key | None
-    receiving: _Key | None
-    sent: _Count
-    received: _Count
-    previous_length: _Count
-    skipped: Annotated[list[_Chain], msgspec.Meta(max_length=MAX_CHAINS)]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Stored)

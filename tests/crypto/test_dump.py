@@ -1,0 +1,90 @@
+"""
+Tests of L{securemsg.crypto.dump}.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.crypto.dump import dump_ratchet, load_ratchet
+from securemsg.crypto.skipped import MAX_CHAINS, MAX_SKIPPED
+from tests.crypto.test_primitives import damaged
+from tests.crypto.test_ratchet import pair, talking
+
+
+class DumpTests(SynchronousTestCase):
+    """
+    A ratchet written down and read again.
+    """
+
+    def test_every_state(self) -> None:
+        """
+        In whatever state it is dumped, the loaded ratchet is the same and goes on.
+        """
+        alice, bob = pair()
+        for _ in range(4):
+            for sender, receiver in ((alice, bob), (bob, alice)):
+                sender.send()
+                for message in (sender.send(), sender.send()):
+                    for side in (alice, bob):
+                        loaded = load_ratchet(dump_ratchet(side.ratchet))
+                        self.assertEqual(loaded, side.ratchet)
+                        side.ratchet = loaded
+                    receiver.receive(message)
+
+    def test_truncated(self) -> None:
+        """
+        No part of a dump loads.
+        """
+        alice, bob = talking()
+        alice.send()
+        bob.receive(alice.send())
+        dump = dump_ratchet(bob.ratchet)
+        for cut in range(len(dump)):
+            self.assertRaises(ValueError, load_ratchet, dump[:cut])
+        self.assertRaises(ValueError, load_ratchet, dump + b"\x00")
+
+    def test_damaged(self) -> None:
+        """
+        A dump with a changed byte is refused, or loads as another ratchet: never another error, never the same.
+        """
+        alice, bob = talking()
+        alice.send()
+        bob.receive(alice.send())
+        dump = dump_ratchet(bob.ratchet)
+        for spoilt in damaged(dump):
+            try:
+                loaded = load_ratchet(spoilt)
+            except ValueError:
+                continue
+            self.assertNotEqual(loaded, bob.ratchet)
+
+    def test_impossible(self) -> None:
+        """
+        What is well formed and no ratchet is refused: another format, wrong sizes, negative counts, a chain of nobody.
+        """
+        key = bytes(32)
+        fields = [1, key, key, key, key, key, key, 0, 0, 0, []]
+        self.assertEqual(load_ratchet(msgspec.msgpack.encode(fields)).root, key)
+        for index, value in (
+            (0, 2),
+            (0, "1"),
+            (1, None),
+            (1, bytes(31)),
+            (2, None),
+            (2, bytes(33)),
+            (3, None),
+            (4, None),
+            (5, "x"),
+            (7, -1),
+            (8, 0.5),
+            (10, None),
+            (10, [[key, []]]),
+            (10, [[key, [[0, bytes(5)]]]]),
+            (10, [[key, [[0, key]]]] * (MAX_CHAINS + 1)),
+            (10, [[key, [[number, key] for number in range(MAX_SKIPPED + 1)]]]),
+        ):
+            spoilt = [*fields[:index], value, *fields[index + 1 :]]
+            self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode(spoilt))
+        self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode([*fields, 0]))
