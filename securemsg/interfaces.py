@@ -141,7 +141,7 @@ class DepositRow:
     One deposit: the row that knows its repetition, the common part, and a row for each mailbox. All of it or nothing.
 
     @ivar sender: mailbox number of the depositing device.
-    @ivar digest: SHA-256 over recipients, expiry and bytes.
+    @ivar digest: SHA-256 over recipients, expiry and bytes; behind it which mailboxes missed the deposit, if any did.
     @ivar expires_at: when what is left of it may be dropped.
     """
 
