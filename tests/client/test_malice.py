@@ -17,8 +17,8 @@ from securemsg.client.journal import Received
 from securemsg.client.profile import DAY, Profile, create_profile
 from securemsg.client.trust import Contact
 from securemsg.crypto import pqxdh
+from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import SigningKey
-from securemsg.crypto.ratchet import Ratchet
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
@@ -420,7 +420,7 @@ class DeliveryTests(MaliceCase):
         after = self.sessions()
         self.assertEqual(list(after), list(before))
         for number, session in before.items():
-            now, then = Ratchet.load(after[number].ratchet), Ratchet.load(session.ratchet)
+            now, then = load_ratchet(after[number].ratchet), load_ratchet(session.ratchet)
             self.assertEqual(
                 (now.peer_public, now.receiving, now.received, now.skipped),
                 (then.peer_public, then.receiving, then.received, then.skipped),

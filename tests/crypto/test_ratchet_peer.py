@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import primitives, ratchet
+from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.keys import RATCHET_MESSAGE, RATCHET_ROOT, AgreementKey, length_prefixed
 from securemsg.crypto.ratchet import Header, Ratchet
 
@@ -154,7 +155,7 @@ class Ours:
         header, sealed = message
         following, message_key = self.ratchet.next_receiving(header)
         text = ratchet.open_message(message_key, sealed, associated_with(header))
-        self.ratchet = Ratchet.load(following.dump())
+        self.ratchet = load_ratchet(dump_ratchet(following))
         return text
 
 
