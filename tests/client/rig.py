@@ -289,6 +289,17 @@ class Wire:
         self.client.finish("lost")
         self.server.finish("lost")
 
+    def orphan(self, side: Side) -> None:
+        """
+        The process at one end is gone. What it had said may still arrive; what was said to it does not.
+        """
+        dead, other = (self.client, Side.SERVER) if side is Side.CLIENT else (self.server, Side.CLIENT)
+        dead.code = "lost"
+        self._queues[other].clear()
+        if self.world.loses_last_words:
+            self._queues[side].clear()
+        self._queues[side].append(None)
+
     def move(self) -> bool:
         """
         Let one message arrive, from either side in turn.
@@ -353,6 +364,13 @@ class User:
             self.world.settle()
         return self.wire
 
+    @property
+    def is_connected(self) -> bool:
+        """
+        Are there processes at both ends of the wire?
+        """
+        return self.wire is not None and self.wire.client.code is None and self.wire.server.code is None
+
     def profile(self) -> Profile:
         """
         The profile as it is committed.
@@ -386,9 +404,8 @@ class User:
             self.world.forget(self.agent)
         self.agent = None
         if self.wire is not None:
-            wire, self.wire = self.wire, None
-            wire.client.code = "lost"
-            wire.cut()
+            self.wire.orphan(Side.CLIENT)
+            self.wire = None
 
     def send(self, to: str, text: str, **options: Any) -> bytes:
         """
@@ -459,6 +476,7 @@ class World:
     One server, its users, and time.
 
     @ivar wires: of the moment.
+    @ivar loses_last_words: what a process said before it died does not arrive; else it does.
     """
 
     settings: Settings = field(factory=lambda: Settings(registration="open"))
@@ -468,6 +486,7 @@ class World:
     server: Server = field(init=False)
     users: dict[str, User] = field(factory=dict)
     wires: list[Wire] = field(factory=list)
+    loses_last_words: bool = False
     failure: Failure | None = None
     _calls: deque[tuple[object, Callable[[], None]]] = field(factory=deque, init=False)
 
@@ -585,7 +604,7 @@ class World:
         if self.store.fate.is_dead:
             self.restart_server()
         for user in self.users.values():
-            if user.is_online and (user.wire is None or user.wire.client.code is not None):
+            if user.is_online and not user.is_connected:
                 user.connect(settle=False)
 
     def survive(self, call: Callable[[], object] = lambda: None) -> None:
@@ -606,10 +625,8 @@ class World:
         """
         The server process ends, and a new one finds what was committed.
         """
-        for wire in list(self.wires):
-            wire.server.code = "lost"
-            wire.cut()
-        self.wires.clear()
+        for wire in self.wires:
+            wire.orphan(Side.SERVER)
         self.store = self.store.crash()
         self.failure = None
         self._start()

@@ -4,6 +4,8 @@ Whole conversations: agents, and the real server between them.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -573,7 +575,8 @@ class OnDiskTests(SynchronousTestCase):
         """
         Somebody whose profile lies on the disk.
         """
-        folder = Path(self.mktemp())
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
         store = create_store(folder, create_vault(folder, None))
         self.addCleanup(store.close)
         with store.writing() as records:

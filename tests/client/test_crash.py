@@ -101,7 +101,7 @@ class Story:
         for _ in range(3):
             self.wait(40)
             for user in self.world.users.values():
-                if user.is_online and user.wire is not None and user.wire.client.code is not None:
+                if not user.is_connected:
                     self.connect(user.name)
         for who in (SERVER, *self.world.users):
             self.fate(who).deadline = 0
@@ -162,11 +162,13 @@ class EveryMomentTests(SynchronousTestCase):
         moments = self.tell(lambda story: None).fate(who).moments
         self.assertGreater(moments, 10)
         for deadline in range(1, moments + 1):
+            for loses in (False, True):
 
-            def prepare(story: Story, deadline: int = deadline) -> None:
-                story.fate(who).deadline = deadline
+                def prepare(story: Story, deadline: int = deadline, loses: bool = loses) -> None:
+                    story.fate(who).deadline = deadline
+                    story.world.loses_last_words = loses
 
-            self.tell(prepare)
+                self.tell(prepare)
 
     def test_sender(self) -> None:
         """
@@ -242,11 +244,12 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.story = Story()
 
-    @initialize()
-    def join(self) -> None:
+    @initialize(loses=st.booleans())
+    def join(self, loses: bool) -> None:
         """
         All join.
         """
+        self.story.world.loses_last_words = loses
         for name in ("alice", "bob", "carol"):
             self.story.join(name)
             self.story.connect(name)
