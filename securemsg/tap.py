@@ -37,7 +37,7 @@ from securemsg.crypto import keys
 from securemsg.interfaces import IProfileStore
 from securemsg.net.certificate import TLS_KEY, keep_credentials, load_credentials
 from securemsg.net.control import BadSocketPath, check_socket_path, listen_control, observe_operator
-from securemsg.net.hosted import Lodger, Worker
+from securemsg.net.hosted import Lodger
 from securemsg.net.listen import PublicFactory, Tally, connection_limit, listen_public, raise_file_limit
 from securemsg.net.options import Options, Setup
 from securemsg.net.patience import CLOSING_TIME, IDLE_TIME
@@ -54,6 +54,7 @@ from securemsg.net.state import (
 )
 from securemsg.net.stream import Terms
 from securemsg.net.turn import Turn, spawn
+from securemsg.net.worker import Worker
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side

@@ -17,8 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from securemsg.errors import RemoteProtocolError
-from securemsg.net.hosted import PAUSE, TICK, FarChannel, FarPeer, Lodger, Worker
+from securemsg.net.far import FarChannel, FarPeer
+from securemsg.net.hosted import PAUSE, TICK, Lodger
 from securemsg.net.turn import Turn
+from securemsg.net.worker import Worker
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Message, Ping, Pong, Unknown
