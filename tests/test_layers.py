@@ -44,9 +44,19 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
     # The network is handed the objects of server and client; it does not fetch them.
     "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
-    # The two roots compose all the rest, know nothing of each other, and nobody knows of them.
-    "securemsg.tap": (
+    # The daemon is put together in steps, each known to the next alone: the contact that lives in it, the daemon, the root.
+    "securemsg.contact": (
         "securemsg.client",
+        "securemsg.crypto",
+        "securemsg.errors",
+        "securemsg.interfaces",
+        "securemsg.net",
+        "securemsg.protocol",
+        "securemsg.storage",
+    ),
+    "securemsg.daemon": (
+        "securemsg.client",
+        "securemsg.contact",
         "securemsg.crypto",
         "securemsg.errors",
         "securemsg.interfaces",
@@ -55,6 +65,8 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.server",
         "securemsg.storage",
     ),
+    # The two roots know nothing of each other, and nobody knows of them.
+    "securemsg.tap": ("securemsg.daemon", "securemsg.errors", "securemsg.net", "securemsg.storage"),
     "securemsg.cli": (
         "securemsg.cli",
         "securemsg.client",
@@ -72,7 +84,7 @@ OURS: dict[str, tuple[str, ...]] = {
 PURE = ("securemsg.protocol", "securemsg.crypto", "securemsg.server", "securemsg.client")
 
 ROOTS = ("securemsg.tap", "securemsg.cli")
-EDGE = ("securemsg.net", "securemsg.storage", *ROOTS)
+EDGE = ("securemsg.net", "securemsg.storage", "securemsg.contact", "securemsg.daemon", *ROOTS)
 VAULT = ("securemsg.crypto.primitives",)
 
 # Where a library or a part of one may be imported; what is not named may be imported anywhere but in `LIBRARIES`.
@@ -499,6 +511,19 @@ class CheckerTests(SynchronousTestCase):
         self.assert_caught("securemsg.cli.main", "from securemsg.tap import Options")
         self.assert_caught("securemsg.tap", "from securemsg.cli import main")
         self.assert_caught("securemsg.net.stream", "from securemsg.tap import Options")
+        self.assert_caught("securemsg.daemon", "from securemsg.tap import Options", "from twisted.internet import reactor")
+
+    def test_daemon_in_steps(self) -> None:
+        """
+        The daemon is composed for its root alone, and its contact knows nothing of the server that it lives beside.
+        """
+        for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.contact"):
+            self.assert_caught(module, "from securemsg.daemon import Daemon")
+        for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.tap"):
+            self.assert_caught(module, "from securemsg.contact import Contact")
+        self.assert_caught("securemsg.contact", "from securemsg.server.core import Server")
+        self.assert_clean("securemsg.daemon", "from securemsg.contact import Contact")
+        self.assert_clean("securemsg.tap", "from securemsg.daemon import Daemon")
 
     def test_terminal_in_cli(self) -> None:
         """

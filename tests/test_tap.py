@@ -1,5 +1,6 @@
 """
-Tests of L{securemsg.tap}: what is checked before the daemon leaves the terminal, and what it does when it cannot go on.
+Tests of L{securemsg.tap}, L{securemsg.daemon} and L{securemsg.contact}: what is checked before the daemon leaves the terminal,
+what it does when it cannot go on, and what its contact answers.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg import tap
 from securemsg.client.journal import Received
+from securemsg.contact import ANSWERS
+from securemsg.daemon import DATABASE, SERVER_KEY, Daemon
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.net.state import FolderLock, StateError, open_folder, write_private
 from securemsg.storage.errors import StateDamaged
-from securemsg.tap import ANSWERS, DATABASE, SERVER_KEY, Daemon, Options, makeService, state_folder
+from securemsg.tap import Options, makeService, state_folder
 from tests.net.fakes import scratch
 
 
@@ -328,7 +330,7 @@ class AnswerTests(SynchronousTestCase):
         """
         Whatever the command line offers exists.
         """
-        for kind in tap.ANSWERS:
+        for kind in ANSWERS:
             options = Options()
             options.parseOptions(["--answer", kind])
             self.assertEqual(options.setup.answer, kind)
