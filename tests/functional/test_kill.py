@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from attrs import define, field
@@ -20,6 +21,9 @@ from tests.functional.support import Daemon, Json, Person, Place, Running, until
 
 # Between two lines that are typed, seconds: enough for some to be under way at every moment.
 TYPING = 0.02
+# Lines that may be on their way: a slow machine must not heap them up. How many are typed between two looks at that.
+AHEAD = 60
+LOOK_EVERY = 10
 # How long after a sign of life the blow comes, seconds, at most.
 SPAN = 0.6
 # Until a reconnecting client is back: its delays have grown while the daemon was away.
@@ -36,8 +40,10 @@ class Writer:
 
     _person: Person
     _to: str
+    _shown: Callable[[], int]
     typed: int = 0
     chat: Running = field(init=False)
+    _lost: int = 0
     _stopped: threading.Event = field(factory=threading.Event)
     _lock: threading.Lock = field(factory=threading.Lock)
     _thread: threading.Thread = field(init=False)
@@ -62,6 +68,8 @@ class Writer:
         """
         with self._lock:
             self.chat.kill()
+            # What it had not read yet is gone with it; nobody was told that it was sent.
+            self._lost = self.typed - self._shown()
             self.open()
 
     def stop(self) -> None:
@@ -76,6 +84,8 @@ class Writer:
         The thread.
         """
         while not self._stopped.wait(TYPING):
+            if self.typed % LOOK_EVERY == 0 and self.typed > self._shown() + self._lost + AHEAD:
+                continue
             with self._lock:
                 try:
                     self.chat.type(f"line {self.typed}\n")
@@ -114,7 +124,7 @@ class KillTests(SynchronousTestCase):
         self.follower = self.ben.start("recv", "--follow", "--json")
         # What each of Ben's processes has printed, in order.
         self.printed: list[Running] = [self.follower]
-        self.writer = Writer(self.ada, "ben")
+        self.writer = Writer(self.ada, "ben", self.shown)
         self.writer.start()
         self.addCleanup(self.writer.stop)
         self.await_flow()
