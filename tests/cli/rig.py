@@ -1,0 +1,206 @@
+"""
+People with real agents and uplinks around a real server, joined by memory, with a clock that only moves when told to.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.holder import Holder
+from securemsg.cli.locks import FileLock
+from securemsg.cli.settings import Settings
+from securemsg.cli.uplink import Uplink
+from securemsg.client.events import Warned
+from securemsg.client.profile import create_profile, load_profile, save_profile
+from securemsg.client.trust import trust_inviter
+from securemsg.crypto.keys import SigningKey
+from securemsg.net.memory import connect_memory, observe_memory
+from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.turn import Turn, spawn
+from securemsg.protocol.channel import IPeer
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.states import Side
+from securemsg.server import limits
+from securemsg.server.core import Server
+from securemsg.storage.memory import MemoryProfile, MemoryServerStore
+
+START = 1_800_000_000
+# Turns of the clock that any exchange is done in.
+PATIENCE = 2000
+
+
+@define(eq=False)
+class Line:
+    """
+    Keeps one agent connected through memory, in the place of a L{securemsg.net.client.Dialer}.
+    """
+
+    place: Place
+    peer: IPeer
+    failed: Callable[[str], None]
+    stream: StreamProtocol | None = None
+
+    def start(self) -> None:
+        """
+        Connect, if the server is up.
+        """
+        if not self.place.is_up:
+            self.place.clock.callLater(0, self.failed, "not-connected")
+            return
+        place = self.place
+        server = Terms(Side.SERVER, place.server.caller, observe_memory, place.clock, place.turn, handshake=False)
+        client = Terms(Side.CLIENT, lambda: self.peer, observe_memory, place.clock, place.turn, handshake=False)
+        _, self.stream = connect_memory(server, client, place.clock)
+
+    def stop(self, code: str = "") -> Deferred[None]:
+        """
+        Hang up.
+        """
+        if self.stream is not None:
+            self.stream.close(code)
+        done: Deferred[None] = Deferred()
+        self.place.clock.callLater(0, done.callback, None)
+        return done
+
+
+@define(eq=False)
+class Person:
+    """
+    Somebody with a profile, and the uplink of one command.
+    """
+
+    name: str
+    desk: Desk
+    uplink: Uplink
+    warnings: list[Warned] = field(factory=list)
+
+
+@define(eq=False)
+class Place:
+    """
+    A server and those around it.
+    """
+
+    clock: Clock = field(factory=Clock)
+    is_up: bool = True
+    folder: Path = field(factory=lambda: Path(tempfile.mkdtemp()))
+    turn: Turn = field(init=False)
+    server: Server = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Start the server.
+        """
+        self.turn = Turn(self.clock)
+        self.server = Server(
+            MemoryServerStore(),
+            limits.Settings(registration="open"),
+            SigningKey.generate(),
+            self.now,
+            self.turn.later,
+            spawn,
+            lambda: 2**40,
+        )
+
+    def now(self) -> float:
+        """
+        The time of everybody.
+        """
+        return START + self.clock.seconds()
+
+    def person(self, name: str, *, again: bool = False) -> Person:
+        """
+        Somebody new, registered.
+        """
+        link = InviteLink("example", 8443, self.server.identity.public)
+        store = MemoryProfile()
+        profile = create_profile(link, name, START)
+        with store.writing() as records:
+            save_profile(records, profile)
+            trust_inviter(records, profile, link, START)
+        folder = self.folder / name
+        folder.mkdir()
+        desk = Desk(Settings(), folder, store, profile, "by nothing", self.now)
+        person = Person(name, desk, self._uplink(desk, again))
+        person.uplink.start()
+        self.settle()
+        with store.reading() as records:
+            registered = load_profile(records)
+        assert registered is not None
+        assert registered.registered
+        person.desk = evolve(desk, profile=registered)
+        return person
+
+    def beside(self, person: Person) -> Uplink:
+        """
+        The uplink of another process on the same profile.
+        """
+        return self._uplink(person.desk, False)
+
+    def settle(self, seconds: float = 0) -> None:
+        """
+        Let everything happen that happens by itself, and then some time pass.
+        """
+        for _ in range(PATIENCE):
+            if not any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+                break
+            self.clock.advance(0)
+        else:
+            raise AssertionError("it does not come to rest")
+        if seconds:
+            self.clock.pump([0.05] * int(seconds / 0.05))
+            self.settle()
+
+    def _uplink(self, desk: Desk, again: bool) -> Uplink:
+        """
+        The uplink of one process.
+        """
+
+        def hold(changed: Callable[[], None]) -> Holder:
+            return Holder(
+                clock=self.clock,
+                store=desk.store,
+                profile=desk.profile,
+                now=self.now,
+                soon=self.turn.later,
+                dial=lambda peer, failed, persistent: Line(self, peer, failed),
+                listen=lambda rung: Silence(),
+                changed=changed,
+                warn=lambda event: None,
+            )
+
+        lock = FileLock(desk.folder / "lock")
+        return Uplink(self.clock, desk.store, self.now, lock, lambda: None, hold, again, "example:8443")
+
+
+class Silence:
+    """
+    A bell that nobody rings.
+    """
+
+    def close(self) -> None:
+        """
+        Nothing to close.
+        """
+
+
+class PlaceCase(SynchronousTestCase):
+    """
+    A test with a place of its own.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make the place.
+        """
+        self.place = Place()
+        self.addCleanup(shutil.rmtree, self.place.folder)

@@ -1,0 +1,128 @@
+"""
+The process with the lock: its agent, and the errands of others.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from securemsg.cli.exits import Exit, Trouble
+from securemsg.client import journal
+from securemsg.client.trust import get_contact
+from tests.cli.rig import PlaceCase
+
+
+class HolderTests(PlaceCase):
+    """
+    What a holder does for its own command and for other processes.
+    """
+
+    def test_ready(self) -> None:
+        """
+        It logs in, and has drained what waited.
+        """
+        holder = self.place.person("ada").uplink.holder
+        assert holder is not None
+        self.assertTrue(holder.is_ready and holder.is_drained)
+        self.assertEqual((holder.fatal, holder.last_failure), ("", ""))
+
+    def test_sends_drafts(self) -> None:
+        """
+        What another process wrote goes out when the holder looks, without a ring after a second.
+        """
+        ada, _ = self.place.person("ada"), self.place.person("ben")
+        number = journal.compose(ada.desk.store, "ben", "hello", now=self.place.now())
+        self.place.settle(1.5)
+        sent = journal.sent(ada.desk.store, number)
+        assert sent is not None
+        self.assertEqual(sent.status, "accepted")
+
+    def test_ping(self) -> None:
+        """
+        A ping measures the time to the answer.
+        """
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(ada.uplink.ask("ping", patience=5))
+        self.place.settle()
+        facts = self.successResultOf(asked)
+        self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
+
+    def test_errand_of_another_process(self) -> None:
+        """
+        A process without the lock has its errand run all the same.
+        """
+        ada, _ = self.place.person("ada"), self.place.person("ben")
+        guest = self.place.beside(ada)
+        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", patience=5))
+        self.assertIsNone(guest.holder)
+        self.place.settle(1.5)
+        self.assertEqual(self.successResultOf(asked), {})
+        with ada.desk.store.reading() as records:
+            self.assertIsNotNone(get_contact(records, "ben"))
+
+    def test_unknown_account(self) -> None:
+        """
+        A refusal of the server comes back as one.
+        """
+        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("fetch", "nobody", patience=5))
+        self.place.settle()
+        self.assertEqual(self.failureResultOf(asked, Trouble).value.status, Exit.NO_CONTACT)
+
+    def test_invite(self) -> None:
+        """
+        An invite brings a token and its end.
+        """
+        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("invite", "3600", patience=5))
+        self.place.settle()
+        facts = self.successResultOf(asked)
+        self.assertEqual(int(facts["expires_at"]), int(self.place.now()) + 3600)
+        self.assertEqual(len(bytes.fromhex(facts["token"])), 16)
+
+    def test_drained(self) -> None:
+        """
+        Whoever waits for the mailbox to be empty hears of it when everything is in the store.
+        """
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=5))
+        self.place.settle(1.5)
+        self.assertEqual(self.successResultOf(asked), {})
+
+    def test_unknown_errand(self) -> None:
+        """
+        An errand of a newer version is refused, and blocks nothing.
+        """
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(ada.uplink.ask("dance", patience=5))
+        self.place.settle()
+        self.assertEqual(self.failureResultOf(asked, Trouble).value.code, "unknown-message")
+
+    def test_server_down(self) -> None:
+        """
+        A command of one go learns that nobody answers.
+        """
+        ada = self.place.person("ada")
+        self.successResultOf(self.stop(ada.uplink.stop()))
+        self.place.is_up = False
+        uplink = self.place.beside(ada)
+        asked = Deferred.fromCoroutine(uplink.ask("ping", patience=5))
+        self.place.settle()
+        problem = self.failureResultOf(asked, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
+
+    def test_server_stops(self) -> None:
+        """
+        A connection that ends is known at once, with its reason.
+        """
+        ada = self.place.person("ada")
+        self.place.server.stop()
+        self.place.settle()
+        holder = ada.uplink.holder
+        assert holder is not None
+        self.assertEqual((holder.is_ready, holder.is_drained, holder.last_failure), (False, False, "stopping"))
+
+    def stop(self, stopped: Deferred[None]) -> Deferred[None]:
+        """
+        Let an uplink end.
+        """
+        self.place.settle()
+        return stopped

@@ -1,0 +1,332 @@
+"""
+The command line as a whole, as far as it goes without a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli.exits import Exit
+from securemsg.cli.joining import prepare
+from securemsg.cli.main import group, run
+from securemsg.cli.settings import Settings
+from securemsg.protocol.invite import InviteLink
+
+LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token")
+
+
+class CommandLineCase(SynchronousTestCase):
+    """
+    Commands in a folder of the test's own.
+    """
+
+    def setUp(self) -> None:
+        """
+        An empty folder, and nothing in the environment.
+        """
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.profile = self.folder / "profile"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
+        self.patch(os, "environ", {**kept, "HOME": str(self.folder), "COLUMNS": "200"})
+
+    def run_line(self, *arguments: str) -> tuple[int, str, str]:
+        """
+        Run a command that ends before it needs a reactor.
+
+        @return: status, standard output, standard error.
+        """
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = run(list(arguments))
+        return status, out.getvalue(), err.getvalue()
+
+    def assert_one_line(self, err: str, code: str) -> None:
+        """
+        What went wrong is said in one line.
+        """
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertTrue(err.endswith(f"[{code}]\n"), err)
+
+
+class HelpTests(CommandLineCase):
+    """
+    What the help says.
+    """
+
+    def test_statuses(self) -> None:
+        """
+        The help has the table of exit statuses.
+        """
+        status, out, _ = self.run_line("--help")
+        self.assertEqual(status, Exit.DONE)
+        for number in Exit:
+            self.assertRegex(out, rf"(?m)^ +{number.value}  \w")
+
+    def test_commands(self) -> None:
+        """
+        All commands are there, each with a sentence and the shared options.
+        """
+        wanted = [
+            "join",
+            "send",
+            "recv",
+            "chat",
+            "history",
+            "contacts",
+            "verify",
+            "status",
+            "whoami",
+            "ping",
+            "invite",
+            "admin",
+        ]
+        self.assertEqual(list(group.commands), wanted)
+        for name in wanted:
+            status, out, _ = self.run_line(name, "--help")
+            self.assertEqual(status, Exit.DONE)
+            for option in ("--profile", "--host", "--port", "--timeout", "--debug"):
+                self.assertIn(option, out, name)
+
+    def test_version(self) -> None:
+        """
+        The version is said.
+        """
+        self.assertRegex(self.run_line("--version")[1], r"securemsg, version \d")
+
+
+class UsageTests(CommandLineCase):
+    """
+    Status 2.
+    """
+
+    def test_one_line(self) -> None:
+        """
+        Whatever is wrong with the words, it is said in one line, and the help is named.
+        """
+        for arguments in (
+            ("nope",),
+            ("send",),
+            ("send", "bob", "hi", "--wait", "long"),
+            ("send", "bob", "hi", "--expires", "31d"),
+            ("send", "bob", "hi", "--id", "abc"),
+            ("recv", "--count", "0"),
+            ("recv", "--timeout", "soon"),
+            ("--port", "0", "ping"),
+            ("history",),
+        ):
+            status, out, err = self.run_line(*arguments)
+            self.assertEqual((status, out), (Exit.USAGE, ""), arguments)
+            self.assert_one_line(err, "usage")
+            self.assertIn("--help", err)
+
+    def test_names(self) -> None:
+        """
+        An impossible name is refused wherever one is expected, before anything is opened.
+        """
+        for arguments in (("send", "Bob", "hi"), ("chat", "a b"), ("recv", "--from", "-"), ("admin", "remove", "x" * 33)):
+            status, _, err = self.run_line(*arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assert_one_line(err, "illegal-name")
+
+    def test_json(self) -> None:
+        """
+        With C{--json} an error is an object, too.
+        """
+        status, out, err = self.run_line("history", "--json")
+        self.assertEqual((status, out), (Exit.USAGE, ""))
+        self.assertEqual(json.loads(err)["code"], "usage")
+
+
+class ProfileTests(CommandLineCase):
+    """
+    Status 9, and what is known without a connection.
+    """
+
+    def prepare(self, name: str = "ada", passphrase: str = "") -> None:
+        """
+        Make a profile that is not registered yet.
+        """
+        source = None
+        if passphrase:
+            source = self.folder / "passphrase"
+            source.write_text(passphrase + "\n", "utf-8")
+        prepare(Settings(profile=self.profile, passphrase_file=source), LINK, name)
+
+    def ours(self, *arguments: str) -> tuple[int, str, str]:
+        """
+        Run a command on the profile.
+        """
+        return self.run_line("--profile", str(self.profile), *arguments)
+
+    def test_none(self) -> None:
+        """
+        Without a profile every command says how to make one, and makes nothing.
+        """
+        for arguments in (("whoami",), ("send", "bob", "hi"), ("recv",), ("chat", "bob"), ("status",), ("contacts",)):
+            status, out, err = self.ours(*arguments)
+            self.assertEqual((status, out), (Exit.PROFILE, ""))
+            self.assert_one_line(err, "no-profile")
+            self.assertIn("securemsg join", err)
+        self.assertFalse(self.profile.exists())
+
+    def test_not_joined(self) -> None:
+        """
+        A join that was not finished is to be repeated.
+        """
+        self.prepare()
+        status, _, err = self.ours("whoami")
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "not-joined")
+
+    def test_private(self) -> None:
+        """
+        Nobody else can read what a join leaves behind.
+        """
+        before = os.umask(0)
+        try:
+            self.prepare()
+        finally:
+            os.umask(before)
+        for path in (self.profile, *self.profile.rglob("*")):
+            self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+
+    def test_keys_kept(self) -> None:
+        """
+        A repeated join uses the keys that are there, also with a newer invite.
+        """
+        self.prepare()
+        key = (self.profile / "store.key").read_bytes()
+        self.prepare()
+        self.assertEqual((self.profile / "store.key").read_bytes(), key)
+
+    def test_other_name(self) -> None:
+        """
+        A profile is one person's.
+        """
+        self.prepare()
+        status, _, err = self.ours("join", str(LINK), "ben")
+        self.assertEqual(status, Exit.REFUSED)
+        self.assert_one_line(err, "other-name")
+
+    def test_other_server(self) -> None:
+        """
+        A profile is on one server.
+        """
+        self.prepare()
+        other = InviteLink("127.0.0.1", 1, bytes(32), b"token")
+        status, _, err = self.ours("join", str(other), "ada")
+        self.assertEqual(status, Exit.REFUSED)
+        self.assert_one_line(err, "other-server")
+
+    def test_bad_invite(self) -> None:
+        """
+        What is no invite makes no profile.
+        """
+        for text in ("", "hello", str(LINK)[:40], "https://example.org/#pin=x"):
+            status, _, err = self.ours("join", text, "ada")
+            self.assertEqual(status, Exit.USAGE)
+            self.assert_one_line(err, "bad-invite")
+        self.assertFalse(self.profile.exists())
+
+    def test_reserved_name(self) -> None:
+        """
+        Reserved names are refused here already.
+        """
+        for name in ("server", "admin", "key-1"):
+            status, _, err = self.ours("join", str(LINK), name)
+            self.assertEqual(status, Exit.REFUSED)
+            self.assert_one_line(err, "reserved-name")
+        self.assertFalse(self.profile.exists())
+
+    def test_passphrase(self) -> None:
+        """
+        A sealed profile opens with its passphrase only; what is wrong is said without it.
+        """
+        self.prepare(passphrase="correct horse")
+        wrong = self.folder / "wrong"
+        wrong.write_text("battery staple\n", "utf-8")
+        status, _, err = self.ours("whoami", "--passphrase-file", str(wrong))
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "wrong-passphrase")
+        self.assertNotIn("staple", err)
+        # The right one gets further.
+        self.assert_one_line(self.ours("whoami", "--passphrase-file", str(self.folder / "passphrase"))[2], "not-joined")
+
+    def test_passphrase_file(self) -> None:
+        """
+        A passphrase file that is missing, empty or endless is a matter of usage.
+        """
+        self.prepare(passphrase="correct horse")
+        empty, long = self.folder / "empty", self.folder / "long"
+        empty.write_text("\n", "utf-8")
+        long.write_text("x" * 5000, "utf-8")
+        for path in (self.folder / "missing", empty, long):
+            status, _, err = self.ours("whoami", "--passphrase-file", str(path))
+            self.assertEqual(status, Exit.USAGE)
+            self.assert_one_line(err, "passphrase-file")
+
+    def test_no_passphrase_there(self) -> None:
+        """
+        Whoever repeats a join with a passphrase is not left to believe that it protects keys that were made without.
+        """
+        self.prepare()
+        path = self.folder / "passphrase"
+        path.write_text("late\n", "utf-8")
+        status, _, err = self.ours("join", str(LINK), "ada", "--passphrase-file", str(path))
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "no-passphrase-there")
+
+    def test_damaged(self) -> None:
+        """
+        A damaged profile is named and left as it is.
+        """
+        self.prepare()
+        database = self.profile / "profile.db"
+        database.write_bytes(b"\0" * 4096)
+        status, _, err = self.ours("whoami")
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "profile-damaged")
+        self.assertEqual(database.read_bytes(), b"\0" * 4096)
+
+    def test_exposed_key(self) -> None:
+        """
+        A key file that others may read is not used.
+        """
+        self.prepare()
+        (self.profile / "store.key").chmod(0o644)
+        status, _, err = self.ours("whoami")
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "key-exposed")
+
+
+class AdminTests(CommandLineCase):
+    """
+    The operator's commands where no daemon runs.
+    """
+
+    def test_no_daemon(self) -> None:
+        """
+        Status 6, and the command that starts one.
+        """
+        for arguments in (("invite",), ("address",), ("accounts",), ("remove", "bob")):
+            status, out, err = self.run_line("admin", "--state", str(self.folder), *arguments)
+            self.assertEqual((status, out), (Exit.NOT_CONNECTED, ""))
+            self.assert_one_line(err, "no-daemon")
+            self.assertIn("twistd -n securemsg --state", err)
+
+    def test_long_path(self) -> None:
+        """
+        A socket path that the kernel does not take is refused with its limit.
+        """
+        status, _, err = self.run_line("admin", "--state", "/" + "x" * 120, "accounts")
+        self.assertEqual(status, Exit.USAGE)
+        self.assertIn("107", err)
