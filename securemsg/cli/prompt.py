@@ -16,6 +16,7 @@ from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.patch_stdout import patch_stdout
 from twisted.internet.defer import Deferred
 
 from securemsg.cli.chatting import LEAVING_TIME, finish
@@ -61,9 +62,17 @@ class Words(Completer):
 
 async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
     """
-    Talk until the user leaves.
+    Talk until the user leaves. Warnings and the like show above the line being typed, too.
 
     @return: the exit status.
+    """
+    with patch_stdout():
+        return await _interact(desk, uplink, name, reactor)
+
+
+async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
+    """
+    The same, with the terminal prepared.
     """
     conversation = Conversation(desk, uplink, name, write=_print, tell=_print, columns=columns)
     session: PromptSession[str] = PromptSession(
@@ -100,7 +109,14 @@ async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
                 await uplink.until(something, None)
     finally:
         if typing is not None and not typing.done():
-            typing.cancel()
+            # Only when it has ended in order is the terminal as it was.
+            if session.app.is_running:
+                session.app.exit(exception=Interrupted)
+            else:
+                typing.cancel()
+            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([typing])))
+            if not typing.cancelled():
+                typing.exception()
     status = await finish(desk, uplink, conversation, reactor, LEAVING_TIME)
     # Whoever mistypes a command at a terminal has been told so already.
     return Exit.DONE if status == Exit.USAGE else status
@@ -112,8 +128,11 @@ def _print(text: str) -> Awaitable[None]:
     """
 
     def write() -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        # The terminal itself: what goes to `sys.stdout` would be queued to be shown above the line being typed.
+        terminal = sys.__stdout__
+        assert terminal is not None, "there is a terminal, so there is an output"
+        terminal.write(text + "\n")
+        terminal.flush()
 
     shown: Awaitable[None] = Deferred.fromFuture(asyncio.ensure_future(run_in_terminal(write)))
     return shown

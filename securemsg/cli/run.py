@@ -58,7 +58,8 @@ class _Run:
         """
         Start, wait for the end, and give the result or raise what the work raised.
         """
-        before = {number: signal.signal(number, self._interrupted) for number in INTERRUPTS}
+        before = {number: signal.getsignal(number) for number in INTERRUPTS}
+        self._catch()
         self._reactor.callWhenRunning(self._start)
         try:
             self._reactor.run()
@@ -73,8 +74,17 @@ class _Run:
         """
         The reactor runs.
         """
+        # It takes SIGTERM for itself when it starts.
+        self._reactor.callLater(0, self._catch)
         self._done = Deferred.fromCoroutine(self._work(self._reactor))
         self._done.addCallbacks(self._finished, self._failed)
+
+    def _catch(self) -> None:
+        """
+        Let signals come to us.
+        """
+        for number in INTERRUPTS:
+            signal.signal(number, self._interrupted)
 
     def _finished(self, result: int) -> None:
         """
