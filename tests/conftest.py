@@ -1,9 +1,16 @@
 """
-What every test may ask of the command line.
+What every test may ask of the command line, and where it runs.
 """
 
-import pytest
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+ROOT = Path(__file__).resolve().parent.parent
 # Enough to meet the interesting moments, few enough for the default run; `make rounds` asks for many more.
 DEFAULT_ROUNDS = 20
 
@@ -19,6 +26,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help=f"how often the kill tests kill a process (default: {DEFAULT_ROUNDS})",
     )
+
+
+def pytest_configure() -> None:
+    """
+    What hypothesis has learned stays in the checkout, wherever the tests run.
+    """
+    set_hypothesis_home_dir(ROOT / ".hypothesis")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere() -> Iterator[None]:
+    """
+    Run everything in a temporary folder: C{TestCase.mktemp} makes what it makes in the current one. It also shows that nothing
+    depends on where it is called from.
+    """
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="sm-tests-") as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
 
 @pytest.fixture(scope="session")
