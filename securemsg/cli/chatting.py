@@ -193,9 +193,11 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
     while True:
         await conversation.show_waiting()
         left = deadline - reactor.seconds()
-        if is_done() or left <= 0:
+        if is_done() or conversation.held_up or left <= 0:
             break
-        await uplink.until(lambda: True if conversation.has_news() else None, left)
+        await uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
+    if conversation.held_up:
+        raise trouble(conversation.held_up, conversation.name)
     if conversation.pending:
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"

@@ -36,6 +36,8 @@ from securemsg.protocol.envelope import Kind
 
 # Shown in one go before the store is looked at again.
 PAGE = 64
+# What a message waits for that will not come by itself.
+BLOCKING = ("identity-changed",)
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 
 
@@ -219,6 +221,14 @@ class Conversation:
         How many messages of this run the server has not answered for.
         """
         return len(self._pending)
+
+    @property
+    def held_up(self) -> str:
+        """
+        What the first message of this run waits for, if that is the user's word: the code; else nothing.
+        """
+        first = journal.sent(self._desk.store, self._pending[0]) if self._pending else None
+        return first.code if first is not None and first.code in BLOCKING else ""
 
     def _settled(self) -> list[Sent]:
         """

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from securemsg.cli.conversation import BLOCKING
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, Trouble, explain, trouble
 from securemsg.cli.output import json_line, put, say
@@ -26,8 +27,6 @@ from securemsg.protocol.messages import MAX_TEXT
 ACCEPTED, DELIVERED, NONE = "accepted", "delivered", "none"
 # Which statuses end the waiting for which wish.
 _ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
-# A message that waits for its user's word will not go on by itself.
-_BLOCKED = ("identity-changed",)
 
 
 class MessageId(click.ParamType[bytes]):
@@ -197,7 +196,7 @@ class _Following:
         """
         sent = journal.sent(self._desk.store, self._number)
         assert sent is not None, "it was committed before we looked"
-        if sent.status in (*_ENOUGH[self._wait], "failed", "withdrawn") or sent.code in _BLOCKED:
+        if sent.status in (*_ENOUGH[self._wait], "failed", "withdrawn") or sent.code in BLOCKING:
             return sent
         return None
 

@@ -4,6 +4,7 @@ A chat between two people, without a terminal.
 
 from __future__ import annotations
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.cli.chatting import finish
@@ -11,6 +12,7 @@ from securemsg.cli.conversation import Conversation
 from securemsg.cli.exits import Exit, Trouble
 from securemsg.client import journal
 from securemsg.client.answering import Answerer
+from securemsg.client.trust import get_contact, put_contact
 from tests.cli.rig import Person, PlaceCase
 
 
@@ -230,6 +232,21 @@ class FinishTests(ChatCase):
         problem = self.failureResultOf(ended, Trouble).value
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
         self.assertEqual(journal.pending(self.ada.desk.store), 1)
+
+    def test_identity_changed(self) -> None:
+        """
+        A contact with another identity ends it with 4, without waiting for what will not come by itself.
+        """
+        self.take("hello")
+        self.show()
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+        Deferred.fromCoroutine(self.chat.take("secret"))
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.IDENTITY_CHANGED)
 
     def test_refused_at_the_end(self) -> None:
         """
