@@ -269,7 +269,9 @@ class Post:
                     raise answer
                 if not isinstance(answer, m.Account) or answer.record.name != lane.name:
                     raise Refusal("bad-device-list")
-                trust.adopt(records, wiring.profile, answer.record, now, DIRECTORY)
+                contact = trust.adopt(records, wiring.profile, answer.record, now, DIRECTORY)
+                if trust.is_list_old(contact, now):
+                    wiring.warn(records, "contact-list-old", lane.name)
                 wiring.tell(Changed())
             except Refusal as refusal:
                 if refusal.code == outbox.GONE:

@@ -28,6 +28,8 @@ TEXTS: dict[str, str] = {
     "list-forked": "two device lists of {name} contradict each other; the one that came first stays",
     "contact-list-forked": "{name} says that the server showed us another device list than theirs",
     "contact-list-withheld": "{name} has a newer device list than the server shows us",
+    "contact-list-old": "the device list of {name} was not renewed for a month: they were away that long, or the server keeps a"
+    " newer one from us",
     "own-list-unknown": "{name} was shown a device list of ours that we never made, or this profile is an old copy",
     "own-list-forked": "{name} was shown another device list than ours under the same number",
     "own-list-old": "{name} is still shown a device list of ours that was replaced long ago",
