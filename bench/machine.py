@@ -101,6 +101,23 @@ def resident(pid: int) -> int:
     raise Unmeasurable(f"no VmRSS of {pid}")
 
 
+def own_time() -> float:
+    """
+    The processor time of this process, and of those it started that have ended, seconds.
+    """
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def all_time() -> float:
+    """
+    The processor time that the whole machine has used, idle time left out, seconds.
+    """
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    fields = [int(field) for field in Path("/proc/stat").read_text("utf-8").split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / _TICK
+
+
 def describe(folder: Path) -> dict[str, str]:
     """
     What stands beside the figures, for they mean nothing without it.

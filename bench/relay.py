@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from bench.target import Waiting
 
 DEFAULT_JSON = served.ROOT / "build" / "bench.json"
 PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth")
+# Of one core, what a machine that does nothing else spends on itself, writing to disk included.
+DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
 A_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 QUICK = Scale(seconds=1, connections=200, messages=4000, pairs=20)
@@ -121,13 +124,24 @@ def main(
         # A short path, for the daemon keeps a socket in it.
         with tempfile.TemporaryDirectory(prefix="securemsg-bench-", dir=folder) as home:
             about = machine.describe(Path(home))
+            began, own, everybody = time.monotonic(), machine.own_time(), machine.all_time()
             with machine.pinned(cores.load):
                 figures = run(lambda reactor: measure(reactor, Path(home), cores, scale, wanted, profile))
+            others = (machine.all_time() - everybody - machine.own_time() + own) / (time.monotonic() - began)
     except machine.Unmeasurable as problem:
         raise click.ClickException(str(problem)) from problem
-    options = {**asdict(scale), "parts": list(wanted), "quick": quick, "message_sizes": sizes(), "apart": cores.apart}
+    options = {
+        **asdict(scale),
+        "parts": list(wanted),
+        "quick": quick,
+        "message_sizes": sizes(),
+        "apart": cores.apart,
+        "others": round(others, 3),
+    }
     report.write_json(path, report.as_json(figures, about, options))
     report.print_table(figures)
+    if others > DISTURBED:
+        say(f"others used {others:.0%} of a core meanwhile: rates and delays would be better without them")
     say(f"kept in {path}")
 
 
