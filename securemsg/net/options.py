@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.python import usage
 
 from securemsg import __version__
+from securemsg.protocol.invite import is_host
 
 MAX_PORT = 65535
 # Each takes some 40 kB, and two files of the process count for it at most.
@@ -21,9 +22,6 @@ MAX_CLIENTS = 100_000
 REGISTRATIONS = ("invite", "open", "closed")
 ANSWERS = ("ack", "echo", "none")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
-
-_HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.IGNORECASE)
-MAX_HOST_NAME = 253
 
 
 @frozen
@@ -170,7 +168,7 @@ def _advertised(text: str | None, host: str, port: int) -> tuple[str, int]:
             name = str(ipaddress.IPv4Address(match["name"]))
         else:
             name = match["name"].lower().removesuffix(".")
-            if not _HOST_NAME.fullmatch(name) or len(name) > MAX_HOST_NAME:
+            if not is_host(name):
                 raise ValueError
     except ValueError:
         raise usage.UsageError(f"--advertise names no host: {text!r}") from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
+import re
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from attrs import field, frozen
@@ -19,6 +21,10 @@ from securemsg.errors import Refusal
 SCHEME = "securemsg"
 # Longer strings are not ours.
 MAX_INVITE = 2048
+# A host name as RFC 1123 2.1 has it, and underscores, which machines are named with all the same.
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
+MAX_HOST = 253
 
 
 @frozen
@@ -82,9 +88,20 @@ def parse_invite(text: str) -> InviteLink:
         raise Refusal("bad-invite") from error
     sizes_fit = len(link.pin) == 32 and len(link.token) <= 64 and len(link.contact) in (0, 32)
     inviter_fits = len(link.inviter_identity) == (32 if link.inviter else 0) and len(link.inviter) <= 32
-    if url.scheme != SCHEME or not link.host or not link.port or not sizes_fit or not inviter_fits:
+    if url.scheme != SCHEME or not is_host(link.host) or not link.port or not sizes_fit or not inviter_fits:
         raise Refusal("bad-invite")
     return link
+
+
+def is_host(text: str) -> bool:
+    """
+    Could this be the name or the address of a machine?
+    """
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return len(text) <= MAX_HOST and _HOST.fullmatch(text) is not None
+    return True
 
 
 def _encode(value: bytes) -> str:
