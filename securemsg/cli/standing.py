@@ -17,10 +17,14 @@ from securemsg.cli.settings import settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
+from securemsg.client.escape import escape
+from securemsg.client.records import Notice
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.invite import InviteLink
 
 DAY = 86400
+# The last warnings of the agent; older ones were shown when they came.
+SHOWN_NOTICES = 10
 
 
 @click.command()
@@ -69,10 +73,27 @@ def status(context: click.Context, as_json: bool) -> int:
         except Trouble as trouble:
             problem = trouble
         facts.update(queue_facts(desk))
-        put_record(facts, as_json, fact_lines(facts))
+        warnings = [notice_record(notice) for notice in journal.notices(desk.store)[-SHOWN_NOTICES:]]
+        text = [fact_lines(facts), *(notice_text(notice) for notice in warnings)]
+        put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
         if problem is not None:
             raise problem
         return result
+
+
+def notice_record(notice: Notice) -> dict[str, object]:
+    """
+    Something that people should know, for programs.
+    """
+    return {"at": iso(notice.at), "code": notice.code, "name": notice.name, "text": notice.text}
+
+
+def notice_text(record: dict[str, object]) -> str:
+    """
+    The same, for people.
+    """
+    about = f" ({escape(str(record['name']))})" if record["name"] else ""
+    return f"[{record['at']}] warning{about}: {escape(str(record['text']))} [{escape(str(record['code']))}]"
 
 
 def local_facts(desk: Desk) -> dict[str, object]:
