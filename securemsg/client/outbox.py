@@ -93,13 +93,14 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     Seal a draft.
     """
     contact = _recipient(records, row.to, now)
+    _require_sessions(records, profile, contact, {}, now)
+    # Nothing is refused from here on.
     content = _completed(records, profile, contact, row, now)
     if content is None:
         records.delete(OUTBOX, ROWS, order)
         return None
     common, key = sessions.make_common(encode_record(content))
     parts = _parts(records, profile, contact, content, key, {}, now)
-    # Nothing is refused from here on.
     if not row.content and not row.again:
         _count(records, row, content)
     sealed = Sealed(keys.random_id(), _next_number(records), common, key.key, parts)
@@ -192,6 +193,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
     sealed = _sealed(records, order)
     key = ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
+    _require_sessions(records, profile, contact, kept, now)
     parts = _parts(records, profile, contact, content, key, kept, now)
     anew = Sealed(keys.random_id(), _next_number(records), sealed.common, sealed.key, parts)
     save(records, OUTBOX, SEALED, anew, order)
@@ -249,6 +251,15 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
         peer_list=contact.mark,
         body=body,
     )
+
+
+def _require_sessions(records: IRecords, profile: Profile, contact: Contact, kept: dict[bytes, bytes], now: int) -> None:
+    """
+    See that every device can be sealed for, before anything is: what is refused half-way would have used up message keys.
+    """
+    for device in trust.devices(contact):
+        if device.id not in kept:
+            sessions.require(records, profile, contact, device, now)
 
 
 def _parts(

@@ -46,6 +46,7 @@ __all__ = [
     "make_common",
     "open_common",
     "open_envelope",
+    "require",
     "seal",
 ]
 
@@ -136,6 +137,15 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device: Device,
         archive.save_book(records, pair.bucket, msgspec.structs.replace(book, spent=bundle.kem.id))
 
 
+def require(records: IRecords, profile: Profile, contact: Contact, device: Device, now: int) -> None:
+    """
+    Make sure that L{seal} will find a session: a deposit for several devices is sealed for all of them or for none.
+
+    @raise Refusal: as L{seal}.
+    """
+    _chosen(records, _allowed(profile, contact, device), now)
+
+
 def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, content_key: ContentKey, now: int) -> bytes:
     """
     Make the own part of one device, and move its session on.
@@ -145,10 +155,7 @@ def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, 
         not stand on the contact's list.
     """
     pair = _allowed(profile, contact, device)
-    chosen = archive.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
-    if chosen is None:
-        raise NeedBundle(contact.name, device.id, archive.load_book(records, pair.bucket).spent)
-    number, session = chosen
+    number, session = _chosen(records, pair, now)
     ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
     header = encode_record(
         EnvelopeHeader(
@@ -230,6 +237,16 @@ def _allowed(profile: Profile, contact: Contact, device: Device) -> Pair:
     if trust.device(contact, device.id) != device:
         raise Refusal("unknown-device")
     return Pair(profile, contact, device)
+
+
+def _chosen(records: IRecords, pair: Pair, now: int) -> tuple[int, Session]:
+    """
+    The session to send on.
+    """
+    chosen = archive.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
+    if chosen is None:
+        raise NeedBundle(pair.contact.name, pair.device.id, archive.load_book(records, pair.bucket).spent)
+    return chosen
 
 
 def _introduced(

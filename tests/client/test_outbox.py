@@ -4,17 +4,19 @@ How drafts become deposits: in one transaction, for exactly the devices that the
 
 from __future__ import annotations
 
+import msgspec
 from attrs import evolve
 
-from securemsg.client import journal, outbox
-from securemsg.client.profile import DAY, create_profile, resigned, save_profile
-from securemsg.client.records import META, OUTBOX, SEALED, Sealed, load, save_number
+from securemsg.client import journal, outbox, recovery, sessions, streams, trust
+from securemsg.client.profile import DAY, Profile, create_profile, resigned, save_profile
+from securemsg.client.records import META, OUTBOX, ROWS, SEALED, OutboxRow, Sealed, load, next_places, save, save_number
 from securemsg.client.upkeep import PUBLISHED
 from securemsg.crypto.keys import random_id
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, Device, encode_device_list
+from securemsg.protocol.envelope import Content, Kind, encode_record
 from securemsg.protocol.messages import SignedDeviceList
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
@@ -174,6 +176,24 @@ class DeviceTests(WorldCase):
         second.connect()
         return second
 
+    def bob_account(self) -> m.AccountRecord:
+        """
+        What the directory says of Bob.
+        """
+        bob = self.bob.profile()
+        return m.AccountRecord("bob", bob.identity.public, bob.devices)
+
+    def leap(self, profile: Profile, contact: trust.Contact) -> Content:
+        """
+        A message of Bob's that shows that others are missing.
+        """
+        return msgspec.structs.replace(
+            recovery.draft_receipt(self.bob.profile(), b"", int(self.world.clock)),
+            kind=int(Kind.TEXT),
+            conversation=streams.conversation_of(profile.identity.public, contact.identity),
+            counter=5,
+        )
+
     def test_added(self) -> None:
         """
         A message to an account with a new device is made anew, and reaches both.
@@ -200,6 +220,37 @@ class DeviceTests(WorldCase):
         self.assertEqual(last.common, first.common)
         self.assertNotEqual(last.deposit_id, first.deposit_id)
         self.assertGreater(last.n, first.n)
+
+    def test_all_or_none(self) -> None:
+        """
+        Where one of two devices has no session yet, nothing is sealed for the other, however often that is tried: neither a
+        draft, nor a reset, nor what waits to be made anew.
+        """
+        self.alice.die()
+        self.link()
+        profile, now = self.alice.profile(), int(self.world.clock)
+        store = self.alice.store.inner
+        message_id = journal.compose(self.alice.store, "bob", "to both", now=now)
+        with store.writing() as records:
+            sealed = self.alice.sent_order(message_id, records)
+            outbox.prepare(records, profile, sealed, now)
+            outbox.mark_stale(records, sealed)
+            trust.adopt(records, profile, self.bob_account(), now, trust.DIRECTORY)
+            contact = trust.get_contact(records, "bob")
+            assert contact is not None, "they have talked"
+        message_id = journal.compose(self.alice.store, "bob", "draft", now=now)
+        with store.writing() as records:
+            draft = self.alice.sent_order(message_id, records)
+            streams.arrive(records, self.leap(profile, contact), None, now)
+            reset = next_places(records)
+            body = encode_record(msgspec.structs.replace(recovery.draft_receipt(profile, b"", now), kind=int(Kind.RESET)))
+            save(records, OUTBOX, ROWS, OutboxRow("bob", int(Kind.RESET), 0, now, DAY, body), reset)
+        before = dump(store)
+        for _ in range(3):
+            for order in (sealed, draft, reset):
+                with store.writing() as records, self.assertRaises(sessions.NeedBundle):
+                    outbox.prepare(records, profile, order, now)
+        self.assertEqual(dump(store), before)
 
     def test_base(self) -> None:
         """
