@@ -46,7 +46,7 @@ run-client: .venv/.ready-run
 	@HOST=$(HOST) PORT=$(PORT) NAME=$(NAME) TO=$(TO) sh deploy/run.sh client
 
 test: .venv/.ready-test
-	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 rounds: .venv/.ready-test
 	@$(BIN)/python -m pytest tests/functional --rounds $(ROUNDS) -k kill $(PYTEST_ARGS)
