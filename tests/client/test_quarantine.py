@@ -1,0 +1,77 @@
+"""
+The bounds of the quarantine.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client import journal, quarantine
+from securemsg.client.quarantine import MAX_PEER_ROWS, MAX_ROWS, MAX_SIZE
+from securemsg.protocol.messages import Deliver
+from securemsg.storage.memory import MemoryProfile
+from tests.client.people import NOW
+
+OWN = bytes(100)
+
+
+class BoundTests(SynchronousTestCase):
+    """
+    A quarantine that fills up.
+    """
+
+    def setUp(self) -> None:
+        """
+        It is empty.
+        """
+        self.store = MemoryProfile()
+
+    def put(self, name: str, size: int) -> bool:
+        """
+        Keep something of this size, parts and all.
+        """
+        delivery = Deliver(1, name, bytes(16), bytes(16), NOW, bytes(size - len(OWN)), OWN)
+        with self.store.writing() as records:
+            return quarantine.put_away(records, delivery, "unauthentic", b"", NOW)
+
+    def release(self, name: str) -> None:
+        """
+        Let the first row of a peer go.
+        """
+        with self.store.writing() as records:
+            order, row = quarantine.rows_of(records, name)[0]
+            quarantine.release(records, name, order, row)
+
+    def test_bytes(self) -> None:
+        """
+        It holds so many bytes over all peers, both parts counted, and not one more; what finds no room is counted.
+        """
+        for name in ("alice", "bob", "carol"):
+            self.assertTrue(self.put(name, MAX_SIZE // 4))
+        self.assertFalse(self.put("dave", MAX_SIZE // 4 + 1))
+        self.assertTrue(self.put("dave", MAX_SIZE // 4))
+        self.assertFalse(self.put("erin", len(OWN)))
+        self.assertEqual(journal.quarantined(self.store), (4, 2))
+
+    def test_room_again(self) -> None:
+        """
+        What leaves makes room for exactly as many bytes.
+        """
+        self.assertTrue(self.put("alice", 1000))
+        self.assertTrue(self.put("bob", MAX_SIZE - 1000))
+        self.assertFalse(self.put("carol", 1000))
+        self.release("alice")
+        self.assertFalse(self.put("carol", 1001))
+        self.assertTrue(self.put("carol", 1000))
+        self.assertEqual(journal.quarantined(self.store), (2, 2))
+
+    def test_rows(self) -> None:
+        """
+        It holds so many rows over all peers, however small.
+        """
+        for number in range(MAX_ROWS):
+            self.assertTrue(self.put(f"peer{number // MAX_PEER_ROWS}", len(OWN)))
+        self.assertFalse(self.put("carol", len(OWN)))
+        self.release("peer0")
+        self.assertTrue(self.put("carol", len(OWN)))
+        self.assertEqual(journal.quarantined(self.store), (MAX_ROWS, 1))
