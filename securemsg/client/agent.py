@@ -250,9 +250,6 @@ class Agent:
         for name, version in self._arrivals.fetches.items():
             self._post.look_up(name, version)
         self._arrivals.fetches.clear()
-        if self._arrivals.sessions:
-            count, self._arrivals.sessions = self._arrivals.sessions, 0
-            self._upkeep.used(count)
         self._post.pump(self._arrivals.is_idle)
         if self._arrivals.is_busy and not self._is_scheduled:
             self._is_scheduled = True
@@ -309,6 +306,12 @@ class Agent:
         del message
         self._arrivals.drained()
         self._schedule()
+
+    def _stocked(self, message: m.Stock) -> None:
+        """
+        Prekeys run low.
+        """
+        self._upkeep.stock(message)
 
     def _schedule(self) -> None:
         """
@@ -399,6 +402,7 @@ _STEPS: dict[type, Callable[..., None]] = {
     m.DepositRefused: Agent._refused,
     m.Deliver: Agent._delivered,
     m.Drained: Agent._drained,
+    m.Stock: Agent._stocked,
     m.Account: Agent._answered,
     m.Bundle: Agent._answered,
     m.Done: Agent._answered,

@@ -29,13 +29,11 @@ class Arrivals:
 
     @ivar is_drained: everything that waited for this login is committed.
     @ivar fetches: accounts whose newer lists were mentioned, with the version.
-    @ivar sessions: how many sessions others have begun with us since this was looked at.
     """
 
     _wiring: Wiring
     is_drained: bool = field(default=False, init=False)
     fetches: dict[str, int] = field(factory=dict, init=False)
-    sessions: int = field(default=0, init=False)
     _waiting: deque[Deliver] = field(factory=deque, init=False)
     _retries: deque[tuple[str, int]] = field(factory=deque, init=False)
     _last_tag: int = field(default=0, init=False)
@@ -152,7 +150,5 @@ class Arrivals:
                 self._wiring.tell(Changed())
             if taken.behind:
                 self.fetches[taken.account] = taken.behind
-            if taken.began:
-                self.sessions += 1
-                if (taken.account, -1) not in self._retries:
-                    self._retries.append((taken.account, -1))
+            if taken.began and (taken.account, -1) not in self._retries:
+                self._retries.append((taken.account, -1))

@@ -71,6 +71,15 @@ class Upkeep:
             wiring.ask(m.Fetch(0, profile.name), self._own_account)
         self.look()
 
+    def stock(self, message: m.Stock) -> None:
+        """
+        The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
+        says so again.
+        """
+        if not self._is_uploading:
+            self._stock = message.stock
+            self.look()
+
     def look(self) -> None:
         """
         Upload and publish what is due.
@@ -92,16 +101,6 @@ class Upkeep:
         if not is_published:
             version = profile.listing.version
             wiring.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
-
-    def used(self, count: int) -> None:
-        """
-        Others have begun sessions with us: so many prekeys are gone.
-        """
-        left = self._stock
-        one_time, kem = max(left.one_time - count, 0), max(left.kem - count, 0)
-        self._stock = m.PrekeyStock(left.signed_id, left.last_resort_id, one_time, kem)
-        if min(one_time, kem) < prekeys.LOW and not self._is_uploading:
-            self.look()
 
     def tick(self) -> None:
         """

@@ -283,6 +283,14 @@ class Drained(Record, tag=15, frozen=True):
     """
 
 
+class Stock(Record, tag=16, frozen=True):
+    """
+    Server, unasked: the device's one-time prekeys run low. Said once, then not before its next L{Upload}.
+    """
+
+    stock: PrekeyStock
+
+
 class Fetch(Record, tag=20, frozen=True):
     """
     Client: what does the directory say of this account?
@@ -483,6 +491,7 @@ Message = (
     | Deliver
     | Acknowledge
     | Drained
+    | Stock
     | Fetch
     | Account
     | Claim
@@ -502,7 +511,7 @@ Message = (
     | Address
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 16), *range(20, 32), *range(40, 45)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 45)])
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

@@ -41,7 +41,7 @@ _FROM_CLIENT: tuple[type, ...] = (
     m.GetAddress,
 )  # fmt: skip
 _FROM_SERVER: tuple[type, ...] = (
-    m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
+    m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
     m.Accounts, m.Address,
 )  # fmt: skip
 

@@ -56,6 +56,7 @@ class Caller:
     @ivar is_open: whether anything is said or heard any more.
     @ivar full: the peer takes nothing for now.
     @ivar unanswered: deposits that wait for their answer.
+    @ivar told_low: it was told that its prekeys run low, and has uploaded none since.
     """
 
     _commands: Mapping[type, Command]
@@ -70,6 +71,7 @@ class Caller:
     is_open: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
+    told_low: bool = field(default=False, init=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
     _running: bool = field(default=False, init=False)
     _going_on: bool = field(default=False, init=False)

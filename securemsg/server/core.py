@@ -84,7 +84,7 @@ class Server:
                 directory,
                 settings,
                 self._bucket(settings.uploads),
-                self._bucket(settings.claims_by),
+                self._bucket(settings.claims_between),
                 self._bucket(settings.claims_of),
                 now,
             ),

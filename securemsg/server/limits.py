@@ -5,7 +5,7 @@ What the server allows, and to whom how often. Every bound on memory and disk st
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -84,12 +84,17 @@ class Settings:
     requests: Rate = Rate(600, 0.1)
     # Up to a hundred signatures are checked in each upload.
     uploads: Rate = Rate(30, 20)
-    # Beyond these a claim gets the last-resort bundle: nobody can use up all prekeys of another.
-    claims_by: Rate = Rate(200, 30)
-    claims_of: Rate = Rate(200, 30)
+    # Beyond these a claim gets the last-resort bundle. Of one device, by all devices of one account: a session that has to be
+    # begun anew now and then, and no more, so that no account can use up the 50 prekeys a client keeps here.
+    claims_between: Rate = Rate(3, DAY / 3)
+    # Of one device, by everybody: many accounts together do not use them up either, while it is away for less than a day
+    # (20 + 24 < 50). A device that is connected is told, and uploads more.
+    claims_of: Rate = Rate(20, 3600)
+    # Whoever has fewer one-time prekeys of a kind than this is told so.
+    low_stock: int = 20
     # Of all callers together: each costs three signature checks and a commit.
     registrations: Rate = Rate(2000, 0.05)
-    # Devices or mailboxes that one of these remembers.
+    # Devices, or pairs of account and device, that one of these remembers.
     rated: int = 20_000
 
 
@@ -103,9 +108,9 @@ class Buckets:
     _rate: Rate
     _now: Callable[[], float]
     _capacity: int
-    _levels: OrderedDict[int, tuple[float, float]] = field(init=False, factory=OrderedDict)
+    _levels: OrderedDict[Hashable, tuple[float, float]] = field(init=False, factory=OrderedDict)
 
-    def take(self, key: int) -> bool:
+    def take(self, key: Hashable) -> bool:
         """
         Take a token; C{False}: there is none.
         """

@@ -11,8 +11,8 @@ from attrs import define
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IPrekeyStore, StoredPrekey
-from securemsg.protocol.messages import Bundle, Claim, Done, Prekey, Upload
-from securemsg.server.accounts import AccountCache
+from securemsg.protocol.messages import Bundle, Claim, Done, Prekey, PrekeyStock, Stock, Upload
+from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.caller import Caller
 from securemsg.server.directory import Directory
 from securemsg.server.limits import Buckets, Settings
@@ -34,7 +34,7 @@ class Prekeys:
     _directory: Directory
     _settings: Settings
     _uploads: Buckets
-    _claims_by: Buckets
+    _claims_between: Buckets
     _claims_of: Buckets
     _now: Callable[[], float]
 
@@ -62,12 +62,13 @@ class Prekeys:
             self._settings.max_prekeys,
             message.replace,
         )
+        caller.told_low = False
         return Done(message.request)
 
     async def claim(self, caller: Caller, message: Claim) -> Bundle:
         """
-        Hand out what is needed to begin a session. Who asks too often, or for a device that is asked for too often, gets the
-        last-resort bundle: an answer in any case, and nobody can use up the prekeys of another.
+        Hand out what is needed to begin a session. An account that asks too often for a device, or whoever asks for a device
+        that is asked for too often, gets the last-resort bundle: an answer in any case, and prekeys are left for others.
 
         @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}, C{rate-limited}.
         """
@@ -79,10 +80,13 @@ class Prekeys:
         if device is None:
             raise Refusal("no-such-device")
         requester = caller.device.mailbox
-        fresh = self._claims_by.take(requester) and self._claims_of.take(device.mailbox)
+        between = caller.device.account.name, device.mailbox
+        fresh = self._claims_between.take(between) and self._claims_of.take(device.mailbox)
         bundle = await self._store.claim(device.mailbox, requester, int(self._now()), fresh, message.spent)
         if bundle is None:
             raise Refusal("no-prekeys")
+        if fresh:
+            self._watch(device)
         return Bundle(
             message.request,
             _given(bundle.signed),
@@ -90,6 +94,24 @@ class Prekeys:
             bundle.kem_is_last_resort,
             _given(bundle.one_time) if bundle.one_time is not None else None,
         )
+
+
+    def _watch(self, device: DeviceState) -> None:
+        """
+        Prekeys of this device were handed out: have it told when it runs low, if it is here and does not know.
+        """
+        subscription = device.subscription
+        if subscription is not None and not subscription.caller.told_low:
+            subscription.caller.run(self._tell(subscription.caller, device.mailbox))
+
+    async def _tell(self, caller: Caller, mailbox: int) -> None:
+        """
+        Tell a device that its one-time prekeys run low, if they do.
+        """
+        left = await self._store.stock(mailbox)
+        if min(left.one_time, left.kem) < self._settings.low_stock and not caller.told_low:
+            caller.told_low = True
+            caller.send(Stock(PrekeyStock(left.signed_id, left.last_resort_id, left.one_time, left.kem)))
 
 
 def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) -> tuple[StoredPrekey, ...]:

@@ -202,13 +202,20 @@ class ConversationTests(WorldCase):
 
     def test_prekeys_refilled(self) -> None:
         """
-        When many have begun sessions new prekeys are uploaded without a new login.
+        When many have claimed prekeys, also such as never write, the server says so, and new ones are uploaded without a
+        new login.
         """
         wire = self.bob.wire
         assert wire is not None, "connected"
-        for number in range(35):
-            self.world.user(f"user{number}").send("bob", "hello")
-        self.assertEqual(len(self.bob.read()), 35)
+        for number in range(32):
+            self.world.advance(3600)
+            claims: list[object] = []
+            agent = self.world.user(f"user{number}").agent
+            assert agent is not None, "connected"
+            agent.ask(m.Claim(0, "bob", self.bob.profile().device_id, 0), claims.append)
+            self.world.settle()
+            self.assertIsInstance(claims[0], m.Bundle)
+        self.assertEqual(len(decoded(wire, Side.SERVER, m.Stock)), 1)
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Upload)), 2)
 
 

@@ -34,6 +34,7 @@ EXAMPLES: dict[type, Message] = {
         m.Deliver(1, "alice", ID, ID, 1_800_000_000, b"common", b"own"),
         m.Acknowledge(1),
         m.Drained(),
+        m.Stock(m.PrekeyStock(1, 2, 3, 4)),
         m.Fetch(1, "bob"),
         m.Account(1, RECORD),
         m.Claim(1, "bob", ID, 0),

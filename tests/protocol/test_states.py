@@ -24,7 +24,7 @@ FROM_CLIENT = {
     m.GetAddress,
 }  # fmt: skip
 FROM_SERVER = {
-    m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
+    m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
     m.Accounts, m.Address,
 }  # fmt: skip
 ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {

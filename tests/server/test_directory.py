@@ -15,9 +15,11 @@ from securemsg.protocol.messages import (
     Done,
     Failed,
     Fetch,
+    PrekeyStock,
     Publish,
     Refused,
     SignedDeviceList,
+    Stock,
     Upload,
     Welcome,
 )
@@ -257,9 +259,9 @@ class PrekeyTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """
-        Beyond a limit, of the requester or of the requested, one-time prekeys are not touched.
+        Beyond a limit, of the two or of the requested, one-time prekeys are not touched.
         """
-        for limit in ({"claims_by": Rate(1, 60)}, {"claims_of": Rate(1, 60)}):
+        for limit in ({"claims_between": Rate(1, 60)}, {"claims_of": Rate(1, 60)}):
             self.rig.settings = Settings(registration="open", **limit)  # type: ignore[arg-type]
             self.rig.crash()
             self.other = self.rig.login(self.bob)
@@ -269,6 +271,64 @@ class PrekeyTests(SynchronousTestCase):
             self.assertTrue(self.claim(client, spent=first.kem.id).kem_is_last_resort)
             self.rig.time += 2 * DAY
             self.rig.server.tick()
+
+    def drained_by(self, client: Client) -> int:
+        """
+        How many one-time prekeys of Bob's this caller gets who always says that it has used the last.
+        """
+        taken: set[int] = set()
+        spent = 0
+        for _ in range(60):
+            bundle = self.claim(client, spent)
+            spent = bundle.kem.id
+            if not bundle.kem_is_last_resort:
+                taken.add(spent)
+        return len(taken)
+
+    def test_nobody_drains(self) -> None:
+        """
+        One account, whatever it says, gets 3 one-time prekeys of a device a day, from all its devices together; whoever comes
+        next gets one.
+        """
+        self.other.ask(upload(self.bob, first=10, count=50))
+        second = self.alice.sibling()
+        self.alice.version = 2
+        self.client.ask(Publish(1, self.alice.device_list()))
+        self.assertEqual(self.drained_by(self.client) + self.drained_by(self.rig.login(second)), 3)
+        self.assertFalse(self.claim(self.rig.register("carol")[1]).kem_is_last_resort)
+        self.rig.time += DAY
+        self.assertEqual(self.drained_by(self.client), 3)
+
+    def test_not_together(self) -> None:
+        """
+        Many accounts do not use up in a day what a client keeps here.
+        """
+        self.other.ask(upload(self.bob, first=10, count=48))
+        self.rig.lose(self.other)
+        clients = [self.rig.register(f"user{number}")[1] for number in range(25)]
+        for _ in range(24):
+            for client in clients:
+                client.ask(Claim(5, "bob", self.bob.device_id, 0))
+            self.rig.time += 3600
+        stock = self.rig.try_login(self.bob).one(Welcome).stock
+        self.assertGreater(min(stock.one_time, stock.kem), 0)
+
+    def test_told_low(self) -> None:
+        """
+        A device that is connected is told once when fewer than 20 are left, and again only after it has uploaded.
+        """
+        self.other.ask(upload(self.bob, first=10, count=19))
+        clients = [self.rig.register(f"user{number}")[1] for number in range(6)]
+        self.claim(clients[0])
+        self.assertEqual(self.other.take(Stock), [])
+        for client in clients[1:4]:
+            self.claim(client)
+        self.assertEqual(self.other.one(Stock), Stock(PrekeyStock(10, 10, 19, 19)))
+        self.other.ask(upload(self.bob, first=100, count=4))
+        self.claim(clients[4])
+        self.assertEqual(self.other.take(Stock), [])
+        self.claim(clients[5])
+        self.assertEqual(self.other.one(Stock), Stock(PrekeyStock(100, 100, 19, 19)))
 
     def test_nothing_there(self) -> None:
         """
