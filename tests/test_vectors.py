@@ -1,7 +1,7 @@
 """
 The vectors of C{docs/protocol.md}: what another implementation must get, and what this one gets.
 
-C{tests/vectors/protocol.json} holds for each section cases of C{given} and C{expected}; bytes are in hex. When the wire
+The files of C{tests/vectors/} hold for each section cases of C{given} and C{expected}; bytes are in hex. When the wire
 format changes on purpose, C{python -m tests.test_vectors} writes C{expected} anew; the change is then read in the diff.
 """
 
@@ -10,52 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys, pqxdh, primitives, ratchet
 from securemsg.errors import RemoteProtocolError
-from securemsg.protocol import auth, devices, envelope, framing, invite, messages
+from securemsg.protocol import auth, envelope, framing, invite, messages
+from tests import session_vectors
+from tests.given import Given, message_of, octets, signed_list
 
-VECTORS = Path(__file__).with_name("vectors") / "protocol.json"
-
-Given = dict[str, Any]
-
-
-def _bytes(given: Given, name: str) -> bytes:
-    """
-    One value in hex.
-    """
-    return bytes.fromhex(given[name])
-
-
-def _message(given: Given) -> messages.Message:
-    """
-    A message from its class name and items; strings that begin with C{0x} are bytes.
-    """
-
-    def value(item: Any) -> Any:
-        if isinstance(item, str) and item.startswith("0x"):
-            return bytes.fromhex(item[2:])
-        if isinstance(item, list):
-            return [value(each) for each in item]
-        return item
-
-    made: messages.Message
-    made = msgspec.convert(
-        [getattr(messages, given["message"]).__struct_config__.tag, *[value(item) for item in given["items"]]],
-        type=messages.Message,
-    )
-    return made
+VECTORS = Path(__file__).with_name("vectors")
 
 
 def frame(given: Given) -> Given:
     """
     A message, its payload, and its frame; what is read back is the same.
     """
-    message = _message(given)
+    message = message_of(given)
     payload = messages.encode_message(message)
     assert messages.decode_message(payload) == message
     return {"payload": payload.hex(), "frame": framing.encode_frame(payload).hex()}
@@ -66,7 +37,7 @@ def malformed(given: Given) -> Given:
     A payload that is refused, and with which code; or the unknown message that it is.
     """
     try:
-        message = messages.decode_message(_bytes(given, "payload"))
+        message = messages.decode_message(octets(given, "payload"))
     except RemoteProtocolError as error:
         return {"code": error.code}
     assert isinstance(message, messages.Unknown), message
@@ -77,22 +48,20 @@ def _binding(given: Given) -> auth.Binding:
     """
     The channel of a transcript.
     """
-    return auth.Binding(given["transport"], given["binding"], _bytes(given, "exporter"), _bytes(given, "spki"))
+    return auth.Binding(given["transport"], given["binding"], octets(given, "exporter"), octets(given, "spki"))
 
 
 def login(given: Given) -> Given:
     """
     Both signatures of a login.
     """
-    server = keys.SigningKey(_bytes(given, "server_private"))
-    device = keys.SigningKey(_bytes(given, "device_private"))
-    hello = messages.encode_message(_message(given["hello"]))
-    nonce, binding = _bytes(given, "server_nonce"), _binding(given)
+    server = keys.SigningKey(octets(given, "server_private"))
+    device = keys.SigningKey(octets(given, "device_private"))
+    hello = messages.encode_message(message_of(given["hello"]))
+    nonce, binding = octets(given, "server_nonce"), _binding(given)
     parts = auth.challenge_parts(hello, auth.VERSION, given["features"], nonce, server.public, binding)
     signature = server.sign(auth.CHALLENGE_LABEL, *parts)
-    challenge = messages.encode_message(
-        messages.Challenge(auth.VERSION, given["features"], nonce, server.public, signature)
-    )
+    challenge = messages.encode_message(messages.Challenge(auth.VERSION, given["features"], nonce, server.public, signature))
     proof = auth.proof_parts(hello, challenge, server.public, given["highest"], binding)
     return {
         "server_identity": server.public.hex(),
@@ -102,33 +71,11 @@ def login(given: Given) -> Given:
     }
 
 
-def _list(given: Given) -> messages.SignedDeviceList:
-    """
-    A signed device list.
-    """
-    identity = keys.SigningKey(_bytes(given, "identity_private"))
-    rows = [
-        devices.Device(
-            _bytes(row, "id"),
-            keys.SigningKey(_bytes(row, "signing_private")).public,
-            keys.AgreementKey(_bytes(row, "agreement_private")).public,
-            None,
-        )
-        for row in given["devices"]
-    ]
-    body = devices.encode_device_list(
-        devices.DeviceList(
-            _bytes(given, "server"), given["account"], given["version"], _bytes(given, "previous"), given["issued_at"], rows
-        )
-    )
-    return messages.SignedDeviceList(body, identity.sign(devices.DEVICE_LIST_LABEL, body))
-
-
 def device_list(given: Given) -> Given:
     """
     A device list and its signature.
     """
-    signed = _list(given)
+    signed = signed_list(given)
     return {"body": signed.body.hex(), "signature": signed.signature.hex(), "digest": keys.sha256(signed.body).hex()}
 
 
@@ -136,11 +83,11 @@ def registration(given: Given) -> Given:
     """
     Both signatures of a registration.
     """
-    identity = keys.SigningKey(_bytes(given["list"], "identity_private"))
-    device = keys.SigningKey(_bytes(given["list"]["devices"][0], "signing_private"))
-    unsigned = messages.Register(_bytes(given, "token"), identity.public, _list(given["list"]), bytes(64), bytes(64))
+    identity = keys.SigningKey(octets(given["list"], "identity_private"))
+    device = keys.SigningKey(octets(given["list"]["devices"][0], "signing_private"))
+    unsigned = messages.Register(octets(given, "token"), identity.public, signed_list(given["list"]), bytes(64), bytes(64))
     parts = auth.register_parts(
-        _bytes(given, "hello"), _bytes(given, "challenge"), _bytes(given, "server_identity"), unsigned, _binding(given)
+        octets(given, "hello"), octets(given, "challenge"), octets(given, "server_identity"), unsigned, _binding(given)
     )
     return {
         "identity_signature": identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts).hex(),
@@ -152,8 +99,8 @@ def prekey(given: Given) -> Given:
     """
     The signature of a prekey of each kind.
     """
-    device = keys.SigningKey(_bytes(given, "device_private"))
-    parts = (given["id"].to_bytes(8, "big"), _bytes(given, "key"))
+    device = keys.SigningKey(octets(given, "device_private"))
+    parts = (given["id"].to_bytes(8, "big"), octets(given, "key"))
     return {
         "signed": device.sign(keys.SIGNED_PREKEY, *parts).hex(),
         "one_time": device.sign(keys.ONE_TIME_PREKEY, *parts).hex(),
@@ -167,13 +114,13 @@ def agreement(given: Given) -> Given:
     The responder's side of PQXDH, from its private keys and what the initiator sent.
     """
     secret = pqxdh.respond(
-        keys.AgreementKey(_bytes(given, "agreement_private")),
-        _bytes(given, "signed_private"),
-        _bytes(given, "kem_seed"),
-        _bytes(given, "one_time_private") if "one_time_private" in given else None,
-        _bytes(given, "peer_agreement"),
-        _bytes(given, "ephemeral"),
-        _bytes(given, "kem_ciphertext"),
+        keys.AgreementKey(octets(given, "agreement_private")),
+        octets(given, "signed_private"),
+        octets(given, "kem_seed"),
+        octets(given, "one_time_private") if "one_time_private" in given else None,
+        octets(given, "peer_agreement"),
+        octets(given, "ephemeral"),
+        octets(given, "kem_ciphertext"),
     )
     return {"secret": secret.hex()}
 
@@ -182,11 +129,11 @@ def message_keys(given: Given) -> Given:
     """
     Two messages of a new session: the initiator's ratchet key and the sealed bytes.
     """
-    state = ratchet.Ratchet.initiator(_bytes(given, "secret"), _bytes(given, "peer_ratchet_key"))
+    state = ratchet.Ratchet.initiator(octets(given, "secret"), octets(given, "peer_ratchet_key"))
     sealed = []
     for text in given["messages"]:
-        state, header, key = state.next_sending(_bytes(given, "ratchet_private"))
-        sealed.append(ratchet.seal_message(key, text.encode(), _bytes(given, "associated_data")).hex())
+        state, header, key = state.next_sending(octets(given, "ratchet_private"))
+        sealed.append(ratchet.seal_message(key, text.encode(), octets(given, "associated_data")).hex())
     return {"ratchet_key": header.public.hex(), "number": header.number, "sealed": sealed}
 
 
@@ -194,8 +141,8 @@ def common_part(given: Given) -> Given:
     """
     A padded and encrypted content.
     """
-    padded = envelope.pad(_bytes(given, "content"))
-    sealed = primitives.a256cbc_hs512_encrypt(_bytes(given, "key"), padded, keys.COMMON_PART, _bytes(given, "iv"))
+    padded = envelope.pad(octets(given, "content"))
+    sealed = primitives.a256cbc_hs512_encrypt(octets(given, "key"), padded, keys.COMMON_PART, octets(given, "iv"))
     return {"padded_size": len(padded), "common": sealed.hex(), "digest": keys.sha256(sealed).hex()}
 
 
@@ -206,11 +153,11 @@ def link(given: Given) -> Given:
     made = invite.InviteLink(
         given["host"],
         given["port"],
-        _bytes(given, "pin"),
-        _bytes(given, "token"),
-        _bytes(given, "server"),
+        octets(given, "pin"),
+        octets(given, "token"),
+        octets(given, "server"),
         given["from"],
-        _bytes(given, "id"),
+        octets(given, "id"),
     )
     assert invite.parse_invite(str(made)) == made
     return {"invite": str(made)}
@@ -227,7 +174,7 @@ def safety(given: Given) -> Given:
     return {"number": number}
 
 
-SECTIONS: dict[str, Callable[[Given], Given]] = {
+PROTOCOL: dict[str, Callable[[Given], Given]] = {
     "frame": frame,
     "malformed": malformed,
     "login": login,
@@ -241,6 +188,8 @@ SECTIONS: dict[str, Callable[[Given], Given]] = {
     "safety_number": safety,
 }
 
+FILES = {"protocol.json": PROTOCOL, "sessions.json": session_vectors.SECTIONS}
+
 
 class VectorTests(SynchronousTestCase):
     """
@@ -251,28 +200,32 @@ class VectorTests(SynchronousTestCase):
         """
         Every case of every section comes out byte for byte.
         """
-        for section, cases in json.loads(VECTORS.read_text()).items():
-            for number, case in enumerate(cases):
-                self.assertEqual(SECTIONS[section](case["given"]), case["expected"], f"{section} {number}")
+        for name, sections in FILES.items():
+            for section, cases in json.loads((VECTORS / name).read_text()).items():
+                for number, case in enumerate(cases):
+                    self.assertEqual(sections[section](case["given"]), case["expected"], f"{section} {number}")
 
     def test_complete(self) -> None:
         """
-        No section is without a case.
+        No section is without a case, and no file is left out.
         """
-        vectors = json.loads(VECTORS.read_text())
-        self.assertEqual(set(vectors), set(SECTIONS))
-        self.assertTrue(all(vectors.values()))
+        self.assertEqual({path.name for path in VECTORS.iterdir()}, set(FILES))
+        for name, sections in FILES.items():
+            vectors = json.loads((VECTORS / name).read_text())
+            self.assertEqual(set(vectors), set(sections))
+            self.assertTrue(all(vectors.values()))
 
 
 def rewrite() -> None:
     """
     Write C{expected} anew from C{given}.
     """
-    vectors = json.loads(VECTORS.read_text())
-    for section, cases in vectors.items():
-        for case in cases:
-            case["expected"] = SECTIONS[section](case["given"])
-    VECTORS.write_text(json.dumps(vectors, indent=1) + "\n")
+    for name, sections in FILES.items():
+        vectors = json.loads((VECTORS / name).read_text())
+        for section, cases in vectors.items():
+            for case in cases:
+                case["expected"] = sections[section](case["given"])
+        (VECTORS / name).write_text(json.dumps(vectors, indent=1) + "\n")
 
 
 if __name__ == "__main__":

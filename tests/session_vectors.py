@@ -1,0 +1,173 @@
+"""
+The vectors of what is inside of deposits: contents, what sessions tie them to, and whole own parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from securemsg.client import archive, sessions, trust
+from securemsg.client.archive import Opening, Session
+from securemsg.client.pair import Pair
+from securemsg.client.profile import Profile
+from securemsg.client.streams import chain_digest, conversation_of
+from securemsg.crypto import keys, pqxdh
+from securemsg.crypto.ratchet import Ratchet
+from securemsg.protocol import envelope
+from securemsg.protocol.messages import AccountRecord
+from securemsg.storage.memory import MemoryProfile
+from tests.given import Given, octets, signed_list, value_of
+
+NOW = 1_790_000_000
+RECORDS: dict[str, type[envelope.Receipt | envelope.Reset]] = {"Receipt": envelope.Receipt, "Reset": envelope.Reset}
+
+
+def conversation(given: Given) -> Given:
+    """
+    The conversation of two, whoever asks.
+    """
+    one, other = (bytes.fromhex(identity) for identity in given["identities"])
+    assert conversation_of(one, other) == conversation_of(other, one)
+    return {"conversation": conversation_of(one, other).hex()}
+
+
+def content(given: Given) -> Given:
+    """
+    A content as it is encoded, and what the next one names as C{previous}.
+    """
+    made = msgspec.convert(value_of(given["items"]), type=envelope.Content)
+    encoded = envelope.encode_record(made)
+    assert envelope.decode_record(envelope.Content, encoded) == made
+    return {"content": encoded.hex(), "previous": chain_digest(made).hex()}
+
+
+def body(given: Given) -> Given:
+    """
+    The body of a receipt or a reset.
+    """
+    kind = RECORDS[given["record"]]
+    made: envelope.Receipt | envelope.Reset = msgspec.convert(value_of(given["items"]), type=kind)
+    encoded = envelope.encode_record(made)
+    assert envelope.decode_record(kind, encoded) == made
+    return {"body": encoded.hex()}
+
+
+def header(given: Given) -> Given:
+    """
+    The clear header of an own part.
+    """
+    made = msgspec.convert(value_of(given["items"]), type=envelope.EnvelopeHeader)
+    encoded = envelope.encode_record(made)
+    assert envelope.decode_record(envelope.EnvelopeHeader, encoded) == made
+    return {"header": encoded.hex()}
+
+
+def bundle(given: Given) -> Given:
+    """
+    The digest of a bundle.
+    """
+    signed, kem, one_time = (
+        None if given[name] is None else pqxdh.PublicPrekey(*value_of(given[name])) for name in ("signed", "kem", "one_time")
+    )
+    assert signed is not None and kem is not None
+    return {"digest": pqxdh.bundle_digest(pqxdh.PrekeyBundle(signed, kem, given["kem_is_last_resort"], one_time)).hex()}
+
+
+def _profile(given: Given) -> Profile:
+    """
+    The profile of somebody with one device, from the private keys on a list.
+    """
+    (device,) = given["devices"]
+    return Profile(
+        name=given["account"],
+        host="",
+        port=0,
+        pin=octets(given, "server"),
+        contact=b"",
+        token=b"",
+        registered=True,
+        identity=keys.SigningKey(octets(given, "identity_private")),
+        device_id=octets(device, "id"),
+        device_key=keys.SigningKey(octets(device, "signing_private")),
+        agreement=keys.AgreementKey(octets(device, "agreement_private")),
+        incarnation=1,
+        devices=signed_list(given),
+    )
+
+
+def _pair(own: Profile, peer: Profile) -> Pair:
+    """
+    Two devices, as the first sees it.
+    """
+    record = AccountRecord(peer.name, peer.identity.public, peer.devices)
+    return Pair(own, trust.judge(own, None, record, NOW, trust.DIRECTORY), peer.listing.devices[0])
+
+
+def _session(given: Given, pair: Pair, ratchet: Ratchet, opening: Opening | None, initiated: bool) -> Session:
+    """
+    A session as it is kept.
+    """
+    session = pair.session(octets(given, "ephemeral"), octets(given, "bundle"), opening, ratchet, NOW)
+    return msgspec.structs.replace(session, initiated=initiated, confirmed=opening is None)
+
+
+def associated(given: Given) -> Given:
+    """
+    What a message is tied to, the same for both sides.
+    """
+    initiator, responder = _profile(given["initiator"]), _profile(given["responder"])
+    views = []
+    for own, peer in ((initiator, responder), (responder, initiator)):
+        pair = _pair(own, peer)
+        session = _session(given, pair, Ratchet(bytes(32)), None, own is initiator)
+        sending = (own is initiator) == (given["speaker"] == "initiator")
+        views.append(pair.associated(session, sending, octets(given, "header"), octets(given, "common")))
+    assert views[0] == views[1]
+    return {"associated_data": views[0].hex()}
+
+
+def own_part(given: Given) -> Given:
+    """
+    A whole own part, from the secret of PQXDH and the ratchet keys: initiator and responder have sent one message with each of
+    those, in turn, and this is one more with the last of them; the one before it was lost. It is what a client makes that finds
+    such a session in its store, and a client that finds the other side's opens it.
+    """
+    initiator, responder = _profile(given["initiator"]), _profile(given["responder"])
+    signed = keys.AgreementKey(octets(given, "signed_private"))
+    secret = octets(given, "secret")
+    waiting, speaking = Ratchet.responder(secret, signed.private), Ratchet.initiator(secret, signed.public)
+    first, *others = (bytes.fromhex(private) for private in given["ratchet_privates"])
+    speaking, step, _ = speaking.next_sending(first)
+    for private in others:
+        waiting, speaking = speaking, waiting.next_receiving(step)[0]
+        speaking, step, _ = speaking.next_sending(private)
+    initiated = len(others) % 2 == 0
+    opening = None if given["opening"] is None else Opening(*value_of(given["opening"]))
+    own, peer = (initiator, responder) if initiated else (responder, initiator)
+    sender, reader = _pair(own, peer), _pair(peer, own)
+
+    store = MemoryProfile()
+    content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
+    with store.writing() as records:
+        archive.add_session(records, sender.bucket, _session(given, sender, speaking, opening, initiated))
+        made = sessions.seal(records, own, sender.contact, sender.device, content_key, NOW)
+    store = MemoryProfile()
+    with store.writing() as records:
+        trust.put_contact(records, reader.contact)
+        archive.add_session(records, reader.bucket, _session(given, reader, waiting, None, not initiated))
+        opened = sessions.open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
+    assert opened.content_key == content_key
+    return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
+
+
+SECTIONS: dict[str, Callable[[Given], Given]] = {
+    "conversation": conversation,
+    "content": content,
+    "body": body,
+    "header": header,
+    "bundle": bundle,
+    "associated_data": associated,
+    "own_part": own_part,
+}
