@@ -270,8 +270,10 @@ class Agent:
 
     def _ponged(self, answer: Answer | Refusal) -> None:
         """
-        The server is there, or we leave it: where nobody answers nothing would arrive either.
+        The server is there, and says what time it is; or we leave it: where nobody answers nothing would arrive either.
         """
+        if isinstance(answer, m.Pong):
+            self._wiring.hear_clock(answer.now)
         if isinstance(answer, Refusal) and answer.code == "timeout":
             self.close("timeout")
 

@@ -65,10 +65,11 @@ class NeedAccount(Refusal):
         self.account = account
 
 
-def prepare(records: IRecords, profile: Profile, order: int, now: int) -> Deposit | None:
+def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_expire: bool = True) -> Deposit | None:
     """
     Make the deposit of an outbox row: seal it if that was not done yet.
 
+    @param may_expire: give up what has waited for too long; not where the clock cannot be trusted.
     @return: C{None}: there is nothing to send in this row any more.
     @raise NeedAccount: ask the directory first.
     @raise NeedBundle: claim a bundle first.
@@ -77,7 +78,7 @@ def prepare(records: IRecords, profile: Profile, order: int, now: int) -> Deposi
     row = load(records, OutboxRow, OUTBOX, ROWS, order)
     if row is None:
         return None
-    if row.withdrawn or now - row.created_at > HORIZON:
+    if row.withdrawn or (may_expire and now - row.created_at > HORIZON):
         row = give_up(records, order, "expired", now)
         if row is None:
             return None

@@ -78,6 +78,7 @@ class Post:
         """
         The server answers for deposits.
         """
+        self._wiring.hear_clock(message.now)
         landed = [found for item in message.deposits if (found := self._lanes.land(item.deposit_id)) is not None]
         if not landed:
             return
@@ -163,12 +164,12 @@ class Post:
         """
         deposits: list[m.Deposit] = []
         questions: list[Callable[[], None]] = []
-        now = self._wiring.time()
-        with self._wiring.store.writing() as records:
+        wiring, now = self._wiring, self._wiring.time()
+        with wiring.store.writing() as records:
             while (lane := self._lanes.next(self._wiring.now())) is not None:
                 order = lane.waiting[0]
                 try:
-                    deposit = outbox.prepare(records, self._wiring.profile, order, now)
+                    deposit = outbox.prepare(records, wiring.profile, order, now, may_expire=wiring.is_clock_right)
                 except Refusal as refusal:
                     self._hold(records, lane, order, refusal, questions)
                     continue

@@ -2,9 +2,8 @@
 The private halves of our prekeys, from the moment they are made until nobody can have a use for them.
 
 A half is committed before its public key is uploaded, under an id that is never given twice. What goes for one use is
-deleted in the transaction that uses it; what rotates lives on until the last message that may name it is gone. Beside them
-lies the map from an initiation to the session that it made, so that a repetition finds its session and never makes another.
-Source: C{docs/protocol.md}, sections "Sessions" and "Client: order of durable steps".
+deleted in the transaction that uses it; what rotates, or was claimed and not used, lives on until the last message that may
+name it is gone. Source: C{docs/protocol.md}, sections "Sessions" and "Client: order of durable steps".
 """
 
 from __future__ import annotations
@@ -17,15 +16,14 @@ from attrs import field, frozen
 from securemsg.client.profile import DAY, Private, Profile
 from securemsg.client.records import load, load_all, save
 from securemsg.crypto import pqxdh
-from securemsg.crypto.keys import SigningKey, digest
+from securemsg.crypto.keys import SigningKey
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PrekeyHeader
-from securemsg.protocol.messages import Prekey, PrekeyStock, Record, Upload
+from securemsg.protocol.messages import Prekey, PrekeyStock, Upload
 
 TABLE = "prekeys"  # bucket = kind, order = id
-INITIATIONS = "ephemerals"  # bucket = of whose device which ephemeral key
 
 # Kinds: which are for one use, and which rotate.
 SIGNED = b"signed"
@@ -44,6 +42,9 @@ BATCH = 50
 # A bundle may be claimed a day after it was handed out first, and an opening made with it repeated for a week; then the message
 # may wait for a month with its sender, and for another on the server.
 RETIRED_LIFE = DAY + 7 * DAY + 30 * DAY + 30 * DAY
+# Halves of one kind for one use: what strangers claim within the life of a half, and a limit to what a server that always says
+# it has none left makes us keep. With so many there the last resort has to do.
+MAX_HALVES = 1000
 # Ids begin at the time of their making, so that they do not repeat after an older state was restored: a batch a microsecond.
 ID_SHIFT = 20
 
@@ -54,7 +55,8 @@ class Half(Private, frozen=True):
 
     @ivar private: X25519 private key (32 bytes) or ML-KEM-768 seed (64 bytes).
     @ivar uploaded: the server has confirmed it.
-    @ivar retired_at: since when a newer one stands in its place; 0: it is current, or for one use.
+    @ivar retired_at: since when a newer one stands in its place, or, where it is for one use, since when the server is known to
+        have handed it out; 0: it may be handed out yet.
     """
 
     private: bytes
@@ -63,19 +65,6 @@ class Half(Private, frozen=True):
     made_at: int
     uploaded: bool = False
     retired_at: int = 0
-
-
-class Initiation(Record, frozen=True):
-    """
-    What became of a session that somebody began with us.
-
-    @ivar session: its number; it may be gone by now.
-    @ivar last_resort_id: 0 where the KEM prekey was for one use.
-    """
-
-    session: int
-    signed_id: int
-    last_resort_id: int
 
 
 @frozen
@@ -150,20 +139,27 @@ def discard_one_time(records: IRecords) -> None:
     records.put(TABLE, REPLACE, b"")
 
 
+def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
+    """
+    The server hands out the oldest first: of those for one use that it has confirmed, all are claimed but the newest.
+
+    @param stock: as the server counted it.
+    """
+    for kind, left in ((ONE_TIME, stock.one_time), (KEM, stock.kem)):
+        halves = [(number, half) for number, half in load_all(records, Half, TABLE, kind) if half.uploaded]
+        for number, half in halves[: max(len(halves) - left, 0)]:
+            if not half.retired_at:
+                save(records, TABLE, kind, msgspec.structs.replace(half, retired_at=now), number)
+
+
 def prune(records: IRecords, now: int) -> None:
     """
-    Delete the halves that no message can name any more, and then the initiations that were made with them.
+    Delete the halves that no message can name any more.
     """
-    for kind in ROTATING:
+    for kind in (*ROTATING, *FOR_ONE_USE):
         for number, half in load_all(records, Half, TABLE, kind):
             if half.retired_at and now - half.retired_at >= RETIRED_LIFE:
                 records.delete(TABLE, kind, number)
-    for bucket, _, value in records.scan(INITIATIONS):
-        made = msgspec.msgpack.decode(value, type=Initiation)
-        signed = find(records, SIGNED, made.signed_id)
-        last_resort = find(records, LAST_RESORT, made.last_resort_id) if made.last_resort_id else None
-        if signed is None and last_resort is None:
-            records.delete(INITIATIONS, bucket)
 
 
 def find(records: IRecords, kind: bytes, prekey_id: int) -> Half | None:
@@ -189,21 +185,10 @@ def answering(records: IRecords, header: PrekeyHeader) -> Answering:
     return Answering(bundle, signed, kem, one_time)
 
 
-def initiated(records: IRecords, account: str, device: bytes, header: PrekeyHeader) -> int | None:
+def spend(records: IRecords, header: PrekeyHeader) -> None:
     """
-    The number of the session that this initiation has made already.
+    An initiation has made its session: delete the prekeys that were for this one use.
     """
-    made = load(records, Initiation, INITIATIONS, _initiation(account, device, header.ephemeral))
-    return None if made is None else made.session
-
-
-def settle(records: IRecords, account: str, device: bytes, header: PrekeyHeader, session: int) -> None:
-    """
-    The initiation has made this session: remember that, and delete the prekeys that were for this one use.
-    """
-    last_resort_id = header.kem_id if header.kem_is_last_resort else 0
-    made = Initiation(session, header.signed_id, last_resort_id)
-    save(records, INITIATIONS, _initiation(account, device, header.ephemeral), made)
     if header.one_time_id is not None:
         records.delete(TABLE, ONE_TIME, header.one_time_id)
     if not header.kem_is_last_resort:
@@ -232,7 +217,7 @@ def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int
     """
     halves = load_all(records, Half, TABLE, kind)
     waiting = [Prekey(number, half.key, half.signature) for number, half in halves if not half.uploaded]
-    if waiting or left >= LOW:
+    if waiting or left >= LOW or len(halves) + BATCH > MAX_HALVES:
         return waiting
     return _made(records, profile, kind, BATCH, now)
 
@@ -258,10 +243,3 @@ def _both_halves(records: IRecords, kind: bytes, prekey_id: int) -> tuple[bytes,
     if half is None:
         raise Refusal("unknown-prekey")
     return half.private, PublicPrekey(prekey_id, half.key, half.signature)
-
-
-def _initiation(account: str, device: bytes, ephemeral: bytes) -> bytes:
-    """
-    The bucket of an initiation: ephemeral keys of one device do not meet those of others.
-    """
-    return digest(account.encode(), device, ephemeral)

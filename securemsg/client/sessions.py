@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client import archive, prekeys, trust
+from securemsg.client import archive, initiations, prekeys, trust
 from securemsg.client.archive import MAX_SESSIONS, Opening, Session
 from securemsg.client.pair import SUITES, Pair
 from securemsg.client.profile import Profile
@@ -204,7 +204,8 @@ def open_envelope(
         trust.put_contact(records, pair.contact)
     if first and header.prekey is not None:
         number = archive.add_session(records, pair.bucket, session)
-        prekeys.settle(records, account, device_id, header.prekey, number)
+        initiations.remember(records, account, device_id, header.prekey, number)
+        prekeys.spend(records, header.prekey)
     else:
         archive.save_session(records, pair.bucket, number, session)
     book = archive.load_book(records, pair.bucket)
@@ -273,7 +274,7 @@ def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[i
     The sessions that may have made a message, the likeliest first. None: its opening has to make one.
     """
     if header.prekey is not None:
-        number = prekeys.initiated(records, pair.contact.name, pair.device.id, header.prekey)
+        number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
         if number is not None:
             made = archive.load_session(records, pair.bucket, number)
             if made is None or not pair.fits(made):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from securemsg.client import prekeys, sessions
+from securemsg.client import initiations, prekeys, sessions
 from securemsg.client.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.client.requests import Answer
@@ -19,8 +19,6 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
-# Clocks that differ by more than this are worth a word.
-CLOCK_TOLERANCE = 3600
 # No device sends so much; but whoever believed such a C{n} could never send again.
 MAX_NUMBER = 2**62
 # How often a connection that lasts looks after prekeys and list.
@@ -31,12 +29,9 @@ PERIOD = 6 * 3600
 class Upkeep:
     """
     The housekeeping of an agent.
-
-    @ivar clock_ahead: by how much the server's clock was ahead of ours at the login.
     """
 
     _wiring: Wiring
-    clock_ahead: int = field(default=0, init=False)
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
     _looked_at: float = field(default=0.0, init=False)
@@ -47,10 +42,10 @@ class Upkeep:
 
         @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
         """
-        wiring, now = self._wiring, self._wiring.time()
+        wiring = self._wiring
         if message.highest > MAX_NUMBER:
             raise RemoteProtocolError("malformed")
-        self.clock_ahead = message.now - now
+        wiring.hear_clock(message.now)
         self._stock = message.stock
         self._is_uploading = False
         with wiring.store.writing() as records:
@@ -63,9 +58,8 @@ class Upkeep:
             restored = message.highest > load_number(records, COUNTERS, NUMBER)
             if restored:
                 profile = self._begin_anew(records, profile, message.highest)
-            if abs(self.clock_ahead) > CLOCK_TOLERANCE:
+            if not wiring.is_clock_right:
                 wiring.warn(records, "clock")
-            prekeys.prune(records, now)
         wiring.profile = profile
         if restored:
             wiring.ask(m.Fetch(0, profile.name), self._own_account)
@@ -82,7 +76,7 @@ class Upkeep:
 
     def look(self) -> None:
         """
-        Upload and publish what is due.
+        Upload and publish what is due, and drop what nobody can have a use for any more.
         """
         wiring, now = self._wiring, self._wiring.time()
         self._looked_at = wiring.now()
@@ -91,6 +85,10 @@ class Upkeep:
             if is_due(profile, now):
                 profile = resigned(profile, now)
                 save_profile(records, profile)
+            if wiring.is_clock_right:
+                prekeys.retire_claimed(records, self._stock, now)
+                prekeys.prune(records, now)
+                initiations.prune(records)
             is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
         wiring.profile = profile

@@ -20,6 +20,8 @@ from securemsg.protocol.messages import Message
 # The same warning about the same contact is not given again within this time, nor if so many others came since.
 QUIET = DAY
 LOOK_BACK = 50
+# Clocks that differ by more than this are worth a word.
+CLOCK_TOLERANCE = 3600
 
 TEXTS: dict[str, str] = {
     "identity-changed": "another identity uses the name {name}: nothing is sent to it before you accept it with"
@@ -58,6 +60,7 @@ class Wiring:
     @ivar channel: of the moment; C{None}: not connected.
     @ivar is_writable: whether the network takes more.
     @ivar spoke: when we last said something.
+    @ivar clock_ahead: by how much the server's clock was ahead of ours when it last said what time it is, and when that was.
     """
 
     store: IProfileStore
@@ -68,7 +71,23 @@ class Wiring:
     requests: Requests = field(factory=Requests, init=False)
     is_writable: bool = field(default=True, init=False)
     spoke: float = field(default=0.0, init=False)
+    clock_ahead: int = field(default=0, init=False)
+    _clock_heard: int = field(default=0, init=False)
     _events: list[Event] = field(factory=list, init=False)
+
+    @property
+    def is_clock_right(self) -> bool:
+        """
+        Do we and the server agree about the time, as far as we heard lately? Else nothing is too old for sure.
+        """
+        return max(abs(self.clock_ahead), abs(self.time() - self._clock_heard)) <= CLOCK_TOLERANCE
+
+    def hear_clock(self, server_now: int) -> None:
+        """
+        The server says what time it is.
+        """
+        self._clock_heard = self.time()
+        self.clock_ahead = server_now - self._clock_heard
 
     def time(self) -> int:
         """

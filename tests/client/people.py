@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client import archive, prekeys, profile, sessions, trust
+from securemsg.client import archive, initiations, prekeys, profile, sessions, trust
 from securemsg.client.profile import Profile, create_profile, save_profile
 from securemsg.client.sessions import NeedBundle, Opened
 from securemsg.crypto.keys import SigningKey, sha256
@@ -24,7 +24,7 @@ TABLES = (
     profile.LISTS,
     trust.TABLE,
     prekeys.TABLE,
-    prekeys.INITIATIONS,
+    initiations.TABLE,
     archive.TABLE,
 )
 

@@ -8,6 +8,7 @@ import msgspec
 from attrs import evolve
 
 from securemsg.client import journal, outbox, recovery, sessions, streams, trust
+from securemsg.client.agent import Agent
 from securemsg.client.profile import DAY, Profile, create_profile, resigned, save_profile
 from securemsg.client.records import META, OUTBOX, ROWS, SEALED, OutboxRow, Sealed, load, next_places, save, save_number
 from securemsg.client.upkeep import PUBLISHED
@@ -318,6 +319,40 @@ class HorizonTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).code, "expired")
         self.assertEqual(self.bob.read(), ["zero", "later"])
         self.assertEqual([line.gap_before for line in self.bob.given], [0, 0])
+
+
+    def test_wrong_clock(self) -> None:
+        """
+        A clock that is a month ahead for one login, or from one moment to the next, fails nothing of what waits.
+        """
+        waiting = []
+        self.alice.disconnect()
+        self.world.settle()
+        waiting.append(journal.compose(self.alice.store, "bob", "hello", now=self.world.clock))
+        self.alice.die()
+        agent = self.alice.agent = Agent(
+            self.alice.store,
+            self.alice.profile(),
+            now=lambda: self.world.clock + self.ahead,
+            soon=self.world.later,
+            notify=self.alice.events.append,
+            jitter=lambda: 0.5,
+        )
+        self.ahead = 31 * DAY
+        self.alice.connect()
+        self.assertIn("clock", self.alice.codes())
+        self.assertNotIn("expired", [self.alice.sent(message_id).code for message_id in waiting])
+        self.assertEqual(self.bob.read(), ["hello"])
+        self.ahead = 0
+        self.alice.connect()
+        waiting.append(journal.compose(self.alice.store, "bob", "later", now=self.world.clock))
+        self.world.advance(3601, ticks=60)
+        self.ahead = 31 * DAY
+        waiting.append(journal.compose(self.alice.store, "bob", "much later", now=self.world.clock))
+        agent.pump()
+        self.world.settle()
+        self.assertEqual(self.bob.read(), ["later", "much later"])
+        self.assertEqual({self.alice.sent(message_id).status for message_id in waiting}, {"accepted"})
 
 
 class RefusalTests(WorldCase):

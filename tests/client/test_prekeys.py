@@ -7,12 +7,12 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import prekeys
-from securemsg.client.prekeys import BATCH, KEM, LAST_RESORT, LOW, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
+from securemsg.client.prekeys import BATCH, KEM, LAST_RESORT, LOW, MAX_HALVES, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
 from securemsg.client.profile import DAY
 from securemsg.crypto import keys, pqxdh
 from securemsg.protocol.messages import Prekey, PrekeyStock, Upload
 from securemsg.storage.memory import MemoryProfile
-from tests.client.people import NOW, Person, friends, person
+from tests.client.people import NOW, Person, person
 
 
 class PrekeyTests(SynchronousTestCase):
@@ -32,6 +32,20 @@ class PrekeyTests(SynchronousTestCase):
         """
         with self.alice.store.writing() as records:
             return prekeys.replenish(records, self.alice.profile, stock, now)
+
+    def retire(self, now: int) -> None:
+        """
+        The server tells Alice what it has left.
+        """
+        with self.alice.store.writing() as records:
+            prekeys.retire_claimed(records, self.alice.shelf.stock(), now)
+
+    def prune(self, now: int) -> None:
+        """
+        Time passes.
+        """
+        with self.alice.store.writing() as records:
+            prekeys.prune(records, now)
 
     def count(self, kind: bytes) -> int:
         """
@@ -179,18 +193,51 @@ class PrekeyTests(SynchronousTestCase):
         self.assertIs(self.replenish(self.alice.shelf.stock()), None)
         self.assertEqual(set(self.alice.shelf.kem), {prekey.id for prekey in upload.kem})
 
-    def test_initiations_pruned(self) -> None:
+    def test_claimed_and_not_used(self) -> None:
         """
-        The map from initiations to sessions lasts as long as a prekey in it, and no longer.
+        A prekey that the server handed out, the oldest first, is deleted when nothing that names it can come any more; what may
+        be handed out yet stays, however old it is.
         """
-        alice, bob = friends()
-        bob.shelf.sell_out()
-        bob.read(alice.send(bob, b"hi"))
-        bob.stock_up(NOW + ROTATION)
-        for moment, kept in ((RETIRED_LIFE - 1, 1), (RETIRED_LIFE, 0)):
-            with bob.store.writing() as records:
-                prekeys.prune(records, NOW + ROTATION + moment)
-                self.assertEqual(len(records.scan(prekeys.INITIATIONS)), kept)
+        claimed = [self.alice.shelf.claim(f"stranger {number}") for number in range(3)]
+        self.retire(NOW + DAY)
+        self.retire(NOW + 2 * DAY)
+        left = list(self.alice.shelf.kem.values())
+        for moment, kept in ((RETIRED_LIFE - 1, True), (RETIRED_LIFE, False)):
+            self.prune(NOW + DAY + moment)
+            for bundle in claimed:
+                self.assertEqual((self.has(KEM, bundle.kem), self.has(ONE_TIME, bundle.one_time)), (kept, kept))
+        self.prune(NOW + 10 * RETIRED_LIFE)
+        self.assertEqual((self.count(ONE_TIME), self.count(KEM)), (BATCH - 3, BATCH - 3))
+        self.assertTrue(all(self.has(KEM, prekey) for prekey in left))
+
+    def test_unconfirmed_is_not_claimed(self) -> None:
+        """
+        What the server has not confirmed was handed out to nobody, and does not count among what is left there.
+        """
+        self.alice.shelf.sell_out()
+        self.replenish(self.alice.shelf.stock())
+        self.retire(NOW)
+        upload = self.alice.stock_up()
+        assert upload is not None
+        self.retire(NOW)
+        self.prune(NOW + RETIRED_LIFE)
+        self.assertEqual((self.count(ONE_TIME), self.count(KEM)), (BATCH, BATCH))
+        self.assertTrue(all(self.has(KEM, prekey) for prekey in upload.kem))
+
+    def test_insatiable(self) -> None:
+        """
+        A server that always says it has none left does not make us keep more and more private halves.
+        """
+        for number in range(MAX_HALVES // BATCH + 2):
+            self.alice.shelf.sell_out()
+            self.alice.stock_up(NOW + number)
+            self.retire(NOW + number)
+        self.assertEqual((self.count(ONE_TIME), self.count(KEM)), (MAX_HALVES, MAX_HALVES))
+        later = NOW + DAY + RETIRED_LIFE
+        self.prune(later)
+        upload = self.alice.stock_up(later)
+        assert upload is not None
+        self.assertEqual((len(upload.one_time), len(upload.kem)), (BATCH, BATCH))
 
     def test_shows_no_secret(self) -> None:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import archive, journal, prekeys, quarantine, recovery, trust
+from securemsg.client import archive, initiations, journal, prekeys, quarantine, recovery, trust
 from securemsg.client.journal import Received
 from securemsg.client.records import COUNTERS, HISTORY, META, STREAM_IN, STREAMS, bucket_of
 from securemsg.client.streams import conversation_of, load_gaps, streams_in
@@ -108,7 +108,7 @@ class LostSessionTests(WorldCase):
         self.alice.send("bob", "zero")
         self.bob.send("alice", "reply")
         self.bob.read()
-        wipe(self.bob, archive.TABLE, prekeys.INITIATIONS)
+        wipe(self.bob, archive.TABLE, initiations.TABLE)
 
     def test_recovered(self) -> None:
         """
@@ -195,7 +195,7 @@ class LostSessionTests(WorldCase):
         """
         Both may lose their sessions at once.
         """
-        wipe(self.alice, archive.TABLE, prekeys.INITIATIONS)
+        wipe(self.alice, archive.TABLE, initiations.TABLE)
         self.alice.send("bob", "from alice")
         self.bob.send("alice", "from bob")
         self.world.advance(2, ticks=2)

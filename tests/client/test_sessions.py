@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import archive, prekeys, sessions, trust
+from securemsg.client import archive, initiations, prekeys, sessions, trust
 from securemsg.client.archive import MAX_SESSIONS, Session
 from securemsg.client.pair import UNANSWERED_LIFE
 from securemsg.client.prekeys import KEM, LAST_RESORT, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
@@ -232,7 +232,8 @@ class FirstMessageTests(SynchronousTestCase):
         self.bob.stock_up(NOW + ROTATION)
         with self.bob.store.writing() as records:
             prekeys.prune(records, NOW + ROTATION + RETIRED_LIFE)
-            self.assertEqual(records.scan(prekeys.INITIATIONS), [])
+            initiations.prune(records)
+            self.assertEqual(records.scan(initiations.TABLE), [])
         self.assertEqual(self.bob.read(posts[1]), b"1")
 
     def test_last_resort(self) -> None:
