@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from securemsg.errors import LocalProtocolError, Refusal
-from securemsg.protocol.messages import MAX_TEXT, Counter, Id, Key, Record, SignedDeviceList
+from securemsg.protocol.messages import MAX_TEXT, Counter, Discreet, Id, Key, Record, SignedDeviceList
 
 # Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
 SMALL_BUCKETS = (256, 512, 1024, 2048, 4096)
@@ -48,7 +48,7 @@ class ListMark(Record, frozen=True):
     digest: Annotated[bytes, Meta(max_length=32)]
 
 
-class Content(Record, frozen=True):
+class Content(Discreet, frozen=True):
     """
     The content of a message, the same for all devices it goes to.
 
@@ -105,7 +105,7 @@ class Reset(Record, frozen=True):
     missing: Annotated[list[Missing], Meta(max_length=16)]
 
 
-class ContentKey(Record, frozen=True):
+class ContentKey(Discreet, frozen=True):
     """
     The plaintext of an own part: opens the common part.
 

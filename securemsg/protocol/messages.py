@@ -47,6 +47,22 @@ class Record(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, g
     """
 
 
+class Discreet(Record, frozen=True):
+    """
+    A record with something that is not for logs: it shows which fields it has, and how long they are.
+    """
+
+    def __repr__(self) -> str:
+        """
+        Names and sizes.
+        """
+        shown = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            shown.append(f"{name} ({len(value)})" if isinstance(value, bytes | str) else name)
+        return f"<{type(self).__name__}: {', '.join(shown)}>"
+
+
 class SignedDeviceList(Record, frozen=True):
     """
     A device list as it was signed: the exact bytes, and the account's signature over them.
@@ -178,7 +194,7 @@ class Proof(Record, tag=3, frozen=True):
     signature: Annotated[bytes, Meta(max_length=64)]
 
 
-class Register(Record, tag=4, frozen=True):
+class Register(Discreet, tag=4, frozen=True):
     """
     Client: a new account, with proofs that both keys are at hand (L{securemsg.protocol.auth.register_parts}).
 
@@ -371,7 +387,7 @@ class Invite(Record, tag=26, frozen=True):
     lifetime: Annotated[int, Meta(ge=60, le=366 * 86400)]
 
 
-class Invited(Record, tag=27, frozen=True):
+class Invited(Discreet, tag=27, frozen=True):
     """
     Server: answer to L{Invite}.
     """
