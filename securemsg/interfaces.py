@@ -396,6 +396,11 @@ class IRecords(Interface):
         @raise ProfileDamaged: one of them does not open under the store key.
         """
 
+    def count(table: str, bucket: bytes) -> int:
+        """
+        How many records a bucket has; none of them is opened, so that a look costs little however much lies there.
+        """
+
     def last(table: str, bucket: bytes) -> int:
         """
         The highest order in this bucket that was ever used; 0 where none was.

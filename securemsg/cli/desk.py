@@ -176,9 +176,12 @@ def unsent(store: IProfileStore) -> int:
     How many rows wait that nothing is known to hold up: drafts, sealed messages, receipts.
     """
     with store.reading() as records:
+        receipts = records.count(RECEIPTS, ROWS)
+        if not records.count(OUTBOX, ROWS):
+            return receipts
         rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
         held_up = {row.to for row in rows if _waits_for_something(records, row)}
-        return sum(1 for row in rows if row.to not in held_up) + len(records.scan(RECEIPTS, ROWS))
+        return sum(1 for row in rows if row.to not in held_up) + receipts
 
 
 def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:

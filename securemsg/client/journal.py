@@ -257,7 +257,7 @@ def pending(store: IProfileStore) -> int:
     How many rows of the outbox were not answered for yet.
     """
     with store.reading() as records:
-        return len(records.scan(OUTBOX, ROWS))
+        return records.count(OUTBOX, ROWS)
 
 
 def quarantined(store: IProfileStore) -> tuple[int, int]:

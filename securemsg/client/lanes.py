@@ -132,18 +132,6 @@ class Lanes:
         """
         return [lane for lane in self._lanes.values() if lane.is_blocked]
 
-    def has_work(self, now: float) -> bool:
-        """
-        May anything be sent?
-        """
-        return self.next(now) is not None
-
-    def find(self, name: str) -> Lane | None:
-        """
-        The lane of a contact, if it has one.
-        """
-        return self._lanes.get(name)
-
     def _lane(self, name: str) -> Lane:
         """
         The lane of a contact.

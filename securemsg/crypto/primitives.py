@@ -32,7 +32,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from securemsg.errors import Unauthentic
 
 KEY_SIZE = 32  # X25519 and Ed25519 keys, symmetric keys, SHA-256
-SIGNATURE_SIZE = 64  # Ed25519
 BLOCK_SIZE = 16  # AES
 TAG_SIZE = 32  # half of HMAC-SHA-512, or all of HMAC-SHA-256
 KEM_SEED_SIZE = 64  # FIPS 203: d and z

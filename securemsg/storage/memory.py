@@ -244,6 +244,12 @@ class MemoryRecords:
         rows.sort(key=lambda row: row[1])
         return rows if limit < 0 else rows[:limit]
 
+    def count(self, table: str, bucket: bytes) -> int:
+        """
+        See L{IRecords.count}.
+        """
+        return sum(name == bucket for name, _ in self._read(table))
+
     def last(self, table: str, bucket: bytes) -> int:
         """
         See L{IRecords.last}.

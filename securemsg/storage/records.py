@@ -54,6 +54,7 @@ SCAN_TABLE = (
     "SELECT tag, ord, value FROM records WHERE rowid IN"
     " (SELECT rowid FROM records WHERE tab = ? AND ord > ? ORDER BY ord, rowid LIMIT ?) ORDER BY ord, rowid"
 )
+COUNT = "SELECT count(*) FROM records WHERE tab = ? AND tag = ?"
 LAST = "SELECT last FROM sequences WHERE tab = ? AND tag = ?"
 
 
@@ -140,6 +141,12 @@ class Records:
             name, value = self._open(table, tag, order, sealed)
             found.append((name, order, value))
         return found
+
+    def count(self, table: str, bucket: bytes) -> int:
+        """
+        See L{IRecords.count}.
+        """
+        return int(self._run(COUNT, self._place(table, bucket)).fetchone()[0])
 
     def last(self, table: str, bucket: bytes) -> int:
         """

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import journal
 from securemsg.client.journal import Sent
 from securemsg.client.profile import create_profile, save_profile
+from securemsg.client.records import OUTBOX, ROWS
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
@@ -56,6 +57,16 @@ class WritingTests(SynchronousTestCase):
             self.compose(text, to, message_id)
         self.assertEqual(caught.exception.code, code)
         self.assertEqual(journal.pending(self.store), before)
+
+    def test_pending_opens_nothing(self) -> None:
+        """
+        How much waits is seen without a look into any of it.
+        """
+        self.compose()
+        with self.store.writing() as records:
+            for order in range(1000, 1003):
+                records.put(OUTBOX, ROWS, b"no record", order)
+        self.assertEqual(journal.pending(self.store), 4)
 
     def test_queued(self) -> None:
         """

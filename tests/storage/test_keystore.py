@@ -177,6 +177,8 @@ class KeystoreTests(SynchronousTestCase):
         self.edit("UPDATE records SET value = CAST(value || x'00' AS BLOB)")
         with self.create().reading() as records:
             error = self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 1)
+            # Counting opens none.
+            self.assertEqual(records.count("history", b"bob"), 1)
         self.assertIn("table history", str(error))
 
     def test_other_key(self) -> None:

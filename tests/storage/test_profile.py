@@ -67,6 +67,7 @@ class ProfileContract(SynchronousTestCase):
             self.assertIsNone(records.get("history", b"bob"))
             self.assertEqual(records.scan("history"), [])
             self.assertEqual(records.last("history", b"bob"), 0)
+            self.assertEqual(records.count("history", b"bob"), 0)
 
     def test_written(self) -> None:
         """
@@ -107,6 +108,16 @@ class ProfileContract(SynchronousTestCase):
             records.delete("meta", b"k", 7)
         with self.store.reading() as records:
             self.assertEqual(records.scan("meta", b"k"), [(b"k", 2, b"two")])
+
+    def test_counted(self) -> None:
+        """
+        The records of a bucket are counted, and no others.
+        """
+        self.put(("meta", b"k", 1, b"one"), ("meta", b"k", 2, b"two"), ("meta", b"l", 3, b""), ("outbox", b"k", 4, b""))
+        with self.store.writing() as records:
+            records.delete("meta", b"k", 1)
+            records.put("meta", b"k", b"four", 4)
+            self.assertEqual(records.count("meta", b"k"), 2)
 
     def test_own_writes_seen(self) -> None:
         """
