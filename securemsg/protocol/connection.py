@@ -26,12 +26,14 @@ class Connection:
     @ivar phase: how far the conversation has come.
     @ivar hello: the payload of Hello, as it went over the wire: it is signed whole.
     @ivar challenge: the payload of Challenge, likewise.
+    @ivar queued: bytes that wait for L{take}.
     """
 
     side: Side
     phase: Phase = Phase.GREETING
     hello: bytes = b""
     challenge: bytes = b""
+    queued: int = field(init=False, default=0)
     _decoder: FrameDecoder = field(init=False, factory=lambda: FrameDecoder(framing.MAX_GREETING_FRAME), repr=False)
     _out: list[bytes] = field(init=False, factory=list, repr=False)
     _peer: Side = field(init=False, repr=False)
@@ -76,6 +78,7 @@ class Connection:
         frame = framing.encode_frame(payload)
         self._advance(self.side, message, payload)
         self._out.append(frame)
+        self.queued += len(frame)
 
     def take(self) -> bytes:
         """
@@ -83,6 +86,7 @@ class Connection:
         """
         out = b"".join(self._out)
         self._out.clear()
+        self.queued = 0
         return out
 
     def close(self) -> None:

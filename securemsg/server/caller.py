@@ -1,8 +1,8 @@
 """
 One caller: whoever talks to the server over one connection, from its first word to its last.
 
-Commands of a caller are carried out one after the other. While one waits for the store, what comes behind it waits in a
-bounded backlog, and the channel is not read from.
+Commands of a caller are carried out one after the other. While one waits for the store, or the peer has not taken our answers
+to those before, what comes behind waits in a bounded backlog, and the channel is not read from.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Deposit, DepositRefused, Hello, Message, Refused, Unknown
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Work = Coroutine[Any, Any, Message | None]
 
 # Why a channel is not read from; it is read from again when no reason is left.
-WAITING = 1     # a command runs, and more came behind it
+WAITING = 1     # a command runs, or we have said much, and more came behind
 FULL = 2        # the peer does not take what we have for it
 UNANSWERED = 4  # many of its deposits wait for the commit
 CROWDED = 8     # many deposits of all wait for the commit
@@ -61,9 +62,11 @@ class Caller:
 
     _commands: Mapping[type, Command]
     _spawn: Callable[[Coroutine[Any, Any, None]], None]
+    _soon: Callable[[Callable[[], None]], None]
     _joined: Callable[[Caller], None]
     _left: Callable[[Caller], None]
     _max_backlog: int
+    _max_queued: int
     operator: bool
     role: Role = Role.STRANGER
     hello: Hello | None = field(default=None, init=False, repr=False)
@@ -73,8 +76,10 @@ class Caller:
     unanswered: int = field(default=0, init=False)
     told_low: bool = field(default=False, init=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
+    _connection: Connection = field(init=False, repr=False)
     _running: bool = field(default=False, init=False)
     _going_on: bool = field(default=False, init=False)
+    _due: bool = field(default=False, init=False)
     _paused: int = field(default=0, init=False)
     _backlog: deque[Message | Unknown] = field(factory=deque, init=False, repr=False)
 
@@ -85,6 +90,7 @@ class Caller:
         The channel stands.
         """
         self._channel = channel
+        self._connection = channel.connection
         self.is_open = True
         self._joined(self)
 
@@ -97,7 +103,7 @@ class Caller:
         if not self.is_open:
             return
         try:
-            if not self._running and not self._backlog:
+            if not self._running and not self._backlog and self._has_room():
                 self._dispatch(message)
                 return
             if len(self._backlog) >= self._max_backlog:
@@ -107,6 +113,7 @@ class Caller:
             raise
         self._backlog.append(message)
         self.pause(WAITING)
+        self._go_on_later()
 
     def writable(self, yes: bool) -> None:
         """
@@ -119,6 +126,7 @@ class Caller:
         self.resume(FULL)
         if self.subscription is not None and self.is_open:
             self.subscription.go_on()
+        self._go_on_later()
 
     def closed(self, code: str) -> None:
         """
@@ -234,20 +242,49 @@ class Caller:
             self.end("internal")
             raise
 
+    def _has_room(self) -> bool:
+        """
+        Does the peer take our answers?
+        """
+        return not self.full and self._connection.queued < self._max_queued
+
+    def _go_on_later(self) -> None:
+        """
+        Look at the backlog again when this turn's answers have been written, unless something else will.
+        """
+        if self._backlog and not self._running and not self.full and not self._due:
+            self._due = True
+            self._soon(self._look_again)
+
+    def _look_again(self) -> None:
+        """
+        The turn is over.
+        """
+        self._due = False
+        if not self._running and self.is_open:
+            self.run(self._resume())
+
+    async def _resume(self) -> None:
+        """
+        L{_go_on} as something that may be guarded.
+        """
+        self._go_on()
+
     def _go_on(self) -> None:
         """
-        Work through the backlog up to the next command that has to wait.
+        Work through the backlog up to the next command that has to wait, or to as many answers as the peer may leave lying.
         """
         if self._going_on:
             return  # a command ended at once, inside the loop below
         self._going_on = True
         try:
-            while self._backlog and not self._running and self.is_open:
+            while self._backlog and not self._running and self.is_open and self._has_room():
                 self._dispatch(self._backlog.popleft())
         finally:
             self._going_on = False
         if not self._backlog:
             self.resume(WAITING)
+        self._go_on_later()
 
     def _refuse(self, message: Message | Unknown, code: str) -> None:
         """

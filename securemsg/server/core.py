@@ -68,14 +68,22 @@ class Server:
         self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._router = router = Router(stores, settings, self._clock)
         self._batches = Batches(stores, settings, now, self.soon)
-        directory = Directory(accounts, stores, self._bucket(settings.requests), identity)
+        requests = self._bucket(settings.requests)
+        directory = Directory(accounts, stores, requests, identity)
         logins = Logins(self.identity, accounts, stores, router, now)
         registration_rate = self._bucket(settings.registrations)
         self._commands = command_table(
             logins=logins,
             registrations=Registrations(identity, settings, accounts, stores, logins, router, registration_rate, now),
             mailboxes=Mailboxes(
-                accounts, self._batches, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), now
+                accounts,
+                self._batches,
+                stores,
+                settings,
+                DiskGuard(self.free_space, stores.wal_size, now),
+                requests,
+                self._bucket(settings.deposits),
+                now,
             ),
             directory=directory,
             prekeys=Prekeys(
@@ -113,7 +121,10 @@ class Server:
 
         @param operator: through the operator's door, which has proved who it is.
         """
-        return Caller(self._commands, self.spawn, self._join, self._leave, self.settings.max_backlog, operator)
+        settings = self.settings
+        return Caller(
+            self._commands, self.spawn, self.soon, self._join, self._leave, settings.max_backlog, settings.max_queued, operator
+        )
 
     def tick(self) -> None:
         """

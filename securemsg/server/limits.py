@@ -65,6 +65,9 @@ class Settings:
     # What one connection sent behind a command that still runs. It is not read from meanwhile, so this is one read at most;
     # whoever fits more commands into it has none to ask.
     max_backlog: int = 4096
+    # What we have said to one caller and its transport has not taken. Commands are short and answers long: beyond this what it
+    # asked waits in that backlog, and it is not read from.
+    max_queued: int = 256 * KIB
     # Deposits of all connections that wait for a commit: depositors are not read from above the first, and refused above
     # the second.
     crowded_size: int = 32 * MIB
@@ -80,15 +83,19 @@ class Settings:
     user_invite_uses: int = 16
     user_invite_lifetime: int = 30 * DAY
 
-    # Questions to the directory, a device.
+    # Questions to the directory, a device; refusals of deposits that bring lists are answers of the same kind.
     requests: Rate = Rate(600, 0.1)
+    # Deposits that are taken, a device. Each leaves a row of about 120 bytes for 60 days, however soon it is delivered, and
+    # less than that for each mailbox that missed it, which counts as one more: so a device can make the database grow by
+    # 25 MB at once and then by 40 MB a day, besides what waits in mailboxes. The disk guard keeps the rest.
+    deposits: Rate = Rate(200_000, 0.25)
     # Up to a hundred signatures are checked in each upload.
     uploads: Rate = Rate(30, 20)
     # Beyond these a claim gets the last-resort bundle. Of one device, by all devices of one account: a session that has to be
     # begun anew now and then, and no more, so that no account can use up the 50 prekeys a client keeps here.
     claims_between: Rate = Rate(3, DAY / 3)
-    # Of one device, by everybody: many accounts together do not use them up either, while it is away for less than a day
-    # (20 + 24 < 50). A device that is connected is told, and uploads more.
+    # Of one device, by everybody: many accounts together do not use up 50 in a day either. A device that is connected is told,
+    # and uploads more. Smaller would not be better: what is refused here is refused to honest askers too.
     claims_of: Rate = Rate(20, 3600)
     # Whoever has fewer one-time prekeys of a kind than this is told so.
     low_stock: int = 20
@@ -110,16 +117,16 @@ class Buckets:
     _capacity: int
     _levels: OrderedDict[Hashable, tuple[float, float]] = field(init=False, factory=OrderedDict)
 
-    def take(self, key: Hashable) -> bool:
+    def take(self, key: Hashable, count: int = 1) -> bool:
         """
-        Take a token; C{False}: there is none.
+        Take tokens; C{False}: there are not so many, and none is taken.
         """
         now = self._now()
         level, then = self._levels.pop(key, (float(self._rate.burst), now))
         # A clock that was set back refills nothing, and takes nothing away.
         level = min(float(self._rate.burst), level + max(0.0, now - then) / self._rate.seconds)
-        taken = level >= 1
-        self._levels[key] = (level - 1 if taken else level, now)
+        taken = level >= count
+        self._levels[key] = (level - count if taken else level, now)
         if len(self._levels) > self._capacity:
             self._levels.popitem(last=False)
         return taken

@@ -30,7 +30,7 @@ from securemsg.protocol.messages import (
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.batches import DIGEST_SIZE, Batches, Pending, missed_in, receipt
 from securemsg.server.caller import Caller, Work
-from securemsg.server.limits import DiskGuard, Settings
+from securemsg.server.limits import Buckets, DiskGuard, Settings
 
 # Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
 MAX_ATTACHED = 64 * 1024
@@ -49,6 +49,9 @@ def digest_of(deposit: Deposit) -> bytes:
 class Mailboxes:
     """
     What waits for devices.
+
+    @ivar _requests: counts what brings lists with it.
+    @ivar _deposits: counts what leaves rows behind.
     """
 
     _accounts: AccountCache
@@ -56,6 +59,8 @@ class Mailboxes:
     _store: IMailboxStore
     _settings: Settings
     _disk: DiskGuard
+    _requests: Buckets
+    _deposits: Buckets
     _now: Callable[[], float]
 
     def deposit(self, caller: Caller, message: Deposit) -> Work | None:
@@ -152,6 +157,9 @@ class Mailboxes:
         sender = caller.device
         refusal = _compare(message, accounts, sender)
         if refusal is not None:
+            # It is much longer than what it answers.
+            if not self._requests.take(sender.mailbox):
+                raise Refusal("rate-limited")
             caller.send(refusal)
             return
         takers: list[DeviceState] = []
@@ -170,6 +178,8 @@ class Mailboxes:
                     rows.append(MailboxRow(device.mailbox, device.last_position + 1, part.own))
         if not takers:
             raise Refusal("mailbox-full")
+        if not self._deposits.take(sender.mailbox, 1 + len(missed)):
+            raise Refusal("rate-limited")
         for device, row in zip(takers, rows, strict=True):
             device.last_position = row.position
             device.messages += 1

@@ -63,6 +63,7 @@ class Wire:
 
     @ivar paused: the server does not read.
     @ivar pauses: how often it was asked to stop.
+    @ivar peak: the most bytes that ever waited for the end of a turn.
     """
 
     caller: Caller
@@ -70,6 +71,7 @@ class Wire:
     connection: Connection = field(factory=lambda: Connection(Side.SERVER))
     paused: bool = False
     pauses: int = 0
+    peak: int = 0
     out: bytes = b""
     code: str | None = None
 
@@ -79,7 +81,13 @@ class Wire:
         """
         if self.code is None:
             self.connection.send(message)
-            self.out += self.connection.take()
+            self.peak = max(self.peak, self.connection.queued)
+
+    def flush(self) -> None:
+        """
+        The turn ends: write what was queued.
+        """
+        self.out += self.connection.take()
 
     def close(self, code: str = "") -> None:
         """
@@ -317,10 +325,13 @@ class Rig:
                 data, client.unsent = client.unsent, b""
                 client.wire.feed(data)
                 happened = True
+        for client in self._clients:
+            client.wire.flush()
         later, self._later[:] = list(self._later), []
         for call in later:
             call()
         for client in list(self._clients):
+            client.wire.flush()
             data, client.wire.out = client.wire.out, b""
             client.inbox.extend(client.connection.receive(data))
             if client.wire.code is not None:

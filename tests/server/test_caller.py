@@ -205,6 +205,51 @@ class OrderTests(TwoPeople):
         answers = self.sender.take(Refused) + self.sender.take(Account)
         self.assertEqual(len(answers), 1000)
 
+    def test_answers_bounded(self) -> None:
+        """
+        Many short questions in one read do not pile up long answers: each waits until those before were written.
+        """
+        self.rig.settings = Settings(registration="open", max_queued=4096)
+        self.rig.crash()
+        self.sender = self.rig.login(self.alice)
+        self.bob.sibling()
+        for _ in range(100):
+            self.sender.send(Fetch(1, "bob"), self.sender.deposit(self.bob), Fetch(2, "nobody"))
+        self.rig.commit()
+        self.assertLess(self.sender.wire.peak, 5000)
+        self.assertEqual([len(self.sender.take(kind)) for kind in (Account, DepositRefused, Refused)], [100, 100, 100])
+        self.assertFalse(self.sender.wire.paused)
+
+    def test_not_taken(self) -> None:
+        """
+        While a peer does not take its answers nothing is answered, also of what was read already; then all is.
+        """
+        caller = self.sender.wire.caller
+        caller.writable(False)
+        self.sender.send(Ping(1), Ping(2))
+        self.sender.wire.feed(self.sender.unsent)
+        self.sender.unsent = b""
+        self.rig.commit()
+        self.assertEqual(self.sender.take(Pong), [])
+        caller.writable(True)
+        self.rig.commit()
+        self.assertEqual([pong.request for pong in self.sender.take(Pong)], [1, 2])
+        self.assertFalse(self.sender.wire.paused)
+
+    def test_bad_word_behind(self) -> None:
+        """
+        What breaks the protocol ends the connection, also where it waited behind other answers.
+        """
+        caller = self.sender.wire.caller
+        caller.writable(False)
+        self.sender.send(Ping(1), Acknowledge(1000), Ping(2))
+        self.sender.wire.feed(self.sender.unsent)
+        self.sender.unsent = b""
+        caller.writable(True)
+        self.rig.commit()
+        self.assertEqual(self.sender.failed(), "bad-acknowledgement")
+        self.assertEqual(len(self.sender.take(Pong)), 1)
+
     def test_lost_while_waiting(self) -> None:
         """
         What a connection left behind is not done.

@@ -15,7 +15,7 @@ from securemsg.protocol.messages import (
     Publish,
     RemoveAccount,
 )
-from securemsg.server.limits import MIN_FREE_SPACE, Settings
+from securemsg.server.limits import MIN_FREE_SPACE, Rate, Settings
 from tests.server.case import TwoPeople, changed
 from tests.server.rig import DAY, START, User
 
@@ -305,6 +305,24 @@ class DepositTests(TwoPeople):
         self.assertEqual((record.name, record.identity), ("bob", self.bob.identity.public))
         self.assertEqual(record.devices, self.bob.device_list())
 
+    def test_lists_counted(self) -> None:
+        """
+        A refusal that brings lists counts as a question to the directory; one that brings none does not.
+        """
+        self.rig.settings = Settings(registration="open", requests=Rate(2, 5))
+        self.rig.crash()
+        self.sender = self.rig.login(self.alice)
+        stranger = self.rig.user("nobody")
+        codes = [self.refused(self.sender.deposit(self.bob, expiry=0)) for _ in range(3)]
+        self.assertEqual(codes, ["bad-request"] * 3)
+        self.assertEqual(self.refused(self.sender.deposit(stranger)), "no-such-account")
+        self.bob.sibling()
+        late = self.sender.deposit(self.bob)
+        self.assertEqual(self.refused(late), "stale-devices")
+        self.assertEqual(self.refused(late), "rate-limited")
+        self.rig.time += 5
+        self.assertEqual(self.refused(late), "stale-devices")
+
     def test_added_device(self) -> None:
         """
         So is one that adds a device that is on no list.
@@ -472,6 +490,29 @@ class QuotaTests(TwoPeople):
             self.assertEqual((acceptance.deposit_id, acceptance.missed), (deposit.deposit_id, expected))
         self.assertEqual(other.delivered(), [b"both"])
         self.assertEqual(self.refused(changed(deposit, common=b"other")), "conflict")
+
+    def test_rate(self) -> None:
+        """
+        A device deposits so much and then at a limited rate: what was taken counts, and no repetition or refusal; a mailbox
+        that was missed counts like a deposit.
+        """
+        self.rig.settings = Settings(registration="open", mailbox_messages=2, deposits=Rate(4, 10))
+        self.rig.crash()
+        self.sender = self.rig.login(self.alice)
+        carol, _ = self.rig.register("carol")
+        first, second = self.sender.deposit(self.bob), self.sender.deposit(self.bob)
+        self.sender.send(first, second, first)
+        self.rig.commit()
+        self.assertEqual(self.refused(self.sender.deposit(self.bob)), "mailbox-full")
+        self.sender.send(self.sender.deposit(self.bob, carol), first)
+        self.rig.commit()
+        late = self.sender.deposit(carol)
+        self.assertEqual(self.refused(late), "rate-limited")
+        self.assertEqual(len(self.sender.accepted()), 4)
+        self.rig.time += 10
+        self.sender.send(late)
+        self.rig.commit()
+        self.assertEqual(self.sender.accepted(), [late.deposit_id])
 
     def test_known_takes_no_room(self) -> None:
         """

@@ -301,7 +301,7 @@ class PrekeyTests(SynchronousTestCase):
 
     def test_not_together(self) -> None:
         """
-        Many accounts do not use up in a day what a client keeps here.
+        Many accounts do not use up in a day the 50 that a client puts here, though it does not come back.
         """
         self.other.ask(upload(self.bob, first=10, count=48))
         self.rig.lose(self.other)
