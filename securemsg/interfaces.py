@@ -123,6 +123,17 @@ class StoredStock:
 
 
 @frozen
+class ClockReading:
+    """
+    The expiry clock, which counts seconds from 0 where a store is new, never goes back and is no date; and the wall clock at
+    the same moment, by which the next process sees how long nobody counted.
+    """
+
+    now: int
+    wall: int
+
+
+@frozen
 class MailboxRow:
     """
     One message in one mailbox.
@@ -142,7 +153,9 @@ class DepositRow:
 
     @ivar sender: mailbox number of the depositing device.
     @ivar digest: SHA-256 over recipients, expiry and bytes; behind it which mailboxes missed the deposit, if any did.
-    @ivar expires_at: when what is left of it may be dropped.
+    @ivar arrived_at: by the wall clock, for people; nothing is decided by it.
+    @ivar expires_at: on the expiry clock: when what is left of it may be dropped.
+    @ivar forget_at: on the expiry clock, not before C{expires_at}: when its repetition need not be recognised any more.
     """
 
     sender: int
@@ -153,6 +166,7 @@ class DepositRow:
     device: bytes
     arrived_at: int
     expires_at: int
+    forget_at: int
     common: bytes = field(repr=False)
     rows: tuple[MailboxRow, ...]
 
@@ -306,10 +320,10 @@ class IMailboxStore(Interface):
         Commit a batch, then call C{done}, in order of the calls. Nothing else is ever reported: see the module's docstring.
         """
 
-    def page(mailbox: int, after: int, limit: int, size: int, now: int) -> Awaitable[list[StoredMessage]]:
+    def page(mailbox: int, after: int, limit: int, size: int) -> Awaitable[list[StoredMessage]]:
         """
         What waits behind position C{after}, in order: at most C{limit} messages, and no more once C{size} bytes are reached
-        (so there is at least one, however long). What has expired is left out.
+        (so there is at least one, however long). Nothing is left out: an acknowledgement of what comes later would delete it.
         """
 
     def find_deposit(sender: int, deposit_id: bytes) -> Awaitable[bytes | None]:
@@ -317,11 +331,18 @@ class IMailboxStore(Interface):
         The digest a deposit was stored with, if it was.
         """
 
-    def expire(now: int, forget_before: int, limit: int) -> Awaitable[dict[int, tuple[int, int]]]:
+    def last_clock() -> ClockReading:
         """
-        Delete up to C{limit} messages that expired by C{now}, then what is of no more use: rows of deposits that arrived before
-        C{forget_before} and expired as well, claimed prekeys as old as that, bundles kept for a repeated claim, expired tokens.
+        The expiry clock as it was last written when this store was opened; all 0 where it never was. Not to be asked later.
+        """
 
+    def expire(clock: ClockReading, date: int, forget_before: int, limit: int) -> Awaitable[dict[int, tuple[int, int]]]:
+        """
+        Keep the expiry clock, and in the same transaction delete up to C{limit} messages that expired by it; then what is of no
+        more use by it: deposits that are to be forgotten, prekeys claimed before C{forget_before}, bundles kept for a
+        repeated claim.
+
+        @param date: tokens that were good until then are deleted as well: they go by the calendar.
         @return: mailbox number to (messages, bytes) that were taken out of it.
         """
 

@@ -1,5 +1,5 @@
 """
-The clock that says what has expired: the wall clock, as long as that can be believed.
+The clock that says what has expired. It counts seconds that passed, and knows no date.
 """
 
 from __future__ import annotations
@@ -8,48 +8,77 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-# A step that is larger than this, in seconds, was not time that passed here.
+from securemsg.interfaces import ClockReading
+
+# A step of the wall clock that is larger than this, in seconds, was not time that passed here.
 JUMP = 3600
-# So many calm ticks, about an hour of them, and the wall clock is believed again: somebody had the time to correct it.
+# So many ticks without such a step, about an hour of them, and the date is believed: somebody had the time to correct it.
 CALM_TICKS = 60
 
 
 @define
 class ExpiryClock:
     """
-    Stands still from a jump of the wall clock until that has been calm for a while, so that a wrong date deletes nothing.
+    Goes on with the wall clock as long as that makes small steps, and stands still when it jumps or is set back. So whatever is
+    stamped by it is kept too long rather than too short, and a wrong date deletes nothing, before its correction or after.
 
-    @ivar now: whole seconds, as of the last tick.
+    It goes on from what the store has of it. What it counted since then is lost in a crash: things are kept that much longer.
+
+    @ivar now: what it was at when it was last looked at; never goes back.
     """
 
     _wall: Callable[[], float]
+    _reading: ClockReading
     now: int = field(init=False)
-    _last: float = field(init=False)
+    _last: int = field(init=False)
     _calm: int = field(init=False, default=CALM_TICKS)
 
     def __attrs_post_init__(self) -> None:
         """
-        Begin with what the wall clock says.
+        A short time that nobody was here counts.
         """
-        self._last = self._wall()
-        self.now = int(self._last)
+        self.now, self._last = self._reading.now, self._reading.wall
+        self.read()
 
-    @property
-    def running(self) -> bool:
+    def at(self, wall: int) -> int:
         """
-        Whether the wall clock is believed.
+        What it is at while the wall clock says this.
+
+        Whoever stamps something looks first, so that no step that was made before takes from its time.
         """
-        return self._calm >= CALM_TICKS
+        passed = wall - self._last
+        if passed:
+            self._last = wall
+            if 0 < passed <= JUMP:
+                self.now += passed
+            elif passed < -JUMP or passed > JUMP:
+                self._calm = 0
+        return self.now
+
+    def read(self) -> int:
+        """
+        What it is at.
+        """
+        return self.at(int(self._wall()))
 
     def tick(self) -> None:
         """
-        To be called about once a minute.
+        To be called about once a minute, so that small steps are seen as such.
         """
-        wall = self._wall()
-        if abs(wall - self._last) > JUMP:
-            self._calm = 0
-        elif self._calm < CALM_TICKS:
+        if self._calm < CALM_TICKS:
             self._calm += 1
-        self._last = wall
-        if self.running:
-            self.now = int(wall)
+        self.read()
+
+    @property
+    def reading(self) -> ClockReading:
+        """
+        What the store is to keep.
+        """
+        return ClockReading(self.now, self._last)
+
+    @property
+    def date(self) -> int:
+        """
+        What the wall clock said, if that is believed; or else 0, which is before everything.
+        """
+        return self._last if self._calm >= CALM_TICKS else 0

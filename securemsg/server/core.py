@@ -64,9 +64,9 @@ class Server:
         settings, stores, now = self.settings, self.stores, self.now
         identity = self.identity.public
         self.address = (settings.host, settings.port)
-        self._clock = ExpiryClock(now)
+        self._clock = clock = ExpiryClock(now, stores.last_clock())
         self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
-        self._router = router = Router(stores, settings, self._clock)
+        self._router = router = Router(stores, settings)
         self._batches = Batches(stores, settings, now, self.soon)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
@@ -83,6 +83,7 @@ class Server:
                 DiskGuard(self.free_space, stores.wal_size, now),
                 requests,
                 self._bucket(settings.deposits),
+                clock,
                 now,
             ),
             directory=directory,
@@ -94,7 +95,7 @@ class Server:
                 self._bucket(settings.uploads),
                 self._bucket(settings.claims_between),
                 self._bucket(settings.claims_of),
-                now,
+                clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
             operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page),
@@ -128,10 +129,10 @@ class Server:
 
     def tick(self) -> None:
         """
-        To be called about once a minute: what has expired is deleted.
+        To be called about once a minute: the expiry clock is kept, and what has expired by it is deleted.
         """
         self._clock.tick()
-        if self._clock.running and not self._expiring and not self._stopped:
+        if not self._expiring and not self._stopped:
             self._expiring = True
             self.spawn(self._expire())
 
@@ -172,8 +173,9 @@ class Server:
         try:
             full = True
             while full and not self._stopped:
-                now = self._clock.now
-                taken = await self.stores.expire(now, now - self.settings.forget_after, EXPIRE_LIMIT)
+                clock = self._clock
+                forget_before = clock.now - self.settings.forget_after
+                taken = await self.stores.expire(clock.reading, clock.date, forget_before, EXPIRE_LIMIT)
                 for mailbox, (messages, size) in taken.items():
                     device = self._accounts.mailbox(mailbox)
                     if device is not None:

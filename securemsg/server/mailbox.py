@@ -30,6 +30,7 @@ from securemsg.protocol.messages import (
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.batches import DIGEST_SIZE, Batches, Pending, missed_in, receipt
 from securemsg.server.caller import Caller, Work
+from securemsg.server.clock import ExpiryClock
 from securemsg.server.limits import Buckets, DiskGuard, Settings
 
 # Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
@@ -61,6 +62,7 @@ class Mailboxes:
     _disk: DiskGuard
     _requests: Buckets
     _deposits: Buckets
+    _clock: ExpiryClock
     _now: Callable[[], float]
 
     def deposit(self, caller: Caller, message: Deposit) -> Work | None:
@@ -185,6 +187,7 @@ class Mailboxes:
             device.messages += 1
             device.size += common_size + len(row.own)
         now = int(self._now())
+        clock = self._clock.at(now)
         deposit = DepositRow(
             sender=sender.mailbox,
             deposit_id=message.deposit_id,
@@ -193,7 +196,8 @@ class Mailboxes:
             account=sender.account.name,
             device=sender.id,
             arrived_at=now,
-            expires_at=now + message.expiry,
+            expires_at=clock + message.expiry,
+            forget_at=clock + max(message.expiry, settings.forget_after),
             common=message.common,
             rows=tuple(rows),
         )

@@ -16,7 +16,6 @@ from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
 from securemsg.protocol.messages import Deliver, Drained
 from securemsg.server.caller import Caller
-from securemsg.server.clock import ExpiryClock
 from securemsg.server.limits import Settings
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class Subscription:
                 end = self.device.committed
                 limit = settings.window_frames - len(self._in_flight)
                 room = settings.window_size - self._size
-                page = await self._router.store.page(self.device.mailbox, self.cursor, limit, room, self._router.clock.now)
+                page = await self._router.store.page(self.device.mailbox, self.cursor, limit, room)
                 if not self.caller.is_open:
                     return
                 for message in page:
@@ -127,7 +126,7 @@ class Subscription:
                         message.position, message.account, message.device, message.deposit_id, message.arrived_at,
                         message.common, message.own,
                     )  # fmt: skip
-                # What is missing up to here has expired.
+                # That was everything up to there: what is missing is deleted, and does not come back.
                 if len(page) < limit and room > 0:
                     self.cursor = max(self.cursor, end)
         finally:
@@ -164,13 +163,11 @@ class Router:
     """
     All devices that are logged in.
 
-    @ivar clock: says what has expired.
     @ivar logged_in: how many devices, without those that live in this process.
     """
 
     store: IMailboxStore
     settings: Settings
-    clock: ExpiryClock
     logged_in: int = field(init=False, default=0)
 
     def check_room(self, caller: Caller, device: DeviceState | None = None) -> None:

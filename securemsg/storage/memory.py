@@ -17,6 +17,7 @@ from zope.interface import implementer
 from securemsg.errors import LocalProtocolError
 from securemsg.interfaces import (
     AccountSummary,
+    ClockReading,
     IProfileStore,
     IRecords,
     IServerStore,
@@ -171,11 +172,11 @@ class MemoryServerStore:
         else:
             done(self._tables.write(batch))
 
-    def page(self, mailbox: int, after: int, limit: int, size: int, now: int) -> Deferred[list[StoredMessage]]:
+    def page(self, mailbox: int, after: int, limit: int, size: int) -> Deferred[list[StoredMessage]]:
         """
         See L{securemsg.interfaces.IMailboxStore.page}.
         """
-        return self._in_turn(lambda: self._tables.page(mailbox, after, limit, size, now))
+        return self._in_turn(lambda: self._tables.page(mailbox, after, limit, size))
 
     def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
         """
@@ -183,11 +184,17 @@ class MemoryServerStore:
         """
         return self._in_turn(lambda: self._tables.find_deposit(sender, deposit_id))
 
-    def expire(self, now: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
+    def last_clock(self) -> ClockReading:
+        """
+        See L{securemsg.interfaces.IMailboxStore.last_clock}.
+        """
+        return self._tables.clock
+
+    def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
         """
         See L{securemsg.interfaces.IMailboxStore.expire}.
         """
-        return self._in_turn(lambda: self._tables.expire(now, forget_before, limit))
+        return self._in_turn(lambda: self._tables.expire(clock, date, forget_before, limit))
 
 
 @implementer(IRecords)

@@ -7,14 +7,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from securemsg.interfaces import DepositRow, StoredMessage, WriteBatch, WriteOutcome
+from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, WriteBatch, WriteOutcome
 from securemsg.storage.migrations import FAR, POSITION_BITS
 
 POSITION_MASK = (1 << POSITION_BITS) - 1
 # How many deposits one step of forgetting looks at: some milliseconds, for others wait behind it.
 FORGET_STEP = 2000
 
-REMEMBER = "INSERT INTO deposits (sender, deposit_id, digest, arrived_at, expires_at) VALUES (?, ?, ?, ?, ?)"
+REMEMBER = "INSERT INTO deposits (sender, deposit_id, digest, forget_at) VALUES (?, ?, ?, ?)"
 FIND = "SELECT digest FROM deposits WHERE sender = ? AND deposit_id = ?"
 ADD_COMMON = "INSERT INTO commons (pending, common) VALUES (?, ?)"
 ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -30,13 +30,15 @@ DROP_COMMON = "DELETE FROM commons WHERE id = ? AND pending < 1"
 PAGE = (
     "SELECT place, size, account, device, deposit_id, arrived_at, expires_at, own,"
     " CASE WHEN shared IS NULL THEN common ELSE (SELECT common FROM commons WHERE id = shared) END"
-    " FROM messages WHERE place > ? AND place <= ? AND expires_at > ? ORDER BY place LIMIT ?"
+    " FROM messages WHERE place > ? AND place <= ? ORDER BY place LIMIT ?"
 )
 DUE = "SELECT mailbox FROM mailboxes WHERE next_expiry <= ?"
 EXPIRED = "SELECT place, size, shared FROM messages WHERE place > ? AND place <= ? AND expires_at <= ? ORDER BY place LIMIT ?"
 NEXT_EXPIRY = "SELECT coalesce(min(expires_at), ?) FROM messages WHERE place > ? AND place <= ?"
 SET_EXPIRY = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, next_expiry = ? WHERE mailbox = ?"
-OLDEST = "SELECT id, arrived_at, expires_at FROM deposits ORDER BY id LIMIT ?"
+READ_CLOCK = "SELECT now, wall FROM clock"
+KEEP_CLOCK = "UPDATE clock SET now = max(now, ?), wall = ?"
+OLDEST = "SELECT id, forget_at FROM deposits ORDER BY id LIMIT ?"
 FORGET = "DELETE FROM deposits WHERE id = ?"
 
 
@@ -97,7 +99,7 @@ def _remember(connection: sqlite3.Connection, deposits: tuple[DepositRow, ...]) 
     @return: index to digest of those that were there.
     """
     known: dict[int, bytes] = {}
-    values = [(one.sender, one.deposit_id, one.digest, one.arrived_at, one.expires_at) for one in deposits]
+    values = [(one.sender, one.deposit_id, one.digest, one.forget_at) for one in deposits]
     connection.execute("SAVEPOINT deposits")
     try:
         connection.executemany(REMEMBER, values)
@@ -151,13 +153,13 @@ def release(connection: sqlite3.Connection, shared: Iterable[tuple[int]]) -> Non
     connection.executemany(DROP_COMMON, ids)
 
 
-def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, size: int, now: int) -> list[StoredMessage]:
+def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, size: int) -> list[StoredMessage]:
     """
     See L{securemsg.interfaces.IMailboxStore.page}.
     """
     found = []
     total = 0
-    rows = connection.execute(PAGE, (*span(mailbox, after), now, limit))
+    rows = connection.execute(PAGE, (*span(mailbox, after), limit))
     for key, weight, account, device, deposit_id, arrived_at, expires_at, own, common in rows:
         position = key & POSITION_MASK
         found.append(StoredMessage(position, account, device, deposit_id, arrived_at, expires_at, common, own))
@@ -176,12 +178,21 @@ def find_deposit(connection: sqlite3.Connection, sender: int, deposit_id: bytes)
     return None if found is None else found[0]
 
 
-def expire(connection: sqlite3.Connection, now: int, limit: int) -> dict[int, tuple[int, int]]:
+def read_clock(connection: sqlite3.Connection) -> ClockReading:
     """
-    Delete up to C{limit} messages that expired.
+    See L{securemsg.interfaces.IMailboxStore.last_clock}.
+    """
+    return ClockReading(*connection.execute(READ_CLOCK).fetchone())
+
+
+def expire(connection: sqlite3.Connection, clock: ClockReading, limit: int) -> dict[int, tuple[int, int]]:
+    """
+    Keep the expiry clock, and delete up to C{limit} messages that expired by it.
 
     @return: mailbox number to how many messages and bytes.
     """
+    connection.execute(KEEP_CLOCK, (clock.now, clock.wall))
+    now = clock.now
     taken: dict[int, tuple[int, int]] = {}
     left = limit
     for (mailbox,) in connection.execute(DUE, (now,)).fetchall():
@@ -199,13 +210,16 @@ def expire(connection: sqlite3.Connection, now: int, limit: int) -> dict[int, tu
     return taken
 
 
-def forget(connection: sqlite3.Connection, now: int, before: int) -> bool:
+def forget(connection: sqlite3.Connection, now: int) -> bool:
     """
-    Forget deposits among the oldest that arrived before a time, and can hold nothing any more.
+    Forget deposits among the oldest whose time has come.
+
+    They came in the order of their numbers, were stamped by the expiry clock, and that never goes back; so those behind have
+    no more time than these, but for what a crash took from the clock.
 
     @return: whether there may be more of them.
     """
     rows = connection.execute(OLDEST, (FORGET_STEP,)).fetchall()
-    useless = [(number,) for number, arrived_at, expires_at in rows if arrived_at < before and expires_at <= now]
+    useless = [(number,) for number, forget_at in rows if forget_at <= now]
     connection.executemany(FORGET, useless)
     return bool(useless) and len(rows) == FORGET_STEP

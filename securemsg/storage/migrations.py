@@ -118,7 +118,17 @@ _FIRST = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# What expires goes by a clock of the server's own, and so does what is forgotten. A file from before went by the wall clock:
+# its expiry clock goes on from there. A new one begins at 0.
+_SECOND = (
+    "CREATE TABLE clock (now INTEGER NOT NULL, wall INTEGER NOT NULL)",
+    "INSERT INTO clock SELECT coalesce(max(arrived_at), 0), 0 FROM deposits",
+    "ALTER TABLE deposits RENAME COLUMN expires_at TO forget_at",
+    "UPDATE deposits SET forget_at = max(forget_at, arrived_at + 60 * 86400)",
+    "ALTER TABLE deposits DROP COLUMN arrived_at",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from securemsg.interfaces import (
     AccountSummary,
+    ClockReading,
     IServerStore,
     NewAccount,
     StoredAccount,
@@ -101,6 +102,7 @@ def open_server_store(
         connection = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
         prepare(connection)
         migrate(connection, place)
+        clock = messages.read_clock(connection)
     except (sqlite3.Error, StorageError) as error:
         if connection is not None:
             connection.close()
@@ -109,7 +111,7 @@ def open_server_store(
         raise
     writer = Writer(connection, reactor, fatal)
     writer.start()
-    return ServerStore(writer, place.with_name(place.name + "-wal"))
+    return ServerStore(writer, place.with_name(place.name + "-wal"), clock)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -163,6 +165,7 @@ class ServerStore:
 
     _writer: Writer
     _wal: Path
+    _clock: ClockReading
 
     def close(self) -> Deferred[None]:
         """
@@ -252,11 +255,11 @@ class ServerStore:
         """
         self._writer.post(lambda connection: messages.write(connection, batch), done)
 
-    def page(self, mailbox: int, after: int, limit: int, size: int, now: int) -> Deferred[list[StoredMessage]]:
+    def page(self, mailbox: int, after: int, limit: int, size: int) -> Deferred[list[StoredMessage]]:
         """
         See L{securemsg.interfaces.IMailboxStore.page}.
         """
-        return self._writer.submit(lambda connection: messages.page(connection, mailbox, after, limit, size, now), writes=False)
+        return self._writer.submit(lambda connection: messages.page(connection, mailbox, after, limit, size), writes=False)
 
     def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
         """
@@ -264,24 +267,32 @@ class ServerStore:
         """
         return self._writer.submit(lambda connection: messages.find_deposit(connection, sender, deposit_id), writes=False)
 
-    def expire(self, now: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
+    def last_clock(self) -> ClockReading:
+        """
+        See L{securemsg.interfaces.IMailboxStore.last_clock}.
+        """
+        return self._clock
+
+    def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
         """
         See L{securemsg.interfaces.IMailboxStore.expire}.
         """
-        return Deferred.fromCoroutine(self._expire(now, forget_before, limit))
+        return Deferred.fromCoroutine(self._expire(clock, date, forget_before, limit))
 
-    async def _expire(self, now: int, forget_before: int, limit: int) -> dict[int, tuple[int, int]]:
+    async def _expire(
+        self, clock: ClockReading, date: int, forget_before: int, limit: int
+    ) -> dict[int, tuple[int, int]]:
         """
         Expire and forget, in steps between which others have their turn.
         """
 
         def first(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
-            prekeys.expire_claims(connection, now, forget_before)
-            directory.expire_tokens(connection, now)
-            return messages.expire(connection, now, limit)
+            prekeys.expire_claims(connection, clock.now, forget_before)
+            directory.expire_tokens(connection, date)
+            return messages.expire(connection, clock, limit)
 
         taken = await self._writer.submit(first)
         more = True
         while more and not self._writer.closing:
-            more = await self._writer.submit(lambda connection: messages.forget(connection, now, forget_before))
+            more = await self._writer.submit(lambda connection: messages.forget(connection, clock.now))
         return taken

@@ -13,6 +13,7 @@ from securemsg.interfaces import (
     CLAIM_KEPT,
     MAX_OPEN_INVITES,
     AccountSummary,
+    ClockReading,
     DepositRow,
     NewAccount,
     StoredAccount,
@@ -84,13 +85,16 @@ class _Token:
 class Tables:
     """
     Everything a server store knows.
+
+    @ivar clock: the expiry clock, as last kept.
     """
 
     _accounts: dict[str, _Account] = Factory(dict)
     _mailboxes: dict[int, _Mailbox] = Factory(dict)
     _tokens: dict[bytes, _Token] = Factory(dict)
-    _deposits: dict[tuple[int, bytes], tuple[bytes, int, int]] = Factory(dict)  # digest, arrival, expiry
+    _deposits: dict[tuple[int, bytes], tuple[bytes, int]] = Factory(dict)  # digest, when to forget it
     _next_mailbox: int = 1
+    clock: ClockReading = ClockReading(0, 0)
 
     # Accounts
 
@@ -289,7 +293,7 @@ class Tables:
             if key in self._deposits:
                 known[index] = self._deposits[key][0]
                 continue
-            self._deposits[key] = deposit.digest, deposit.arrived_at, deposit.expires_at
+            self._deposits[key] = deposit.digest, deposit.forget_at
             for row in deposit.rows:
                 if (box := self._mailboxes.get(row.mailbox)) is not None:
                     assert row.position not in box.waiting, "a position was given twice"
@@ -302,7 +306,7 @@ class Tables:
                 box.highest = max(box.highest, n)
         return WriteOutcome(known)
 
-    def page(self, mailbox: int, after: int, limit: int, size: int, now: int) -> list[StoredMessage]:
+    def page(self, mailbox: int, after: int, limit: int, size: int) -> list[StoredMessage]:
         """
         See L{securemsg.interfaces.IMailboxStore.page}.
         """
@@ -312,7 +316,7 @@ class Tables:
         for position, (deposit, own) in sorted(box.waiting.items()) if box else ():
             if len(found) >= limit or (found and total >= size):
                 break
-            if position > after and deposit.expires_at > now:
+            if position > after:
                 total += len(deposit.common) + len(own)
                 found.append(
                     StoredMessage(
@@ -335,10 +339,12 @@ class Tables:
         found = self._deposits.get((sender, deposit_id))
         return None if found is None else found[0]
 
-    def expire(self, now: int, forget_before: int, limit: int) -> dict[int, tuple[int, int]]:
+    def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> dict[int, tuple[int, int]]:
         """
         See L{securemsg.interfaces.IMailboxStore.expire}.
         """
+        now = clock.now
+        self.clock = ClockReading(max(self.clock.now, now), clock.wall)
         taken: dict[int, tuple[int, int]] = {}
         left = limit
         for number, box in self._mailboxes.items():
@@ -349,6 +355,6 @@ class Tables:
                 left -= len(rows)
             box.spent = {key: at for key, at in box.spent.items() if at >= forget_before}
             box.claims = {who: claim for who, claim in box.claims.items() if now - claim[0] < CLAIM_KEPT}
-        self._deposits = {key: row for key, row in self._deposits.items() if row[1] >= forget_before or row[2] > now}
-        self._tokens = {digest: token for digest, token in self._tokens.items() if token.expires_at > now}
+        self._deposits = {key: row for key, row in self._deposits.items() if row[1] > now}
+        self._tokens = {digest: token for digest, token in self._tokens.items() if token.expires_at > date}
         return taken

@@ -222,10 +222,26 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(self.claim(), first)
         self.rig.crash()
         client = self.rig.login(self.alice)
-        self.rig.time += DAY - 10
+        for _ in range(23):
+            self.rig.time += 3600
+            self.rig.server.tick()
         self.assertEqual(self.claim(client), first)
-        self.rig.time += 20
+        self.rig.time += 3600
         self.assertNotEqual(self.claim(client), first)
+
+    def test_spent_under_wrong_date(self) -> None:
+        """
+        What was claimed while the clock was a year behind is not handed out once more after its correction.
+        """
+        self.rig.time -= 365 * DAY
+        self.rig.server.tick()
+        first = self.claim()
+        self.rig.time += 365 * DAY
+        for _ in range(180):
+            self.rig.time += 60
+            self.rig.server.tick()
+        self.other.ask(upload(self.bob))
+        self.assertNotEqual(self.claim(spent=first.kem.id).kem, first.kem)
 
     def test_spent(self) -> None:
         """

@@ -11,7 +11,7 @@ from typing import TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import DepositRow, IServerStore, StoredDevice, StoredMessage, WriteOutcome
+from securemsg.interfaces import ClockReading, DepositRow, IServerStore, StoredDevice, StoredMessage, WriteOutcome
 from securemsg.storage.memory import MemoryServerStore
 from tests.storage.stores import NOW, HandReactor, account, batch
 
@@ -36,6 +36,12 @@ class StoreContract(SynchronousTestCase):
     def make(self) -> IServerStore:
         """
         The store that is put to the test.
+        """
+        raise NotImplementedError
+
+    def reopen(self) -> None:
+        """
+        The next process.
         """
         raise NotImplementedError
 
@@ -82,17 +88,23 @@ class StoreContract(SynchronousTestCase):
         """
         return self.reactor.write(self.store, batch(*deposits, acknowledged=acknowledged, highest=highest))
 
-    def page(self, mailbox: int, after: int = 0, limit: int = 100, size: int = 2**20, now: int = NOW) -> list[StoredMessage]:
+    def page(self, mailbox: int, after: int = 0, limit: int = 100, size: int = 2**20) -> list[StoredMessage]:
         """
         A page of a mailbox.
         """
-        return self.wait(self.store.page(mailbox, after, limit, size, now))
+        return self.wait(self.store.page(mailbox, after, limit, size))
 
-    def positions(self, mailbox: int, now: int = NOW) -> list[int]:
+    def positions(self, mailbox: int) -> list[int]:
         """
         What waits in a mailbox.
         """
-        return [message.position for message in self.page(mailbox, now=now)]
+        return [message.position for message in self.page(mailbox)]
+
+    def expire(self, now: int, forget_before: int = 0, limit: int = 100, date: int = 0) -> dict[int, tuple[int, int]]:
+        """
+        The expiry clock has come so far.
+        """
+        return self.wait(self.store.expire(ClockReading(now, NOW), date, forget_before, limit))
 
 
 class OnDisk(StoreContract):
@@ -108,9 +120,24 @@ class OnDisk(StoreContract):
         """
         folder = Path(self.mktemp())
         folder.mkdir()
-        store = self.reactor.open(folder / "server.db")
+        self.path = folder / "server.db"
+        return self.open()
+
+    def open(self) -> IServerStore:
+        """
+        Open the file.
+        """
+        store = self.reactor.open(self.path)
+        self.close = store.close
         self.addCleanup(lambda: self.wait(store.close()))
         return store
+
+    def reopen(self) -> None:
+        """
+        Close it first.
+        """
+        self.wait(self.close())
+        self.store = self.open()
 
 
 class InMemory(StoreContract):
@@ -125,3 +152,10 @@ class InMemory(StoreContract):
         An empty store.
         """
         return MemoryServerStore()
+
+    def reopen(self) -> None:
+        """
+        What a crash leaves.
+        """
+        assert isinstance(self.store, MemoryServerStore)
+        self.store = self.store.crash()

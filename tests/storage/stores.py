@@ -102,14 +102,14 @@ def deposit(sender: int, name: bytes, n: int, *rows: tuple[int, int], common: by
     """
     parts = tuple(MailboxRow(mailbox, position, b"own of %d/%d" % (mailbox, position)) for mailbox, position in rows)
     digest = b"digest of " + name
-    return DepositRow(sender, name, digest, n, "alice", b"phone", NOW, NOW + 30 * DAY, common, parts)
+    return DepositRow(sender, name, digest, n, "alice", b"phone", NOW, NOW + 30 * DAY, NOW + 60 * DAY, common, parts)
 
 
-def until(row: DepositRow, expires_at: int, arrived_at: int = NOW) -> DepositRow:
+def until(row: DepositRow, expires_at: int, forget_at: int = NOW + 60 * DAY, arrived_at: int = NOW) -> DepositRow:
     """
     The same deposit with another expiry.
     """
-    return evolve(row, expires_at=expires_at, arrived_at=arrived_at)
+    return evolve(row, expires_at=expires_at, forget_at=forget_at, arrived_at=arrived_at)
 
 
 def batch(

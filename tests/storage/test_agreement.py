@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import DepositRow, IServerStore, MailboxRow, StoredPrekey, WriteBatch
+from securemsg.interfaces import ClockReading, DepositRow, IServerStore, MailboxRow, StoredPrekey, WriteBatch
 from securemsg.storage.memory import MemoryServerStore
 from tests.storage.stores import NOW, HandReactor, account, prekeys
 
@@ -160,27 +160,26 @@ class Stores(RuleBasedStateMachine):
             self.position += 1
             parts = tuple(MailboxRow(mailbox, self.position, b"own of %d" % mailbox) for mailbox in mailboxes)
             digest = b"digest %d" % self.position
-            rows.append(
-                DepositRow(sender, deposit_id, digest, n, "alice", b"phone", arrived_at, expires_at, bytes(size), parts)
-            )
+            times = arrived_at, expires_at, expires_at + 50_000
+            rows.append(DepositRow(sender, deposit_id, digest, n, "alice", b"phone", *times, bytes(size), parts))
         upto = {mailbox: max(0, self.position - back) for mailbox, back in acknowledged.items()}
         batch = WriteBatch(tuple(rows), upto, highest)
         one, other = (self.reactor.write(store, batch) for store in self.stores)
         assert one == other
 
-    @rule(now=TIMES, forget_before=TIMES)
-    def expire(self, now: int, forget_before: int) -> None:
+    @rule(now=TIMES, date=TIMES, forget_before=TIMES)
+    def expire(self, now: int, date: int, forget_before: int) -> None:
         """
         Time passes.
         """
-        self.both("expire", now, forget_before, 1000)
+        self.both("expire", ClockReading(now, date), date, forget_before, 1000)
 
-    @rule(mailbox=MAILBOXES, back=st.integers(0, 10), limit=st.integers(1, 4), size=st.integers(0, 9000), now=TIMES)
-    def page(self, mailbox: int, back: int, limit: int, size: int, now: int) -> None:
+    @rule(mailbox=MAILBOXES, back=st.integers(0, 10), limit=st.integers(1, 4), size=st.integers(0, 9000))
+    def page(self, mailbox: int, back: int, limit: int, size: int) -> None:
         """
         A device asks for its messages.
         """
-        self.both("page", mailbox, max(0, self.position - back), limit, size, now)
+        self.both("page", mailbox, max(0, self.position - back), limit, size)
 
     @rule()
     def reopen(self) -> None:
@@ -190,6 +189,7 @@ class Stores(RuleBasedStateMachine):
         self.reactor.wait(self.disk.close())
         self.disk = self.reactor.open(self.folder / "server.db")
         self.stores = (self.disk, self.stores[1])
+        assert self.disk.last_clock() == self.stores[1].last_clock()
 
     @invariant()
     def agree(self) -> None:
@@ -199,7 +199,7 @@ class Stores(RuleBasedStateMachine):
         for name in ("alice", "bob"):
             stored = self.both("load_account", name)
             for device in stored.devices if stored else ():
-                waiting = self.both("page", device.mailbox, 0, 1000, 2**30, 0)
+                waiting = self.both("page", device.mailbox, 0, 1000, 2**30)
                 assert device.messages == len(waiting)
                 assert device.size == sum(len(message.common) + len(message.own) for message in waiting)
         self.both("list_accounts", "", 10)

@@ -71,7 +71,7 @@ class DirectoryContract(StoreContract):
         """
         self.token(expires_at=NOW + 10)
         self.wait(self.store.register(account("alice", token=TOKEN)))
-        self.wait(self.store.expire(NOW + 20, 0, 10))
+        self.expire(0, date=NOW + 20)
         self.wait(self.store.register(account("alice", token=TOKEN)))
 
     def test_name_taken(self) -> None:
@@ -131,7 +131,7 @@ class DirectoryContract(StoreContract):
         self.wait(self.store.register(account("carol", token=b"0")))
         self.token(creator="alice", digest=b"more")
         self.refused("too-many-invites", self.store.add_token(b"even more", 1, NOW + DAY, "alice"))
-        self.wait(self.store.expire(NOW + 10, 0, 10))
+        self.expire(0, date=NOW + 10)
         self.token(creator="alice", digest=b"even more")
         for number in range(MAX_OPEN_INVITES + 1):
             self.token(digest=b"operator %d" % number)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.interfaces import WriteOutcome
 from securemsg.storage.memory import MemoryServerStore
-from tests.storage.stores import NOW, account, batch, deposit
+from tests.storage.stores import account, batch, deposit
 
 
 class HeldTests(SynchronousTestCase):
@@ -37,7 +37,7 @@ class HeldTests(SynchronousTestCase):
         """
         How many messages wait.
         """
-        return len(self.successResultOf(store.page(self.mailbox, 0, 100, 2**20, NOW)))
+        return len(self.successResultOf(store.page(self.mailbox, 0, 100, 2**20)))
 
     def test_held(self) -> None:
         """
@@ -54,7 +54,7 @@ class HeldTests(SynchronousTestCase):
         What is asked for behind a batch is answered after it.
         """
         self.write(1)
-        page = self.store.page(self.mailbox, 0, 100, 2**20, NOW)
+        page = self.store.page(self.mailbox, 0, 100, 2**20)
         self.assertNoResult(page)
         self.store.flush()
         self.assertEqual(len(self.successResultOf(page)), 1)

@@ -4,7 +4,7 @@ Deposits and mailboxes, in every server store.
 
 from __future__ import annotations
 
-from securemsg.interfaces import StoredMessage, WriteOutcome
+from securemsg.interfaces import ClockReading, StoredMessage, WriteOutcome
 from tests.storage.contract import InMemory, OnDisk, StoreContract
 from tests.storage.stores import DAY, NOW, batch, deposit, until
 
@@ -203,17 +203,17 @@ class MessageContract(StoreContract):
         for n in range(1, 4):
             self.store.write(batch(deposit(self.phone, b"d%d" % n, n, (self.bob, n))), reported.append)
             self.store.write(batch(deposit(self.phone, b"d%d" % n, n, (self.bob, 9))), reported.append)
-            self.assertEqual(len(self.wait(self.store.page(self.bob, 0, 100, 2**20, NOW))), n)
+            self.assertEqual(len(self.wait(self.store.page(self.bob, 0, 100, 2**20))), n)
             self.assertEqual(reported[-2:], [WriteOutcome({}), WriteOutcome({0: b"digest of d%d" % n})])
 
-    def test_expired_hidden(self) -> None:
+    def test_expired_shown(self) -> None:
         """
-        What has expired is not delivered, though it is still counted.
+        What has expired is in the mailbox until it is deleted: a reader who passed it over would have it deleted unseen.
         """
-        self.write(until(deposit(self.phone, b"d1", 1, (self.bob, 1)), NOW + 10), deposit(self.phone, b"d2", 2, (self.bob, 2)))
-        self.assertEqual(self.positions(self.bob, NOW + 9), [1, 2])
-        self.assertEqual(self.positions(self.bob, NOW + 10), [2])
-        self.assertEqual(self.counts("bob")[0][0], 2)
+        self.write(until(deposit(self.phone, b"d1", 1, (self.bob, 1)), 0), deposit(self.phone, b"d2", 2, (self.bob, 2)))
+        self.assertEqual(self.positions(self.bob), [1, 2])
+        self.expire(1)
+        self.assertEqual(self.positions(self.bob), [2])
 
     def test_expired(self) -> None:
         """
@@ -224,12 +224,12 @@ class MessageContract(StoreContract):
             until(deposit(self.phone, b"d2", 2, (self.bob, 2)), NOW + 5),
             until(deposit(self.phone, b"d3", 3, (self.bob, 3)), NOW + 20),
         )
-        self.assertEqual(self.wait(self.store.expire(NOW + 4, 0, 100)), {})
+        self.assertEqual(self.expire(NOW + 4), {})
         taken = {self.bob: (2, self.size(self.bob, 1, 2)), self.desk: (1, self.size(self.desk, 1))}
-        self.assertEqual(self.wait(self.store.expire(NOW + 10, 0, 100)), taken)
+        self.assertEqual(self.expire(NOW + 10), taken)
         self.assertEqual(self.counts("bob"), [(1, self.size(self.bob, 3), 3)])
         self.assertEqual(self.counts("alice")[1], (0, 0, 0))
-        self.assertEqual(self.wait(self.store.expire(NOW + 20, 0, 100)), {self.bob: (1, self.size(self.bob, 3))})
+        self.assertEqual(self.expire(NOW + 20), {self.bob: (1, self.size(self.bob, 3))})
 
     def test_expired_after_drain(self) -> None:
         """
@@ -238,8 +238,8 @@ class MessageContract(StoreContract):
         self.write(until(deposit(self.phone, b"d1", 1, (self.bob, 1)), NOW + 10))
         self.write(acknowledged={self.bob: 1})
         self.write(until(deposit(self.phone, b"d2", 2, (self.bob, 2)), NOW + 20))
-        self.assertEqual(self.wait(self.store.expire(NOW + 15, 0, 100)), {})
-        self.assertEqual(len(self.wait(self.store.expire(NOW + 20, 0, 100))), 1)
+        self.assertEqual(self.expire(NOW + 15), {})
+        self.assertEqual(len(self.expire(NOW + 20)), 1)
 
     def test_expired_in_steps(self) -> None:
         """
@@ -249,7 +249,7 @@ class MessageContract(StoreContract):
             self.write(until(deposit(self.phone, b"d%d" % n, n, (self.bob, n), (self.desk, n)), NOW + 10))
         left = 10
         while left:
-            taken = self.wait(self.store.expire(NOW + 10, 0, 3))
+            taken = self.expire(NOW + 10, limit=3)
             step = sum(messages for messages, _ in taken.values())
             self.assertEqual(step, min(3, left))
             left -= step
@@ -260,23 +260,44 @@ class MessageContract(StoreContract):
         What expired for one device, in a call that ended there, is still whole for the other.
         """
         self.write(until(deposit(self.phone, b"d1", 1, (self.bob, 1), (self.desk, 1), common=b"for both"), NOW + 10))
-        self.wait(self.store.expire(NOW + 10, 0, 1))
-        waiting = self.page(self.bob, now=NOW) + self.page(self.desk, now=NOW)
+        self.expire(NOW + 10, limit=1)
+        waiting = self.page(self.bob) + self.page(self.desk)
         self.assertEqual([message.common for message in waiting], [b"for both"])
 
     def test_forgotten(self) -> None:
         """
-        A deposit is forgotten when it is old enough and has expired, not before.
+        A deposit is forgotten when its time has come on the expiry clock, whenever it arrived by the wall clock.
         """
-        self.write(until(deposit(self.phone, b"old", 1, (self.bob, 1)), NOW + 10, arrived_at=NOW))
-        self.write(until(deposit(self.phone, b"new", 2, (self.bob, 2)), NOW + 10, arrived_at=NOW + 5))
-        self.write(until(deposit(self.phone, b"long", 3, (self.bob, 3)), NOW + 99, arrived_at=NOW))
-        self.wait(self.store.expire(NOW + 9, NOW + 5, 100))
-        self.assertIsNotNone(self.wait(self.store.find_deposit(self.phone, b"old")))
-        self.wait(self.store.expire(NOW + 10, NOW + 5, 100))
-        known = [self.wait(self.store.find_deposit(self.phone, name)) is not None for name in (b"old", b"new", b"long")]
-        self.assertEqual(known, [False, True, True])
-        self.assertEqual(self.positions(self.bob), [3])
+        future = NOW + 365 * DAY
+        self.write(until(deposit(self.phone, b"old", 1, (self.bob, 1)), NOW + 5, NOW + 10, arrived_at=future))
+        self.write(until(deposit(self.phone, b"new", 2, (self.bob, 2)), NOW + 5, NOW + 11, arrived_at=0))
+        self.assertEqual(self.forgotten(b"old", b"new"), [False, False])
+        self.expire(NOW + 9, future)
+        self.assertEqual(self.forgotten(b"old", b"new"), [False, False])
+        self.expire(NOW + 10, future)
+        self.assertEqual(self.forgotten(b"old", b"new"), [True, False])
+        self.assertEqual(self.positions(self.bob), [])
+
+    def forgotten(self, *names: bytes) -> list[bool]:
+        """
+        Which deposits are not known any more.
+        """
+        return [self.wait(self.store.find_deposit(self.phone, name)) is None for name in names]
+
+    def test_clock_new(self) -> None:
+        """
+        The expiry clock of a new store is at 0.
+        """
+        self.assertEqual(self.store.last_clock(), ClockReading(0, 0))
+
+    def test_clock_kept(self) -> None:
+        """
+        The next process finds the expiry clock as it was kept; it never goes back, the wall clock does.
+        """
+        for now, wall, kept in ((100, NOW, 100), (160, NOW - DAY, 160), (150, NOW, 160)):
+            self.wait(self.store.expire(ClockReading(now, wall), 0, 0, 100))
+            self.reopen()
+            self.assertEqual(self.store.last_clock(), ClockReading(kept, wall))
 
 
 class MessagesOnDiskTests(MessageContract, OnDisk):

@@ -221,7 +221,7 @@ class PrekeyContract(StoreContract):
         self.add(1, 2, (1, 2), (1, 2))
         self.claim(91, now=NOW)
         self.claim(92, now=NOW + DAY)
-        self.wait(self.store.expire(NOW + 60 * DAY, NOW + 1, 10))
+        self.expire(NOW + 60 * DAY, NOW + 1)
         self.add(one_time=(1, 2), kem=(1, 2))
         self.assertEqual(self.stock(), StoredStock(1, 2, 1, 1))
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.interfaces import WriteOutcome
+from securemsg.interfaces import ClockReading, WriteOutcome
 from securemsg.storage import messages
 from securemsg.storage.errors import StateDamaged, StateTooNew, StateUnusable, StorageError
-from securemsg.storage.migrations import FAR, MIGRATIONS
+from securemsg.storage.migrations import APPLICATION_ID, FAR, MIGRATIONS
 from securemsg.storage.sqlite import ServerStore, check_server_store
 from tests.storage.stores import DAY, NOW, HandReactor, account, batch, deposit, until
 
@@ -71,7 +71,7 @@ class FileContract(SynchronousTestCase):
         """
         What waits for Bob.
         """
-        return [message.position for message in self.reactor.wait(store.page(self.bob, 0, 10000, 2**30, NOW))]
+        return [message.position for message in self.reactor.wait(store.page(self.bob, 0, 10000, 2**30))]
 
 
 class DurabilityTests(FileContract):
@@ -224,16 +224,47 @@ class DurabilityTests(FileContract):
 
     def test_forgotten_in_steps(self) -> None:
         """
-        However many deposits are out of date, one call forgets them all.
+        However many deposits are out of date, and however far in the future the wall clock was then, one call forgets them all.
         """
         rows = [
-            until(deposit(self.alice, b"d%d" % n, n, (self.bob, n)), NOW + 1) for n in range(1, 2 * messages.FORGET_STEP + 10)
+            until(deposit(self.alice, b"d%d" % n, n, (self.bob, n)), NOW + 1, NOW + 2, arrived_at=NOW + 365 * DAY)
+            for n in range(1, 2 * messages.FORGET_STEP + 10)
         ]
         self.reactor.write(self.store, batch(*rows))
-        self.reactor.wait(self.store.expire(NOW + DAY, NOW + DAY, len(rows)))
+        self.reactor.wait(self.store.expire(ClockReading(NOW + DAY, NOW), 0, 0, len(rows)))
         known = "SELECT (SELECT count(*) FROM deposits) + (SELECT count(*) FROM messages)"
         left = self.store._writer.submit(lambda connection: connection.execute(known).fetchone())
         self.assertEqual(self.reactor.wait(left), (0,))
+
+
+class OlderTests(FileContract):
+    """
+    A file of the first layout.
+    """
+
+    __test__ = True
+
+    def test_first_layout(self) -> None:
+        """
+        It is brought up to date: its mail waits as it did, and its deposits are known for sixty days.
+        """
+        path = self.folder / "older.db"
+        connection = sqlite3.connect(path, isolation_level=None)
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO mailboxes (mailbox, messages, size, next_expiry) VALUES (2, 1, 9, ?)", (NOW + DAY,))
+        connection.execute("INSERT INTO deposits VALUES (1, 1, x'01', x'02', ?, ?)", (NOW, NOW + DAY))
+        place = messages.place(self.bob, 1)
+        connection.execute("INSERT INTO messages VALUES (?, 9, ?, NULL, ?, 'a', '', '', '', '')", (place, NOW + DAY, NOW))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.close()
+        store = self.open(path)
+        self.assertEqual(store.last_clock(), ClockReading(NOW, 0))
+        for now, waiting, known in ((DAY - 1, [1], b"\2"), (DAY, [], b"\2"), (60 * DAY - 1, [], b"\2"), (60 * DAY, [], None)):
+            self.reactor.wait(store.expire(ClockReading(NOW + now, NOW), 0, 0, 10))
+            self.assertEqual(self.positions(store), waiting)
+            self.assertEqual(self.reactor.wait(store.find_deposit(1, b"\1")), known)
 
 
 class StartTests(FileContract):
