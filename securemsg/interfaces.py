@@ -268,6 +268,12 @@ class ITokenStore(Interface):
         @raise Refusal: C{too-many-invites}: this account has C{MAX_OPEN_INVITES} good ones already.
         """
 
+    def admits(name: str, identity: bytes, token: bytes, now: int) -> Awaitable[bool]:
+        """
+        Would a registration with the token of this digest get as far as its name: is the token good, or was it what this very
+        account was registered with?
+        """
+
 
 class IPrekeyStore(Interface):
     """

@@ -71,10 +71,10 @@ class Server:
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
         logins = Logins(self.identity, accounts, stores, router, now)
-        registration_rate = self._bucket(settings.registrations)
+        registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
         self._commands = command_table(
             logins=logins,
-            registrations=Registrations(identity, settings, accounts, stores, logins, router, registration_rate, now),
+            registrations=Registrations(identity, settings, accounts, stores, logins, router, *registration_rates, now),
             mailboxes=Mailboxes(
                 accounts,
                 self._batches,

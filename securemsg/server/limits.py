@@ -99,8 +99,11 @@ class Settings:
     claims_of: Rate = Rate(20, 3600)
     # Whoever has fewer one-time prekeys of a kind than this is told so.
     low_stock: int = 20
-    # Of all callers together: each costs three signature checks and a commit.
+    # Registrations with one token that is good; where none is needed, of everybody. Each costs a commit. Who has no good token
+    # does not get as far as this, and so keeps nobody out.
     registrations: Rate = Rate(2000, 0.05)
+    # Registrations that failed, of everybody. Beyond it those that fail, and no others, are told to come later.
+    failures: Rate = Rate(1000, 0.1)
     # Devices, or pairs of account and device, that one of these remembers.
     rated: int = 20_000
 

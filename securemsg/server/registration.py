@@ -10,7 +10,7 @@ from attrs import define
 
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
-from securemsg.interfaces import IDirectoryStore, ITokenStore, NewAccount
+from securemsg.interfaces import IServerStore, ITokenStore, NewAccount
 from securemsg.protocol.auth import REGISTER_DEVICE_LABEL, REGISTER_IDENTITY_LABEL, register_parts
 from securemsg.protocol.devices import SERVER_NAME, DeviceList, check_name, is_reserved
 from securemsg.protocol.messages import Hello, Invite, Invited, Register
@@ -23,7 +23,7 @@ from securemsg.server.router import Router
 
 # Enough that nobody guesses one, and short in an invite.
 TOKEN_SIZE = 16
-# All registrations share one bucket.
+# All failures share one bucket.
 EVERYBODY = 0
 
 
@@ -31,15 +31,19 @@ EVERYBODY = 0
 class Registrations:
     """
     Makes accounts.
+
+    @ivar _rate: counts by token what got as far as the store.
+    @ivar _failures: counts what did not; it makes answers to failures later, and nothing else.
     """
 
     _identity: bytes
     _settings: Settings
     _accounts: AccountCache
-    _store: IDirectoryStore
+    _store: IServerStore
     _logins: Logins
     _router: Router
     _rate: Buckets
+    _failures: Buckets
     _now: Callable[[], float]
 
     async def register(self, caller: Caller, message: Register) -> None:
@@ -54,12 +58,18 @@ class Registrations:
         assert hello is not None, "the phases put Hello first"
         if hello.role != "register":
             raise RemoteProtocolError("out-of-turn")
-        if not self._rate.take(EVERYBODY):
-            raise Refusal("rate-limited")
         # Before anything is used up.
         self._router.check_room(caller)
         token = self._token_of(caller, message)
-        devices = self._check(caller, hello, message)
+        try:
+            # The token first: whoever has none learns nothing of names, and costs us one look.
+            if token and not await self._store.admits(hello.account, message.identity, token, int(self._now())):
+                raise Refusal("bad-token")
+            devices = self._check(caller, hello, message)
+        except Refusal as refusal:
+            raise refusal if self._failures.take(EVERYBODY) else Refusal("rate-limited") from None
+        if not caller.lives_here and not self._rate.take(token):
+            raise Refusal("rate-limited")
         await self._store.register(
             NewAccount(
                 name=hello.account,

@@ -12,6 +12,7 @@ from securemsg.storage.messages import POSITION_MASK, drop, span
 from securemsg.storage.prekeys import drop_prekeys
 
 LOAD = "SELECT id, identity, body, signature, version, created_at FROM accounts WHERE name = ?"
+REGISTERED = "SELECT identity, token FROM accounts WHERE name = ?"
 DEVICES = (
     "SELECT device, signing_key, mailbox, highest, messages, size FROM devices JOIN mailboxes USING (mailbox)"
     " WHERE account = ? ORDER BY mailbox"
@@ -49,13 +50,11 @@ def register(connection: sqlite3.Connection, new: NewAccount) -> None:
 
     @raise Refusal: as said there.
     """
-    there = connection.execute("SELECT identity, token FROM accounts WHERE name = ?", (new.name,)).fetchone()
+    there = connection.execute(REGISTERED, (new.name,)).fetchone()
     if there == (new.identity, new.token):
         return
-    if new.token:
-        token = connection.execute("SELECT uses, expires_at FROM tokens WHERE digest = ?", (new.token,)).fetchone()
-        if token is None or token[0] < 1 or token[1] <= new.now:
-            raise Refusal("bad-token")
+    if new.token and not _is_good(connection, new.token, new.now):
+        raise Refusal("bad-token")
     if there is not None:
         raise Refusal("name-taken")
     connection.execute("UPDATE tokens SET uses = uses - 1 WHERE digest = ?", (new.token,))
@@ -130,6 +129,22 @@ def add_token(connection: sqlite3.Connection, digest: bytes, uses: int, expires_
     if creator and connection.execute(OPEN_INVITES, (creator,)).fetchone()[0] >= MAX_OPEN_INVITES:
         raise Refusal("too-many-invites")
     connection.execute("INSERT INTO tokens VALUES (?, ?, ?, ?)", (digest, uses, expires_at, creator))
+
+
+def admits(connection: sqlite3.Connection, name: str, identity: bytes, token: bytes, now: int) -> bool:
+    """
+    See L{securemsg.interfaces.ITokenStore.admits}.
+    """
+    there = connection.execute(REGISTERED, (name,)).fetchone()
+    return there == (identity, token) or _is_good(connection, token, now)
+
+
+def _is_good(connection: sqlite3.Connection, digest: bytes, now: int) -> bool:
+    """
+    Does this token admit anybody?
+    """
+    token = connection.execute("SELECT uses, expires_at FROM tokens WHERE digest = ?", (digest,)).fetchone()
+    return token is not None and token[0] > 0 and token[1] > now
 
 
 def expire_tokens(connection: sqlite3.Connection, now: int) -> None:

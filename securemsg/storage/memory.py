@@ -136,6 +136,12 @@ class MemoryServerStore:
         """
         return self._in_turn(lambda: self._tables.add_token(digest, uses, expires_at, creator))
 
+    def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
+        """
+        See L{securemsg.interfaces.ITokenStore.admits}.
+        """
+        return self._in_turn(lambda: self._tables.admits(name, identity, token, now))
+
     def add_prekeys(
         self,
         mailbox: int,

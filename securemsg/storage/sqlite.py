@@ -220,6 +220,12 @@ class ServerStore:
         """
         return self._writer.submit(lambda connection: directory.add_token(connection, digest, uses, expires_at, creator))
 
+    def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
+        """
+        See L{securemsg.interfaces.ITokenStore.admits}.
+        """
+        return self._writer.submit(lambda connection: directory.admits(connection, name, identity, token, now), writes=False)
+
     def add_prekeys(
         self,
         mailbox: int,

@@ -129,13 +129,12 @@ class Tables:
         there = self._accounts.get(new.name)
         if there is not None and (there.identity, there.token) == (new.identity, new.token):
             return
-        token = self._tokens.get(new.token) if new.token else None
-        if new.token and (token is None or token.uses < 1 or token.expires_at <= new.now):
+        if new.token and not self._is_good(new.token, new.now):
             raise Refusal("bad-token")
         if there is not None:
             raise Refusal("name-taken")
-        if token is not None:
-            token.uses -= 1
+        if new.token:
+            self._tokens[new.token].uses -= 1
         account = _Account(new.identity, new.body, new.signature, new.version, new.now, new.token)
         self._accounts[new.name] = account
         self._add_devices(account, new.devices)
@@ -207,6 +206,20 @@ class Tables:
         if creator and open_ones >= MAX_OPEN_INVITES:
             raise Refusal("too-many-invites")
         self._tokens[digest] = _Token(uses, expires_at, creator)
+
+    def admits(self, name: str, identity: bytes, token: bytes, now: int) -> bool:
+        """
+        See L{securemsg.interfaces.ITokenStore.admits}.
+        """
+        there = self._accounts.get(name)
+        return (there is not None and (there.identity, there.token) == (identity, token)) or self._is_good(token, now)
+
+    def _is_good(self, digest: bytes, now: int) -> bool:
+        """
+        Does this token admit anybody?
+        """
+        token = self._tokens.get(digest)
+        return token is not None and token.uses > 0 and token.expires_at > now
 
     # Prekeys
 

@@ -150,6 +150,16 @@ class OpenRegistrationTests(SynchronousTestCase):
         rig.time += 10
         rig.register("bob")
 
+    def test_failures_cost_nothing(self) -> None:
+        """
+        A registration that is not in order takes nobody's turn; the contact that lives here needs none.
+        """
+        rig = Rig(Settings(registration="open", registrations=Rate(1, 10)))
+        for name in ("admin", "UPPER"):
+            rig.try_register(rig.user(name)).failed()
+        rig.try_register(rig.user("server"), binding=auth.MEMORY).one(Welcome)
+        rig.register("alice")
+
 
 class InvitedRegistrationTests(SynchronousTestCase):
     """
@@ -223,6 +233,43 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
         self.assertEqual(self.refused("alice", b"wrong"), "bad-token")
         self.assertEqual(self.refused("alice", self.issue(self.operator)), "name-taken")
+
+    def test_token_before_all(self) -> None:
+        """
+        Who has no token learns nothing of names that are not given, and not whether all else was right.
+        """
+        names = {"admin": "reserved-name", "key-abc": "reserved-name", "UPPER": "illegal-name"}
+        for name, code in names.items():
+            self.assertEqual(self.refused(name, b"wrong"), "bad-token")
+            self.assertEqual(self.refused(name, self.token), code)
+        self.assertEqual(self.rig.try_register(self.rig.user("alice"), b"wrong", version=2).failed(), "bad-token")
+
+    def test_nobody_kept_out(self) -> None:
+        """
+        However many fail, with or without a token, who comes with one and is right gets in; those who fail are slowed.
+        """
+        self.rig.settings = Settings(registrations=Rate(1, 10), failures=Rate(3, 10))
+        self.rig.crash()
+        self.assertEqual(self.rig.try_register(self.rig.user("alice"), self.token, version=2).failed(), "bad-device-list")
+        codes = [self.refused(f"user{number}", b"wrong") for number in range(4)]
+        self.assertEqual(codes, ["bad-token", "bad-token", "rate-limited", "rate-limited"])
+        self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
+        self.rig.time += 10
+        self.assertEqual(self.refused("bob", b"wrong"), "bad-token")
+
+    def test_rate_of_each_token(self) -> None:
+        """
+        The rate is that of a token: holders of another are not kept out.
+        """
+        self.rig.settings = Settings(registrations=Rate(1, 10))
+        self.rig.crash()
+        operator = self.rig.operator()
+        many, other = self.issue(operator, uses=5), self.issue(operator)
+        self.rig.try_register(self.rig.user("alice"), many).one(Welcome)
+        self.assertEqual(self.refused("bob", many), "rate-limited")
+        self.rig.try_register(self.rig.user("carol"), other).one(Welcome)
+        self.rig.time += 10
+        self.rig.try_register(self.rig.user("bob"), many).one(Welcome)
 
     def test_taken_name_costs_nothing(self) -> None:
         """

@@ -104,6 +104,23 @@ class DirectoryContract(StoreContract):
         self.refused("bad-token", self.store.register(account("bob", token=b"old")))
         self.assertIsNone(self.wait(self.store.load_account("bob")))
 
+    def test_admits(self) -> None:
+        """
+        A good token admits, and so does, for the account that it made, one that is good no more; to ask uses nothing up.
+        """
+        def admits(name: str, token: bytes, identity: bytes | None = None) -> bool:
+            return self.wait(self.store.admits(name, identity or b"identity of " + name.encode(), token, NOW))
+
+        self.token(uses=1)
+        self.token(digest=b"old", expires_at=NOW)
+        asked = [admits("alice", token) for token in (TOKEN, TOKEN, b"guess", b"old", b"")]
+        self.assertEqual(asked, [True, True, False, False, False])
+        self.wait(self.store.register(account("alice", token=TOKEN)))
+        self.assertTrue(admits("alice", TOKEN))
+        self.assertFalse(admits("bob", TOKEN))
+        self.assertFalse(admits("alice", TOKEN, b"another"))
+        self.assertFalse(admits("alice", b"guess"))
+
     def test_bad_token_first(self) -> None:
         """
         Without a good token nobody learns which names are taken.
