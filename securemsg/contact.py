@@ -19,6 +19,7 @@ from securemsg.client.answering import Answerer
 from securemsg.client.events import Changed, Event, Failed, Ready
 from securemsg.client.journal import Received
 from securemsg.client.profile import create_profile, load_profile, save_profile
+from securemsg.client.retention import Retention
 from securemsg.client.vault import KEY_FILE, create_vault, open_vault
 from securemsg.interfaces import IProfileStore
 from securemsg.net.state import StateError
@@ -27,6 +28,9 @@ from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
 from securemsg.storage.keystore import create_profile as create_profile_store
+
+# How often what is old is dropped; what is too much is dropped with every answer.
+SWEEP_PERIOD = 6 * 3600
 
 
 def acknowledged(message: Received) -> str:
@@ -55,7 +59,9 @@ class Contact:
     _worker: Worker
     _told: Callable[[str], None]
     _answerer: Answerer
+    _retention: Retention
     peer: Agent = field(init=False)
+    _swept_at: float = field(default=0.0, init=False)
 
     def heard(self, event: Event) -> None:
         """
@@ -73,6 +79,10 @@ class Contact:
         """
         A second has passed.
         """
+        now = time.time()
+        if abs(now - self._swept_at) >= SWEEP_PERIOD:
+            self._swept_at = now
+            self._retention.sweep(self._store, now)
         self.peer.tick()
 
     def close(self) -> None:
@@ -109,6 +119,7 @@ def open_contact(folder: Path, link: InviteLink, answer: str, worker: Worker, to
     except BaseException:
         store.close()
         raise
-    contact = Contact(store, worker, told, Answerer(store, ANSWERS[answer]))
+    retention = Retention()
+    contact = Contact(store, worker, told, Answerer(store, ANSWERS[answer], retention), retention)
     contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=(OSError, StorageError))
     return contact

@@ -12,6 +12,7 @@ from attrs import define
 
 from securemsg.client.journal import PAGE, Received, compose_in, ungiven
 from securemsg.client.records import INBOUND, INDEX, ROWS
+from securemsg.client.retention import Retention
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
@@ -34,10 +35,12 @@ class Answerer:
     Reads what came to a store, and writes answers into it.
 
     @ivar answer: makes the answer to a message, or none. It may be asked again about a message, if we died meanwhile.
+    @ivar retention: what is kept of what was answered; C{None}: everything.
     """
 
     _store: IProfileStore
     _answer: Callable[[Received], str | None]
+    _retention: Retention | None = None
 
     def run(self, now: float) -> int:
         """
@@ -66,14 +69,16 @@ class Answerer:
                 # Another process was faster.
                 return False
             records.delete(INBOUND, ROWS, question.order)
-            if text is None or records.get(INDEX, message_id) is not None:
-                return False
-            try:
-                compose_in(records, question.sender, fitting(text), now=now, message_id=message_id, kind=Kind.ANSWER)
-            except Refusal:
-                # Nothing can be written to this name; the question is settled all the same.
-                return False
-        return True
+            written = text is not None and records.get(INDEX, message_id) is None
+            if text is not None and written:
+                try:
+                    compose_in(records, question.sender, fitting(text), now=now, message_id=message_id, kind=Kind.ANSWER)
+                except Refusal:
+                    # Nothing can be written to this name; the question is settled all the same.
+                    written = False
+            if self._retention is not None:
+                self._retention.trim(records, question.sender, now)
+        return written
 
 
 def fitting(text: str) -> str:
