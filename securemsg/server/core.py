@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 
-from securemsg.crypto.keys import SigningKey
+from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache
 from securemsg.server.admin import Operator
@@ -37,6 +37,7 @@ class Server:
     @ivar soon: runs a function at the end of this reactor turn.
     @ivar spawn: runs a coroutine to its end; what it raises is a bug.
     @ivar free_space: bytes that are left where the store lies.
+    @ivar verify: checks signatures of logins.
     @ivar address: what invites name.
     """
 
@@ -47,6 +48,7 @@ class Server:
     soon: Callable[[Callable[[], None]], None]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     free_space: Callable[[], int]
+    verify: Callable[..., None] = verify
     address: tuple[str, int] = field(init=False)
     _callers: set[Caller] = field(init=False, factory=set, repr=False)
     _accounts: AccountCache = field(init=False, repr=False)
@@ -70,7 +72,7 @@ class Server:
         self._batches = Batches(stores, settings, now, self.soon)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
-        logins = Logins(self.identity, accounts, stores, router, now)
+        logins = Logins(self.identity, accounts, stores, router, now, self.verify)
         registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
         self._commands = command_table(
             logins=logins,

@@ -273,6 +273,7 @@ class Rig:
     identity: SigningKey = field(factory=SigningKey.generate)
     time: float = START
     space: int = ROOMY
+    verify: Callable[..., None] = keys.verify
     server: Server = field(init=False)
     failures: list[Failure] = field(factory=list)
     _clients: list[Client] = field(factory=list)
@@ -298,6 +299,7 @@ class Rig:
             soon=self._later.append,
             spawn=self._spawn,
             free_space=lambda: self.space,
+            verify=self.verify,
         )
 
     def crash(self) -> None:

@@ -281,6 +281,29 @@ class OrderTests(TwoPeople):
         self.assertEqual(again.accepted(), [deposit.deposit_id])
         self.assertEqual(len(self.reader.delivered()), 1)
 
+    def test_fenced_while_loaded(self) -> None:
+        """
+        A deposit whose recipient was being loaded when its device logged in anew is not taken; it is when it comes again.
+        """
+        carol, _ = self.rig.register("carol")
+        self.rig.crash()
+        self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
+        deposit = self.sender.deposit(carol)
+        self.wait()
+        again = self.rig.greet(self.alice)
+        again.ask(self.rig.proof(again, self.alice))
+        # Behind it, so that the login waits once more, now for its prekeys; and the deposit behind that.
+        self.reader.ask(Fetch(1, "nobody"))
+        self.rig.store.flush()
+        self.sender.ask(deposit)
+        self.assertTrue(self.sender.wire.caller.is_open)
+        self.rig.commit()
+        self.assertEqual(self.sender.failed(), "replaced")
+        self.assertEqual(self.rig.login(carol).delivered(), [])
+        again.send(deposit)
+        self.rig.commit()
+        self.assertEqual(again.accepted(), [deposit.deposit_id])
+
     def test_unanswered_bounded(self) -> None:
         """
         Who has many deposits unanswered is not read from until the commit.

@@ -91,15 +91,30 @@ class LoginTests(SynchronousTestCase):
 
     def test_strangers_same_work(self) -> None:
         """
-        Whether the account exists or not, the store is asked once and one signature is verified.
+        Whether signature, device or account is wrong, or nothing, the store is asked once, and one signature is verified over
+        the same parts.
         """
+        verified: list[list[int]] = []
+
+        def verify(*parts: bytes) -> None:
+            verified.append([len(part) for part in parts])
+            keys.verify(*parts)
+
         store = NotingStore()
-        rig = Rig(store=store)
+        rig = Rig(store=store, verify=verify)
         alice, _ = rig.register("alice")
-        store.asked.clear()
-        rig.try_login(User("alice", alice.server, device_id=alice.device_id))
-        rig.try_login(User("nobody", alice.server))
-        self.assertEqual(store.asked, ["alice", "nobody"])
+        self.assertEqual(verified, [])
+        wrong_key = User("alice", alice.server, device_id=alice.device_id)
+        wrong_device = User("alice", alice.server, device=alice.device)
+        nobody = User("nemo1", alice.server)  # a name as long as hers: it is in what is signed
+        work = []
+        for user in (wrong_key, wrong_device, nobody, alice):
+            store.asked.clear()
+            verified.clear()
+            rig.try_login(user)
+            work.append((len(store.asked), list(verified)))
+        self.assertEqual([len(one) for _, one in work], [1] * 4)
+        self.assertEqual(work, [work[0]] * 4)
 
     def test_replay(self) -> None:
         """
