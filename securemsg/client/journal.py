@@ -27,6 +27,7 @@ from securemsg.client.records import (
     OutboxRow,
     Status,
     bucket_of,
+    draft,
     find_sent,
     load,
     load_all,
@@ -39,7 +40,7 @@ from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import check_name
-from securemsg.protocol.envelope import Content, Kind, ListMark
+from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
 
 # How long the server keeps what nobody fetches, at most and unless the user wants less.
@@ -67,8 +68,6 @@ __all__ = [
     "unread",
     "withdraw",
 ]
-
-_NO_LIST = ListMark(0, b"")
 
 
 def compose(
@@ -126,29 +125,15 @@ def compose_in(
     profile = _own(records)
     if to == profile.name or not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
         raise Refusal("bad-request")
-    if message_id is None:
-        message_id = keys.random_id()
-    elif len(message_id) != keys.ID_SIZE:
+    message_id = keys.random_id() if message_id is None else message_id
+    if len(message_id) != keys.ID_SIZE:
         raise Refusal("bad-request")
     known = load(records, Indexed, INDEX, message_id)
     if known is not None:
         _repeat(records, known, to, kind, body, now)
         return message_id
     place = next_places(records)
-    content = Content(
-        message_id=message_id,
-        kind=int(kind),
-        conversation=bytes(keys.ID_SIZE),
-        device=profile.device_id,
-        incarnation=profile.incarnation,
-        counter=0,
-        previous=b"",
-        own_list=_NO_LIST,
-        peer_list=_NO_LIST,
-        sent_at=now,
-        wants_receipt=wants_receipt,
-        body=body,
-    )
+    content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=profile.suite)
     save(records, HISTORY, bucket_of(to), row, place)
     save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry), place)

@@ -5,6 +5,7 @@ Outgoing: drafts become deposits, deposits are answered, and what holds one up i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from attrs import define, field
@@ -15,7 +16,7 @@ from securemsg.client.lanes import Lane, Lanes
 from securemsg.client.outbox import NeedAccount
 from securemsg.client.receipts import make_receipts
 from securemsg.client.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
-from securemsg.client.requests import Answer
+from securemsg.client.requests import Answer, Question
 from securemsg.client.sessions import NeedBundle
 from securemsg.client.trust import DIRECTORY, IdentityChanged
 from securemsg.client.wiring import Wiring
@@ -29,6 +30,9 @@ PAGE = 256
 ANSWER_TIME = 30
 # Refusals of an account or a bundle that say something about whom we asked for, not about the moment.
 SUSPICIOUS = frozenset({"unauthentic", "bad-device-list", "list-rolled-back", "list-forked", "spent-bundle"})
+
+# Makes something of an answer, or raises a refusal of it.
+Take = Callable[[IRecords, Lane, Answer], None]
 
 
 @define(eq=False)
@@ -254,31 +258,61 @@ class Post:
         """
         Ask for a contact's account.
         """
-        self._wiring.ask(m.Fetch(0, lane.name), lambda answer: self._fetched(lane, answer))
+        question = m.Fetch(0, lane.name)
+        self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, self._take_account))
 
-    def _fetched(self, lane: Lane, answer: Answer | Refusal) -> None:
+    def _claim(self, lane: Lane, need: NeedBundle) -> None:
         """
-        The directory answers.
+        Ask for a bundle of a device.
+        """
+        question = m.Claim(0, need.account, need.device_id, need.spent)
+        take = partial(self._take_bundle, need.device_id)
+        self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, take))
+
+    def _answered(self, lane: Lane, question: Question, answer: Answer | Refusal, take: Take) -> None:
+        """
+        The server answers a question about a lane, which may go on.
         """
         lane.is_asking = False
         if self._wiring.channel is None:
             return
-        wiring, now = self._wiring, self._wiring.time()
-        with wiring.store.writing() as records:
+        with self._wiring.store.writing() as records:
             try:
                 if isinstance(answer, Refusal):
                     raise answer
-                if not isinstance(answer, m.Account) or answer.record.name != lane.name:
-                    raise Refusal("bad-device-list")
-                contact = trust.adopt(records, wiring.profile, answer.record, now, DIRECTORY)
-                if trust.is_list_old(contact, now):
-                    wiring.warn(records, "contact-list-old", lane.name)
-                wiring.tell(Changed())
+                take(records, lane, answer)
             except Refusal as refusal:
-                if refusal.code == outbox.GONE:
+                if refusal.code == outbox.GONE and isinstance(question, m.Fetch):
                     self._fail(records, lane)
-                else:
-                    self._distrust(records, lane, refusal)
+                    return
+                if refusal.code == outbox.GONE:
+                    self._recheck(records, lane.name)
+                self._distrust(records, lane, refusal)
+
+    def _take_account(self, records: IRecords, lane: Lane, answer: Answer) -> None:
+        """
+        The directory knows the contact.
+
+        @raise Refusal: that is not to be believed.
+        """
+        if not isinstance(answer, m.Account) or answer.record.name != lane.name:
+            raise Refusal("bad-device-list")
+        wiring, now = self._wiring, self._wiring.time()
+        contact = trust.adopt(records, wiring.profile, answer.record, now, DIRECTORY)
+        if trust.is_list_old(contact, now):
+            wiring.warn(records, "contact-list-old", lane.name)
+        wiring.tell(Changed())
+
+    def _take_bundle(self, device_id: bytes, records: IRecords, lane: Lane, answer: Answer) -> None:
+        """
+        The server hands out a bundle.
+
+        @raise Refusal: that is not to be believed.
+        """
+        contact = trust.get_contact(records, lane.name)
+        device = None if contact is None else trust.device(contact, device_id)
+        if contact is not None and device is not None and isinstance(answer, m.Bundle):
+            sessions.begin(records, self._wiring.profile, contact, device, answer, self._wiring.time())
 
     def _fail(self, records: IRecords, lane: Lane) -> None:
         """
@@ -288,34 +322,6 @@ class Post:
             outbox.give_up(records, lane.waiting[0], outbox.GONE, self._wiring.time())
             self._lanes.drop(lane)
         self._wiring.tell(Changed())
-
-    def _claim(self, lane: Lane, need: NeedBundle) -> None:
-        """
-        Ask for a bundle of a device.
-        """
-        question = m.Claim(0, need.account, need.device_id, need.spent)
-        self._wiring.ask(question, lambda answer: self._claimed(lane, need, answer))
-
-    def _claimed(self, lane: Lane, need: NeedBundle, answer: Answer | Refusal) -> None:
-        """
-        The server hands out a bundle.
-        """
-        lane.is_asking = False
-        if self._wiring.channel is None:
-            return
-        wiring, now = self._wiring, self._wiring.time()
-        with wiring.store.writing() as records:
-            try:
-                if isinstance(answer, Refusal):
-                    raise answer
-                contact = trust.get_contact(records, need.account)
-                device = None if contact is None else trust.device(contact, need.device_id)
-                if contact is not None and device is not None and isinstance(answer, m.Bundle):
-                    sessions.begin(records, wiring.profile, contact, device, answer, now)
-            except Refusal as refusal:
-                if refusal.code == outbox.GONE:
-                    self._recheck(records, need.account)
-                self._distrust(records, lane, refusal)
 
     def _looked(self, name: str, version: int, answer: Answer | Refusal) -> None:
         """

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from securemsg.client.profile import Private
+from securemsg.client.profile import Private, Profile
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ListMark
@@ -44,6 +44,10 @@ GAPS = b"gap/"
 OPEN = b"open/"
 STREAMS = b"streams/"
 BASES = b"base/"
+
+# In place of what a content gets with its counter.
+_NOWHERE = bytes(keys.ID_SIZE)
+_NO_LIST = ListMark(0, b"")
 
 # Older notices make room for new ones.
 MAX_NOTICES = 200
@@ -307,13 +311,32 @@ def load_totals(records: IRecords) -> QuarantineTotals:
     return load(records, QuarantineTotals, META, TOTALS) or QuarantineTotals()
 
 
+def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None) -> Content:
+    """
+    A content of ours as it is before it is sealed: an empty one, without a counter and what depends on that.
+    """
+    return Content(
+        message_id=message_id or keys.random_id(),
+        kind=int(kind),
+        conversation=_NOWHERE,
+        device=profile.device_id,
+        incarnation=profile.incarnation,
+        counter=0,
+        previous=b"",
+        own_list=_NO_LIST,
+        peer_list=_NO_LIST,
+        sent_at=now,
+        wants_receipt=False,
+        body=b"",
+    )
+
+
 def unsealed(content: Content) -> Content:
     """
     A content as it was before it was given its counter, with what depends on that.
     """
-    nobody = ListMark(0, b"")
     return msgspec.structs.replace(
-        content, conversation=bytes(keys.ID_SIZE), counter=0, previous=b"", own_list=nobody, peer_list=nobody
+        content, conversation=_NOWHERE, counter=0, previous=b"", own_list=_NO_LIST, peer_list=_NO_LIST
     )
 
 

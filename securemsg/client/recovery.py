@@ -23,6 +23,7 @@ from securemsg.client.records import (
     SentRow,
     Status,
     bucket_of,
+    draft,
     load,
     load_all,
     next_places,
@@ -44,7 +45,6 @@ from securemsg.protocol.envelope import (
     MAX_RESET_COUNTERS,
     Content,
     Kind,
-    ListMark,
     Missing,
     Reset,
     decode_record,
@@ -158,8 +158,8 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         if not due.gaps:
             sessions.forget(records, due.name, due.device)
         place = next_places(records)
-        draft = encode_record(_draft(profile, Kind.RESET, now))
-        save(records, OUTBOX, ROWS, OutboxRow(due.name, int(Kind.RESET), 0, now, RESET_EXPIRY, draft), place)
+        content = encode_record(draft(profile, Kind.RESET, now))
+        save(records, OUTBOX, ROWS, OutboxRow(due.name, int(Kind.RESET), 0, now, RESET_EXPIRY, content), place)
         save(records, META, PEERS + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, order=place))
         made += 1
     return made
@@ -246,7 +246,7 @@ def _again(
         if is_same and left >= MIN_EXPIRY and history.status not in (Status.FAILED, Status.WITHDRAWN):
             return OutboxRow(contact.name, content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
     void = msgspec.structs.replace(
-        _draft(profile, Kind.VOID, now),
+        draft(profile, Kind.VOID, now),
         conversation=entry.conversation,
         incarnation=entry.incarnation,
         counter=counter,
@@ -261,28 +261,7 @@ def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:
     """
     The content of a receipt, but for what depends on the contact.
     """
-    return msgspec.structs.replace(_draft(profile, Kind.RECEIPT, now), body=body)
-
-
-def _draft(profile: Profile, kind: Kind, now: int) -> Content:
-    """
-    A content of ours that no user wrote.
-    """
-    nobody = ListMark(0, b"")
-    return Content(
-        message_id=keys.random_id(),
-        kind=int(kind),
-        conversation=bytes(keys.ID_SIZE),
-        device=profile.device_id,
-        incarnation=profile.incarnation,
-        counter=0,
-        previous=b"",
-        own_list=nobody,
-        peer_list=nobody,
-        sent_at=now,
-        wants_receipt=False,
-        body=b"",
-    )
+    return msgspec.structs.replace(draft(profile, Kind.RECEIPT, now), body=body)
 
 
 def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
