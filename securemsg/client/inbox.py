@@ -11,6 +11,7 @@ import msgspec
 from attrs import field, frozen
 
 from securemsg.client import quarantine, recovery, sessions, streams, trust
+from securemsg.client.marks import check_marks
 from securemsg.client.profile import Profile
 from securemsg.client.quarantine import QuarantinedRow
 from securemsg.client.records import (
@@ -159,7 +160,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     """
     contact = opened.contact
     name = contact.name
-    marks = trust.check_marks(records, profile, contact, content)
+    marks = check_marks(records, profile, contact, content)
     known = seen_message(name, content.message_id)
     is_new = records.get(SEEN, known) is None
     records.put(SEEN, known, b"")

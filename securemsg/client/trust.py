@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.profile import DAY, LIST_WARNING, LISTS, Profile, remember_list, seen_list
+from securemsg.client.profile import LIST_WARNING, LISTS, Profile, remember_list, seen_list
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
@@ -22,7 +22,7 @@ from securemsg.protocol.devices import (
     check_name,
     decode_device_list,
 )
-from securemsg.protocol.envelope import Content, ListMark
+from securemsg.protocol.envelope import ListMark
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import AccountRecord, Record, SignedDeviceList
 
@@ -32,8 +32,6 @@ INVITE = "invite"
 DIRECTORY = "directory"
 MESSAGE = "message"
 
-# Contacts look our list up once a day: whoever still uses an older one after two has been kept from the newer.
-LIST_GRACE = 2 * DAY
 DIGEST_SIZE = 32
 
 
@@ -282,40 +280,6 @@ def is_list_old(contact: Contact, now: int) -> bool:
     if contact.devices is None:
         return False
     return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING
-
-
-def check_marks(records: IRecords, profile: Profile, contact: Contact, content: Content) -> list[str]:
-    """
-    Compare the lists that a message says it was written under with those that we know.
-
-    @return: codes of what does not fit. C{contact-list-behind}: they have a newer list than we were shown: fetch it.
-        C{contact-list-forked}: we were shown another list of theirs. C{own-list-unknown}: they were shown a list of ours
-        that we have not made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced long
-        before they wrote.
-    """
-    warnings = []
-    theirs, ours = content.own_list, content.peer_list
-    if theirs.version > contact.version:
-        warnings.append("contact-list-behind")
-    elif _is_forked(records, contact.name, theirs):
-        warnings.append("contact-list-forked")
-    if ours.version > profile.listing.version:
-        warnings.append("own-list-unknown")
-    elif ours.version and _is_forked(records, profile.name, ours):
-        warnings.append("own-list-forked")
-    elif ours.version < profile.listing.version:
-        successor = seen_list(records, profile.name, ours.version + 1)
-        if successor is not None and content.sent_at - successor.issued_at > LIST_GRACE:
-            warnings.append("own-list-old")
-    return warnings
-
-
-def _is_forked(records: IRecords, account: str, mark: ListMark) -> bool:
-    """
-    Did we see another list under this version?
-    """
-    seen = seen_list(records, account, mark.version)
-    return seen is not None and seen.digest != mark.digest
 
 
 def _claimed(known: Contact, record: AccountRecord, listing: DeviceList) -> Contact:

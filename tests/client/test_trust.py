@@ -11,8 +11,9 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import trust
+from securemsg.client.marks import LIST_GRACE, check_marks
 from securemsg.client.profile import LIST_WARNING, resigned
-from securemsg.client.trust import LIST_GRACE, Contact, IdentityChanged
+from securemsg.client.trust import Contact, IdentityChanged
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list
@@ -421,7 +422,7 @@ class MarkTests(SynchronousTestCase):
         )
         contact = self.alice.contact(self.bob)
         with self.alice.store.reading() as records:
-            return trust.check_marks(records, self.alice.profile, contact, change(content))
+            return check_marks(records, self.alice.profile, contact, change(content))
 
     def test_all_fits(self) -> None:
         """
