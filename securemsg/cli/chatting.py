@@ -12,7 +12,7 @@ from typing import Any
 import click
 from twisted.internet.stdio import StandardIO
 
-from securemsg.cli.conversation import Conversation
+from securemsg.cli.conversation import BLOCKING, Conversation
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, trouble
 from securemsg.cli.output import OutputClosed, columns, put_later, say
@@ -196,8 +196,9 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
         if is_done() or conversation.held_up or left <= 0:
             break
         await uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
-    if conversation.held_up:
-        raise trouble(conversation.held_up, conversation.name)
+    held_up = conversation.held_up
+    if held_up is not None:
+        raise trouble(BLOCKING, held_up.to)
     if conversation.pending:
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"

@@ -31,13 +31,14 @@ from securemsg.client.escape import escape
 from securemsg.client.journal import Received, Sent
 from securemsg.client.trust import Contact, all_contacts, get_contact, safety
 from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import Kind
 
 # Shown in one go before the store is looked at again.
 PAGE = 64
 # What a message waits for that will not come by itself.
-BLOCKING = ("identity-changed",)
+BLOCKING = "identity-changed"
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 
 
@@ -223,12 +224,19 @@ class Conversation:
         return len(self._pending)
 
     @property
-    def held_up(self) -> str:
+    def held_up(self) -> Sent | None:
         """
-        What the first message of this run waits for, if that is the user's word: the code; else nothing.
+        A message of this run that waits for the user's word, if nothing else of it is still on its way.
         """
-        first = journal.sent(self._desk.store, self._pending[0]) if self._pending else None
-        return first.code if first is not None and first.code in BLOCKING else ""
+        found: Sent | None = None
+        for number in self._pending:
+            sent = journal.sent(self._desk.store, number)
+            if sent is None or sent.status in _SETTLED:
+                continue
+            if not waits_for_user(self._desk.store, sent):
+                return None
+            found = found or sent
+        return found
 
     def _settled(self) -> list[Sent]:
         """
@@ -303,6 +311,18 @@ class Conversation:
         if holder.is_ready:
             return "connected"
         return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"
+
+
+def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
+    """
+    Whether a message cannot go out before the user has accepted another identity. The message says so itself only where it is
+    the first in its outbox; the contact says so always.
+    """
+    if sent.status != "queued":
+        return False
+    with store.reading() as records:
+        contact = get_contact(records, sent.to)
+    return sent.code == BLOCKING if contact is None else contact.is_blocked
 
 
 def _answer_to(number: bytes, own: str) -> bytes:

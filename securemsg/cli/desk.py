@@ -22,6 +22,7 @@ from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 from securemsg.client.profile import Profile
 from securemsg.client.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
+from securemsg.client.trust import get_contact
 from securemsg.crypto.keys import sha256, spki_of_certificate
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.net.client import dial_tcp
@@ -35,7 +36,7 @@ RECV_LOCK = "recv.lock"
 WAKE = "wake"
 # A command that is done stays for what else is in the outbox: this long at most, and not if nothing moves.
 SEEING_OFF = 10
-STANDSTILL = 1
+STANDSTILL = 2
 
 
 @frozen
@@ -173,7 +174,8 @@ class Desk:
 
 def unsent(store: IProfileStore) -> int:
     """
-    How many rows wait that nothing is known to hold up: drafts, sealed messages, receipts.
+    How many rows wait that nothing is known to hold up: drafts, sealed messages, receipts. Those to an identity that the
+    user has accepted meanwhile are among them.
     """
     with store.reading() as records:
         receipts = records.count(RECEIPTS, ROWS)
@@ -186,10 +188,13 @@ def unsent(store: IProfileStore) -> int:
 
 def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
     """
-    Whether history says why this row waits.
+    Whether its contact or its history says why this row waits.
     """
+    contact = get_contact(records, row.to)
+    if contact is not None and contact.is_blocked:
+        return True
     said = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history else None
-    return said is not None and said.code != ""
+    return said is not None and said.code not in ("", "identity-changed")
 
 
 def spki_digest(certificate: bytes) -> bytes:

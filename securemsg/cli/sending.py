@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from securemsg.cli.conversation import BLOCKING
+from securemsg.cli.conversation import BLOCKING, waits_for_user
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, Trouble, explain, trouble
 from securemsg.cli.output import json_line, put, say
@@ -181,24 +181,27 @@ class _Following:
         """
         Wait for it.
         """
-        sent = await uplink.until(self._settled, self._desk.settings.patience)
+        sent = await uplink.until(lambda: self._settled(uplink), self._desk.settings.patience)
         if sent is None:
             raise self._too_late(uplink)
         if sent.status in _ENOUGH[self._wait]:
             return Exit.DONE
         if sent.status == "withdrawn":
             raise trouble("withdrawn")
+        if sent.status == "queued":
+            raise trouble(BLOCKING, self._name)
         raise trouble(sent.code or "refused", self._name)
 
-    def _settled(self) -> Sent | None:
+    def _settled(self, uplink: Uplink) -> Sent | None:
         """
         The message, once there is something to say of it.
         """
         sent = journal.sent(self._desk.store, self._number)
         assert sent is not None, "it was committed before we looked"
-        if sent.status in (*_ENOUGH[self._wait], "failed", "withdrawn") or sent.code in BLOCKING:
+        if sent.status in (*_ENOUGH[self._wait], "failed", "withdrawn"):
             return sent
-        return None
+        is_connected = uplink.holder is None or uplink.holder.is_ready
+        return sent if is_connected and waits_for_user(self._desk.store, sent) else None
 
     def _too_late(self, uplink: Uplink) -> Trouble:
         """
@@ -221,6 +224,7 @@ class _Following:
         sent = journal.sent(self._desk.store, self._number)
         assert sent is not None, "it was committed before we looked"
         hint = problem.hint
+        held_up_by = problem.code if problem.code == BLOCKING else ""
         if sent.status == "queued":
             number = sent.id.hex()
             if self._no_queue:
@@ -230,18 +234,20 @@ class _Following:
                 fate = f"message {number} stays in the outbox and goes out with the next connection"
             hint = f"{fate}; {hint}" if hint else fate
         if self._as_json:
-            _print(self._desk, self._number)
+            _print(self._desk, self._number, held_up_by)
         return Trouble(problem.status, problem.code, problem.text, hint)
 
 
-def _print(desk: Desk, number: bytes) -> Sent:
+def _print(desk: Desk, number: bytes, held_up_by: str = "") -> None:
     """
     Print the state of a message for a program.
+
+    @param held_up_by: why it does not go out, where the message itself does not say.
     """
     sent = journal.sent(desk.store, number)
     assert sent is not None, "it was committed before we looked"
-    put(json_line(sent_record(sent)))
-    return sent
+    record = sent_record(sent)
+    put(json_line({**record, "code": record["code"] or held_up_by}))
 
 
 def _finish(desk: Desk, number: bytes, as_json: bool) -> int:

@@ -248,6 +248,42 @@ class FinishTests(ChatCase):
         self.place.settle(1.5)
         self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.IDENTITY_CHANGED)
 
+    def test_identity_changed_for_longer(self) -> None:
+        """
+        So it does where an older message to that contact stands in front of what was said now.
+        """
+        self.take("hello")
+        self.show()
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+        self.write(self.ada, "ben", "queued before")
+        Deferred.fromCoroutine(self.chat.take("secret"))
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        problem = self.failureResultOf(ended, Trouble).value
+        self.assertEqual(problem.status, Exit.IDENTITY_CHANGED)
+        self.assertIn("securemsg verify ben --accept", problem.hint)
+
+    def test_others_go_first(self) -> None:
+        """
+        What was said to others still goes out before a changed identity ends it; its name is told, not that of the last.
+        """
+        self.place.person("carol")
+        self.take("hello")
+        self.show()
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+        for line in ("secret", "/to carol", "hello"):
+            Deferred.fromCoroutine(self.chat.take(line))
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        self.assertIn("verify ben", self.failureResultOf(ended, Trouble).value.hint)
+        self.assertEqual(journal.pending(self.ada.desk.store), 1)
+
     def test_refused_at_the_end(self) -> None:
         """
         What was refused decides the status.

@@ -113,11 +113,17 @@ class CommandTests(PlaceCase):
         self.daemon.admin("remove", "nia")
         second = Person(self.place, "nia2")
         second.run("join", self.daemon.invite(), "nia")
-        said = max_.error("send", "nia", "secret", status=4)
-        self.assertEqual(said["code"], "identity-changed")
-        self.assertIn("securemsg verify nia", said["hint"])
+        for options in ((), (), ("--no-queue",)):
+            said = max_.error("send", "nia", "secret", "--timeout", "50", *options, status=4)
+            self.assertEqual(said["code"], "identity-changed")
+            self.assertIn("securemsg verify nia --accept", said["hint"])
+        self.assertEqual(max_.send("nia", "secret", status=4)["code"], "identity-changed")
+        self.assertIn("securemsg verify nia --accept", max_.run("chat", "nia", text="secret\n", status=4).err)
         self.assertEqual(second.recv(), [])
         max_.run("verify", "nia", "--accept")
+        # Any command with a connection lets what waited for that word go out.
+        max_.run("status")
+        self.assertEqual(second.texts(4), ["secret"] * 4)
         max_.send("nia", "to the second nia")
         self.assertIn("to the second nia", second.texts(1) + [row["text"] for row in second.recv()])
 
