@@ -1,5 +1,5 @@
 """
-The outbox: how a draft becomes a deposit, and what becomes of it.
+The outbox: how a draft becomes a deposit.
 
 Every function is one step of the caller's transaction. What was sealed once is kept, and sent again as it is, until it is
 answered for. Source: C{docs/protocol.md}, section "Client: order of durable steps".
@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client import sessions, trust
+from securemsg.client.outcomes import content_of, give_up, remove
 from securemsg.client.profile import DAY, Profile
 from securemsg.client.records import (
     BASES,
@@ -26,7 +27,6 @@ from securemsg.client.records import (
     Sealed,
     SealedPart,
     SentRow,
-    Status,
     bucket_of,
     load,
     load_number,
@@ -40,7 +40,7 @@ from securemsg.client.trust import Contact
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, ContentKey, Kind, decode_record, encode_record
+from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
 # What nobody took for so long is given up.
@@ -49,10 +49,6 @@ HORIZON = 30 * DAY
 CHECK_AGE = DAY
 # Kinds outside the counters.
 UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
-# Refusals of a deposit that no waiting mends.
-PERMANENT = frozenset({"no-such-account", "too-large", "conflict", "bad-request", "forbidden", "expired"})
-# Where there is nobody any more, nobody misses a counter.
-GONE = "no-such-account"
 
 
 class NeedAccount(Refusal):
@@ -112,75 +108,6 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     return _deposit(row, sealed)
 
 
-def accepted(records: IRecords, order: int, server_now: int) -> bool:
-    """
-    The server answers for a deposit.
-
-    @return: whether anybody can see a difference.
-    """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
-    _remove(records, order)
-    if row is None or not row.history or row.again:
-        return False
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
-    if history is None:
-        return False
-    status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
-    done = msgspec.structs.replace(history, status=status, code="", accepted_at=server_now)
-    save(records, HISTORY, bucket_of(row.to), done, row.history)
-    return True
-
-
-def give_up(records: IRecords, order: int, code: str, now: int) -> OutboxRow | None:
-    """
-    A row will never be sent, or its user does not want it to be. If it was sealed a void takes its place and its counter.
-
-    @return: the row of the void, if there is one.
-    """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
-    if row is None:
-        return None
-    content = _content(records, row)
-    if row.history and not row.again and not row.withdrawn:
-        _mark_history(records, row, Status.FAILED, code)
-    _remove(records, order)
-    if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code == GONE:
-        return None
-    void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)))
-    save(records, OUTBOX, ROWS, void, order)
-    return void
-
-
-def void_of(content: Content) -> Content:
-    """
-    What fills the counter of a content that will not come.
-    """
-    return msgspec.structs.replace(
-        content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content)
-    )
-
-
-def mark_stale(records: IRecords, order: int) -> None:
-    """
-    The server says that a deposit is not for the devices that there are: it is to be made anew.
-    """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
-    if row is not None:
-        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), order)
-
-
-def note_waiting(records: IRecords, order: int, code: str) -> bool:
-    """
-    Say in history why a row waits.
-
-    @return: whether that is news.
-    """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
-    if row is None or not row.history or row.again or row.withdrawn:
-        return False
-    return _mark_history(records, row, Status.QUEUED, code)
-
-
 def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> OutboxRow | None:
     """
     Make a deposit anew for the devices that there are now. Devices that stay get their bytes again.
@@ -188,7 +115,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
     @return: the row as it is now; C{None}: nothing is left of it.
     """
     contact = _recipient(records, row.to, now)
-    content = _content(records, row)
+    content = content_of(records, row)
     if content is None or content.conversation != conversation_of(profile.identity.public, contact.identity):
         return _return_to_draft(records, row, order)
     sealed = _sealed(records, order)
@@ -215,21 +142,11 @@ def _recipient(records: IRecords, name: str, now: int) -> Contact:
     return contact
 
 
-def _content(records: IRecords, row: OutboxRow) -> Content | None:
-    """
-    What a row says, as far as it is known.
-    """
-    if row.content:
-        return decode_record(Content, row.content)
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
-    return None if history is None else history.content
-
-
 def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, now: int) -> Content | None:
     """
     The content of a row, with its counter and everything that it names.
     """
-    content = _content(records, row)
+    content = content_of(records, row)
     conversation = conversation_of(profile.identity.public, contact.identity)
     if content is None or content.counter:
         # What had its counter before keeps it, and every byte; but it belongs to the conversation it was counted in.
@@ -320,7 +237,7 @@ def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow
     @return: the draft, if there is one.
     """
     history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
-    _remove(records, order)
+    remove(records, order)
     if row.content or row.again or history is None:
         return None
     row = msgspec.structs.replace(row, sealed=False, stale=False)
@@ -328,18 +245,6 @@ def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow
     draft = msgspec.structs.replace(history, content=unsealed(history.content))
     save(records, HISTORY, bucket_of(row.to), draft, row.history)
     return row
-
-
-def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
-    """
-    Say in history how things stand with a row.
-    """
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
-    if history is None or (history.status, history.code) == (status, code):
-        return False
-    marked = msgspec.structs.replace(history, status=status, code=code)
-    save(records, HISTORY, bucket_of(row.to), marked, row.history)
-    return True
 
 
 def _next_number(records: IRecords) -> int:
@@ -366,11 +271,3 @@ def _deposit(row: OutboxRow, sealed: Sealed) -> Deposit:
     """
     parts = [Part(part.device, part.own) for part in sealed.parts]
     return Deposit(sealed.deposit_id, sealed.n, row.expiry, sealed.common, [Destination(row.to, parts)])
-
-
-def _remove(records: IRecords, order: int) -> None:
-    """
-    Take a row out of the outbox.
-    """
-    records.delete(OUTBOX, ROWS, order)
-    records.delete(OUTBOX, SEALED, order)

@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 from attrs import define, field
 
-from securemsg.client import outbox, recovery, sessions, trust
+from securemsg.client import outbox, outcomes, recovery, sessions, trust
 from securemsg.client.events import Changed
 from securemsg.client.lanes import Lane, Lanes
 from securemsg.client.outbox import NeedAccount
@@ -89,7 +89,7 @@ class Post:
         with self._wiring.store.writing() as records:
             for lane, order in landed:
                 lane.failures = 0
-                if outbox.accepted(records, order, message.now):
+                if outcomes.accepted(records, order, message.now):
                     self._wiring.tell(Changed())
 
     def refused(self, message: m.DepositRefused) -> None:
@@ -103,9 +103,9 @@ class Post:
         with self._wiring.store.writing() as records:
             if message.code == "stale-devices":
                 self._renew(records, lane, order, message.accounts)
-            elif message.code in outbox.PERMANENT:
+            elif message.code in outcomes.PERMANENT:
                 self._wiring.tell(Changed())
-                if outbox.give_up(records, order, message.code, self._wiring.time()) is not None:
+                if outcomes.give_up(records, order, message.code, self._wiring.time()) is not None:
                     self._lanes.put_back(lane, order)
             else:
                 self._lanes.put_back(lane, order)
@@ -211,7 +211,7 @@ class Post:
             self._wiring.warn(records, code, lane.name)
         else:
             self._lanes.pause(lane, self._wiring.now())
-        if outbox.note_waiting(records, order, code):
+        if outcomes.note_waiting(records, order, code):
             self._wiring.tell(Changed())
 
     def _renew(self, records: IRecords, lane: Lane, order: int, accounts: list[m.AccountRecord]) -> None:
@@ -220,7 +220,7 @@ class Post:
         """
         wiring, now = self._wiring, self._wiring.time()
         self._lanes.put_back(lane, order)
-        outbox.mark_stale(records, order)
+        outcomes.mark_stale(records, order)
         try:
             known = [record for record in accounts if record.name == lane.name]
             for record in known:
@@ -282,10 +282,10 @@ class Post:
                     raise answer
                 take(records, lane, answer)
             except Refusal as refusal:
-                if refusal.code == outbox.GONE and isinstance(question, m.Fetch):
+                if refusal.code == outcomes.GONE and isinstance(question, m.Fetch):
                     self._fail(records, lane)
                     return
-                if refusal.code == outbox.GONE:
+                if refusal.code == outcomes.GONE:
                     self._recheck(records, lane.name)
                 self._distrust(records, lane, refusal)
 
@@ -319,7 +319,7 @@ class Post:
         There is no such account: nothing of this lane will ever be sent.
         """
         while lane.waiting:
-            outbox.give_up(records, lane.waiting[0], outbox.GONE, self._wiring.time())
+            outcomes.give_up(records, lane.waiting[0], outcomes.GONE, self._wiring.time())
             self._lanes.drop(lane)
         self._wiring.tell(Changed())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve
 
-from securemsg.client import journal, outbox, recovery, sessions, streams, trust
+from securemsg.client import journal, outbox, outcomes, recovery, sessions, streams, trust
 from securemsg.client.agent import Agent
 from securemsg.client.profile import DAY, Profile, create_profile, resigned, save_profile
 from securemsg.client.records import META, OUTBOX, ROWS, SEALED, OutboxRow, Sealed, load, next_places, save, save_number
@@ -235,7 +235,7 @@ class DeviceTests(WorldCase):
         with store.writing() as records:
             sealed = self.alice.sent_order(message_id, records)
             outbox.prepare(records, profile, sealed, now)
-            outbox.mark_stale(records, sealed)
+            outcomes.mark_stale(records, sealed)
             trust.adopt(records, profile, self.bob_account(), now, trust.DIRECTORY)
             contact = trust.get_contact(records, "bob")
             assert contact is not None, "they have talked"
