@@ -10,6 +10,7 @@ from typing import Any
 
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Trouble, explain
+from securemsg.cli.giving import Giving
 from securemsg.cli.people import accept_shown, remember_shown
 from securemsg.cli.rendering import contact_text, fact_lines, line_text, received_text, remark, safety_text
 from securemsg.cli.uplink import Uplink
@@ -69,6 +70,7 @@ class Conversation:
         self._write = write
         self._tell = tell
         self._columns = columns
+        self._giving = Giving(desk.folder, desk.store)
         self._pending: deque[bytes] = deque()
         self.name = name
         self.unanswered: set[bytes] = set()
@@ -195,23 +197,34 @@ class Conversation:
         """
         while self.has_news():
             for message in journal.ungiven(self._desk.store, self.name, PAGE):
-                text = remark(message)
-                if text:
-                    await self._tell(text)
-                await self._write(received_text(message, self._columns()))
-                journal.mark_given(self._desk.store, [message.order])
-                self.unanswered.discard(message.id)
+                if not self._giving.take(message):
+                    continue
+                try:
+                    await self._give(message)
+                finally:
+                    self._giving.free(message.sender)
             for sent in self._settled():
                 if sent.status == "failed":
                     self.unanswered.discard(_answer_to(sent.id, self._desk.profile.name))
                     self.refused = self.refused or sent
                     await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
+    async def _give(self, message: Received) -> None:
+        """
+        Show a message.
+        """
+        text = remark(message)
+        if text:
+            await self._tell(text)
+        await self._write(received_text(message, self._columns()))
+        journal.mark_given(self._desk.store, [message.order])
+        self.unanswered.discard(message.id)
+
     def has_news(self) -> bool:
         """
         Whether there is something to show.
         """
-        if journal.ungiven(self._desk.store, self.name, 1):
+        if self._giving.ours(journal.ungiven(self._desk.store, self.name, 1)):
             return True
         first = journal.sent(self._desk.store, self._pending[0]) if self._pending else None
         return first is not None and first.status in _SETTLED

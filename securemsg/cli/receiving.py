@@ -15,11 +15,12 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, Trouble, trouble
+from securemsg.cli.giving import Giving
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
-from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.journal import Received
@@ -33,7 +34,7 @@ PAGE = 64
 @click.option("--follow", is_flag=True, help="Go on for ever, and connect again by itself.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages; wait for them.")
 @click.option("--from", "sender", type=NAME, metavar="NAME", help="Messages of NAME only; others stay.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option("One JSON object a line.")
 @shared
 @click.pass_context
 def recv(context: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
@@ -62,6 +63,7 @@ class _Reading:
         self._sender = sender
         self._as_json = as_json
         self._given = 0
+        self._giving = Giving(desk.folder, desk.store)
         self._drained: bool | None = None
         self._problem: Exception | None = None
 
@@ -126,21 +128,32 @@ class _Reading:
             if not rows:
                 return
             for message in rows:
-                text = remark(message)
-                if text and not self._as_json:
-                    say(text)
-                line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
-                await put_later(reactor, line)
-                journal.mark_given(self._desk.store, [message.order])
-                self._given += 1
+                if not self._giving.take(message):
+                    continue
+                try:
+                    await self._put(reactor, message)
+                finally:
+                    self._giving.free(message.sender)
                 shown.step()
+
+    async def _put(self, reactor: Any, message: Received) -> None:
+        """
+        Give out a message.
+        """
+        text = remark(message)
+        if text and not self._as_json:
+            say(text)
+        line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
+        await put_later(reactor, line)
+        journal.mark_given(self._desk.store, [message.order])
+        self._given += 1
 
     def _waiting(self) -> list[Received]:
         """
-        What is there to be given.
+        What is there to be given, by us.
         """
         limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
-        return journal.ungiven(self._desk.store, self._sender, limit)
+        return self._giving.ours(journal.ungiven(self._desk.store, self._sender, limit))
 
     def _something(self) -> bool | None:
         """

@@ -59,6 +59,7 @@ __all__ = [
     "compose",
     "compose_in",
     "history",
+    "is_ungiven",
     "mark_given",
     "notices",
     "pending",
@@ -195,6 +196,14 @@ def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE) 
                 break
             after = page[-1][0]
         return found
+
+
+def is_ungiven(store: IProfileStore, order: int) -> bool:
+    """
+    Does this message still wait for its reader?
+    """
+    with store.reading() as records:
+        return records.get(INBOUND, ROWS, order) is not None
 
 
 def mark_given(store: IProfileStore, orders: Iterable[int]) -> None:
