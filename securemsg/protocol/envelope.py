@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from securemsg.errors import LocalProtocolError, Refusal
-from securemsg.protocol.messages import MAX_TEXT, Counter, Discreet, Id, Key, Record, SignedDeviceList
+from securemsg.protocol.messages import MAX_TEXT, Counter, Discreet, Id, Key, Record, SignedDeviceList, Version
 
 # Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
 SMALL_BUCKETS = (256, 512, 1024, 2048, 4096)
@@ -65,7 +65,7 @@ class Content(Discreet, frozen=True):
     """
 
     message_id: Id
-    kind: int
+    kind: Counter
     conversation: Id
     device: Id
     incarnation: Counter
@@ -147,7 +147,7 @@ class EnvelopeHeader(Record, frozen=True):
     """
 
     suite: Annotated[str, Meta(max_length=16)]
-    version: int
+    version: Version
     ratchet_key: Key
     previous_length: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     number: Annotated[int, Meta(ge=0, le=2**32 - 1)]

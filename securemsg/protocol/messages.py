@@ -36,6 +36,8 @@ Token = Annotated[bytes, Meta(max_length=64)]
 Name = Annotated[str, Meta(max_length=32)]
 Code = Annotated[str, Meta(max_length=64)]
 Counter = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+# Signed as four bytes.
+Version = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Request = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Own = Annotated[bytes, Meta(max_length=MAX_OWN)]
 Common = Annotated[bytes, Meta(max_length=MAX_COMMON)]
@@ -160,7 +162,7 @@ class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
     @ivar device: empty for an operator.
     """
 
-    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+    versions: Annotated[list[Version], Meta(min_length=1, max_length=16)]
     features: Annotated[list[Code], Meta(max_length=64)]
     role: Literal["device", "register", "operator"]
     transport: Literal["tcp", "unix", "memory"]
@@ -176,7 +178,7 @@ class Challenge(Struct, tag=2, array_like=True, frozen=True, gc=False):
     @ivar signature: by the server identity over L{securemsg.protocol.auth.challenge_parts}.
     """
 
-    version: int
+    version: Version
     features: Annotated[list[Code], Meta(max_length=64)]
     nonce: Nonce
     identity: Key

@@ -154,6 +154,8 @@ class RecordTests(SynchronousTestCase):
             e.Reset([e.Missing(ID, 1, [], 1)] * 17),
             e.Reset([e.Missing(ID, 1, [1] * (e.MAX_RESET_COUNTERS + 1), 1)]),
             e.EnvelopeHeader("pqxdh", 1, KEY, 0, 2**32, None),
+            e.EnvelopeHeader("pqxdh", -1, KEY, 0, 0, None),
+            msgspec.structs.replace(CONTENT, kind=-1),
             e.ContentKey(bytes(63), KEY, None),
             msgspec.structs.replace(CONTENT, body=bytes(MAX_TEXT + 1)),
         ):

@@ -15,6 +15,7 @@ from securemsg.protocol.messages import (
     Done,
     Failed,
     Fetch,
+    Prekey,
     PrekeyStock,
     Publish,
     Refused,
@@ -419,7 +420,7 @@ class PrekeyTests(SynchronousTestCase):
 
     def test_wrong_size(self) -> None:
         """
-        A key of another kind's size, or an id of 0, is no prekey.
+        A key of another kind's size, or of none's, or an id of 0, is no prekey; the connection stays.
         """
         zero = public(pqxdh.make_signed_prekey(self.alice.device, 0)[1])
         right = upload(self.alice)
@@ -427,5 +428,6 @@ class PrekeyTests(SynchronousTestCase):
             msgspec.structs.replace(right, signed=right.last_resort),
             msgspec.structs.replace(right, kem=right.one_time),
             msgspec.structs.replace(right, signed=zero),
+            msgspec.structs.replace(right, one_time=[Prekey(1, bytes(33), bytes(64))]),
         ):
             self.assertEqual(self.refused(self.client, message), "bad-request")
