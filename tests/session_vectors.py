@@ -10,6 +10,7 @@ import msgspec
 
 from securemsg.client import archive, sessions, trust
 from securemsg.client.archive import Opening, Session
+from securemsg.client.opening import open_envelope
 from securemsg.client.pair import Pair
 from securemsg.client.profile import Profile
 from securemsg.client.streams import chain_digest, conversation_of
@@ -157,7 +158,7 @@ def own_part(given: Given) -> Given:
     with store.writing() as records:
         trust.put_contact(records, reader.contact)
         archive.add_session(records, reader.bucket, _session(given, reader, waiting, None, not initiated))
-        opened = sessions.open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
+        opened = open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
     assert opened.content_key == content_key
     return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
 

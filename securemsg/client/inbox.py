@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from securemsg.client import quarantine, recovery, sessions, streams, trust
 from securemsg.client.marks import check_marks
+from securemsg.client.opening import Opened, open_envelope
 from securemsg.client.profile import Profile
 from securemsg.client.quarantine import QuarantinedRow
 from securemsg.client.records import (
@@ -35,7 +36,6 @@ from securemsg.client.records import (
     seen_envelope,
     seen_message,
 )
-from securemsg.client.sessions import Opened
 from securemsg.client.streams import Arrival, conversation_of
 from securemsg.client.trust import IdentityChanged
 from securemsg.crypto import keys
@@ -129,7 +129,7 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> T
         # Nobody writes to themselves: it was reflected.
         raise Refusal("own-account")
     digest = keys.sha256(delivery.common)
-    opened = sessions.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
+    opened = open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
     try:
         content = decode_record(Content, sessions.open_common(delivery.common, opened.content_key))
         _check(profile, opened, content)

@@ -1,5 +1,5 @@
 """
-Session messages: a key for the common part, sealed for one device, and opened by nobody else.
+Session messages: a key for the common part, sealed for one device, and opened by nobody else (L{securemsg.client.opening}).
 
 Every function works inside one transaction of the caller's and raises before it has written anything. Source:
 C{docs/protocol.md}, sections "Sessions" and "Envelopes".
@@ -8,10 +8,9 @@ C{docs/protocol.md}, sections "Sessions" and "Envelopes".
 from __future__ import annotations
 
 import msgspec
-from attrs import field, frozen
 
-from securemsg.client import archive, initiations, prekeys, trust
-from securemsg.client.archive import MAX_SESSIONS, Opening, Session
+from securemsg.client import archive, trust
+from securemsg.client.archive import Opening, Session
 from securemsg.client.pair import SUITES, Pair
 from securemsg.client.profile import Profile
 from securemsg.client.trust import Contact
@@ -19,7 +18,7 @@ from securemsg.crypto import pqxdh, primitives
 from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.keys import COMMON_PART, random_bytes, sha256
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
-from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message, seal_message
+from securemsg.crypto.ratchet import Ratchet, seal_message
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
@@ -29,26 +28,11 @@ from securemsg.protocol.envelope import (
     Envelope,
     EnvelopeHeader,
     PrekeyHeader,
-    decode_record,
     encode_record,
     pad,
     unpad,
 )
-from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
-
-__all__ = [
-    "MAX_SESSIONS",
-    "NeedBundle",
-    "Opened",
-    "begin",
-    "forget",
-    "forget_all",
-    "make_common",
-    "open_common",
-    "open_envelope",
-    "require",
-    "seal",
-]
+from securemsg.protocol.messages import Bundle, Prekey
 
 
 class NeedBundle(Refusal):
@@ -63,21 +47,6 @@ class NeedBundle(Refusal):
         self.account = account
         self.device_id = device_id
         self.spent = spent
-
-
-@frozen
-class Opened:
-    """
-    A session message that proved itself.
-
-    @ivar contact: the sender, as it is known from now on.
-    @ivar first: it made a new session.
-    """
-
-    contact: Contact
-    device: Device
-    content_key: ContentKey = field(repr=False)
-    first: bool
 
 
 def make_common(content: bytes) -> tuple[bytes, ContentKey]:
@@ -173,47 +142,6 @@ def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, 
     return encode_record(Envelope(header, sealed))
 
 
-def open_envelope(
-    records: IRecords, profile: Profile, account: str, device_id: bytes, own: bytes, common_digest: bytes, now: int
-) -> Opened:
-    """
-    Open an own part. Only what authenticated under a session is believed, adopted and deleted.
-
-    @param account: of the sender, as the server says; likewise C{device_id}. Both are proved by the session.
-    @param common_digest: SHA-256 of the common part that came with it.
-    @raise AlreadyUsed: an C{Unauthentic} that was opened before.
-    @raise Unauthentic: no session of ours with this device made these bytes for this common part.
-    @raise IdentityChanged: it introduces itself with another identity than we know; keep its C{contact} to note that.
-    @raise Refusal: C{bad-envelope}, C{suite-unavailable}, C{no-session}, C{unknown-device}, C{unknown-prekey}, or as
-        L{trust.judge} has it.
-    """
-    envelope = decode_record(Envelope, own)
-    header = decode_record(EnvelopeHeader, envelope.header)
-    if SUITES.get(header.suite) != header.version:
-        raise Refusal("suite-unavailable")
-    pair = _introduced(records, profile, account, device_id, header.prekey, now)
-    candidates = _candidates(records, pair, header)
-    first = not candidates
-    if first:
-        if header.prekey is None:
-            raise Refusal("no-session")
-        candidates = {0: _answered(records, pair, header.prekey, now)}
-    number, session, content_key = _opened_by(candidates, pair, header, envelope, common_digest)
-    # Proved. From here on things change, and nothing fails.
-    if trust.get_contact(records, account) != pair.contact:
-        trust.put_contact(records, pair.contact)
-    if first and header.prekey is not None:
-        number = archive.add_session(records, pair.bucket, session)
-        initiations.remember(records, account, device_id, header.prekey, number)
-        prekeys.spend(records, header.prekey)
-    else:
-        archive.save_session(records, pair.bucket, number, session)
-    book = archive.load_book(records, pair.bucket)
-    if number > book.forgotten and number != book.current:
-        archive.save_book(records, pair.bucket, msgspec.structs.replace(book, current=number))
-    return Opened(pair.contact, pair.device, content_key, first)
-
-
 def forget(records: IRecords, account: str, device_id: bytes) -> None:
     """
     The next L{seal} for this device needs a new session: for resets.
@@ -250,103 +178,6 @@ def _chosen(records: IRecords, pair: Pair, now: int) -> tuple[int, Session]:
     return chosen
 
 
-def _introduced(
-    records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
-) -> Pair:
-    """
-    Who claims to speak: a contact of ours, or whom the header introduces.
-    """
-    if prekey is not None:
-        record = AccountRecord(account, prekey.identity, prekey.devices)
-        contact: Contact | None = trust.introduced(records, profile, record, now)
-    else:
-        contact = trust.get_contact(records, account)
-    if contact is None:
-        raise Refusal("no-session")
-    device = trust.device(contact, device_id)
-    if device is None:
-        raise Refusal("unknown-device")
-    return Pair(profile, contact, device)
-
-
-def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[int, Session]:
-    """
-    The sessions that may have made a message, the likeliest first. None: its opening has to make one.
-    """
-    if header.prekey is not None:
-        number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
-        if number is not None:
-            made = archive.load_session(records, pair.bucket, number)
-            if made is None or not pair.fits(made):
-                raise Refusal("no-session")
-            return {number: made}
-        ephemeral = header.prekey.ephemeral
-        sessions = archive.all_sessions(records, pair.bucket)
-        # The map forgets with the prekeys; a session that nobody ever answered may be older than that.
-        return {
-            number: session
-            for number, session in sessions.items()
-            if pair.fits(session) and not session.initiated and session.ephemeral == ephemeral
-        }
-    step = _step(header)
-    current = archive.load_book(records, pair.bucket).current
-    likely = archive.load_session(records, pair.bucket, current)
-    if likely is not None and pair.fits(likely) and load_ratchet(likely.ratchet).knows(step):
-        return {current: likely}
-    fitting = {number: session for number, session in archive.all_sessions(records, pair.bucket).items() if pair.fits(session)}
-    knowing = {number: session for number, session in fitting.items() if load_ratchet(session.ratchet).knows(step)}
-    if not fitting:
-        raise Refusal("no-session")
-    return knowing | fitting
-
-
-def _answered(records: IRecords, pair: Pair, prekey: PrekeyHeader, now: int) -> Session:
-    """
-    The session that an initiation would make with us; nothing is kept.
-    """
-    answering = prekeys.answering(records, prekey)
-    secret = pqxdh.respond(
-        pair.profile.agreement,
-        answering.signed,
-        answering.kem,
-        answering.one_time,
-        pair.device.agreement_key,
-        prekey.ephemeral,
-        prekey.kem_ciphertext,
-    )
-    ratchet = Ratchet.responder(secret, answering.signed)
-    return pair.session(prekey.ephemeral, pqxdh.bundle_digest(answering.bundle), None, ratchet, now)
-
-
-def _opened_by(
-    candidates: dict[int, Session], pair: Pair, header: EnvelopeHeader, envelope: Envelope, common: bytes
-) -> tuple[int, Session, ContentKey]:
-    """
-    The first session that opens a message, as it is afterwards.
-    """
-    trouble = Unauthentic("envelope")
-    for number, session in candidates.items():
-        try:
-            ratchet, message_key = load_ratchet(session.ratchet).next_receiving(_step(header))
-            associated = pair.associated(session, False, envelope.header, common)
-            plaintext = open_message(message_key, envelope.sealed, associated)
-        except Unauthentic as error:
-            if not isinstance(trouble, AlreadyUsed):
-                trouble = error
-            continue
-        content_key = decode_record(ContentKey, plaintext)
-        if content_key.common != common:
-            raise Unauthentic("common part")
-        following = msgspec.structs.replace(
-            session,
-            ratchet=dump_ratchet(ratchet),
-            confirmed=session.confirmed or session.initiated or header.prekey is None,
-            opening=None,
-        )
-        return number, following, content_key
-    raise trouble
-
-
 def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
     """
     What the responder needs until it has answered, with our list as it is now.
@@ -364,13 +195,6 @@ def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
         opening.kem_ciphertext,
         opening.one_time_id,
     )
-
-
-def _step(header: EnvelopeHeader) -> Header:
-    """
-    The part of the header that is the ratchet's.
-    """
-    return Header(header.ratchet_key, header.previous_length, header.number)
 
 
 def _public(prekey: Prekey) -> PublicPrekey:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from attrs import define, field, frozen
 
 from securemsg.client import archive, initiations, prekeys, profile, sessions, trust
+from securemsg.client.opening import Opened, open_envelope
 from securemsg.client.profile import Profile, create_profile, save_profile
-from securemsg.client.sessions import NeedBundle, Opened
+from securemsg.client.sessions import NeedBundle
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.protocol.devices import Device
 from securemsg.protocol.invite import InviteLink
@@ -191,7 +192,7 @@ class Person:
         Open the own part of a message.
         """
         with self.store.writing() as records:
-            return sessions.open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
+            return open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
 
     def read(self, post: Post, now: int = NOW) -> bytes:
         """
