@@ -17,7 +17,7 @@ from securemsg.cli.exits import Exit, Trouble, trouble
 from securemsg.cli.operator import Operator
 from securemsg.cli.output import put, put_record
 from securemsg.cli.run import run
-from securemsg.cli.settings import NAME, default_state, settings_of, shared
+from securemsg.cli.settings import NAME, default_state, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client.escape import escape
 from securemsg.crypto.keys import fingerprint
@@ -25,9 +25,12 @@ from securemsg.net.client import dial_unix
 from securemsg.net.control import BadSocketPath, check_socket_path
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
+from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 
 SOCKET = "control"
+# Where the folder is kept while a command is being read.
+STATE = "securemsg.state"
 DAY = 86400
 MAX_USES = 10_000
 
@@ -35,15 +38,33 @@ T = TypeVar("T", bound=m.Message)
 Work = Callable[[Operator], Coroutine[Any, Any, None]]
 
 
+def _remember_state(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    """
+    Keep the folder where the group and its command both find it.
+    """
+    if value is not None:
+        context.meta[STATE] = value
+
+
+# Before or after the command's name; what stands after it wins.
+stated = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    expose_value=False,
+    callback=_remember_state,
+    help="State folder of the daemon.  [$STATE_DIRECTORY]",
+)
+
+
 @click.group()
-@click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="State folder of the daemon.  [$STATE_DIRECTORY]")
+@stated
+@json_option("Print JSON.")
 @shared
-@click.pass_context
-def admin(context: click.Context, state: Path | None) -> None:
+def admin(as_json: bool) -> None:
     """
     Run the daemon of this machine: invites, accounts, its address.
     """
-    context.meta[SOCKET] = (state or default_state()) / SOCKET
 
 
 @admin.command()
@@ -53,7 +74,8 @@ def admin(context: click.Context, state: Path | None) -> None:
 @click.option(
     "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
+@stated
 @shared
 @click.pass_context
 def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> int:
@@ -72,7 +94,8 @@ def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> in
 
 
 @admin.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
+@stated
 @shared
 @click.pass_context
 def address(context: click.Context, as_json: bool) -> int:
@@ -94,7 +117,8 @@ def address(context: click.Context, as_json: bool) -> int:
 
 
 @admin.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option("One JSON object a line.")
+@stated
 @shared
 @click.pass_context
 def accounts(context: click.Context, as_json: bool) -> int:
@@ -126,12 +150,19 @@ def accounts(context: click.Context, as_json: bool) -> int:
 
 @admin.command()
 @click.argument("name", type=NAME, metavar="NAME")
+@stated
 @shared
 @click.pass_context
 def remove(context: click.Context, name: str) -> int:
     """
     Delete an account, its devices, and the messages that wait for it.
     """
+    if name == SERVER_NAME:
+        raise trouble(
+            "forbidden",
+            text=f"{SERVER_NAME} is the daemon's own account, and cannot be removed",
+            hint="start the daemon with --answer none to have no answers from it",
+        )
 
     async def work(operator: Operator) -> None:
         await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
@@ -145,7 +176,8 @@ def _operate(context: click.Context, work: Work) -> int:
 
     @raise Trouble: nobody answers there, or we may not ask.
     """
-    path: Path = context.meta[SOCKET]
+    state: Path = context.meta.get(STATE) or default_state()
+    path = state / SOCKET
     settings = settings_of(context)
     _check(path)
 
@@ -162,7 +194,7 @@ def _operate(context: click.Context, work: Work) -> int:
                 limit.cancel()
         return Exit.DONE
 
-    return run(whole, debug=settings.debug)
+    return run(whole, debug=settings.debug, as_json=settings.as_json)
 
 
 def _check(path: Path) -> None:

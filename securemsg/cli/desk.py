@@ -14,12 +14,10 @@ from attrs import frozen
 from securemsg.cli.exits import Trouble, trouble
 from securemsg.cli.holder import Dialing, Holder
 from securemsg.cli.locks import FileLock
-from securemsg.cli.output import say
+from securemsg.cli.output import report_warning
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
 from securemsg.cli.uplink import Uplink
-from securemsg.client.escape import escape
-from securemsg.client.events import Warned
 from securemsg.client.profile import Profile
 from securemsg.client.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
 from securemsg.client.trust import get_contact
@@ -124,7 +122,7 @@ class Desk:
             await self._see_off(reactor, uplink)
             return status
 
-        return run(whole, debug=self.settings.debug, prompt=prompt)
+        return run(whole, debug=self.settings.debug, as_json=self.settings.as_json, prompt=prompt)
 
     async def _see_off(self, reactor: Any, uplink: Uplink) -> None:
         """
@@ -166,7 +164,7 @@ class Desk:
                 dial=dial,
                 listen=lambda rung: Bell(reactor, self.folder / WAKE, rung),
                 changed=changed,
-                warn=warn,
+                warn=lambda event: report_warning(event, self.settings.as_json),
             )
 
         return Uplink(reactor, self.store, self.now, FileLock(self.folder / LOCK), self.ring, hold, again, self.where)
@@ -202,11 +200,3 @@ def spki_digest(certificate: bytes) -> bytes:
     The key in a certificate as logins name it: SHA-256 of its SubjectPublicKeyInfo.
     """
     return sha256(spki_of_certificate(certificate))
-
-
-def warn(event: Warned) -> None:
-    """
-    Something that the user should know.
-    """
-    about = f" ({escape(event.name)})" if event.name else ""
-    say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")

@@ -15,7 +15,7 @@ from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, Trouble, explain, trouble
 from securemsg.cli.output import put_record, say
 from securemsg.cli.profiles import open_vault, opened, read_passphrase, storage_trouble
-from securemsg.cli.settings import NAME, Settings, settings_of, shared
+from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import vault
 from securemsg.client.profile import TABLE as PROFILE
@@ -37,7 +37,7 @@ ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 @click.command()
 @click.argument("invite", metavar="INVITE")
 @click.argument("name", type=NAME, metavar="NAME")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def join(context: click.Context, invite: str, name: str, as_json: bool) -> int:

@@ -14,12 +14,12 @@ from securemsg.cli.admin import admin
 from securemsg.cli.chatting import chat
 from securemsg.cli.exits import Exit, Trouble, explain, table
 from securemsg.cli.joining import join
-from securemsg.cli.output import OutputClosed, report, silence
+from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.people import contacts, history, verify
 from securemsg.cli.profiles import ensure_descriptors, storage_trouble
 from securemsg.cli.receiving import recv
 from securemsg.cli.sending import send
-from securemsg.cli.settings import shared
+from securemsg.cli.settings import json_option, shared
 from securemsg.cli.standing import invite, ping, status, whoami
 from securemsg.client.vault import VaultError
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -48,8 +48,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name=PROGRAM)
+@json_option("Print JSON: one object a line, on standard error, too.")
 @shared
-def group() -> None:
+def group(as_json: bool) -> None:
     """
     Private messages from a terminal: end-to-end encrypted, and nothing is lost.
 
@@ -86,6 +87,12 @@ def run(arguments: list[str]) -> int:
     except (OutputClosed, BrokenPipeError):
         silence()
         return Exit.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        if as_json:
+            report(Trouble(Exit.USAGE, "usage", "no command is given", _see_help(error)), as_json)
+        else:
+            say(error.format_message())
+        return Exit.USAGE
     except Exception as error:  # noqa: BLE001 - the last one there is: whatever it is becomes a line and a status
         if "--debug" in arguments and not isinstance(error, click.ClickException):
             traceback.print_exc()
@@ -106,8 +113,15 @@ def _problem(error: Exception) -> Trouble:
         case Refusal() | RemoteProtocolError():
             return explain(error)
         case click.ClickException():
-            name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
-            return Trouble(Exit.USAGE, "usage", error.format_message(), f"see: {name} --help")
+            return Trouble(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
         case _:
             kind = type(error).__name__
             return Trouble(Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more")
+
+
+def _see_help(error: click.ClickException) -> str:
+    """
+    Where the right usage stands.
+    """
+    name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
+    return f"see: {name} --help"

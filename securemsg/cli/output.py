@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from securemsg.cli.exits import Trouble, trouble
 from securemsg.client.escape import escape
+from securemsg.client.events import Warned
 
 STDOUT = 1
 
@@ -109,6 +110,17 @@ def columns() -> int:
     return shutil.get_terminal_size().columns if os.isatty(STDOUT) else 0
 
 
+def report_warning(event: Warned, as_json: bool) -> None:
+    """
+    Say on standard error what the user should know: one line.
+    """
+    if as_json:
+        say(json_line({"warning": event.text, "code": event.code, "name": event.name, "hint": ""}))
+    else:
+        about = f" ({escape(event.name)})" if event.name else ""
+        say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")
+
+
 def report(problem: Trouble, as_json: bool) -> None:
     """
     Say on standard error why we end: one line.
@@ -116,7 +128,8 @@ def report(problem: Trouble, as_json: bool) -> None:
     if as_json:
         say(json_line({"error": problem.text, "code": problem.code, "hint": problem.hint}))
     else:
-        hint = f"; {problem.hint}" if problem.hint else ""
+        between = " " if problem.text.endswith((".", "?", "!", ":")) else "; "
+        hint = between + problem.hint if problem.hint else ""
         say(f"securemsg: {escape(problem.text)}{escape(hint)} [{escape(problem.code)}]")
 
 

@@ -22,7 +22,7 @@ from securemsg.cli.rendering import (
     safety_record,
     safety_text,
 )
-from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.records import META
@@ -38,7 +38,7 @@ MAX_LINES = 1_000_000
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
 @click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="The last N messages only.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option("One JSON object a line.")
 @shared
 @click.pass_context
 def history(context: click.Context, name: str, limit: int, as_json: bool) -> int:
@@ -57,7 +57,7 @@ def history(context: click.Context, name: str, limit: int, as_json: bool) -> int
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option("One JSON object a line.")
 @shared
 @click.pass_context
 def contacts(context: click.Context, as_json: bool) -> int:
@@ -79,7 +79,7 @@ def contacts(context: click.Context, as_json: bool) -> int:
 @click.option(
     "--accept", "compared", is_flag=True, help="I compared the number: mark NAME verified, and take the new identity."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> int:

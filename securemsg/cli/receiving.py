@@ -20,7 +20,7 @@ from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_l
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
-from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.journal import Received
@@ -34,7 +34,7 @@ PAGE = 64
 @click.option("--follow", is_flag=True, help="Go on for ever, and connect again by itself.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages; wait for them.")
 @click.option("--from", "sender", type=NAME, metavar="NAME", help="Messages of NAME only; others stay.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option("One JSON object a line.")
 @shared
 @click.pass_context
 def recv(context: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:

@@ -97,7 +97,8 @@ def line_record(line: Line, own: str) -> dict[str, object]:
         "received_at": None,
         "text": line.text,
         "kind": kind_name(line.kind),
-        "verified": True,
+        # Of ourselves there is nothing to compare.
+        "verified": None,
         "suite": line.suite,
     }
 
@@ -119,7 +120,7 @@ def contact_record(contact: Contact, unread: int) -> dict[str, object]:
     return {
         "name": contact.name,
         "fingerprint": fingerprint(contact.identity),
-        "verified": contact.verified,
+        "verified": contact.verified and not contact.is_blocked,
         "changed": contact.is_blocked,
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),

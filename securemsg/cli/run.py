@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import FrameType
 from typing import Any, cast
 
@@ -15,23 +16,25 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLogObserver
 from twisted.python.failure import Failure
 
-from securemsg.cli.exits import Exit
-from securemsg.cli.output import say
+from securemsg.cli.exits import Exit, Trouble
+from securemsg.cli.output import report
 
+# After an internal error.
+SEE_MORE = "run it again with --debug to see more"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 Work = Callable[[Any], Coroutine[Any, Any, int]]
 
 
-def run(work: Work, *, debug: bool = False, prompt: bool = False) -> int:
+def run(work: Work, *, debug: bool = False, as_json: bool = False, prompt: bool = False) -> int:
     """
     Run a coroutine in the reactor, to its end or the first interrupt. Once in a process.
 
     @param prompt: take asyncio's reactor, which a prompt can share.
     @return: what the coroutine returns; 130 when interrupted.
     """
-    start_log(debug)
+    start_log(debug, as_json)
     if prompt:
         from twisted.internet import asyncioreactor
 
@@ -134,19 +137,19 @@ def _die(number: int, frame: FrameType | None) -> None:
     os._exit(Exit.INTERRUPTED)
 
 
-def start_log(debug: bool) -> None:
+def start_log(debug: bool, as_json: bool = False) -> None:
     """
     Let the log go to standard error in full, or failures alone and in one line each.
     """
-    observer = cast(ILogObserver, textFileLogObserver(sys.stderr) if debug else _briefly)
+    observer = cast(ILogObserver, textFileLogObserver(sys.stderr) if debug else partial(_briefly, as_json))
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 
-def _briefly(event: LogEvent) -> None:
+def _briefly(as_json: bool, event: LogEvent) -> None:
     """
     A failure in the log is a bug, but no reason to show a traceback to whoever did not ask for one.
     """
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         kind = failure.type.__name__ if failure.type is not None else "failure"
-        say(f"securemsg: internal error ({kind}); run it again with --debug to see more [internal]")
+        report(Trouble(Exit.INTERNAL, "internal", f"internal error ({kind})", SEE_MORE), as_json)

@@ -15,7 +15,7 @@ from securemsg.cli.exits import Exit, Trouble, explain, trouble
 from securemsg.cli.output import json_line, put, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import sent_record
-from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
@@ -69,7 +69,7 @@ class MessageId(click.ParamType[bytes]):
     "--id", "message_id", type=MessageId(), metavar="HEX", help="32 hex digits: makes a retry of the same message safe."
 )
 @click.option("--no-queue", is_flag=True, help="If it cannot be sent now, withdraw it.")
-@click.option("--json", "as_json", is_flag=True, help="Print what became of it as a JSON object.")
+@json_option("Print what became of it as a JSON object.")
 @shared
 @click.pass_context
 def send(

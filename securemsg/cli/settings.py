@@ -17,6 +17,7 @@ from securemsg.cli.exits import trouble
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
+from securemsg.protocol.invite import is_host
 
 APPLICATION = "securemsg"
 # How long to wait for an answer where the command says nothing else, seconds.
@@ -32,6 +33,7 @@ class Settings:
     What the shared options say; what was not given is C{None}.
 
     @ivar timeout: seconds.
+    @ivar as_json: data and whatever goes to standard error are for a program.
     """
 
     profile: Path | None = None
@@ -40,6 +42,7 @@ class Settings:
     timeout: int | None = None
     passphrase_file: Path | None = None
     debug: bool = False
+    as_json: bool = False
 
     @property
     def folder(self) -> Path:
@@ -101,17 +104,42 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
         setattr(settings_of(context), parameter.name, value)
 
 
+def json_option(help_text: str) -> Callable[[F], F]:
+    """
+    C{--json}, with what it prints there; before the command it counts as well.
+    """
+    return click.option("--json", "as_json", is_flag=True, callback=_remember_json, help=help_text)
+
+
+def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """
+    Keep it where the group and its command both find it.
+    """
+    settings = settings_of(context)
+    settings.as_json = settings.as_json or value
+    return settings.as_json
+
+
+def _host(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """
+    Take the name or the address of a machine.
+    """
+    if value is not None and not is_host(value):
+        raise click.BadParameter(f"{value!r} is neither a host name nor an address", context, parameter)
+    _remember(context, parameter, value)
+
+
 def _option(*names: str, **details: Any) -> Callable[[F], F]:
     """
     A shared option.
     """
-    return click.option(*names, expose_value=False, callback=_remember, **details)
+    return click.option(*names, **{"expose_value": False, "callback": _remember, **details})
 
 
 _FILE = click.Path(path_type=Path)
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=_FILE, metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
-    _option("--host", metavar="HOST", help="Connect there instead of where the invite said."),
+    _option("--host", callback=_host, metavar="HOST", help="Connect there instead of where the invite said."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise."),
     _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),
     _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),

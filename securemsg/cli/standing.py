@@ -13,7 +13,7 @@ from securemsg.cli.exits import Exit, Trouble
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
-from securemsg.cli.settings import settings_of, shared
+from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
@@ -28,7 +28,7 @@ SHOWN_NOTICES = 10
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def whoami(context: click.Context, as_json: bool) -> int:
@@ -49,7 +49,7 @@ def whoami(context: click.Context, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> int:
@@ -131,7 +131,7 @@ def queue_facts(desk: Desk) -> dict[str, object]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def ping(context: click.Context, as_json: bool) -> int:
@@ -158,7 +158,7 @@ def ping(context: click.Context, as_json: bool) -> int:
 @click.option(
     "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def invite(context: click.Context, expires: int, as_json: bool) -> int:

@@ -128,6 +128,36 @@ class UsageTests(CommandLineCase):
             self.assert_one_line(err, "usage")
             self.assertIn("--help", err)
 
+    def test_punctuation(self) -> None:
+        """
+        A sentence ends once.
+        """
+        for arguments in (("send",), ("nope",), ("sned",), ("send", "bob", "hi", "--wait", "long")):
+            self.assertNotRegex(self.run_line(*arguments)[2], r"[.?!:];")
+
+    def test_no_command(self) -> None:
+        """
+        Without a command the help is shown as help is, on standard error; for a program, one object says so.
+        """
+        for arguments in ((), ("admin",)):
+            status, out, err = self.run_line(*arguments)
+            self.assertEqual((status, out), (Exit.USAGE, ""))
+            self.assertRegex(err, r"(?m)^Commands:$")
+            self.assertNotIn("\\n", err)
+        status, _, err = self.run_line("--json")
+        self.assertEqual((status, json.loads(err)["code"]), (Exit.USAGE, "usage"))
+
+    def test_hosts(self) -> None:
+        """
+        What can be neither a name nor an address of a machine is refused.
+        """
+        for host in ("a b", "", "-x", "a/b"):
+            status, _, err = self.run_line("ping", "--host", host)
+            self.assertEqual(status, Exit.USAGE, err)
+            self.assert_one_line(err, "usage")
+        for host in ("::1", "127.0.0.1", "example.org"):
+            self.assertEqual(self.run_line("ping", "--host", host)[0], Exit.PROFILE)
+
     def test_names(self) -> None:
         """
         An impossible name is refused wherever one is expected, before anything is opened.
@@ -139,11 +169,13 @@ class UsageTests(CommandLineCase):
 
     def test_json(self) -> None:
         """
-        With C{--json} an error is an object, too.
+        With C{--json}, before or after the command, an error is an object, too.
         """
-        status, out, err = self.run_line("history", "--json")
-        self.assertEqual((status, out), (Exit.USAGE, ""))
-        self.assertEqual(json.loads(err)["code"], "usage")
+        for arguments in (("history", "--json"), ("--json", "history"), ("--json", "history", "a b"), ("--json", "whoami")):
+            status, out, err = self.run_line(*arguments)
+            self.assertIn(status, (Exit.USAGE, Exit.PROFILE))
+            self.assertEqual(out, "")
+            self.assertIn(json.loads(err)["code"], ("usage", "illegal-name", "no-profile"))
 
 
 class ProfileTests(CommandLineCase):
@@ -322,6 +354,23 @@ class AdminTests(CommandLineCase):
             self.assertEqual((status, out), (Exit.NOT_CONNECTED, ""))
             self.assert_one_line(err, "no-daemon")
             self.assertIn("twistd -n securemsg --state", err)
+
+    def test_state_anywhere(self) -> None:
+        """
+        C{--state} stands before or after the word; the later one counts.
+        """
+        _, _, err = self.run_line("admin", "--state", "/nowhere", "accounts", "--state", str(self.folder))
+        self.assert_one_line(err, "no-daemon")
+        self.assertIn(str(self.folder), err)
+
+    def test_remove_server(self) -> None:
+        """
+        The daemon's own account stays, and the operator is not sent to the operator.
+        """
+        status, _, err = self.run_line("admin", "remove", "server")
+        self.assertEqual(status, Exit.REFUSED)
+        self.assert_one_line(err, "forbidden")
+        self.assertIn("--answer none", err)
 
     def test_long_path(self) -> None:
         """

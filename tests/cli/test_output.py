@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli import output
 from securemsg.cli.exits import Exit, Trouble, trouble
-from securemsg.cli.output import OutputClosed, json_line, put, report
+from securemsg.cli.output import OutputClosed, json_line, put, report, report_warning
+from securemsg.client.events import Warned
 
 
 @contextlib.contextmanager
@@ -37,6 +38,35 @@ def close(descriptor: int) -> None:
     """
     with contextlib.suppress(OSError):
         os.close(descriptor)
+
+
+class WarningTests(SynchronousTestCase):
+    """
+    What the user should know.
+    """
+
+    def said(self, as_json: bool) -> str:
+        """
+        What goes to standard error.
+        """
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            report_warning(Warned("identity-changed", "bob", "the identity has changed"), as_json)
+        return err.getvalue()
+
+    def test_people(self) -> None:
+        """
+        One line, which names the contact.
+        """
+        self.assertEqual(self.said(False), "securemsg: warning (bob): the identity has changed [identity-changed]\n")
+
+    def test_programs(self) -> None:
+        """
+        One object.
+        """
+        record = json.loads(self.said(True))
+        self.assertEqual(record["warning"], "the identity has changed")
+        self.assertEqual((record["code"], record["name"]), ("identity-changed", "bob"))
 
 
 class PutTests(SynchronousTestCase):

@@ -142,7 +142,9 @@ def serve() -> None:
     """
     Make processes until nobody is there to ask. In such a process this runs the command.
     """
-    from securemsg.cli.main import main
+    # Before anything is asked for: what is imported already, every command finds at hand.
+    import securemsg.cli.main  # noqa: F401
+    from securemsg.cli.start import main
 
     assert "twisted.internet.reactor" not in sys.modules, "a reactor cannot be shared"
     control = socket.socket(fileno=os.dup(0))

@@ -32,7 +32,7 @@ HOST = "127.0.0.1"
 LIMIT = 60
 # Seconds between two looks.
 LOOK = 0.02
-SECUREMSG = "import sys; sys.argv[0] = 'securemsg'; from securemsg.cli.main import main; main()"
+SECUREMSG = "import sys; sys.argv[0] = 'securemsg'; from securemsg.cli.start import main; main()"
 TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
@@ -430,9 +430,8 @@ class Person:
         Run a command that fails, and give what it says of that: one line on standard error.
         """
         done = self.run(*arguments, "--json", text=text, status=status)
-        lines = [line for line in done.err.splitlines() if line.startswith("{")]
-        assert len(lines) == 1, done.err
-        said: Json = json.loads(lines[0])
+        lines: list[Json] = [json.loads(line) for line in done.err.splitlines()]
+        [said] = [line for line in lines if "warning" not in line]
         assert set(said) == {"error", "code", "hint"}, said
         return said
 

@@ -26,7 +26,7 @@ LIMIT = 90
 ANSWER = r"Message received at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 PROGRAMS = {
     "python": "",
-    "securemsg": ' -c "from securemsg.cli.main import main; main()"',
+    "securemsg": ' -c "from securemsg.cli.start import main; main()"',
     "twistd": ' -c "from twisted.scripts.twistd import run; run()"',
 }
 

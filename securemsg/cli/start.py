@@ -1,0 +1,37 @@
+"""
+The console script's entry. It imports next to nothing, so that Ctrl-C ends it in order while everything else is being imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """
+    Import the command line and run it, and end the process.
+    """
+    try:
+        # Not an exception: some places where an import can be would swallow it. A signal that is ignored stays so.
+        is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_ours:
+            signal.signal(signal.SIGINT, _end)
+        from securemsg.cli.main import main as command_line
+
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        command_line()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """
+    Nothing was begun, so nothing is to be cleared up.
+    """
+    os._exit(INTERRUPTED)
