@@ -35,11 +35,12 @@ MEANINGS: dict[Exit, str] = {
     Exit.USAGE: "wrong usage",
     Exit.NO_CONTACT: "no such contact",
     Exit.IDENTITY_CHANGED: "the identity of the contact has changed; the message names the command that accepts it",
-    Exit.REFUSED: "refused for good; the code is printed, the message is marked failed and leaves the outbox",
+    Exit.REFUSED: "refused for good; the code is printed, the message is marked failed and leaves the outbox"
+    " (it stays where the server refuses the whole account)",
     Exit.NOT_CONNECTED: "not connected, lost, or told to retry later; the message stays in the outbox",
     Exit.TIMED_OUT: "not delivered, or fewer messages received, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin",
-    Exit.PROFILE: "profile damaged, wrong passphrase, or a second recv at once",
+    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or a second recv at once",
     Exit.INTERRUPTED: "interrupted",
 }
 
@@ -132,6 +133,9 @@ _CODES: dict[str, _Meaning] = {
     "profile-newer": _Meaning(Exit.PROFILE, "the profile was written by a newer version", "install that version again"),
     "profile-unreadable": _Meaning(Exit.PROFILE, "the profile cannot be read", "check owner and mode of the folder"),
     "key-exposed": _Meaning(Exit.PROFILE, "others may read the key file", "make it yours alone: chmod 600"),
+    "passphrase-exposed": _Meaning(
+        Exit.PROFILE, "others may read the passphrase file {name}", "make it yours alone: chmod 600 {name}"
+    ),
     "profile-busy": _Meaning(Exit.PROFILE, "another process keeps this profile locked", _NOT_NOW),
     "second-recv": _Meaning(Exit.PROFILE, "another recv runs on this profile", "end it first: each message is given once"),
     # the message
@@ -170,7 +174,9 @@ _CODES: dict[str, _Meaning] = {
     "local-trouble": _Meaning(Exit.PROFILE, "the profile could not be written", "check free space and the folder's owner"),
     "tls": _Meaning(Exit.NOT_CONNECTED, "no TLS connection to {name}", "is it a securemsg server that listens there?"),
     "login-failed": _Meaning(
-        Exit.REFUSED, "the server does not know this account or device", "it may have been removed; ask the operator"
+        Exit.REFUSED,
+        "the server does not know this account or device",
+        "this account may have been removed; ask the operator",
     ),
     "removed": _Meaning(Exit.REFUSED, "this account was removed from the server", "ask its operator for a new invite"),
     "unsupported-version": _Meaning(

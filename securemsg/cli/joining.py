@@ -14,17 +14,18 @@ from attrs import evolve
 from securemsg.cli.desk import Desk
 from securemsg.cli.exits import Exit, Trouble, explain, trouble
 from securemsg.cli.output import put_record, say
-from securemsg.cli.profiles import open_vault, opened, read_passphrase, storage_trouble
+from securemsg.cli.profiles import check_whole, open_vault, opened, read_passphrase, storage_trouble
 from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import vault
+from securemsg.client.profile import LISTS, Profile, create_profile, load_profile, save_profile
 from securemsg.client.profile import TABLE as PROFILE
-from securemsg.client.profile import Profile, create_profile, load_profile, save_profile
+from securemsg.client.trust import TABLE as CONTACTS
 from securemsg.client.trust import trust_inviter
 from securemsg.client.vault import VaultError
 from securemsg.crypto.keys import fingerprint
 from securemsg.errors import Refusal
-from securemsg.interfaces import IProfileStore
+from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import is_reserved
 from securemsg.protocol.invite import MAX_INVITE, InviteLink, parse_invite
 from securemsg.storage import keystore
@@ -81,6 +82,7 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
     """
     folder = settings.folder
     try:
+        check_whole(folder)
         key = _key(settings)
         store = keystore.create_profile(folder, key)
     except (VaultError, StorageError) as error:
@@ -100,6 +102,10 @@ def _settle(store: IProfileStore, link: InviteLink, name: str) -> None:
     try:
         with store.writing() as records:
             known = load_profile(records)
+            if known is not None and not known.registered and known.pin != link.pin:
+                # The server of that invite never took us in, and this one is another: nothing of it is to be kept.
+                _forget(records)
+                known = None
             if known is None:
                 profile = create_profile(link, name, now)
             else:
@@ -108,6 +114,15 @@ def _settle(store: IProfileStore, link: InviteLink, name: str) -> None:
             trust_inviter(records, profile, link, now)
     except Refusal as refusal:
         raise explain(refusal, name) from None
+
+
+def _forget(records: IRecords) -> None:
+    """
+    Drop what a join has written that came to nothing: the profile with its list, and whom its invite introduced.
+    """
+    for table in (PROFILE, LISTS, CONTACTS):
+        for bucket, order, _ in records.scan(table):
+            records.delete(table, bucket, order)
 
 
 def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,19 +65,38 @@ def read_passphrase(path: Path) -> bytes:
     """
     The passphrase in a file, without one line end.
 
-    @raise Trouble: the file cannot be read, or holds none.
+    @raise Trouble: the file cannot be read, others may read it, or it holds none.
     """
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             passphrase = file.read(MAX_PASSPHRASE + 1)
     except OSError as error:
         raise Trouble(Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}") from None
+    if stat.S_ISREG(mode) and mode & vault.OTHERS:
+        raise trouble("passphrase-exposed", str(path))
     passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE:
         raise Trouble(
             Exit.USAGE, "passphrase-file", f"the passphrase file {path} is empty or longer than {MAX_PASSPHRASE} bytes"
         )
     return passphrase
+
+
+def check_whole(folder: Path) -> None:
+    """
+    The store key and the store are of no use without each other, and neither is made anew beside the other.
+
+    @raise Trouble: C{profile-damaged}: one of them is missing.
+    """
+    paths = [folder / name for name in (vault.KEY_FILE, keystore.PROFILE_FILE)]
+    missing = [path for path in paths if not os.path.lexists(path)]
+    if len(missing) == 1:
+        raise trouble(
+            "profile-damaged",
+            text=f"{missing[0]} is missing, and nothing in {folder} opens without it",
+            hint="restore it from a copy; if no join was ever finished there, remove the folder and join again",
+        )
 
 
 def open_vault(settings: Settings) -> vault.Vault:
@@ -103,6 +123,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
     @raise Trouble: there is no profile, or it cannot be opened.
     """
     folder = settings.folder
+    check_whole(folder)
     try:
         key = open_vault(settings)
         store = keystore.open_profile(folder, key)

@@ -93,7 +93,7 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
         while True:
             await conversation.show_waiting()
             if typing is None:
-                typing = asyncio.ensure_future(session.prompt_async(f"{conversation.name}> ", handle_sigint=False))
+                typing = asyncio.ensure_future(session.prompt_async(_prompt(desk, conversation), handle_sigint=False))
                 typing.add_done_callback(lambda future: uplink.changed())
             elif typing.done():
                 try:
@@ -120,6 +120,13 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
     status = await finish(desk, uplink, conversation, reactor, LEAVING_TIME)
     # Whoever mistypes a command at a terminal has been told so already.
     return Exit.DONE if status == Exit.USAGE else status
+
+
+def _prompt(desk: Desk, conversation: Conversation) -> str:
+    """
+    What stands before the line being typed, and stays before it when it has been sent: who says it, and to whom.
+    """
+    return f"{desk.profile.name} -> {conversation.name}> "
 
 
 def _print(text: str) -> Awaitable[None]:

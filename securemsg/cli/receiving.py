@@ -24,6 +24,7 @@ from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.journal import Received
+from securemsg.client.trust import get_contact
 from securemsg.storage.errors import StorageError
 
 # Messages that are read from the store in one go.
@@ -41,7 +42,8 @@ def recv(context: click.Context, follow: bool, count: int | None, sender: str | 
     """
     Print the messages that wait, each of them once.
 
-    Without --count and --follow this prints what waits and ends. --timeout bounds the waiting.
+    Without --count and --follow this prints what waits and ends. --timeout bounds the waiting; 0 waits for
+    nothing.
     """
     with opened(settings_of(context)) as desk:
         lock = desk.lock_reading()
@@ -103,6 +105,7 @@ class _Reading:
             raise self._problem
         if self._count is not None:
             raise trouble("too-few", text=f"{self._given} of {self._count} messages came in time")
+        self._check_sender()
         return Exit.DONE
 
     async def _drain(self, uplink: Uplink) -> None:
@@ -115,9 +118,31 @@ class _Reading:
         except CancelledError:
             return
         except (Trouble, StorageError) as problem:
-            self._problem = problem
+            if not self._is_time_over(problem, uplink):
+                self._problem = problem
             self._drained = False
         uplink.changed()
+
+    def _is_time_over(self, problem: Exception, uplink: Uplink) -> bool:
+        """
+        Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all.
+        """
+        limit = self._desk.settings.timeout
+        if limit is None or not (isinstance(problem, Trouble) and problem.code == "timeout"):
+            return False
+        return not limit or (uplink.holder is not None and uplink.holder.is_ready)
+
+    def _check_sender(self) -> None:
+        """
+        Nothing came from C{--from}: see whether anything can.
+
+        @raise Trouble: C{no-such-account}: nothing is known of this name.
+        """
+        if self._sender is None or self._given:
+            return
+        with self._desk.store.reading() as records:
+            if get_contact(records, self._sender) is None:
+                raise trouble("no-such-account", self._sender, text="{name} is not among your contacts")
 
     async def _give(self, reactor: Any, shown: Count) -> None:
         """

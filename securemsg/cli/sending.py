@@ -230,6 +230,8 @@ class _Following:
             if self._no_queue:
                 may_be_out = journal.withdraw(self._desk.store, self._number, self._desk.now())
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
+            elif problem.status == Exit.REFUSED:
+                fate = f"message {number} stays in the outbox"
             else:
                 fate = f"message {number} stays in the outbox and goes out with the next connection"
             hint = f"{fate}; {hint}" if hint else fate

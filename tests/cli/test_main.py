@@ -12,15 +12,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.exits import Exit
 from securemsg.cli.joining import prepare
 from securemsg.cli.main import group, run
 from securemsg.cli.settings import Settings
+from securemsg.client.profile import load_profile, save_profile
+from securemsg.client.trust import all_contacts
+from securemsg.client.vault import open_vault
 from securemsg.protocol.invite import InviteLink
+from securemsg.storage import keystore
 
-LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token")
+LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(32))
 
 
 class CommandLineCase(SynchronousTestCase):
@@ -191,6 +196,7 @@ class ProfileTests(CommandLineCase):
         if passphrase:
             source = self.folder / "passphrase"
             source.write_text(passphrase + "\n", "utf-8")
+            source.chmod(0o600)
         prepare(Settings(profile=self.profile, passphrase_file=source), LINK, name)
 
     def ours(self, *arguments: str) -> tuple[int, str, str]:
@@ -251,13 +257,35 @@ class ProfileTests(CommandLineCase):
 
     def test_other_server(self) -> None:
         """
-        A profile is on one server.
+        A profile that is registered is on one server.
         """
         self.prepare()
+        store = keystore.open_profile(self.profile, open_vault(self.profile, None))
+        self.addCleanup(store.close)
+        with store.writing() as records:
+            profile = load_profile(records)
+            assert profile is not None
+            save_profile(records, evolve(profile, registered=True))
         other = InviteLink("127.0.0.1", 1, bytes(32), b"token")
         status, _, err = self.ours("join", str(other), "ada")
         self.assertEqual(status, Exit.REFUSED)
         self.assert_one_line(err, "other-server")
+
+    def test_start_over(self) -> None:
+        """
+        A join to another server that came to nothing leaves no trace of that server.
+        """
+        self.prepare()
+        other = InviteLink("127.0.0.1", 2, bytes(32), b"other", bytes(range(1, 33)))
+        prepare(Settings(profile=self.profile), other, "ben")
+        store = keystore.open_profile(self.profile, open_vault(self.profile, None))
+        self.addCleanup(store.close)
+        with store.reading() as records:
+            profile = load_profile(records)
+            known = all_contacts(records)
+        assert profile is not None
+        self.assertEqual((profile.name, profile.pin, profile.port), ("ben", bytes(32), 2))
+        self.assertEqual([(contact.identity, contact.is_blocked) for contact in known], [(bytes(range(1, 33)), False)])
 
     def test_bad_invite(self) -> None:
         """
@@ -286,6 +314,7 @@ class ProfileTests(CommandLineCase):
         self.prepare(passphrase="correct horse")
         wrong = self.folder / "wrong"
         wrong.write_text("battery staple\n", "utf-8")
+        wrong.chmod(0o600)
         status, _, err = self.ours("whoami", "--passphrase-file", str(wrong))
         self.assertEqual(status, Exit.PROFILE)
         self.assert_one_line(err, "wrong-passphrase")
@@ -301,10 +330,47 @@ class ProfileTests(CommandLineCase):
         empty, long = self.folder / "empty", self.folder / "long"
         empty.write_text("\n", "utf-8")
         long.write_text("x" * 5000, "utf-8")
+        for path in (empty, long):
+            path.chmod(0o600)
         for path in (self.folder / "missing", empty, long):
             status, _, err = self.ours("whoami", "--passphrase-file", str(path))
             self.assertEqual(status, Exit.USAGE)
             self.assert_one_line(err, "passphrase-file")
+
+    def test_exposed_passphrase(self) -> None:
+        """
+        A passphrase file that others may read is not used; a pipe has no such others.
+        """
+        self.prepare(passphrase="correct horse")
+        path = self.folder / "passphrase"
+        for mode in (0o640, 0o604, 0o620):
+            path.chmod(mode)
+            status, _, err = self.ours("whoami", "--passphrase-file", str(path))
+            self.assertEqual(status, Exit.PROFILE)
+            self.assert_one_line(err, "passphrase-exposed")
+            self.assertIn(f"chmod 600 {path}", err)
+            self.assertNotIn("horse", err)
+        reader, writer = os.pipe()
+        os.write(writer, b"correct horse\n")
+        os.close(writer)
+        self.addCleanup(os.close, reader)
+        self.assert_one_line(self.ours("whoami", "--passphrase-file", f"/dev/fd/{reader}")[2], "not-joined")
+
+    def test_half(self) -> None:
+        """
+        A key without its store, or a store without its key, is named as damage, and a join makes nothing beside it.
+        """
+        for missing in ("profile.db", "store.key"):
+            self.prepare()
+            (self.profile / missing).unlink()
+            before = sorted(self.profile.iterdir())
+            for arguments in (("whoami",), ("join", str(LINK), "ada")):
+                status, _, err = self.ours(*arguments)
+                self.assertEqual(status, Exit.PROFILE)
+                self.assert_one_line(err, "profile-damaged")
+                self.assertIn(missing, err)
+            self.assertEqual(sorted(self.profile.iterdir()), before)
+            shutil.rmtree(self.profile)
 
     def test_no_passphrase_there(self) -> None:
         """
@@ -313,6 +379,7 @@ class ProfileTests(CommandLineCase):
         self.prepare()
         path = self.folder / "passphrase"
         path.write_text("late\n", "utf-8")
+        path.chmod(0o600)
         status, _, err = self.ours("join", str(LINK), "ada", "--passphrase-file", str(path))
         self.assertEqual(status, Exit.PROFILE)
         self.assert_one_line(err, "no-passphrase-there")

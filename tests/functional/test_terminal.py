@@ -135,7 +135,7 @@ class PromptTests(TerminalCase):
         What is typed goes out, what comes shows, the end of the input leaves, and the terminal is as it was.
         """
         seat = self.sit_down(self.person("ada"), "chat", "server")
-        seat.expect("server>")
+        seat.expect("-> server>")
         seat.type("hello\r")
         seat.expect("Message received at 2")
         self.assertRegex(seat.shown, rf"\[{TIME}\] server: Message received at {TIME}")
@@ -149,7 +149,7 @@ class PromptTests(TerminalCase):
         """
         ben, cleo = self.person("ben"), self.person("cleo")
         seat = self.sit_down(ben, "chat", "cleo")
-        seat.expect("cleo>")
+        seat.expect("ben -> cleo>")
         seat.type("half a ")
         seat.expect("half")
         cleo.send("ben", "one\x1b[2J\n[12:00] dan: fake")
@@ -159,12 +159,26 @@ class PromptTests(TerminalCase):
         self.assertEqual(seat.end(), 0)
         self.assertEqual([row["text"] for row in cleo.recv()], ["half a line"])
 
+    def test_whose_line(self) -> None:
+        """
+        The prompt says who speaks and to whom, also after turning to somebody else.
+        """
+        mia, ned = self.person("mia"), self.person("ned")
+        seat = self.sit_down(mia, "chat", "server")
+        seat.expect("mia -> server>")
+        seat.type("/to ned\r")
+        seat.expect("mia -> ned>")
+        seat.type("hello\r")
+        seat.type("/quit\r")
+        self.assertEqual(seat.end(), 0)
+        self.assertEqual(ned.texts(1), ["hello"])
+
     def test_completion(self) -> None:
         """
         The tab key completes commands.
         """
         seat = self.sit_down(self.person("dora"), "chat", "server")
-        seat.expect("server>")
+        seat.expect("-> server>")
         seat.type("/hel" + TAB)
         seat.expect("/hel", times=2)
         seat.type("\r")
@@ -191,7 +205,7 @@ class PromptTests(TerminalCase):
         Ctrl-C ends it with 130, and the terminal is as it was.
         """
         seat = self.sit_down(self.person("hal"), "chat", "server")
-        seat.expect("server>")
+        seat.expect("-> server>")
         seat.type("half")
         seat.type(INTERRUPT)
         self.assertEqual(seat.end(), 130)
@@ -202,7 +216,7 @@ class PromptTests(TerminalCase):
         So does a signal from elsewhere.
         """
         seat = self.sit_down(self.person("ida"), "chat", "server")
-        seat.expect("server>")
+        seat.expect("-> server>")
         seat.type("half")
         seat.expect("half")
         seat.process.send_signal(signal.SIGTERM)
@@ -214,7 +228,7 @@ class PromptTests(TerminalCase):
         An end that is not ours leaves the terminal as it was, too, and says why in one line.
         """
         seat = self.sit_down(self.person("jon"), "chat", "server")
-        seat.expect("server>")
+        seat.expect("-> server>")
         seat.type("hello\r")
         seat.expect("Message received at 2")
         self.daemon.admin("remove", "jon")
@@ -249,6 +263,7 @@ class PlainTests(TerminalCase):
         """
         secret = self.place.folder / "passphrase"
         secret.write_text("open sesame\n", "utf-8")
+        secret.chmod(0o600)
         lea = Person(self.place, "lea")
         lea.run("join", self.daemon.invite(), "lea", "--passphrase-file", str(secret))
         seat = self.sit_down(lea, "whoami")

@@ -11,6 +11,7 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.protocol.invite import InviteLink, parse_invite
 from tests.functional.support import HOST, Daemon, Done, Person, Place, PlaceCase, free_port, is_listening
 
 
@@ -26,6 +27,47 @@ class CommandTests(PlaceCase):
         ada = self.person("ada")
         self.assertEqual(ada.error("send", "nobody", "hi", status=3)["code"], "no-such-account")
         self.assertEqual(ada.error("send", "nobody", "hi", status=3)["code"], "no-such-account")
+
+    def test_unknown_sender(self) -> None:
+        """
+        3: nothing can come from a name that is not known; who is known and silent is no trouble.
+        """
+        sue, tom = self.person("sue"), self.person("tom")
+        self.assertEqual(sue.error("recv", "--from", "nobody", status=3)["code"], "no-such-account")
+        sue.send("tom", "hello")
+        self.assertEqual(sue.recv("--from", "tom"), [])
+        self.assertEqual([row["text"] for row in tom.recv("--from", "sue")], ["hello"])
+
+    def test_no_waiting(self) -> None:
+        """
+        0: C{recv --timeout 0} prints what is here, and asks nobody.
+        """
+        uma = self.person("uma")
+        self.assertEqual(uma.recv("--timeout", "0"), [])
+
+    def test_removed(self) -> None:
+        """
+        5: the account is gone; the message stays, and nobody says that it will go out.
+        """
+        vic = self.person("vic")
+        self.daemon.admin("remove", "vic")
+        said = vic.error("send", "server", "hello", status=5)
+        self.assertIn("may have been removed", said["hint"])
+        self.assertIn("stays in the outbox", said["hint"])
+        self.assertNotIn("goes out", said["hint"])
+
+    def test_foreign_invite(self) -> None:
+        """
+        A join with an invite to nowhere leaves the folder good for the right one.
+        """
+        will = Person(self.place, "will")
+        link = parse_invite(self.daemon.invite())
+        foreign = InviteLink(HOST, free_port(), bytes(32), link.token, bytes(range(32)))
+        self.assertEqual(joined(will, str(foreign), "will", status=6), "not-connected")
+        will.join(self.daemon.invite())
+        [contact] = will.run("contacts", "--json").rows
+        self.assertEqual((contact["name"], contact["verified"], contact["changed"]), ("server", True, False))
+        will.send("server", "hello")
 
     def test_usage(self) -> None:
         """
