@@ -5,6 +5,7 @@ Exit statuses, and what is said with them: one table for scripts, one for people
 from __future__ import annotations
 
 import enum
+import re
 
 from attrs import field, frozen
 
@@ -45,19 +46,24 @@ MEANINGS: dict[Exit, str] = {
 }
 
 
+# What admits to a server, wherever an invite stands: an argument in the wrong place is repeated in the answer, and answers go
+# into logs.
+_TOKEN = re.compile(r"(token=)[^&\s'\"]+", re.IGNORECASE)
+
+
 class Trouble(Exception):
     """
-    Why a command ends: what happened, and what to do next. Everything that is not this is a bug.
+    Why a command ends: what happened, and what to do next. Everything that is not this is a bug. Tokens are left out.
 
     @ivar code: for scripts.
     """
 
     def __init__(self, status: Exit, code: str, text: str, hint: str = "") -> None:
-        super().__init__(text)
+        self.text = _TOKEN.sub(r"\1...", text)
+        self.hint = _TOKEN.sub(r"\1...", hint)
+        super().__init__(self.text)
         self.status = status
         self.code = code
-        self.text = text
-        self.hint = hint
 
 
 @frozen
