@@ -11,7 +11,7 @@ from typing import get_args
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.exits import MEANINGS
-from securemsg.cli.main import group
+from securemsg.cli.main import COMMANDS
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Message
 from securemsg.tap import Options
@@ -40,7 +40,7 @@ class ReadmeTests(SynchronousTestCase):
         Every command stands in the table of commands, and no other.
         """
         told = set(re.findall(r"`securemsg (?:\[[^]]*\] )?([a-z]+)", README.split("## Commands")[1].split("###")[0]))
-        self.assertEqual(told, set(group.commands))
+        self.assertEqual(told, set(COMMANDS))
 
     def test_daemon_options(self) -> None:
         """

@@ -4,26 +4,18 @@ The command C{securemsg}: all commands, and one place where errors become a line
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from importlib import import_module
 
 import click
 
 from securemsg import __version__
-from securemsg.cli.admin import admin
-from securemsg.cli.chatting import chat
 from securemsg.cli.exits import Exit, Trouble, explain, table
-from securemsg.cli.joining import join
 from securemsg.cli.output import OutputClosed, report, say, silence
-from securemsg.cli.people import contacts, history, verify
-from securemsg.cli.profiles import ensure_descriptors, storage_trouble
-from securemsg.cli.receiving import recv
-from securemsg.cli.sending import send
 from securemsg.cli.settings import json_option, shared
-from securemsg.cli.standing import invite, ping, status, whoami
-from securemsg.client.vault import VaultError
 from securemsg.errors import Refusal, RemoteProtocolError
-from securemsg.storage.errors import StorageError
 
 PROGRAM = "securemsg"
 
@@ -34,21 +26,57 @@ Exit statuses:
 """
 
 
+# Where each command is, in the order in which one meets them, and what the help says of it: neither help nor a mistyped word
+# waits until all that a command needs is imported.
+COMMANDS = {
+    "join": ("joining", "Make keys, pin the server, and register NAME with INVITE."),
+    "send": ("sending", "Send TEXT, or what standard input holds, to NAME."),
+    "recv": ("receiving", "Print the messages that wait, each of them once."),
+    "chat": ("chatting", "Talk with NAME: interactive on a terminal, line by line on a pipe."),
+    "history": ("people", "Print the messages to and from NAME; this marks nothing as read."),
+    "contacts": ("people", "Print the contacts: who is verified, whose identity has changed."),
+    "verify": ("people", "Show the safety number with NAME; --accept: it was compared."),
+    "status": ("standing", "Print how connection and keys are protected, and what waits."),
+    "whoami": ("standing", "Print the name and the fingerprint of this profile."),
+    "ping": ("standing", "Measure how long an answer of the server takes."),
+    "invite": ("standing", "Print an invite that serves once, if users may invite."),
+    "admin": ("admin", "Run the daemon of this machine: invites, accounts, its address."),
+}
+
+
 class Commands(click.Group):
     """
-    The commands in the order in which one meets them.
+    Commands that are imported when they are called for.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """
-        As they were added.
+        In the order of the table.
         """
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """
+        Import a command.
+        """
+        found = COMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        command = getattr(import_module(f"securemsg.cli.{found[0]}"), cmd_name)
+        assert isinstance(command, click.Command), "the table names commands"
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """
+        List them without importing them.
+        """
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name=PROGRAM)
-@json_option("Print JSON: one object a line, on standard error, too.")
+@json_option("Print JSON, one object a line; errors, too.")
 @shared
 def group(as_json: bool) -> None:
     """
@@ -56,10 +84,6 @@ def group(as_json: bool) -> None:
 
     Profile and connection options may stand before or after the command.
     """
-
-
-for command in (join, send, recv, chat, history, contacts, verify, status, whoami, ping, invite, admin):
-    group.add_command(command)
 
 
 def main() -> None:
@@ -108,13 +132,17 @@ def _problem(error: Exception) -> Trouble:
     match error:
         case Trouble():
             return error
-        case VaultError() | StorageError():
-            return storage_trouble(error)
         case Refusal() | RemoteProtocolError():
             return explain(error)
         case click.ClickException():
             return Trouble(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
         case _:
+            # Only here: what raises its errors has been imported, while usage has no need of it.
+            from securemsg.cli.profiles import trouble_of
+
+            known = trouble_of(error)
+            if known is not None:
+                return known
             kind = type(error).__name__
             return Trouble(Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more")
 
@@ -125,3 +153,16 @@ def _see_help(error: click.ClickException) -> str:
     """
     name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
     return f"see: {name} --help"
+
+
+def ensure_descriptors() -> None:
+    """
+    Put something harmless where a standard stream is closed: the next file to be opened would get its number.
+
+    A closed output stays one that cannot be written to.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)

@@ -14,14 +14,17 @@ import select
 import shutil
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import click
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 
 from securemsg.cli.exits import Trouble, trouble
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorFromThreads
 
 STDOUT = 1
 
@@ -76,6 +79,9 @@ def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
 
     The thread does not hold up the end of the program: a reader that does not read must not keep us.
     """
+    # Only here: help and usage have no need of it, and it takes its time.
+    from twisted.internet.defer import Deferred
+
     done: Deferred[None] = Deferred()
 
     def work() -> None:

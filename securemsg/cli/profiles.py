@@ -54,6 +54,13 @@ def storage_trouble(error: VaultError | StorageError) -> Trouble:
     return Trouble(Exit.PROFILE, code, str(error).rstrip("."))
 
 
+def trouble_of(error: Exception) -> Trouble | None:
+    """
+    The same for any error; C{None}: it is about something else.
+    """
+    return storage_trouble(error) if isinstance(error, VaultError | StorageError) else None
+
+
 def protection_text(folder: Path, kind: str) -> str:
     """
     How the keys are protected, in words.
@@ -150,16 +157,3 @@ def _ask_passphrase(folder: Path) -> bytes:
         return getpass.getpass(f"Passphrase of {folder}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
     except EOFError:
         raise trouble("passphrase-needed") from None
-
-
-def ensure_descriptors() -> None:
-    """
-    Put something harmless where a standard stream is closed: the next file to be opened would get its number.
-
-    A closed output stays one that cannot be written to.
-    """
-    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, flags)

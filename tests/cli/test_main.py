@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import click
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -94,8 +95,10 @@ class HelpTests(CommandLineCase):
             "invite",
             "admin",
         ]
-        self.assertEqual(list(group.commands), wanted)
+        self.assertEqual(group.list_commands(click.Context(group)), wanted)
+        _, listed, _ = self.run_line("--help")
         for name in wanted:
+            self.assertRegex(listed, rf"(?m)^  {name} +[A-Z].+\.$")
             status, out, _ = self.run_line(name, "--help")
             self.assertEqual(status, Exit.DONE)
             for option in ("--profile", "--host", "--port", "--timeout", "--debug"):

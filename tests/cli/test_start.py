@@ -33,6 +33,13 @@ import securemsg.cli.start
 print([name for name in sys.modules if name.partition(".")[0] in ("click", "twisted", "cryptography", "msgspec", "attrs")])
 """
 
+AT_HAND = """
+import sys
+from securemsg.cli.main import run
+run({arguments})
+print([name for name in sys.modules if name.startswith(("twisted", "cryptography", "securemsg.client.agent"))])
+"""
+
 
 class StartTests(SynchronousTestCase):
     """
@@ -72,6 +79,14 @@ class StartTests(SynchronousTestCase):
         The entry itself imports nothing that takes its time.
         """
         self.assertEqual(self.start(LIGHT), (0, b"[]\n", b""))
+
+    def test_help(self) -> None:
+        """
+        Version, help and a mistyped word wait for no agent and no network.
+        """
+        for arguments in (["--version"], ["--help"], ["sned"], []):
+            status, out, err = self.start(AT_HAND.format(arguments=arguments))
+            self.assertEqual(out.splitlines()[-1], b"[]", err)
 
     def test_status(self) -> None:
         """

@@ -9,6 +9,7 @@ spent once, and not some hundred times.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -143,8 +144,11 @@ def serve() -> None:
     Make processes until nobody is there to ask. In such a process this runs the command.
     """
     # Before anything is asked for: what is imported already, every command finds at hand.
-    import securemsg.cli.main  # noqa: F401
+    from securemsg.cli.main import COMMANDS
     from securemsg.cli.start import main
+
+    for module, _ in COMMANDS.values():
+        importlib.import_module(f"securemsg.cli.{module}")
 
     assert "twisted.internet.reactor" not in sys.modules, "a reactor cannot be shared"
     control = socket.socket(fileno=os.dup(0))
