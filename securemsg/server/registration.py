@@ -131,8 +131,11 @@ class Invites:
         """
         Make a token. Only its hash is kept.
 
-        @raise Refusal: C{forbidden}: users do not invite here; C{bad-request}: more than they may; C{too-many-invites}.
+        @raise Refusal: C{registration-closed}: it would admit nobody; C{forbidden}: users do not invite here; C{bad-request}:
+            more than they may; C{too-many-invites}.
         """
+        if self._settings.registration == "closed":
+            raise Refusal("registration-closed")
         creator = ""
         if caller.role is Role.DEVICE:
             if not self._settings.users_invite:

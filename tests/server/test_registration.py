@@ -325,6 +325,18 @@ class InvitedRegistrationTests(SynchronousTestCase):
         alice.ask(Invite(2, 1, DAY))
         self.assertEqual(alice.one(Refused), Refused(2, "forbidden"))
 
+    def test_closed_invites(self) -> None:
+        """
+        Where registration is closed nobody gets an invite, for it would admit nobody: no user, and not the operator.
+        """
+        alice = self.rig.user("alice")
+        self.rig.try_register(alice, self.token).one(Welcome)
+        self.rig.settings = Settings(registration="closed")
+        self.rig.crash()
+        for client in (self.rig.login(alice), self.rig.operator()):
+            client.ask(Invite(2, 1, DAY))
+            self.assertEqual(client.one(Refused), Refused(2, "registration-closed"))
+
     def test_closed(self) -> None:
         """
         Nobody registers where that is closed, token or not, but for the contact that lives here.
