@@ -50,11 +50,12 @@ LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
 CHECKED_SIZE = 64 * 2**20
 
 
-def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_TIMEOUT) -> None:
+def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_TIMEOUT) -> bool:
     """
     See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
 
     @param patience: how long to wait for a daemon that is about to stop, in seconds.
+    @return: whether there is an account in it.
     @raise StateTooNew: a newer release wrote it.
     @raise StateDamaged: it is damaged, or something else.
     @raise StateUnusable: it cannot be read, or another daemon uses it.
@@ -63,17 +64,18 @@ def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_T
     try:
         size = place.stat().st_size
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise StateUnusable(f"{place} cannot be read: {error.strerror}. Check who owns it.") from error
     connection = None
     try:
         connection = sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", timeout=patience, uri=True)
-        version_of(connection, place)
+        version = version_of(connection, place)
         if size <= CHECKED_SIZE:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise damaged(place, verdict)
+        return version > 0 and connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is not None
     except sqlite3.Error as error:
         raise explained(error, place) from error
     finally:
@@ -148,10 +150,10 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
 
 def damaged(path: Path, detail: str) -> StateDamaged:
     """
-    What to say of a damaged file.
+    What to say of a damaged file, in one line: SQLite takes several.
     """
     return StateDamaged(
-        f"{path} is damaged ({detail}). Nothing was changed. Restore it from a backup, or save what can be saved:"
+        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Restore it from a backup, or save what can be saved:"
         f" sqlite3 {path} .recover | sqlite3 {path}.recovered"
     )
 

@@ -352,7 +352,18 @@ class StartTests(FileContract):
         with open(self.path, "r+b") as file:
             file.seek(self.path.stat().st_size - 4096)
             file.write(b"\xff" * 4096)
-        self.assertRaises(StateDamaged, check_server_store, self.path)
+        error = self.assertRaises(StateDamaged, check_server_store, self.path)
+        self.assertNotIn("\n", str(error))
+
+    def test_used(self) -> None:
+        """
+        The check tells whether anybody is in a file.
+        """
+        self.assertFalse(check_server_store(self.folder / "other.db"))
+        self.reactor.wait(self.open(self.folder / "other.db").close())
+        self.assertFalse(check_server_store(self.folder / "other.db"))
+        self.close()
+        self.assertTrue(check_server_store(self.path))
 
     def test_other_database(self) -> None:
         """
