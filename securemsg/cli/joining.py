@@ -82,7 +82,7 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
     """
     folder = settings.folder
     try:
-        check_whole(folder)
+        check_whole(folder, joining=True)
         key = _key(settings)
         store = keystore.create_profile(folder, key)
     except (VaultError, StorageError) as error:

@@ -90,19 +90,20 @@ def read_passphrase(path: Path) -> bytes:
     return passphrase
 
 
-def check_whole(folder: Path) -> None:
+def check_whole(folder: Path, *, joining: bool = False) -> None:
     """
-    The store key and the store are of no use without each other, and neither is made anew beside the other.
+    The store key and the store are of no use without each other.
 
+    @param joining: a join that was killed left the key alone, which it makes first: the next one goes on from there.
     @raise Trouble: C{profile-damaged}: one of them is missing.
     """
-    paths = [folder / name for name in (vault.KEY_FILE, keystore.PROFILE_FILE)]
-    missing = [path for path in paths if not os.path.lexists(path)]
-    if len(missing) == 1:
+    key, store = (folder / name for name in (vault.KEY_FILE, keystore.PROFILE_FILE))
+    missing = [path for path in (key, store) if not os.path.lexists(path)]
+    if len(missing) == 1 and not (joining and missing == [store]):
         raise trouble(
             "profile-damaged",
             text=f"{missing[0]} is missing, and nothing in {folder} opens without it",
-            hint="restore it from a copy; if no join was ever finished there, remove the folder and join again",
+            hint="restore it from a copy; if no join was ever finished there, repeat the join",
         )
 
 

@@ -361,19 +361,36 @@ class ProfileTests(CommandLineCase):
 
     def test_half(self) -> None:
         """
-        A key without its store, or a store without its key, is named as damage, and a join makes nothing beside it.
+        A key without its store, or a store without its key, is named as damage, and nothing is made beside it.
         """
         for missing in ("profile.db", "store.key"):
             self.prepare()
             (self.profile / missing).unlink()
             before = sorted(self.profile.iterdir())
-            for arguments in (("whoami",), ("join", str(LINK), "ada")):
-                status, _, err = self.ours(*arguments)
-                self.assertEqual(status, Exit.PROFILE)
-                self.assert_one_line(err, "profile-damaged")
-                self.assertIn(missing, err)
+            status, _, err = self.ours("whoami")
+            self.assertEqual(status, Exit.PROFILE)
+            self.assert_one_line(err, "profile-damaged")
+            self.assertIn(missing, err)
             self.assertEqual(sorted(self.profile.iterdir()), before)
             shutil.rmtree(self.profile)
+
+    def test_join_beside_half(self) -> None:
+        """
+        A join makes no key beside a store that another key sealed; beside a key alone, which a killed join leaves, it goes on.
+        """
+        self.prepare()
+        key = (self.profile / "store.key").read_bytes()
+        (self.profile / "store.key").unlink()
+        status, _, err = self.ours("join", str(LINK), "ada")
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "profile-damaged")
+        self.assertFalse((self.profile / "store.key").exists())
+        (self.profile / "store.key").write_bytes(key)
+        (self.profile / "store.key").chmod(0o600)
+        (self.profile / "profile.db").unlink()
+        self.prepare()
+        self.assertEqual((self.profile / "store.key").read_bytes(), key)
+        self.assertTrue((self.profile / "profile.db").exists())
 
     def test_no_passphrase_there(self) -> None:
         """
