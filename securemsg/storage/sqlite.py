@@ -69,7 +69,9 @@ def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_T
         raise StateUnusable(f"{place} cannot be read: {error.strerror}. Check who owns it.") from error
     connection = None
     try:
-        connection = sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", timeout=patience, uri=True)
+        # Without a log beside it nobody uses the file, and looking shall not leave one there.
+        mode = "mode=ro" if place.with_name(place.name + "-wal").exists() else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{place.absolute().as_uri()}?{mode}", timeout=patience, uri=True)
         version = version_of(connection, place)
         if size <= CHECKED_SIZE:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -153,8 +155,8 @@ def damaged(path: Path, detail: str) -> StateDamaged:
     What to say of a damaged file, in one line: SQLite takes several.
     """
     return StateDamaged(
-        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Restore it from a backup, or save what can be saved:"
-        f" sqlite3 {path} .recover | sqlite3 {path}.recovered"
+        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Restore it from a backup, or save what can"
+        f" be saved: sqlite3 {path} .recover | sqlite3 {path}.recovered"
     )
 
 

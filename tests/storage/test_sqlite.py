@@ -355,6 +355,15 @@ class StartTests(FileContract):
         error = self.assertRaises(StateDamaged, check_server_store, self.path)
         self.assertNotIn("\n", str(error))
 
+    def test_no_trace(self) -> None:
+        """
+        The check leaves nothing beside a closed file: a log would spoil a backup that is put back.
+        """
+        self.close()
+        before = set(self.folder.iterdir())
+        check_server_store(self.path)
+        self.assertEqual(set(self.folder.iterdir()), before)
+
     def test_used(self) -> None:
         """
         The check tells whether anybody is in a file.
