@@ -7,6 +7,7 @@ line in the log and the end of the process, with status 1: never a daemon that i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from securemsg.client.vault import VaultError
+from securemsg.client.vault import KEY_FILE, VaultError
 from securemsg.contact import Contact, open_contact
 from securemsg.crypto import keys
 from securemsg.net.certificate import keep_credentials, load_credentials
@@ -32,7 +33,7 @@ from securemsg.net.hosted import Lodger
 from securemsg.net.listen import PublicFactory, Tally, connection_limit, listen_public, raise_file_limit
 from securemsg.net.options import Setup
 from securemsg.net.patience import CLOSING_TIME, IDLE_TIME
-from securemsg.net.state import FolderLock, StateError, free_space, keep_key, open_folder, write_private
+from securemsg.net.state import FolderLock, StateError, free_space, keep_key, open_folder, read_key, write_private
 from securemsg.net.stream import Terms
 from securemsg.net.turn import Turn, spawn
 from securemsg.net.worker import Worker
@@ -42,7 +43,8 @@ from securemsg.protocol.states import Side
 from securemsg.server.core import Server
 from securemsg.server.limits import Settings
 from securemsg.storage.errors import StorageError
-from securemsg.storage.sqlite import ServerStore, open_server_store
+from securemsg.storage.keystore import PROFILE_FILE
+from securemsg.storage.sqlite import ServerStore, check_server_store, open_server_store
 
 APPLICATION = "securemsg"
 SERVER_KEY = "server.key"
@@ -56,6 +58,9 @@ DAY = 86400
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 FIRST_INVITE_LIFETIME = 7 * DAY
 TOKEN_SIZE = 16
+KEY_SIZE = 32
+# Seconds that a daemon which ends on an error has for closing its files.
+LAST_TIME = 5
 # Expiry, and the report on connections that we hung up on.
 BEAT = 60
 # The contact makes keys and a database at its first start; slow disks are given time.
@@ -75,6 +80,47 @@ def spki_digest(certificate: bytes) -> bytes:
     SHA-256 of the SubjectPublicKeyInfo of a certificate, PEM or DER.
     """
     return keys.sha256(keys.spki_of_certificate(certificate))
+
+
+def check_whole(state: Path) -> None:
+    """
+    See whether what belongs together is there together: a daemon that made a missing part anew would hide or destroy what is
+    put back from a backup later.
+
+    A first start makes the database, then the key, then the contact, then the first account; one that was killed goes on.
+
+    @raise StateError: a part is missing, or the key is damaged.
+    @raise StorageError: the database cannot be used.
+    """
+    key, database, contact = state / SERVER_KEY, state / DATABASE, state / CONTACT
+    has_key = read_key(key, KEY_SIZE) is not None
+    has_database = database.exists() and database.stat().st_size > 0
+    # An empty one is not opened: SQLite would remove the journal beside it.
+    is_used = has_database and check_server_store(database)
+    needed: list[Path] = []
+    if has_key or is_used or contact.exists():
+        needed = [key, database]
+    if is_used:
+        needed += [contact / KEY_FILE, contact / PROFILE_FILE]
+    present = {key: has_key, database: has_database}
+    for path in needed:
+        if not present.get(path, path.exists()):
+            what = "is empty" if path.exists() else "is missing"
+            raise StateError(
+                f"{path} {what}, and the rest of {state} belongs to it; nothing was changed: restore it from a backup, best the"
+                f" whole folder into an empty one, and leave no {DATABASE}-wal of another time beside it"
+            )
+
+
+def end_process(pid_file: Path | None, status: int) -> None:
+    """
+    End the process at once, and leave no pid file of ours behind.
+    """
+    if pid_file is not None:
+        with contextlib.suppress(OSError):
+            if pid_file.read_text("ascii") == str(os.getpid()):
+                pid_file.unlink()
+    os._exit(status)
 
 
 class Daemon(Service):
@@ -99,6 +145,8 @@ class Daemon(Service):
         self._beat.clock = reactor
         self._ports: list[IListeningPort] = []
         self._starting: Deferred[None] | None = None
+        self._closing: Deferred[None] | None = None
+        self._ending = False
         self._stores: ServerStore | None = None
         self._core: Server | None = None
         self._lodger: Lodger | None = None
@@ -107,6 +155,8 @@ class Daemon(Service):
     def startService(self) -> None:
         """
         Open everything; the last thing to be opened is the public door.
+
+        Not at once: whoever called C{twistd} waits until it has heard of the child, and would wait for ever if that ended here.
         """
         super().startService()
         self._starting = Deferred.fromCoroutine(self._start())
@@ -117,7 +167,21 @@ class Daemon(Service):
         Say goodbye to everybody, then close the store.
         """
         super().stopService()
-        return Deferred.fromCoroutine(self._stop())
+        if self._starting is not None:
+            self._starting.cancel()
+        return self._close()
+
+    def _close(self) -> Deferred[None]:
+        """
+        Close everything, once.
+
+        @return: fires when that is done.
+        """
+        if self._closing is None:
+            self._closing = Deferred.fromCoroutine(self._stop())
+        waiter: Deferred[None] = Deferred()
+        self._closing.addBoth(waiter.callback)
+        return waiter
 
     async def _start(self) -> None:
         """
@@ -125,18 +189,20 @@ class Daemon(Service):
 
         @raise StateError: or anything else: the daemon cannot start.
         """
+        await deferLater(self._reactor, 0)
         setup, state = self._setup, self._state
         os.umask(0o077)
         open_folder(state)
         self._lock.take()
+        check_whole(state)
         raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
-        identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, 32))
         if setup.certificate is not None and setup.key is not None:
             credentials = load_credentials(setup.certificate, setup.key, spki_digest)
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, spki_digest, time.time())
         self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store)
+        identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
         turn = Turn(self._reactor)
         host, port = setup.advertise
         settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
@@ -170,8 +236,6 @@ class Daemon(Service):
         """
         In the reverse order.
         """
-        if self._starting is not None:
-            self._starting.cancel()
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         if self._beat.running:
             self._beat.stop()
@@ -283,17 +347,32 @@ class Daemon(Service):
                     " check the disk, then start again"
                 )
             )
-        self._fail(failure)
+        self._fail(failure, closes=False)
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure, closes: bool = True) -> None:
         """
         There is no living with this: one line, and the end. What nobody expected is logged in full before.
+
+        @param closes: whether there are files that can be closed in order.
         """
-        if failure.check(CancelledError) is not None and not self.running:
+        if self._ending or (failure.check(CancelledError) is not None and not self.running):
             return
+        self._ending = True
         if failure.check(*EXPECTED) is None:
             self._log.failure("what ends the daemon was not foreseen", failure)
         self._log.critical("securemsg ends: {problem}", problem=failure.getErrorMessage())
+        if not closes:
+            self._end(None)
+            return
+        # Closed files leave no journal behind that would spoil a backup which is put back.
+        self._close().addTimeout(LAST_TIME, self._reactor).addBoth(self._end)
+
+    def _end(self, result: object) -> None:
+        """
+        Leave. What went wrong at the closing is logged, for nobody else hears of it.
+        """
+        if isinstance(result, Failure):
+            self._log.info("the files could not be closed: {problem}", problem=result.getErrorMessage())
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._leave(1)

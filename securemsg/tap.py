@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from twisted.application.service import Service
 
-from securemsg.daemon import APPLICATION, DATABASE, EXPECTED, SERVER_KEY, SOCKET, Daemon, spki_digest
-from securemsg.net.certificate import TLS_KEY, load_credentials
+from securemsg.daemon import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process, spki_digest
+from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
 from securemsg.net.control import check_socket_path
 from securemsg.net.options import Options, Setup
 from securemsg.net.state import check_folder, check_port, read_private
-from securemsg.storage.sqlite import check_server_store
 
 __all__ = ["Options", "makeService"]
 
@@ -43,8 +45,8 @@ def check(setup: Setup) -> None:
     state = state_folder(setup)
     check_socket_path(state / SOCKET)
     check_folder(state)
-    check_server_store(state / DATABASE)
-    for name in (SERVER_KEY, TLS_KEY):
+    check_whole(state)
+    for name in (TLS_KEY, TLS_CERTIFICATE):
         read_private(state / name)
     if setup.certificate is not None and setup.key is not None:
         load_credentials(setup.certificate, setup.key, spki_digest)
@@ -64,4 +66,9 @@ def makeService(options: Options) -> Service:
         raise SystemExit(1) from None
     from twisted.internet import reactor
 
-    return Daemon(options.setup, state_folder(options.setup), reactor)
+    twistd: Mapping[str, Any] = options.parent or {}
+    # The log and the pid file come before the service; they are nobody else's business unless somebody says so.
+    if twistd.get("umask") is None:
+        os.umask(0o077)
+    pid_file = Path(twistd["pidfile"]) if twistd.get("pidfile") else None
+    return Daemon(options.setup, state_folder(options.setup), reactor, partial(end_process, pid_file))

@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
+from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.journal import Received
@@ -48,8 +49,9 @@ class FolderCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Choose them.
+        Choose them. What is checked sets the umask.
         """
+        self.addCleanup(os.umask, os.umask(0o077))
         self.state = scratch(self) / "state"
         with free_port() as port:
             self.port = port
@@ -103,6 +105,18 @@ class CheckTests(FolderCase):
         service = makeService(self.options())
         self.assertIsInstance(service, Daemon)
         self.assertFalse(self.state.exists())
+
+    def test_umask(self) -> None:
+        """
+        Log and pid file are for their owner alone, unless twistd was told a umask.
+        """
+        for umask, expected in ((None, 0o077), (0o027, 0o022)):
+            os.umask(0o022)
+            options = self.options()
+            options.parent = UsageOptions()
+            options.parent.update(umask=umask, pidfile="")
+            makeService(options)
+            self.assertEqual(os.umask(0o022), expected)
 
     def test_port(self) -> None:
         """
@@ -182,6 +196,40 @@ class CheckTests(FolderCase):
         write_private(self.state / SERVER_KEY, b"00" * 32)
         (self.state / SERVER_KEY).chmod(0o644)
         self.assertIn("chmod 600", self.complaint())
+
+    def test_damaged_key(self) -> None:
+        """
+        The server identity is none; it is said before the terminal is left.
+        """
+        open_folder(self.state)
+        for content in (b"", b"nonsense", b"00" * 31, b"\xff" * 64):
+            write_private(self.state / SERVER_KEY, content)
+            self.assertIn(f"{SERVER_KEY} is damaged", self.complaint())
+
+    def test_missing_database(self) -> None:
+        """
+        Beside a key or a contact there has to be a database that is not empty; none is made.
+        """
+        for name, content in ((SERVER_KEY, b"00" * 32), ("contact/store.key", b"x")):
+            self.state = scratch(self) / "state"
+            open_folder(self.state)
+            (self.state / "contact").mkdir()
+            write_private(self.state / SERVER_KEY, b"00" * 32)
+            write_private(self.state / name, content)
+            self.assertIn(f"{self.state / DATABASE} is missing", self.complaint())
+            self.assertFalse((self.state / DATABASE).exists())
+            (self.state / DATABASE).touch()
+            self.assertIn(f"{self.state / DATABASE} is empty", self.complaint())
+            self.assertEqual((self.state / DATABASE).stat().st_size, 0)
+
+    def test_missing_key(self) -> None:
+        """
+        Beside a contact there has to be a key; none is made.
+        """
+        open_folder(self.state)
+        (self.state / "contact").mkdir()
+        self.assertIn(f"{self.state / SERVER_KEY} is missing", self.complaint())
+        self.assertFalse((self.state / SERVER_KEY).exists())
 
     def test_certificate(self) -> None:
         """
@@ -280,11 +328,14 @@ class FatalTests(FolderCase):
         open_folder(self.state)
         write_private(self.state / SERVER_KEY, b"nonsense")
         left: list[int] = []
-        daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
+        clock = Clock()
+        daemon = Daemon(self.options().setup, self.state, clock, left.append)
         with capturedLogs() as events:
             daemon.startService()
+            self.assertEqual(left, [], "twistd is not told yet")
+            clock.advance(0)
         self.assertEqual(left, [1])
-        self.assertIn(f"{SERVER_KEY} is damaged", str(formatEvent(events[-1])))
+        self.assertTrue([event for event in events if f"{SERVER_KEY} is damaged" in str(formatEvent(event))])
         self.successResultOf(daemon.stopService())
 
     def test_folder_taken_after_check(self) -> None:
@@ -294,9 +345,11 @@ class FatalTests(FolderCase):
         self.addCleanup(os.umask, os.umask(0o077))
         open_folder(self.state)
         left: list[int] = []
-        daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
+        clock = Clock()
+        daemon = Daemon(self.options().setup, self.state, clock, left.append)
         with FolderLock(self.state):
             daemon.startService()
+            clock.advance(0)
         self.assertEqual(left, [1])
         self.successResultOf(daemon.stopService())
 

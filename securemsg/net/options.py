@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -72,6 +73,18 @@ class Options(usage.Options):
     ]
 
     setup: Setup
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        As ever, but a mistake is one line on standard error and status 2: C{twistd} would print its whole help, and succeed.
+
+        @raise SystemExit: it was a mistake.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            sys.stderr.write(f"securemsg: {' '.join(str(error).split())}; see: twistd securemsg --help\n")
+            raise SystemExit(2) from None
 
     def opt_version(self) -> None:
         """

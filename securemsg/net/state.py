@@ -167,6 +167,25 @@ def read_private(path: Path) -> bytes | None:
     return content
 
 
+def read_key(path: Path, size: int) -> bytes | None:
+    """
+    Read a raw key, in hex, from its file; C{None} where there is none.
+
+    @param size: of the key in bytes.
+    @raise StateError: the file is not a key, or cannot be read.
+    """
+    content = read_private(path)
+    if content is None:
+        return None
+    try:
+        key = bytes.fromhex(content.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != size:
+        raise StateError(f"{path} is damaged: it should hold {2 * size} hex digits; restore it from a backup")
+    return key
+
+
 def keep_key(path: Path, make: Callable[[], bytes], size: int) -> bytes:
     """
     Read a raw key, in hex, from its file; make it first where there is none.
@@ -174,17 +193,10 @@ def keep_key(path: Path, make: Callable[[], bytes], size: int) -> bytes:
     @param size: of the key in bytes.
     @raise StateError: the file is not a key, or cannot be read or written.
     """
-    content = read_private(path)
-    if content is None:
+    key = read_key(path, size)
+    if key is None:
         key = make()
         write_private(path, key.hex().encode("ascii") + b"\n")
-        return key
-    try:
-        key = bytes.fromhex(content.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != size:
-        raise StateError(f"{path} is damaged: it should hold {2 * size} hex digits; restore it from a backup")
     return key
 
 

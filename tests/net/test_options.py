@@ -8,7 +8,6 @@ import contextlib
 import io
 from pathlib import Path
 
-from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg import __version__
@@ -101,17 +100,20 @@ class GoodTests(SynchronousTestCase):
 
 class BadTests(SynchronousTestCase):
     """
-    What cannot be asked for is said in one line.
+    What cannot be asked for is said in one line on standard error, with status 2.
     """
 
     def complaint(self, *arguments: str) -> str:
         """
         What is said of a command line.
         """
-        with self.assertRaises(UsageError) as caught:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), self.assertRaises(SystemExit) as caught:
             setup_of(*arguments)
-        text = str(caught.exception)
-        self.assertNotIn("\n", text)
+        self.assertEqual((caught.exception.code, out.getvalue()), (2, ""))
+        text = err.getvalue()
+        self.assertTrue(text.startswith("securemsg: "))
+        self.assertEqual(text.count("\n"), 1)
         return text
 
     def test_numbers(self) -> None:
