@@ -36,11 +36,14 @@ def seen(pid: int) -> bytes:
 
 def commands(command: click.Command, name: str = "securemsg") -> dict[str, click.Command]:
     """
-    A command and all below it, by what is typed.
+    A command and all below it, by what is typed. Commands are imported when they are asked for by name.
     """
     found = {name: command}
     if isinstance(command, click.Group):
-        for word, below in command.commands.items():
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            below = command.get_command(context, word)
+            assert below is not None, word
             found |= commands(below, f"{name} {word}")
     return found
 
