@@ -118,7 +118,7 @@ _CODES: dict[str, _Meaning] = {
     "bad-token": _Meaning(
         Exit.REFUSED, "the invite is unknown, expired or used up", "ask for a new one; nothing here was lost, so join again"
     ),
-    "registration-closed": _Meaning(Exit.REFUSED, "the server takes no new accounts", "its operator decides that: --registration"),
+    "registration-closed": _Meaning(Exit.REFUSED, "the server takes no new accounts", "its operator chose that"),
     "no-profile": _Meaning(Exit.PROFILE, "there is no profile in this folder yet", "make one: securemsg join INVITE NAME"),
     "not-joined": _Meaning(Exit.PROFILE, "this profile is not registered yet", "repeat the join with the same invite and name"),
     "other-name": _Meaning(
