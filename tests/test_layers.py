@@ -44,6 +44,17 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
     # The network is handed the objects of server and client; it does not fetch them.
     "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
+    # An account at work in a process: what a command line or a program around us builds on.
+    "securemsg.station": (
+        "securemsg.station",
+        "securemsg.client",
+        "securemsg.crypto",
+        "securemsg.errors",
+        "securemsg.interfaces",
+        "securemsg.net",
+        "securemsg.protocol",
+        "securemsg.storage",
+    ),
     # The daemon is put together in steps, each known to the next alone: the contact that lives in it, the daemon, the root.
     "securemsg.contact": (
         "securemsg.client",
@@ -75,7 +86,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.interfaces",
         "securemsg.net",
         "securemsg.protocol",
-        "securemsg.server",
+        "securemsg.station",
         "securemsg.storage",
     ),
 }
@@ -84,7 +95,7 @@ OURS: dict[str, tuple[str, ...]] = {
 PURE = ("securemsg.protocol", "securemsg.crypto", "securemsg.server", "securemsg.client")
 
 ROOTS = ("securemsg.tap", "securemsg.cli")
-EDGE = ("securemsg.net", "securemsg.storage", "securemsg.contact", "securemsg.daemon", *ROOTS)
+EDGE = ("securemsg.net", "securemsg.storage", "securemsg.station", "securemsg.contact", "securemsg.daemon", *ROOTS)
 VAULT = ("securemsg.crypto.primitives",)
 
 # Where a library or a part of one may be imported; what is not named may be imported anywhere but in `LIBRARIES`.

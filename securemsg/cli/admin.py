@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import click
 from twisted.internet.defer import Deferred
 
-from securemsg.cli.exits import Exit, Trouble, trouble
 from securemsg.cli.operator import Operator
 from securemsg.cli.output import put, put_record
 from securemsg.cli.run import run
@@ -27,6 +26,7 @@ from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
+from securemsg.station.troubles import Exit, Trouble, trouble
 
 SOCKET = "control"
 # Where the folder is kept while a command is being read.

@@ -14,14 +14,14 @@ from twisted.internet.stdio import StandardIO
 
 from securemsg.cli.conversation import BLOCKING, Conversation
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit, trouble
 from securemsg.cli.output import OutputClosed, columns, put_later, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import NAME, settings_of, shared
-from securemsg.cli.uplink import Uplink
 from securemsg.client.chat import LEAVING_WORD
 from securemsg.net.console import MAX_LINE, Console, blocking_restored
 from securemsg.protocol.devices import SERVER_NAME
+from securemsg.station.troubles import Exit, trouble
+from securemsg.station.uplink import Uplink
 
 # After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
 ENDING_TIME = 30

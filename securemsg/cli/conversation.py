@@ -9,11 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Trouble, explain
-from securemsg.cli.giving import Giving
 from securemsg.cli.people import accept_shown, remember_shown
 from securemsg.cli.rendering import contact_text, fact_lines, line_text, received_text, remark, safety_text
-from securemsg.cli.uplink import Uplink
 from securemsg.client import chat, journal
 from securemsg.client.answering import answer_id
 from securemsg.client.chat import (
@@ -35,6 +32,9 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import Kind
+from securemsg.station.giving import Giving
+from securemsg.station.troubles import Trouble, explain
+from securemsg.station.uplink import Uplink
 
 # Shown in one go before the store is looked at again.
 PAGE = 64

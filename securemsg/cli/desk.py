@@ -11,27 +11,19 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.cli.exits import Trouble, trouble
-from securemsg.cli.holder import Dialing, Holder
-from securemsg.cli.locks import FileLock
 from securemsg.cli.output import report_warning
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
-from securemsg.cli.uplink import Uplink
 from securemsg.client.profile import Profile
 from securemsg.client.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
 from securemsg.client.trust import get_contact
-from securemsg.crypto.keys import sha256, spki_of_certificate
 from securemsg.interfaces import IProfileStore, IRecords
-from securemsg.net.client import dial_tcp
-from securemsg.net.turn import Turn
-from securemsg.net.wake import Bell, ring
-from securemsg.protocol.channel import IPeer
+from securemsg.station.composing import RECV_LOCK, make_uplink, ring_at, written
+from securemsg.station.locks import FileLock
+from securemsg.station.troubles import Trouble, trouble
+from securemsg.station.uplink import Uplink
 from securemsg.storage.errors import StorageError
 
-LOCK = "lock"
-RECV_LOCK = "recv.lock"
-WAKE = "wake"
 # A command that is done stays for what else is in the outbox: this long at most, and not if nothing moves.
 SEEING_OFF = 10
 STANDSTILL = 2
@@ -69,8 +61,7 @@ class Desk:
         """
         Both, as they are written.
         """
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return written(self.host, self.port)
 
     def check_joined(self) -> None:
         """
@@ -85,7 +76,7 @@ class Desk:
         """
         Tell whoever has the connection to look into the store.
         """
-        return ring(self.folder / WAKE)
+        return ring_at(self.folder)
 
     def lock_reading(self) -> FileLock:
         """
@@ -114,7 +105,16 @@ class Desk:
         """
 
         async def whole(reactor: Any) -> int:
-            uplink = self._uplink(reactor, again)
+            uplink = make_uplink(
+                reactor,
+                self.folder,
+                self.store,
+                self.profile,
+                (self.host, self.port),
+                now=self.now,
+                again=again,
+                warn=lambda event: report_warning(event, self.settings.as_json),
+            )
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
             uplink.start()
@@ -145,30 +145,6 @@ class Desk:
                 return
             left = found
 
-    def _uplink(self, reactor: Any, again: bool) -> Uplink:
-        """
-        Compose it.
-        """
-        turn = Turn(reactor)
-
-        def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
-            return dial_tcp(reactor, self.host, self.port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent)
-
-        def hold(changed: Callable[[], None]) -> Holder:
-            return Holder(
-                clock=reactor,
-                store=self.store,
-                profile=self.profile,
-                now=self.now,
-                soon=turn.later,
-                dial=dial,
-                listen=lambda rung: Bell(reactor, self.folder / WAKE, rung),
-                changed=changed,
-                warn=lambda event: report_warning(event, self.settings.as_json),
-            )
-
-        return Uplink(reactor, self.store, self.now, FileLock(self.folder / LOCK), self.ring, hold, again, self.where)
-
 
 def unsent(store: IProfileStore) -> int:
     """
@@ -193,10 +169,3 @@ def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
         return True
     said = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history else None
     return said is not None and said.code not in ("", "identity-changed")
-
-
-def spki_digest(certificate: bytes) -> bytes:
-    """
-    The key in a certificate as logins name it: SHA-256 of its SubjectPublicKeyInfo.
-    """
-    return sha256(spki_of_certificate(certificate))

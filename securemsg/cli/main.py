@@ -12,10 +12,10 @@ from importlib import import_module
 import click
 
 from securemsg import __version__
-from securemsg.cli.exits import Exit, Trouble, explain, table
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import json_option, shared
 from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.station.troubles import Exit, Trouble, explain, table
 
 PROGRAM = "securemsg"
 

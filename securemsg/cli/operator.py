@@ -10,12 +10,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from securemsg.cli.exits import Trouble, trouble
 from securemsg.crypto.keys import nonce
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol.auth import FEATURES, VERSION
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Challenge, Hello, Message, Proof, Refused, Unknown, Welcome
+from securemsg.station.troubles import Trouble, trouble
 
 # The kernel says who we are; the folder, who the daemon is. There is nothing to sign.
 NO_SIGNATURE = b""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securemsg.cli.exits import Trouble, trouble
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
+from securemsg.station.troubles import Trouble, trouble
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit, explain, trouble
 from securemsg.cli.output import columns, put_record, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import (
@@ -23,12 +22,13 @@ from securemsg.cli.rendering import (
     safety_text,
 )
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
-from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.records import META
 from securemsg.client.trust import Contact, accept, all_contacts, get_contact, offered, safety
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
+from securemsg.station.troubles import Exit, explain, trouble
+from securemsg.station.uplink import Uplink
 
 # Where we remember which identity `verify` has shown: another may claim the name before `--accept`.
 SHOWN = b"shown/"

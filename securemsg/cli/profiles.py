@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit, Trouble, trouble
 from securemsg.cli.settings import Settings
 from securemsg.client import vault
 from securemsg.client.profile import load_profile
 from securemsg.client.vault import VaultError
+from securemsg.station.troubles import Exit, Trouble, trouble
 from securemsg.storage import errors as stored
 from securemsg.storage import keystore
 from securemsg.storage.errors import StorageError

@@ -22,13 +22,13 @@ from twisted.internet.defer import Deferred
 from securemsg.cli.chatting import LEAVING_TIME, finish
 from securemsg.cli.conversation import Conversation
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit
 from securemsg.cli.output import columns
-from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.chat import complete
 from securemsg.client.journal import Sent
 from securemsg.errors import Refusal
+from securemsg.station.troubles import Exit
+from securemsg.station.uplink import Uplink
 
 # The toolbar is drawn again this often, seconds.
 REFRESH = 1.0

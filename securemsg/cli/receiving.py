@@ -14,17 +14,17 @@ import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit, Trouble, trouble
-from securemsg.cli.giving import Giving
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
-from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.journal import Received
 from securemsg.client.trust import get_contact
+from securemsg.station.giving import Giving
+from securemsg.station.troubles import Exit, Trouble, trouble
+from securemsg.station.uplink import Uplink
 from securemsg.storage.errors import StorageError
 
 # Messages that are read from the store in one go.

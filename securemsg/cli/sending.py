@@ -11,18 +11,18 @@ import click
 
 from securemsg.cli.conversation import BLOCKING, waits_for_user
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit, Trouble, explain, trouble
 from securemsg.cli.output import json_line, put, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
-from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY, Sent
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.errors import Refusal
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.station.troubles import Exit, Trouble, explain, trouble
+from securemsg.station.uplink import Uplink
 
 ACCEPTED, DELIVERED, NONE = "accepted", "delivered", "none"
 # Which statuses end the waiting for which wish.

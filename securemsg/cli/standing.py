@@ -9,18 +9,18 @@ from typing import Any
 import click
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.exits import Exit, Trouble
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
-from securemsg.cli.uplink import Uplink
 from securemsg.client import journal
 from securemsg.client.escape import escape
 from securemsg.client.records import Notice
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.invite import InviteLink
+from securemsg.station.troubles import Exit, Trouble
+from securemsg.station.uplink import Uplink
 
 DAY = 86400
 # The last warnings of the agent; older ones were shown when they came.

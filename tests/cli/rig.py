@@ -15,10 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.holder import Holder
-from securemsg.cli.locks import FileLock
 from securemsg.cli.settings import Settings
-from securemsg.cli.uplink import Uplink
 from securemsg.client.events import Warned
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.trust import trust_inviter
@@ -31,6 +28,9 @@ from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
 from securemsg.server import limits
 from securemsg.server.core import Server
+from securemsg.station.holder import Holder
+from securemsg.station.locks import FileLock
+from securemsg.station.uplink import Uplink
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 
 START = 1_800_000_000

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred, succeed
 
 from securemsg.cli.chatting import finish
 from securemsg.cli.conversation import Conversation
-from securemsg.cli.exits import Exit, Trouble
 from securemsg.client import journal
 from securemsg.client.answering import Answerer
 from securemsg.client.trust import get_contact, put_contact
+from securemsg.station.troubles import Exit, Trouble
 from tests.cli.rig import Person, PlaceCase
 
 

@@ -16,7 +16,6 @@ import click
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.exits import Exit
 from securemsg.cli.joining import prepare
 from securemsg.cli.main import group, run
 from securemsg.cli.settings import Settings
@@ -24,6 +23,7 @@ from securemsg.client.profile import load_profile, save_profile
 from securemsg.client.trust import all_contacts
 from securemsg.client.vault import open_vault
 from securemsg.protocol.invite import InviteLink
+from securemsg.station.troubles import Exit
 from securemsg.storage import keystore
 
 LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(32))

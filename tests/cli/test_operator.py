@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from securemsg.cli.exits import Exit, Trouble
 from securemsg.cli.operator import Operator
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import messages as m
@@ -18,6 +17,7 @@ from securemsg.protocol.auth import UNIX, Binding
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.states import Side
+from securemsg.station.troubles import Exit, Trouble
 
 CHALLENGE = m.Challenge(1, [], bytes(32), bytes(32), bytes(64))
 WELCOME = m.Welcome(0, 0, m.PrekeyStock(0, 0, 0, 0))

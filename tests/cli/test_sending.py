@@ -9,9 +9,9 @@ import io
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.exits import Exit, Trouble
 from securemsg.cli.sending import MessageId, checked, read_text
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.station.troubles import Exit, Trouble
 
 
 class Pipe(io.BytesIO):

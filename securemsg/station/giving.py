@@ -12,11 +12,11 @@ import fcntl
 import os
 from pathlib import Path
 
-from securemsg.cli.exits import trouble
 from securemsg.client import journal
 from securemsg.client.journal import Received
 from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
+from securemsg.station.troubles import trouble
 
 GIVE_LOCK = "give.lock"
 # Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.

@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.exits import Exit, Trouble
-from securemsg.cli.holder import Holder
-from securemsg.cli.locks import FileLock
-from securemsg.cli.uplink import GUEST_POLL, HOLDER_POLL, Uplink
 from securemsg.client import errands
+from securemsg.station.holder import Holder
+from securemsg.station.locks import FileLock
+from securemsg.station.troubles import Exit, Trouble
+from securemsg.station.uplink import GUEST_POLL, HOLDER_POLL, Uplink
 from securemsg.storage.errors import ProfileDamaged
 from securemsg.storage.memory import MemoryProfile
 

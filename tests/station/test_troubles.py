@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.exits import MEANINGS, Exit, explain, is_known, table, trouble
 from securemsg.client.agent import FATAL
 from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.station.troubles import MEANINGS, Exit, explain, is_known, table, trouble
 
 
 class ExitTests(SynchronousTestCase):

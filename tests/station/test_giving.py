@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from securemsg.cli.exits import Trouble
-from securemsg.cli.giving import GIVE_LOCK, Giving
 from securemsg.client import journal
 from securemsg.client.journal import Received
+from securemsg.station.giving import GIVE_LOCK, Giving
+from securemsg.station.troubles import Trouble
 from tests.cli.rig import PlaceCase
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from securemsg.cli.exits import Exit, Trouble
 from securemsg.client import journal
 from securemsg.client.trust import get_contact
+from securemsg.station.troubles import Exit, Trouble
 from tests.cli.rig import PlaceCase
 
 

@@ -14,12 +14,12 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 
-from securemsg.cli.exits import trouble
-from securemsg.cli.holder import Holder
-from securemsg.cli.locks import FileLock
 from securemsg.client import errands
 from securemsg.client.errands import Outcome
 from securemsg.interfaces import IProfileStore
+from securemsg.station.holder import Holder
+from securemsg.station.locks import FileLock
+from securemsg.station.troubles import trouble
 from securemsg.storage.errors import StateDamaged, StorageError
 
 T = TypeVar("T")

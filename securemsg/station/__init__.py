@@ -1,0 +1,3 @@
+"""
+An account at work in one process: its profile, the lock, the agent, the connection.
+"""

@@ -1,0 +1,89 @@
+"""
+How a station is put together: lock, bell, holder and connection around one profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from securemsg.client.events import Warned
+from securemsg.client.profile import Profile
+from securemsg.crypto.keys import sha256, spki_of_certificate
+from securemsg.interfaces import IProfileStore
+from securemsg.net.client import dial_tcp
+from securemsg.net.turn import Turn
+from securemsg.net.wake import Bell, ring
+from securemsg.protocol.channel import IPeer
+from securemsg.station.holder import Dialing, Holder
+from securemsg.station.locks import FileLock
+from securemsg.station.uplink import Uplink
+
+# Files of a profile's folder: who has the connection, who gives messages out in order, and what wakes the former.
+LOCK = "lock"
+RECV_LOCK = "recv.lock"
+WAKE = "wake"
+
+
+def make_uplink(
+    reactor: Any,
+    folder: Path,
+    store: IProfileStore,
+    profile: Profile,
+    server: tuple[str, int],
+    *,
+    now: Callable[[], float],
+    again: bool,
+    warn: Callable[[Warned], None],
+) -> Uplink:
+    """
+    The way of a profile to its server; to be started.
+
+    @param server: host and port.
+    @param again: connect again after a failure, for as long as it takes.
+    @param warn: is told what people should know.
+    """
+    turn = Turn(reactor)
+    host, port = server
+
+    def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
+        return dial_tcp(reactor, host, port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent)
+
+    def hold(changed: Callable[[], None]) -> Holder:
+        return Holder(
+            clock=reactor,
+            store=store,
+            profile=profile,
+            now=now,
+            soon=turn.later,
+            dial=dial,
+            listen=lambda rung: Bell(reactor, folder / WAKE, rung),
+            changed=changed,
+            warn=warn,
+        )
+
+    return Uplink(reactor, store, now, FileLock(folder / LOCK), lambda: ring_at(folder), hold, again, written(host, port))
+
+
+def ring_at(folder: Path) -> bool:
+    """
+    Tell whoever has the connection of this profile to look into the store.
+
+    @return: whether somebody has it.
+    """
+    return ring(folder / WAKE)
+
+
+def written(host: str, port: int) -> str:
+    """
+    Host and port as they are written.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def spki_digest(certificate: bytes) -> bytes:
+    """
+    The key in a certificate as logins name it: SHA-256 of its SubjectPublicKeyInfo.
+    """
+    return sha256(spki_of_certificate(certificate))
