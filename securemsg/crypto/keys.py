@@ -21,10 +21,13 @@ from securemsg.crypto.primitives import (
 __all__ = [
     "AgreementKey",
     "SigningKey",
+    "caller_device",
+    "connection_nonce",
     "digest",
     "fingerprint",
     "hmac_sha256",
     "length_prefixed",
+    "mac",
     "nonce",
     "random_bytes",
     "random_id",
@@ -50,6 +53,8 @@ COMMON_PART = b"securemsg/1 common part"
 CONVERSATION = b"securemsg/1 conversation"
 DEPOSIT = b"securemsg/1 deposit"
 SAFETY_NUMBER = b"securemsg/1 safety number"
+KEY_CONNECTION = b"securemsg/1 key connection"
+KEY_DEVICE = b"securemsg/1 key device"
 
 ID_SIZE = 16  # random ids of messages, deposits and devices
 NONCE_SIZE = 32  # what each side adds to a login
@@ -90,6 +95,29 @@ def same(one: bytes, other: bytes) -> bool:
     Compare secrets in a time that depends on their lengths alone.
     """
     return primitives.equal(one, other)
+
+
+def mac(key: bytes, label: bytes, *parts: bytes) -> bytes:
+    """
+    Prove a label and parts to whoever has the same key, with HMAC-SHA-512: 64 bytes, as long as a signature.
+    """
+    return primitives.hmac_sha512(key, length_prefixed(label, *parts))
+
+
+def connection_nonce(client_nonce: bytes, server_nonce: bytes, exporter: bytes) -> bytes:
+    """
+    Name a connection that was logged in with a key file: 32 bytes, which depend on both ends and on the TLS session.
+    """
+    return digest(KEY_CONNECTION, client_nonce, server_nonce, exporter)
+
+
+def caller_device(connection: bytes) -> bytes:
+    """
+    The device id of whoever logged in with a key file: each connection is a device of its own.
+
+    @param connection: from L{connection_nonce}.
+    """
+    return digest(KEY_DEVICE, connection)[:ID_SIZE]
 
 
 def verify(public: bytes, signature: bytes, label: bytes, *parts: bytes) -> None:

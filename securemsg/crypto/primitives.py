@@ -34,6 +34,7 @@ from securemsg.errors import Unauthentic
 KEY_SIZE = 32  # X25519 and Ed25519 keys, symmetric keys, SHA-256
 BLOCK_SIZE = 16  # AES
 TAG_SIZE = 32  # half of HMAC-SHA-512, or all of HMAC-SHA-256
+SHORT_TAG_SIZE = 16  # half of HMAC-SHA-256
 KEM_SEED_SIZE = 64  # FIPS 203: d and z
 KEM_PUBLIC_SIZE = 1184  # FIPS 203, table 3, ML-KEM-768
 KEM_CIPHERTEXT_SIZE = 1088
@@ -82,6 +83,15 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
     @return: 32 bytes.
     """
     return hmac.digest(key, data, "sha256")
+
+
+def hmac_sha512(key: bytes, data: bytes) -> bytes:
+    """
+    Authenticate C{data} with HMAC-SHA-512 (RFC 2104).
+
+    @return: 64 bytes.
+    """
+    return hmac.digest(key, data, "sha512")
 
 
 def hkdf(ikm: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
@@ -233,8 +243,7 @@ def aes256_cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
     @return: a multiple of 16 bytes, at least one byte longer than C{data}.
     """
     _check_key(key)
-    fill = BLOCK_SIZE - len(data) % BLOCK_SIZE
-    return AES.new(key, AES.MODE_CBC, iv=iv).encrypt(data + bytes((fill,)) * fill)
+    return _cbc_encrypt(key, iv, data)
 
 
 def aes256_cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
@@ -244,13 +253,7 @@ def aes256_cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
     @raise Unauthentic: the length is no multiple of 16, or the padding is wrong.
     """
     _check_key(key)
-    if not data or len(data) % BLOCK_SIZE or len(iv) != BLOCK_SIZE:
-        raise Unauthentic("ciphertext")
-    padded = AES.new(key, AES.MODE_CBC, iv=iv).decrypt(data)
-    fill = padded[-1]
-    if not 1 <= fill <= BLOCK_SIZE or padded[-fill:] != padded[-1:] * fill:
-        raise Unauthentic("padding")
-    return padded[:-fill]
+    return _cbc_decrypt(key, iv, data)
 
 
 def a256cbc_hs512_encrypt(key: bytes, plaintext: bytes, associated_data: bytes = b"", iv: bytes | None = None) -> bytes:
@@ -282,6 +285,56 @@ def a256cbc_hs512_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"
     return aes256_cbc_decrypt(encryption_key, body[:BLOCK_SIZE], body[BLOCK_SIZE:])
 
 
+def a128cbc_hs256_encrypt(key: bytes, plaintext: bytes, associated_data: bytes = b"", iv: bytes | None = None) -> bytes:
+    """
+    Encrypt, then authenticate: AEAD_AES_128_CBC_HMAC_SHA_256, the C{A128CBC-HS256} of RFC 7518, section 5.2.3.
+
+    @param key: 32 bytes: the first half authenticates, the second encrypts.
+    @param iv: for the vectors alone; 16 fresh random bytes otherwise.
+    @return: IV (16), ciphertext, tag (16).
+    """
+    authentication_key, encryption_key = _short_halves(key)
+    chosen = random_bytes(BLOCK_SIZE) if iv is None else iv
+    body = chosen + _cbc_encrypt(encryption_key, chosen, plaintext)
+    return body + _hs256_tag(authentication_key, body, associated_data)
+
+
+def a128cbc_hs256_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"") -> bytes:
+    """
+    Check, then decrypt, what L{a128cbc_hs256_encrypt} made.
+
+    @raise Unauthentic: key, bytes or associated data are not those it was made with.
+    """
+    authentication_key, encryption_key = _short_halves(key)
+    if len(sealed) < 2 * BLOCK_SIZE + SHORT_TAG_SIZE:
+        raise Unauthentic("truncated")
+    body, tag = sealed[:-SHORT_TAG_SIZE], sealed[-SHORT_TAG_SIZE:]
+    if not equal(tag, _hs256_tag(authentication_key, body, associated_data)):
+        raise Unauthentic("tag")
+    return _cbc_decrypt(encryption_key, body[:BLOCK_SIZE], body[BLOCK_SIZE:])
+
+
+def _cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """
+    Pad and encrypt, with AES of the key's size.
+    """
+    fill = BLOCK_SIZE - len(data) % BLOCK_SIZE
+    return AES.new(key, AES.MODE_CBC, iv=iv).encrypt(data + bytes((fill,)) * fill)
+
+
+def _cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """
+    Decrypt and take the padding off.
+    """
+    if not data or len(data) % BLOCK_SIZE or len(iv) != BLOCK_SIZE:
+        raise Unauthentic("ciphertext")
+    padded = AES.new(key, AES.MODE_CBC, iv=iv).decrypt(data)
+    fill = padded[-1]
+    if not 1 <= fill <= BLOCK_SIZE or padded[-fill:] != padded[-1:] * fill:
+        raise Unauthentic("padding")
+    return padded[:-fill]
+
+
 def _check_key(key: bytes) -> None:
     """
     Refuse AES-128 and AES-192 where AES-256 is promised.
@@ -299,12 +352,34 @@ def _halves(key: bytes) -> tuple[bytes, bytes]:
     return key[:KEY_SIZE], key[KEY_SIZE:]
 
 
+def _short_halves(key: bytes) -> tuple[bytes, bytes]:
+    """
+    As L{_halves}, of a key for AES-128.
+    """
+    if len(key) != KEY_SIZE:
+        raise ValueError("an A128CBC-HS256 key has 32 bytes")
+    return key[: KEY_SIZE // 2], key[KEY_SIZE // 2 :]
+
+
 def _hs512_tag(key: bytes, body: bytes, associated_data: bytes) -> bytes:
     """
     Authenticate associated data, IV, ciphertext and the length of the first in bits (RFC 7518 5.2.2.1).
     """
-    bits = (8 * len(associated_data)).to_bytes(8, "big")
-    return hmac.digest(key, associated_data + body + bits, "sha512")[:TAG_SIZE]
+    return hmac_sha512(key, associated_data + body + _bits(associated_data))[:TAG_SIZE]
+
+
+def _hs256_tag(key: bytes, body: bytes, associated_data: bytes) -> bytes:
+    """
+    As L{_hs512_tag}, with the shorter hash.
+    """
+    return hmac_sha256(key, associated_data + body + _bits(associated_data))[:SHORT_TAG_SIZE]
+
+
+def _bits(data: bytes) -> bytes:
+    """
+    The length of C{data} in bits: 8 bytes.
+    """
+    return (8 * len(data)).to_bytes(8, "big")
 
 
 @lru_cache(maxsize=SEALERS_KEPT)

@@ -5,6 +5,7 @@ Signatures under labels, digests, names for people.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 
 from hypothesis import given
@@ -140,6 +141,38 @@ class NameTests(SynchronousTestCase):
         """
         self.assertTrue(keys.same(b"token", b"token"))
         self.assertFalse(keys.same(b"token", b"tokem"))
+
+    def test_mac(self) -> None:
+        """
+        A MAC is HMAC-SHA-512 over label and parts, each with its length, and as long as a signature.
+        """
+        expected = hmac.digest(PRIVATE, b"\0\0\0\5label\0\0\0\3one\0\0\0\0", "sha512")
+        self.assertEqual(keys.mac(PRIVATE, b"label", b"one", b""), expected)
+        self.assertEqual(len(expected), 64)
+        self.assertNotEqual(keys.mac(PRIVATE, b"label", b"on", b"e"), keys.mac(PRIVATE, b"label", b"one", b""))
+
+    def test_connection_nonce(self) -> None:
+        """
+        The nonce of a connection depends on the nonces of both ends, on which is whose, and on the TLS session.
+        """
+        one, other, exporter = b"1" * 32, b"2" * 32, b"3" * 32
+        nonces = {
+            keys.connection_nonce(one, other, exporter),
+            keys.connection_nonce(other, one, exporter),
+            keys.connection_nonce(one, one, exporter),
+            keys.connection_nonce(one, other, b"4" * 32),
+            keys.connection_nonce(one, other, b""),
+        }
+        self.assertEqual(len(nonces), 5)
+        self.assertEqual({len(nonce) for nonce in nonces}, {32})
+
+    def test_caller_device(self) -> None:
+        """
+        Each connection is a device of its own, whose id says nothing about the connection's nonce.
+        """
+        device = keys.caller_device(PRIVATE)
+        self.assertEqual(device, keys.digest(keys.KEY_DEVICE, PRIVATE)[:16])
+        self.assertNotEqual(device, keys.caller_device(PRIVATE[::-1]))
 
     def test_fingerprint(self) -> None:
         """

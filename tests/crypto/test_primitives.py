@@ -15,7 +15,7 @@ from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 from Crypto.Util.Padding import pad, unpad
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -150,6 +150,27 @@ class OtherLibraryTests(SynchronousTestCase):
         self.assertEqual(primitives.a256cbc_hs512_encrypt(LONG_KEY, data, associated_data, iv), iv + ciphertext + tag)
         self.assertEqual(primitives.a256cbc_hs512_decrypt(LONG_KEY, iv + ciphertext + tag, associated_data), data)
 
+    @given(data=st.binary(max_size=300), associated_data=st.binary(max_size=50))
+    def test_a128cbc_hs256(self, data: bytes, associated_data: bytes) -> None:
+        """
+        A128CBC-HS256 is what RFC 7518 5.2.2.1 says with 5.2.3's sizes, built anew from the parts of C{cryptography}.
+        """
+        iv = bytes(range(16))
+        encryptor = Cipher(algorithms.AES128(KEY[16:]), modes.CBC(iv)).encryptor()
+        ciphertext = encryptor.update(pad(data, 16)) + encryptor.finalize()
+        mac = hmac.HMAC(KEY[:16], hashes.SHA256())
+        mac.update(associated_data + iv + ciphertext + (len(associated_data) * 8).to_bytes(8, "big"))
+        sealed = iv + ciphertext + mac.finalize()[:16]
+        self.assertEqual(primitives.a128cbc_hs256_encrypt(KEY, data, associated_data, iv), sealed)
+        self.assertEqual(primitives.a128cbc_hs256_decrypt(KEY, sealed, associated_data), data)
+
+    @given(key=st.binary(max_size=200), data=st.binary(max_size=300))
+    def test_hmac_sha512(self, key: bytes, data: bytes) -> None:
+        """
+        HMAC-SHA-512 is pycryptodome's.
+        """
+        self.assertEqual(primitives.hmac_sha512(key, data), HMAC.new(key, data, SHA512).digest())
+
 
 class AgreementTests(SynchronousTestCase):
     """
@@ -270,28 +291,45 @@ class EncryptionTests(SynchronousTestCase):
             self.assertRaises(Unauthentic, primitives.a256cbc_hs512_decrypt, LONG_KEY, sealed, spoilt)
         self.assertRaises(Unauthentic, primitives.a256cbc_hs512_decrypt, LONG_KEY[::-1], sealed, b"associated")
 
+    def test_every_change_of_the_shorter(self) -> None:
+        """
+        The same holds for A128CBC-HS256, whose tag is half as long.
+        """
+        sealed = primitives.a128cbc_hs256_encrypt(KEY, b"plaintext", b"associated")
+        for spoilt in damaged(sealed):
+            self.assertRaises(Unauthentic, primitives.a128cbc_hs256_decrypt, KEY, spoilt, b"associated")
+        for spoilt in damaged(b"associated"):
+            self.assertRaises(Unauthentic, primitives.a128cbc_hs256_decrypt, KEY, sealed, spoilt)
+        self.assertRaises(Unauthentic, primitives.a128cbc_hs256_decrypt, KEY[::-1], sealed, b"associated")
+
     def test_shifted_boundary(self) -> None:
         """
         Bytes cannot be moved from the associated data into the text: its length is authenticated.
         """
         sealed = primitives.a256cbc_hs512_encrypt(LONG_KEY, b"plaintext", bytes(16))
         self.assertRaises(Unauthentic, primitives.a256cbc_hs512_decrypt, LONG_KEY, bytes(16) + sealed, b"")
+        shorter = primitives.a128cbc_hs256_encrypt(KEY, b"plaintext", bytes(16))
+        self.assertRaises(Unauthentic, primitives.a128cbc_hs256_decrypt, KEY, bytes(16) + shorter, b"")
 
     def test_equal_texts(self) -> None:
         """
         The same text is never sealed the same twice: no IV is fixed.
         """
-        sealed = {primitives.a256cbc_hs512_encrypt(LONG_KEY, b"same") for _ in range(100)}
-        self.assertEqual(len({text[:16] for text in sealed}), 100)
-        self.assertEqual(len({text[16:32] for text in sealed}), 100)
+        for encrypt, key in ((primitives.a256cbc_hs512_encrypt, LONG_KEY), (primitives.a128cbc_hs256_encrypt, KEY)):
+            sealed = {encrypt(key, b"same") for _ in range(100)}
+            self.assertEqual(len({text[:16] for text in sealed}), 100)
+            self.assertEqual(len({text[16:32] for text in sealed}), 100)
 
     def test_composite_key_size(self) -> None:
         """
-        A key that is not 64 bytes is our bug.
+        A key that is not 64 bytes, or not 32 for AES-128, is our bug.
         """
         for size in (0, 32, 63, 65):
             self.assertRaises(ValueError, primitives.a256cbc_hs512_encrypt, bytes(size), b"")
             self.assertRaises(ValueError, primitives.a256cbc_hs512_decrypt, bytes(size), bytes(64))
+        for size in (0, 16, 31, 33, 64):
+            self.assertRaises(ValueError, primitives.a128cbc_hs256_encrypt, bytes(size), b"")
+            self.assertRaises(ValueError, primitives.a128cbc_hs256_decrypt, bytes(size), bytes(64))
 
     def test_cbc_key_size(self) -> None:
         """

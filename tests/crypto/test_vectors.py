@@ -251,6 +251,28 @@ class CipherVectorTests(SynchronousTestCase):
         )
         self.assertEqual(primitives.a256cbc_hs512_decrypt(key, sealed, associated_data), plaintext)
 
+    def test_a128cbc_hs256(self) -> None:
+        """
+        A128CBC-HS256 gives the ciphertext and tag of RFC 7518, appendix B.1, and takes them apart again.
+        """
+        key, iv = bytes(range(32)), unhex("1af38c2dc2b96ffdd86694092341bc04")
+        plaintext = (
+            b"A cipher system must not be required to be secret, and it must be able to fall into the hands of the enemy"
+            b" without inconvenience"
+        )
+        associated_data = b"The second principle of Auguste Kerckhoffs"
+        sealed = primitives.a128cbc_hs256_encrypt(key, plaintext, associated_data, iv)
+        self.assertEqual(
+            sealed.hex(),
+            iv.hex() + "c80edfa32ddf39d5ef00c0b468834279a2e46a1b8049f792f76bfe54b903a9c9"
+            "a94ac9b47ad2655c5f10f9aef71427e2fc6f9b3f399a221489f16362c7032336"
+            "09d45ac69864e3321cf82935ac4096c86e133314c54019e8ca7980dfa4b9cf1b"
+            "384c486f3a54c51078158ee5d79de59fbd34d848b3d69550a67646344427ade5"
+            "4b8851ffb598f7f80074b9473c82e2db"
+            "652c3fa36b0a7c5b3219fab3a30bc1c4",
+        )
+        self.assertEqual(primitives.a128cbc_hs256_decrypt(key, sealed, associated_data), plaintext)
+
     def test_aes256_gcm_siv(self) -> None:
         """
         What AES-256-GCM-SIV made in RFC 8452, appendix C.2, opens to the plaintext given there.
