@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve, field, frozen
 
+from securemsg.crypto.keyfile import NAME_PREFIX
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
@@ -69,6 +70,8 @@ class Profile:
     @ivar token: what admits the registration; kept until that is done.
     @ivar incarnation: which life of this state the counters belong to; above 0.
     @ivar devices: our own current list.
+    @ivar connection: of a caller with a key file: which connection it is a device of
+        (L{securemsg.crypto.keys.connection_nonce}); empty before the first login, and for accounts.
     """
 
     name: str
@@ -85,6 +88,14 @@ class Profile:
     incarnation: int
     devices: SignedDeviceList = field(repr=False)
     suite: str = SUITE
+    connection: bytes = b""
+
+    @property
+    def is_caller(self) -> bool:
+        """
+        Are we whoever holds a key file, without an account? Nobody can register such a name.
+        """
+        return self.name.startswith(NAME_PREFIX)
 
     @property
     def listing(self) -> DeviceList:
@@ -96,8 +107,10 @@ class Profile:
     @property
     def mark(self) -> ListMark:
         """
-        Which list of ours is current, for the inside of messages.
+        Which list of ours is current, for the inside of messages; a caller has none that anybody could be shown.
         """
+        if self.is_caller:
+            return ListMark(0, b"")
         return ListMark(self.listing.version, sha256(self.devices.body))
 
 
@@ -120,6 +133,7 @@ class _Kept(Private, frozen=True):
     incarnation: int
     devices: SignedDeviceList
     suite: str
+    connection: bytes = b""
 
 
 def create_profile(link: InviteLink, name: str, now: int) -> Profile:
@@ -191,6 +205,7 @@ def save_profile(records: IRecords, profile: Profile) -> None:
         profile.incarnation,
         profile.devices,
         profile.suite,
+        profile.connection,
     )
     records.put(TABLE, b"", msgspec.msgpack.encode(kept))
     remember_list(records, profile.listing, profile.devices.body)
@@ -219,6 +234,7 @@ def load_profile(records: IRecords) -> Profile | None:
         kept.incarnation,
         kept.devices,
         kept.suite,
+        kept.connection,
     )
 
 
