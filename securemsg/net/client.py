@@ -28,6 +28,9 @@ CONNECT_TIME = 10
 # The wait before another attempt: it doubles up to a minute, and half of it more or less keeps a fleet from coming at once.
 FIRST_DELAY = 0.5
 MAX_DELAY = 60
+# A server that is full will have a place as soon as somebody leaves: whoever waits its turn is not to miss that for a minute.
+FULL_CODE = "server-full"
+MAX_FULL_DELAY = 4
 
 
 @define(eq=False)
@@ -126,7 +129,7 @@ class Dialer:
         self._connecting = None
         if self._active:
             self._failed("timeout" if reason.check(ConnectTimeout) else "not-connected")
-            self._try_again()
+            self._try_again(MAX_DELAY)
 
     def _lost(self, stream: StreamProtocol, reason: Failure) -> None:
         """
@@ -139,14 +142,14 @@ class Dialer:
         waiting, self._stopped = self._stopped, []
         for done in waiting:
             done.callback(None)
-        self._try_again()
+        self._try_again(MAX_FULL_DELAY if stream.code == FULL_CODE else MAX_DELAY)
 
-    def _try_again(self) -> None:
+    def _try_again(self, longest: float) -> None:
         """
         Wait a while, then connect.
         """
         if self._active and self._again and self._waiting is None:
-            delay = min(MAX_DELAY, FIRST_DELAY * 2 ** min(self._attempts, 10)) * (0.5 + self._jitter())
+            delay = min(longest, FIRST_DELAY * 2 ** min(self._attempts, 10)) * (0.5 + self._jitter())
             self._attempts += 1
             self._waiting = self._clock.callLater(delay, self._connect)
 

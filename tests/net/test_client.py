@@ -16,12 +16,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from securemsg.net.client import FIRST_DELAY, MAX_DELAY, Dialer
+from securemsg.net.client import FIRST_DELAY, FULL_CODE, MAX_DELAY, MAX_FULL_DELAY, Dialer
 from securemsg.net.control import observe_daemon
 from securemsg.net.patience import HANDSHAKE_TIME
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.tls import ClientTrust
 from securemsg.net.turn import Turn
+from securemsg.protocol.messages import Failed
 from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer, spki_digest
 from tests.net.test_stream import frames
 
@@ -201,6 +202,28 @@ class AgainTests(DialerCase):
         before = len(self.endpoint.attempts)
         self.clock.advance(FIRST_DELAY)
         self.assertEqual(len(self.endpoint.attempts), before + 1)
+
+    def test_full(self) -> None:
+        """
+        A full server is asked again every few seconds, however often it said no; one that is gone after that, less often.
+        """
+        self.dialer(again=True)
+        delays = []
+        for code in (*[FULL_CODE] * 8, "stopping"):
+            protocol, _ = self.endpoint.succeed()
+            assert isinstance(protocol, StreamProtocol)
+            protocol.send(HELLO)
+            protocol.dataReceived(frames(CHALLENGE))
+            protocol.send(PROOF)
+            protocol.dataReceived(frames(Failed(code)))
+            self.lose(protocol)
+            self.clock.advance(0)
+            (call,) = self.clock.getDelayedCalls()
+            delays.append(call.getTime() - self.clock.seconds())
+            self.clock.advance(delays[-1])
+        self.assertEqual(delays[:3], [FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY])
+        self.assertEqual(delays[4:8], [MAX_FULL_DELAY] * 4)
+        self.assertEqual(delays[8], MAX_DELAY)
 
     def test_once(self) -> None:
         """
