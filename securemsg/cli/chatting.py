@@ -12,7 +12,7 @@ from typing import Any
 import click
 from twisted.internet.stdio import StandardIO
 
-from securemsg.cli.conversation import BLOCKING, Conversation
+from securemsg.cli.conversation import Conversation
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import OutputClosed, columns, put_later, say
 from securemsg.cli.profiles import opened
@@ -20,6 +20,7 @@ from securemsg.cli.settings import NAME, settings_of, shared
 from securemsg.client.chat import LEAVING_WORD
 from securemsg.net.console import MAX_LINE, Console, blocking_restored
 from securemsg.protocol.devices import SERVER_NAME
+from securemsg.station.following import BLOCKING
 from securemsg.station.troubles import Exit, trouble
 from securemsg.station.uplink import Uplink
 

@@ -29,17 +29,15 @@ from securemsg.client.escape import escape
 from securemsg.client.journal import Received, Sent
 from securemsg.client.trust import Contact, all_contacts, get_contact, safety
 from securemsg.errors import Refusal
-from securemsg.interfaces import IProfileStore
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import Kind
+from securemsg.station.following import waits_for_user
 from securemsg.station.giving import Giving
 from securemsg.station.troubles import Trouble, explain
 from securemsg.station.uplink import Uplink
 
 # Shown in one go before the store is looked at again.
 PAGE = 64
-# What a message waits for that will not come by itself.
-BLOCKING = "identity-changed"
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 
 
@@ -324,18 +322,6 @@ class Conversation:
         if holder.is_ready:
             return "connected"
         return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"
-
-
-def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
-    """
-    Whether a message cannot go out before the user has accepted another identity. The message says so itself only where it is
-    the first in its outbox; the contact says so always.
-    """
-    if sent.status != "queued":
-        return False
-    with store.reading() as records:
-        contact = get_contact(records, sent.to)
-    return sent.code == BLOCKING if contact is None else contact.is_blocked
 
 
 def _answer_to(number: bytes, own: str) -> bytes:

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import put_record, say
-from securemsg.cli.profiles import check_whole, open_vault, opened, read_passphrase, storage_trouble
+from securemsg.cli.profiles import open_vault, opened, read_passphrase
 from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
 from securemsg.client import vault
 from securemsg.client.profile import LISTS, Profile, create_profile, load_profile, save_profile
@@ -26,6 +26,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import is_reserved
 from securemsg.protocol.invite import MAX_INVITE, InviteLink, parse_invite
+from securemsg.station.folders import check_whole, storage_trouble
 from securemsg.station.troubles import Exit, Trouble, explain, trouble
 from securemsg.station.uplink import Uplink
 from securemsg.storage import keystore

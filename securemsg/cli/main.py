@@ -138,7 +138,7 @@ def _problem(error: Exception) -> Trouble:
             return Trouble(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
         case _:
             # Only here: what raises its errors has been imported, while usage has no need of it.
-            from securemsg.cli.profiles import trouble_of
+            from securemsg.station.folders import trouble_of
 
             known = trouble_of(error)
             if known is not None:

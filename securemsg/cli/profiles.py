@@ -15,50 +15,19 @@ from pathlib import Path
 from securemsg.cli.desk import Desk
 from securemsg.cli.settings import Settings
 from securemsg.client import vault
-from securemsg.client.profile import load_profile
 from securemsg.client.vault import VaultError
+from securemsg.station.folders import check_whole, load_any, load_joined, storage_trouble
 from securemsg.station.troubles import Exit, Trouble, trouble
-from securemsg.storage import errors as stored
 from securemsg.storage import keystore
 from securemsg.storage.errors import StorageError
 
 # A passphrase that is longer was meant to be something else.
 MAX_PASSPHRASE = 4096
 
-# What the texts of these errors say already stands in their classes; here is the code that goes with each.
-_CODES: tuple[tuple[type[Exception], str], ...] = (
-    (vault.PassphraseNeeded, "passphrase-needed"),
-    (vault.WrongPassphrase, "wrong-passphrase"),
-    (vault.VaultMissing, "no-profile"),
-    (vault.VaultExposed, "key-exposed"),
-    (vault.VaultDamaged, "profile-damaged"),
-    (vault.VaultError, "profile-unreadable"),
-    (stored.ProfileMissing, "no-profile"),
-    (stored.ProfileBusy, "profile-busy"),
-    (stored.ProfileDamaged, "profile-damaged"),
-    (stored.StateDamaged, "profile-damaged"),
-    (stored.StateTooNew, "profile-newer"),
-    (stored.StorageError, "profile-unreadable"),
-)
 _PROTECTIONS = {
     vault.KEY_IN_FILE: "by file permissions alone: whoever can read {path} can read everything",
     vault.PASSPHRASE: "by a passphrase (scrypt)",
 }
-
-
-def storage_trouble(error: VaultError | StorageError) -> Trouble:
-    """
-    What is wrong with the files of a profile; they say it themselves, and what to do.
-    """
-    code = next(code for kind, code in _CODES if isinstance(error, kind))
-    return Trouble(Exit.PROFILE, code, str(error).rstrip("."))
-
-
-def trouble_of(error: Exception) -> Trouble | None:
-    """
-    The same for any error; C{None}: it is about something else.
-    """
-    return storage_trouble(error) if isinstance(error, VaultError | StorageError) else None
 
 
 def protection_text(folder: Path, kind: str) -> str:
@@ -88,23 +57,6 @@ def read_passphrase(path: Path) -> bytes:
             Exit.USAGE, "passphrase-file", f"the passphrase file {path} is empty or longer than {MAX_PASSPHRASE} bytes"
         )
     return passphrase
-
-
-def check_whole(folder: Path, *, joining: bool = False) -> None:
-    """
-    The store key and the store are of no use without each other.
-
-    @param joining: a join that was killed left the key alone, which it makes first: the next one goes on from there.
-    @raise Trouble: C{profile-damaged}: one of them is missing.
-    """
-    key, store = (folder / name for name in (vault.KEY_FILE, keystore.PROFILE_FILE))
-    missing = [path for path in (key, store) if not os.path.lexists(path)]
-    if len(missing) == 1 and not (joining and missing == [store]):
-        raise trouble(
-            "profile-damaged",
-            text=f"{missing[0]} is missing, and nothing in {folder} opens without it",
-            hint="restore it from a copy; if no join was ever finished there, repeat the join",
-        )
 
 
 def open_vault(settings: Settings) -> vault.Vault:
@@ -138,14 +90,8 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
     except (VaultError, StorageError) as error:
         raise storage_trouble(error) from error
     try:
-        with store.reading() as records:
-            profile = load_profile(records)
-        if profile is None:
-            raise trouble("no-profile")
-        desk = Desk(settings, folder, store, profile, protection_text(folder, key.kind))
-        if joined:
-            desk.check_joined()
-        yield desk
+        profile = load_joined(store) if joined else load_any(store)
+        yield Desk(settings, folder, store, profile, protection_text(folder, key.kind))
     finally:
         store.close()
 

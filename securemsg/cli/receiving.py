@@ -22,7 +22,7 @@ from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.client import journal
 from securemsg.client.journal import Received
 from securemsg.client.trust import get_contact
-from securemsg.station.giving import Giving
+from securemsg.station.giving import Giving, lock_reading
 from securemsg.station.troubles import Exit, Trouble, trouble
 from securemsg.station.uplink import Uplink
 from securemsg.storage.errors import StorageError
@@ -46,7 +46,7 @@ def recv(context: click.Context, follow: bool, count: int | None, sender: str | 
     nothing.
     """
     with opened(settings_of(context)) as desk:
-        lock = desk.lock_reading()
+        lock = lock_reading(desk.folder)
         try:
             return _Reading(desk, follow, count, sender, as_json).run()
         finally:

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 
 import click
 
-from securemsg.cli.conversation import BLOCKING, waits_for_user
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import json_line, put, say
 from securemsg.cli.profiles import opened
@@ -17,16 +16,15 @@ from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client import journal
-from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY, Sent
+from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.errors import Refusal
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.station.following import ACCEPTED, BLOCKING, DELIVERED, follow
 from securemsg.station.troubles import Exit, Trouble, explain, trouble
 from securemsg.station.uplink import Uplink
 
-ACCEPTED, DELIVERED, NONE = "accepted", "delivered", "none"
-# Which statuses end the waiting for which wish.
-_ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
+NONE = "none"
 
 
 class MessageId(click.ParamType[bytes]):
@@ -181,41 +179,8 @@ class _Following:
         """
         Wait for it.
         """
-        sent = await uplink.until(lambda: self._settled(uplink), self._desk.settings.patience)
-        if sent is None:
-            raise self._too_late(uplink)
-        if sent.status in _ENOUGH[self._wait]:
-            return Exit.DONE
-        if sent.status == "withdrawn":
-            raise trouble("withdrawn")
-        if sent.status == "queued":
-            raise trouble(BLOCKING, self._name)
-        raise trouble(sent.code or "refused", self._name)
-
-    def _settled(self, uplink: Uplink) -> Sent | None:
-        """
-        The message, once there is something to say of it.
-        """
-        sent = journal.sent(self._desk.store, self._number)
-        assert sent is not None, "it was committed before we looked"
-        if sent.status in (*_ENOUGH[self._wait], "failed", "withdrawn"):
-            return sent
-        is_connected = uplink.holder is None or uplink.holder.is_ready
-        return sent if is_connected and waits_for_user(self._desk.store, sent) else None
-
-    def _too_late(self, uplink: Uplink) -> Trouble:
-        """
-        The time is over.
-        """
-        sent = journal.sent(self._desk.store, self._number)
-        if sent is not None and sent.status == "accepted":
-            return trouble("not-delivered", self._name)
-        if sent is not None and sent.code:
-            return trouble(sent.code, self._name)
-        holder = uplink.holder
-        if holder is not None and holder.last_failure:
-            return trouble(holder.last_failure, self._desk.where)
-        return trouble("not-accepted", self._name)
+        await follow(self._desk.store, uplink, self._number, self._wait, self._desk.settings.patience)
+        return Exit.DONE
 
     def _left_behind(self, problem: Trouble) -> Trouble:
         """

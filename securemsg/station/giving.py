@@ -16,11 +16,29 @@ from securemsg.client import journal
 from securemsg.client.journal import Received
 from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
+from securemsg.station.composing import RECV_LOCK
+from securemsg.station.locks import FileLock
 from securemsg.station.troubles import trouble
 
 GIVE_LOCK = "give.lock"
 # Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.
 PLACE_SIZE = 7
+
+
+def lock_reading(folder: Path) -> FileLock:
+    """
+    Be the only one that gives out the messages of all, in order.
+
+    @raise Trouble: C{second-recv}, or the folder is not writable.
+    """
+    lock = FileLock(folder / RECV_LOCK)
+    try:
+        taken = lock.take()
+    except OSError as error:
+        raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+    if not taken:
+        raise trouble("second-recv")
+    return lock
 
 
 class Giving:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 
@@ -19,7 +19,7 @@ from securemsg.client.errands import Outcome
 from securemsg.interfaces import IProfileStore
 from securemsg.station.holder import Holder
 from securemsg.station.locks import FileLock
-from securemsg.station.troubles import trouble
+from securemsg.station.troubles import Exit, trouble
 from securemsg.storage.errors import StateDamaged, StorageError
 
 T = TypeVar("T")
@@ -27,6 +27,21 @@ T = TypeVar("T")
 # How often we look into the store while another process has the connection; and while we have it, in case a ring got lost.
 GUEST_POLL = 0.1
 HOLDER_POLL = 1.0
+# With L{Retry}: an errand is left anew after so long, for nobody shall run one whose asker was killed long ago; and between two
+# questions that were refused for the moment we wait.
+ERRAND_LIFE = 30
+RETRY_PAUSE = 1.0
+
+
+@frozen
+class Retry:
+    """
+    The wish to go on while the server is not there, full or stopping.
+
+    @ivar told: is told why, each time the waiting for a connection begins: a code, and where the server is.
+    """
+
+    told: Callable[[str, str], None]
 
 
 @define(eq=False)
@@ -36,6 +51,7 @@ class Uplink:
     @ivar hold: makes the holder, once the lock is ours; it must be told whom to call when anything changes.
     @ivar again: whether to connect again after a failure; else the first failure ends the command.
     @ivar where: of the server, for messages.
+    @ivar retry: whether to go on after the failures that pass (status 6), which is less than C{again}; C{None}: no.
     """
 
     _clock: Any
@@ -45,10 +61,12 @@ class Uplink:
     _ring: Callable[[], object]
     _hold: Callable[[Callable[[], None]], Holder]
     _again: bool = False
-    _where: str = "the server"
+    where: str = "the server"
+    _retry: Retry | None = None
     _holder: Holder | None = field(default=None, init=False)
     _is_stopped: bool = field(default=False, init=False)
     _sleepers: dict[Deferred[None], IDelayedCall] = field(factory=dict, init=False)
+    _was_told: bool = field(default=False, init=False)
 
     @property
     def holder(self) -> Holder | None:
@@ -56,6 +74,13 @@ class Uplink:
         Our own connection, if the lock is ours.
         """
         return self._holder
+
+    @property
+    def last_failure(self) -> str:
+        """
+        Why we have no connection just now, as far as that is known here; empty: we have one, or it is not ours.
+        """
+        return self._holder.last_failure if self._holder is not None else ""
 
     def start(self) -> None:
         """
@@ -116,16 +141,38 @@ class Uplink:
                 return value
             left = None if deadline is None else deadline - self._clock.seconds()
             self._raise_trouble()
+            self._tell_waiting()
             if left is not None and left <= 0:
                 return None
             await self._wait(left)
 
-    async def ask(self, kind: str, argument: str = "", *, patience: float) -> dict[str, str]:
+    async def ask(self, kind: str, argument: str = "", *, patience: float | None) -> dict[str, str]:
         """
-        Have an errand run by whoever has the connection.
+        Have an errand run by whoever has the connection. With L{Retry} it is left again where a failure passes.
 
+        @param patience: seconds; C{None}: for ever.
         @return: its facts.
         @raise Trouble: it was refused, or nobody answered in time.
+        """
+        deadline = None if patience is None else self._clock.seconds() + patience
+        while True:
+            left = None if deadline is None else max(deadline - self._clock.seconds(), 0)
+            outcome = await self._errand(kind, argument, ERRAND_LIFE if left is None else left)
+            if outcome is not None and not outcome.code:
+                return outcome.facts
+            if outcome is not None:
+                problem = trouble(outcome.code, argument or self.where)
+            else:
+                problem = trouble(self.last_failure or "timeout", self.where)
+            is_over = deadline is not None and deadline <= self._clock.seconds()
+            if self._retry is None or is_over or problem.status is not Exit.NOT_CONNECTED:
+                raise problem
+            # Not at once: what is refused for the moment would be refused again, as fast as the server can.
+            await self.until(lambda: None, RETRY_PAUSE)
+
+    async def _errand(self, kind: str, argument: str, patience: float) -> Outcome | None:
+        """
+        Leave an errand, and wait for what comes of it.
         """
         number = errands.leave(self._store, kind, argument, now=self._now(), patience=patience)
         self.nudge()
@@ -135,13 +182,7 @@ class Uplink:
         finally:
             if outcome is None:
                 errands.give_up(self._store, number)
-        if outcome is None:
-            holder = self._holder
-            code = holder.last_failure if holder is not None and holder.last_failure else "timeout"
-            raise trouble(code, self._where)
-        if outcome.code:
-            raise trouble(outcome.code, argument or self._where)
-        return outcome.facts
+        return outcome
 
     def _step(self) -> None:
         """
@@ -149,7 +190,7 @@ class Uplink:
         """
         if self._holder is None and not self._is_stopped and self._take():
             self._holder = self._hold(self.changed)
-            self._holder.start(self._again)
+            self._holder.start(self._again or self._retry is not None)
 
     def _take(self) -> bool:
         """
@@ -168,11 +209,23 @@ class Uplink:
         if holder is None:
             return
         if holder.fatal:
-            raise trouble(holder.fatal, self._where)
+            raise trouble(holder.fatal, self.where)
         if isinstance(holder.trouble, StateDamaged):
             raise holder.trouble
-        if holder.last_failure and not self._again:
-            raise holder.trouble if isinstance(holder.trouble, StorageError) else trouble(holder.last_failure, self._where)
+        if not holder.last_failure or self._again:
+            return
+        problem = trouble(holder.last_failure, self.where)
+        if self._retry is None or problem.status is not Exit.NOT_CONNECTED:
+            raise holder.trouble if isinstance(holder.trouble, StorageError) else problem
+
+    def _tell_waiting(self) -> None:
+        """
+        Where somebody wants to go on, say once why there is nothing to see.
+        """
+        is_waiting = bool(self.last_failure)
+        if self._retry is not None and is_waiting and not self._was_told:
+            self._retry.told(self.last_failure, self.where)
+        self._was_told = is_waiting
 
     def _wait(self, left: float | None) -> Deferred[None]:
         """
