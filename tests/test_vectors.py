@@ -14,6 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys, pqxdh, primitives, ratchet
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import auth, envelope, framing, invite, messages
 from tests import session_vectors
@@ -68,6 +69,31 @@ def login(given: Given) -> Given:
         "challenge_signature": signature.hex(),
         "challenge": challenge.hex(),
         "proof_signature": device.sign(auth.PROOF_LABEL, *proof).hex(),
+    }
+
+
+def key_login(given: Given) -> Given:
+    """
+    Both proofs of a login with a key file, and who has logged in.
+    """
+    key = SharedKey(octets(given, "secret"))
+    message = message_of(given["hello"])
+    assert isinstance(message, messages.Hello), message
+    hello = messages.encode_message(message)
+    nonce, identity, binding = octets(given, "server_nonce"), octets(given, "server_identity"), _binding(given)
+    parts = auth.challenge_parts(hello, auth.VERSION, given["features"], nonce, identity, binding)
+    proof = keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts)
+    challenge = messages.encode_message(messages.Challenge(auth.VERSION, given["features"], nonce, identity, proof))
+    proof_parts = auth.proof_parts(hello, challenge, identity, 0, binding)
+    connection = keys.connection_nonce(message.nonce, nonce, binding.exporter)
+    return {
+        "name": key.name,
+        "login": key.login.hex(),
+        "challenge_mac": proof.hex(),
+        "challenge": challenge.hex(),
+        "proof_mac": keys.mac(key.login, auth.KEY_PROOF_LABEL, *proof_parts).hex(),
+        "connection_nonce": connection.hex(),
+        "device": keys.caller_device(connection).hex(),
     }
 
 
@@ -178,6 +204,7 @@ PROTOCOL: dict[str, Callable[[Given], Given]] = {
     "frame": frame,
     "malformed": malformed,
     "login": login,
+    "key_login": key_login,
     "device_list": device_list,
     "registration": registration,
     "prekey": prekey,

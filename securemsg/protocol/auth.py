@@ -1,7 +1,9 @@
 """
 What is signed at login and at registration: the transcript, as parts for L{securemsg.crypto.keys.SigningKey.sign}.
 
-Every part is length-prefixed by the signer, under a label of its own. Source: C{docs/protocol.md}, section "Login".
+Who logs in with a key file signs nothing: both ends prove the same parts with L{securemsg.crypto.keys.mac}, under the key that
+the file gives for logins. Every part is length-prefixed, under a label of its own.
+Source: C{docs/protocol.md}, section "Login".
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ ALPN = b"securemsg/1"
 
 CHALLENGE_LABEL = b"securemsg/1 server challenge"
 PROOF_LABEL = b"securemsg/1 device login"
+KEY_CHALLENGE_LABEL = b"securemsg/1 key challenge"
+KEY_PROOF_LABEL = b"securemsg/1 key login"
 REGISTER_IDENTITY_LABEL = b"securemsg/1 registration by identity"
 REGISTER_DEVICE_LABEL = b"securemsg/1 registration by device"
 
@@ -56,14 +60,16 @@ def challenge_parts(
     hello: bytes, version: int, features: list[str], nonce: bytes, identity: bytes, binding: Binding
 ) -> tuple[bytes, ...]:
     """
-    What the server identity signs in Challenge: the whole Hello, its own answer, and the channel.
+    What the server identity signs in Challenge: the whole Hello, its own answer, and the channel. To a caller with the role
+    C{key} it proves the same with the key file instead.
     """
     return (hello, version.to_bytes(4, "big"), ",".join(features).encode(), nonce, identity, *binding.parts())
 
 
 def proof_parts(hello: bytes, challenge: bytes, identity: bytes, highest: int, binding: Binding) -> tuple[bytes, ...]:
     """
-    What the device signs to log in: both greetings whole, the server identity, its highest n, and the channel.
+    What the device signs to log in, or whoever holds a key file proves with it: both greetings whole, the server identity,
+    the highest n, and the channel.
 
     @param identity: the server identity that the signer has I{checked}, not merely the one that was sent.
     """

@@ -158,13 +158,13 @@ class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
     """
     Client: what I speak, who I say I am. Items that a newer client adds are ignored.
 
-    @ivar account: empty for an operator.
-    @ivar device: empty for an operator.
+    @ivar account: empty for an operator, and with a key file.
+    @ivar device: likewise.
     """
 
     versions: Annotated[list[Version], Meta(min_length=1, max_length=16)]
     features: Annotated[list[Code], Meta(max_length=64)]
-    role: Literal["device", "register", "operator"]
+    role: Literal["device", "register", "operator", "key"]
     transport: Literal["tcp", "unix", "memory"]
     account: Name
     device: Annotated[bytes, Meta(max_length=16)]
@@ -175,7 +175,7 @@ class Challenge(Struct, tag=2, array_like=True, frozen=True, gc=False):
     """
     Server: what we speak, and the proof that the server identity answers in this very handshake.
 
-    @ivar signature: by the server identity over L{securemsg.protocol.auth.challenge_parts}.
+    @ivar signature: by the server identity over L{securemsg.protocol.auth.challenge_parts}; for the role C{key} a MAC.
     """
 
     version: Version
@@ -187,9 +187,10 @@ class Challenge(Struct, tag=2, array_like=True, frozen=True, gc=False):
 
 class Proof(Record, tag=3, frozen=True):
     """
-    Client: the device key signs L{securemsg.protocol.auth.proof_parts}. An operator's signature is empty.
+    Client: the device key signs L{securemsg.protocol.auth.proof_parts}; for the role C{key} it is a MAC. An operator's
+    signature is empty.
 
-    @ivar highest: the highest C{n} that this device has committed.
+    @ivar highest: the highest C{n} that this device has committed; 0 for the role C{key}.
     """
 
     highest: Counter
@@ -248,7 +249,8 @@ class Deposit(Record, tag=10, frozen=True):
 
 class Accepted(Record, tag=11, frozen=True):
     """
-    Server: these deposits are kept. Answers of one moment travel together.
+    Server: these deposits are kept; to a caller with a key file: and the contact C{server} has committed them. Answers of one
+    moment travel together.
 
     @ivar now: the server's clock.
     """
@@ -484,6 +486,18 @@ class Address(Record, tag=44, frozen=True):
     contact: Annotated[bytes, Meta(max_length=32)]
 
 
+class Reply(Discreet, tag=45, frozen=True):
+    """
+    Operator: the contact C{server} is to say this to an account.
+
+    @ivar text: at most L{MAX_TEXT} bytes of UTF-8, which L{Done} says the contact has committed; nobody has it yet.
+    """
+
+    request: Request
+    account: Name
+    text: Annotated[str, Meta(max_length=MAX_TEXT)]
+
+
 @frozen
 class Unknown:
     """
@@ -527,9 +541,10 @@ Message = (
     | RemoveAccount
     | GetAddress
     | Address
+    | Reply
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 45)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46)])
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

@@ -1,8 +1,8 @@
 """
 What is known in memory of accounts, their devices and mailboxes: a bounded cache in front of the directory.
 
-While anything of an account is on its way (a connection, a row in a batch, an acknowledgement) the account stays, so there is
-never a second opinion on positions and counts.
+While anything of an account is on its way (a connection, a row in a batch, an acknowledgement, somebody who waits for one) the
+account stays, so there is never a second opinion on positions and counts.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 
 if TYPE_CHECKING:
     from securemsg.server.router import Subscription
+    from securemsg.server.waits import Wait
 
 # How many accounts that must stay are passed over at most when one is to go.
 EVICTION_TRIES = 8
@@ -35,6 +36,10 @@ class DeviceState:
     @ivar acknowledged: everything up to here is, or is about to be, deleted.
     @ivar uses: what batches on their way say of this device.
     @ivar subscription: of the connection that is logged in as this device.
+    @ivar visiting: it is no account's, has no mailbox, and ends with its connection; C{mailbox} is a number below 0, which
+        stands for it where it is the sender.
+    @ivar rated: what its rates are counted by.
+    @ivar waits: position to whoever waits for this device to acknowledge it.
     """
 
     account: AccountState = field(repr=False)
@@ -49,6 +54,9 @@ class DeviceState:
     acknowledged: int = 0
     uses: int = 0
     subscription: Subscription | None = field(default=None, repr=False)
+    visiting: bool = False
+    rated: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
+    waits: dict[int, Wait] | None = field(default=None, repr=False)
 
 
 @define(eq=False)
@@ -75,7 +83,7 @@ class AccountState:
         """
         if self.holds:
             return True
-        return any(device.uses or device.subscription is not None for device in self.devices.values())
+        return any(device.uses or device.waits or device.subscription is not None for device in self.devices.values())
 
 
 def _record_of(stored: StoredAccount) -> AccountRecord:

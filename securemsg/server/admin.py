@@ -4,14 +4,15 @@ What the operator may ask, over the same frames and the same table as everybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import define
 
 from securemsg.errors import Refusal
 from securemsg.interfaces import IDirectoryStore
-from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.devices import RESERVED_PREFIX, SERVER_NAME
 from securemsg.protocol.messages import (
+    MAX_TEXT,
     AccountRow,
     Accounts,
     Address,
@@ -19,15 +20,27 @@ from securemsg.protocol.messages import (
     GetAddress,
     ListAccounts,
     RemoveAccount,
+    Reply,
 )
 from securemsg.server.accounts import AccountCache
 from securemsg.server.caller import Caller
+
+
+async def refuse_reply(account: str, text: str) -> None:
+    """
+    What becomes of L{Reply} where nobody lives who could say it.
+
+    @raise Refusal: C{forbidden}.
+    """
+    raise Refusal("forbidden")
 
 
 @define(eq=False)
 class Operator:
     """
     Accounts and address, for whoever runs the server.
+
+    @ivar _reply: has the contact C{server} say something to an account; returns when that is committed, or raises Refusal.
     """
 
     _accounts: AccountCache
@@ -35,6 +48,7 @@ class Operator:
     _identity: bytes
     _address: Callable[[], tuple[str, int]]
     _page: int
+    _reply: Callable[[str, str], Awaitable[None]]
 
     async def list_accounts(self, caller: Caller, message: ListAccounts) -> Accounts:
         """
@@ -66,3 +80,23 @@ class Operator:
         host, port = self._address()
         contact = await self._accounts.load(SERVER_NAME)
         return Address(message.request, host, port, self._identity, contact.identity if contact is not None else b"")
+
+    async def reply(self, caller: Caller, message: Reply) -> Done:
+        """
+        Have the contact C{server} say something to an account, or to whoever is called so by a key file.
+
+        @raise Refusal: C{no-such-account}; C{bad-request}: there is nothing to say; C{too-large}; C{forbidden}: the contact
+            does not talk to itself, or nobody lives here.
+        """
+        name = message.account
+        if not message.text:
+            raise Refusal("bad-request")
+        if len(message.text.encode()) > MAX_TEXT:
+            raise Refusal("too-large")
+        if name == SERVER_NAME:
+            raise Refusal("forbidden")
+        # Who came with a key file is in no directory: the contact alone knows whether it is there.
+        if not name.startswith(RESERVED_PREFIX) and await self._accounts.load(name) is None:
+            raise Refusal("no-such-account")
+        await self._reply(name, message.text)
+        return Done(message.request)

@@ -2,7 +2,7 @@
 Group commit that clocks itself: while one batch is being committed the next one fills.
 
 A batch carries deposits, acknowledgements and the highest C{n} of senders. Nobody is answered, and nothing delivered, before
-the commit has returned.
+the commit has returned; a visitor is answered later still (L{securemsg.server.waits}).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused, Mi
 from securemsg.server.accounts import DeviceState
 from securemsg.server.caller import CROWDED, UNANSWERED, Caller
 from securemsg.server.limits import Settings
+from securemsg.server.waits import Waits
 
 DIGEST_SIZE = 32
 # Answers of one moment travel in frames of about this many bytes: one acceptance more, the largest, still fits.
@@ -89,12 +90,14 @@ class Batches:
 
     @ivar pending: all deposits in them, by sender's mailbox and deposit id.
     @ivar size: their bytes.
+    @ivar waits: visitors whose deposits are committed, and not acknowledged.
     """
 
     _store: IMailboxStore
     _settings: Settings
     _now: Callable[[], float]
     _soon: Callable[[Callable[[], None]], None]
+    waits: Waits = field(init=False, factory=Waits, repr=False)
     pending: dict[tuple[int, bytes], Pending] = field(init=False, factory=dict, repr=False)
     size: int = field(init=False, default=0)
     _open: Batch = field(init=False, factory=Batch, repr=False)
@@ -129,9 +132,9 @@ class Batches:
 
     def note(self, sender: DeviceState) -> None:
         """
-        Keep the highest C{n} of this device.
+        Keep the highest C{n} of this device; a visitor has none that outlives its connection.
         """
-        if sender.mailbox not in self._open.senders:
+        if sender.mailbox not in self._open.senders and not sender.visiting:
             self._open.senders[sender.mailbox] = sender
             sender.uses += 1
             self._schedule()
@@ -229,7 +232,21 @@ class Batches:
                     self._had_answers(pending.caller, 1)
                     continue
                 missed = missed_in(stored)
+            elif pending.sender.visiting:
+                continue
             answers.setdefault(pending.caller, []).append(Acceptance(pending.row.deposit_id, missed))
+        self._accept(answers)
+
+    def heard(self, device: DeviceState, positions: list[int]) -> None:
+        """
+        A device has committed what it got at these positions: tell the visitors who wait for that.
+        """
+        self._accept(self.waits.end(device, positions))
+
+    def _accept(self, answers: dict[Caller, list[Acceptance]]) -> None:
+        """
+        Say Accepted.
+        """
         now = int(self._now())
         for caller, accepted in answers.items():
             for chunk in _chunks(accepted):
@@ -252,6 +269,9 @@ class Batches:
         del self.pending[pending.sender.mailbox, row.deposit_id]
         self.size -= pending.size
         pending.sender.uses -= 1
+        if pending.sender.visiting and written:
+            places = [(device, part.position) for device, part in zip(pending.takers, row.rows, strict=True)]
+            self.waits.begin(pending.caller, Acceptance(row.deposit_id, pending.missed), places)
         for device, part in zip(pending.takers, row.rows, strict=True):
             device.uses -= 1
             if not written:

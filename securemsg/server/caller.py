@@ -43,6 +43,7 @@ class Role(enum.Enum):
     STRANGER = "stranger"
     DEVICE = "device"
     OPERATOR = "operator"
+    KEY = "key"
 
 
 @implementer(IPeer)
@@ -60,7 +61,7 @@ class Caller:
     @ivar told_low: it was told that its prekeys run low, and has uploaded none since.
     """
 
-    _commands: Mapping[type, Command]
+    _tables: Mapping[Role, Mapping[type, Command]]
     _spawn: Callable[[Coroutine[Any, Any, None]], None]
     _soon: Callable[[Callable[[], None]], None]
     _joined: Callable[[Caller], None]
@@ -68,13 +69,14 @@ class Caller:
     _max_backlog: int
     _max_queued: int
     operator: bool
-    role: Role = Role.STRANGER
+    role: Role = field(default=Role.STRANGER, init=False)
     hello: Hello | None = field(default=None, init=False, repr=False)
     subscription: Subscription | None = field(default=None, init=False, repr=False)
     is_open: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
     told_low: bool = field(default=False, init=False)
+    _commands: Mapping[type, Command] = field(init=False, repr=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
     _connection: Connection = field(init=False, repr=False)
     _running: bool = field(default=False, init=False)
@@ -82,6 +84,12 @@ class Caller:
     _due: bool = field(default=False, init=False)
     _paused: int = field(default=0, init=False)
     _backlog: deque[Message | Unknown] = field(factory=deque, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Nobody knows who it is.
+        """
+        self.become(Role.STRANGER)
 
     # --- what the network tells us ----------------------------------------------------------------------------------
 
@@ -159,6 +167,13 @@ class Caller:
         """
         return bool(self.channel.binding.transport == "memory")
 
+    def become(self, role: Role) -> None:
+        """
+        It has proved what it is, and may say from now on what that may.
+        """
+        self.role = role
+        self._commands = self._tables[role]
+
     def send(self, message: Message) -> None:
         """
         Say something, if anybody listens.
@@ -204,11 +219,11 @@ class Caller:
         Look the command up, and begin it.
         """
         command = self._commands.get(type(message))
-        if command is None or self.role not in command.roles:
+        if command is None:
             self._refuse(message, "unknown-message" if type(message) is Unknown else "forbidden")
             return
         try:
-            work = command.run(self, message)
+            work = command(self, message)
         except Refusal as refusal:
             self._refuse(message, refusal.code)
             return

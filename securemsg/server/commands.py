@@ -1,5 +1,5 @@
 """
-What callers may say: one table of message, roles, and what it does.
+What callers may say: one table of message, roles, and what it does for them.
 
 A row's function is a plain call, or gives what is left to do as a coroutine, which ends in the answer. It raises
 L{securemsg.errors.Refusal} to say no.
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
-
-from attrs import frozen
 
 from securemsg.protocol.messages import (
     Acknowledge,
@@ -28,6 +26,7 @@ from securemsg.protocol.messages import (
     Publish,
     Register,
     RemoveAccount,
+    Reply,
     Unknown,
     Upload,
 )
@@ -38,31 +37,38 @@ from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
+from securemsg.server.visitors import Visitors
 
 STRANGER = (Role.STRANGER,)
 DEVICE = (Role.DEVICE,)
 OPERATOR = (Role.OPERATOR,)
-ALL = (Role.DEVICE, Role.OPERATOR)
+KEY = (Role.KEY,)
+ISSUERS = (Role.DEVICE, Role.OPERATOR)
+ALL = (Role.DEVICE, Role.OPERATOR, Role.KEY)
 
-
-@frozen
-class Command:
-    """
-    A row of the table.
-    """
-
-    roles: tuple[Role, ...]
-    run: Callable[[Caller, Message | Unknown], Work | None]
-
+Command = Callable[[Caller, Message | Unknown], Work | None]
+Row = tuple[type, tuple[Role, ...], Command]
 
 M = TypeVar("M")
 
 
-def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[Caller, M], Work | None]) -> tuple[type, Command]:
+def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[Caller, M], Work | None]) -> Row:
     """
     A row, with the promise that a function gets the messages it is for.
     """
-    return kind, Command(roles, cast("Callable[[Caller, Message | Unknown], Work | None]", run))
+    return kind, roles, cast("Command", run)
+
+
+def _by_role(rows: list[Row]) -> Mapping[Role, Mapping[type, Command]]:
+    """
+    The table as each role sees it: a caller is given its own page once, and looks nothing up in the others.
+    """
+    pages: dict[Role, dict[type, Command]] = {role: {} for role in Role}
+    for kind, roles, run in rows:
+        for role in roles:
+            assert kind not in pages[role], "one row for each message and role"
+            pages[role][kind] = run
+    return pages
 
 
 def command_table(
@@ -73,30 +79,35 @@ def command_table(
     prekeys: Prekeys,
     invites: Invites,
     operator: Operator,
+    visitors: Visitors,
     now: Callable[[], float],
-) -> Mapping[type, Command]:
+) -> Mapping[Role, Mapping[type, Command]]:
     """
-    Everything that anybody may say; what is not here is C{forbidden}.
+    Everything that anybody may say, by role; what is not here is C{forbidden}.
     """
 
     def ping(caller: Caller, message: Ping) -> None:
         caller.send(Pong(message.request, int(now())))
 
-    return dict(
+    return _by_role(
         [
             _row(Hello, STRANGER, logins.greet),
             _row(Proof, STRANGER, logins.prove),
             _row(Register, STRANGER, registrations.register),
             _row(Deposit, DEVICE, mailboxes.deposit),
+            _row(Deposit, KEY, mailboxes.visit),
             _row(Acknowledge, DEVICE, mailboxes.acknowledge),
+            _row(Acknowledge, KEY, visitors.acknowledge),
             _row(Fetch, DEVICE, directory.fetch),
+            _row(Fetch, KEY, directory.fetch_contact),
             _row(Claim, DEVICE, prekeys.claim),
             _row(Upload, DEVICE, prekeys.upload),
             _row(Publish, DEVICE, directory.publish),
-            _row(Invite, ALL, invites.invite),
+            _row(Invite, ISSUERS, invites.invite),
             _row(Ping, ALL, ping),
             _row(ListAccounts, OPERATOR, operator.list_accounts),
             _row(RemoveAccount, OPERATOR, operator.remove_account),
             _row(GetAddress, OPERATOR, operator.get_address),
+            _row(Reply, OPERATOR, operator.reply),
         ]
     )

@@ -4,7 +4,7 @@ The server's domain as one object: it is handed its stores, its key, its time an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -12,9 +12,9 @@ from attrs import define, field
 from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache
-from securemsg.server.admin import Operator
+from securemsg.server.admin import Operator, refuse_reply
 from securemsg.server.batches import Batches
-from securemsg.server.caller import Caller
+from securemsg.server.caller import Caller, Role
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import Command, command_table
 from securemsg.server.directory import Directory
@@ -24,6 +24,7 @@ from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
 from securemsg.server.router import Router
+from securemsg.server.visitors import KeyFile, Visitors
 
 # Expired messages that one transaction deletes, so that deposits do not wait for it.
 EXPIRE_LIMIT = 500
@@ -38,6 +39,9 @@ class Server:
     @ivar spawn: runs a coroutine to its end; what it raises is a bug.
     @ivar free_space: bytes that are left where the store lies.
     @ivar verify: checks signatures of logins.
+    @ivar key_file: what is to be known of the key file that admits callers without an account; C{None}: there is none.
+    @ivar reply: has the contact C{server} say something to an account, for the operator; it raises Refusal to say no. It may be
+        set later, for the contact comes after the server it lives in.
     @ivar address: what invites name.
     """
 
@@ -49,13 +53,16 @@ class Server:
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     free_space: Callable[[], int]
     verify: Callable[..., None] = verify
+    key_file: KeyFile | None = None
+    reply: Callable[[str, str], Awaitable[None]] = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
     _callers: set[Caller] = field(init=False, factory=set, repr=False)
     _accounts: AccountCache = field(init=False, repr=False)
     _batches: Batches = field(init=False, repr=False)
     _router: Router = field(init=False, repr=False)
     _clock: ExpiryClock = field(init=False, repr=False)
-    _commands: Mapping[type, Command] = field(init=False, repr=False)
+    _visitors: Visitors = field(init=False, repr=False)
+    _tables: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
     _expiring: bool = field(init=False, default=False)
     _stopped: str = field(init=False, default="")
 
@@ -69,23 +76,25 @@ class Server:
         self._clock = clock = ExpiryClock(now, stores.last_clock())
         self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._router = router = Router(stores, settings)
-        self._batches = Batches(stores, settings, now, self.soon)
+        self._batches = batches = Batches(stores, settings, now, self.soon)
+        self._visitors = visitors = Visitors(self.key_file, identity, router, batches.waits, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
-        logins = Logins(self.identity, accounts, stores, router, now, self.verify)
+        logins = Logins(self.identity, accounts, stores, router, visitors, now, self.verify)
         registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
-        self._commands = command_table(
+        self._tables = command_table(
             logins=logins,
             registrations=Registrations(identity, settings, accounts, stores, logins, router, *registration_rates, now),
             mailboxes=Mailboxes(
                 accounts,
-                self._batches,
+                batches,
                 stores,
                 settings,
                 DiskGuard(self.free_space, stores.wal_size, now),
                 requests,
                 self._bucket(settings.deposits),
                 clock,
+                visitors,
                 now,
             ),
             directory=directory,
@@ -100,7 +109,8 @@ class Server:
                 clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
-            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page),
+            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, self._reply),
+            visitors=visitors,
             now=now,
         )
 
@@ -126,7 +136,7 @@ class Server:
         """
         settings = self.settings
         return Caller(
-            self._commands, self.spawn, self.soon, self._join, self._leave, settings.max_backlog, settings.max_queued, operator
+            self._tables, self.spawn, self.soon, self._join, self._leave, settings.max_backlog, settings.max_queued, operator
         )
 
     def tick(self) -> None:
@@ -167,6 +177,13 @@ class Server:
         """
         self._callers.discard(caller)
         self._router.unsubscribe(caller)
+        self._visitors.leave(caller)
+
+    async def _reply(self, account: str, text: str) -> None:
+        """
+        Whoever says it now.
+        """
+        await self.reply(account, text)
 
     async def _expire(self) -> None:
         """

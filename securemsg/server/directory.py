@@ -7,12 +7,15 @@ change one.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from attrs import define
 
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IDirectoryStore
-from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, decode_device_list
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, SERVER_NAME, DeviceList, decode_device_list
 from securemsg.protocol.messages import Account, Done, Fetch, Publish, SignedDeviceList
 from securemsg.server.accounts import AccountCache
 from securemsg.server.caller import Caller
@@ -65,6 +68,16 @@ class Directory:
             raise Refusal("no-such-account")
         return Account(message.request, account.record)
 
+    def fetch_contact(self, caller: Caller, message: Fetch) -> Coroutine[Any, Any, Account]:
+        """
+        L{fetch} for a visitor, who reaches the contact C{server} alone and learns of nobody else.
+
+        @raise Refusal: C{forbidden}.
+        """
+        if message.account != SERVER_NAME:
+            raise Refusal("forbidden")
+        return self.fetch(caller, message)
+
     async def publish(self, caller: Caller, message: Publish) -> Done:
         """
         Take the next list of the caller's own account.
@@ -95,5 +108,5 @@ class Directory:
 
         @raise Refusal: C{rate-limited}: they come too fast.
         """
-        if not self._requests.take(caller.device.mailbox):
+        if not self._requests.take(caller.device.rated):
             raise Refusal("rate-limited")

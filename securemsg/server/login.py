@@ -25,6 +25,7 @@ from securemsg.protocol.messages import Challenge, Hello, PrekeyStock, Proof, We
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.caller import Caller, Role
 from securemsg.server.router import Router
+from securemsg.server.visitors import Visitors
 
 
 @define(eq=False)
@@ -40,6 +41,7 @@ class Logins:
     _accounts: AccountCache
     _prekeys: IPrekeyStore
     _router: Router
+    _visitors: Visitors
     _now: Callable[[], float]
     _verify: Callable[..., None]
     # Nobody has the other half: what is verified under it is wrong, and takes as long as what is right.
@@ -49,23 +51,27 @@ class Logins:
         """
         Answer a greeting with proof of who we are.
 
-        @raise RemoteProtocolError: C{unsupported-version}; C{forbidden}: not through this door.
+        @raise RemoteProtocolError: C{unsupported-version}; C{forbidden}: not through this door; C{malformed}.
         """
         channel = caller.channel
         if VERSION not in message.versions:
             raise RemoteProtocolError("unsupported-version")
         if caller.operator is not (message.role == "operator") or message.transport != channel.binding.transport:
             raise RemoteProtocolError("forbidden")
+        by_key = message.role == "key"
+        if by_key:
+            self._visitors.check(message)
         caller.hello = message
         features = [feature for feature in FEATURES if feature in message.features]
         nonce = keys.nonce()
         identity = self._identity.public
         parts = challenge_parts(channel.connection.hello, VERSION, features, nonce, identity, channel.binding)
-        caller.send(Challenge(VERSION, features, nonce, identity, self._identity.sign(CHALLENGE_LABEL, *parts)))
+        signature = self._visitors.challenge(parts) if by_key else self._identity.sign(CHALLENGE_LABEL, *parts)
+        caller.send(Challenge(VERSION, features, nonce, identity, signature))
 
     async def prove(self, caller: Caller, message: Proof) -> None:
         """
-        Let a device in, or the operator, whom the door proves.
+        Let a device in, or a holder of the key file, or the operator, whom the door proves.
 
         @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: whoever said it registers does not prove.
         """
@@ -73,8 +79,11 @@ class Logins:
         assert hello is not None, "the phases put Hello first"
         if hello.role == "register":
             raise RemoteProtocolError("out-of-turn")
+        if hello.role == "key":
+            self._visitors.prove(caller, message)
+            return
         if caller.operator:
-            caller.role = Role.OPERATOR
+            caller.become(Role.OPERATOR)
             caller.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
             return
         account = await self._accounts.read(hello.account)
@@ -109,7 +118,7 @@ class Logins:
             raise RemoteProtocolError("login-failed")
         self._router.check_room(caller, device)
         subscription = self._router.subscribe(caller, device)
-        caller.role = Role.DEVICE
+        caller.become(Role.DEVICE)
         caller.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)
         caller.send(Welcome(device.highest, int(self._now()), left))

@@ -32,6 +32,7 @@ from securemsg.server.batches import DIGEST_SIZE, Batches, Pending, missed_in, r
 from securemsg.server.caller import Caller, Work
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.limits import Buckets, DiskGuard, Settings
+from securemsg.server.visitors import Visitors
 
 # Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
 MAX_ATTACHED = 64 * 1024
@@ -63,6 +64,7 @@ class Mailboxes:
     _requests: Buckets
     _deposits: Buckets
     _clock: ExpiryClock
+    _visitors: Visitors
     _now: Callable[[], float]
 
     def deposit(self, caller: Caller, message: Deposit) -> Work | None:
@@ -86,6 +88,15 @@ class Mailboxes:
         self._batches.note(sender)
         return self._look_around(caller, message, digest)
 
+    def visit(self, caller: Caller, message: Deposit) -> Work | None:
+        """
+        Keep a message of a visitor for the contact C{server}; it is Accepted when that has acknowledged it.
+
+        @raise Refusal: it is not kept; C{forbidden}: it is for somebody else.
+        """
+        self._visitors.check_destination(message)
+        return self.deposit(caller, message)
+
     def acknowledge(self, caller: Caller, message: Acknowledge) -> None:
         """
         Forget what a device has committed, and deliver more.
@@ -94,9 +105,13 @@ class Mailboxes:
         """
         subscription = caller.subscription
         assert subscription is not None, "the command table asks for a device"
+        device = subscription.device
+        heard = subscription.positions(message.tag) if device.waits else None
         position, messages, size = subscription.acknowledge(message.tag)
         if messages:
-            self._batches.acknowledge(subscription.device, position, messages, size)
+            self._batches.acknowledge(device, position, messages, size)
+            if heard:
+                self._batches.heard(device, heard)
             subscription.go_on()
 
     async def _look_up(self, caller: Caller, message: Deposit, digest: bytes) -> Message | None:
@@ -110,6 +125,8 @@ class Mailboxes:
         if stored is not None:
             if stored[:DIGEST_SIZE] != digest:
                 raise Refusal("conflict")
+            if self._batches.waits.has(caller, message.deposit_id):
+                return None  # a visitor's, and not acknowledged yet
             return Accepted(int(self._now()), [Acceptance(message.deposit_id, missed_in(stored))])
         work = self._look_around(caller, message, digest)
         return await work if work is not None else None
@@ -120,6 +137,11 @@ class Mailboxes:
         """
         accounts = [self._accounts.get(destination.account) for destination in message.to]
         if None in accounts:
+            # Visitors are in no directory, so that a look for them costs nobody else anything.
+            found = self._visitors.find(caller.device, message)
+            if found is not None:
+                self._visitors.hand_over(caller, message, found)
+                return None
             return self._load(caller, message, digest)
         self._admit(caller, message, digest, accounts)
         return None
@@ -160,7 +182,7 @@ class Mailboxes:
         refusal = _compare(message, accounts, sender)
         if refusal is not None:
             # It is much longer than what it answers.
-            if not self._requests.take(sender.mailbox):
+            if not self._requests.take(sender.rated):
                 raise Refusal("rate-limited")
             caller.send(refusal)
             return
@@ -180,7 +202,7 @@ class Mailboxes:
                     rows.append(MailboxRow(device.mailbox, device.last_position + 1, part.own))
         if not takers:
             raise Refusal("mailbox-full")
-        if not self._deposits.take(sender.mailbox, 1 + len(missed)):
+        if not self._deposits.take(sender.rated, 1 + len(missed)):
             raise Refusal("rate-limited")
         for device, row in zip(takers, rows, strict=True):
             device.last_position = row.position
@@ -192,7 +214,7 @@ class Mailboxes:
             sender=sender.mailbox,
             deposit_id=message.deposit_id,
             digest=receipt(digest, missed),
-            n=message.n,
+            n=0 if sender.visiting else message.n,
             account=sender.account.name,
             device=sender.id,
             arrived_at=now,

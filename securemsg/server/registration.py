@@ -58,8 +58,6 @@ class Registrations:
         assert hello is not None, "the phases put Hello first"
         if hello.role != "register":
             raise RemoteProtocolError("out-of-turn")
-        # Before anything is used up.
-        self._router.check_room(caller)
         token = self._token_of(caller, message)
         try:
             # The token first: whoever has none learns nothing of names, and costs us one look.
@@ -68,6 +66,8 @@ class Registrations:
             devices = self._check(caller, hello, message)
         except Refusal as refusal:
             raise refusal if self._failures.take(EVERYBODY) else Refusal("rate-limited") from None
+        # After the proofs, so that who may not register hears that; and before anything is used up.
+        self._router.check_room(caller)
         if not caller.lives_here and not self._rate.take(token):
             raise Refusal("rate-limited")
         await self._store.register(

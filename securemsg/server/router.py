@@ -8,6 +8,7 @@ memory; all else is read from the store, in pages no larger than what the reader
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -70,6 +71,25 @@ class Subscription:
         self._deliver(
             row.position, deposit.account, deposit.device, deposit.deposit_id, deposit.arrived_at, deposit.common, row.own
         )
+
+    def hand_over(
+        self, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+    ) -> bool:
+        """
+        Deliver what waits in no mailbox.
+
+        @return: whether there was room for it.
+        """
+        if not self._has_room():
+            return False
+        self._deliver(self.cursor + 1, account, device, deposit_id, arrived_at, common, own)
+        return True
+
+    def positions(self, tag: int) -> list[int]:
+        """
+        Positions of what was delivered up to this tag and is not acknowledged.
+        """
+        return [position for position, _ in islice(self._in_flight, max(0, tag - (self._tag - len(self._in_flight))))]
 
     def acknowledge(self, tag: int) -> tuple[int, int, int]:
         """

@@ -52,6 +52,7 @@ EXAMPLES: dict[type, Message] = {
         m.RemoveAccount(1, "bob"),
         m.GetAddress(1),
         m.Address(1, "127.0.0.1", 8443, KEY, b""),
+        m.Reply(1, "bob", "text"),
     )
 }
 

@@ -21,7 +21,7 @@ CLIENT, SERVER = Side.CLIENT, Side.SERVER
 # The specification's table, written once more.
 FROM_CLIENT = {
     m.Deposit, m.Acknowledge, m.Fetch, m.Claim, m.Upload, m.Publish, m.Invite, m.Ping, m.ListAccounts, m.RemoveAccount,
-    m.GetAddress,
+    m.GetAddress, m.Reply,
 }  # fmt: skip
 FROM_SERVER = {
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,

@@ -27,6 +27,7 @@ from securemsg.protocol.messages import (
     Refused,
     Register,
     RemoveAccount,
+    Reply,
     Upload,
 )
 from securemsg.server.caller import Role
@@ -61,15 +62,18 @@ class RoleTests(TwoPeople):
         """
         Each command is for the roles that the protocol names, and there are no others.
         """
-        device, operator, stranger = Role.DEVICE, Role.OPERATOR, Role.STRANGER
+        device, operator, stranger, key = Role.DEVICE, Role.OPERATOR, Role.STRANGER, Role.KEY
         expected = {
             Hello: {stranger}, Proof: {stranger}, Register: {stranger},
-            Deposit: {device}, Acknowledge: {device}, Fetch: {device}, Claim: {device}, Upload: {device}, Publish: {device},
-            Invite: {device, operator}, Ping: {device, operator},
-            ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator},
+            Deposit: {device, key}, Acknowledge: {device, key}, Fetch: {device, key},
+            Claim: {device}, Upload: {device}, Publish: {device},
+            Invite: {device, operator}, Ping: {device, operator, key},
+            ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
         }  # fmt: skip
-        table = self.rig.server._commands
-        self.assertEqual({kind: set(command.roles) for kind, command in table.items()}, expected)
+        pages = self.rig.server._tables
+        self.assertEqual(set(pages), set(Role))
+        kinds = set().union(*pages.values())
+        self.assertEqual({kind: {role for role in pages if kind in pages[role]} for kind in kinds}, expected)
 
     def test_operators_commands(self) -> None:
         """
