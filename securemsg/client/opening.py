@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from securemsg.client import archive, initiations, prekeys, trust
 from securemsg.client.archive import Session
-from securemsg.client.pair import SUITES, Pair
+from securemsg.client.pair import Pair, checked_key
 from securemsg.client.profile import Profile
 from securemsg.client.trust import Contact
 from securemsg.crypto import pqxdh
@@ -22,10 +22,13 @@ from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import (
+    PQXDH,
     ContentKey,
     Envelope,
     EnvelopeHeader,
+    KeyHeader,
     PrekeyHeader,
+    decode_header,
     decode_record,
 )
 from securemsg.protocol.messages import AccountRecord
@@ -61,8 +64,8 @@ def open_envelope(
         L{trust.judge} has it.
     """
     envelope = decode_record(Envelope, own)
-    header = decode_record(EnvelopeHeader, envelope.header)
-    if SUITES.get(header.suite) != header.version:
+    header = decode_header(envelope.header)
+    if isinstance(header, KeyHeader):
         raise Refusal("suite-unavailable")
     pair = _introduced(records, profile, account, device_id, header.prekey, now)
     candidates = _candidates(records, pair, header)
@@ -171,9 +174,7 @@ def _opened_by(
             if not isinstance(trouble, AlreadyUsed):
                 trouble = error
             continue
-        content_key = decode_record(ContentKey, plaintext)
-        if content_key.common != common:
-            raise Unauthentic("common part")
+        content_key = checked_key(PQXDH, plaintext, common)
         following = msgspec.structs.replace(
             session,
             ratchet=dump_ratchet(ratchet),

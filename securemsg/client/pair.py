@@ -15,10 +15,9 @@ from securemsg.client.trust import Contact
 from securemsg.crypto.dump import dump_ratchet
 from securemsg.crypto.keys import SESSION_DATA, length_prefixed
 from securemsg.crypto.ratchet import Ratchet
+from securemsg.errors import Refusal, Unauthentic
 from securemsg.protocol.devices import Device
-
-# The suites of sessions, and the version of each that we speak.
-SUITES = {"pqxdh": 1}
+from securemsg.protocol.envelope import CONTENT_KEY_SIZES, PQXDH, SUITES, ContentKey, decode_record
 
 # An opening that nobody answered is repeated for so long; then the bundle in it may be too old for the responder, and a new
 # one is claimed.
@@ -66,7 +65,7 @@ class Pair:
         A new session, initiated by us if there is an opening.
         """
         return Session(
-            suite=self.profile.suite,
+            suite=PQXDH,
             own_identity=self.profile.identity.public,
             peer_identity=self.contact.identity,
             peer_agreement=self.device.agreement_key,
@@ -98,3 +97,19 @@ class Pair:
             common,
             session.bundle,
         )
+
+
+def checked_key(suite: str, plaintext: bytes, common: bytes) -> ContentKey:
+    """
+    What an own part says of the common part that came with it, once it is decrypted.
+
+    @param common: SHA-256 of that.
+    @raise Unauthentic: it belongs to another common part.
+    @raise Refusal: C{bad-envelope}: it is malformed, or its key is not one of this suite.
+    """
+    content_key = decode_record(ContentKey, plaintext)
+    if len(content_key.key) != CONTENT_KEY_SIZES[suite]:
+        raise Refusal("bad-envelope")
+    if content_key.common != common:
+        raise Unauthentic("common part")
+    return content_key

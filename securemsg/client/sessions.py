@@ -11,7 +11,7 @@ import msgspec
 
 from securemsg.client import archive, trust
 from securemsg.client.archive import Opening, Session
-from securemsg.client.pair import SUITES, Pair
+from securemsg.client.pair import Pair
 from securemsg.client.profile import Profile
 from securemsg.client.trust import Contact
 from securemsg.crypto import pqxdh, primitives
@@ -23,7 +23,9 @@ from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import (
-    CONTENT_KEY_SIZE,
+    CONTENT_KEY_SIZES,
+    PQXDH,
+    SUITES,
     ContentKey,
     Envelope,
     EnvelopeHeader,
@@ -49,28 +51,32 @@ class NeedBundle(Refusal):
         self.spent = spent
 
 
-def make_common(content: bytes) -> tuple[bytes, ContentKey]:
+def make_common(content: bytes, suite: str = PQXDH) -> tuple[bytes, ContentKey]:
     """
     Encrypt a content once for all devices, under a key that serves this message alone.
 
+    @param suite: of the own parts.
     @return: the common part, and what each own part carries; its C{base} is still to be put in.
     @raise LocalProtocolError: the content is larger than any we make.
     """
-    key = random_bytes(CONTENT_KEY_SIZE)
-    common = primitives.a256cbc_hs512_encrypt(key, pad(content), COMMON_PART)
+    key = random_bytes(CONTENT_KEY_SIZES[suite])
+    encrypt = primitives.a256cbc_hs512_encrypt if suite == PQXDH else primitives.a128cbc_hs256_encrypt
+    common = encrypt(key, pad(content), COMMON_PART)
     return common, ContentKey(key, sha256(common), None)
 
 
 def open_common(common: bytes, content_key: ContentKey) -> bytes:
     """
-    The content of a common part.
+    The content of a common part. That the key is one of the message's suite was seen when the own part was opened.
 
     @raise Unauthentic: it is not the one that was sealed with this key.
     @raise Refusal: C{bad-envelope}: its padding is not ours.
     """
     if sha256(common) != content_key.common:
         raise Unauthentic("common part")
-    return unpad(primitives.a256cbc_hs512_decrypt(content_key.key, common, COMMON_PART))
+    is_long = len(content_key.key) == CONTENT_KEY_SIZES[PQXDH]
+    decrypt = primitives.a256cbc_hs512_decrypt if is_long else primitives.a128cbc_hs256_decrypt
+    return unpad(decrypt(content_key.key, common, COMMON_PART))
 
 
 def begin(records: IRecords, profile: Profile, contact: Contact, device: Device, bundle: Bundle, now: int) -> None:

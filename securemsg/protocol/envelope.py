@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from securemsg.errors import LocalProtocolError, Refusal
-from securemsg.protocol.messages import MAX_TEXT, Counter, Discreet, Id, Key, Record, SignedDeviceList, Version
+from securemsg.protocol.messages import MAX_TEXT, Counter, Discreet, Id, Key, Nonce, Record, SignedDeviceList, Version
 
 # Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
 SMALL_BUCKETS = (256, 512, 1024, 2048, 4096)
@@ -22,7 +22,12 @@ BUCKET_STEP = 4096
 MAX_CONTENT = MAX_TEXT + 1024
 _PAD_MARK = b"\x80"
 
-CONTENT_KEY_SIZE = 64
+PQXDH = "pqxdh"
+PSK = "psk"
+# The suites of session messages, and the version of each that we speak.
+SUITES = {PQXDH: 1, PSK: 1}
+# The key of a common part, which says how it is encrypted: A256CBC-HS512 or A128CBC-HS256.
+CONTENT_KEY_SIZES = {PQXDH: 64, PSK: 32}
 MAX_RECEIPT_IDS = 256
 MAX_RESET_COUNTERS = 512
 
@@ -109,12 +114,12 @@ class ContentKey(Discreet, frozen=True):
     """
     The plaintext of an own part: opens the common part.
 
-    @ivar key: for A256CBC-HS512, used for this message alone.
+    @ivar key: used for this message alone; as long as the suite of the own part wants it.
     @ivar common: SHA-256 of the common part, so that no recipient can change it for another.
     @ivar base: in the first message to a device, the counter before the first that this device will get; else C{None}.
     """
 
-    key: Annotated[bytes, Meta(min_length=CONTENT_KEY_SIZE, max_length=CONTENT_KEY_SIZE)]
+    key: Annotated[bytes, Meta(min_length=min(CONTENT_KEY_SIZES.values()), max_length=max(CONTENT_KEY_SIZES.values()))]
     common: Key
     base: Counter | None
 
@@ -139,7 +144,7 @@ class PrekeyHeader(Record, frozen=True):
 
 class EnvelopeHeader(Record, frozen=True):
     """
-    The clear header of an own part; all of it is associated data.
+    The clear header of an own part of suite C{pqxdh}; all of it is associated data.
 
     @ivar ratchet_key: the sender's ratchet key, X25519.
     @ivar previous_length: messages in the sender's previous chain.
@@ -154,11 +159,53 @@ class EnvelopeHeader(Record, frozen=True):
     prekey: PrekeyHeader | None
 
 
+class Introduction(Record, frozen=True):
+    """
+    Who sends, for somebody who may never have heard of it.
+
+    @ivar identity: the sender's account identity.
+    @ivar devices: the sender's signed device list, in which its device stands.
+    """
+
+    identity: Key
+    devices: SignedDeviceList
+
+
+class KeyHeader(Record, frozen=True):
+    """
+    The clear header of an own part of suite C{psk}; all of it is associated data.
+
+    @ivar nonce: of the sender's epoch, or of the connection of whoever has no account: the salt of the key.
+    @ivar epoch: its number; 0 where it is a connection.
+    @ivar counter: of this message under this nonce, from 1; no two messages have the same.
+    @ivar introduction: repeated until the sender has decrypted something of this device.
+    """
+
+    suite: Annotated[str, Meta(max_length=16)]
+    version: Version
+    nonce: Nonce
+    epoch: Counter
+    counter: Counter
+    introduction: Introduction | None
+
+
+class _Suited(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """
+    Any header, as far as all suites agree.
+    """
+
+    suite: Annotated[str, Meta(max_length=16)]
+    version: Version
+
+
+Header = EnvelopeHeader | KeyHeader
+
+
 class Envelope(Record, frozen=True):
     """
     An own part on the wire.
 
-    @ivar header: an encoded L{EnvelopeHeader}, as authenticated.
+    @ivar header: an encoded L{EnvelopeHeader} or L{KeyHeader}, as authenticated.
     @ivar sealed: an encrypted L{ContentKey}.
     """
 
@@ -166,7 +213,7 @@ class Envelope(Record, frozen=True):
     sealed: bytes
 
 
-T = TypeVar("T", bound=Record)
+T = TypeVar("T", bound=msgspec.Struct)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -188,6 +235,18 @@ def decode_record(kind: type[T], data: bytes) -> T:
         return msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refusal("bad-envelope") from error
+
+
+def decode_header(data: bytes) -> Header:
+    """
+    Read the header of an own part: its first item is the suite, which says what the rest means.
+
+    @raise Refusal: C{suite-unavailable}: a suite, or a version of one, that we do not speak. C{bad-envelope}: malformed.
+    """
+    suited = decode_record(_Suited, data)
+    if SUITES.get(suited.suite) != suited.version:
+        raise Refusal("suite-unavailable")
+    return decode_record(KeyHeader, data) if suited.suite == PSK else decode_record(EnvelopeHeader, data)
 
 
 def bucket(size: int) -> int:

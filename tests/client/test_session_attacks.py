@@ -305,8 +305,21 @@ class EnvelopeTests(AttackTests):
         """
         A suite or version that we do not speak is refused, not guessed at.
         """
-        for suite, version in (("psk", 1), ("pqxdh", 2), ("pqxdh", 0)):
+        for suite, version in (("rsa", 1), ("psk", 2), ("pqxdh", 2), ("pqxdh", 0)):
             self.assert_refused(self.bob, with_step(self.first, suite=suite, version=version), "suite-unavailable")
+        self.assert_refused(self.bob, with_step(self.first, suite="psk"), "bad-envelope")
+
+    def test_other_content_key(self) -> None:
+        """
+        A key for the common part that is not as long as the suite wants it is refused: nobody is talked into another cipher.
+        """
+        self.converse()
+        contact = self.alice.contact(self.bob)
+        common, content_key = sessions.make_common(b"hi", "psk")
+        with self.alice.store.writing() as records:
+            own = sessions.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
+        post = Post(self.alice.name, self.alice.profile.device_id, own, common)
+        self.assert_refused(self.bob, post, "bad-envelope")
 
     def test_stripped_opening(self) -> None:
         """

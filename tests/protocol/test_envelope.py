@@ -27,10 +27,15 @@ RECORDS: list[Any] = [
     e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
     e.ContentKey(bytes(64), KEY, None),
     e.ContentKey(bytes(64), KEY, 5),
+    e.ContentKey(bytes(32), KEY, None),
     e.EnvelopeHeader("pqxdh", 1, KEY, 0, 0, PREKEY),
     e.EnvelopeHeader("pqxdh", 1, KEY, 3, 2**32 - 1, None),
+    e.KeyHeader("psk", 1, KEY, 2**63 - 1, 1, None),
+    e.KeyHeader("psk", 1, KEY, 0, 2**63 - 1, e.Introduction(KEY, LIST)),
+    e.Introduction(KEY, LIST),
     e.Envelope(b"header", b"sealed"),
 ]
+HEADERS: list[e.Header] = [record for record in RECORDS if isinstance(record, e.EnvelopeHeader | e.KeyHeader)]
 # A SubjectPublicKeyInfo, DER.
 RSA_2048 = 294
 # IV and tag of the common part.
@@ -156,7 +161,11 @@ class RecordTests(SynchronousTestCase):
             e.EnvelopeHeader("pqxdh", 1, KEY, 0, 2**32, None),
             e.EnvelopeHeader("pqxdh", -1, KEY, 0, 0, None),
             msgspec.structs.replace(CONTENT, kind=-1),
-            e.ContentKey(bytes(63), KEY, None),
+            e.KeyHeader("psk", 1, KEY, -1, 1, None),
+            e.KeyHeader("psk", 1, KEY, 1, 2**63, None),
+            e.KeyHeader("psk", 1, bytes(31), 1, 1, None),
+            e.ContentKey(bytes(31), KEY, None),
+            e.ContentKey(bytes(65), KEY, None),
             msgspec.structs.replace(CONTENT, body=bytes(MAX_TEXT + 1)),
         ):
             self.refused(type(record), e.encode_record(record))
@@ -184,3 +193,61 @@ class RecordTests(SynchronousTestCase):
         """
         for record in RECORDS:
             self.refused(type(record), b"\x91" * 50_000)
+
+
+class HeaderTests(SynchronousTestCase):
+    """
+    A header's first item says what the rest means.
+    """
+
+    def code(self, data: bytes) -> str:
+        """
+        The code with which a header is refused.
+        """
+        error = self.assertRaises(Refusal, e.decode_header, data)
+        assert isinstance(error, Refusal)
+        return error.code
+
+    def test_by_suite(self) -> None:
+        """
+        Each suite has a header of its own.
+        """
+        for header in HEADERS:
+            self.assertEqual(e.decode_header(e.encode_record(header)), header)
+
+    def test_unknown_suite(self) -> None:
+        """
+        Another suite or version is unavailable, whatever stands behind.
+        """
+        for data in (["rsa", 1], ["rsa", 1, KEY, {}], ["psk", 2, 3], ["pqxdh", 0], ["", 1], ["psk", 2**32 - 1]):
+            self.assertEqual(self.code(msgspec.msgpack.encode(data)), "suite-unavailable")
+
+    def test_other_shape(self) -> None:
+        """
+        What introduces a sender in one suite is malformed in another, and so is anything cut short or longer.
+        """
+        for header in HEADERS:
+            items = msgspec.msgpack.decode(e.encode_record(header))
+            other = "psk" if items[0] == "pqxdh" else "pqxdh"
+            if items[-1] is not None:
+                self.assertEqual(self.code(msgspec.msgpack.encode([other, *items[1:]])), "bad-envelope")
+            for count in range(len(items)):
+                self.assertEqual(self.code(msgspec.msgpack.encode(items[:count])), "bad-envelope")
+            self.assertEqual(self.code(msgspec.msgpack.encode([*items, None])), "bad-envelope")
+
+    @given(st.binary(max_size=100) | values.map(msgspec.msgpack.encode))
+    def test_any_bytes(self, data: bytes) -> None:
+        """
+        Whatever bytes come, there is a header or a refusal.
+        """
+        try:
+            e.decode_header(data)
+        except Refusal as refusal:
+            self.assertIn(refusal.code, ("bad-envelope", "suite-unavailable"))
+
+    def test_suites(self) -> None:
+        """
+        Every suite has its version, its header and the size of its content keys.
+        """
+        self.assertEqual(set(e.SUITES), {"pqxdh", "psk"})
+        self.assertEqual(set(e.CONTENT_KEY_SIZES), set(e.SUITES))
