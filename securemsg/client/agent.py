@@ -13,7 +13,7 @@ from collections.abc import Callable
 from attrs import define, field
 from zope.interface import implementer
 
-from securemsg.client import login
+from securemsg.client import calling, login
 from securemsg.client.arrivals import Arrivals
 from securemsg.client.events import Disconnected, Event, Failed, Ready
 from securemsg.client.post import Post
@@ -78,6 +78,7 @@ class Agent:
     _upkeep: Upkeep = field(init=False)
     _is_scheduled: bool = field(default=False, init=False)
     _was_told: bool = field(default=False, init=False)
+    _hello: m.Hello | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """
@@ -206,7 +207,8 @@ class Agent:
             self._wiring.profile = load_profile(records) or self._wiring.profile
         channel = self._channel()
         try:
-            channel.send(login.greet(self._wiring.profile, channel.binding))
+            self._hello = login.greet(self._wiring.profile, channel.binding)
+            channel.send(self._hello)
         except Refusal as refusal:
             self._fail(refusal.code)
 
@@ -219,6 +221,9 @@ class Agent:
         channel, profile = self._channel(), self._wiring.profile
         connection = channel.connection
         try:
+            if profile.is_caller:
+                self._call(challenge)
+                return
             login.check_challenge(profile, connection.hello, challenge, channel.binding)
         except Refusal as refusal:
             self._fail(refusal.code)
@@ -230,6 +235,23 @@ class Agent:
         else:
             channel.send(login.register(profile, connection.hello, connection.challenge, channel.binding))
 
+    def _call(self, challenge: m.Challenge) -> None:
+        """
+        The same for a caller: the key file proves who answers, and the connection makes us who we are.
+
+        @raise Refusal: C{server-identity}.
+        @raise RemoteProtocolError: C{unsupported-version}.
+        """
+        channel = self._channel()
+        connection, binding = channel.connection, channel.binding
+        assert self._hello is not None, "a challenge answers a greeting"
+        with self._store.writing() as records:
+            key = calling.key_of(records)
+            login.check_key_challenge(key, connection.hello, challenge, binding)
+            profile = calling.arrive(records, self._wiring.profile, key, self._hello, challenge, binding)
+        self._wiring.profile = profile
+        channel.send(login.prove_key(key, challenge.identity, connection.hello, connection.challenge, binding))
+
     def _welcomed(self, welcome: m.Welcome) -> None:
         """
         Logged in: see to what is due, then send the outbox.
@@ -240,6 +262,10 @@ class Agent:
         self._arrivals.restart()
         self._wiring.spoke = self._wiring.now()
         self._upkeep.welcome(welcome)
+        if self._wiring.profile.is_caller:
+            # It has no mailbox: nothing has waited for it.
+            self._arrivals.drained()
+            self._arrivals.step()
         self._wiring.tell(Ready(getattr(self._channel(), "link", None)))
         self._pump()
 

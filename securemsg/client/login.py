@@ -1,6 +1,9 @@
 """
 The client's half of login and registration: to know the server before proving anything to it.
 
+An account proves with its device's key, and knows the server by its pin. A caller proves with a key file, and knows the
+server by this same file: both ends show that they have it, the server first.
+
 Source: C{docs/protocol.md}, section "Login".
 """
 
@@ -10,6 +13,7 @@ from typing import Literal
 
 from securemsg.client.profile import Profile
 from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
@@ -29,15 +33,29 @@ def greet(profile: Profile, binding: Binding) -> Hello:
     exporter = auth.EXPORTER_SIZE if binding.kind == "tls-exporter" else 0
     if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:
         raise Refusal("server-identity", "no channel binding")
+    if profile.is_caller:
+        # Which of the files that there are is meant, nobody needs to hear: the server has one.
+        account, device = "", b""
+    else:
+        account, device = profile.name, profile.device_id
     return Hello(
         [auth.VERSION],
         list(auth.FEATURES),
-        "device" if profile.registered else "register",
+        _role(profile),
         _TRANSPORTS[binding.transport],
-        profile.name,
-        profile.device_id,
+        account,
+        device,
         keys.nonce(),
     )
+
+
+def _role(profile: Profile) -> Literal["key", "device", "register"]:
+    """
+    As what we come.
+    """
+    if profile.is_caller:
+        return "key"
+    return "device" if profile.registered else "register"
 
 
 def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, binding: Binding) -> None:
@@ -54,6 +72,29 @@ def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, bindin
         keys.verify(profile.pin, challenge.signature, auth.CHALLENGE_LABEL, *parts)
     except Unauthentic:
         raise Refusal("server-identity") from None
+    _check_choice(challenge)
+
+
+def check_key_challenge(key: SharedKey, hello: bytes, challenge: Challenge, binding: Binding) -> None:
+    """
+    Has whoever answers this very greeting through this very channel the same key file? Then it is our server, whatever its
+    identity.
+
+    @raise Refusal: C{server-identity}: it has not.
+    @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
+    """
+    parts = auth.challenge_parts(
+        hello, challenge.version, challenge.features, challenge.nonce, challenge.identity, binding
+    )
+    if not keys.same(challenge.signature, keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts)):
+        raise Refusal("server-identity")
+    _check_choice(challenge)
+
+
+def _check_choice(challenge: Challenge) -> None:
+    """
+    See that the server, which is the right one, keeps to what we offered.
+    """
     if challenge.version != auth.VERSION or not set(challenge.features) <= set(auth.FEATURES):
         raise RemoteProtocolError("unsupported-version")
 
@@ -66,6 +107,16 @@ def prove(profile: Profile, hello: bytes, challenge: bytes, highest: int, bindin
     """
     parts = auth.proof_parts(hello, challenge, profile.pin, highest, binding)
     return Proof(highest, profile.device_key.sign(auth.PROOF_LABEL, *parts))
+
+
+def prove_key(key: SharedKey, pin: bytes, hello: bytes, challenge: bytes, binding: Binding) -> Proof:
+    """
+    Log in with a key file. Only after L{check_key_challenge}.
+
+    @param pin: the identity of the server that was checked. A connection is a new device, which has sent nothing yet.
+    """
+    parts = auth.proof_parts(hello, challenge, pin, 0, binding)
+    return Proof(0, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
 
 
 def register(profile: Profile, hello: bytes, challenge: bytes, binding: Binding) -> Register:

@@ -46,6 +46,12 @@ class Upkeep:
         if message.highest > MAX_NUMBER:
             raise RemoteProtocolError("malformed")
         wiring.hear_clock(message.now)
+        if wiring.profile.is_caller:
+            # No account, no prekeys, no list, and no state that could be old: all it can be wrong about is the time.
+            if not wiring.is_clock_right:
+                with wiring.store.writing() as records:
+                    wiring.warn(records, "clock")
+            return
         self._stock = message.stock
         self._is_uploading = False
         with wiring.store.writing() as records:
@@ -70,7 +76,7 @@ class Upkeep:
         The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
         says so again.
         """
-        if not self._is_uploading:
+        if not self._is_uploading and not self._wiring.profile.is_caller:
             self._stock = message.stock
             self.look()
 
@@ -104,7 +110,7 @@ class Upkeep:
         """
         Time passes.
         """
-        if self._wiring.now() - self._looked_at >= PERIOD:
+        if not self._wiring.profile.is_caller and self._wiring.now() - self._looked_at >= PERIOD:
             self.look()
 
     def _begin_anew(self, records: IRecords, profile: Profile, highest: int) -> Profile:

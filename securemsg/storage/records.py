@@ -34,6 +34,7 @@ TABLES = (
     "inbound",
     "notes",
     "meta",
+    "suites",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

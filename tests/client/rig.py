@@ -37,6 +37,7 @@ from securemsg.protocol.messages import Failed, Message, Unknown, decode_message
 from securemsg.protocol.states import TRANSITIONS, Side
 from securemsg.server.core import Server
 from securemsg.server.limits import Settings
+from securemsg.server.visitors import KeyFile
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 
 START = 1_800_000_000
@@ -475,6 +476,7 @@ class World:
     """
     One server, its users, and time.
 
+    @ivar key_file: what the server is given of a key file, from its next start on.
     @ivar wires: of the moment.
     @ivar loses_last_words: what a process said before it died does not arrive; else it does.
     """
@@ -487,6 +489,7 @@ class World:
     users: dict[str, User] = field(factory=dict)
     wires: list[Wire] = field(factory=list)
     loses_last_words: bool = False
+    key_file: KeyFile | None = None
     failure: Failure | None = None
     _calls: deque[tuple[object, Callable[[], None]]] = field(factory=deque, init=False)
 
@@ -643,6 +646,7 @@ class World:
             soon=self.later,
             spawn=self._spawn,
             free_space=lambda: 10**12,
+            key_file=self.key_file,
         )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,81 @@
+"""
+Which suite a conversation has: chosen by the user, pinned, and never changed by what anybody else says.
+
+What is sent uses the pinned suite and no other. What comes may be of suite C{pqxdh} always, and of suite C{psk} from a name
+whose key file we were given. Source: C{docs/protocol.md}, section "Suites".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from securemsg.client import quarantine
+from securemsg.client.profile import Private
+from securemsg.client.records import bucket_of, load, save
+from securemsg.crypto.keyfile import NAME_PREFIX, SECRET_SIZE, SharedKey
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import PQXDH, PSK, SUITES
+
+__all__ = ["PQXDH", "PSK", "Chosen", "choose", "chosen", "is_caller"]
+
+TABLE = "suites"  # bucket = name of the contact
+
+
+class Chosen(Private, frozen=True):
+    """
+    What the user chose for a contact.
+
+    @ivar key: the secret of the key file, for suite C{psk}; else empty.
+    """
+
+    suite: Annotated[str, Meta(max_length=16)] = PQXDH
+    key: bytes = b""
+
+    @property
+    def shared(self) -> SharedKey:
+        """
+        The key file; of suite C{psk} alone.
+        """
+        return SharedKey(self.key)
+
+
+def chosen(records: IRecords, name: str) -> Chosen:
+    """
+    The suite of a conversation; C{pqxdh} where nothing was chosen.
+    """
+    return load(records, Chosen, TABLE, bucket_of(name)) or Chosen()
+
+
+def choose(records: IRecords, name: str, suite: str, key: bytes = b"") -> None:
+    """
+    The user chooses a suite. What was sealed before goes out as it is; what lies in quarantine is tried again.
+
+    @param key: the secret of a key file, for suite C{psk}; the one that there is stays without it. With C{pqxdh} it is forgotten.
+    @raise Refusal: C{suite-unavailable}: there is no such suite. C{bad-request}: suite C{psk} without a key, another with one,
+        or a key of another size.
+    """
+    if suite not in SUITES:
+        raise Refusal("suite-unavailable")
+    if suite == PSK and not key:
+        key = chosen(records, name).key
+    if len(key) != (SECRET_SIZE if suite == PSK else 0):
+        raise Refusal("bad-request")
+    save(records, TABLE, bucket_of(name), Chosen(suite, key))
+    quarantine.try_again(records, name)
+
+
+def forget(records: IRecords, name: str) -> None:
+    """
+    Nothing is chosen for this name any more.
+    """
+    records.delete(TABLE, bucket_of(name))
+
+
+def is_caller(name: str) -> bool:
+    """
+    Is this the name of whoever holds a key file, without an account?
+    """
+    return name.startswith(NAME_PREFIX)
