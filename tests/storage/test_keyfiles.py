@@ -1,0 +1,124 @@
+"""
+Key files on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.storage.keyfiles import KeyFileError, KeyFileExists, KeyFileExposed, KeyFileMissing, make_key_file, read_key_file
+
+SECRET = bytes(range(32))
+
+
+class KeyFileTests(SynchronousTestCase):
+    """
+    Made once, read by its owner.
+    """
+
+    def setUp(self) -> None:
+        """
+        A folder that passes.
+        """
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.path = self.folder / "shared.key"
+
+    def test_made(self) -> None:
+        """
+        What was made is read again, and is its owner's alone whatever the umask says.
+        """
+        before = os.umask(0)
+        try:
+            make_key_file(self.path, SECRET)
+        finally:
+            os.umask(before)
+        self.assertEqual(read_key_file(self.path), SECRET)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_strict_umask(self) -> None:
+        """
+        A umask that takes everything away does not make a file that its owner cannot read.
+        """
+        before = os.umask(0o777)
+        try:
+            make_key_file(self.path, SECRET)
+        finally:
+            os.umask(before)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_never_overwritten(self) -> None:
+        """
+        A file, or a link to nowhere, is left as it is.
+        """
+        self.path.write_bytes(b"something else")
+        self.assertIn(str(self.path), str(self.assertRaises(KeyFileExists, make_key_file, self.path, SECRET)))
+        self.assertEqual(self.path.read_bytes(), b"something else")
+        link = self.folder / "link"
+        link.symlink_to(self.folder / "nowhere")
+        self.assertRaises(KeyFileExists, make_key_file, link, SECRET)
+        self.assertFalse((self.folder / "nowhere").exists())
+
+    def test_no_folder(self) -> None:
+        """
+        Where nothing can be made, that is said, and why.
+        """
+        error = self.assertRaises(KeyFileError, make_key_file, self.folder / "none" / "key", SECRET)
+        self.assertIn("No such file", str(error))
+
+    def test_missing(self) -> None:
+        """
+        A missing file is told apart, with the command that makes one.
+        """
+        self.assertIn("securemsg keygen", str(self.assertRaises(KeyFileMissing, read_key_file, self.path)))
+
+    def test_exposed(self) -> None:
+        """
+        Any right of others makes a file exposed, unless that is wanted.
+        """
+        make_key_file(self.path, SECRET)
+        for mode in (0o604, 0o640, 0o660, 0o602, 0o601, 0o777):
+            self.path.chmod(mode)
+            self.assertIn("chmod 600", str(self.assertRaises(KeyFileExposed, read_key_file, self.path)))
+            self.assertEqual(read_key_file(self.path, loose=True), SECRET)
+        self.path.chmod(0o400)
+        self.assertEqual(read_key_file(self.path), SECRET)
+
+    def test_other_size(self) -> None:
+        """
+        A file of another size is none, loose or not; the size is said, the content is not.
+        """
+        for size in (0, 31, 33, 64, 100_000):
+            self.path.write_bytes(b"S" * size)
+            self.path.chmod(0o600)
+            for loose in (False, True):
+                text = str(self.assertRaises(KeyFileError, read_key_file, self.path, loose))
+                self.assertIn(f"{size} bytes", text)
+                self.assertNotIn("SSS", text)
+
+    def test_folder(self) -> None:
+        """
+        A folder is no key file.
+        """
+        self.assertRaises(KeyFileError, read_key_file, self.folder)
+
+    def test_link_and_pipe(self) -> None:
+        """
+        A link to a key file is one; a pipe has no mode that matters.
+        """
+        make_key_file(self.path, SECRET)
+        link = self.folder / "link"
+        link.symlink_to(self.path)
+        self.assertEqual(read_key_file(link), SECRET)
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe, 0o666)
+        writer = threading.Thread(target=lambda: pipe.write_bytes(SECRET), daemon=True)
+        writer.start()
+        self.assertEqual(read_key_file(pipe), SECRET)
+        writer.join(10)
