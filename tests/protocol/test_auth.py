@@ -113,8 +113,9 @@ class TranscriptTests(SynchronousTestCase):
         """
         labels = {
             auth.CHALLENGE_LABEL, auth.PROOF_LABEL, auth.REGISTER_IDENTITY_LABEL, auth.REGISTER_DEVICE_LABEL,
+            auth.KEY_CHALLENGE_LABEL, auth.KEY_PROOF_LABEL,
         }  # fmt: skip
-        self.assertEqual(len(labels), 4)
+        self.assertEqual(len(labels), 6)
 
     def test_bindings_inside(self) -> None:
         """

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from securemsg.crypto import keys, pqxdh
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import AgreementKey, SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.protocol import auth
@@ -38,11 +39,13 @@ from securemsg.protocol.messages import (
     Unknown,
     Upload,
     Welcome,
+    decode_message,
 )
 from securemsg.protocol.states import Side
 from securemsg.server.caller import Caller
 from securemsg.server.core import Server
 from securemsg.server.limits import Settings
+from securemsg.server.visitors import KeyFile
 from securemsg.storage.memory import MemoryServerStore
 
 TLS = Binding("tcp", "tls-exporter", bytes(range(32)), bytes(32))
@@ -274,6 +277,7 @@ class Rig:
     time: float = START
     space: int = ROOMY
     verify: Callable[..., None] = keys.verify
+    key: SharedKey | None = None
     server: Server = field(init=False)
     failures: list[Failure] = field(factory=list)
     _clients: list[Client] = field(factory=list)
@@ -300,6 +304,7 @@ class Rig:
             spawn=self._spawn,
             free_space=lambda: self.space,
             verify=self.verify,
+            key_file=KeyFile(self.key.name, self.key.login) if self.key is not None else None,
         )
 
     def crash(self) -> None:
@@ -474,6 +479,65 @@ class Rig:
         client.one(Welcome)
         user.body = user.device_list().body
         return user, client
+
+    def greet_with_key(self, binding: Binding = TLS) -> Client:
+        """
+        Connect and say Hello as somebody who has a key file; the challenge is left in the inbox.
+        """
+        client = self.connect(binding)
+        client.ask(Hello([1], [], "key", binding.transport, "", b"", keys.nonce()))  # type: ignore[arg-type]
+        return client
+
+    def key_proof(self, client: Client, key: SharedKey, highest: int = 0) -> Proof:
+        """
+        What lets a holder of this file in.
+        """
+        parts = auth.proof_parts(
+            client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
+        )
+        return Proof(highest, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
+
+    def try_visit(self, key: SharedKey) -> Client:
+        """
+        Come with a key file, whatever comes of it.
+        """
+        client = self.greet_with_key()
+        client.ask(self.key_proof(client, key))
+        return client
+
+    def visit(self, key: SharedKey) -> tuple[User, Client]:
+        """
+        Come with a key file, and see that it worked.
+
+        @return: as whom the contact sees the visitor, and the connection.
+        """
+        client = self.try_visit(key)
+        challenge = client.one(Challenge)
+        client.one(Welcome)
+        hello = decode_message(client.connection.hello)
+        assert isinstance(hello, Hello)
+        nonce = keys.connection_nonce(hello.nonce, challenge.nonce, client.wire.binding.exporter)
+        return User(key.name, self.identity.public, device_id=keys.caller_device(nonce)), client
+
+    def contact(self) -> tuple[User, Client]:
+        """
+        The contact C{server}, which lives here and is logged in.
+        """
+        user = self.user("server")
+        client = self.try_register(user, binding=auth.MEMORY)
+        self.commit()
+        client.one(Welcome)
+        return user, client
+
+    def contact_again(self, user: User) -> Client:
+        """
+        The contact connects anew.
+        """
+        client = self.greet(user, binding=auth.MEMORY)
+        client.ask(self.proof(client, user))
+        self.commit()
+        client.n = max(client.n, client.one(Welcome).highest)
+        return client
 
     def operator(self) -> Client:
         """

@@ -4,8 +4,20 @@ What the operator may do.
 
 from __future__ import annotations
 
+from securemsg.errors import Refusal
 from securemsg.protocol import auth
-from securemsg.protocol.messages import Accounts, Address, Done, GetAddress, ListAccounts, Refused, RemoveAccount, Welcome
+from securemsg.protocol.messages import (
+    MAX_TEXT,
+    Accounts,
+    Address,
+    Done,
+    GetAddress,
+    ListAccounts,
+    Refused,
+    RemoveAccount,
+    Reply,
+    Welcome,
+)
 from securemsg.server.limits import Settings
 from tests.server.case import TwoPeople
 from tests.server.rig import START
@@ -95,3 +107,94 @@ class OperatorTests(TwoPeople):
         self.rig.try_register(contact, binding=auth.MEMORY).one(Welcome)
         self.operator.ask(GetAddress(2))
         self.assertEqual(self.operator.one(Address).contact, contact.identity.public)
+
+
+class ReplyTests(TwoPeople):
+    """
+    The operator has the contact C{server} say something.
+    """
+
+    def setUp(self) -> None:
+        """
+        What is to be said is noted.
+        """
+        super().setUp()
+        self.said: list[tuple[str, str]] = []
+        self.operator = self.rig.operator()
+
+        async def say(account: str, text: str) -> None:
+            self.said.append((account, text))
+            if text == "nobody there":
+                raise Refusal("no-such-account")
+
+        self.rig.server.reply = say
+
+    def answer(self, account: str, text: str) -> str:
+        """
+        Ask for it.
+
+        @return: the code of the refusal; empty: it is done.
+        """
+        self.operator.send(Reply(7, account, text))
+        self.rig.commit()
+        refusals = self.operator.take(Refused)
+        self.assertEqual([refusal.request for refusal in refusals] or [self.operator.one(Done).request], [7])
+        return refusals[0].code if refusals else ""
+
+    def test_said(self) -> None:
+        """
+        An account gets what was asked for, whether it is connected or not, and so does whoever has a key file.
+        """
+        self.rig.lose(self.reader)
+        for account in ("alice", "bob", "key-1a2b3c4d"):
+            self.assertEqual(self.answer(account, "Good evening"), "")
+        self.assertEqual(self.said, [(account, "Good evening") for account in ("alice", "bob", "key-1a2b3c4d")])
+
+    def test_nobody(self) -> None:
+        """
+        There is no such account, and nothing is said; of names of key files the contact knows.
+        """
+        self.assertEqual(self.answer("nobody", "text"), "no-such-account")
+        self.assertEqual(self.said, [])
+        self.assertEqual(self.answer("key-1a2b3c4d", "nobody there"), "no-such-account")
+
+    def test_to_itself(self) -> None:
+        """
+        The contact does not talk to itself.
+        """
+        self.rig.contact()
+        self.assertEqual(self.answer("server", "text"), "forbidden")
+        self.assertEqual(self.said, [])
+
+    def test_sizes(self) -> None:
+        """
+        A text has from one byte to 48 KiB of UTF-8, however few characters that are.
+        """
+        self.assertEqual(self.answer("bob", ""), "bad-request")
+        self.assertEqual(self.answer("bob", "\u00e9" * (MAX_TEXT // 2) + "x"), "too-large")
+        self.assertEqual(self.said, [])
+        self.assertEqual(self.answer("bob", "\u00e9" * (MAX_TEXT // 2)), "")
+        self.assertEqual(len(self.said), 1)
+
+    def test_operator_alone(self) -> None:
+        """
+        Nobody else may ask for it.
+        """
+        self.sender.ask(Reply(1, "bob", "text"))
+        self.assertEqual(self.sender.one(Refused), Refused(1, "forbidden"))
+        self.assertEqual(self.said, [])
+
+    def test_nobody_lives_here(self) -> None:
+        """
+        A server without a contact that could say it refuses.
+        """
+        self.operator = self.rig.operator()
+        self.rig.crash()
+        self.operator = self.rig.operator()
+        self.assertEqual(self.answer("bob", "text"), "forbidden")
+
+    def test_not_shown(self) -> None:
+        """
+        The text is in nobody's log.
+        """
+        self.assertNotIn("Good evening", repr(Reply(1, "bob", "Good evening")))

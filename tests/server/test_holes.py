@@ -5,24 +5,31 @@ A hole of an ancestor, named, and closed.
 from __future__ import annotations
 
 from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.messages import (
     Accounts,
     Acknowledge,
+    Challenge,
+    Claim,
     Deliver,
+    DepositRefused,
     Failed,
     Fetch,
+    GetAddress,
     Hello,
     ListAccounts,
     Message,
     Proof,
+    Publish,
     Refused,
     RemoveAccount,
     Welcome,
     encode_message,
 )
+from securemsg.storage.memory import MemoryServerStore
 from tests.server.case import TwoPeople
-from tests.server.rig import Client
+from tests.server.rig import Client, Rig, upload
 
 
 class QueueTests(TwoPeople):
@@ -32,19 +39,111 @@ class QueueTests(TwoPeople):
 
     def setUp(self) -> None:
         """
-        Something waits for Bob, who is away; Mallory has an account.
+        Something waits for Bob, who is away; Mallory has an account, and the key file of this server.
         """
-        super().setUp()
+        self.key = SharedKey(bytes(range(32)))
+        self.rig = Rig(store=MemoryServerStore(manual=True), settings=self.settings(), key=self.key)
+        self.alice, self.sender = self.rig.register("alice")
+        self.bob, self.reader = self.rig.register("bob")
         self.rig.lose(self.reader)
         self.store([b"for bob alone"])
         self.mallory, self.other = self.rig.register("mallory")
         self.other.inbox.clear()
 
-    def still_there(self) -> None:
+    def still_there(self, keep: bool = False) -> None:
         """
         Bob gets what waited.
+
+        @param keep: he leaves again without having acknowledged it.
         """
-        self.assertEqual(self.rig.login(self.bob).delivered(), [b"for bob alone"])
+        client = self.rig.login_waiting(self.bob)
+        self.rig.commit()
+        client.one(Welcome)
+        self.assertEqual(client.delivered(), [b"for bob alone"])
+        if keep:
+            self.rig.lose(client)
+
+    def test_any_id_may_list_read_and_delete_any_queue(self) -> None:
+        """
+        Whoever knows every id there is, and says everything that can be said: a second registered account, an unregistered
+        caller, and a visitor with the key file each list nothing, read nothing and delete nothing of Bob's queue.
+        """
+        _, visitor = self.rig.visit(self.key)
+        visitor.inbox.clear()
+        for client in (self.other, visitor):
+            self.say(
+                client,
+                ListAccounts(1, ""),
+                ListAccounts(2, "bob"),
+                RemoveAccount(3, "bob"),
+                GetAddress(4),
+                Publish(5, self.bob.device_list(version=2)),
+                upload(self.bob, request=6, replace=True),
+            )
+            self.rig.commit()
+            done = [message for message in client.inbox if not isinstance(message, Refused)]
+            # What one uploads is for one's own device, whatever it says; a visitor has none.
+            self.assertEqual(done, [])
+            self.assertEqual([message.request for message in client.take(Refused)], [1, 2, 3, 4, 5, 6])
+            self.say(client, Acknowledge(1))
+            self.assertEqual(client.inbox, [Failed("bad-acknowledgement")])
+            self.still_there(keep=True)
+        for frame in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), Proof(0, bytes(64)), Proof(0, b"")):
+            for role in ("device", "operator", "key", None):
+                client = self.rig.connect()
+                if role is not None:
+                    named = ("", b"") if role == "key" else ("bob", self.bob.device_id)
+                    client.ask(Hello([1], [], role, "tcp", *named, keys.nonce()))
+                    client.take(Challenge)
+                self.say(client, frame)
+                self.rig.commit()
+                self.assertEqual([type(message) for message in client.inbox], [Failed], (frame, role))
+                self.assertIsNotNone(client.wire.code)
+        self.still_there()
+
+    def test_visitor(self) -> None:
+        """
+        A visitor with the key file of the server neither lists, nor reads, nor deletes the queue of an account, nor hears
+        whether there is one; it puts nothing there, and is told of no device.
+        """
+        _, client = self.rig.visit(self.key)
+        client.inbox.clear()
+        self.say(client, ListAccounts(1, ""), RemoveAccount(2, "bob"), Fetch(3, "bob"), Claim(4, "bob", self.bob.device_id, 0))
+        self.assertEqual(client.inbox, [Refused(request, "forbidden") for request in (1, 2, 3, 4)])
+        client.inbox.clear()
+        self.say(client, client.deposit(self.bob))
+        self.rig.commit()
+        self.assertEqual([message.code for message in client.take(DepositRefused)], ["forbidden"])
+        self.say(client, Acknowledge(1))
+        self.assertEqual(client.inbox, [Failed("bad-acknowledgement")])
+        self.still_there()
+
+    def test_visitor_as_the_other(self) -> None:
+        """
+        Nor does the key file prove to be somebody: not with Bob's name and device in the greeting, nor as a device.
+        """
+        client = self.rig.connect()
+        self.say(client, Hello([1], [], "key", "tcp", "bob", self.bob.device_id, keys.nonce()))
+        self.assertEqual(client.inbox, [Failed("malformed")])
+        client = self.rig.greet(self.bob)
+        self.say(client, self.rig.key_proof(client, self.key))
+        self.rig.commit()
+        self.assertEqual(client.inbox, [Failed("login-failed")])
+        self.still_there()
+
+    def test_visitor_and_visitor(self) -> None:
+        """
+        Nor is what the contact has for one visitor to be had by another with the same file.
+        """
+        guest, first = self.rig.visit(self.key)
+        _, second = self.rig.visit(self.key)
+        _, contact = self.rig.contact()
+        second.inbox.clear()
+        contact.ask(contact.deposit(guest, text=b"for the first"))
+        self.assertEqual(first.delivered(), [b"for the first"])
+        self.assertEqual(second.inbox, [])
+        self.say(second, Acknowledge(1))
+        self.assertEqual(second.inbox, [Failed("bad-acknowledgement")])
 
     def say(self, client: Client, *messages: Message) -> None:
         """

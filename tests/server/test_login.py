@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
 from securemsg.interfaces import StoredAccount
 from securemsg.protocol import auth
@@ -308,6 +309,115 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (3, 2))
         self.rig.lose(self.second)
         self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (2, 1))
+
+
+class FiftyTests(SynchronousTestCase):
+    """
+    C{--max-clients 50}: accounts and visitors share the places.
+    """
+
+    def setUp(self) -> None:
+        """
+        Forty accounts and ten visitors are here; Zoe has an account, and is not.
+        """
+        self.key = SharedKey(bytes(range(32)))
+        self.rig = Rig(Settings(registration="open", max_clients=50), key=self.key)
+        self.zoe, client = self.rig.register("zoe")
+        self.rig.lose(client)
+        self.contact, _ = self.rig.contact()
+        self.people = [self.rig.register(f"user{number}") for number in range(40)]
+        self.visitors = [self.rig.visit(self.key)[1] for _ in range(10)]
+
+    def tearDown(self) -> None:
+        """
+        No coroutine ended in a bug, and those who were here still are.
+        """
+        self.assertEqual(self.rig.failures, [])
+        for client in [*[client for _, client in self.people], *self.visitors]:
+            self.assertEqual((client.take(Failed), client.wire.code), ([], None))
+
+    def full(self) -> None:
+        """
+        Number 51 is told so, whoever it is, once it has proved who that is; then the same place is for each of them.
+        """
+        self.assertEqual(self.rig.server.logged_in, 50)
+        self.assertEqual(self.rig.try_login(self.zoe).failed(), "server-full")
+        self.assertEqual(self.rig.try_register(self.rig.user("carol")).failed(), "server-full")
+        self.assertEqual(self.rig.try_visit(self.key).failed(), "server-full")
+
+    def test_number_51(self) -> None:
+        """
+        Number 51 gets server-full: an account, a registration, and a visitor.
+        """
+        self.full()
+
+    def test_place_of_an_account(self) -> None:
+        """
+        When an account leaves, one more gets in, of whatever kind, and then it is full again.
+        """
+        self.full()
+        self.rig.lose(self.people.pop()[1])
+        self.visitors.append(self.rig.visit(self.key)[1])
+        self.full()
+        self.rig.lose(self.people.pop()[1])
+        self.people.append((self.zoe, self.rig.login(self.zoe)))
+        self.assertEqual(self.rig.try_register(self.rig.user("carol")).failed(), "server-full")
+
+    def test_place_of_a_visitor(self) -> None:
+        """
+        So too when a visitor leaves: its place is free at once, for nothing of it stays.
+        """
+        self.rig.lose(self.visitors.pop())
+        self.people.append(self.rig.register("carol"))
+        self.full()
+
+    def test_without_proof(self) -> None:
+        """
+        Whoever cannot prove who it is hears that, and not that there is no place.
+        """
+        wrong = User("zoe", self.zoe.server, device_id=self.zoe.device_id)
+        self.assertEqual(self.rig.try_login(wrong).failed(), "login-failed")
+        self.assertEqual(self.rig.try_visit(SharedKey(bytes(32))).failed(), "login-failed")
+        self.assertEqual(self.rig.try_register(self.rig.user("Carol!")).failed(), "illegal-name")
+
+    def test_nothing_used_up(self) -> None:
+        """
+        An invite that was shown at a full server is as good as before.
+        """
+        token = bytes(16)
+        rig = Rig(Settings(registration="invite", max_clients=1), key=self.key)
+        rig.store.add_token(keys.sha256(token), 1, START + 3600, "")
+        _, client = rig.visit(self.key)
+        carol = rig.user("carol")
+        self.assertEqual(rig.try_register(carol, bytes(15) + b"1").failed(), "bad-token")
+        self.assertEqual(rig.try_register(carol, token).failed(), "server-full")
+        rig.lose(client)
+        rig.try_register(carol, token).one(Welcome)
+
+    def test_others(self) -> None:
+        """
+        The contact, the operator, and a device that is here already get in nevertheless.
+        """
+        self.rig.contact_again(self.contact)
+        self.rig.operator().ask(Ping(1))
+        user, _ = self.people.pop()
+        self.people.append((user, self.rig.login(user)))
+        self.full()
+
+    def test_at_once(self) -> None:
+        """
+        Of many that prove themselves at the same moment as many get in as there are places.
+        """
+        for _ in range(2):
+            self.rig.lose(self.visitors.pop())
+        late = [self.rig.greet_with_key() for _ in range(4)]
+        zoe = self.rig.greet(self.zoe)
+        for client in late:
+            client.send(self.rig.key_proof(client, self.key))
+        zoe.send(self.rig.proof(zoe, self.zoe))
+        self.rig.settle()
+        self.assertEqual(sum(len(client.take(Welcome)) for client in [*late, zoe]), 2)
+        self.assertEqual(self.rig.server.logged_in, 50)
 
 
 class StopTests(SynchronousTestCase):
