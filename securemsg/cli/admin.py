@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from securemsg.cli.operator import Operator
 from securemsg.cli.output import put, put_record
 from securemsg.cli.run import run
-from securemsg.cli.settings import NAME, default_state, json_option, settings_of, shared
+from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client.escape import escape
 from securemsg.crypto.keys import fingerprint
@@ -186,7 +186,8 @@ def _operate(context: click.Context, work: Work) -> int:
         dialer = dial_unix(reactor, path, operator, turn=Turn(reactor), failed=operator.failed)
         reactor.addSystemEventTrigger("before", "shutdown", dialer.stop)
         dialer.start()
-        limit = reactor.callLater(settings.patience, operator.closed, "timeout")
+        patience = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
+        limit = reactor.callLater(patience, operator.closed, "timeout")
         try:
             await work(operator)
         finally:

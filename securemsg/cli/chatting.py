@@ -120,7 +120,18 @@ class _Piped:
             self._hold_back(False)
             await uplink.until(self._something, None)
         self._console.stop()
+        if self._desk.settings.retry and self._desk.settings.timeout is None and not self._at_terminal:
+            await self._all_accepted()
         return await finish(self._desk, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME)
+
+    async def _all_accepted(self) -> None:
+        """
+        Wait until the server has answered for every line, however long that takes.
+        """
+        conversation = self._conversation
+        while conversation.pending and conversation.held_up is None:
+            await self._uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
+            await conversation.show_waiting()
 
     def _something(self) -> bool | None:
         """

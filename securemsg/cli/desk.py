@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.cli.output import report_warning
+from securemsg.cli.output import report_waiting, report_warning
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
 from securemsg.client.profile import Profile
 from securemsg.interfaces import IProfileStore
 from securemsg.station.composing import make_uplink, ring_at, written
 from securemsg.station.leaving import see_off
-from securemsg.station.uplink import Uplink
+from securemsg.station.uplink import Retry, Uplink
 
 
 @frozen
@@ -72,6 +72,8 @@ class Desk:
         @return: its exit status.
         """
 
+        as_json = self.settings.as_json
+
         async def whole(reactor: Any) -> int:
             uplink = make_uplink(
                 reactor,
@@ -81,7 +83,8 @@ class Desk:
                 (self.host, self.port),
                 now=self.now,
                 again=again,
-                warn=lambda event: report_warning(event, self.settings.as_json),
+                warn=lambda event: report_warning(event, as_json),
+                retry=Retry(lambda code, where: report_waiting(code, where, as_json)) if self.settings.retry else None,
             )
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
@@ -90,4 +93,4 @@ class Desk:
             await see_off(reactor, self.store, uplink)
             return status
 
-        return run(whole, debug=self.settings.debug, as_json=self.settings.as_json, prompt=prompt)
+        return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)

@@ -176,7 +176,7 @@ def _registering(desk: Desk) -> Any:
             _start_over(desk.store)
             raise trouble(problem.code, desk.profile.name) from None
         if done is None:
-            raise trouble("timeout")
+            raise trouble(uplink.last_failure or "timeout", desk.where)
         # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
         await uplink.ask("ping", patience=desk.settings.patience)
         return Exit.DONE

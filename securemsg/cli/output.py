@@ -127,6 +127,18 @@ def report_warning(event: Warned, as_json: bool) -> None:
         say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")
 
 
+def report_waiting(code: str, where: str, as_json: bool) -> None:
+    """
+    Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line.
+    """
+    hope = "waiting for a place" if code == "server-full" else "trying again"
+    text = f"{trouble(code, where).text}; {hope}, Ctrl-C ends"
+    if as_json:
+        say(json_line({"warning": text, "code": code, "name": "", "hint": ""}))
+    else:
+        say(f"securemsg: {escape(text)} [{escape(code)}]")
+
+
 def report(problem: Trouble, as_json: bool) -> None:
     """
     Say on standard error why we end: one line.

@@ -33,6 +33,7 @@ class Settings:
     What the shared options say; what was not given is C{None}.
 
     @ivar timeout: seconds.
+    @ivar retry: go on while the server is not there, full or stopping, until C{timeout} or for ever.
     @ivar as_json: data and whatever goes to standard error are for a program.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     host: str | None = None
     port: int | None = None
     timeout: int | None = None
+    retry: bool = False
     passphrase_file: Path | None = None
     debug: bool = False
     as_json: bool = False
@@ -65,11 +67,13 @@ class Settings:
         return Path(named) if named else None
 
     @property
-    def patience(self) -> int:
+    def patience(self) -> int | None:
         """
-        How long to wait for an answer, seconds.
+        How long to wait for an answer, seconds; C{None}: for ever.
         """
-        return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
+        if self.timeout is None and not self.retry:
+            return DEFAULT_TIMEOUT
+        return self.timeout
 
 
 def default_state() -> Path:
@@ -142,6 +146,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--host", callback=_host, metavar="HOST", help="Connect there instead of where the invite said."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise."),
     _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),
+    _option(
+        "--retry", is_flag=True, help="Keep trying while the server is not there, full or stopping: for --timeout, or for ever."
+    ),
     _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),
     _option("--debug", is_flag=True, help="Show tracebacks and the log, for reports of bugs."),
 )

@@ -18,7 +18,7 @@ from securemsg.net.wake import Bell, ring
 from securemsg.protocol.channel import IPeer
 from securemsg.station.holder import Dialing, Holder
 from securemsg.station.locks import FileLock
-from securemsg.station.uplink import Uplink
+from securemsg.station.uplink import Retry, Uplink
 
 # Files of a profile's folder: who has the connection, who gives messages out in order, and what wakes the former.
 LOCK = "lock"
@@ -36,6 +36,7 @@ def make_uplink(
     now: Callable[[], float],
     again: bool,
     warn: Callable[[Warned], None],
+    retry: Retry | None = None,
 ) -> Uplink:
     """
     The way of a profile to its server; to be started.
@@ -43,6 +44,7 @@ def make_uplink(
     @param server: host and port.
     @param again: connect again after a failure, for as long as it takes.
     @param warn: is told what people should know.
+    @param retry: connect again after a failure that passes.
     """
     turn = Turn(reactor)
     host, port = server
@@ -63,7 +65,8 @@ def make_uplink(
             warn=warn,
         )
 
-    return Uplink(reactor, store, now, FileLock(folder / LOCK), lambda: ring_at(folder), hold, again, written(host, port))
+    lock, where = FileLock(folder / LOCK), written(host, port)
+    return Uplink(reactor, store, now, lock, lambda: ring_at(folder), hold, again, where, retry)
 
 
 def ring_at(folder: Path) -> bool:

@@ -27,9 +27,9 @@ T = TypeVar("T")
 # How often we look into the store while another process has the connection; and while we have it, in case a ring got lost.
 GUEST_POLL = 0.1
 HOLDER_POLL = 1.0
-# With L{Retry}: an errand is left anew after so long, for nobody shall run one whose asker was killed long ago; and between two
-# questions that were refused for the moment we wait.
+# Who waits for ever leaves an errand anew after so long, for nobody shall run one whose asker was killed long ago.
 ERRAND_LIFE = 30
+# Between two questions of which the first was refused for the moment.
 RETRY_PAUSE = 1.0
 
 
@@ -76,6 +76,13 @@ class Uplink:
         return self._holder
 
     @property
+    def is_stopped(self) -> bool:
+        """
+        Whether it is over.
+        """
+        return self._is_stopped
+
+    @property
     def last_failure(self) -> str:
         """
         Why we have no connection just now, as far as that is known here; empty: we have one, or it is not ours.
@@ -108,10 +115,11 @@ class Uplink:
         """
         self._is_stopped = True
         holder, self._holder = self._holder, None
-        if holder is None:
-            return succeed(None)
-        done = holder.stop()
-        done.addBoth(lambda result: self._lock.free())
+        done = succeed(None) if holder is None else holder.stop()
+        if holder is not None:
+            done.addBoth(lambda result: self._lock.free())
+        # Whoever waits has nothing to wait for any more.
+        self.changed()
         return done
 
     def changed(self) -> None:
@@ -131,7 +139,7 @@ class Uplink:
         @param check: looks; C{None}: not yet.
         @param patience: seconds; C{None}: for ever.
         @return: what it brought, or C{None} when the time is over.
-        @raise Trouble: there is no connection, and none is to be expected.
+        @raise Trouble: there is no connection, and none is to be expected; or C{stopped}.
         """
         deadline = None if patience is None else self._clock.seconds() + patience
         while True:
@@ -139,6 +147,8 @@ class Uplink:
             value = check()
             if value is not None:
                 return value
+            if self._is_stopped:
+                raise trouble("stopped")
             left = None if deadline is None else deadline - self._clock.seconds()
             self._raise_trouble()
             self._tell_waiting()
@@ -158,6 +168,8 @@ class Uplink:
         while True:
             left = None if deadline is None else max(deadline - self._clock.seconds(), 0)
             outcome = await self._errand(kind, argument, ERRAND_LIFE if left is None else left)
+            if outcome is None and deadline is None:
+                continue
             if outcome is not None and not outcome.code:
                 return outcome.facts
             if outcome is not None:
@@ -167,7 +179,7 @@ class Uplink:
             is_over = deadline is not None and deadline <= self._clock.seconds()
             if self._retry is None or is_over or problem.status is not Exit.NOT_CONNECTED:
                 raise problem
-            # Not at once: what is refused for the moment would be refused again, as fast as the server can.
+            # Else they would be asked and refused as fast as the server can.
             await self.until(lambda: None, RETRY_PAUSE)
 
     async def _errand(self, kind: str, argument: str, patience: float) -> Outcome | None:

@@ -101,7 +101,7 @@ class HelpTests(CommandLineCase):
             self.assertRegex(listed, rf"(?m)^  {name} +[A-Z].+\.$")
             status, out, _ = self.run_line(name, "--help")
             self.assertEqual(status, Exit.DONE)
-            for option in ("--profile", "--host", "--port", "--timeout", "--debug"):
+            for option in ("--profile", "--host", "--port", "--timeout", "--retry", "--debug"):
                 self.assertIn(option, out, name)
 
     def test_version(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli import output
-from securemsg.cli.output import OutputClosed, json_line, put, report, report_warning
+from securemsg.cli.output import OutputClosed, json_line, put, report, report_waiting, report_warning
 from securemsg.client.events import Warned
 from securemsg.station.troubles import Exit, Trouble, trouble
 
@@ -53,6 +53,24 @@ class WarningTests(SynchronousTestCase):
         with contextlib.redirect_stderr(err):
             report_warning(Warned("identity-changed", "bob", "the identity has changed"), as_json)
         return err.getvalue()
+
+    def test_waiting(self) -> None:
+        """
+        Whoever keeps trying says why, for what, and how to end it: one line, or one object.
+        """
+        for code, words in (
+            ("server-full", ("the server is full; waiting for a place, Ctrl-C ends",)),
+            ("not-connected", ("example:8443", "; trying again, Ctrl-C ends")),
+        ):
+            for as_json in (False, True):
+                err = io.StringIO()
+                with contextlib.redirect_stderr(err):
+                    report_waiting(code, "example:8443", as_json)
+                line = err.getvalue()
+                self.assertEqual(line.count("\n"), 1)
+                self.assertIn(code, json.loads(line)["code"] if as_json else line)
+                for part in words:
+                    self.assertIn(part, json.loads(line)["warning"] if as_json else line)
 
     def test_people(self) -> None:
         """

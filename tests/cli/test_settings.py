@@ -31,7 +31,10 @@ def show(context: click.Context) -> None:
     Show the settings.
     """
     settings = settings_of(context)
-    click.echo(f"{settings.profile} {settings.host} {settings.port} {settings.timeout} {settings.debug}")
+    click.echo(
+        f"{settings.profile} {settings.host} {settings.port} {settings.timeout} {settings.debug}"
+        f" {settings.retry} {settings.patience}"
+    )
 
 
 class SharedTests(SynchronousTestCase):
@@ -52,24 +55,31 @@ class SharedTests(SynchronousTestCase):
         It makes no difference on which side of the command an option stands.
         """
         for arguments in (
-            ("--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "show"),
-            ("show", "--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug"),
-            ("--profile", "p", "--debug", "show", "--host", "h", "--port", "1", "--timeout", "120"),
+            ("--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "--retry", "show"),
+            ("show", "--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "--retry"),
+            ("--profile", "p", "--debug", "--retry", "show", "--host", "h", "--port", "1", "--timeout", "120"),
         ):
-            self.assertEqual(self.show(*arguments), "p h 1 120 True")
+            self.assertEqual(self.show(*arguments), "p h 1 120 True True 120")
+
+    def test_retry(self) -> None:
+        """
+        Who keeps trying waits as long as C{--timeout} says, else for ever; nobody else does.
+        """
+        for arguments, patience in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
+            self.assertEqual(self.show("show", *arguments).split()[-1], patience)
 
     def test_after_wins(self) -> None:
         """
         What stands nearer to the command wins.
         """
-        self.assertEqual(self.show("--host", "a", "show", "--host", "b"), "None b None None False")
+        self.assertEqual(self.show("--host", "a", "show", "--host", "b"), "None b None None False False 30")
 
     def test_not_kept(self) -> None:
         """
         One call knows nothing of the call before.
         """
         self.show("--host", "a", "show")
-        self.assertEqual(self.show("show"), "None None None None False")
+        self.assertEqual(self.show("show"), "None None None None False False 30")
 
 
 class FolderTests(SynchronousTestCase):

@@ -19,7 +19,7 @@ from securemsg.client import errands
 from securemsg.station.holder import Holder
 from securemsg.station.locks import FileLock
 from securemsg.station.troubles import Exit, Trouble
-from securemsg.station.uplink import GUEST_POLL, HOLDER_POLL, Uplink
+from securemsg.station.uplink import ERRAND_LIFE, GUEST_POLL, HOLDER_POLL, RETRY_PAUSE, Retry, Uplink
 from securemsg.storage.errors import ProfileDamaged
 from securemsg.storage.memory import MemoryProfile
 
@@ -60,7 +60,7 @@ class Line:
         return succeed(None)
 
 
-class UplinkTests(SynchronousTestCase):
+class UplinkCase(SynchronousTestCase):
     """
     One profile, with or without another process.
     """
@@ -76,7 +76,7 @@ class UplinkTests(SynchronousTestCase):
         self.rings = 0
         self.lines: list[Line] = []
 
-    def uplink(self, again: bool = False) -> Uplink:
+    def uplink(self, again: bool = False, retry: Retry | None = None) -> Uplink:
         """
         A new command's uplink.
         """
@@ -89,6 +89,7 @@ class UplinkTests(SynchronousTestCase):
             hold=self.hold,
             again=again,
             where="example:8443",
+            retry=retry,
         )
         self.addCleanup(made.stop)
         return made
@@ -120,6 +121,12 @@ class UplinkTests(SynchronousTestCase):
         Begin to wait.
         """
         return Deferred.fromCoroutine(uplink.until(check, patience))
+
+
+class UplinkTests(UplinkCase):
+    """
+    Without the wish to try again.
+    """
 
     def test_holder(self) -> None:
         """
@@ -284,6 +291,138 @@ class UplinkTests(SynchronousTestCase):
         self.clock.pump([GUEST_POLL] * 12)
         self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NOT_CONNECTED)
         self.assertEqual(errands.waiting(self.store, now=NOW), [])
+
+
+class RetryTests(UplinkCase):
+    """
+    With the wish to go on while the server is not there, full or stopping.
+    """
+
+    def setUp(self) -> None:
+        """
+        Keep what the user is told.
+        """
+        super().setUp()
+        self.told: list[tuple[str, str]] = []
+
+    def persistent(self) -> Uplink:
+        """
+        The uplink of a command with C{--retry}.
+        """
+        return self.uplink(retry=Retry(lambda code, where: self.told.append((code, where))))
+
+    def ask(self, uplink: Uplink, patience: float | None) -> Deferred[dict[str, str]]:
+        """
+        Begin to ask.
+        """
+        return Deferred.fromCoroutine(uplink.ask("ping", patience=patience))
+
+    def settle(self, code: str = "", **facts: str) -> None:
+        """
+        Somebody runs the errand that waits.
+        """
+        now = NOW + self.clock.seconds()
+        (errand,) = errands.waiting(self.store, now=now)
+        errands.settle(self.store, errand.number, code, facts, now=now)
+        self.lines[0].changed()
+
+    def test_passing(self) -> None:
+        """
+        A failure that passes does not end the waiting, whose beginning is told once, and again when it begins again.
+        """
+        uplink = self.persistent()
+        found: list[str] = []
+        waiting = self.wait(uplink, lambda: found[0] if found else None, None)
+        (line,) = self.lines
+        self.assertEqual(line.starts, [True])
+        for code in ("server-full", "not-connected", "stopping", "lost", "timeout", "server-full"):
+            line.last_failure = code
+            self.clock.advance(HOLDER_POLL)
+            self.assertNoResult(waiting)
+        self.assertEqual(self.told, [("server-full", "example:8443")])
+        for code in ("", "stopping"):
+            line.last_failure = code
+            line.changed()
+        self.assertEqual(self.told[1:], [("stopping", "example:8443")])
+        found.append("it")
+        line.changed()
+        self.assertEqual(self.successResultOf(waiting), "it")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_fatal(self) -> None:
+        """
+        What another attempt would meet again ends the command at once, and so does a profile that cannot be written.
+        """
+        for name, code, status in (
+            ("fatal", "server-identity", Exit.WRONG_SERVER),
+            ("fatal", "login-failed", Exit.REFUSED),
+            ("fatal", "replaced", Exit.NOT_CONNECTED),
+            ("last_failure", "local-trouble", Exit.PROFILE),
+        ):
+            uplink = self.persistent()
+            waiting = self.wait(uplink, lambda: None, None)
+            setattr(self.lines[-1], name, code)
+            self.lines[-1].changed()
+            self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, status, code)
+            uplink.stop()
+        self.assertEqual(self.told, [])
+
+    def test_time(self) -> None:
+        """
+        When the time is over there is no result, and the reason is known.
+        """
+        uplink = self.persistent()
+        waiting = self.wait(uplink, lambda: None, 3)
+        self.lines[0].last_failure = "server-full"
+        self.clock.pump([0.5] * 7)
+        self.assertIsNone(self.successResultOf(waiting))
+        self.assertEqual(uplink.last_failure, "server-full")
+
+    def test_question(self) -> None:
+        """
+        A question outlives a connection that ends under it, and is asked again a while later.
+        """
+        asking = self.ask(self.persistent(), 60)
+        self.settle("stopping")
+        self.assertEqual(errands.waiting(self.store, now=NOW), [])
+        self.clock.advance(RETRY_PAUSE)
+        self.settle(seconds="0.1")
+        self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
+
+    def test_question_refused(self) -> None:
+        """
+        A question that is refused for good is not asked again.
+        """
+        asking = self.ask(self.persistent(), None)
+        self.settle("no-such-account")
+        self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NO_CONTACT)
+
+    def test_question_time(self) -> None:
+        """
+        A question ends with the time for it, with status 6 and the reason for which nobody answered.
+        """
+        asking = self.ask(self.persistent(), 5)
+        self.lines[0].last_failure = "server-full"
+        self.clock.pump([0.5] * 11)
+        problem = self.failureResultOf(asking, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "server-full"))
+        self.assertEqual(errands.waiting(self.store, now=NOW), [])
+
+    def test_endless_question(self) -> None:
+        """
+        A question without a bound waits for ever; nobody runs one whose asker was killed long ago, for each has its end.
+        """
+        asking = self.ask(self.persistent(), None)
+        self.lines[0].last_failure = "not-connected"
+        numbers = set()
+        for _ in range(3):
+            (errand,) = errands.waiting(self.store, now=NOW + self.clock.seconds())
+            numbers.add(errand.number)
+            self.clock.pump([HOLDER_POLL] * ERRAND_LIFE)
+        self.assertEqual(len(numbers), 3)
+        self.assertNoResult(asking)
+        self.settle(seconds="0.1")
+        self.successResultOf(asking)
 
 
 class LockTests(SynchronousTestCase):
