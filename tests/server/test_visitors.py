@@ -4,10 +4,14 @@ Visitors: what a holder of the key file may do, and when it is answered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from attrs import evolve
 
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
+from securemsg.interfaces import WriteBatch, WriteOutcome
 from securemsg.protocol import auth
 from securemsg.protocol.messages import (
     Accepted,
@@ -39,6 +43,26 @@ from tests.server.case import TwoPeople, changed
 from tests.server.rig import Client, Rig, User, upload
 
 
+class NotingStore(MemoryServerStore):
+    """
+    A store that notes what is written to it.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """
+        Nothing yet.
+        """
+        super().__init__(*arguments, **named)
+        self.written: list[WriteBatch] = []
+
+    def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
+        """
+        Note it, and write it.
+        """
+        self.written.append(batch)
+        super().write(batch, done)
+
+
 class VisitorCase(TwoPeople):
     """
     The contact C{server} is here, and so is a visitor; the store holds commits back until it is told.
@@ -49,7 +73,8 @@ class VisitorCase(TwoPeople):
         Everybody comes.
         """
         self.key = SharedKey(bytes(range(32)))
-        self.rig = Rig(store=MemoryServerStore(manual=True), settings=self.settings(), key=self.key)
+        self.noting = NotingStore(manual=True)
+        self.rig = Rig(store=self.noting, settings=self.settings(), key=self.key)
         self.alice, self.sender = self.rig.register("alice")
         self.bob, self.reader = self.rig.register("bob")
         self.server, self.contact = self.rig.contact()
@@ -143,6 +168,9 @@ class ReachTests(VisitorCase):
         self.assertEqual(set(tables._accounts), {"alice", "bob", "server"})
         self.assertEqual(len(tables._mailboxes), 3)
         self.assertTrue(all(number < 0 for number, _ in tables._deposits))
+        written = self.noting.written
+        self.assertEqual([row.n for batch in written for row in batch.deposits], [0])
+        self.assertEqual([number for batch in written for number in batch.highest if number < 0], [])
         operator = self.rig.operator()
         operator.ask(RemoveAccount(1, self.key.name))
         self.rig.commit()
@@ -458,6 +486,25 @@ class ReturnTests(VisitorCase):
         self.contact.acknowledge(2)
         self.assertEqual(other.accepted(), [deposit.deposit_id])
 
+    def test_same_deposit_id_later(self) -> None:
+        """
+        Nor of one that was here before it, in the same place, also after a restart of the server.
+        """
+        deposit = self.visitor.deposit(self.server)
+        for crash in (False, False, True):
+            self.rig.lose(self.visitor)
+            if crash:
+                self.rig.crash()
+                self.contact = self.rig.contact_again(self.server)
+            _, self.visitor = self.rig.visit(self.key)
+            self.visitor.inbox.clear()
+            self.visitor.send(deposit)
+            self.rig.commit()
+            self.assertEqual((len(self.contact.inbox), self.visitor.inbox), (1 + crash, []), "Drained after a restart")
+            self.contact.acknowledge()
+            self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
+            self.rig.commit()
+
     def test_fencing(self) -> None:
         """
         One visitor never fences another, and an account that logs in anew fences no visitor; one that leaves takes nothing
@@ -544,7 +591,8 @@ class ReturnTests(VisitorCase):
         """
         self.assertEqual(self.refused(self.sender.deposit(self.guest)), "no-such-account")
         self.assertEqual(self.refused(self.sender.deposit(self.bob, self.guest)), "no-such-account")
-        self.assertEqual(self.refused(self.contact.deposit(self.bob, self.guest), self.contact), "no-such-account")
+        for to in ((self.bob, self.guest), (self.guest, self.bob)):
+            self.assertEqual(self.refused(self.contact.deposit(*to), self.contact), "no-such-account")
         self.sender.send(Fetch(1, self.key.name))
         self.rig.commit()
         self.assertEqual(self.sender.one(Refused).code, "no-such-account")

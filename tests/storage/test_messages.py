@@ -4,7 +4,9 @@ Deposits and mailboxes, in every server store.
 
 from __future__ import annotations
 
-from securemsg.interfaces import ClockReading, StoredMessage, WriteOutcome
+from attrs import evolve
+
+from securemsg.interfaces import ClockReading, MailboxRow, StoredMessage, WriteOutcome
 from tests.storage.contract import InMemory, OnDisk, StoreContract
 from tests.storage.stores import DAY, NOW, batch, deposit, until
 
@@ -38,6 +40,18 @@ class MessageContract(StoreContract):
         own = b"own of %d/1" % self.bob
         expected = StoredMessage(1, "alice", b"phone", b"d1", NOW, NOW + 30 * DAY, b"common", own)
         self.assertEqual(self.page(self.bob), [expected])
+
+    def test_sender_without_mailbox(self) -> None:
+        """
+        A sender that has no mailbox, with a number below 0, is recognised like any other, and leaves no n behind.
+        """
+        row = evolve(deposit(self.phone, b"d1", 0, (self.bob, 1)), sender=-(2**63))
+        self.assertEqual(self.write(row), WriteOutcome({}))
+        self.assertEqual(self.positions(self.bob), [1])
+        again = evolve(row, rows=(MailboxRow(self.bob, 2, b"own"),))
+        self.assertEqual(self.write(again), WriteOutcome({0: row.digest}))
+        self.assertEqual(self.wait(self.store.find_deposit(-(2**63), b"d1")), row.digest)
+        self.assertEqual(self.positions(self.bob), [1])
 
     def test_shared(self) -> None:
         """
