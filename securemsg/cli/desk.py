@@ -11,28 +11,45 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.cli.output import report_waiting, report_warning
+from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
+from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
+from securemsg.client.exposure import expose
 from securemsg.client.profile import Profile
 from securemsg.interfaces import IProfileStore
+from securemsg.protocol.messages import Message, Unknown
 from securemsg.station.composing import make_uplink, ring_at, written
 from securemsg.station.leaving import see_off
 from securemsg.station.uplink import Retry, Uplink
+
+ELSEWHERE = (
+    "another process has the connection of this profile: what goes over the wire passes there, and shows there if that was"
+    " started with --show-wire"
+)
 
 
 @frozen
 class Desk:
     """
+    @ivar folder: where the profile lies; C{None}: in our memory alone, for this call.
     @ivar protection: how the keys are protected, in words.
     """
 
     settings: Settings
-    folder: Path
+    folder: Path | None
     store: IProfileStore
     profile: Profile
     protection: str
     now: Callable[[], float] = time.time
+
+    @property
+    def kept(self) -> Path:
+        """
+        The folder, for commands that take none but profiles which have one.
+        """
+        assert self.folder is not None, "a caller has no use for this command"
+        return self.folder
 
     @property
     def host(self) -> str:
@@ -62,16 +79,21 @@ class Desk:
         return ring_at(self.folder)
 
     def connected(
-        self, work: Callable[[Any, Uplink], Coroutine[Any, Any, int]], *, again: bool = False, prompt: bool = False
+        self,
+        work: Callable[[Any, Uplink], Coroutine[Any, Any, int]],
+        *,
+        again: bool = False,
+        prompt: bool = False,
+        show_wire: bool = False,
     ) -> int:
         """
         Run a command that needs the server, in the reactor.
 
         @param again: connect again after a failure, for as long as it takes.
         @param prompt: it uses a prompt of asyncio's.
+        @param show_wire: show on standard error what goes over the wire.
         @return: its exit status.
         """
-
         as_json = self.settings.as_json
 
         async def whole(reactor: Any) -> int:
@@ -85,12 +107,23 @@ class Desk:
                 again=again,
                 warn=lambda event: report_warning(event, as_json),
                 retry=Retry(lambda code, where: report_waiting(code, where, as_json)) if self.settings.retry else None,
+                watch=self._show if show_wire else None,
             )
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
             uplink.start()
+            if show_wire and uplink.holder is None:
+                report_note("through-another-process", ELSEWHERE, as_json)
             status = await work(reactor, uplink)
             await see_off(reactor, self.store, uplink)
             return status
 
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
+
+    def _show(self, message: Message | Unknown) -> None:
+        """
+        Show what the wire shows of a message.
+        """
+        exposure = expose(message)
+        if exposure is not None:
+            say(json_line(wire_record(exposure)) if self.settings.as_json else wire_text(exposure))

@@ -40,6 +40,7 @@ COMMANDS = {
     "whoami": ("standing", "Print the name and the fingerprint of this profile."),
     "ping": ("standing", "Measure how long an answer of the server takes."),
     "invite": ("standing", "Print an invite that serves once, if users may invite."),
+    "keygen": ("keyfiles", "Make a key file, to call a daemon or for two people."),
     "admin": ("admin", "Run the daemon of this machine: invites, accounts, its address."),
 }
 

@@ -46,7 +46,7 @@ def recv(context: click.Context, follow: bool, count: int | None, sender: str | 
     nothing.
     """
     with opened(settings_of(context)) as desk:
-        lock = lock_reading(desk.folder)
+        lock = lock_reading(desk.kept)
         try:
             return _Reading(desk, follow, count, sender, as_json).run()
         finally:

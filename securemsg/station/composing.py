@@ -16,8 +16,9 @@ from securemsg.net.client import dial_tcp
 from securemsg.net.turn import Turn
 from securemsg.net.wake import Bell, ring
 from securemsg.protocol.channel import IPeer
+from securemsg.protocol.messages import Message, Unknown
 from securemsg.station.holder import Dialing, Holder
-from securemsg.station.locks import FileLock
+from securemsg.station.locks import FileLock, OwnLock
 from securemsg.station.uplink import Retry, Uplink
 
 # Files of a profile's folder: who has the connection, who gives messages out in order, and what wakes the former.
@@ -28,7 +29,7 @@ WAKE = "wake"
 
 def make_uplink(
     reactor: Any,
-    folder: Path,
+    folder: Path | None,
     store: IProfileStore,
     profile: Profile,
     server: tuple[str, int],
@@ -37,14 +38,17 @@ def make_uplink(
     again: bool,
     warn: Callable[[Warned], None],
     retry: Retry | None = None,
+    watch: Callable[[Message | Unknown], None] | None = None,
 ) -> Uplink:
     """
     The way of a profile to its server; to be started.
 
+    @param folder: where the profile lies; C{None}: in our memory, so that no other process can share the connection.
     @param server: host and port.
     @param again: connect again after a failure, for as long as it takes.
     @param warn: is told what people should know.
     @param retry: connect again after a failure that passes.
+    @param watch: is shown what goes over the wire, as long as the connection is ours.
     """
     turn = Turn(reactor)
     host, port = server
@@ -60,22 +64,34 @@ def make_uplink(
             now=now,
             soon=turn.later,
             dial=dial,
-            listen=lambda rung: Bell(reactor, folder / WAKE, rung),
+            listen=lambda rung: Silence() if folder is None else Bell(reactor, folder / WAKE, rung),
             changed=changed,
             warn=warn,
+            watch=watch,
         )
 
-    lock, where = FileLock(folder / LOCK), written(host, port)
-    return Uplink(reactor, store, now, lock, lambda: ring_at(folder), hold, again, where, retry)
+    lock = OwnLock() if folder is None else FileLock(folder / LOCK)
+    return Uplink(reactor, store, now, lock, lambda: ring_at(folder), hold, again, written(host, port), retry)
 
 
-def ring_at(folder: Path) -> bool:
+class Silence:
+    """
+    The bell of a profile that no other process can reach.
+    """
+
+    def close(self) -> None:
+        """
+        Nothing was opened.
+        """
+
+
+def ring_at(folder: Path | None) -> bool:
     """
     Tell whoever has the connection of this profile to look into the store.
 
     @return: whether somebody has it.
     """
-    return ring(folder / WAKE)
+    return folder is not None and ring(folder / WAKE)
 
 
 def written(host: str, port: int) -> str:

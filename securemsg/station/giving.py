@@ -46,8 +46,11 @@ class Giving:
     The turns of one process, which must have no second one of these for a profile.
     """
 
-    def __init__(self, folder: Path, store: IProfileStore) -> None:
-        self._path = folder / GIVE_LOCK
+    def __init__(self, folder: Path | None, store: IProfileStore) -> None:
+        """
+        @param folder: of the profile; C{None}: it lies in our memory, and every turn is ours.
+        """
+        self._path = None if folder is None else folder / GIVE_LOCK
         self._store = store
         self._descriptor = -1
 
@@ -69,7 +72,16 @@ class Giving:
         """
         Let others give what this sender wrote.
         """
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(sender))
+        if self._descriptor >= 0:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(sender))
+
+    def close(self) -> None:
+        """
+        Give nothing any more, and let others have every turn.
+        """
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def ours(self, messages: list[Received]) -> list[Received]:
         """
@@ -94,6 +106,8 @@ class Giving:
         """
         Try for the turn; this never waits.
         """
+        if self._path is None:
+            return True
         try:
             if self._descriptor < 0:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

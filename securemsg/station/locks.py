@@ -9,6 +9,23 @@ import os
 from pathlib import Path
 
 
+class OwnLock:
+    """
+    The lock of what lies in the memory of one process: nobody else can want it.
+    """
+
+    def take(self) -> bool:
+        """
+        Take it.
+        """
+        return True
+
+    def free(self) -> None:
+        """
+        Nobody waits for it.
+        """
+
+
 class FileLock:
     """
     One lock, held or not.

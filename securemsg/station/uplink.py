@@ -18,7 +18,7 @@ from securemsg.client import errands
 from securemsg.client.errands import Outcome
 from securemsg.interfaces import IProfileStore
 from securemsg.station.holder import Holder
-from securemsg.station.locks import FileLock
+from securemsg.station.locks import FileLock, OwnLock
 from securemsg.station.troubles import Exit, trouble
 from securemsg.storage.errors import StateDamaged, StorageError
 
@@ -57,7 +57,7 @@ class Uplink:
     _clock: Any
     _store: IProfileStore
     _now: Callable[[], float]
-    _lock: FileLock
+    _lock: FileLock | OwnLock
     _ring: Callable[[], object]
     _hold: Callable[[Callable[[], None]], Holder]
     _again: bool = False

@@ -93,6 +93,7 @@ class HelpTests(CommandLineCase):
             "whoami",
             "ping",
             "invite",
+            "keygen",
             "admin",
         ]
         self.assertEqual(group.list_commands(click.Context(group)), wanted)
