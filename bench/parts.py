@@ -71,6 +71,24 @@ class Sample:
     delays: list[float]
 
 
+@frozen
+class Queues:
+    """
+    What became of messages for devices that were away.
+
+    @ivar stored: messages a second, from the first deposit to the last answer.
+    @ivar drained: messages a second, from the logins until the last acknowledgement was taken.
+    @ivar stored_cost: server CPU a message, microseconds; likewise C{drained_cost}.
+    @ivar disk: bytes of the daemon's state while all of them waited.
+    """
+
+    stored: float
+    drained: float
+    stored_cost: float
+    drained_cost: float
+    disk: int
+
+
 def own_cpu() -> float:
     """
     What the load process has used, seconds.
@@ -238,16 +256,19 @@ class Bench:
         await self.waiting.each([work] * LOGIN_WORKERS)
         return sum(counts) / max(target.served.cpu() - before, TICK)
 
-    async def mailbox(self, daemon: Daemon) -> list[Figure]:
+    async def store_and_drain(self, daemon: Daemon, pairs: int, each: int) -> Queues:
         """
         Messages for devices that are away, until all are accepted; then the devices come, until all are acknowledged.
+
+        @param pairs: how many devices are away, each with one that writes to it.
+        @param each: how many messages wait for each.
+        @raise Unmeasurable: one was missing, or came out of order (see L{Station}).
         """
         now = self.waiting.reactor.seconds
-        each = self.scale.messages // MAILBOX_PAIRS
-        total = each * MAILBOX_PAIRS
-        await daemon.register(2 * MAILBOX_PAIRS)
-        away = daemon.accounts[1 : 2 * MAILBOX_PAIRS : 2]
-        senders = await daemon.connect(daemon.accounts[: 2 * MAILBOX_PAIRS : 2])
+        total = pairs * each
+        await daemon.register(2 * pairs)
+        away = daemon.accounts[1 : 2 * pairs : 2]
+        senders = await daemon.connect(daemon.accounts[: 2 * pairs : 2])
         lanes = [daemon.lane(sender, to, "text") for sender, to in zip(senders, away, strict=True)]
         began, cpu, own = now(), daemon.served.cpu(), own_cpu()
         for lane in lanes:
@@ -258,6 +279,7 @@ class Bench:
         stored = total / wall
         self.say(f"daemon: stored {stored:,.0f}/s, {used / total * MICRO:.1f} us each, load {own / wall:.0%}")
         await daemon.hang_up()
+        disk = daemon.served.state_size()
 
         began, cpu, own = now(), daemon.served.cpu(), own_cpu()
         recipients = await daemon.connect(away)
@@ -271,11 +293,18 @@ class Bench:
         if not all(end.drained for end in recipients):
             raise Unmeasurable("a mailbox was not reported empty")
         await daemon.hang_up()
+        return Queues(stored, drained, used / total * MICRO, drain_used / total * MICRO, disk)
+
+    async def mailbox(self, daemon: Daemon) -> list[Figure]:
+        """
+        Many mailboxes at once.
+        """
+        queues = await self.store_and_drain(daemon, MAILBOX_PAIRS, self.scale.messages // MAILBOX_PAIRS)
         return [
-            Figure("stored", "messages stored for absent devices", "1/s", stored, None, "20,000"),
-            Figure("drained", "messages drained by them", "1/s", drained, None, "20,000"),
-            Figure("stored_cpu", "server CPU a message stored", "us", used / total * MICRO),
-            Figure("drained_cpu", "server CPU a message drained", "us", drain_used / total * MICRO),
+            Figure("stored", "messages stored for absent devices", "1/s", queues.stored, None, "20,000"),
+            Figure("drained", "messages drained by them", "1/s", queues.drained, None, "20,000"),
+            Figure("stored_cpu", "server CPU a message stored", "us", queues.stored_cost),
+            Figure("drained_cpu", "server CPU a message drained", "us", queues.drained_cost),
         ]
 
     async def growth(self, daemon: Daemon, yardstick: Target) -> list[Figure]:

@@ -23,6 +23,7 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from bench import machine, report, served
+from bench.ancestors import Ancestors
 from bench.parts import WARM_UP, Bench, Scale, sizes
 from bench.report import Figure
 from bench.stations import Daemon
@@ -30,7 +31,7 @@ from bench.strings import Yardstick
 from bench.target import Waiting
 
 DEFAULT_JSON = served.ROOT / "build" / "bench.json"
-PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth")
+PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth", "ancestors")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -75,6 +76,7 @@ async def measure(
             "logins": lambda: bench.logins(daemon, yardstick),
             "mailbox": lambda: bench.mailbox(daemon),
             "growth": lambda: bench.growth(daemon, yardstick),
+            "ancestors": lambda: Ancestors(bench, reactor).measure(daemon, yardstick),
         }
         found = {part: await run() for part, run in runs.items() if part in parts}
         for part in PARTS:
@@ -86,7 +88,7 @@ async def measure(
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Half a minute in all; the figures are rough.")
+@click.option("--quick", is_flag=True, help="A minute in all; the figures are rough.")
 @click.option("--parts", default=",".join(PARTS), show_default=True, help="What to measure.")
 @click.option("--seconds", type=click.FloatRange(0.1), help=f"Of each measurement.  [default: {Scale().seconds:g}]")
 @click.option("--connections", type=click.IntRange(20), help=f"How many are many.  [default: {Scale().connections}]")

@@ -18,6 +18,8 @@ from bench.machine import Unmeasurable, cpu_time, pinned, resident
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+# The daemon's folder, beside its log.
+STATE = "state"
 # Seconds. A daemon starts in one or two.
 START_TIME = 30
 STOP_TIME = 10
@@ -55,6 +57,12 @@ class Served:
         Memory, bytes.
         """
         return resident(self._process.pid)
+
+    def state_size(self) -> int:
+        """
+        What its state takes on disk, bytes.
+        """
+        return sum(path.stat().st_size for path in (self.log.parent / STATE).rglob("*") if path.is_file())
 
     def wait_until_up(self) -> None:
         """
@@ -96,7 +104,7 @@ def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None
     argv = [sys.executable, "-c", TWISTD, "-n", "--pidfile="]
     if profile is not None:
         argv += ["--profile", str(profile), "--profiler=cprofile", "--savestats"]
-    argv += ["securemsg", "--host", HOST, "--port", str(port), "--state", str(folder / "state")]
+    argv += ["securemsg", "--host", HOST, "--port", str(port), "--state", str(folder / STATE)]
     argv += ["--registration", "open", "--max-clients", str(max_clients), "--answer", "none"]
     return _start("daemon", argv, port, folder, core)
 

@@ -33,6 +33,8 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, Device, DeviceList, en
 from securemsg.protocol.envelope import Content, ContentKey, Envelope, EnvelopeHeader, Kind, ListMark, encode_record, pad
 
 EXPIRY = 86400
+# A deposit id ends in the number of the deposit, bytes.
+NUMBER_SIZE = 8
 
 
 @frozen
@@ -64,6 +66,13 @@ def total_parts(size: int) -> Parts:
     return Parts(os.urandom(size // 2), os.urandom(size - size // 2))
 
 
+def _number(deposit_id: bytes) -> int:
+    """
+    Which deposit of its device that is.
+    """
+    return int.from_bytes(deposit_id[-NUMBER_SIZE:], "big")
+
+
 @frozen
 class Credentials:
     """
@@ -80,7 +89,8 @@ class Credentials:
 @define(eq=False)
 class Station:
     """
-    One connection of one device.
+    One connection of one device. It is written to by one other at most, and sees to it that nothing of that is missing, comes
+    twice or out of order.
 
     @ivar lane: the way from here to the other end.
     @ivar source: the way that leads here.
@@ -106,6 +116,7 @@ class Station:
     _n: int = 0
     _prefix: bytes = field(init=False, factory=lambda: os.urandom(8))
     _tag: int = 0
+    _last: bytes = b""
     _acknowledging: bool = False
     _leaving: bool = False
     _answers: dict[type, Callable[..., None]] = field(init=False)
@@ -134,13 +145,19 @@ class Station:
         to = [m.Destination(self.to.account, [m.Part(self.to.device, parts.own)])]
         for _ in range(count):
             self._n += 1
-            send(m.Deposit(self._prefix + self._n.to_bytes(8, "big"), self._n, EXPIRY, parts.common, to))
+            send(m.Deposit(self._prefix + self._n.to_bytes(NUMBER_SIZE, "big"), self._n, EXPIRY, parts.common, to))
 
     def ping(self) -> None:
         """
         Ask for a sign of life, which comes after everything asked before.
         """
         self._channel.send(m.Ping(1))
+
+    def deafen(self) -> None:
+        """
+        Read no more.
+        """
+        self._channel.pause(True)
 
     def leave(self) -> Deferred[str]:
         """
@@ -226,6 +243,10 @@ class Station:
         """
         self._tag = deliver.tag
         self.received_count += 1
+        last, self._last = self._last, deliver.deposit_id
+        # Whoever writes to us writes to nobody else, so that its numbers rise by one.
+        if last and _number(self._last) != _number(last) + 1:
+            self._trouble(f"{self.credentials.account} got message {_number(self._last)} after {_number(last)}")
         if not self._acknowledging:
             self._acknowledging = True
             self._later(self._acknowledge)

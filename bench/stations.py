@@ -32,12 +32,14 @@ class Daemon:
     The daemon as a target.
 
     @ivar accounts: who is registered.
+    @ivar prefix: what their names begin with.
     """
 
     served: Served
     _reactor: IReactorTCP
     _waiting: Waiting
     accounts: list[Credentials] = field(factory=list)
+    prefix: str = "load"
     _turn: Turn = field(init=False)
     _trust: ClientTrust = field(init=False)
     _stations: list[Station] = field(init=False, factory=list)
@@ -53,7 +55,7 @@ class Daemon:
         """
         Make accounts until there are so many.
         """
-        names = [f"load-{number}" for number in range(len(self.accounts), count)]
+        names = [f"{self.prefix}-{number}" for number in range(len(self.accounts), count)]
         self.accounts += await self._waiting.each([partial(self._register, name) for name in names])
 
     async def lanes(self, pairs: int, size: str) -> Sequence[Lane]:
