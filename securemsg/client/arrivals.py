@@ -97,13 +97,14 @@ class Arrivals:
 
     def look(self) -> None:
         """
-        See whether the user has accepted an identity under which messages lie in quarantine.
+        See whether the user has accepted an identity under which messages lie in quarantine, or gave a key for them.
         """
         with self._wiring.store.reading() as records:
             for peer in load_totals(records).peers:
                 contact = trust.get_contact(records, peer.name) if peer.identity else None
                 is_queued = any(name == peer.name for name, _ in self._retries)
-                if contact is not None and contact.identity != peer.identity and not contact.is_blocked and not is_queued:
+                is_settled = contact is not None and contact.identity != peer.identity and not contact.is_blocked
+                if (is_settled or peer.again) and not is_queued:
                     self._retries.append((peer.name, -1))
 
     def _take(self) -> None:

@@ -8,9 +8,10 @@ acknowledged. Source: C{docs/protocol.md}, sections "Receiving" and "Client: ord
 from __future__ import annotations
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from securemsg.client import quarantine, recovery, sessions, streams, trust
+from securemsg.client import callers, quarantine, recovery, sessions, streams, suites, trust
+from securemsg.client.answering import ANSWER_LABEL
 from securemsg.client.marks import check_marks
 from securemsg.client.opening import Opened, open_envelope
 from securemsg.client.profile import Profile
@@ -42,12 +43,21 @@ from securemsg.crypto import keys
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, Kind, Receipt, Reset, decode_record
+from securemsg.protocol.envelope import PQXDH, Content, Kind, Receipt, Reset, decode_record
 from securemsg.protocol.messages import Deliver
 
 # Codes of what a new session would not mend: no reset for these.
 HOPELESS = frozenset(
-    {"identity-changed", "own-account", "illegal-name", "suite-unavailable", "list-forked", "list-rolled-back", "bad-content"}
+    {
+        "identity-changed",
+        "own-account",
+        "illegal-name",
+        "suite-unavailable",
+        "wrong-key",
+        "list-forked",
+        "list-rolled-back",
+        "bad-content",
+    }
 )
 # Kinds with nothing to show.
 SILENT = frozenset({Kind.RECEIPT, Kind.RESET, Kind.VOID})
@@ -84,7 +94,7 @@ def take(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Ta
     try:
         taken = _open(records, profile, delivery, now)
     except Refusal as refusal:
-        taken, stored = _put_away(records, delivery, refusal, now)
+        taken, stored = _put_away(records, profile, delivery, refusal, now)
         if not stored:
             return taken
     records.put(SEEN, envelope, b"")
@@ -97,6 +107,8 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
 
     @return: what they changed, and where the next page begins; C{None}: there is none.
     """
+    if after < 0:
+        quarantine.trying(records, name)
     rows = quarantine.rows_of(records, name, after)
     results = []
     for order, row in rows:
@@ -108,7 +120,9 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
         except Refusal as refusal:
             if refusal.code != row.code:
                 quarantine.recode(records, name, order, row, refusal.code)
-                _ask_again(records, _delivery(row), refusal, now)
+                if refusal.code == "wrong-key":
+                    results.append(Taken(name, warnings=(refusal.code,)))
+                _ask_again(records, profile, _delivery(row), refusal, now)
         else:
             quarantine.release(records, name, order, row)
     if len(rows) < quarantine.PAGE:
@@ -146,7 +160,7 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
     """
     conversation = conversation_of(profile.identity.public, opened.contact.identity)
     counted = content.kind not in (Kind.RECEIPT, Kind.RESET)
-    if (content.device, content.conversation) != (opened.device.id, conversation):
+    if (content.device, content.conversation) != (opened.device_id, conversation):
         raise Refusal("bad-content")
     if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):
         raise Refusal("bad-content")
@@ -166,21 +180,27 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     records.put(SEEN, known, b"")
     arrival = Arrival()
     if content.counter:
-        arrival = streams.arrive(records, content, opened.content_key.base, now)
-        if arrival.gap and arrival.note != "late":
-            recovery.want_reset(records, name, opened.device.id, now, gaps=True)
+        arrival = _counted(records, opened, content, now)
+        if arrival.gap and arrival.note != "late" and not profile.is_caller:
+            recovery.want_reset(records, name, opened.device_id, now, gaps=True)
     _heard(records, profile, opened, content)
     if content.wants_receipt and content.kind not in SILENT:
         # Also of what came before: its sender may not have been told.
-        save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id), records.last(RECEIPTS, ROWS) + 1)
+        told = opened.device_id if suites.is_caller(name) else b""
+        save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id, told), records.last(RECEIPTS, ROWS) + 1)
     shown = is_new and content.kind not in SILENT
+    if not is_new and content.kind == Kind.TEXT and suites.is_caller(name):
+        answer = keys.digest(ANSWER_LABEL, bucket_of(name), content.message_id)[: keys.ID_SIZE]
+        callers.said_again(records, name, content.message_id, answer, opened.device_id, now)
     if shown:
         _keep(records, opened, content, arrival, now)
     if is_new and content.kind == Kind.RECEIPT:
         shown = _take_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET:
-        if opened.first:
-            recovery.prefer_newest(records, name, opened.device.id)
+        if opened.first and opened.suite == PQXDH:
+            recovery.prefer_newest(records, name, opened.device_id)
+        elif opened.first:
+            sessions.forget(records, name, opened.device_id)
         recovery.take_reset(records, profile, contact, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":
@@ -192,6 +212,17 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
         behind=content.own_list.version if "contact-list-behind" in marks else 0,
         warnings=tuple(warnings),
     )
+
+
+def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> Arrival:
+    """
+    Take the counter of a message into account.
+    """
+    base = opened.content_key.base
+    if not suites.is_caller(opened.contact.name) or base is not None:
+        return streams.arrive(records, content, base, now)
+    # It has heard us in this connection. If its stream is not known we have forgotten it, and nothing is missing.
+    return evolve(streams.arrive(records, content, content.counter - 1, now), lost=0)
 
 
 def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:
@@ -207,6 +238,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         at=now,
         status=Status.RECEIVED,
         verified=opened.contact.verified,
+        suite=opened.suite,
         gap=arrival.gap,
         lost=arrival.lost,
         note=note,
@@ -220,7 +252,7 @@ def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content
     The device answers, so it knows where its share of our stream begins.
     """
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
-    bucket = BASES + opened.device.id + stream
+    bucket = BASES + opened.device_id + stream
     base = load(records, Beginning, COUNTERS, bucket)
     if base is not None and not base.heard:
         save(records, COUNTERS, bucket, Beginning(base.counter, heard=True))
@@ -238,7 +270,7 @@ def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int)
         if found is None or found[0].name != opened.contact.name:
             continue
         known, row = found
-        device = opened.device.id
+        device = opened.device_id
         if row.status is Status.QUEUED and not row.content.counter or device in row.devices:
             continue
         told = msgspec.structs.replace(
@@ -253,7 +285,9 @@ def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int)
     return news
 
 
-def _put_away(records: IRecords, delivery: Deliver, refusal: Refusal, now: int) -> tuple[Taken, bool]:
+def _put_away(
+    records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int
+) -> tuple[Taken, bool]:
     """
     A delivery that cannot be opened goes into quarantine, and its sender is asked for it again where that may help.
 
@@ -270,15 +304,15 @@ def _put_away(records: IRecords, delivery: Deliver, refusal: Refusal, now: int) 
     stored = quarantine.put_away(records, delivery, refusal.code, identity, now)
     if not stored:
         warnings = (*warnings, "quarantine-full")
-    _ask_again(records, delivery, refusal, now)
+    _ask_again(records, profile, delivery, refusal, now)
     return Taken(delivery.account, warnings=warnings), stored
 
 
-def _ask_again(records: IRecords, delivery: Deliver, refusal: Refusal, now: int) -> None:
+def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
     """
-    Have a reset sent, unless that would not help, or this is but a repetition.
+    Have a reset sent, unless that would not help, or this is but a repetition, or we are a caller, who has no sessions.
     """
-    if refusal.code not in HOPELESS and not isinstance(refusal, AlreadyUsed):
+    if not profile.is_caller and refusal.code not in HOPELESS and not isinstance(refusal, AlreadyUsed):
         recovery.want_reset(records, delivery.account, delivery.device, now, gaps=False)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from securemsg.client import callers
 from securemsg.client.lines import Line, Received, Sent, as_received, as_sent
 from securemsg.client.profile import Profile, load_profile
 from securemsg.client.records import (
@@ -36,6 +37,7 @@ from securemsg.client.records import (
     save,
     unsealed,
 )
+from securemsg.client.suites import chosen, is_caller
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
@@ -81,6 +83,7 @@ def compose(
     wants_receipt: bool = False,
     expiry: int = DEFAULT_EXPIRY,
     kind: int = Kind.TEXT,
+    device: bytes = b"",
 ) -> bytes:
     """
     Commit a message to be sent, as soon as somebody is connected.
@@ -88,9 +91,11 @@ def compose(
     The same id, recipient and text again are the same message: nothing new is sent, but for one that had failed or was
     withdrawn, which is tried again.
 
+    @param device: the connection of a caller (L{Received.device}); empty: the one that wrote last. To others
+        a message goes to all devices.
     @return: its message id.
-    @raise Refusal: C{too-large}, C{illegal-name}, C{bad-request} (to ourselves, or no such expiry), C{conflict} (the id stands
-        for another message), C{no-profile}.
+    @raise Refusal: C{no-such-account}: no such caller is remembered. C{too-large}, C{illegal-name}, C{bad-request} (to
+        ourselves, or no such expiry), C{conflict} (the id stands for another message), C{no-profile}.
     """
     with store.writing() as records:
         return compose_in(
@@ -102,6 +107,7 @@ def compose(
             wants_receipt=wants_receipt,
             expiry=expiry,
             kind=kind,
+            device=device,
         )
 
 
@@ -115,6 +121,7 @@ def compose_in(
     wants_receipt: bool = False,
     expiry: int = DEFAULT_EXPIRY,
     kind: int = Kind.TEXT,
+    device: bytes = b"",
 ) -> bytes:
     """
     As L{compose}, within a transaction.
@@ -130,14 +137,21 @@ def compose_in(
     if len(message_id) != keys.ID_SIZE:
         raise Refusal("bad-request")
     known = load(records, Indexed, INDEX, message_id)
+    if is_caller(to):
+        device = device or callers.latest(records, to)
+        if callers.get_contact(records, to, device) is None:
+            raise Refusal("no-such-account")
+    else:
+        device = b""
     if known is not None:
-        _repeat(records, known, to, kind, body, now)
+        _repeat(records, known, to, kind, body, device, now)
         return message_id
     place = next_places(records)
     content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
-    row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=profile.suite)
+    suite = chosen(records, to).suite
+    row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
     save(records, HISTORY, bucket_of(to), row, place)
-    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry), place)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry, device=device), place)
     save(records, INDEX, message_id, Indexed(to, place, place))
     return message_id
 
@@ -176,14 +190,15 @@ def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
         return sealed
 
 
-def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE) -> list[Received]:
+def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE, after: int = -1) -> list[Received]:
     """
     What came and was not given to its reader yet, in order; of all, or of one sender.
+
+    @param after: only what has a higher place in the sequence.
     """
     with store.reading() as records:
         own = _own(records).name
         found: list[Received] = []
-        after = -1
         while len(found) < limit:
             page = load_all(records, Inbound, INBOUND, ROWS, after, PAGE)
             for order, waiting in page:
@@ -294,7 +309,7 @@ def _encode_text(text: str) -> bytes:
     return body
 
 
-def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, now: int) -> None:
+def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, device: bytes, now: int) -> None:
     """
     A message id that stands for something already.
     """
@@ -311,7 +326,7 @@ def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, 
         place = next_places(records)
         content = row.content
         row = msgspec.structs.replace(row, content=unsealed(content))
-        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), place)
+        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry, device=device), place)
         save(records, INDEX, content.message_id, Indexed(to, known.history, place))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
     save(records, HISTORY, bucket_of(to), again, known.history)

@@ -1,8 +1,8 @@
 """
 In which order, and when, the rows of the outbox are sent.
 
-A lane is a conversation. Its rows go in order; what holds one up holds up those behind it, and nobody else. All of this is in
-memory alone: after a new login it begins with what the outbox holds.
+A lane is a conversation: with a contact, or with one connection of those who call. Its rows go in order; what holds one up
+holds up those behind it, and nobody else. All of this is in memory alone: after a new login it begins with what the outbox holds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Lane:
     """
     A conversation.
 
+    @ivar device: the only one of it; empty: all of them.
     @ivar waiting: orders of rows that are to be sent, ascending.
     @ivar flying: how many were sent and not answered.
     @ivar is_asking: a question about it is on its way to the server.
@@ -33,6 +34,7 @@ class Lane:
     """
 
     name: str
+    device: bytes = b""
     waiting: list[int] = field(factory=list)
     flying: int = 0
     is_asking: bool = False
@@ -57,15 +59,15 @@ class Lanes:
 
     _jitter: Callable[[], float]
     last: int = 0
-    _lanes: dict[str, Lane] = field(init=False, factory=dict)
+    _lanes: dict[tuple[str, bytes], Lane] = field(init=False, factory=dict)
     _flights: dict[bytes, tuple[Lane, int, float]] = field(init=False, factory=dict)
 
-    def add(self, name: str, order: int) -> None:
+    def add(self, name: str, order: int, device: bytes = b"") -> None:
         """
         There is a new row in the outbox.
         """
         self.last = max(self.last, order)
-        insort(self._lane(name).waiting, order)
+        insort(self._lane(name, device).waiting, order)
 
     def next(self, now: float) -> Lane | None:
         """
@@ -109,7 +111,7 @@ class Lanes:
         """
         A row is to be sent again, in its place.
         """
-        self._lanes[lane.name] = lane
+        self._lanes[lane.name, lane.device] = lane
         insort(lane.waiting, order)
 
     def pause(self, lane: Lane, now: float) -> None:
@@ -132,13 +134,13 @@ class Lanes:
         """
         return [lane for lane in self._lanes.values() if lane.is_blocked]
 
-    def _lane(self, name: str) -> Lane:
+    def _lane(self, name: str, device: bytes) -> Lane:
         """
-        The lane of a contact.
+        The lane of a contact, or of one of those who call.
         """
-        lane = self._lanes.get(name)
+        lane = self._lanes.get((name, device))
         if lane is None:
-            lane = self._lanes[name] = Lane(name)
+            lane = self._lanes[name, device] = Lane(name, device)
         return lane
 
     def _tidy(self, lane: Lane) -> None:
@@ -146,4 +148,4 @@ class Lanes:
         Forget a lane that holds nothing and waits for nothing.
         """
         if not lane.waiting and not lane.flying and not lane.is_asking:
-            self._lanes.pop(lane.name, None)
+            self._lanes.pop((lane.name, lane.device), None)

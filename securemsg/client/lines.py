@@ -48,6 +48,7 @@ class Received:
     @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
     @ivar verified: whether the sender's identity was verified when it came.
     @ivar gap_before: how many messages of this sender, right before this one, have not come.
+    @ivar device: of the sender's, the one that it came from; what answers a caller goes there.
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     """
 
@@ -63,6 +64,7 @@ class Received:
     suite: str
     gap_before: int
     note: str
+    device: bytes = b""
 
 
 Line = Sent | Received
@@ -107,4 +109,5 @@ def as_received(records: IRecords, own: str, name: str, order: int, row: History
         suite=row.suite,
         gap_before=row.lost + open_gaps(records, content, row.gap),
         note=row.note,
+        device=content.device,
     )

@@ -6,6 +6,7 @@ different people is found out. Source: C{docs/protocol.md}, section "Identity".
 from __future__ import annotations
 
 from securemsg.client.profile import DAY, Profile, seen_list
+from securemsg.client.suites import is_caller
 from securemsg.client.trust import Contact
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ListMark
@@ -23,7 +24,10 @@ def check_marks(records: IRecords, profile: Profile, contact: Contact, content: 
         that we have not made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced long
         before they wrote.
     """
-    warnings = []
+    warnings: list[str] = []
+    if profile.is_caller or is_caller(contact.name):
+        # Whoever has no account has no list.
+        return warnings
     theirs, ours = content.own_list, content.peer_list
     if theirs.version > contact.version:
         warnings.append("contact-list-behind")

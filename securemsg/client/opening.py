@@ -8,11 +8,12 @@ Everything is done on copies, and kept once the message has proved itself. Sourc
 from __future__ import annotations
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from securemsg.client import archive, initiations, prekeys, trust
+from securemsg.client import archive, callers, epochs, initiations, prekeys, suites, trust
 from securemsg.client.archive import Session
-from securemsg.client.pair import Pair, checked_key
+from securemsg.client.epochs import WrongKey
+from securemsg.client.pair import End, Pair, checked_key
 from securemsg.client.profile import Profile
 from securemsg.client.trust import Contact
 from securemsg.crypto import pqxdh
@@ -20,9 +21,9 @@ from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
-from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import (
     PQXDH,
+    PSK,
     ContentKey,
     Envelope,
     EnvelopeHeader,
@@ -40,13 +41,16 @@ class Opened:
     A session message that proved itself.
 
     @ivar contact: the sender, as it is known from now on.
-    @ivar first: it made a new session.
+    @ivar device_id: of the sender.
+    @ivar first: it made a new session, or is the first of an epoch.
+    @ivar suite: that it was sealed with.
     """
 
     contact: Contact
-    device: Device
+    device_id: bytes
     content_key: ContentKey = field(repr=False)
     first: bool
+    suite: str = PQXDH
 
 
 def open_envelope(
@@ -59,6 +63,7 @@ def open_envelope(
     @param common_digest: SHA-256 of the common part that came with it.
     @raise AlreadyUsed: an C{Unauthentic} that was opened before.
     @raise Unauthentic: no session of ours with this device made these bytes for this common part.
+    @raise WrongKey: an C{Unauthentic} of suite C{psk}.
     @raise IdentityChanged: it introduces itself with another identity than we know; keep its C{contact} to note that.
     @raise Refusal: C{bad-envelope}, C{suite-unavailable}, C{no-session}, C{unknown-device}, C{unknown-prekey}, or as
         L{trust.judge} has it.
@@ -66,7 +71,7 @@ def open_envelope(
     envelope = decode_record(Envelope, own)
     header = decode_header(envelope.header)
     if isinstance(header, KeyHeader):
-        raise Refusal("suite-unavailable")
+        return _open_keyed(records, profile, End(account, device_id, b""), envelope, header, common_digest, now)
     pair = _introduced(records, profile, account, device_id, header.prekey, now)
     candidates = _candidates(records, pair, header)
     first = not candidates
@@ -87,7 +92,52 @@ def open_envelope(
     book = archive.load_book(records, pair.bucket)
     if number > book.forgotten and number != book.current:
         archive.save_book(records, pair.bucket, msgspec.structs.replace(book, current=number))
-    return Opened(pair.contact, pair.device, content_key, first)
+    return Opened(pair.contact, device_id, content_key, first)
+
+
+def _open_keyed(
+    records: IRecords, profile: Profile, claimed: End, envelope: Envelope, header: KeyHeader, common: bytes, now: int
+) -> Opened:
+    """
+    Open an own part of suite C{psk}, if the user gave us a key file for the sender's name.
+
+    @param claimed: the sender, as the server says; of its identity nothing is known yet.
+    """
+    account = claimed.account
+    choice = suites.chosen(records, account)
+    if choice.suite != PSK:
+        raise Refusal("suite-unavailable")
+    key, introduction = choice.shared, header.introduction
+    if suites.is_caller(account):
+        contact: Contact | None = callers.speaking(key, account, claimed.device, header, now)
+    elif profile.is_caller != (header.epoch == epochs.CONNECTION) or (
+        profile.is_caller and (header.nonce != profile.connection or introduction is not None)
+    ):
+        raise WrongKey
+    else:
+        contact = trust.get_contact(records, account)
+    identity = introduction.identity if introduction is not None else b"" if contact is None else contact.identity
+    if not identity:
+        raise Refusal("no-session")
+    sender, own = evolve(claimed, identity=identity), End(profile.name, profile.device_id, profile.identity.public)
+    content_key = epochs.open_part(records, key, sender, own, header, envelope, common)
+    # It has the key. Whether we know it by this identity is another question.
+    if introduction is not None:
+        record = AccountRecord(account, introduction.identity, introduction.devices)
+        contact = trust.introduced(records, profile, record, now)
+    assert contact is not None, "an identity without a contact"
+    if suites.is_caller(account):
+        callers.hear(records, profile, contact, sender.device, header, now)
+    else:
+        if trust.device(contact, sender.device) is None:
+            raise Refusal("unknown-device")
+        if profile.is_caller:
+            # To hold the file is to be the one we called.
+            contact = msgspec.structs.replace(contact, verified=True)
+        if trust.get_contact(records, account) != contact:
+            trust.put_contact(records, contact)
+    epochs.hear(records, sender, header, now)
+    return Opened(contact, sender.device, content_key, header.counter == 1, PSK)
 
 
 def _introduced(

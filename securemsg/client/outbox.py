@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import sessions, trust
-from securemsg.client.outcomes import content_of, give_up, remove
+from securemsg.client import callers, sessions, suites, trust
+from securemsg.client.outcomes import GONE, content_of, give_up, remove
 from securemsg.client.profile import DAY, Profile
 from securemsg.client.records import (
     BASES,
@@ -40,7 +40,7 @@ from securemsg.client.trust import Contact
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
+from securemsg.protocol.envelope import CONTENT_KEY_SIZES, Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
 # What nobody took for so long is given up.
@@ -74,6 +74,9 @@ def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_ex
     row = load(records, OutboxRow, OUTBOX, ROWS, order)
     if row is None:
         return None
+    if row.device and callers.get_contact(records, row.to, row.device) is None:
+        give_up(records, order, GONE, now)
+        return None
     if row.withdrawn or (may_expire and now - row.created_at > HORIZON):
         row = give_up(records, order, "expired", now)
         if row is None:
@@ -89,17 +92,18 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     """
     Seal a draft.
     """
-    contact = _recipient(records, row.to, now)
+    contact = _recipient(records, row, now)
     _require_sessions(records, profile, contact, {}, now)
     # Nothing is refused from here on.
     content = _completed(records, profile, contact, row, now)
     if content is None:
         records.delete(OUTBOX, ROWS, order)
         return None
-    common, key = sessions.make_common(encode_record(content))
-    parts = _parts(records, profile, contact, content, key, {}, now)
+    suite = suites.chosen(records, row.to).suite
+    common, key = sessions.make_common(encode_record(content), suite)
+    parts = _parts(records, profile, contact, row, content, key, {}, now)
     if not row.content and not row.again:
-        _count(records, row, content)
+        _count(records, row, content, suite)
     sealed = Sealed(keys.random_id(), _next_number(records), common, key.key, parts)
     save(records, OUTBOX, SEALED, sealed, order)
     held = encode_record(content) if row.content else b""
@@ -114,26 +118,37 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
 
     @return: the row as it is now; C{None}: nothing is left of it.
     """
-    contact = _recipient(records, row.to, now)
+    contact = _recipient(records, row, now)
     content = content_of(records, row)
     if content is None or content.conversation != conversation_of(profile.identity.public, contact.identity):
         return _return_to_draft(records, row, order)
     sealed = _sealed(records, order)
-    key = ContentKey(sealed.key, keys.sha256(sealed.common), None)
+    common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
+    suite = suites.chosen(records, row.to).suite
+    if len(key.key) != CONTENT_KEY_SIZES[suite]:
+        # The user has chosen another suite since: nothing of the other is sent to a device that did not get it before.
+        kept = {}
+        common, key = sessions.make_common(encode_record(content), suite)
     _require_sessions(records, profile, contact, kept, now)
-    parts = _parts(records, profile, contact, content, key, kept, now)
-    anew = Sealed(keys.random_id(), _next_number(records), sealed.common, sealed.key, parts)
+    parts = _parts(records, profile, contact, row, content, key, kept, now)
+    _note_suite(records, row, suite)
+    anew = Sealed(keys.random_id(), _next_number(records), common, key.key, parts)
     save(records, OUTBOX, SEALED, anew, order)
     row = msgspec.structs.replace(row, stale=False)
     save(records, OUTBOX, ROWS, row, order)
     return row
 
 
-def _recipient(records: IRecords, name: str, now: int) -> Contact:
+def _recipient(records: IRecords, row: OutboxRow, now: int) -> Contact:
     """
-    Whom a row goes to, as the directory confirmed not long ago.
+    Whom a row goes to, as the directory confirmed not long ago; no directory knows who called.
     """
+    name = row.to
+    if row.device:
+        caller = callers.get_contact(records, name, row.device)
+        assert caller is not None, "it was there at the beginning of the step"
+        return caller
     contact = trust.get_contact(records, name)
     if contact is not None and contact.is_blocked:
         raise Refusal("identity-changed")
@@ -184,15 +199,19 @@ def _parts(
     records: IRecords,
     profile: Profile,
     contact: Contact,
+    row: OutboxRow,
     content: Content,
     key: ContentKey,
     kept: dict[bytes, bytes],
     now: int,
 ) -> tuple[SealedPart, ...]:
     """
-    The own parts of all devices of a contact.
+    The own parts of all devices of a contact; or of the one that the row is for.
     """
     parts = []
+    if row.device:
+        told = msgspec.structs.replace(key, base=_base(records, row.device, content))
+        parts.append(SealedPart(row.device, callers.seal(records, profile, row.to, row.device, told, now)))
     for device in trust.devices(contact):
         own = kept.get(device.id)
         if own is None:
@@ -216,7 +235,7 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
     return None if base.heard else base.counter
 
 
-def _count(records: IRecords, row: OutboxRow, content: Content) -> None:
+def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> None:
     """
     Take the counter of a content, and keep the content as it is sealed.
     """
@@ -226,8 +245,17 @@ def _count(records: IRecords, row: OutboxRow, content: Content) -> None:
     save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
     history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
     assert history is not None, "a draft without history"
-    sealed = msgspec.structs.replace(history, content=content, code="")
+    sealed = msgspec.structs.replace(history, content=content, code="", suite=suite)
     save(records, HISTORY, bucket_of(row.to), sealed, row.history)
+
+
+def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
+    """
+    Say in history with which suite a message goes out.
+    """
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history and not row.again else None
+    if history is not None and history.suite != suite:
+        save(records, HISTORY, bucket_of(row.to), msgspec.structs.replace(history, suite=suite), row.history)
 
 
 def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow | None:

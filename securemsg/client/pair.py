@@ -28,6 +28,31 @@ FROM_RESPONDER = b"responder"
 
 
 @frozen
+class End:
+    """
+    One end of a conversation: a device, its account, and that account's identity.
+    """
+
+    account: str
+    device: bytes
+    identity: bytes
+
+    @property
+    def bucket(self) -> bytes:
+        """
+        Where what is kept of this end is.
+        """
+        return archive.bucket_of(self.account, self.device)
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """
+        As parts of what a message is tied to.
+        """
+        return (self.account.encode(), self.device, self.identity)
+
+
+@frozen
 class Pair:
     """
     Our device and one of a contact's: between whom sessions are.
@@ -43,6 +68,20 @@ class Pair:
         Where the sessions of this pair are.
         """
         return archive.bucket_of(self.contact.name, self.device.id)
+
+    @property
+    def own_end(self) -> End:
+        """
+        We.
+        """
+        return End(self.profile.name, self.profile.device_id, self.profile.identity.public)
+
+    @property
+    def peer_end(self) -> End:
+        """
+        The contact.
+        """
+        return End(self.contact.name, self.device.id, self.contact.identity)
 
     def fits(self, session: Session) -> bool:
         """
@@ -83,15 +122,14 @@ class Pair:
         Everything that a session message is tied to: suite and version, who initiated and who responded, which of them
         speaks, the clear header, the common part and the bundle.
         """
-        own = (self.profile.name.encode(), self.profile.device_id, self.profile.identity.public)
-        peer = (self.contact.name.encode(), self.device.id, self.contact.identity)
+        own, peer = self.own_end, self.peer_end
         initiator, responder = (own, peer) if session.initiated else (peer, own)
         return length_prefixed(
             SESSION_DATA,
             session.suite.encode(),
             SUITES[session.suite].to_bytes(4, "big"),
-            *initiator,
-            *responder,
+            *initiator.parts,
+            *responder.parts,
             FROM_INITIATOR if session.initiated == sending else FROM_RESPONDER,
             header,
             common,

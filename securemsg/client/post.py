@@ -147,7 +147,7 @@ class Post:
         with self._wiring.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._lanes.last, PAGE):
                 for order, row in rows:
-                    self._lanes.add(row.to, order)
+                    self._lanes.add(row.to, order, row.device)
 
     def _unblock(self) -> None:
         """

@@ -28,8 +28,9 @@ from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 MAX_ROWS = 1000
 MAX_SIZE = 16 * 1024 * 1024
 MAX_PEER_ROWS = 200
-# What waits for the user's word on an identity is kept for as long as the prekeys that it may need.
+# What waits for the user's word on an identity, or for a key, is kept for as long as the prekeys that it may need.
 AGE = 60 * DAY
+PATIENT = frozenset({"identity-changed", "suite-unavailable", "wrong-key"})
 # All else was asked for again long ago, and came by another way or will not come.
 SETTLED_AGE = 7 * DAY
 # Rows that are tried in one transaction.
@@ -65,7 +66,7 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
         return False
     row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
     save(records, QUARANTINE, bucket_of(delivery.account), row, next_places(records))
-    _change(records, totals, QuarantinedPeer(peer.name, peer.rows + 1, identity or peer.identity), 1, size)
+    _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows + 1, identity=identity or peer.identity), 1, size)
     return True
 
 
@@ -80,7 +81,7 @@ def is_old(row: QuarantinedRow, now: int) -> bool:
     """
     Will nobody ever open this any more?
     """
-    return now - row.at > (AGE if row.code == "identity-changed" else SETTLED_AGE)
+    return now - row.at > (AGE if row.code in PATIENT else SETTLED_AGE)
 
 
 def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:
@@ -108,6 +109,30 @@ def forget_identity(records: IRecords, name: str) -> None:
     peer = _peer(totals, name)
     if peer.identity:
         _change(records, totals, msgspec.structs.replace(peer, identity=b""), 0, 0)
+
+
+def try_again(records: IRecords, name: str) -> None:
+    """
+    The user changed something that may open what lies here.
+    """
+    _mark(records, name, True)
+
+
+def trying(records: IRecords, name: str) -> None:
+    """
+    The rows of a peer are tried from here on.
+    """
+    _mark(records, name, False)
+
+
+def _mark(records: IRecords, name: str, again: bool) -> None:
+    """
+    Note whether the rows of a peer are to be tried, if there are any.
+    """
+    totals = load_totals(records)
+    peer = _peer(totals, name)
+    if peer.rows and peer.again != again:
+        _change(records, totals, msgspec.structs.replace(peer, again=again), 0, 0)
 
 
 def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:

@@ -20,16 +20,17 @@ def make_receipts(records: IRecords, profile: Profile, now: int) -> int:
 
     @return: how many messages that makes.
     """
-    by_name: dict[str, dict[bytes, list[int]]] = {}
+    senders: dict[tuple[str, bytes], dict[bytes, list[int]]] = {}
     for order, row in load_all(records, ReceiptRow, RECEIPTS, ROWS, limit=PAGE):
-        ids = by_name.setdefault(row.name, {})
+        ids = senders.setdefault((row.name, row.device), {})
         if row.message_id in ids or len(ids) < MAX_RECEIPT_IDS:
             ids.setdefault(row.message_id, []).append(order)
-    for name, ids in by_name.items():
+    for (name, device), ids in senders.items():
         body = encode_record(Receipt(list(ids)))
         draft = encode_record(draft_receipt(profile, body, now))
-        save(records, OUTBOX, ROWS, OutboxRow(name, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, draft), next_places(records))
+        letter = OutboxRow(name, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, draft, device=device)
+        save(records, OUTBOX, ROWS, letter, next_places(records))
         for orders in ids.values():
             for order in orders:
                 records.delete(RECEIPTS, ROWS, order)
-    return len(by_name)
+    return len(senders)

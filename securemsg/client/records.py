@@ -16,7 +16,7 @@ from msgspec import Meta
 from securemsg.client.profile import Private, Profile
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, ListMark
+from securemsg.protocol.envelope import PQXDH, Content, ListMark
 from securemsg.protocol.messages import Code, Counter, Id, Name, Record
 
 # Tables. Those of sessions, prekeys, contacts and the profile stand in their own modules.
@@ -49,6 +49,9 @@ BASES = b"base/"
 _NOWHERE = bytes(keys.ID_SIZE)
 _NO_LIST = ListMark(0, b"")
 
+# An id, or nothing.
+OneDevice = Annotated[bytes, Meta(max_length=keys.ID_SIZE)]
+
 # Older notices make room for new ones.
 MAX_NOTICES = 200
 
@@ -75,6 +78,7 @@ class HistoryRow(Private, frozen=True):
     @ivar code: why it waits or failed.
     @ivar devices: those that confirmed it.
     @ivar expiry: for how long the server may keep it.
+    @ivar suite: that it came with or was sealed with; of a draft: that the user wants now.
     @ivar gap: of a received one: how many counters before it had not come when it came, and may still come.
     @ivar lost: how many before it will not come.
     @ivar note: a code for what is odd about it.
@@ -90,7 +94,7 @@ class HistoryRow(Private, frozen=True):
     devices: tuple[Id, ...] = ()
     expiry: Counter = 0
     verified: bool = False
-    suite: Annotated[str, Meta(max_length=16)] = "pqxdh"
+    suite: Annotated[str, Meta(max_length=16)] = PQXDH
     gap: Counter = 0
     lost: Counter = 0
     note: Code = ""
@@ -107,6 +111,7 @@ class OutboxRow(Private, frozen=True):
     @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: its user does not want it sent any more.
+    @ivar device: the only one that it goes to: of a caller (L{securemsg.client.callers}); else empty.
     """
 
     to: Name
@@ -119,6 +124,7 @@ class OutboxRow(Private, frozen=True):
     withdrawn: bool = False
     again: bool = False
     stale: bool = False
+    device: OneDevice = b""
 
 
 class SealedPart(Private, frozen=True):
@@ -160,10 +166,13 @@ class SentRow(Record, frozen=True):
 class ReceiptRow(Record, frozen=True):
     """
     Somebody wants to know that this is committed here.
+
+    @ivar device: who is to be told, of a caller; else empty.
     """
 
     name: Name
     message_id: Id
+    device: OneDevice = b""
 
 
 class Beginning(Record, frozen=True):
@@ -213,11 +222,13 @@ class QuarantinedPeer(Record, frozen=True):
     What the quarantine holds of a peer.
 
     @ivar identity: which the peer had when somebody else's claim to its name put something here; else empty.
+    @ivar again: it is to be tried again: the user gave a key.
     """
 
     name: Name
     rows: Counter = 0
     identity: bytes = b""
+    again: bool = False
 
 
 class QuarantineTotals(Record, frozen=True):

@@ -38,6 +38,7 @@ from securemsg.client.streams import (
     out_bucket,
     streams_in,
 )
+from securemsg.client.suites import is_caller
 from securemsg.client.trust import Contact
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
@@ -116,6 +117,9 @@ def want_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: b
 
     @param gaps: only counters are missing, and may still come by themselves.
     """
+    if is_caller(name):
+        # It says again what it did not hear to have arrived, and its connection has nothing else to mend.
+        return
     dues = _dues(records)
     peer = _peer(records, name)
     at = max(now + (GAP_PATIENCE if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
@@ -202,7 +206,7 @@ def take_reset(records: IRecords, profile: Profile, contact: Contact, content: C
     @raise Refusal: C{bad-envelope}: that is no reset.
     """
     reset = decode_record(Reset, content.body)
-    if not _may_take(records, contact.name, now):
+    if is_caller(contact.name) or not _may_take(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
     # Who does not name our stream has not seen anything of it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import archive, trust
+from securemsg.client import archive, epochs, suites, trust
 from securemsg.client.archive import Opening, Session
 from securemsg.client.pair import Pair
 from securemsg.client.profile import Profile
@@ -29,6 +29,7 @@ from securemsg.protocol.envelope import (
     ContentKey,
     Envelope,
     EnvelopeHeader,
+    Introduction,
     PrekeyHeader,
     encode_record,
     pad,
@@ -118,18 +119,33 @@ def require(records: IRecords, profile: Profile, contact: Contact, device: Devic
 
     @raise Refusal: as L{seal}.
     """
-    _chosen(records, _allowed(profile, contact, device), now)
+    pair = _allowed(profile, contact, device)
+    if suites.chosen(records, contact.name).suite == suites.PQXDH:
+        _chosen(records, pair, now)
 
 
 def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, content_key: ContentKey, now: int) -> bytes:
     """
-    Make the own part of one device, and move its session on.
+    Make the own part of one device in the suite of the conversation, and move its session on.
 
     @raise NeedBundle: there is no session, or none that was answered in time.
     @raise Refusal: C{identity-changed}: the user must accept the contact's other identity first. C{unknown-device}: it does
         not stand on the contact's list.
     """
     pair = _allowed(profile, contact, device)
+    choice = suites.chosen(records, contact.name)
+    if choice.suite == suites.PSK:
+        introduction = None if profile.is_caller else Introduction(profile.identity.public, profile.devices)
+        return epochs.seal(
+            records,
+            choice.shared,
+            pair.own_end,
+            pair.peer_end,
+            content_key,
+            now,
+            introduction=introduction,
+            connection=profile.connection,
+        )
     number, session = _chosen(records, pair, now)
     ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
     header = encode_record(
@@ -153,6 +169,7 @@ def forget(records: IRecords, account: str, device_id: bytes) -> None:
     The next L{seal} for this device needs a new session: for resets.
     """
     archive.forget(records, archive.bucket_of(account, device_id))
+    epochs.forget(records, account, device_id)
 
 
 def forget_all(records: IRecords) -> None:
@@ -161,6 +178,7 @@ def forget_all(records: IRecords) -> None:
     """
     for bucket in {bucket for bucket, _, _ in records.scan(archive.TABLE)}:
         archive.forget(records, bucket)
+    epochs.forget_all(records)
 
 
 def _allowed(profile: Profile, contact: Contact, device: Device) -> Pair:

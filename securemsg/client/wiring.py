@@ -15,7 +15,7 @@ from securemsg.client.requests import Callback, Question, Requests
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.channel import IChannel
-from securemsg.protocol.messages import Message
+from securemsg.protocol.messages import Message, Unknown
 
 # The same warning about the same contact is not given again within this time, nor if so many others came since.
 QUIET = DAY
@@ -40,7 +40,10 @@ TEXTS: dict[str, str] = {
     "bad-device-list": "the device list that the server shows of {name} is not theirs, and was not believed",
     "spent-bundle": "the server gave us keys of {name} that were used before, and they were not believed",
     "bad-content": "a message of {name} makes no sense to this version",
-    "suite-unavailable": "a message of {name} needs a newer version",
+    "suite-unavailable": "a message of {name} is encrypted with a key file, which we have not, or needs a newer version; it is"
+    " kept, and opened once you give the key file with `securemsg contacts {name} --set-suite psk --key-file FILE`",
+    "wrong-key": "a message of {name} is not encrypted with the key file that was given for them; it is kept, and opened once"
+    " you give the right one with `securemsg contacts {name} --set-suite psk --key-file FILE`",
     "own-account": "the server delivered a message to us as if it were our own",
     "quarantine-full": "messages of {name} could not be opened, and were too many to keep",
     "state-restored": "this profile is older than what the server has seen of it: it was restored or copied. It goes on with"
@@ -58,6 +61,7 @@ class Wiring:
     """
     @ivar profile: as it is committed.
     @ivar channel: of the moment; C{None}: not connected.
+    @ivar watch: is shown what we say to the server and what it says, where somebody wants to see it.
     @ivar is_writable: whether the network takes more.
     @ivar spoke: when we last said something.
     @ivar clock_ahead: by how much the server's clock was ahead of ours when it last said what time it is, and when that was.
@@ -67,6 +71,7 @@ class Wiring:
     profile: Profile
     now: Callable[[], float]
     soon: Callable[[Callable[[], None]], None]
+    watch: Callable[[Message | Unknown], None] | None = None
     channel: IChannel | None = field(default=None, init=False)
     requests: Requests = field(factory=Requests, init=False)
     is_writable: bool = field(default=True, init=False)
@@ -102,6 +107,8 @@ class Wiring:
         if self.channel is not None:
             self.spoke = self.now()
             self.channel.send(message)
+            if self.watch is not None:
+                self.watch(message)
 
     def ask(self, question: Question, callback: Callback) -> None:
         """

@@ -55,6 +55,7 @@ DEPOSIT = b"securemsg/1 deposit"
 SAFETY_NUMBER = b"securemsg/1 safety number"
 KEY_CONNECTION = b"securemsg/1 key connection"
 KEY_DEVICE = b"securemsg/1 key device"
+KEY_MESSAGE = b"securemsg/1 key message"
 
 ID_SIZE = 16  # random ids of messages, deposits and devices
 NONCE_SIZE = 32  # what each side adds to a login

@@ -35,6 +35,8 @@ TABLES = (
     "notes",
     "meta",
     "suites",
+    "epochs",
+    "callers",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

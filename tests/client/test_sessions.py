@@ -116,7 +116,7 @@ class FirstMessageTests(SynchronousTestCase):
         contact = self.bob.contact(self.alice)
         self.assertEqual(opened.contact, contact)
         self.assertEqual((contact.identity, contact.verified), (self.alice.profile.identity.public, False))
-        self.assertEqual((contact.origin, opened.device), (trust.MESSAGE, self.alice.device))
+        self.assertEqual((contact.origin, opened.device_id), (trust.MESSAGE, self.alice.device.id))
 
     def test_answer(self) -> None:
         """
