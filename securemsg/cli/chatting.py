@@ -16,7 +16,7 @@ from securemsg.cli.conversation import Conversation
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import OutputClosed, columns, put_later, say
 from securemsg.cli.profiles import opened
-from securemsg.cli.settings import NAME, settings_of, shared
+from securemsg.cli.settings import NAME, settings_of, shared, wire_option
 from securemsg.client.chat import LEAVING_WORD
 from securemsg.net.console import MAX_LINE, Console, blocking_restored
 from securemsg.protocol.devices import SERVER_NAME
@@ -39,9 +39,10 @@ _COMPLAINTS = {
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
+@wire_option
 @shared
 @click.pass_context
-def chat(context: click.Context, name: str) -> int:
+def chat(context: click.Context, name: str, show_wire: bool) -> int:
     """
     Talk with NAME: interactive on a terminal, line by line on a pipe.
 
@@ -63,7 +64,7 @@ def chat(context: click.Context, name: str) -> int:
 
         try:
             with blocking_restored(0, 1, 2):
-                return desk.connected(work, again=True, prompt=prompt)
+                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire)
         except OutputClosed:
             return Exit.DONE
 

@@ -132,7 +132,13 @@ def report_waiting(code: str, where: str, as_json: bool) -> None:
     Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line.
     """
     hope = "waiting for a place" if code == "server-full" else "trying again"
-    text = f"{trouble(code, where).text}; {hope}, Ctrl-C ends"
+    report_note(code, f"{trouble(code, where).text}; {hope}, Ctrl-C ends", as_json)
+
+
+def report_note(code: str, text: str, as_json: bool) -> None:
+    """
+    Say on standard error how things stand with this command: one line.
+    """
     if as_json:
         say(json_line({"warning": text, "code": code, "name": "", "hint": ""}))
     else:

@@ -7,7 +7,9 @@ from __future__ import annotations
 from securemsg.cli.times import iso
 from securemsg.client import chat
 from securemsg.client.escape import block, escape
+from securemsg.client.exposure import Exposure
 from securemsg.client.journal import Line, Received, Sent
+from securemsg.client.suites import PSK, Chosen
 from securemsg.client.trust import Contact, offered
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.envelope import Kind
@@ -19,6 +21,8 @@ NOTES = {
     "forked": "does not fit what its sender wrote before",
     "unsupported": "of a kind that this version does not know",
 }
+# Of what is encrypted so much is shown: the random bytes that it begins with, and as many of the ciphertext itself.
+SHOWN_BYTES = 32
 
 
 def kind_name(kind: int) -> str:
@@ -113,7 +117,7 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     return chat.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
 
 
-def contact_record(contact: Contact, unread: int) -> dict[str, object]:
+def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:
     """
     A contact, for programs.
     """
@@ -125,19 +129,28 @@ def contact_record(contact: Contact, unread: int) -> dict[str, object]:
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),
         "unread": unread,
+        **suite_facts(choice),
     }
 
 
-def contact_text(contact: Contact, unread: int) -> str:
+def suite_facts(choice: Chosen) -> dict[str, object]:
+    """
+    How a conversation is encrypted, for programs: the suite, and the name of its key file.
+    """
+    return {"suite": choice.suite, "key": choice.shared.name if choice.suite == PSK else None}
+
+
+def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """
     A contact, for people.
     """
     mark = chat.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
-    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{news}"
+    key = f"  {choice.shared.name}" if choice.suite == PSK else ""
+    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
 
 
-def safety_record(contact: Contact, number: str) -> dict[str, object]:
+def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, object]:
     """
     A safety number, for programs.
     """
@@ -147,6 +160,7 @@ def safety_record(contact: Contact, number: str) -> dict[str, object]:
         "verified": contact.verified and not contact.is_blocked,
         "changed": contact.is_blocked,
         "fingerprint": fingerprint(offered(contact)),
+        **suite_facts(choice),
     }
 
 
@@ -169,3 +183,28 @@ def fact_lines(facts: dict[str, object]) -> str:
         shown = "yes" if value is True else "no" if value is False else "unknown" if value is None else str(value)
         rows.append(block(f"{name.replace('_', ' ') + ':':<{width}}", shown))
     return "\n".join(rows)
+
+
+def wire_record(exposure: Exposure) -> dict[str, object]:
+    """
+    What the wire shows of a message, for programs.
+    """
+    return {
+        "wire": "deposit" if exposure.is_ours else "delivery",
+        "name": exposure.name,
+        "frame": exposure.frame,
+        "suite": exposure.suite,
+        "encrypted": len(exposure.encrypted),
+        "hex": exposure.encrypted[:SHOWN_BYTES].hex(),
+    }
+
+
+def wire_text(exposure: Exposure) -> str:
+    """
+    The same, for people: one line.
+    """
+    what = f"-> deposit to {exposure.name}" if exposure.is_ours else f"<- delivery from {exposure.name}"
+    suite = f"suite {escape(exposure.suite)}" if exposure.suite else "no readable suite"
+    size = len(exposure.encrypted)
+    shown = exposure.encrypted[:SHOWN_BYTES].hex(" ", -2) + (" ..." if size > SHOWN_BYTES else "")
+    return f"{what}, {exposure.frame:,} bytes in the frame, {suite}, encrypted content {size:,} bytes: {shown}"

@@ -13,7 +13,7 @@ from securemsg.cli.desk import Desk
 from securemsg.cli.output import json_line, put, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import sent_record
-from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, wire_option
 from securemsg.cli.times import Duration, iso
 from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
@@ -67,6 +67,7 @@ class MessageId(click.ParamType[bytes]):
     "--id", "message_id", type=MessageId(), metavar="HEX", help="32 hex digits: makes a retry of the same message safe."
 )
 @click.option("--no-queue", is_flag=True, help="If it cannot be sent now, withdraw it.")
+@wire_option
 @json_option("Print what became of it as a JSON object.")
 @shared
 @click.pass_context
@@ -78,6 +79,7 @@ def send(
     expires: int,
     message_id: bytes | None,
     no_queue: bool,
+    show_wire: bool,
     as_json: bool,
 ) -> int:
     """
@@ -88,6 +90,8 @@ def send(
     """
     if no_queue and wait == NONE:
         raise click.UsageError("--no-queue needs something to wait for: --wait accepted or delivered")
+    if show_wire and wait == NONE:
+        raise click.UsageError("--show-wire needs something to wait for: --wait accepted or delivered")
     with opened(settings_of(context)) as desk:
         if name == desk.profile.name:
             raise trouble("own-name", name)
@@ -107,7 +111,7 @@ def send(
         if wait == NONE:
             desk.ring()
             return _finish(desk, number, as_json)
-        return _Following(desk, number, name, wait, no_queue, as_json).run()
+        return _Following(desk, number, name, wait, no_queue, as_json, show_wire).run()
 
 
 def read_text(stream: BinaryIO | None) -> str:
@@ -153,13 +157,14 @@ class _Following:
     One message on its way.
     """
 
-    def __init__(self, desk: Desk, number: bytes, name: str, wait: str, no_queue: bool, as_json: bool) -> None:
+    def __init__(self, desk: Desk, number: bytes, name: str, wait: str, no_queue: bool, as_json: bool, show_wire: bool) -> None:
         self._desk = desk
         self._number = number
         self._name = name
         self._wait = wait
         self._no_queue = no_queue
         self._as_json = as_json
+        self._show_wire = show_wire
 
     def run(self) -> int:
         """
@@ -168,7 +173,7 @@ class _Following:
         @raise Trouble: it did not come as far as was asked for.
         """
         try:
-            status = self._desk.connected(self._follow)
+            status = self._desk.connected(self._follow, show_wire=self._show_wire)
         except Trouble as problem:
             raise self._left_behind(problem) from None
         if status != Exit.DONE:

@@ -115,6 +115,14 @@ def json_option(help_text: str) -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, callback=_remember_json, help=help_text)
 
 
+def wire_option(command: F) -> F:
+    """
+    C{--show-wire}, for commands through which messages go.
+    """
+    help_text = "Show on standard error what the server sees of each message: sizes, the suite, encrypted bytes."
+    return click.option("--show-wire", is_flag=True, help=help_text)(command)
+
+
 def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     """
     Keep it where the group and its command both find it.

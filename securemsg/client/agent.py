@@ -71,6 +71,8 @@ class Agent:
     # What the store may raise when the disk is full or gone. Anything else is a bug, and is raised after we hung up.
     _troubles: tuple[type[Exception], ...] = field(kw_only=True, default=(OSError,))
     _jitter: Callable[[], float] = field(kw_only=True, default=random_jitter)
+    # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.exposure}.
+    _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
     trouble: Exception | None = field(default=None, init=False)
     _wiring: Wiring = field(init=False)
     _post: Post = field(init=False)
@@ -84,7 +86,7 @@ class Agent:
         """
         Put the parts together.
         """
-        self._wiring = Wiring(self._store, self._profile, self._now, self._soon)
+        self._wiring = Wiring(self._store, self._profile, self._now, self._soon, self._watch)
         self._post = Post(self._wiring, self._jitter)
         self._arrivals = Arrivals(self._wiring)
         self._upkeep = Upkeep(self._wiring)
@@ -138,6 +140,8 @@ class Agent:
         """
         if self._wiring.channel is None:
             return
+        if self._watch is not None:
+            self._watch(message)
         step = _STEPS.get(type(message))
         if step is None:
             if isinstance(message, m.Unknown):

@@ -237,6 +237,15 @@ def decode_record(kind: type[T], data: bytes) -> T:
         raise Refusal("bad-envelope") from error
 
 
+def suite_of(data: bytes) -> str:
+    """
+    The suite that a header names, known to us or not.
+
+    @raise Refusal: C{bad-envelope}: malformed.
+    """
+    return decode_record(_Suited, data).suite
+
+
 def decode_header(data: bytes) -> Header:
     """
     Read the header of an own part: its first item is the suite, which says what the rest means.

@@ -52,6 +52,7 @@ Dial = Callable[[IPeer, Callable[[str], None], bool], Dialing]
 @define(eq=False)
 class Holder:
     """
+    @ivar watch: is shown what goes over the wire, where somebody wants to see it.
     @ivar link: how the connection is protected, once there was one.
     @ivar is_ready: logged in just now.
     @ivar is_drained: everything that waited on the server is here.
@@ -68,6 +69,7 @@ class Holder:
     _listen: Callable[[Callable[[], None]], Any]
     _changed: Callable[[], None]
     _warn: Callable[[Warned], None]
+    _watch: Callable[[m.Message | m.Unknown], None] | None = None
     link: LinkInfo | None = field(default=None, init=False)
     is_ready: bool = field(default=False, init=False)
     is_drained: bool = field(default=False, init=False)
@@ -91,6 +93,7 @@ class Holder:
             soon=self._soon,
             notify=self._heard,
             troubles=(OSError, StorageError),
+            watch=self._watch,
         )
         self._beat = LoopingCall(self._tick)
         self._beat.clock = self._clock

@@ -25,6 +25,7 @@ from securemsg.net.stream import StreamProtocol, Terms
 from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import Message, Unknown
 from securemsg.protocol.states import Side
 from securemsg.server import limits
 from securemsg.server.core import Server
@@ -36,6 +37,8 @@ from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 START = 1_800_000_000
 # Turns of the clock that any exchange is done in.
 PATIENCE = 2000
+
+Watch = Callable[[Message | Unknown], None]
 
 
 @define(eq=False)
@@ -88,11 +91,14 @@ class Person:
 class Place:
     """
     A server and those around it.
+
+    @ivar lines: all that were made, in order.
     """
 
     clock: Clock = field(factory=Clock)
     is_up: bool = True
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp()))
+    lines: list[Line] = field(factory=list)
     turn: Turn = field(init=False)
     server: Server = field(init=False)
 
@@ -117,7 +123,7 @@ class Place:
         """
         return START + self.clock.seconds()
 
-    def person(self, name: str, *, again: bool = False) -> Person:
+    def person(self, name: str, *, again: bool = False, watch: Watch | None = None) -> Person:
         """
         Somebody new, registered.
         """
@@ -130,7 +136,7 @@ class Place:
         folder = self.folder / name
         folder.mkdir()
         desk = Desk(Settings(), folder, store, profile, "by nothing", self.now)
-        person = Person(name, desk, self._uplink(desk, again))
+        person = Person(name, desk, self._uplink(desk, again, watch))
         person.uplink.start()
         self.settle()
         with store.reading() as records:
@@ -160,10 +166,14 @@ class Place:
             self.clock.pump([0.05] * int(seconds / 0.05))
             self.settle()
 
-    def _uplink(self, desk: Desk, again: bool) -> Uplink:
+    def _uplink(self, desk: Desk, again: bool, watch: Watch | None = None) -> Uplink:
         """
         The uplink of one process.
         """
+
+        def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Line:
+            self.lines.append(Line(self, peer, failed))
+            return self.lines[-1]
 
         def hold(changed: Callable[[], None]) -> Holder:
             return Holder(
@@ -172,13 +182,14 @@ class Place:
                 profile=desk.profile,
                 now=self.now,
                 soon=self.turn.later,
-                dial=lambda peer, failed, persistent: Line(self, peer, failed),
+                dial=dial,
                 listen=lambda rung: Silence(),
                 changed=changed,
                 warn=lambda event: None,
+                watch=watch,
             )
 
-        lock = FileLock(desk.folder / "lock")
+        lock = FileLock(desk.kept / "lock")
         return Uplink(self.clock, desk.store, self.now, lock, lambda: None, hold, again, "example:8443")
 
 

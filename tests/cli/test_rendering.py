@@ -7,8 +7,9 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.rendering import contact_record, line_record, safety_record
+from securemsg.cli.rendering import contact_record, line_record, safety_record, wire_record, wire_text
 from securemsg.client import journal
+from securemsg.client.exposure import Exposure
 from securemsg.client.trust import Contact
 from tests.cli.rig import PlaceCase
 
@@ -43,3 +44,36 @@ class LineTests(PlaceCase):
         journal.compose(ada.desk.store, "ben", "hello", now=self.place.now())
         [line] = journal.history(ada.desk.store, "ben", 1)
         self.assertIsNone(line_record(line, "ada")["verified"])
+
+
+class WireTests(SynchronousTestCase):
+    """
+    What C{--show-wire} shows.
+    """
+
+    def test_line(self) -> None:
+        """
+        One line says direction, sizes, suite, and how the encrypted content begins.
+        """
+        self.assertEqual(
+            wire_text(Exposure(True, "bob", 1243, "pqxdh", bytes(range(256)) + bytes(48))),
+            "-> deposit to bob, 1,243 bytes in the frame, suite pqxdh, encrypted content 304 bytes:"
+            " 0001 0203 0405 0607 0809 0a0b 0c0d 0e0f 1011 1213 1415 1617 1819 1a1b 1c1d 1e1f ...",
+        )
+        self.assertEqual(
+            wire_text(Exposure(False, "bob", 90, "", b"\x5f\x3a\x9c")),
+            "<- delivery from bob, 90 bytes in the frame, no readable suite, encrypted content 3 bytes: 5f3a 9c",
+        )
+
+    def test_odd_suite(self) -> None:
+        """
+        What somebody else has written does nothing to a terminal.
+        """
+        self.assertNotIn("\x1b", wire_text(Exposure(False, "bob", 90, "\x1b[2J", b"")))
+
+    def test_record(self) -> None:
+        """
+        A program gets the same.
+        """
+        expected = {"wire": "delivery", "name": "bob", "frame": 1243, "suite": "psk", "encrypted": 304, "hex": 64 * "0"}
+        self.assertEqual(wire_record(Exposure(False, "bob", 1243, "psk", bytes(304))), expected)

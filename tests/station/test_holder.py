@@ -4,10 +4,15 @@ The process with the lock: its agent, and the errands of others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 
 from securemsg.client import journal
+from securemsg.client.exposure import Exposure, expose
 from securemsg.client.trust import get_contact
+from securemsg.protocol.framing import LENGTH_SIZE
+from securemsg.protocol.messages import Message, Unknown
 from securemsg.station.troubles import Exit, Trouble
 from tests.cli.rig import PlaceCase
 
@@ -126,3 +131,50 @@ class HolderTests(PlaceCase):
         """
         self.place.settle()
         return stopped
+
+
+class WatchTests(PlaceCase):
+    """
+    Somebody wants to see what goes over the wire.
+    """
+
+    def test_both_directions(self) -> None:
+        """
+        What is shown was in the bytes that went over the wire, in either direction, and the text was not.
+        """
+        seen: list[Exposure] = []
+        wire: list[bytes] = []
+
+        def watch(message: Message | Unknown) -> None:
+            exposure = expose(message)
+            if exposure is not None:
+                seen.append(exposure)
+
+        ada = self.place.person("ada", watch=watch)
+        stream = self.place.lines[-1].stream
+        assert stream is not None
+
+        def tapped(pass_on: Callable[[bytes], object]) -> Callable[[bytes], None]:
+            def take(data: bytes) -> None:
+                wire.append(data)
+                pass_on(data)
+
+            return take
+
+        self.patch(stream.transport, "write", tapped(stream.transport.write))
+        self.patch(stream, "dataReceived", tapped(stream.dataReceived))
+        ben = self.place.person("ben")
+        texts = [f"what {name} has to say, and nobody else is to read" for name in ("ada", "ben")]
+        journal.compose(ada.desk.store, "ben", texts[0], now=self.place.now())
+        self.place.settle(1.5)
+        journal.compose(ben.desk.store, "ada", texts[1], now=self.place.now())
+        self.place.settle(1.5)
+        self.assertEqual([line.text for line in journal.history(ada.desk.store, "ben", 9)], texts)
+        shown = [(exposure.is_ours, exposure.name, exposure.suite) for exposure in seen]
+        self.assertEqual(shown, [(True, "ben", "pqxdh"), (False, "ben", "pqxdh")])
+        passed = b"".join(wire)
+        for exposure in seen:
+            self.assertIn(exposure.encrypted, passed)
+            self.assertIn((exposure.frame - LENGTH_SIZE).to_bytes(LENGTH_SIZE, "big"), passed)
+        for text in texts:
+            self.assertNotIn(text.encode(), passed)

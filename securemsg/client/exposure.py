@@ -1,0 +1,54 @@
+"""
+What the wire shows of a message. Inside TLS this is all that the server sees; there is no text in it.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from securemsg.errors import Refusal
+from securemsg.protocol.envelope import Envelope, decode_record, suite_of
+from securemsg.protocol.framing import encode_frame
+from securemsg.protocol.messages import Deliver, Deposit, Message, Unknown, encode_message
+
+
+@frozen
+class Exposure:
+    """
+    @ivar is_ours: whether we send it; else it comes to us.
+    @ivar name: of the account that it goes to or comes from.
+    @ivar frame: the size of the frame, with its length, as we encode it.
+    @ivar suite: as the clear header of the first own part names it; empty: that cannot be read.
+    @ivar encrypted: the common part: the encrypted content. Message, answer or receipt: that is inside.
+    """
+
+    is_ours: bool
+    name: str
+    frame: int
+    suite: str
+    encrypted: bytes = field(repr=False)
+
+
+def expose(message: Message | Unknown) -> Exposure | None:
+    """
+    What the wire shows of a deposit or a delivery; of everything else C{None}, for no message is in it.
+    """
+    if isinstance(message, Deposit):
+        name = ", ".join(destination.account for destination in message.to)
+        own, is_ours = message.to[0].parts[0].own, True
+    elif isinstance(message, Deliver):
+        name, own, is_ours = message.account, message.own, False
+    else:
+        return None
+    frame = len(encode_frame(encode_message(message)))
+    return Exposure(is_ours, name, frame, _suite(own), message.common)
+
+
+def _suite(own: bytes) -> str:
+    """
+    The suite of an own part.
+    """
+    try:
+        return suite_of(decode_record(Envelope, own).header)
+    except Refusal:
+        return ""
