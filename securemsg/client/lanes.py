@@ -2,7 +2,8 @@
 In which order, and when, the rows of the outbox are sent.
 
 A lane is a conversation: with a contact, or with one connection of those who call. Its rows go in order; what holds one up
-holds up those behind it, and nobody else. All of this is in memory alone: after a new login it begins with what the outbox holds.
+holds up those behind it, and nobody else. All of this is in memory alone: after a new login it begins with what the outbox
+holds.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client import archive, initiations, prekeys, profile, sessions, trust
+from securemsg.client import archive, callers, epochs, initiations, prekeys, profile, sessions, suites, trust
 from securemsg.client.opening import Opened, open_envelope
 from securemsg.client.profile import Profile, create_profile, save_profile
+from securemsg.client.records import SEEN
 from securemsg.client.sessions import NeedBundle
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.protocol.devices import Device
@@ -27,6 +28,10 @@ TABLES = (
     prekeys.TABLE,
     initiations.TABLE,
     archive.TABLE,
+    suites.TABLE,
+    epochs.TABLE,
+    callers.TABLE,
+    SEEN,
 )
 
 Dump = dict[str, list[tuple[bytes, int, bytes]]]
@@ -172,8 +177,8 @@ class Person:
         Seal a text in a session that is there.
         """
         contact = self.contact(other)
-        common, content_key = sessions.make_common(text)
         with self.store.writing() as records:
+            common, content_key = sessions.make_common(text, suites.chosen(records, other.name).suite)
             own = sessions.seal(records, self.profile, contact, other.device, content_key, now)
         return Post(self.name, self.profile.device_id, own, common)
 
@@ -199,6 +204,13 @@ class Person:
         Open a message whole.
         """
         return sessions.open_common(post.common, self.open(post, now).content_key)
+
+    def choose(self, other: Person, suite: str, key: bytes = b"") -> None:
+        """
+        Choose the suite of a conversation.
+        """
+        with self.store.writing() as records:
+            suites.choose(records, other.name, suite, key)
 
     def forget(self, other: Person) -> None:
         """

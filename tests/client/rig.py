@@ -344,6 +344,7 @@ class User:
     events: list[Event] = field(factory=list)
     given: list[Received] = field(factory=list)
     is_online: bool = False
+    binding: Binding = TLS
 
     def connect(self, settle: bool = True) -> Wire:
         """
@@ -360,7 +361,7 @@ class User:
                 notify=self.events.append,
                 jitter=lambda: 0.5,
             )
-        self.wire = self.world.join(self.agent)
+        self.wire = self.world.join(self.agent, self.binding)
         if settle:
             self.world.settle()
         return self.wire
