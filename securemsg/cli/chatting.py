@@ -12,11 +12,12 @@ from typing import Any
 import click
 from twisted.internet.stdio import StandardIO
 
+from securemsg.cli.calling import desk_for
 from securemsg.cli.conversation import Conversation
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import OutputClosed, columns, put_later, say
-from securemsg.cli.profiles import opened
-from securemsg.cli.settings import NAME, settings_of, shared, wire_option
+from securemsg.cli.pinning import pin
+from securemsg.cli.settings import NAME, settings_of, shared, suite_options, wire_option
 from securemsg.client.chat import LEAVING_WORD
 from securemsg.net.console import MAX_LINE, Console, blocking_restored
 from securemsg.protocol.devices import SERVER_NAME
@@ -39,6 +40,7 @@ _COMPLAINTS = {
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
+@suite_options("The key file: for suite psk, or by itself to talk with `server` without a profile.", "--suite")
 @wire_option
 @shared
 @click.pass_context
@@ -47,10 +49,14 @@ def chat(context: click.Context, name: str, show_wire: bool) -> int:
     Talk with NAME: interactive on a terminal, line by line on a pipe.
 
     `exit`, /quit or the end of the input leaves; /help shows what else there is.
+
+    With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts. With
+    --suite psk you talk from your profile with whoever holds the same file.
     """
-    with opened(settings_of(context)) as desk:
+    with desk_for(settings_of(context), name) as desk:
         if name == desk.profile.name:
             raise trouble("own-name", name)
+        pin(desk, name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and _has_prompt()
 
@@ -201,7 +207,7 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
 
     def is_done() -> bool:
         # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
-        return not conversation.pending and not (conversation.name == SERVER_NAME and conversation.unanswered)
+        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.owing))
 
     while True:
         await conversation.show_waiting()
@@ -217,11 +223,13 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
         what = "1 message was" if count == 1 else f"{count} messages were"
         holder = uplink.holder
         reason = trouble(holder.last_failure, desk.where).text + ": " if holder is not None and holder.last_failure else ""
-        raise trouble(
-            "not-accepted", text=f"{reason}{what} not accepted", hint="what is in the outbox goes out with the next connection"
-        )
+        is_kept = desk.folder is not None
+        fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
+        raise trouble("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
     if conversation.refused is not None:
         raise trouble(conversation.refused.code, conversation.refused.to)
     if not is_done():
         raise trouble("not-answered", text=f"{conversation.name} has not answered in time")
+    if conversation.owing.lost:
+        raise trouble("not-answered", text="the connection was lost, and answers with it", hint="ask again")
     return Exit.USAGE if conversation.mistakes else Exit.DONE

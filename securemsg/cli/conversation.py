@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from securemsg.cli.calling import CallerDesk
 from securemsg.cli.desk import Desk
+from securemsg.cli.owing import Owing
 from securemsg.cli.people import accept_shown, remember_shown
+from securemsg.cli.pinning import chosen, key_name
 from securemsg.cli.rendering import contact_text, fact_lines, line_text, received_text, remark, safety_text
 from securemsg.client import chat, journal
-from securemsg.client.answering import answer_id
 from securemsg.client.chat import (
     Explain,
     Intention,
@@ -30,7 +32,6 @@ from securemsg.client.journal import Received, Sent
 from securemsg.client.trust import Contact, all_contacts, get_contact, safety
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.envelope import Kind
 from securemsg.station.following import waits_for_user
 from securemsg.station.giving import Giving
 from securemsg.station.troubles import Trouble, explain
@@ -44,7 +45,7 @@ _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 class Conversation:
     """
     @ivar name: whom we talk with just now.
-    @ivar unanswered: ids of the answers that the contact C{server} owes to what was said in this run.
+    @ivar owing: the answers that the contact C{server} owes to what was said in this run.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
     """
@@ -71,7 +72,7 @@ class Conversation:
         self._giving = Giving(desk.folder, desk.store)
         self._pending: deque[bytes] = deque()
         self.name = name
-        self.unanswered: set[bytes] = set()
+        self.owing = Owing(desk, uplink)
         self.refused: Sent | None = None
         self.mistakes = 0
 
@@ -125,7 +126,7 @@ class Conversation:
             return
         self._pending.append(number)
         if self.name == SERVER_NAME:
-            self.unanswered.add(_answer_to(number, self._desk.profile.name))
+            self.owing.asked(number)
         self._uplink.nudge()
 
     async def _show_history(self, lines: int) -> None:
@@ -151,7 +152,9 @@ class Conversation:
         Everybody we know.
         """
         unread = journal.unread(self._desk.store)
-        rows = [contact_text(contact, unread.get(contact.name, 0)) for contact in self.contacts()]
+        rows = [
+            contact_text(contact, unread.get(contact.name, 0), chosen(self._desk, contact.name)) for contact in self.contacts()
+        ]
         await self._put(rows, "-- no contacts yet: write to somebody")
 
     async def _show_safety(self, accept: bool) -> None:
@@ -159,6 +162,10 @@ class Conversation:
         The number to compare, or that it was compared.
         """
         contact = self.contact()
+        if isinstance(self._desk, CallerDesk):
+            held = self._desk.profile.name
+            await self._tell(f"-- with a key file there is no number to compare: whoever is let in holds {held}")
+            return
         if contact is None:
             await self._tell(f"-- nothing is known of {self.name} yet: send a message first")
             return
@@ -183,6 +190,9 @@ class Conversation:
         if name == self._desk.profile.name:
             await self._tell("-- that is you")
             return
+        if isinstance(self._desk, CallerDesk) and name != SERVER_NAME:
+            await self._tell(f"-- a key file by itself reaches `{SERVER_NAME}` alone")
+            return
         self.name = name
         await self._tell(f"-- now with {self.title()}")
         self._uplink.changed()
@@ -193,6 +203,10 @@ class Conversation:
         """
         Show what is there. A message that was shown is given.
         """
+        lost = self.owing.lose()
+        if lost:
+            what = "1 answer" if lost == 1 else f"{lost} answers"
+            await self._tell(f"-- the connection was lost, and {what} with it: ask again")
         while self.has_news():
             for message in journal.ungiven(self._desk.store, self.name, PAGE):
                 if not self._giving.take(message):
@@ -203,7 +217,7 @@ class Conversation:
                     self._giving.free(message.sender)
             for sent in self._settled():
                 if sent.status == "failed":
-                    self.unanswered.discard(_answer_to(sent.id, self._desk.profile.name))
+                    self.owing.refused(sent.id)
                     self.refused = self.refused or sent
                     await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
@@ -216,13 +230,15 @@ class Conversation:
             await self._tell(text)
         await self._write(received_text(message, self._columns()))
         journal.mark_given(self._desk.store, [message.order])
-        self.unanswered.discard(message.id)
+        self.owing.came(message.id)
+        if isinstance(self._desk, CallerDesk):
+            self._desk.trim()
 
     def has_news(self) -> bool:
         """
         Whether there is something to show.
         """
-        if self._giving.ours(journal.ungiven(self._desk.store, self.name, 1)):
+        if self._giving.ours(journal.ungiven(self._desk.store, self.name, 1)) or self.owing.has_news:
             return True
         first = journal.sent(self._desk.store, self._pending[0]) if self._pending else None
         return first is not None and first.status in _SETTLED
@@ -283,8 +299,12 @@ class Conversation:
         Whom we talk with, and what is to be known of that.
         """
         contact = self.contact()
+        choice = chosen(self._desk, self.name)
+        if isinstance(self._desk, CallerDesk):
+            return f"{self.name} ({key_name(choice)})"
         mark = chat.mark_of(contact.verified, contact.is_blocked) if contact else "not known yet"
-        return f"{self.name} ({mark})" if mark else self.name
+        marks = ", ".join(part for part in (mark, key_name(choice)) if part)
+        return f"{self.name} ({marks})" if marks else self.name
 
     def standing(self) -> str:
         """
@@ -307,6 +327,7 @@ class Conversation:
         return {
             "server": self._desk.where,
             "connection": self._connection(),
+            "suite": chosen(self._desk, self.name).suite,
             **(holder.facts() if holder is not None else {}),
             "outbox": journal.pending(self._desk.store),
             "unread": sum(journal.unread(self._desk.store).values()),
@@ -322,11 +343,3 @@ class Conversation:
         if holder.is_ready:
             return "connected"
         return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"
-
-
-def _answer_to(number: bytes, own: str) -> bytes:
-    """
-    The id that the answer to a message of ours will have.
-    """
-    question = Received(0, number, own, SERVER_NAME, 0, 0, "", Kind.TEXT, False, "", 0, "")
-    return answer_id(question)

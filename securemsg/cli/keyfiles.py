@@ -4,9 +4,7 @@ C{securemsg keygen}, and the key files that other commands are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -16,8 +14,6 @@ from securemsg.client.escape import escape
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.station.troubles import Exit, Trouble
 from securemsg.storage.keyfiles import KeyFileError, KeyFileExposed, make_key_file, read_key_file
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path)
 
@@ -50,18 +46,6 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
         put(key.secret.hex())
     say(f"{escape(str(path))} holds {key.name}; you alone can read it" if path is not None else f"{key.name}; no file was made")
     return Exit.DONE
-
-
-def key_file_options(help_text: str) -> Callable[[F], F]:
-    """
-    C{--key-file} and C{--loose}, for a command that takes a key file.
-    """
-
-    def add(command: F) -> F:
-        command = click.option("--loose", is_flag=True, help="Take the key file though others may read it.")(command)
-        return click.option("--key-file", type=_FILE, metavar="FILE", help=help_text)(command)
-
-    return add
 
 
 def load_key(path: Path, loose: bool) -> SharedKey:

@@ -12,6 +12,7 @@ import click
 
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import columns, put_record, say
+from securemsg.cli.pinning import chosen, key_name, pin, wanted
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import (
     contact_record,
@@ -21,8 +22,8 @@ from securemsg.cli.rendering import (
     safety_record,
     safety_text,
 )
-from securemsg.cli.settings import NAME, json_option, settings_of, shared
-from securemsg.client import journal
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
+from securemsg.client import journal, suites
 from securemsg.client.records import META
 from securemsg.client.trust import Contact, accept, all_contacts, get_contact, offered, safety
 from securemsg.errors import Refusal
@@ -57,20 +58,43 @@ def history(context: click.Context, name: str, limit: int, as_json: bool) -> int
 
 
 @click.command()
+@click.argument("name", type=NAME, metavar="[NAME]", required=False)
+@suite_options("The key file, for suite psk.", "--set-suite")
 @json_option("One JSON object a line.")
 @shared
 @click.pass_context
-def contacts(context: click.Context, as_json: bool) -> int:
+def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
     """
-    Print the contacts: whether they are verified, whether their identity has changed, how many messages are unread.
+    Print the contacts, or NAME alone: whether they are verified, whether their identity has changed, how many messages are
+    unread, how the conversation is encrypted.
+
+    --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds, too, and
+    opens those that waited for it. Whoever holds the file can read them all, so it must not be that of a daemon: its operator
+    could. --set-suite pqxdh goes back to what there is without a file, and forgets it.
     """
-    with opened(settings_of(context)) as desk:
+    settings = settings_of(context)
+    if name is None and (settings.suite is not None or settings.key_file is not None):
+        raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite ...")
+    if settings.suite is None and settings.key_file is not None:
+        raise click.UsageError("--key-file is for --set-suite psk")
+    with opened(settings) as desk:
+        if name is not None and settings.suite is not None:
+            # What is wrong with the file is said before anybody is asked.
+            wanted(settings, name, chosen(desk, name))
+            status = known_or_fetched(desk, name)
+            if status != Exit.DONE:
+                return status
+            if pin(desk, name):
+                desk.ring()
+        elif name is not None and _find(desk.store, name) is None:
+            raise trouble("no-such-account", name, text="{name} is not among your contacts")
         unread = journal.unread(desk.store)
         with desk.store.reading() as records:
-            known = all_contacts(records)
-        for contact in known:
-            count = unread.get(contact.name, 0)
-            put_record(contact_record(contact, count), as_json, contact_text(contact, count))
+            known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
+        for contact, choice in known:
+            if name in (None, contact.name):
+                count = unread.get(contact.name, 0)
+                put_record(contact_record(contact, count, choice), as_json, contact_text(contact, count, choice))
     return Exit.DONE
 
 
@@ -89,25 +113,41 @@ def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> 
     Compare it over another channel, by telephone or face to face, then say --accept.
     """
     with opened(settings_of(context)) as desk:
-        if name == desk.profile.name:
-            raise trouble("own-name", name)
+        status = known_or_fetched(desk, name)
+        if status != Exit.DONE:
+            return status
         contact = _find(desk.store, name)
-        if contact is None:
-            status = desk.connected(_fetching(name, desk))
-            if status != Exit.DONE:
-                return status
-            contact = _find(desk.store, name)
-            if contact is None:
-                raise trouble("no-such-account", name)
+        assert contact is not None, "it is known now"
         if compared:
             contact = accept_shown(desk.store, name, int(desk.now()))
             desk.ring()
         number = safety(desk.profile, contact)
-        put_record(safety_record(contact, number), as_json, safety_text(contact, number))
+        choice = chosen(desk, name)
+        put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
         if not compared:
             remember_shown(desk.store, contact)
         if not as_json:
             _advise(contact, number, compared)
+            if choice.suite == suites.PSK:
+                say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
+    return Exit.DONE
+
+
+def known_or_fetched(desk: Desk, name: str) -> int:
+    """
+    See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
+
+    @return: 0, or 130 when that was interrupted.
+    @raise Trouble: C{own-name}, C{no-such-account}, or there is no connection.
+    """
+    if name == desk.profile.name:
+        raise trouble("own-name", name)
+    if _find(desk.store, name) is None:
+        status = desk.connected(_fetching(name, desk))
+        if status != Exit.DONE:
+            return status
+        if _find(desk.store, name) is None:
+            raise trouble("no-such-account", name)
     return Exit.DONE
 
 

@@ -9,6 +9,7 @@ from securemsg.client import chat
 from securemsg.client.escape import block, escape
 from securemsg.client.exposure import Exposure
 from securemsg.client.journal import Line, Received, Sent
+from securemsg.client.suites import PSK, Chosen
 from securemsg.client.trust import Contact, offered
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.envelope import Kind
@@ -116,7 +117,7 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     return chat.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
 
 
-def contact_record(contact: Contact, unread: int) -> dict[str, object]:
+def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:
     """
     A contact, for programs.
     """
@@ -128,19 +129,28 @@ def contact_record(contact: Contact, unread: int) -> dict[str, object]:
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),
         "unread": unread,
+        **suite_facts(choice),
     }
 
 
-def contact_text(contact: Contact, unread: int) -> str:
+def suite_facts(choice: Chosen) -> dict[str, object]:
+    """
+    How a conversation is encrypted, for programs: the suite, and the name of its key file.
+    """
+    return {"suite": choice.suite, "key": choice.shared.name if choice.suite == PSK else None}
+
+
+def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """
     A contact, for people.
     """
     mark = chat.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
-    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{news}"
+    key = f"  {choice.shared.name}" if choice.suite == PSK else ""
+    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
 
 
-def safety_record(contact: Contact, number: str) -> dict[str, object]:
+def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, object]:
     """
     A safety number, for programs.
     """
@@ -150,6 +160,7 @@ def safety_record(contact: Contact, number: str) -> dict[str, object]:
         "verified": contact.verified and not contact.is_blocked,
         "changed": contact.is_blocked,
         "fingerprint": fingerprint(offered(contact)),
+        **suite_facts(choice),
     }
 
 

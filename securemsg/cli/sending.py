@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 import click
 
+from securemsg.cli.calling import desk_for
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import json_line, put, say
-from securemsg.cli.profiles import opened
+from securemsg.cli.pinning import pin
 from securemsg.cli.rendering import sent_record
-from securemsg.cli.settings import NAME, json_option, settings_of, shared, wire_option
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.times import Duration, iso
 from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
@@ -67,6 +68,7 @@ class MessageId(click.ParamType[bytes]):
     "--id", "message_id", type=MessageId(), metavar="HEX", help="32 hex digits: makes a retry of the same message safe."
 )
 @click.option("--no-queue", is_flag=True, help="If it cannot be sent now, withdraw it.")
+@suite_options("The key file: for suite psk, or by itself to write to `server` without a profile.", "--suite")
 @wire_option
 @json_option("Print what became of it as a JSON object.")
 @shared
@@ -87,15 +89,21 @@ def send(
 
     Text is UTF-8, at most 48 KiB; of standard input one line end at its end is dropped. The message is committed first: what
     cannot be sent now goes out with the next connection.
+
+    With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts, and
+    what cannot be sent now is not kept. With --suite psk it goes from your profile to whoever holds the same file.
     """
     if no_queue and wait == NONE:
         raise click.UsageError("--no-queue needs something to wait for: --wait accepted or delivered")
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs something to wait for: --wait accepted or delivered")
-    with opened(settings_of(context)) as desk:
+    with desk_for(settings_of(context), name) as desk:
         if name == desk.profile.name:
             raise trouble("own-name", name)
+        if wait == NONE and desk.folder is None:
+            raise click.UsageError("--wait none would send nothing: with --key-file by itself no outbox is kept")
         body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
+        pin(desk, name)
         try:
             number = journal.compose(
                 desk.store,
@@ -197,7 +205,9 @@ class _Following:
         held_up_by = problem.code if problem.code == BLOCKING else ""
         if sent.status == "queued":
             number = sent.id.hex()
-            if self._no_queue:
+            if self._desk.folder is None:
+                fate = f"the message is not kept; send it again with --id {number}, so that it counts once"
+            elif self._no_queue:
                 may_be_out = journal.withdraw(self._desk.store, self._number, self._desk.now())
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
             elif problem.status == Exit.REFUSED:

@@ -16,6 +16,7 @@ from attrs import define
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
+from securemsg.protocol.envelope import PQXDH, PSK
 from securemsg.protocol.invite import is_host
 from securemsg.station.troubles import trouble
 
@@ -35,6 +36,9 @@ class Settings:
     @ivar timeout: seconds.
     @ivar retry: go on while the server is not there, full or stopping, until C{timeout} or for ever.
     @ivar as_json: data and whatever goes to standard error are for a program.
+    @ivar suite: that the conversation is to have from now on; C{None}: the one it has.
+    @ivar key_file: for suite C{psk}, or, where no suite is named, in place of a profile.
+    @ivar loose: take the key file though others may read it.
     """
 
     profile: Path | None = None
@@ -45,6 +49,9 @@ class Settings:
     passphrase_file: Path | None = None
     debug: bool = False
     as_json: bool = False
+    suite: str | None = None
+    key_file: Path | None = None
+    loose: bool = False
 
     @property
     def folder(self) -> Path:
@@ -160,6 +167,29 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),
     _option("--debug", is_flag=True, help="Show tracebacks and the log, for reports of bugs."),
 )
+
+
+def suite_options(key_file_help: str, *suite_names: str) -> Callable[[F], F]:
+    """
+    C{--suite} (or another name for it), C{--key-file} and C{--loose}, for commands that choose how a conversation is encrypted.
+    """
+    options: tuple[Callable[[Any], Any], ...] = (
+        _option(
+            *suite_names,
+            "suite",
+            type=click.Choice([PQXDH, PSK]),
+            help="How the conversation with NAME is encrypted from now on.",
+        ),
+        _option("--key-file", type=_FILE, metavar="FILE", help=key_file_help),
+        _option("--loose", is_flag=True, help="Take the key file though others may read it."),
+    )
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 class AccountName(click.ParamType[str]):

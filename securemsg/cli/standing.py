@@ -14,9 +14,10 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
-from securemsg.client import journal
+from securemsg.client import journal, suites
 from securemsg.client.escape import escape
 from securemsg.client.records import Notice
+from securemsg.client.trust import all_contacts
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.invite import InviteLink
 from securemsg.station.troubles import Exit, Trouble
@@ -74,7 +75,8 @@ def status(context: click.Context, as_json: bool) -> int:
             problem = trouble
         facts.update(queue_facts(desk))
         warnings = [notice_record(notice) for notice in journal.notices(desk.store)[-SHOWN_NOTICES:]]
-        text = [fact_lines(facts), *(notice_text(notice) for notice in warnings)]
+        named = ", ".join(f"{key} with {name}" for name, key in key_files(desk).items())
+        text = [fact_lines({**facts, "key_files": named or "none"}), *(notice_text(notice) for notice in warnings)]
         put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
         if problem is not None:
             raise problem
@@ -112,9 +114,19 @@ def local_facts(desk: Desk) -> dict[str, object]:
         "fingerprint": fingerprint(profile.identity.public),
         "device": profile.device_id.hex(),
         "suite": profile.suite,
+        "key_files": key_files(desk),
         "keys_protected": desk.protection,
         "profile": str(desk.folder),
     }
+
+
+def key_files(desk: Desk) -> dict[str, str]:
+    """
+    With whom a key file is pinned, by name, and what the file is called.
+    """
+    with desk.store.reading() as records:
+        choices = {contact.name: suites.chosen(records, contact.name) for contact in all_contacts(records)}
+    return {name: choice.shared.name for name, choice in choices.items() if choice.suite == suites.PSK}
 
 
 def queue_facts(desk: Desk) -> dict[str, object]:

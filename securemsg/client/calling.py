@@ -11,7 +11,7 @@ from attrs import evolve
 
 from securemsg.client import outcomes, sessions, suites, trust
 from securemsg.client.profile import LISTS, Profile, create_profile, save_profile
-from securemsg.client.records import COUNTERS, NUMBER, OUTBOX, ROWS, SENT, OutboxRow, load_all
+from securemsg.client.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
@@ -39,7 +39,7 @@ def key_of(records: IRecords) -> SharedKey:
     """
     The file that this caller holds.
     """
-    return SharedKey(suites.chosen(records, SERVER_NAME).key)
+    return suites.chosen(records, SERVER_NAME).shared
 
 
 def arrive(
@@ -66,7 +66,8 @@ def arrive(
     for bucket, version, _ in records.scan(LISTS, SERVER_NAME.encode()):
         records.delete(LISTS, bucket, version)
     sessions.forget_all(records)
-    for table in (COUNTERS, SENT):
+    # Nothing that came to another device can come to this one, so it need not be known any more.
+    for table in (COUNTERS, SENT, SEEN):
         for bucket, order, _ in records.scan(table):
             # Only the numbers of deposits go on: they belong to nobody's conversation.
             if bucket != NUMBER:

@@ -40,7 +40,7 @@ MEANINGS: dict[Exit, str] = {
     " (it stays where the server refuses the whole account)",
     Exit.NOT_CONNECTED: "not connected, lost, or told to retry later; the message stays in the outbox",
     Exit.TIMED_OUT: "not delivered, or fewer messages received, within --timeout",
-    Exit.WRONG_SERVER: "the server's identity does not match the pin",
+    Exit.WRONG_SERVER: "the server's identity does not match the pin, or it does not hold the key file",
     Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or a second recv at once",
     Exit.INTERRUPTED: "interrupted",
 }

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.cli.rendering import contact_record, line_record, safety_record, wire_record, wire_text
 from securemsg.client import journal
 from securemsg.client.exposure import Exposure
+from securemsg.client.suites import Chosen
 from securemsg.client.trust import Contact
 from tests.cli.rig import PlaceCase
 
@@ -27,7 +28,7 @@ class ContactTests(SynchronousTestCase):
         """
         for changed_to, expected in ((b"", (True, False)), (bytes(range(32)), (False, True))):
             contact = msgspec.structs.replace(CONTACT, changed_to=changed_to)
-            for record in (contact_record(contact, 0), safety_record(contact, "12345")):
+            for record in (contact_record(contact, 0, Chosen()), safety_record(contact, "12345", Chosen())):
                 self.assertEqual((record["verified"], record["changed"]), expected)
 
 

@@ -1,0 +1,91 @@
+"""
+How a conversation is encrypted, as its user says: the suite, and its key file. Both are pinned in the profile, sealed.
+"""
+
+from __future__ import annotations
+
+from securemsg.cli.desk import Desk
+from securemsg.cli.keyfiles import load_key
+from securemsg.cli.output import report_note
+from securemsg.cli.settings import Settings
+from securemsg.client import suites
+from securemsg.client.suites import PSK, Chosen
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.station.troubles import Exit, Trouble
+
+
+def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
+    """
+    What the options say the conversation is to have; without options: what it has.
+
+    @raise Trouble: the options make no sense, or the key file cannot be used.
+    """
+    if settings.suite is None:
+        return pinned
+    if settings.suite != PSK:
+        if settings.key_file is not None:
+            raise Trouble(Exit.USAGE, "usage", "a key file is of suite psk alone", "leave --key-file away, or name suite psk")
+        return Chosen(settings.suite)
+    if name == SERVER_NAME:
+        raise Trouble(
+            Exit.USAGE,
+            "usage",
+            f"`{SERVER_NAME}` takes a key file from callers without a profile, and none from accounts",
+            f"leave the suite away: securemsg send --key-file FILE {SERVER_NAME}",
+        )
+    if settings.key_file is not None:
+        return Chosen(PSK, load_key(settings.key_file, settings.loose).secret)
+    if pinned.suite != PSK:
+        raise Trouble(
+            Exit.USAGE,
+            "key-file",
+            f"no key file is pinned for {name}",
+            f"make one with `securemsg keygen FILE`, give {name} a copy, and add --key-file FILE here",
+        )
+    return pinned
+
+
+def chosen(desk: Desk, name: str) -> Chosen:
+    """
+    What the conversation has now.
+    """
+    with desk.store.reading() as records:
+        return suites.chosen(records, name)
+
+
+def pin(desk: Desk, name: str) -> bool:
+    """
+    Do as the options say, and tell on standard error if that changes anything. Whoever has the connection of this profile sees
+    it in the store.
+
+    @return: whether it did.
+    @raise Trouble: see L{wanted}.
+    """
+    pinned = chosen(desk, name)
+    choice = wanted(desk.settings, name, pinned)
+    if (choice.suite, choice.key) == (pinned.suite, pinned.key):
+        return False
+    with desk.store.writing() as records:
+        suites.choose(records, name, choice.suite, choice.key)
+    report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
+    return True
+
+
+def key_name(choice: Chosen) -> str | None:
+    """
+    The name of the key file that is pinned, if one is.
+    """
+    return choice.shared.name if choice.suite == PSK else None
+
+
+def _told(desk: Desk, name: str, choice: Chosen) -> str:
+    """
+    What follows from a choice.
+    """
+    if choice.suite != PSK:
+        return f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file"
+    same = f"securemsg contacts {desk.profile.name} --set-suite psk --key-file FILE"
+    return (
+        f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
+        f" later, can read it. {name} needs the same file: {same}"
+    )
