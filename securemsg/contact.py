@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, field, frozen
+from twisted.logger import Logger
 
+from securemsg.answers.choice import Prepared
 from securemsg.client.agent import Agent
-from securemsg.client.answering import Answerer
+from securemsg.client.answering import Answerer, Source
 from securemsg.client.events import Changed, Event, Failed, Ready
-from securemsg.client.journal import Received
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.retention import Retention
 from securemsg.client.vault import KEY_FILE, create_vault, open_vault
@@ -31,20 +32,19 @@ from securemsg.storage.keystore import create_profile as create_profile_store
 
 # How often what is old is dropped; what is too much is dropped with every answer.
 SWEEP_PERIOD = 6 * 3600
+# What the disk may do to us: it passes, or the operator sees to it.
+TROUBLES = (OSError, StorageError)
 
 
-def acknowledged(message: Received) -> str:
+@frozen
+class Duties:
     """
-    The answer C{ack}.
+    What the operator wants of the contact.
+
+    @ivar answers: what answers those who write to it.
     """
-    return f"Message received at {datetime.fromtimestamp(message.received_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
-
-ANSWERS: dict[str, Callable[[Received], str | None]] = {
-    "ack": acknowledged,
-    "echo": lambda message: message.text,
-    "none": lambda message: None,
-}
+    answers: Prepared
 
 
 @define(eq=False)
@@ -55,13 +55,17 @@ class Contact:
     @ivar told: is told in the reactor's thread: empty once it is logged in, a code if it never will be.
     """
 
+    _log = Logger()
     _store: IProfileStore
     _worker: Worker
     _told: Callable[[str], None]
-    _answerer: Answerer
+    _source: Source
     _retention: Retention
     peer: Agent = field(init=False)
+    answerer: Answerer = field(init=False)
     _swept_at: float = field(default=0.0, init=False)
+    _is_held_up: bool = field(default=False, init=False)
+    _is_closed: bool = field(default=False, init=False)
 
     def heard(self, event: Event) -> None:
         """
@@ -84,22 +88,48 @@ class Contact:
             self._swept_at = now
             self._retention.sweep(self._store, now)
         self.peer.tick()
+        if self._is_held_up:
+            self._answer()
+
+    def stop(self) -> None:
+        """
+        Answer nothing any more, and leave nothing running. From any thread.
+        """
+        self._source.stop()
 
     def close(self) -> None:
         """
         It is over.
         """
+        self._is_closed = True
+        self.stop()
         self._store.close()
+
+    def guarded(self, call: Callable[[], object]) -> None:
+        """
+        Make a call that answers. Where the disk does not let us, nothing is lost: it is tried again every second.
+        """
+        if self._is_closed:
+            return
+        try:
+            call()
+        except TROUBLES as error:
+            if not self._is_held_up:
+                self._log.error("the contact server answers nothing until this is over: {problem}", problem=str(error))
+            self._is_held_up = True
+        else:
+            if self._is_held_up:
+                self._log.info("the contact server goes on")
+            self._is_held_up = False
 
     def _answer(self) -> None:
         """
         Answer what came.
         """
-        if self._answerer.run(time.time()):
-            self.peer.pump()
+        self.guarded(self.answerer.run)
 
 
-def open_contact(folder: Path, link: InviteLink, answer: str, worker: Worker, told: Callable[[str], None]) -> Contact:
+def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker, told: Callable[[str], None]) -> Contact:
     """
     Open the contact's profile, and make it at the first start.
 
@@ -120,6 +150,9 @@ def open_contact(folder: Path, link: InviteLink, answer: str, worker: Worker, to
         store.close()
         raise
     retention = Retention()
-    contact = Contact(store, worker, told, Answerer(store, ANSWERS[answer], retention), retention)
-    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=(OSError, StorageError))
+    # What answers in a thread of its own hands its answers back to the contact's.
+    source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
+    contact = Contact(store, worker, told, source, retention)
+    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=TROUBLES)
+    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, retention=retention)
     return contact

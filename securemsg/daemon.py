@@ -24,8 +24,9 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from securemsg.answers.choice import BadAnswer, prepare
 from securemsg.client.vault import KEY_FILE, VaultError
-from securemsg.contact import Contact, open_contact
+from securemsg.contact import Contact, Duties, open_contact
 from securemsg.crypto import keys
 from securemsg.net.certificate import keep_credentials, load_credentials
 from securemsg.net.control import BadSocketPath, listen_control, observe_operator
@@ -72,7 +73,7 @@ SPARE_FILES = 256
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 
 # What these say is written for people: it is all that they get to see.
-EXPECTED = (StateError, StorageError, VaultError, BadSocketPath)
+EXPECTED = (StateError, StorageError, VaultError, BadSocketPath, BadAnswer)
 
 
 def spki_digest(certificate: bytes) -> bytes:
@@ -139,6 +140,8 @@ class Daemon(Service):
         self._state = state
         self._reactor = reactor
         self._leave = leave
+        # Before the daemon leaves the terminal, and with it the folder it was started in.
+        self._answers = prepare(setup.answer)
         self._lock = FolderLock(state)
         self._tally = Tally()
         self._beat = LoopingCall(self._tick)
@@ -150,6 +153,7 @@ class Daemon(Service):
         self._stores: ServerStore | None = None
         self._core: Server | None = None
         self._lodger: Lodger | None = None
+        self._contact: Contact | None = None
         self._public: PublicFactory | None = None
 
     def startService(self) -> None:
@@ -289,13 +293,11 @@ class Daemon(Service):
             """
             In the contact's thread.
             """
-            return open_contact(
-                folder,
-                link,
-                self._setup.answer,
-                worker,
-                lambda code: self._reactor.callFromThread(told, code),
+            duties = Duties(self._answers)
+            self._contact = open_contact(
+                folder, link, duties, worker, lambda code: self._reactor.callFromThread(told, code)
             )
+            return self._contact
 
         self._lodger = Lodger(self._reactor, worker, turn, core.caller, make, logged_in.errback)
         self._lodger.start()
@@ -373,6 +375,8 @@ class Daemon(Service):
         """
         if isinstance(result, Failure):
             self._log.info("the files could not be closed: {problem}", problem=result.getErrorMessage())
+        if self._contact is not None:
+            self._contact.stop()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._leave(1)

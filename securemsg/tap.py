@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 from twisted.application.service import Service
 
+from securemsg.answers.choice import prepare
 from securemsg.daemon import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process, spki_digest
 from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
 from securemsg.net.control import check_socket_path
@@ -51,6 +52,7 @@ def check(setup: Setup) -> None:
     if setup.certificate is not None and setup.key is not None:
         load_credentials(setup.certificate, setup.key, spki_digest)
     check_port(setup.host, setup.port)
+    prepare(setup.answer)
 
 
 def makeService(options: Options) -> Service:

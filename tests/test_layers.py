@@ -44,6 +44,8 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
     # The network is handed the objects of server and client; it does not fetch them.
     "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
+    # Machines that answer, for the daemon and for people's accounts: the one place where other programs are run.
+    "securemsg.answers": ("securemsg.answers", "securemsg.client", "securemsg.errors", "securemsg.protocol"),
     # An account at work in a process: what a command line or a program around us builds on.
     "securemsg.station": (
         "securemsg.station",
@@ -57,6 +59,7 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     # The daemon is put together in steps, each known to the next alone: the contact that lives in it, the daemon, the root.
     "securemsg.contact": (
+        "securemsg.answers",
         "securemsg.client",
         "securemsg.crypto",
         "securemsg.errors",
@@ -66,6 +69,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.storage",
     ),
     "securemsg.daemon": (
+        "securemsg.answers",
         "securemsg.client",
         "securemsg.contact",
         "securemsg.crypto",
@@ -77,8 +81,9 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.storage",
     ),
     # The two roots know nothing of each other, and nobody knows of them.
-    "securemsg.tap": ("securemsg.daemon", "securemsg.errors", "securemsg.net", "securemsg.storage"),
+    "securemsg.tap": ("securemsg.answers", "securemsg.daemon", "securemsg.errors", "securemsg.net", "securemsg.storage"),
     "securemsg.cli": (
+        "securemsg.answers",
         "securemsg.cli",
         "securemsg.client",
         "securemsg.crypto",
@@ -95,7 +100,15 @@ OURS: dict[str, tuple[str, ...]] = {
 PURE = ("securemsg.protocol", "securemsg.crypto", "securemsg.server", "securemsg.client")
 
 ROOTS = ("securemsg.tap", "securemsg.cli")
-EDGE = ("securemsg.net", "securemsg.storage", "securemsg.station", "securemsg.contact", "securemsg.daemon", *ROOTS)
+EDGE = (
+    "securemsg.answers",
+    "securemsg.net",
+    "securemsg.storage",
+    "securemsg.station",
+    "securemsg.contact",
+    "securemsg.daemon",
+    *ROOTS,
+)
 VAULT = ("securemsg.crypto.primitives",)
 
 # Where a library or a part of one may be imported; what is not named may be imported anywhere but in `LIBRARIES`.
@@ -114,7 +127,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncio": EDGE,
     "signal": EDGE,
     "socket": EDGE,
-    "subprocess": EDGE,
+    "subprocess": ("securemsg.answers",),
     "threading": EDGE,
     # Time is handed in, never fetched.
     "time": EDGE,

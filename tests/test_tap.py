@@ -21,8 +21,8 @@ from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.answers.choice import ANSWERS
 from securemsg.client.journal import Received
-from securemsg.contact import ANSWERS
 from securemsg.daemon import DATABASE, SERVER_KEY, Daemon
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.net.state import FolderLock, StateError, open_folder, write_private
@@ -230,6 +230,14 @@ class CheckTests(FolderCase):
         (self.state / "contact").mkdir()
         self.assertIn(f"{self.state / SERVER_KEY} is missing", self.complaint())
         self.assertFalse((self.state / SERVER_KEY).exists())
+
+    def test_function(self) -> None:
+        """
+        A function that cannot be imported is told before the terminal is left, whatever goes wrong.
+        """
+        self.assertIn("ModuleNotFoundError", self.complaint("--answer", "python:no_such_module.answer"))
+        self.assertIn("AttributeError", self.complaint("--answer", "python:json.no_such_function"))
+        self.assertIn("is no function", self.complaint("--answer", "python:json.__doc__"))
 
     def test_certificate(self) -> None:
         """

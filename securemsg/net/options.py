@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ MAX_PORT = 65535
 MAX_CLIENTS = 100_000
 REGISTRATIONS = ("invite", "open", "closed")
 ANSWERS = ("ack", "echo", "none")
+COMMAND = "exec:"
+FUNCTION = "python:"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
 
 
@@ -69,7 +72,12 @@ class Options(usage.Options):
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: one that the daemon makes itself."],
         ["key", None, None, "PEM file of the private key for --cert."],
-        ["answer", None, "ack", "What the contact `server` answers: ack, echo or none."],
+        [
+            "answer",
+            None,
+            "ack",
+            "What the contact `server` answers: ack, echo, none, exec:COMMAND (without a shell) or python:module.function.",
+        ],
     ]
 
     setup: Setup
@@ -107,9 +115,9 @@ class Options(usage.Options):
             )
         if (self["cert"] is None) is not (self["key"] is None):
             raise usage.UsageError("--cert and --key go together: give both, or neither")
-        for name, known in (("registration", REGISTRATIONS), ("answer", ANSWERS)):
-            if self[name] not in known:
-                raise usage.UsageError(f"--{name} is one of {', '.join(known)}, not {self[name]!r}")
+        if self["registration"] not in REGISTRATIONS:
+            raise usage.UsageError(f"--registration is one of {', '.join(REGISTRATIONS)}, not {self['registration']!r}")
+        _check_answer(self["answer"])
         if self["state"] == "":
             raise usage.UsageError("--state is empty; name a folder")
         self.setup = Setup(
@@ -130,6 +138,28 @@ def _path(text: str | None) -> Path | None:
     A path that stays right when the daemon changes its folder, which C{twistd} does when it leaves the terminal.
     """
     return None if text is None else Path(text).expanduser().absolute()
+
+
+def _check_answer(text: str) -> None:
+    """
+    See what can be seen of an answer without looking for it.
+
+    @raise usage.UsageError: it is none.
+    """
+    command, function = text.removeprefix(COMMAND), text.removeprefix(FUNCTION)
+    if command != text:
+        try:
+            named = shlex.split(command)
+        except ValueError as error:
+            raise usage.UsageError(f"--answer {COMMAND}COMMAND: quotes that do not match ({error})") from None
+        if not named:
+            raise usage.UsageError(f"--answer {COMMAND} names no command")
+    elif function != text:
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", function):
+            raise usage.UsageError(f"--answer {FUNCTION} names module.function, not {function!r}")
+    elif text not in ANSWERS:
+        known = ", ".join((*ANSWERS, f"{COMMAND}COMMAND", f"{FUNCTION}module.function"))
+        raise usage.UsageError(f"--answer is one of {known}, not {text!r}")
 
 
 def _number(option: str, text: str, least: int, most: int) -> int:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from securemsg.cli.chatting import finish
 from securemsg.cli.conversation import Conversation
 from securemsg.client import journal
-from securemsg.client.answering import Answerer
+from securemsg.client.answering import Answerer, Immediate
 from securemsg.client.trust import get_contact, put_contact
 from securemsg.station.troubles import Exit, Trouble
 from tests.cli.rig import Person, PlaceCase
@@ -204,7 +204,7 @@ class FinishTests(ChatCase):
         ended = self.finish(60)
         self.place.settle(1.5)
         self.assertNoResult(ended)
-        Answerer(server.desk.store, lambda question: "answer").run(self.place.now())
+        Answerer(server.desk.store, Immediate(lambda question: "answer"), self.place.now).run()
         self.place.settle(2.5)
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
         self.assertIn("server: answer", self.data[0])

@@ -4,14 +4,15 @@ Machines that answer.
 
 from __future__ import annotations
 
+from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import journal
-from securemsg.client.answering import Answerer, answer_id, fitting
+from securemsg.client import answering, journal
+from securemsg.client.answering import BUSY, Answerer, Give, Immediate, answer_id, fitting
 from securemsg.client.journal import Received
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
-from tests.client.rig import World
+from tests.client.rig import Fate, Killed, World
 
 
 class AnsweringTests(SynchronousTestCase):
@@ -38,7 +39,9 @@ class AnsweringTests(SynchronousTestCase):
         """
         Let the machine answer what has come.
         """
-        count = Answerer(self.bot.store, self.echo).run(self.world.clock)
+        before = journal.pending(self.bot.store)
+        Answerer(self.bot.store, Immediate(self.echo), lambda: self.world.clock).run()
+        count = journal.pending(self.bot.store) - before
         self.bot.pump()
         return count
 
@@ -76,8 +79,8 @@ class AnsweringTests(SynchronousTestCase):
         """
         self.alice.send("bot", "hello")
         self.answer()
-        other = Answerer(self.alice.store, lambda question: "again")
-        self.assertEqual(other.run(self.world.clock), 0)
+        Answerer(self.alice.store, Immediate(lambda question: "again"), lambda: self.world.clock).run()
+        self.assertEqual(journal.pending(self.alice.store), 0)
         self.alice.pump()
         self.assertEqual(self.answer(), 0)
 
@@ -118,3 +121,221 @@ class AnsweringTests(SynchronousTestCase):
         self.assertEqual(self.answer(), journal.PAGE + 10)
         self.assertEqual(len(self.alice.read()), journal.PAGE)
         self.assertEqual(len(self.alice.read()), 10)
+
+
+@define(eq=False)
+class Slow:
+    """
+    A source that answers when its test says so.
+    """
+
+    places: int = 2
+    asked: list[tuple[str, str]] = field(factory=list)
+    gives: list[Give] = field(factory=list)
+    trouble: Exception | None = None
+
+    def ask(self, question: Received, give: Give) -> None:
+        """
+        Somebody wants to know.
+        """
+        if self.trouble is not None:
+            raise self.trouble
+        self.asked.append((question.sender, question.text))
+        self.gives.append(give)
+
+    def stop(self) -> None:
+        """
+        Nothing runs here.
+        """
+
+    def give(self, text: str | None, place: int = 0) -> None:
+        """
+        Answer one of those who wait.
+        """
+        self.gives.pop(place)(text)
+
+
+class SlowTests(SynchronousTestCase):
+    """
+    A machine that thinks.
+    """
+
+    def setUp(self) -> None:
+        """
+        Three people can talk to it.
+        """
+        self.world = World()
+        self.bot = self.world.user("bot")
+        self.people = {name: self.world.user(name) for name in ("alice", "bob", "carol")}
+        self.source = Slow()
+        self.shown: list[str] = []
+        self.trouble: Exception | None = None
+        self.answerer = self.make()
+
+    def make(self, source: Slow | None = None) -> Answerer:
+        """
+        The machine, after a start.
+        """
+        self.source = source or Slow()
+        return Answerer(self.bot.store, self.source, lambda: self.world.clock, self.bot.pump, self.witness)
+
+    def witness(self, messages: list[Received]) -> None:
+        """
+        Look at what came.
+        """
+        if self.trouble is not None:
+            raise self.trouble
+        self.shown += [message.text for message in messages]
+
+    def ask(self, name: str, *texts: str) -> None:
+        """
+        Somebody asks.
+        """
+        for text in texts:
+            self.people[name].send("bot", text)
+        self.answerer.run()
+
+    def read(self, name: str) -> list[str]:
+        """
+        What somebody was answered.
+        """
+        return self.people[name].read()
+
+    def test_in_turn(self) -> None:
+        """
+        The questions of one person are asked one after the other, and answered in this order.
+        """
+        self.ask("alice", "1", "2")
+        self.assertEqual(self.source.asked, [("alice", "1")])
+        self.source.give("one")
+        self.assertEqual(self.source.asked, [("alice", "1"), ("alice", "2")])
+        self.source.give("two")
+        self.assertEqual(self.read("alice"), ["one", "two"])
+
+    def test_side_by_side(self) -> None:
+        """
+        Different persons do not wait for each other, as long as the source has places; then whoever came first is next.
+        """
+        self.ask("alice", "a1", "a2")
+        self.ask("bob", "b1")
+        self.ask("carol", "c1")
+        self.assertEqual(self.source.asked, [("alice", "a1"), ("bob", "b1")])
+        self.source.give("B", 1)
+        self.assertEqual(self.read("bob"), ["B"])
+        self.assertEqual(self.source.asked[2:], [("carol", "c1")])
+        self.source.give("A1")
+        self.source.give("C")
+        self.source.give("A2")
+        self.assertEqual(self.read("alice"), ["A1", "A2"])
+        self.assertEqual(self.read("carol"), ["C"])
+
+    def test_asked_once(self) -> None:
+        """
+        What is under way is not asked again, however often there is news.
+        """
+        self.ask("alice", "1")
+        self.answerer.run()
+        self.ask("bob", "2")
+        self.assertEqual(len(self.source.asked), 2)
+
+    def test_again_after_a_crash(self) -> None:
+        """
+        A machine that died is asked again; its answer is sent once, even if the dead one's comes back.
+        """
+        self.ask("alice", "1")
+        dead = self.source
+        self.answerer = self.make()
+        self.answerer.run()
+        self.assertEqual(self.source.asked, [("alice", "1")])
+        self.source.give("one")
+        dead.give("one, too")
+        self.assertEqual(self.read("alice"), ["one"])
+
+    def test_no_answer(self) -> None:
+        """
+        Who gets no answer does not hold up what comes next.
+        """
+        self.ask("alice", "1", "2")
+        self.source.give(None)
+        self.source.give("two")
+        self.assertEqual(self.read("alice"), ["two"])
+        self.assertEqual(journal.unread(self.bot.store), {})
+
+    def test_too_many(self) -> None:
+        """
+        Questions that are too many are answered at once, with a code and in order; nobody else is affected.
+        """
+        self.patch(answering, "MAX_WAITING", 2)
+        self.ask("alice", "1")
+        self.ask("alice", "2", "3", "4", "5")
+        self.ask("bob", "b")
+        self.source.give("one")
+        self.assertEqual(self.source.asked, [("alice", "1"), ("bob", "b"), ("alice", "4")])
+        self.source.give("four", 1)
+        self.source.give("five", 1)
+        self.assertEqual(self.read("alice"), ["one", BUSY, BUSY, "four", "five"])
+
+    def test_room(self) -> None:
+        """
+        Of very many questions no more are known than there is room for; the others have their turn later.
+        """
+        self.patch(answering, "MAX_KNOWN", 2)
+        self.ask("alice", *map(str, range(7)))
+        self.assertEqual(self.answerer._known, 2)
+        for number in range(7):
+            self.assertEqual(self.source.asked[-1], ("alice", str(number)))
+            self.source.give(str(number))
+        self.assertEqual(self.read("alice"), list(map(str, range(7))))
+
+    def test_broken_source(self) -> None:
+        """
+        A source that cannot be asked is asked again with the next call.
+        """
+        self.source.trouble = OSError("no")
+        with self.assertRaises(OSError):
+            self.ask("alice", "1")
+        self.source.trouble = None
+        self.answerer.run()
+        self.source.give("one")
+        self.assertEqual(self.read("alice"), ["one"])
+
+    def test_store_fails(self) -> None:
+        """
+        An answer that cannot be committed is asked for again.
+        """
+        self.ask("alice", "1", "2")
+        self.bot.store.fate = Fate(deadline=1)
+        with self.assertRaises(Killed):
+            self.source.give("one")
+        self.bot.store.fate = Fate()
+        self.answerer.run()
+        self.assertEqual(self.source.asked, [("alice", "1"), ("alice", "1")])
+        self.source.give("one")
+        self.source.give("two")
+        self.assertEqual(self.read("alice"), ["one", "two"])
+
+    def test_witness(self) -> None:
+        """
+        The witness sees everything once and in order, before it is answered; after a restart nothing again.
+        """
+        self.ask("alice", "1", "2")
+        self.assertEqual(self.shown, ["1", "2"])
+        self.ask("bob", "3")
+        self.answerer = self.make()
+        self.answerer.run()
+        self.ask("alice", "4")
+        self.assertEqual(self.shown, ["1", "2", "3", "4"])
+
+    def test_witness_fails(self) -> None:
+        """
+        While the witness cannot look nothing is answered, and nothing is lost.
+        """
+        self.trouble = OSError("the disk is full")
+        for _ in range(2):
+            with self.assertRaises(OSError):
+                self.ask("alice", "1")
+        self.assertEqual((self.source.asked, self.shown), ([], []))
+        self.assertEqual(journal.unread(self.bot.store), {"alice": 2})
+        self.trouble = None
+        self.answerer.run()
+        self.assertEqual((self.source.asked, self.shown), ([("alice", "1")], ["1", "1"]))

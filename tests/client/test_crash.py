@@ -5,6 +5,7 @@ Processes die between any two durable steps: what was accepted is not lost, noth
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from attrs import define, field
 from hypothesis import HealthCheck, settings
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import journal
-from securemsg.client.answering import Answerer
+from securemsg.client.answering import Answerer, Immediate
 from securemsg.crypto.keys import sha256
 from tests.client.rig import Fate, User, World
 
@@ -215,13 +216,14 @@ class AnsweringTests(SynchronousTestCase):
             deadline += 1
             world = World()
             alice, bot = world.user("alice"), world.user("bot")
-            answerer = Answerer(bot.store, lambda question: f"re: {question.text}")
+            source = Immediate(lambda question: f"re: {question.text}")
+            answerer = Answerer(bot.store, source, partial(getattr, world, "clock"))
             for number in range(3):
                 alice.send("bot", f"{number}")
             bot.store.fate = Fate(deadline=deadline)
 
-            def answer(answerer: Answerer = answerer, bot: User = bot, world: World = world) -> None:
-                answerer.run(world.clock)
+            def answer(answerer: Answerer = answerer, bot: User = bot) -> None:
+                answerer.run()
                 if bot.agent is not None:
                     bot.agent.pump()
 

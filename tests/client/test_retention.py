@@ -10,8 +10,9 @@ from typing import Any, cast
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.answers.choice import prepare
 from securemsg.client import journal, recovery
-from securemsg.client.answering import Answerer
+from securemsg.client.answering import Answerer, Immediate
 from securemsg.client.profile import DAY, load_profile
 from securemsg.client.records import (
     HISTORY,
@@ -29,7 +30,7 @@ from securemsg.client.records import (
 from securemsg.client.retention import Retention
 from securemsg.client.streams import conversation_of
 from securemsg.client.trust import DIRECTORY, adopt, get_contact
-from securemsg.contact import open_contact
+from securemsg.contact import Duties, open_contact
 from securemsg.crypto import keys
 from securemsg.net.worker import Worker
 from securemsg.protocol import messages as m
@@ -67,7 +68,7 @@ class RetentionTests(WorldCase):
             self.asked.append(question.text)
             return question.text
 
-        Answerer(self.bot.store, echo, self.retention).run(self.world.clock)
+        Answerer(self.bot.store, Immediate(echo), lambda: self.world.clock, retention=self.retention).run()
         self.bot.pump()
 
     def ask(self, count: int, first: int = 0) -> list[str]:
@@ -228,8 +229,9 @@ class ContactTests(SynchronousTestCase):
         From time to time it drops what is old, also of those who write no more.
         """
         link = InviteLink("example.net", 8443, LINK.pin)
+        duties = Duties(prepare("ack"))
         # It hears nothing, and its thread never runs.
-        contact = open_contact(Path(self.mktemp()), link, "ack", Worker(cast(Any, None), "contact"), lambda code: None)
+        contact = open_contact(Path(self.mktemp()), link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
         self.addCleanup(contact.close)
         alice = person("alice")
         with contact._store.writing() as records:

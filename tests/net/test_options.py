@@ -42,7 +42,7 @@ class DefaultTests(SynchronousTestCase):
         for word in ("--port", "--host", "--advertise", "--state", "--registration", "--max-clients", "--cert", "--key"):
             self.assertIn(word, text)
         self.assertIn("securemsg join", text)
-        self.assertIn("ack, echo or none", text)
+        self.assertIn("exec:COMMAND", text)
 
     def test_version(self) -> None:
         """
@@ -84,6 +84,13 @@ class GoodTests(SynchronousTestCase):
             ("[2001:db8::1]:443", ("2001:db8::1", 443)),
         ):
             self.assertEqual(setup_of("--advertise", text).advertise, expected)
+
+    def test_answer(self) -> None:
+        """
+        Commands and functions are taken as they stand.
+        """
+        for value in ("exec:/bin/echo 'a b' -n", "python:json.dumps", "python:a.b.c", "none"):
+            self.assertEqual(setup_of("--answer", value).answer, value)
 
     def test_localhost(self) -> None:
         """
@@ -160,7 +167,15 @@ class BadTests(SynchronousTestCase):
         A word that is not known is answered with those that are.
         """
         self.assertIn("invite, open, closed, not 'some'", self.complaint("--registration", "some"))
-        self.assertIn("ack, echo, none, not 'all'", self.complaint("--answer", "all"))
+        self.assertIn("ack, echo, none, exec:COMMAND, python:module.function, not 'all'", self.complaint("--answer", "all"))
+
+    def test_answer(self) -> None:
+        """
+        A command or function that cannot be one is told at once.
+        """
+        for value in ("exec:", "exec:   ", "python:", "python:answer", "python:a.b-c", "python:.a", "python:a..b"):
+            self.assertIn("--answer", self.complaint("--answer", value))
+        self.assertIn("quotes", self.complaint("--answer", "exec:echo 'x"))
 
     def test_state(self) -> None:
         """

@@ -1,0 +1,82 @@
+"""
+Threads for answers that take their time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from attrs import define
+from twisted.logger import Logger
+
+from securemsg.answers.failure import AnswerFailed, Stopped
+from securemsg.client.answering import Give
+from securemsg.client.journal import Received
+
+# Questions at once.
+PLACES = 4
+
+
+class Work(Protocol):
+    """
+    Makes one answer after the other, in several threads.
+    """
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        Make an answer.
+
+        @raise AnswerFailed: there is none, and why.
+        @raise Stopped: see L{Work.stop}.
+        """
+
+    def stop(self) -> None:
+        """
+        End what runs, and begin nothing any more. From any thread.
+        """
+
+
+@define(eq=False)
+class Crew:
+    """
+    A source of answers (L{securemsg.client.answering.Source}) that works in threads.
+
+    @ivar soon: makes a call in the thread of whoever asks.
+    """
+
+    _log = Logger()
+    _work: Work
+    _soon: Callable[[Callable[[], None]], None]
+    places: int = PLACES
+
+    def ask(self, question: Received, give: Give) -> None:
+        """
+        See L{securemsg.client.answering.Source.ask}.
+        """
+        # None of them is waited for when the process ends: a function of somebody's may never return.
+        threading.Thread(target=self._answer, args=(question, give), name="answer", daemon=True).start()
+
+    def stop(self) -> None:
+        """
+        See L{securemsg.client.answering.Source.stop}.
+        """
+        self._work.stop()
+
+    def _answer(self, question: Received, give: Give) -> None:
+        """
+        In a thread of its own.
+        """
+        try:
+            text = self._work(question)
+        except Stopped:
+            return
+        except AnswerFailed as failure:
+            text = f"error: {failure.code}"
+            self._log.warn("a message could not be answered by machine: {code}", code=failure.code)
+        except Exception:  # noqa: BLE001 - logged in full; nobody shall wait for ever
+            text = "error: internal"
+            self._log.failure("what answers failed in a way that was not foreseen")
+        self._soon(partial(give, text))

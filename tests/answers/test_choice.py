@@ -1,0 +1,231 @@
+"""
+Tests of L{securemsg.answers}: what can be named, functions, and threads. Commands are run in C{tests/functional}.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, field
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.answers.choice import ANSWERS, BadAnswer, prepare
+from securemsg.answers.crew import PLACES, Crew
+from securemsg.answers.failure import AnswerFailed, Stopped
+from securemsg.answers.function import Function, load_function
+from securemsg.client.answering import Immediate
+from securemsg.client.journal import Received
+from tests.net.fakes import scratch
+
+# A thread that has not answered by then never will.
+LIMIT = 30
+SECRET = "nobody else's business"
+
+
+def message(text: str = "hello") -> Received:
+    """
+    A message of Ada's.
+    """
+    return Received(1, bytes(16), "ada", "server", 1, 1_795_255_200, text, 1, True, "pqxdh", 0, "")
+
+
+def never(call: Callable[[], None]) -> None:
+    """
+    For sources that answer at once.
+    """
+    raise AssertionError("nothing is called later")
+
+
+class ChoiceTests(SynchronousTestCase):
+    """
+    What C{--answer} names.
+    """
+
+    def test_words(self) -> None:
+        """
+        The words answer at once.
+        """
+        for word in ANSWERS:
+            self.assertIsInstance(prepare(word)(never), Immediate)
+
+    def test_machines(self) -> None:
+        """
+        Commands and functions answer a few questions at once, in threads.
+        """
+        for text in ("exec:/bin/true", "python:json.dumps"):
+            source = prepare(text)(never)
+            self.assertIsInstance(source, Crew)
+            self.assertEqual(source.places, 4)
+            source.stop()
+
+    def test_none_of_these(self) -> None:
+        """
+        Whatever else is named is refused in one line.
+        """
+        for text in ("", "all", "exec:", "exec: ", "exec:'x", "python:", "python:json", "python:no.such", "python:json.x"):
+            with self.assertRaises(BadAnswer) as caught:
+                prepare(text)
+            self.assertIn("--answer", str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+
+
+class FunctionTests(SynchronousTestCase):
+    """
+    A function of somebody's.
+    """
+
+    def test_called(self) -> None:
+        """
+        It gets the message, and its answer is the answer; an empty one is none.
+        """
+        self.assertEqual(Function(lambda got: f"{got.sender}: {got.text}")(message()), "ada: hello")
+        self.assertIsNone(Function(lambda got: None)(message()))
+        self.assertIsNone(Function(lambda got: "")(message()))
+
+    def test_exception(self) -> None:
+        """
+        An exception of any kind is a code, and so is what is no text; nothing of it is told.
+        """
+
+        def leave(got: Received) -> object:
+            raise SystemExit(got.text)
+
+        def fail(got: Received) -> object:
+            raise ValueError(got.text)
+
+        for call in (leave, fail, lambda got: got.text.encode()):
+            with self.assertRaises(AnswerFailed) as caught:
+                Function(call)(message(SECRET))
+            self.assertEqual(caught.exception.code, "exception")
+            self.assertNotIn(SECRET, repr(caught.exception))
+
+    def test_current_folder(self) -> None:
+        """
+        A module of the current folder is found.
+        """
+        folder = scratch(self)
+        (folder / "its_answers.py").write_text("def answer(message):\n    return message.text.upper()\n", "utf-8")
+        self.patch(sys, "path", list(sys.path))
+        self.addCleanup(sys.modules.pop, "its_answers", None)
+        self.patch(Path, "cwd", lambda: folder)
+        self.assertEqual(load_function("its_answers.answer")(message()), "HELLO")
+
+    def test_broken_module(self) -> None:
+        """
+        A module that cannot be imported, whatever it does, is told in one line.
+        """
+        folder = scratch(self)
+        self.patch(sys, "path", [str(folder), *sys.path])
+        for number, source in enumerate(("raise SystemExit(0)", "raise ValueError('a\\nb')", "def")):
+            (folder / f"broken_{number}.py").write_text(source, "utf-8")
+            with self.assertRaises(ValueError) as caught:
+                load_function(f"broken_{number}.answer")
+            self.assertIn("cannot be imported", str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+
+
+@define
+class Work:
+    """
+    Answers as it is told.
+    """
+
+    make: Callable[[Received], str | None]
+    stopped: list[bool] = field(factory=list)
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        See L{securemsg.answers.crew.Work}.
+        """
+        return self.make(question)
+
+    def stop(self) -> None:
+        """
+        See L{securemsg.answers.crew.Work}.
+        """
+        self.stopped.append(True)
+
+
+class CrewTests(SynchronousTestCase):
+    """
+    Threads that answer.
+    """
+
+    def setUp(self) -> None:
+        """
+        Somebody waits for answers.
+        """
+        self.calls: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.given: list[str | None] = []
+
+    def ask(self, make: Callable[[Received], str | None]) -> Crew:
+        """
+        Ask for one answer.
+        """
+        crew = Crew(Work(make), self.calls.put)
+        crew.ask(message(SECRET), self.given.append)
+        return crew
+
+    def answer(self, make: Callable[[Received], str | None]) -> str | None:
+        """
+        Ask, and wait for the answer.
+        """
+        self.ask(make)
+        self.calls.get(timeout=LIMIT)()
+        return self.given.pop()
+
+    def test_answer(self) -> None:
+        """
+        An answer is handed over in the thread of whoever asked, and not before that has time.
+        """
+        self.ask(lambda got: got.text)
+        call = self.calls.get(timeout=LIMIT)
+        self.assertEqual(self.given, [])
+        call()
+        self.assertEqual(self.given, [SECRET])
+
+    def test_failure(self) -> None:
+        """
+        A failure is answered with its code, and logged in one event without the message.
+        """
+
+        def fail(got: Received) -> str:
+            raise AnswerFailed("status 3")
+
+        with capturedLogs() as events:
+            self.assertEqual(self.answer(fail), "error: status 3")
+        (event,) = events
+        self.assertEqual(str(formatEvent(event)), "a message could not be answered by machine: status 3")
+        self.assertNotIn(SECRET, str(event))
+
+    def test_bug(self) -> None:
+        """
+        Even a bug of ours leaves nobody waiting.
+        """
+
+        def fail(got: Received) -> str:
+            raise LookupError
+
+        self.assertEqual(self.answer(fail), "error: internal")
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
+    def test_stopped(self) -> None:
+        """
+        What was stopped is not answered.
+        """
+        ended: queue.Queue[bool] = queue.Queue()
+
+        def stop(got: Received) -> str:
+            ended.put(True)
+            raise Stopped
+
+        crew = self.ask(stop)
+        ended.get(timeout=LIMIT)
+        crew.stop()
+        # What is asked next is answered, and nothing comes before it.
+        self.assertEqual(self.answer(lambda got: "next"), "next")
+        self.assertEqual(PLACES, 4)
