@@ -123,8 +123,13 @@ class Holder:
         Somebody wrote into the store: send, and run errands.
         """
         self._agent.pump()
-        for errand in errands.waiting(self._store, now=self._now()):
-            self._run(errand)
+        try:
+            for errand in errands.waiting(self._store, now=self._now()):
+                self._run(errand)
+        except StorageError:
+            # The disk is full, or somebody is at the profile for long. It must end neither beat nor bell: the next look may see
+            # more, and a command that cannot go on meets the same error itself.
+            return
 
     @property
     def trouble(self) -> Exception | None:

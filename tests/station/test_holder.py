@@ -14,6 +14,8 @@ from securemsg.client.trust import get_contact
 from securemsg.protocol.framing import LENGTH_SIZE
 from securemsg.protocol.messages import Message, Unknown
 from securemsg.station.troubles import Exit, Trouble
+from securemsg.storage.errors import StateUnusable
+from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import PlaceCase
 
 
@@ -100,6 +102,25 @@ class HolderTests(PlaceCase):
         asked = Deferred.fromCoroutine(ada.uplink.ask("dance", patience=5))
         self.place.settle()
         self.assertEqual(self.failureResultOf(asked, Trouble).value.code, "unknown-message")
+
+    def test_disk_full(self) -> None:
+        """
+        A disk that is full for a while ends nothing: the errand is settled once there is room.
+        """
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=30))
+        store = ada.desk.store
+        assert isinstance(store, MemoryProfile)
+
+        def fail() -> None:
+            raise StateUnusable("the disk is full")
+
+        store.before_commit = fail
+        self.place.settle(3)
+        self.assertNoResult(asked)
+        store.before_commit = None
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(asked), {})
 
     def test_server_down(self) -> None:
         """
