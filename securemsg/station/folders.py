@@ -88,3 +88,21 @@ def load_joined(store: IProfileStore) -> Profile:
     if not profile.registered:
         raise trouble("not-joined")
     return profile
+
+
+def open_joined(folder: Path, passphrase: bytes | None) -> tuple[IProfileStore, Profile]:
+    """
+    Open the profile in a folder; the store is to be closed.
+
+    @raise Trouble: there is none, it cannot be opened, or it has no account yet.
+    """
+    check_whole(folder)
+    try:
+        store = keystore.open_profile(folder, vault.open_vault(folder, passphrase))
+    except (VaultError, StorageError) as error:
+        raise storage_trouble(error) from error
+    try:
+        return store, load_joined(store)
+    except BaseException:
+        store.close()
+        raise

@@ -199,6 +199,10 @@ _CODES: dict[str, _Meaning] = {
     "path-too-long": _Meaning(Exit.USAGE, "the path of the socket is longer than 107 bytes: {name}", "use a shorter --state"),
     # output
     "output-failed": _Meaning(Exit.INTERNAL, "the output could not be written", "what was not written stays ungiven"),
+    # the end
+    "stopped": _Meaning(
+        Exit.INTERRUPTED, "it was stopped meanwhile", "what is in the outbox goes out with the next connection"
+    ),
     # time
     "not-delivered": _Meaning(
         Exit.TIMED_OUT, "accepted by the server, but not delivered to {name} in time", "it is delivered once {name} is online"

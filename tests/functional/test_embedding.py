@@ -1,0 +1,153 @@
+"""
+The programs in C{docs/embedding.md}, word by word, with a real daemon.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from tests.functional.support import ROOT, Person, PlaceCase, Running, until
+
+DOCUMENT = ROOT / "docs" / "embedding.md"
+# The first program is the bot in ten lines; the second one runs on asyncio's loop.
+BOT, ASYNCIO_BOT = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+# Questions that are sent between two blows, and how long after them the blow comes, seconds, at most.
+QUESTIONS = 8
+SPAN = 0.5
+
+
+class BotCase(PlaceCase):
+    """
+    A bot, and somebody who asks it.
+    """
+
+    def start(self, bot: Person, program: str = BOT) -> Running:
+        """
+        Run a program of the document on the bot's profile.
+        """
+        path = self.place.folder / f"{bot.name}.py"
+        path.write_text(program, "utf-8")
+        return self.place.start(bot.name, f"exec(compile(open({str(path)!r}).read(), 'bot.py', 'exec'))", str(bot.profile))
+
+    def ask(self, asker: Person, bot: Person, texts: list[str]) -> None:
+        """
+        Commit questions, and have them sent.
+        """
+        asker.run("chat", bot.name, text="".join(f"{text}\n" for text in texts))
+
+    def answers(self, asker: Person, bot: Person) -> list[str]:
+        """
+        What was answered so far.
+        """
+        return [row["text"] for row in asker.history(bot.name) if row["from"] == bot.name]
+
+
+class EmbeddingTests(BotCase):
+    """
+    What the document says of the bot.
+    """
+
+    def test_ten_lines(self) -> None:
+        """
+        It has ten lines, and answers; while it runs, other commands of its profile work; a second reader is refused; SIGTERM
+        ends it in order.
+        """
+        self.assertLessEqual(len([line for line in BOT.splitlines() if line]), 10)
+        ada, bix, cleo = self.person("ada"), self.person("bix"), self.person("cleo")
+        running = self.start(bix)
+        self.ask(ada, bix, ["one", "two"])
+        self.assertEqual(ada.texts(2), ["you said: one", "you said: two"])
+        bix.send("cleo", "by hand")
+        self.assertEqual(cleo.texts(1), ["by hand"])
+        self.assertEqual(bix.error("recv", status=9)["code"], "second-recv")
+        running.process.send_signal(signal.SIGTERM)
+        done = running.wait()
+        self.assertEqual((done.status, done.out, done.err), (0, "", ""))
+        self.assertEqual(bix.recv(), [])
+
+    def test_asyncio(self) -> None:
+        """
+        The one on asyncio's loop answers as well, and ends as well.
+        """
+        dan, eve = self.person("dan"), self.person("eve")
+        running = self.start(eve, ASYNCIO_BOT)
+        self.ask(dan, eve, ["one", "two"])
+        self.assertEqual(dan.texts(2), ["ONE", "TWO"])
+        running.process.send_signal(signal.SIGTERM)
+        done = running.wait()
+        self.assertEqual((done.status, done.err), (0, ""))
+
+    def test_two_bots(self) -> None:
+        """
+        Two bots that are made to talk with each other do not talk for ever.
+        """
+        fay, gil = self.person("fay"), self.person("gil")
+        programs = [self.start(bot) for bot in (fay, gil)]
+        fay.send("gil", "hello", "--wait", "delivered")
+        until(lambda: self.answers(fay, gil), "the answer")
+        # Whatever else there were would come before these.
+        fay.send("gil", "again", "--wait", "delivered")
+        until(lambda: len(self.answers(fay, gil)) > 1, "the second answer")
+        for running in programs:
+            running.kill()
+        self.assertEqual(self.answers(fay, gil), ["you said: hello", "you said: again"])
+        self.assertEqual(self.answers(gil, fay), ["hello", "again"])
+
+
+class KillTests(BotCase):
+    """
+    C{kill -9} of bot and daemon at any moment.
+    """
+
+    rounds: int
+
+    @pytest.fixture(autouse=True)
+    def _take_rounds(self, rounds: int) -> None:
+        """
+        As often as the command line says.
+        """
+        self.rounds = rounds
+
+    def setUp(self) -> None:
+        """
+        Two people, and chance.
+        """
+        seed = random.randrange(2**32)
+        self.random = random.Random(seed)
+        self.note = f"seed {seed}"
+        self.ada, self.bix = self.person("ada"), self.person("bix")
+
+    def test_kill(self) -> None:
+        """
+        Each message is answered once and in order, and none is lost.
+        """
+        running = self.start(self.bix)
+        # Keeps the asker connected, and types through everything.
+        chat = self.ada.start("chat", "bix", pipe=True)
+        texts: list[str] = []
+        for turn in range(max(self.rounds, 4)):
+            new = [f"question {turn}/{number}" for number in range(QUESTIONS)]
+            chat.type("".join(f"{text}\n" for text in new))
+            texts += new
+            time.sleep(self.random.uniform(0, SPAN))
+            if turn % 2 == 0:
+                running.kill()
+                running = self.start(self.bix)
+            if turn % 3 == 1:
+                self.daemon.kill()
+                self.daemon.start()
+        expected = [f"you said: {text}" for text in texts]
+        until(lambda: len(self.answers(self.ada, self.bix)) >= len(expected), f"all answers ({self.note})", 180)
+        chat.end_input()
+        self.assertEqual(chat.wait().status, 0, chat.err)
+        self.assertEqual(Counter(self.answers(self.ada, self.bix)), Counter(expected), self.note)
+        self.assertEqual(self.answers(self.ada, self.bix), expected, self.note)
+        running.kill()
+        self.assertEqual([row["text"] for row in self.bix.history("ada") if row["from"] == "ada"], texts, self.note)
+        self.assertEqual(self.bix.recv(), [], self.note)
