@@ -32,6 +32,7 @@ COMMANDS = {
     "join": ("joining", "Make keys, pin the server, and register NAME with INVITE."),
     "send": ("sending", "Send TEXT, or what standard input holds, to NAME."),
     "recv": ("receiving", "Print the messages that wait, each of them once."),
+    "respond": ("responding", "Let a command answer every text that comes."),
     "chat": ("chatting", "Talk with NAME: interactive on a terminal, line by line on a pipe."),
     "history": ("people", "Print the messages to and from NAME; this marks nothing as read."),
     "contacts": ("people", "Print the contacts: who is verified, whose identity has changed."),

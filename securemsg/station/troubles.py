@@ -41,7 +41,8 @@ MEANINGS: dict[Exit, str] = {
     Exit.NOT_CONNECTED: "not connected, lost, or told to retry later; the message stays in the outbox",
     Exit.TIMED_OUT: "not delivered, or fewer messages received, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or it does not hold the key file",
-    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or a second recv at once",
+    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or a second recv or respond"
+    " at once",
     Exit.INTERRUPTED: "interrupted",
 }
 
@@ -143,7 +144,11 @@ _CODES: dict[str, _Meaning] = {
         Exit.PROFILE, "others may read the passphrase file {name}", "make it yours alone: chmod 600 {name}"
     ),
     "profile-busy": _Meaning(Exit.PROFILE, "another process keeps this profile locked", _NOT_NOW),
-    "second-recv": _Meaning(Exit.PROFILE, "another recv runs on this profile", "end it first: each message is given once"),
+    "second-recv": _Meaning(
+        Exit.PROFILE,
+        "another recv, respond or bot reads the messages of this profile",
+        "end it first: each message is given once",
+    ),
     # the message
     "too-large": _Meaning(Exit.REFUSED, "the text is longer than 48 KiB (49152 bytes of UTF-8)", "send it in parts"),
     "not-utf8": _Meaning(Exit.USAGE, "the text is not UTF-8", "convert it, or encode it, for example with base64"),

@@ -85,6 +85,7 @@ class HelpTests(CommandLineCase):
             "join",
             "send",
             "recv",
+            "respond",
             "chat",
             "history",
             "contacts",

@@ -1,0 +1,151 @@
+"""
+C{securemsg respond}: let a command answer what comes.
+
+The answer is committed together with the mark that its question was answered. A kill before that lets the command run again; a
+kill after that changes nothing: the answer is sent once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+from attrs import frozen
+
+from securemsg.answers.command import LIMIT, Command
+from securemsg.answers.crew import PLACES, Crew, Work
+from securemsg.answers.failure import AnswerFailed
+from securemsg.answers.function import load_function
+from securemsg.cli.desk import Desk
+from securemsg.cli.output import report_warning, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.client.escape import escape
+from securemsg.client.events import Warned
+from securemsg.client.journal import Received
+from securemsg.station.giving import Giving, lock_reading
+from securemsg.station.responding import Responder
+from securemsg.station.troubles import Exit
+from securemsg.station.uplink import Uplink
+
+STDERR = 2
+
+
+@click.command(
+    epilog=f"""
+    COMMAND is split as a shell would split it, and run without one, {LIMIT} seconds at most, {PLACES} at once, for one
+    sender one after the other. It finds the text on standard input and SECUREMSG_SENDER, SECUREMSG_ID and SECUREMSG_TIME
+    in an otherwise minimal environment. The first 48 KiB of its output are the answer, without one line end; no output is
+    no answer. If it fails, the answer says why: error: status N, error: signal N, error: timeout, error: not-started.
+    """
+)
+@click.option("--exec", "command", metavar="COMMAND", help="Answer with the output of COMMAND.")
+@click.option("--python", "function", metavar="MODULE.FUNCTION", help="Answer with what a Python function returns.")
+@click.option("--from", "sender", type=NAME, metavar="NAME", help="Answer NAME only; messages of others stay.")
+@json_option("Warnings and errors as JSON, one object a line.")
+@shared
+@click.pass_context
+def respond(
+    context: click.Context, command: str | None, function: str | None, sender: str | None, as_json: bool
+) -> int:
+    """
+    Answer every text that comes with the output of a command, and go on for ever, or for --timeout.
+
+    Answers of others are never answered; they stay for recv. After a kill COMMAND may run again; its answer is sent once.
+    """
+    if (command is None) == (function is None):
+        raise click.UsageError("give either --exec COMMAND or --python MODULE.FUNCTION")
+    work = _work(command, function)
+    with opened(settings_of(context)) as desk:
+        lock = lock_reading(desk.kept)
+        try:
+            return _Responding(desk, _Observed(work, as_json), sender).run()
+        finally:
+            lock.free()
+
+
+def _work(command: str | None, function: str | None) -> Work:
+    """
+    What answers, if it can be had.
+    """
+    option, make, text = ("--exec", Command, command) if function is None else ("--python", load_function, function)
+    maker: Callable[[str], Work] = make
+    try:
+        return maker(text or "")
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
+@frozen
+class _Observed:
+    """
+    Work whose failures are told to whoever runs us, too.
+    """
+
+    _work: Work
+    _as_json: bool
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        See L{Work}.
+
+        @raise AnswerFailed: as the work itself does.
+        """
+        try:
+            return self._work(question)
+        except AnswerFailed as failure:
+            text = f"a message was answered with an error: {failure.code}"
+            report_warning(Warned("answer-failed", question.sender, text), self._as_json)
+            raise
+
+    def stop(self) -> None:
+        """
+        See L{Work.stop}.
+        """
+        self._work.stop()
+
+
+@frozen
+class _Responding:
+    """
+    One run of C{respond}.
+    """
+
+    _desk: Desk
+    _work: Work
+    _sender: str | None
+
+    def run(self) -> int:
+        """
+        Answer until we are told to stop.
+        """
+        return self._desk.connected(self._respond, again=True)
+
+    async def _respond(self, reactor: Any, uplink: Uplink) -> int:
+        """
+        Within the reactor.
+        """
+        desk = self._desk
+        giving = Giving(desk.folder, desk.store)
+        told = _tell if os.isatty(STDERR) else _tell_nobody
+        responder = Responder(
+            reactor, desk.store, uplink, giving, desk.now, lambda soon: Crew(self._work, soon), told, self._sender
+        )
+        await responder.run(desk.settings.timeout)
+        return Exit.DONE
+
+
+def _tell(question: Received, text: str | None) -> None:
+    """
+    One line for each message, and nothing of what it says.
+    """
+    name = escape(question.sender)
+    say(f"no answer to {name}" if text is None else f"answered {name} ({len(text.encode('utf-8', 'replace'))} bytes)")
+
+
+def _tell_nobody(question: Received, text: str | None) -> None:
+    """
+    Nobody looks.
+    """
