@@ -16,13 +16,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import prekeys
+from securemsg.client import prekeys, suites
 from securemsg.client.profile import Profile, create_profile, save_profile
 from securemsg.client.records import load_all
 from securemsg.client.vault import KEY_FILE, create_vault
 from securemsg.crypto.keys import SigningKey, tls_key_pair
 from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, keep_credentials
 from securemsg.net.state import keep_key
+from securemsg.protocol.envelope import Envelope, decode_record
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import (
@@ -42,6 +43,7 @@ from securemsg.protocol.messages import (
 from securemsg.protocol.states import Side
 from securemsg.storage.keystore import PROFILE_FILE
 from securemsg.storage.keystore import create_profile as create_profile_store
+from tests.client.case import WorldCase
 from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, plain, scratch, spki_digest
 from tests.server.case import TwoPeople
 
@@ -113,6 +115,34 @@ class HardCodedKeyTests(SynchronousTestCase):
             keep_credentials(folder, ["localhost"], tls_key_pair, spki_digest, time.time())
             found.append((folder / TLS_KEY).read_bytes())
         self.assertEqual(len(set(found)), len(found))
+
+
+class FixedVectorTests(WorldCase):
+    """
+    The initialisation vector was fixed, or all zero, under one key for everything: whoever listened saw what was said twice.
+    """
+
+    def test_equal_messages_equal_ciphertext(self) -> None:
+        """
+        Equal messages give deposits that are equal in nothing: with a key file, and without, no block of one is in the other.
+        """
+        for suite, key in ((suites.PSK, bytes(range(32))), (suites.PQXDH, b"")):
+            for user, name in ((self.alice, "bob"), (self.bob, "alice")):
+                with user.store.writing() as records:
+                    suites.choose(records, name, suite, key)
+            self.bob.send("alice", "so that nobody introduces himself any more")
+            for _ in range(3):
+                self.alice.send("bob", "Hello Server!")
+            assert self.alice.wire is not None
+            deposits = [message for _, message in self.alice.wire.log if isinstance(message, Deposit)][-2:]
+            blocks = []
+            for deposit in deposits:
+                sealed = decode_record(Envelope, deposit.to[0].parts[0].own).sealed
+                self.assertGreater(len(deposit.common), 256)
+                blocks.append({data[at : at + 16] for data in (deposit.common, sealed) for at in range(len(data) - 15)})
+            self.assertEqual(blocks[0] & blocks[1], set())
+            self.assertNotEqual(deposits[0].deposit_id, deposits[1].deposit_id)
+            self.assertNotIn(b"Hello", deposits[0].common + deposits[0].to[0].parts[0].own)
 
 
 class KeyOnDiskTests(SynchronousTestCase):
