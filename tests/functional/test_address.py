@@ -16,16 +16,18 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("send", "server", "hello"),
     ("recv",),
     ("recv", "--follow"),
+    ("respond", "--exec", "cat"),
     ("chat", "server"),
+    ("contacts", "another", "--set-suite", "pqxdh"),
     ("verify", "somebody"),
     ("status",),
     ("ping",),
     ("invite",),
 )
 # These never connect; C{admin} talks with the daemon of this machine, over its own socket.
-LOCAL = {"history", "contacts", "whoami", "keygen", "admin"}
+LOCAL = {"history", "whoami", "keygen", "admin"}
 # These go on for ever; all others end with status 0 once they have reached the server.
-ENDLESS = {("recv", "--follow")}
+ENDLESS = {("recv", "--follow"), ("respond", "--exec", "cat")}
 
 
 class AddressTests(PlaceCase):
@@ -62,7 +64,7 @@ class AddressTests(PlaceCase):
         """
         Each command reaches the server at the address that it is given, and not at the one in the profile.
         """
-        ada, _ = self.joined("ada"), self.joined("somebody")
+        ada, *_ = (self.joined(name) for name in ("ada", "somebody", "another"))
         for number, row in enumerate(CONNECTING):
             if row in ENDLESS:
                 continue
