@@ -216,6 +216,8 @@ class Conversation:
                 finally:
                     self._giving.free(message.sender)
             for sent in self._settled():
+                if sent.status in ("accepted", "delivered"):
+                    self.owing.accepted(sent.id)
                 if sent.status == "failed":
                     self.owing.refused(sent.id)
                     self.refused = self.refused or sent

@@ -6,11 +6,10 @@ To a caller with a key file each connection is a device of its own: an answer th
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from securemsg.cli.calling import CallerDesk
 from securemsg.cli.desk import Desk
-from securemsg.client import journal
 from securemsg.client.answering import answer_id
 from securemsg.client.journal import Received
 from securemsg.protocol.devices import SERVER_NAME
@@ -23,11 +22,12 @@ class _Question:
     """
     Something that was said.
 
-    @ivar connection: of a caller, in which it was said; empty: before there was one.
+    @ivar connection: of a caller, in which it went out last; empty: it will go out in the next.
+    @ivar accepted: the contact has it, and answers in that connection.
     """
 
-    number: bytes
     connection: bytes
+    accepted: bool = False
 
 
 class Owing:
@@ -51,7 +51,15 @@ class Owing:
         """
         A message of ours was committed.
         """
-        self._open[self._answer_to(number)] = _Question(number, self._connection())
+        self._open[self._answer_to(number)] = _Question(self._connection())
+
+    def accepted(self, number: bytes) -> None:
+        """
+        A message of ours was accepted. To be called behind L{lose}.
+        """
+        answer = self._answer_to(number)
+        if answer in self._open:
+            self._open[answer] = evolve(self._open[answer], accepted=True)
 
     def refused(self, number: bytes) -> None:
         """
@@ -85,13 +93,11 @@ class Owing:
             return 0
         now, before = self._connection(), len(self.lost)
         for answer, question in list(self._open.items()):
-            sent = journal.sent(self._desk.store, question.number)
-            is_waiting = sent is not None and sent.status == "queued"
-            if question.connection in (b"", now) or is_waiting:
-                self._open[answer] = _Question(question.number, now)
-            else:
+            if question.accepted and question.connection != now:
                 del self._open[answer]
                 self.lost.add(answer)
+            else:
+                self._open[answer] = evolve(question, connection=now)
         return len(self.lost) - before
 
     def _connection(self) -> bytes:

@@ -14,11 +14,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.cli.calling import caller_desk
 from securemsg.cli.desk import Desk
 from securemsg.cli.settings import Settings
 from securemsg.client.events import Warned
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.trust import trust_inviter
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
 from securemsg.net.memory import connect_memory, observe_memory
 from securemsg.net.stream import StreamProtocol, Terms
@@ -29,9 +31,11 @@ from securemsg.protocol.messages import Message, Unknown
 from securemsg.protocol.states import Side
 from securemsg.server import limits
 from securemsg.server.core import Server
+from securemsg.server.visitors import KeyFile
 from securemsg.station.holder import Holder
-from securemsg.station.locks import FileLock
+from securemsg.station.locks import FileLock, OwnLock
 from securemsg.station.uplink import Uplink
+from securemsg.storage.keyfiles import make_key_file
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 
 START = 1_800_000_000
@@ -92,11 +96,14 @@ class Place:
     """
     A server and those around it.
 
+    @ivar key: the key file that the server holds.
+
     @ivar lines: all that were made, in order.
     """
 
     clock: Clock = field(factory=Clock)
     is_up: bool = True
+    key: SharedKey | None = None
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp()))
     lines: list[Line] = field(factory=list)
     turn: Turn = field(init=False)
@@ -115,6 +122,7 @@ class Place:
             self.turn.later,
             spawn,
             lambda: 2**40,
+            key_file=None if self.key is None else KeyFile(self.key.name, self.key.login),
         )
 
     def now(self) -> float:
@@ -144,6 +152,19 @@ class Place:
         assert registered is not None
         assert registered.registered
         person.desk = evolve(desk, profile=registered)
+        return person
+
+    def caller(self, key: SharedKey) -> Person:
+        """
+        Somebody new, who holds a key file.
+        """
+        path = self.folder / key.name
+        if not path.exists():
+            make_key_file(path, key.secret)
+        desk = evolve(caller_desk(Settings(), path), now=self.now)
+        person = Person(key.name, desk, self._uplink(desk, True))
+        person.uplink.start()
+        self.settle()
         return person
 
     def beside(self, person: Person) -> Uplink:
@@ -189,7 +210,7 @@ class Place:
                 watch=watch,
             )
 
-        lock = FileLock(desk.kept / "lock")
+        lock = OwnLock() if desk.folder is None else FileLock(desk.folder / "lock")
         return Uplink(self.clock, desk.store, self.now, lock, lambda: None, hold, again, "example:8443")
 
 

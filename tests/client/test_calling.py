@@ -8,16 +8,17 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import calling, journal, suites, trust
+from securemsg.client import callers, calling, journal, suites, trust
+from securemsg.client.agent import Agent
 from securemsg.client.events import Disconnected, Failed, Ready
 from securemsg.client.profile import LISTS
 from securemsg.client.records import COUNTERS, NUMBER, OUTBOX, ROWS, SENT, OutboxRow, load, load_number, save, save_number
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol import auth, messages
-from securemsg.protocol.auth import Binding
+from securemsg.protocol.auth import MEMORY, Binding
 from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.messages import Challenge, Hello, Message, Proof
+from securemsg.protocol.messages import Accepted, Challenge, Deposit, Hello, Message, Proof
 from securemsg.protocol.states import Side
 from securemsg.server.visitors import KeyFile
 from securemsg.storage.memory import MemoryProfile
@@ -309,3 +310,38 @@ class ConnectionTests(SynchronousTestCase):
             self.assertEqual(suites.chosen(records, SERVER_NAME), suites.Chosen(suites.PSK, KEY.secret))
             self.assertEqual(calling.key_of(records), KEY)
 
+
+
+class ResendTests(SynchronousTestCase):
+    """
+    A word of acceptance that was lost.
+    """
+
+    def test_said_again(self) -> None:
+        """
+        What was taken, while only the word of that was lost, is sealed anew in the next connection, bytes and all, and counts
+        once; then it is accepted.
+        """
+        world = world_with(KEY)
+        server = world.user("server", connect=False)
+        server.agent = Agent(
+            server.store, server.profile(), now=world.now, soon=world.later, notify=server.events.append, jitter=lambda: 0.5
+        )
+        world.join(server.agent, MEMORY)
+        world.settle()
+        with server.store.inner.writing() as records:
+            callers.admit(records, KEY, START)
+        user = caller(world)
+        wire = user.connect()
+        wire.to_client = lambda message: [] if isinstance(message, Accepted) else [message]
+        number = user.send(SERVER_NAME, "once")
+        self.assertEqual(server.read(), ["once"])
+        self.assertEqual(user.sent(number).status, "queued")
+        again = user.connect()
+        self.assertEqual(user.sent(number).status, "accepted")
+        self.assertEqual(server.read(), [])
+        [before], [after] = decoded(wire, Side.CLIENT, Deposit), decoded(again, Side.CLIENT, Deposit)
+        self.assertNotEqual(before.deposit_id, after.deposit_id)
+        self.assertNotEqual(before.common, after.common)
+        self.assertNotEqual(before.to[0].parts[0].own, after.to[0].parts[0].own)
+        self.assertLess(before.n, after.n)
