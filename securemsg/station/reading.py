@@ -99,8 +99,15 @@ class Messages:
 
     def _look(self) -> bool | None:
         """
-        Fill the page.
+        Fill the page, past senders whose messages somebody else gives just now.
         """
-        waiting = journal.ungiven(self._store, self._sender, PAGE)
-        self._page.extend(self._giving.ours(waiting))
+        busy: set[str] = set()
+        after, found = -1, PAGE
+        while not self._page and found == PAGE and not self._is_over:
+            waiting = journal.ungiven(self._store, self._sender, PAGE, after)
+            ours = self._giving.ours([message for message in waiting if message.sender not in busy])
+            # Whoever is busy now stays so for this look: what is theirs comes in order, or later.
+            busy.update({message.sender for message in waiting} - {message.sender for message in ours})
+            self._page.extend(ours)
+            found, after = len(waiting), waiting[-1].order if waiting else after
         return True if self._page or self._is_over else None

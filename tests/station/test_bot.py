@@ -4,6 +4,7 @@ A program's own account, between a server in memory and people who write to it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from securemsg.client.answering import answer_id
 from securemsg.client.journal import Received, Sent
 from securemsg.protocol.envelope import Kind
 from securemsg.station.bot import Bot, open_bot
-from securemsg.station.giving import lock_reading
+from securemsg.station.giving import Giving, lock_reading
 from securemsg.station.reading import PAGE
 from securemsg.station.troubles import Exit, Trouble
 from tests.cli.rig import Person, Place, PlaceCase
@@ -338,6 +339,37 @@ class MessagesTests(BotCase):
         program.pause.callback(None)
         self.place.settle(2)
         self.assertEqual(program.seen, [f"message {number}" for number in range(3 * PAGE)])
+
+    def test_past_a_busy_sender(self) -> None:
+        """
+        Somebody whose messages stand still in a chat, however many, holds up nobody else's; they come afterwards, in order.
+        """
+        texts = [f"message {number}" for number in range(2 * PAGE)]
+        ready, go = os.pipe()
+        done, begin = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # A chat that stands still with the turn at what Ada wrote.
+            try:
+                Giving(self.folder("bix"), self.bix.desk.store)._lock("ada")
+                os.write(go, b"x")
+                os.read(done, 1)
+            finally:
+                os._exit(0)
+        os.read(ready, 1)
+        program = Program(self.bot())
+        self.start(program)
+        self.write(*texts)
+        cleo = self.place.person("cleo", again=True)
+        journal.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
+        self.place.settle(3)
+        self.assertEqual(program.seen, ["from cleo"])
+        os.write(begin, b"x")
+        os.waitpid(child, 0)
+        for descriptor in (ready, go, done, begin):
+            os.close(descriptor)
+        self.place.settle(3)
+        self.assertEqual(program.seen, ["from cleo", *texts])
 
     def test_beside_others(self) -> None:
         """

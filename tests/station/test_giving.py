@@ -5,7 +5,6 @@ Turns at giving messages out.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from securemsg.client import journal
 from securemsg.client.journal import Received
@@ -88,7 +87,7 @@ class GivingTests(PlaceCase):
         """
         A folder in which nothing can be locked is said so.
         """
-        lock = Path(self.ada.desk.folder) / GIVE_LOCK
+        lock = self.ada.desk.kept / GIVE_LOCK
         lock.symlink_to("elsewhere")
         error = self.assertRaises(Trouble, self.giving.take, self.ben)
         self.assertEqual(error.code, "profile-unreadable")

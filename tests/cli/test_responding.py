@@ -1,0 +1,80 @@
+"""
+What C{securemsg respond} says of itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.answers.failure import AnswerFailed
+from securemsg.cli.responding import _Observed, _tell
+from securemsg.client.journal import Received
+from securemsg.protocol.envelope import Kind
+
+QUESTION = Received(1, bytes(16), "ada", "bix", 0, 0, "a secret", Kind.TEXT, False, "pqxdh", 0, "")
+
+
+class Failing:
+    """
+    Work that always fails.
+    """
+
+    is_stopped = False
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        Fail.
+
+        @raise AnswerFailed: always.
+        """
+        raise AnswerFailed("status 3")
+
+    def stop(self) -> None:
+        """
+        It is over.
+        """
+        self.is_stopped = True
+
+
+class SayingTests(SynchronousTestCase):
+    """
+    Lines on standard error.
+    """
+
+    def setUp(self) -> None:
+        """
+        Catch them.
+        """
+        self.err = io.StringIO()
+        self.patch(sys, "stderr", self.err)
+
+    def test_answered(self) -> None:
+        """
+        One line says who was answered and how long the answer is, or that there is none, and nothing of what was said.
+        """
+        _tell(QUESTION, "größer")
+        _tell(QUESTION, None)
+        self.assertEqual(self.err.getvalue(), "answered ada (8 bytes)\nno answer to ada\n")
+
+    def test_failure(self) -> None:
+        """
+        A failure is told with its code, and passed on.
+        """
+        work = Failing()
+        self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
+        said = json.loads(self.err.getvalue())
+        self.assertEqual((said["code"], said["name"]), ("answer-failed", "ada"))
+        self.assertIn("status 3", said["warning"])
+        self.assertNotIn("secret", self.err.getvalue())
+
+    def test_stop(self) -> None:
+        """
+        To stop reaches the work itself.
+        """
+        work = Failing()
+        _Observed(work, False).stop()
+        self.assertTrue(work.is_stopped)
