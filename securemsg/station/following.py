@@ -8,7 +8,7 @@ from securemsg.client import journal
 from securemsg.client.journal import Sent
 from securemsg.client.trust import get_contact
 from securemsg.interfaces import IProfileStore
-from securemsg.station.troubles import Trouble, trouble
+from securemsg.station.troubles import Exit, Trouble, trouble
 from securemsg.station.uplink import Uplink
 
 # What to wait for; the server's answer, or a receipt of the recipient's.
@@ -59,8 +59,19 @@ def _settled(store: IProfileStore, uplink: Uplink, number: bytes, wait: str) -> 
     sent = _found(store, number)
     if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
         return sent
-    is_connected = uplink.holder is None or uplink.holder.is_ready
-    return sent if is_connected and waits_for_user(store, sent) else None
+    return sent if _has_tried(uplink) and waits_for_user(store, sent) else None
+
+
+def _has_tried(uplink: Uplink) -> bool:
+    """
+    Whether a connection stands, or does not come about for the moment. Before that is known we say nothing: what else is in the
+    outbox shall have its chance, and what is wrong with server or profile is worse than what is wrong with a contact.
+    """
+    holder = uplink.holder
+    if holder is None or holder.is_ready:
+        return True
+    is_passing = bool(holder.last_failure) and trouble(holder.last_failure).status is Exit.NOT_CONNECTED
+    return is_passing and not holder.fatal
 
 
 def _too_late(store: IProfileStore, uplink: Uplink, number: bytes) -> Trouble:
