@@ -411,6 +411,7 @@ class Agent:
             step()
         except RemoteProtocolError:
             raise
+        # Whatever it is, nothing may be said to the server after a step that was not finished; what is a bug is raised below.
         except Exception as error:
             self.trouble = error
             self._wiring.take_events()

@@ -144,6 +144,7 @@ class FarPeer:
                 call()
             except RemoteProtocolError as error:
                 far.close(error.code)
+            # A bug: the far side must not wait for an answer that never comes; the thread's own log tells of it.
             except Exception:
                 far.close("internal")
                 raise
