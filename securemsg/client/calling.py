@@ -11,7 +11,7 @@ from attrs import evolve
 
 from securemsg.client import outcomes, sessions, suites, trust
 from securemsg.client.profile import LISTS, Profile, create_profile, save_profile
-from securemsg.client.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
+from securemsg.client.records import COUNTERS, MESSAGE, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
@@ -66,11 +66,11 @@ def arrive(
     for bucket, version, _ in records.scan(LISTS, SERVER_NAME.encode()):
         records.delete(LISTS, bucket, version)
     sessions.forget_all(records)
-    # Nothing that came to another device can come to this one, so it need not be known any more.
+    # Nothing that came to another device can come to this one, so it need not be known any more; but an answer may come again.
     for table in (COUNTERS, SENT, SEEN):
         for bucket, order, _ in records.scan(table):
-            # Only the numbers of deposits go on: they belong to nobody's conversation.
-            if bucket != NUMBER:
+            # The numbers of deposits go on: they belong to nobody's conversation.
+            if bucket != NUMBER and not bucket.startswith(MESSAGE):
                 records.delete(table, bucket, order)
     for order, row in load_all(records, OutboxRow, OUTBOX, ROWS):
         if row.sealed:

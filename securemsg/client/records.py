@@ -44,6 +44,7 @@ GAPS = b"gap/"
 OPEN = b"open/"
 STREAMS = b"streams/"
 BASES = b"base/"
+MESSAGE = b"message/"
 
 # In place of what a content gets with its counter.
 _NOWHERE = bytes(keys.ID_SIZE)
@@ -369,7 +370,7 @@ def seen_message(account: str, message_id: bytes) -> bytes:
     """
     The bucket under which a message of this account is known: nobody can use up the ids of others.
     """
-    return b"message/" + account.encode("utf-8") + b"/" + message_id
+    return MESSAGE + account.encode("utf-8") + b"/" + message_id
 
 
 def add_notice(records: IRecords, now: int, code: str, name: str, text: str) -> None:
