@@ -7,7 +7,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Sequence
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from bench.lanes import Lane, Pace, percentile
 from bench.machine import Unmeasurable
@@ -167,6 +167,8 @@ class Bench:
         finally:
             pace.stop()
         await self.settle(lanes)
+        # What was still in flight has waited longest, and belongs to the delays.
+        sample = evolve(sample, delays=sorted(delay for lane in lanes for delay in lane.delays))
         await target.hang_up()
         self.say(
             f"{target.served.name}: {rate:,}/s over {pairs} pairs: {sample.cost:.1f} us,"

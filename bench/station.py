@@ -161,8 +161,10 @@ class Station:
 
     def leave(self) -> Deferred[str]:
         """
-        Hang up.
+        Hang up. What was taken in this turn is acknowledged first, else it would come again.
         """
+        if self._acknowledging:
+            self._acknowledge()
         self._leaving = True
         self._channel.close()
         return self.gone
