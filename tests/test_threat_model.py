@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "threat-model.md"
 
-ADVERSARIES = ("The network", "The server", "A peer", "A stolen device", "A restored backup")
+ADVERSARIES = ("The network", "The server", "A peer", "A holder of the key file", "A stolen device", "A restored backup")
 HOLES = (
     "no MAC",
     "IV",
