@@ -62,6 +62,19 @@ class WireTests(PlaceCase):
         self.assertRegex(done.err, DELIVERY.format("server"))
         self.assertEqual(len(done.out.splitlines()), 1)
 
+    def test_key_file(self) -> None:
+        """
+        A conversation under a key file shows the suite C{psk}, to both.
+        """
+        ida, jon = self.person("ida"), self.person("jon")
+        ida.run("keygen", "shared.key")
+        options = ("--suite", "psk", "--key-file", "shared.key", "--show-wire")
+        done = ida.run("send", "jon", "for jon alone", *options)
+        self.assertRegex(done.err, r"-> deposit to jon, [\d,]+ bytes in the frame, suite psk, ")
+        done = jon.run("send", "ida", "for ida alone", *options)
+        self.assertRegex(done.err, r"<- delivery from ida, [\d,]+ bytes in the frame, suite psk, ")
+        self.assertRegex(done.err, r"-> deposit to ida, [\d,]+ bytes in the frame, suite psk, ")
+
     def test_elsewhere(self) -> None:
         """
         Through the connection of another process nothing shows here; one line says where it does.
