@@ -5,16 +5,19 @@ The vectors of what is inside of deposits: contents, what sessions tie them to, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from securemsg.client import archive, sessions, trust
+from securemsg.client import archive, epochs, sessions, trust
 from securemsg.client.archive import Opening, Session
 from securemsg.client.opening import open_envelope
-from securemsg.client.pair import Pair
+from securemsg.client.pair import End, Pair
 from securemsg.client.profile import Profile
+from securemsg.client.records import save
 from securemsg.client.streams import chain_digest, conversation_of
-from securemsg.crypto import keys, pqxdh
+from securemsg.crypto import keys, pqxdh, primitives
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.ratchet import Ratchet
 from securemsg.protocol import envelope
 from securemsg.protocol.messages import AccountRecord
@@ -59,9 +62,11 @@ def header(given: Given) -> Given:
     """
     The clear header of an own part.
     """
-    made = msgspec.convert(value_of(given["items"]), type=envelope.EnvelopeHeader)
+    suite = given["items"][0]
+    kind: type[Any] = envelope.KeyHeader if suite == envelope.PSK else envelope.EnvelopeHeader
+    made = msgspec.convert(value_of(given["items"]), type=kind)
     encoded = envelope.encode_record(made)
-    assert envelope.decode_record(envelope.EnvelopeHeader, encoded) == made
+    assert envelope.decode_header(encoded) == made
     return {"header": encoded.hex()}
 
 
@@ -163,6 +168,59 @@ def own_part(given: Given) -> Given:
     return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
 
 
+def _end(given: Given, key: SharedKey) -> End:
+    """
+    An end of a conversation under a key file: somebody with a device list, or a connection.
+    """
+    if "connection" in given:
+        nonce = octets(given, "connection")
+        return End(key.name, keys.caller_device(nonce), key.caller_identity(nonce).public)
+    profile = _profile(given)
+    return End(profile.name, profile.device_id, profile.identity.public)
+
+
+def key_own_part(given: Given) -> Given:
+    """
+    A whole own part of suite C{psk}. It is what a client makes that came as far as this in the epoch, but for the IV; and a
+    client opens it.
+    """
+    key = SharedKey(octets(given, "secret"))
+    sender, recipient = _end(given["sender"], key), _end(given["recipient"], key)
+    nonce, number, counter = octets(given, "nonce"), given["epoch"], given["counter"]
+    introduction = None
+    if given["introduced"]:
+        introduction = envelope.Introduction(sender.identity, signed_list(given["sender"]))
+    header = envelope.KeyHeader(envelope.PSK, 1, nonce, number, counter, introduction)
+    encoded = envelope.encode_record(header)
+    content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
+    message_key = epochs.message_key(key, sender, recipient, nonce, number)
+    tied = epochs.associated_data(sender, recipient, encoded, content_key.common)
+    plaintext = envelope.encode_record(content_key)
+    sealed = envelope.Envelope(
+        encoded, primitives.a128cbc_hs256_encrypt(message_key, plaintext, tied, octets(given, "iv"))
+    )
+
+    with MemoryProfile().writing() as records:
+        before = epochs.Epoch(nonce, number, counter - 1, NOW, recipient.identity, heard=introduction is None)
+        save(records, epochs.TABLE, recipient.bucket, before)
+        connection = b"" if number else nonce
+        made = epochs.seal(
+            records, key, sender, recipient, content_key, NOW, introduction=introduction, connection=connection
+        )
+        ours = envelope.decode_record(envelope.Envelope, made)
+        assert ours.header == encoded
+        for each in (ours, sealed):
+            assert epochs.open_part(records, key, sender, recipient, header, each, content_key.common) == content_key
+    return {
+        "sender_account": sender.account,
+        "sender_device": sender.device.hex(),
+        "sender_identity": sender.identity.hex(),
+        "message_key": message_key.hex(),
+        "associated_data": tied.hex(),
+        "own": envelope.encode_record(sealed).hex(),
+    }
+
+
 SECTIONS: dict[str, Callable[[Given], Given]] = {
     "conversation": conversation,
     "content": content,
@@ -171,4 +229,5 @@ SECTIONS: dict[str, Callable[[Given], Given]] = {
     "bundle": bundle,
     "associated_data": associated,
     "own_part": own_part,
+    "key_own_part": key_own_part,
 }

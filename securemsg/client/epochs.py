@@ -93,9 +93,9 @@ def seal(
     epoch = _next(records, recipient, connection, now)
     shown = None if epoch.heard else introduction
     header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, shown))
-    message_key = _message_key(key, sender, recipient, epoch.nonce, epoch.number)
+    epoch_key = message_key(key, sender, recipient, epoch.nonce, epoch.number)
     associated = associated_data(sender, recipient, header, content_key.common)
-    sealed = primitives.a128cbc_hs256_encrypt(message_key, encode_record(content_key), associated)
+    sealed = primitives.a128cbc_hs256_encrypt(epoch_key, encode_record(content_key), associated)
     save(records, TABLE, recipient.bucket, epoch)
     return encode_record(Envelope(header, sealed))
 
@@ -111,10 +111,10 @@ def open_part(
     @raise AlreadyUsed: a message with this nonce and counter was opened before.
     @raise Refusal: as L{checked_key}.
     """
-    message_key = _message_key(key, sender, recipient, header.nonce, header.epoch)
+    epoch_key = message_key(key, sender, recipient, header.nonce, header.epoch)
     associated = associated_data(sender, recipient, envelope.header, common)
     try:
-        plaintext = primitives.a128cbc_hs256_decrypt(message_key, envelope.sealed, associated)
+        plaintext = primitives.a128cbc_hs256_decrypt(epoch_key, envelope.sealed, associated)
     except Unauthentic:
         raise WrongKey from None
     if records.get(SEEN, _seen(sender, header), header.counter) is not None:
@@ -151,6 +151,14 @@ def forget_all(records: IRecords) -> None:
         _end(records, bucket)
 
 
+def message_key(key: SharedKey, sender: End, recipient: End, nonce: bytes, number: int) -> bytes:
+    """
+    The key of an epoch, in one direction: who speaks stands first.
+    """
+    ends = (sender.account.encode(), sender.device, recipient.account.encode(), recipient.device)
+    return key.content_key(nonce, *ends, number.to_bytes(8, "big"))
+
+
 def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -> bytes:
     """
     Everything that a message is tied to: suite and version, who speaks to whom, the clear header and the common part.
@@ -164,14 +172,6 @@ def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -
         header,
         common,
     )
-
-
-def _message_key(key: SharedKey, sender: End, recipient: End, nonce: bytes, number: int) -> bytes:
-    """
-    The key of an epoch, in one direction: who speaks stands first.
-    """
-    ends = (sender.account.encode(), sender.device, recipient.account.encode(), recipient.device)
-    return key.content_key(nonce, *ends, number.to_bytes(8, "big"))
 
 
 def _next(records: IRecords, recipient: End, connection: bytes, now: int) -> Epoch:
