@@ -9,19 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from securemsg.client import journal
 from securemsg.client.answering import answer_id
 from securemsg.client.journal import Received, Sent
+from securemsg.client.profile import create_profile, save_profile
+from securemsg.client.vault import LOWEST_COST, create_vault
 from securemsg.protocol.envelope import Kind
+from securemsg.protocol.invite import InviteLink
 from securemsg.station.bot import Bot, open_bot
 from securemsg.station.giving import Giving, lock_reading
 from securemsg.station.reading import PAGE
 from securemsg.station.troubles import Exit, Trouble
-from tests.cli.rig import Person, Place, PlaceCase
+from securemsg.storage.keystore import create_profile as create_store
+from tests.cli.rig import START, Person, Place, PlaceCase
 
 ID = bytes(range(16))
 
@@ -540,6 +544,56 @@ class OpeningTests(PlaceCase):
     """
     Opening a folder.
     """
+
+    def make(self, registered: bool) -> Path:
+        """
+        A profile on disk, sealed with a passphrase.
+        """
+        folder = self.place.folder / "sealed"
+        store = create_store(folder, create_vault(folder, "geheim, größer".encode(), cost=LOWEST_COST))
+        profile = create_profile(InviteLink("example", 8443, bytes(32)), "bix", START)
+        with store.writing() as records:
+            save_profile(records, evolve(profile, registered=registered))
+        store.close()
+        return folder
+
+    def code(self, folder: Path, passphrase: str | bytes | None) -> str:
+        """
+        Why a folder cannot be opened.
+        """
+        problem = self.assertRaises(Trouble, open_bot, Reactor(), folder, passphrase)
+        assert isinstance(problem, Trouble)
+        self.assertEqual(problem.status, Exit.PROFILE)
+        return problem.code
+
+    def test_passphrase(self) -> None:
+        """
+        A passphrase opens what it has sealed, as text or as bytes; none and another one are errors with codes.
+        """
+        folder = self.make(registered=True)
+        for passphrase in ("geheim, größer", "geheim, größer".encode()):
+            bot = open_bot(Reactor(), folder, passphrase)
+            self.assertEqual(bot.name, "bix")
+            bot._close()
+        self.assertEqual(self.code(folder, None), "passphrase-needed")
+        self.assertEqual(self.code(folder, "guess"), "wrong-passphrase")
+
+    def test_not_joined(self) -> None:
+        """
+        A profile whose account does not exist yet is an error with a code.
+        """
+        self.assertEqual(self.code(self.make(registered=False), "geheim, größer"), "not-joined")
+
+    def test_other_address(self) -> None:
+        """
+        The server is where the invite said, unless told otherwise.
+        """
+        folder = self.make(registered=True)
+        cases: tuple[tuple[dict[str, Any], str], ...] = (({}, "example:8443"), ({"host": "::1", "port": 9}, "[::1]:9"))
+        for options, where in cases:
+            bot = open_bot(Reactor(), folder, "geheim, größer", **options)
+            self.assertEqual(bot._uplink.where, where)
+            bot._close()
 
     def test_nothing_there(self) -> None:
         """
