@@ -109,10 +109,10 @@ def desk_for(settings: Settings, name: str) -> Iterator[Desk]:
             "with a key file by itself no profile is used",
             "leave --profile and --passphrase-file away",
         )
-    yield caller_desk(settings, settings.key_file)
+    yield caller_desk(settings, settings.key_file, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT)
 
 
-def caller_desk(settings: Settings, path: Path) -> CallerDesk:
+def caller_desk(settings: Settings, path: Path, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> CallerDesk:
     """
     The desk of whoever holds this key file.
 
@@ -120,7 +120,5 @@ def caller_desk(settings: Settings, path: Path) -> CallerDesk:
     """
     key = load_key(path, settings.loose)
     store = MemoryProfile()
-    profile = calling.prepare(
-        store, key, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT, int(time.time())
-    )
+    profile = calling.prepare(store, key, host, port, int(time.time()))
     return CallerDesk(settings, None, store, profile, f"by the key file {path}; nothing else is kept", path=path)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ from securemsg.cli.calling import desk_for
 from securemsg.cli.conversation import Conversation
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import OutputClosed, columns, put_later, say
-from securemsg.cli.pinning import pin
+from securemsg.cli.pinning import check_file, needs_check, pin
 from securemsg.cli.settings import NAME, settings_of, shared, suite_options, wire_option
 from securemsg.client.chat import LEAVING_WORD
 from securemsg.net.console import MAX_LINE, Console, blocking_restored
@@ -56,17 +56,20 @@ def chat(context: click.Context, name: str, show_wire: bool) -> int:
     with desk_for(settings_of(context), name) as desk:
         if name == desk.profile.name:
             raise trouble("own-name", name)
-        pin(desk, name)
+        is_new = needs_check(desk, name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and _has_prompt()
 
-        def work(reactor: Any, uplink: Uplink) -> Coroutine[Any, Any, int]:
+        async def work(reactor: Any, uplink: Uplink) -> int:
+            if is_new:
+                await check_file(reactor, desk, name)
+            pin(desk, name)
             if prompt:
                 # Only here: without the extra it is not there.
                 from securemsg.cli.prompt import interact
 
-                return interact(desk, uplink, name, reactor)
-            return _Piped(desk, uplink, name, reactor, at_terminal).talk()
+                return await interact(desk, uplink, name, reactor)
+            return await _Piped(desk, uplink, name, reactor, at_terminal).talk()
 
         try:
             with blocking_restored(0, 1, 2):

@@ -12,7 +12,7 @@ import click
 
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import columns, put_record, say
-from securemsg.cli.pinning import chosen, key_name, pin, wanted
+from securemsg.cli.pinning import check_file, chosen, key_name, needs_check, pin
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import (
     contact_record,
@@ -80,8 +80,7 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
     with opened(settings) as desk:
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
-            wanted(settings, name, chosen(desk, name))
-            status = known_or_fetched(desk, name)
+            status = known_or_fetched(desk, name, needs_check(desk, name))
             if status != Exit.DONE:
                 return status
             if pin(desk, name):
@@ -133,17 +132,19 @@ def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> 
     return Exit.DONE
 
 
-def known_or_fetched(desk: Desk, name: str) -> int:
+def known_or_fetched(desk: Desk, name: str, has_new_file: bool = False) -> int:
     """
     See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
 
+    @param has_new_file: a key file is to be pinned, which the daemon must not hold itself.
     @return: 0, or 130 when that was interrupted.
     @raise Trouble: C{own-name}, C{no-such-account}, or there is no connection.
     """
     if name == desk.profile.name:
         raise trouble("own-name", name)
-    if _find(desk.store, name) is None:
-        status = desk.connected(_fetching(name, desk))
+    is_unknown = _find(desk.store, name) is None
+    if is_unknown or has_new_file:
+        status = desk.connected(_asking(name, desk, is_unknown, has_new_file))
         if status != Exit.DONE:
             return status
         if _find(desk.store, name) is None:
@@ -194,16 +195,19 @@ def _find(store: IProfileStore, name: str) -> Contact | None:
         return get_contact(records, name)
 
 
-def _fetching(name: str, desk: Desk) -> Any:
+def _asking(name: str, desk: Desk, is_unknown: bool, has_new_file: bool) -> Any:
     """
-    Have the directory asked for somebody we do not know yet.
+    Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new.
     """
 
-    async def fetch(reactor: Any, uplink: Uplink) -> int:
-        await uplink.ask("fetch", name, patience=desk.settings.patience)
+    async def ask(reactor: Any, uplink: Uplink) -> int:
+        if is_unknown:
+            await uplink.ask("fetch", name, patience=desk.settings.patience)
+        if has_new_file:
+            await check_file(reactor, desk, name)
         return Exit.DONE
 
-    return fetch
+    return ask
 
 
 def _advise(contact: Contact, number: str, compared: bool) -> None:

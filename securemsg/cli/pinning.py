@@ -4,6 +4,9 @@ How a conversation is encrypted, as its user says: the suite, and its key file. 
 
 from __future__ import annotations
 
+from typing import Any
+
+from securemsg.cli.calling import caller_desk
 from securemsg.cli.desk import Desk
 from securemsg.cli.keyfiles import load_key
 from securemsg.cli.output import report_note
@@ -11,7 +14,11 @@ from securemsg.cli.settings import Settings
 from securemsg.client import suites
 from securemsg.client.suites import PSK, Chosen
 from securemsg.protocol.devices import SERVER_NAME
+from securemsg.station.composing import make_uplink
 from securemsg.station.troubles import Exit, Trouble
+
+# How long the daemon may take to show whether it holds a file, seconds.
+CHECK_TIME = 5
 
 
 def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
@@ -69,6 +76,47 @@ def pin(desk: Desk, name: str) -> bool:
         suites.choose(records, name, choice.suite, choice.key)
     report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
     return True
+
+
+def needs_check(desk: Desk, name: str) -> bool:
+    """
+    Whether the options name a key file that was not pinned for this contact before.
+
+    @raise Trouble: see L{wanted}.
+    """
+    pinned = chosen(desk, name)
+    choice = wanted(desk.settings, name, pinned)
+    return choice.suite == PSK and choice.key != pinned.key
+
+
+async def check_file(reactor: Any, desk: Desk, name: str) -> None:
+    """
+    See that the daemon does not hold the key file that is to be pinned, for its operator could read everything then. It is
+    called with the file: one that holds it proves that at once, others learn nothing. Where it cannot be asked nothing is
+    known.
+
+    @raise Trouble: it does.
+    """
+    assert desk.settings.key_file is not None, "a new key comes from a file"
+    caller = caller_desk(desk.settings, desk.settings.key_file, desk.host, desk.port)
+    server = (desk.host, desk.port)
+    uplink = make_uplink(
+        reactor, None, caller.store, caller.profile, server, now=desk.now, again=False, warn=lambda event: None
+    )
+    uplink.start()
+    try:
+        holds = await uplink.until(lambda: True if uplink.holder is not None and uplink.holder.is_ready else None, CHECK_TIME)
+    except Trouble:
+        holds = None
+    finally:
+        await uplink.stop()
+    if holds:
+        raise Trouble(
+            Exit.USAGE,
+            "daemon-key",
+            f"the daemon at {desk.where} holds this key file itself, so that its operator could read what goes to {name}",
+            "make another file for the two of you: securemsg keygen FILE",
+        )
 
 
 def key_name(choice: Chosen) -> str | None:

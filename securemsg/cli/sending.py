@@ -5,6 +5,7 @@ C{securemsg send}: commit a message, then follow it as far as was asked for.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import click
@@ -12,13 +13,13 @@ import click
 from securemsg.cli.calling import desk_for
 from securemsg.cli.desk import Desk
 from securemsg.cli.output import json_line, put, say
-from securemsg.cli.pinning import pin
+from securemsg.cli.pinning import check_file, needs_check, pin
 from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.times import Duration, iso
 from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
-from securemsg.crypto.keys import ID_SIZE
+from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.errors import Refusal
 from securemsg.protocol.messages import MAX_TEXT
 from securemsg.station.following import ACCEPTED, BLOCKING, DELIVERED, follow
@@ -103,23 +104,31 @@ def send(
         if wait == NONE and desk.folder is None:
             raise click.UsageError("--wait none would send nothing: with --key-file by itself no outbox is kept")
         body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
-        pin(desk, name)
-        try:
-            number = journal.compose(
-                desk.store,
-                name,
-                body,
-                now=desk.now(),
-                message_id=message_id,
-                wants_receipt=wait == DELIVERED,
-                expiry=expires,
-            )
-        except Refusal as refusal:
-            raise explain(refusal, name) from None
+        number = message_id or random_id()
+
+        def write() -> None:
+            pin(desk, name)
+            try:
+                journal.compose(
+                    desk.store,
+                    name,
+                    body,
+                    now=desk.now(),
+                    message_id=number,
+                    wants_receipt=wait == DELIVERED,
+                    expiry=expires,
+                )
+            except Refusal as refusal:
+                raise explain(refusal, name) from None
+
+        # A key file that is new for this contact is tried on the daemon first.
+        later = write if wait != NONE and needs_check(desk, name) else None
+        if later is None:
+            write()
         if wait == NONE:
             desk.ring()
             return _finish(desk, number, as_json)
-        return _Following(desk, number, name, wait, no_queue, as_json, show_wire).run()
+        return _Following(desk, number, name, wait, no_queue, as_json, show_wire, later).run()
 
 
 def read_text(stream: BinaryIO | None) -> str:
@@ -165,7 +174,20 @@ class _Following:
     One message on its way.
     """
 
-    def __init__(self, desk: Desk, number: bytes, name: str, wait: str, no_queue: bool, as_json: bool, show_wire: bool) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        number: bytes,
+        name: str,
+        wait: str,
+        no_queue: bool,
+        as_json: bool,
+        show_wire: bool,
+        write: Callable[[], None] | None,
+    ) -> None:
+        """
+        @param write: commits the message; C{None}: that is done.
+        """
         self._desk = desk
         self._number = number
         self._name = name
@@ -173,6 +195,7 @@ class _Following:
         self._no_queue = no_queue
         self._as_json = as_json
         self._show_wire = show_wire
+        self._write = write
 
     def run(self) -> int:
         """
@@ -192,6 +215,10 @@ class _Following:
         """
         Wait for it.
         """
+        if self._write is not None:
+            await check_file(reactor, self._desk, self._name)
+            self._write()
+            uplink.nudge()
         await follow(self._desk.store, uplink, self._number, self._wait, self._desk.settings.patience)
         return Exit.DONE
 
@@ -200,7 +227,9 @@ class _Following:
         Say what becomes of the message now, and see to it.
         """
         sent = journal.sent(self._desk.store, self._number)
-        assert sent is not None, "it was committed before we looked"
+        if sent is None:
+            # Its key file was not found fit yet.
+            return problem
         hint = problem.hint
         held_up_by = problem.code if problem.code == BLOCKING else ""
         if sent.status == "queued":
