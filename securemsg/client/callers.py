@@ -14,7 +14,7 @@ import msgspec
 from securemsg.client import epochs, outcomes, suites, trust
 from securemsg.client.epochs import CONNECTION, WrongKey
 from securemsg.client.pair import End
-from securemsg.client.profile import DAY, Profile
+from securemsg.client.profile import DAY, Profile, load_profile
 from securemsg.client.records import (
     BASES,
     COUNTERS,
@@ -29,7 +29,6 @@ from securemsg.client.records import (
     STREAM_IN,
     STREAMS,
     HistoryRow,
-    Inbound,
     Indexed,
     OutboxRow,
     Status,
@@ -90,6 +89,10 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
     if suites.chosen(records, key.name).key != key.secret:
         dismiss(records)
         suites.choose(records, key.name, suites.PSK, key.secret)
+        profile = load_profile(records)
+        for contact in trust.all_contacts(records):
+            if profile is not None and suites.is_caller(contact.name) and contact.name != key.name:
+                _trim(records, profile, contact.name, now, MAX_CONNECTIONS, MAX_CONNECTIONS)
     if trust.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         trust.put_contact(records, contact)
@@ -143,7 +146,8 @@ def hear(records: IRecords, profile: Profile, contact: Contact, device: bytes, h
     known = load(records, Connection, TABLE, device)
     last = records.last(TABLE, bucket)
     if known is None:
-        _trim(records, profile, contact.name, now)
+        surplus = records.count(TABLE, bucket) - MAX_CONNECTIONS + 1
+        _trim(records, profile, contact.name, now, surplus, PAGE)
     elif known.place == last and now - known.heard_at < LIFE // 2:
         return
     else:
@@ -164,18 +168,19 @@ def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_
     return epochs.seal(records, key, own, peer, content_key, now, connection=connection.nonce)
 
 
-def said_again(records: IRecords, name: str, message_id: bytes, answer_id: bytes, device: bytes, now: int) -> None:
+def said_again(records: IRecords, name: str, place: int, answer_id: bytes, device: bytes, now: int) -> None:
     """
     A caller says in a new connection what came before in another, because it did not hear that it arrived: it is to be answered
     in the new one.
+
+    @param place: of what came before, in history.
     """
-    for order, waiting in load_all(records, Inbound, INBOUND, ROWS):
-        row = load(records, HistoryRow, HISTORY, bucket_of(name), order) if waiting.name == name else None
-        if row is not None and row.content.message_id == message_id:
-            # Not answered yet.
-            content = msgspec.structs.replace(row.content, device=device)
-            save(records, HISTORY, bucket_of(name), msgspec.structs.replace(row, content=content), order)
-            return
+    row = load(records, HistoryRow, HISTORY, bucket_of(name), place)
+    if row is not None and records.get(INBOUND, ROWS, place) is not None:
+        # Not answered yet.
+        content = msgspec.structs.replace(row.content, device=device)
+        save(records, HISTORY, bucket_of(name), msgspec.structs.replace(row, content=content), place)
+        return
     found = find_sent(records, answer_id)
     if found is None or found[0].name != name:
         return
@@ -195,13 +200,15 @@ def _contact(name: str, identity: bytes, now: int) -> Contact:
     return Contact(name, identity, True, None, 0, b"", now, 0, b"", None, ORIGIN)
 
 
-def _trim(records: IRecords, profile: Profile, name: str, now: int) -> None:
+def _trim(records: IRecords, profile: Profile, name: str, now: int, surplus: int, limit: int) -> None:
     """
     Forget the connections that were not heard for the longest time, if that was long, or there are too many.
+
+    @param surplus: how many are too many.
+    @param limit: how many are looked at.
     """
     bucket = bucket_of(name)
-    surplus = records.count(TABLE, bucket) - MAX_CONNECTIONS + 1
-    for index, (place, listed) in enumerate(load_all(records, _Listed, TABLE, bucket, limit=PAGE)):
+    for index, (place, listed) in enumerate(load_all(records, _Listed, TABLE, bucket, limit=limit)):
         connection = load(records, Connection, TABLE, listed.device)
         if connection is None or index < surplus or abs(now - connection.heard_at) > LIFE:
             records.delete(TABLE, bucket, place)

@@ -176,8 +176,10 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     name = contact.name
     marks = check_marks(records, profile, contact, content)
     known = seen_message(name, content.message_id)
-    is_new = records.get(SEEN, known) is None
-    records.put(SEEN, known, b"")
+    before = records.get(SEEN, known)
+    is_new = before is None
+    if is_new:
+        records.put(SEEN, known, b"")
     arrival = Arrival()
     if content.counter:
         arrival = _counted(records, opened, content, now)
@@ -189,11 +191,14 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
         told = opened.device_id if suites.is_caller(name) else b""
         save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id, told), records.last(RECEIPTS, ROWS) + 1)
     shown = is_new and content.kind not in SILENT
-    if not is_new and content.kind == Kind.TEXT and suites.is_caller(name):
+    if before and suites.is_caller(name):
         answer = keys.digest(ANSWER_LABEL, bucket_of(name), content.message_id)[: keys.ID_SIZE]
-        callers.said_again(records, name, content.message_id, answer, opened.device_id, now)
+        callers.said_again(records, name, int.from_bytes(before, "big"), answer, opened.device_id, now)
     if shown:
-        _keep(records, opened, content, arrival, now)
+        place = _keep(records, opened, content, arrival, now)
+        if suites.is_caller(name):
+            # It may say this again, and wants to be answered then.
+            records.put(SEEN, known, place.to_bytes(8, "big"))
     if is_new and content.kind == Kind.RECEIPT:
         shown = _take_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET:
@@ -225,9 +230,11 @@ def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> A
     return evolve(streams.arrive(records, content, content.counter - 1, now), lost=0)
 
 
-def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:
+def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> int:
     """
     Write a message into history, where it belongs, and into what is not given yet.
+
+    @return: its place.
     """
     name = opened.contact.name
     place = arrival.place or next_places(records)
@@ -245,6 +252,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     )
     save(records, HISTORY, bucket_of(name), row, place)
     save(records, INBOUND, ROWS, Inbound(name, content.kind), place)
+    return place
 
 
 def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:

@@ -424,9 +424,14 @@ class AdmissionTests(CallerCase):
 
     def test_other_file(self) -> None:
         """
-        Another file takes the place of the first.
+        Another file takes the place of the first, whose connections are forgotten.
         """
+        self.one.send(SERVER_NAME, "hi")
+        self.answer(self.heard()[0], "yes")
         self.change(OTHER)
+        self.assertIsNone(self.connection(self.one.profile().device_id))
+        with self.contact.store.inner.reading() as records:
+            self.assertEqual(records.scan(callers.TABLE) + records.scan(epochs.TABLE), [])
         with self.contact.store.inner.reading() as records:
             self.assertEqual(suites.chosen(records, KEY.name), suites.Chosen())
             self.assertEqual(suites.chosen(records, OTHER.name).shared, OTHER)

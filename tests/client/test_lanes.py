@@ -95,3 +95,28 @@ class LaneTests(SynchronousTestCase):
             assert landed is not None
             lanes.put_back(*landed)
         self.assertEqual(lane.waiting, [1, 2, 3])
+
+
+class DeviceTests(SynchronousTestCase):
+    """
+    Those who call under one name.
+    """
+
+    def test_lane_for_each(self) -> None:
+        """
+        Each connection has a lane of its own: what holds one up holds no other up.
+        """
+        lanes = Lanes(lambda: 0.5)
+        for order, device in ((1, b"1" * 16), (2, b"2" * 16), (3, b"1" * 16)):
+            lanes.add("key-1a2b3c4d", order, device)
+        first = lanes.next(0.0)
+        assert first is not None
+        self.assertEqual((first.device, first.waiting), (b"1" * 16, [1, 3]))
+        lanes.pause(first, 0.0)
+        second = lanes.next(0.0)
+        assert second is not None
+        self.assertEqual((second.device, second.waiting), (b"2" * 16, [2]))
+        lanes.depart(second, b"deposit", 0.0)
+        self.assertIsNone(lanes.next(0.0))
+        self.assertIs(lanes.next(10.0), first)
+        self.assertEqual(lanes.land(b"deposit"), (second, 2))

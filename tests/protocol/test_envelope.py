@@ -116,8 +116,11 @@ class PaddingTests(SynchronousTestCase):
         body = encode_device_list(DeviceList(KEY, "x" * 32, 2**31, KEY, 2**40, devices))
         prekey = msgspec.structs.replace(PREKEY, devices=msgspec.structs.replace(LIST, body=body))
         header = e.encode_record(e.EnvelopeHeader("pqxdh", 1, KEY, 2**32 - 1, 2**32 - 1, prekey))
-        own = e.encode_record(e.Envelope(header, bytes(256)))
-        self.assertLessEqual(len(own), MAX_OWN)
+        introduction = e.Introduction(KEY, prekey.devices)
+        shorter = e.encode_record(e.KeyHeader("psk", 1, KEY, 2**63 - 1, 2**63 - 1, introduction))
+        for each in (header, shorter):
+            own = e.encode_record(e.Envelope(each, bytes(256)))
+            self.assertLessEqual(len(own), MAX_OWN)
 
 
 class RecordTests(SynchronousTestCase):
