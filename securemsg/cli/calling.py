@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from securemsg.cli.desk import Desk
-from securemsg.cli.keyfiles import load_key
+from securemsg.cli.keyfiles import check_loose, load_key
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import Settings
 from securemsg.client import calling
@@ -91,6 +91,7 @@ def desk_for(settings: Settings, name: str) -> Iterator[Desk]:
 
     @raise Trouble: it cannot be had.
     """
+    check_loose(settings)
     if settings.key_file is None or settings.suite is not None:
         with opened(settings) as desk:
             yield desk

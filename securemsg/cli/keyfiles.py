@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from securemsg.cli.output import put, put_record, say
-from securemsg.cli.settings import json_option, shared
+from securemsg.cli.settings import Settings, json_option, shared
 from securemsg.client.escape import escape
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.station.troubles import Exit, Trouble
@@ -46,6 +46,16 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
         put(key.secret.hex())
     say(f"{escape(str(path))} holds {key.name}; you alone can read it" if path is not None else f"{key.name}; no file was made")
     return Exit.DONE
+
+
+def check_loose(settings: Settings) -> None:
+    """
+    See that C{--loose} has something to be said of.
+
+    @raise Trouble: it has not.
+    """
+    if settings.loose and settings.key_file is None:
+        raise Trouble(Exit.USAGE, "usage", "--loose says something of a key file", "name one with --key-file FILE")
 
 
 def load_key(path: Path, loose: bool) -> SharedKey:

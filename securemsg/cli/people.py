@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from securemsg.cli.desk import Desk
+from securemsg.cli.keyfiles import check_loose
 from securemsg.cli.output import columns, put_record, say
 from securemsg.cli.pinning import check_file, chosen, key_name, needs_check, pin
 from securemsg.cli.profiles import opened
@@ -75,6 +76,7 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
     settings = settings_of(context)
     if name is None and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite ...")
+    check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
         raise click.UsageError("--key-file is for --set-suite psk")
     with opened(settings) as desk:

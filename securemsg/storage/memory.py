@@ -1,5 +1,6 @@
 """
-The stores in memory, for tests: the same promises as SQLite's, with a crash at hand.
+The stores in memory, for tests: the same promises as SQLite's, with a crash at hand. The profile serves callers with a key
+file, too, who keep nothing.
 """
 
 from __future__ import annotations

@@ -237,6 +237,15 @@ class WordsTests(CommandLineCase):
             self.assertIsInstance(desk, CallerDesk)
             self.assertEqual((desk.host, desk.port), ("127.0.0.1", DEFAULT_PORT))
 
+    def test_loose_alone(self) -> None:
+        """
+        C{--loose} without a key file is a mistake, not a wish.
+        """
+        for arguments in (("send", "--loose", "server", "hello"), ("chat", "--loose", "server"), ("contacts", "--loose")):
+            status, _, err = self.run_line(*arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assertIn("--key-file FILE", err)
+
     def test_wait_none(self) -> None:
         """
         C{--wait none} would send nothing.
