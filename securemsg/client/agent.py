@@ -266,10 +266,6 @@ class Agent:
         self._arrivals.restart()
         self._wiring.spoke = self._wiring.now()
         self._upkeep.welcome(welcome)
-        if self._wiring.profile.is_caller:
-            # It has no mailbox: nothing has waited for it.
-            self._arrivals.drained()
-            self._arrivals.step()
         self._wiring.tell(Ready(getattr(self._channel(), "link", None)))
         self._pump()
 
