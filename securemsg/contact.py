@@ -16,12 +16,16 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from securemsg.answers.choice import Prepared
+from securemsg.answers.witness import Printer, record_line
+from securemsg.client import callers, journal
 from securemsg.client.agent import Agent
 from securemsg.client.answering import Answerer, Source
 from securemsg.client.events import Changed, Event, Failed, Ready
+from securemsg.client.journal import Received
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.retention import Retention
 from securemsg.client.vault import KEY_FILE, create_vault, open_vault
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore
 from securemsg.net.state import StateError
 from securemsg.net.worker import Worker
@@ -29,6 +33,7 @@ from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
 from securemsg.storage.keystore import create_profile as create_profile_store
+from securemsg.storage.linefile import LineFile
 
 # How often what is old is dropped; what is too much is dropped with every answer.
 SWEEP_PERIOD = 6 * 3600
@@ -42,9 +47,15 @@ class Duties:
     What the operator wants of the contact.
 
     @ivar answers: what answers those who write to it.
+    @ivar record: where a line is written for each message; C{None}: nowhere.
+    @ivar prints: whether each message is printed on standard output.
+    @ivar key: of the key file whose holders may write to it without an account; C{None}: nobody may.
     """
 
     answers: Prepared
+    record: LineFile | None = None
+    prints: bool = False
+    key: SharedKey | None = None
 
 
 @define(eq=False)
@@ -61,6 +72,8 @@ class Contact:
     _told: Callable[[str], None]
     _source: Source
     _retention: Retention
+    _record: LineFile | None
+    _printer: Printer | None
     peer: Agent = field(init=False)
     answerer: Answerer = field(init=False)
     _swept_at: float = field(default=0.0, init=False)
@@ -103,7 +116,21 @@ class Contact:
         """
         self._is_closed = True
         self.stop()
+        if self._printer is not None:
+            self._printer.stop()
+        if self._record is not None:
+            self._record.close()
         self._store.close()
+
+    def reply(self, account: str, text: str) -> None:
+        """
+        Say something, as the operator wants it.
+
+        @raise Refusal: C{no-such-account}, where no caller of this name is remembered; or see L{journal.compose}.
+        @raise Exception: one of L{TROUBLES}; nothing was said.
+        """
+        journal.compose(self._store, account, text, now=time.time())
+        self.peer.pump()
 
     def guarded(self, call: Callable[[], object]) -> None:
         """
@@ -122,6 +149,17 @@ class Contact:
                 self._log.info("the contact server goes on")
             self._is_held_up = False
 
+    def witness(self, messages: list[Received]) -> None:
+        """
+        Show the operator what came.
+
+        @raise StateUnusable: it cannot be recorded.
+        """
+        if self._record is not None:
+            self._record.append(record_line(message) for message in messages)
+        if self._printer is not None:
+            self._printer.put(messages)
+
     def _answer(self) -> None:
         """
         Answer what came.
@@ -134,7 +172,7 @@ def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker,
     Open the contact's profile, and make it at the first start.
 
     @raise StateError: the profile is of another server.
-    @raise StorageError: or C{VaultError}: it cannot be used.
+    @raise StorageError: or C{VaultError}: it cannot be used, or the record cannot.
     """
     vault = open_vault(folder, None) if (folder / KEY_FILE).exists() else create_vault(folder, None)
     store = create_profile_store(folder, vault)
@@ -146,6 +184,13 @@ def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker,
                 save_profile(records, profile)
         if profile.pin != link.pin:
             raise StateError(f"{folder} belongs to another server.key; restore that file from a backup")
+        with store.writing() as records:
+            if duties.key is not None:
+                callers.admit(records, duties.key, int(time.time()))
+            else:
+                callers.dismiss(records)
+        if duties.record is not None:
+            duties.record.open()
     # Whatever it is, an interrupt too: nobody else would close the store. Nothing is swallowed.
     except BaseException:
         store.close()
@@ -153,7 +198,8 @@ def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker,
     retention = Retention()
     # What answers in a thread of its own hands its answers back to the contact's.
     source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
-    contact = Contact(store, worker, told, source, retention)
+    printer = Printer() if duties.prints else None
+    contact = Contact(store, worker, told, source, retention, duties.record, printer)
     contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=TROUBLES)
-    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, retention=retention)
+    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, contact.witness, retention)
     return contact

@@ -26,8 +26,10 @@ from twisted.python.failure import Failure
 
 from securemsg.answers.choice import BadAnswer, prepare
 from securemsg.client.vault import KEY_FILE, VaultError
-from securemsg.contact import Contact, Duties, open_contact
+from securemsg.contact import TROUBLES, Contact, Duties, open_contact
 from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.errors import Refusal
 from securemsg.net.certificate import keep_credentials, load_credentials
 from securemsg.net.control import BadSocketPath, listen_control, observe_operator
 from securemsg.net.hosted import Lodger
@@ -43,8 +45,11 @@ from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
 from securemsg.server.core import Server
 from securemsg.server.limits import Settings
+from securemsg.server.visitors import KeyFile
 from securemsg.storage.errors import StorageError
+from securemsg.storage.keyfiles import KeyFileMissing, make_key_file, read_key_file
 from securemsg.storage.keystore import PROFILE_FILE
+from securemsg.storage.linefile import LineFile
 from securemsg.storage.sqlite import ServerStore, check_server_store, open_server_store
 
 APPLICATION = "securemsg"
@@ -206,15 +211,19 @@ class Daemon(Service):
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, spki_digest, time.time())
         self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store)
+        key = self._open_key_file()
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
         turn = Turn(self._reactor)
         host, port = setup.advertise
         settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
-        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, partial(free_space, state))
+        # The core is told who may call, and gets nothing that opens what they say.
+        known = None if key is None else KeyFile(key.name, key.login)
+        space = partial(free_space, state)
+        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, space, key_file=known)
         self._beat.start(BEAT, now=False).addErrback(self._fail)
         self._open_control(core, turn)
         link = InviteLink(host, port, identity.public)
-        await self._open_contact(core, turn, link)
+        await self._open_contact(core, turn, link, key)
         await self._write_first_invite(stores, link)
         public = Terms(
             Side.SERVER,
@@ -264,14 +273,31 @@ class Daemon(Service):
         terms = Terms(Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False)
         self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
 
-    async def _open_contact(self, core: Server, turn: Turn, link: InviteLink) -> None:
+    def _open_key_file(self) -> SharedKey | None:
+        """
+        The key file, made if there is none; C{None}: nobody calls without an account.
+
+        @raise KeyFileError: it cannot be used or made.
+        """
+        path = self._setup.key_file
+        if path is None:
+            return None
+        try:
+            return SharedKey(read_key_file(path, self._setup.loose))
+        except KeyFileMissing:
+            key = SharedKey.generate()
+            make_key_file(path, key.secret)
+            self._log.info("a key file was made: {path}; whoever holds it is {name}", path=str(path), name=key.name)
+            return key
+
+    async def _open_contact(self, core: Server, turn: Turn, link: InviteLink, key: SharedKey | None) -> None:
         """
         The contact C{server}; whoever gets an invite will find it there.
 
         @raise StateError: it cannot log in.
         """
         logged_in: Deferred[None] = Deferred()
-        folder = self._state / CONTACT
+        setup, folder = self._setup, self._state / CONTACT
 
         def told(code: str) -> None:
             """
@@ -293,7 +319,8 @@ class Daemon(Service):
             """
             In the contact's thread.
             """
-            duties = Duties(self._answers)
+            record = None if setup.record is None else LineFile(setup.record, setup.record_size)
+            duties = Duties(self._answers, record, setup.prints, key)
             self._contact = open_contact(
                 folder, link, duties, worker, lambda code: self._reactor.callFromThread(told, code)
             )
@@ -305,6 +332,31 @@ class Daemon(Service):
             await logged_in.addTimeout(CONTACT_TIME, self._reactor)
         except DeferredTimeout:
             raise StateError(f"the contact server did not log in within {CONTACT_TIME} s") from None
+
+        async def reply(account: str, text: str) -> None:
+            """
+            For the operator: say something, and wait until that is committed.
+            """
+            said: Deferred[None] = Deferred()
+            worker.do(partial(self._reply, account, text, said))
+            await said
+
+        core.reply = reply
+
+    def _reply(self, account: str, text: str, said: Deferred[None]) -> None:
+        """
+        In the contact's thread: have it say something.
+        """
+        assert self._contact is not None, "it has logged in"
+        try:
+            self._contact.reply(account, text)
+        except Refusal:
+            self._reactor.callFromThread(said.errback, Failure())
+        except TROUBLES as error:
+            self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
+            self._reactor.callFromThread(said.errback, Failure(Refusal("retry-later")))
+        else:
+            self._reactor.callFromThread(said.callback, None)
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
         """

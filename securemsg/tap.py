@@ -24,6 +24,8 @@ from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
 from securemsg.net.control import check_socket_path
 from securemsg.net.options import Options, Setup
 from securemsg.net.state import check_folder, check_port, read_private
+from securemsg.storage.keyfiles import KeyFileError, KeyFileMissing, read_key_file
+from securemsg.storage.linefile import check_line_file
 
 __all__ = ["Options", "makeService"]
 
@@ -53,6 +55,27 @@ def check(setup: Setup) -> None:
         load_credentials(setup.certificate, setup.key, spki_digest)
     check_port(setup.host, setup.port)
     prepare(setup.answer)
+    if setup.key_file is not None:
+        check_key_file(setup.key_file, setup.loose, state)
+    if setup.record is not None:
+        check_line_file(setup.record)
+
+
+def check_key_file(path: Path, loose: bool, state: Path) -> None:
+    """
+    See whether a key file can be used, or made.
+
+    @param state: may not be there yet; then a file in it can be made.
+    @raise KeyFileError: it cannot.
+    """
+    try:
+        read_key_file(path, loose)
+    except KeyFileMissing:
+        folder = path.parent
+        if folder != state and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise KeyFileError(
+                f"the key file {path} cannot be made: {folder} is no folder that this user can write; name another"
+            ) from None
 
 
 def makeService(options: Options) -> Service:
@@ -61,6 +84,10 @@ def makeService(options: Options) -> Service:
 
     @raise SystemExit: it could not start; standard error says why.
     """
+    twistd: Mapping[str, Any] = options.parent or {}
+    if options.setup.prints and twistd and not twistd.get("nodaemon"):
+        sys.stderr.write("securemsg: --print needs twistd's -n: in the background there is no standard output\n")
+        raise SystemExit(2)
     try:
         check(options.setup)
     except EXPECTED as error:
@@ -68,7 +95,6 @@ def makeService(options: Options) -> Service:
         raise SystemExit(1) from None
     from twisted.internet import reactor
 
-    twistd: Mapping[str, Any] = options.parent or {}
     # The log and the pid file come before the service; they are nobody else's business unless somebody says so.
     if twistd.get("umask") is None:
         os.umask(0o077)

@@ -239,6 +239,50 @@ class CheckTests(FolderCase):
         self.assertIn("AttributeError", self.complaint("--answer", "python:json.no_such_function"))
         self.assertIn("is no function", self.complaint("--answer", "python:json.__doc__"))
 
+    def test_record(self) -> None:
+        """
+        The record is open to others, or cannot be made.
+        """
+        path = self.state.parent / "record"
+        path.touch(0o644)
+        path.chmod(0o644)
+        self.assertIn(f"chmod 600 {path}", self.complaint("--record", str(path)))
+        self.assertIn("is no folder", self.complaint("--record", str(path / "x")))
+
+    def test_key_file(self) -> None:
+        """
+        The key file is none, is open to others unless that may be, or cannot be made; a missing one is not made yet.
+        """
+        path = self.state.parent / "key"
+        makeService(self.options("--key-file", str(path)))
+        makeService(self.options("--key-file", str(self.state / "key")))
+        self.assertFalse(path.exists())
+        self.assertIn("is no folder", self.complaint("--key-file", str(path.parent / "none" / "key")))
+        path.write_bytes(bytes(31))
+        path.chmod(0o600)
+        self.assertIn("has 31 bytes", self.complaint("--key-file", str(path)))
+        path.write_bytes(bytes(32))
+        path.chmod(0o644)
+        self.assertIn("chmod 600", self.complaint("--key-file", str(path)))
+        makeService(self.options("--key-file", str(path), "--loose"))
+
+    def test_print_in_the_background(self) -> None:
+        """
+        In the background there is nothing to print on.
+        """
+        options = self.options("--print")
+        options.parent = UsageOptions()
+        for nodaemon in (0, 1):
+            options.parent.update(umask=None, pidfile="", nodaemon=nodaemon)
+            if nodaemon:
+                makeService(options)
+                continue
+            shown = io.StringIO()
+            with contextlib.redirect_stderr(shown), self.assertRaises(SystemExit) as caught:
+                makeService(options)
+            self.assertEqual(caught.exception.code, 2)
+            self.assertIn("--print needs twistd's -n", shown.getvalue())
+
     def test_certificate(self) -> None:
         """
         The issued certificate is not there, or is none.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +17,11 @@ from twisted.internet.defer import Deferred
 from securemsg.cli.operator import Operator
 from securemsg.cli.output import put, put_record
 from securemsg.cli.run import run
+from securemsg.cli.sending import checked, read_text
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client.escape import escape
+from securemsg.client.suites import is_caller
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.client import dial_unix
 from securemsg.net.control import BadSocketPath, check_socket_path
@@ -63,7 +66,7 @@ stated = click.option(
 @shared
 def admin(as_json: bool) -> None:
     """
-    Run the daemon of this machine: invites, accounts, its address.
+    Run the daemon of this machine: invites, accounts, its address, words of its own.
     """
 
 
@@ -170,6 +173,29 @@ def remove(context: click.Context, name: str) -> int:
     return _operate(context, work)
 
 
+@admin.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("text", required=False, metavar="[TEXT]")
+@stated
+@shared
+@click.pass_context
+def reply(context: click.Context, name: str, text: str | None) -> int:
+    """
+    Say TEXT, or standard input, to an account as the contact `server`. A caller with a key file, named key-..., hears it in the
+    connection that wrote last, if that still stands.
+    """
+    if name == SERVER_NAME:
+        raise trouble("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
+    body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
+    if not body:
+        raise trouble("no-text")
+
+    async def work(operator: Operator) -> None:
+        await _ask(operator, m.Reply(0, name, body), m.Done, name)
+
+    return _operate(context, work)
+
+
 def _operate(context: click.Context, work: Work) -> int:
     """
     Connect to the control socket, ask, hang up.
@@ -232,7 +258,8 @@ async def _ask(operator: Operator, question: m.Message, kind: type[T], about: st
         answer = await asked
     except Trouble as problem:
         if about and problem.code == "no-such-account":
-            raise trouble(problem.code, about, hint="see: securemsg admin accounts") from None
+            hint = "nobody has called with that key file lately" if is_caller(about) else "see: securemsg admin accounts"
+            raise trouble(problem.code, about, hint=hint) from None
         raise
     if not isinstance(answer, kind):
         raise trouble("out-of-turn", text="the daemon answered something else", status=Exit.NOT_CONNECTED)

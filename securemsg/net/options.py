@@ -21,6 +21,10 @@ from securemsg.protocol.invite import is_host
 MAX_PORT = 65535
 # Each takes some 40 kB, and two files of the process count for it at most.
 MAX_CLIENTS = 100_000
+# Of one file of the record, in bytes.
+MIN_RECORD = 4 << 10
+MAX_RECORD = 4 << 30
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REGISTRATIONS = ("invite", "open", "closed")
 ANSWERS = ("ack", "echo", "none")
 COMMAND = "exec:"
@@ -37,6 +41,9 @@ class Setup:
     @ivar advertise: host and port that invites name.
     @ivar state: folder, or C{None} for the usual one.
     @ivar certificate: PEM files of an issued pair, or C{None}.
+    @ivar key_file: admits its holders as callers without an account; C{None}: there are none. C{loose}: others may read it.
+    @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
+    @ivar prints: whether they are printed as well.
     """
 
     host: str
@@ -48,6 +55,11 @@ class Setup:
     certificate: Path | None
     key: Path | None
     answer: str
+    key_file: Path | None = None
+    loose: bool = False
+    record: Path | None = None
+    record_size: int = 16 << 20
+    prints: bool = False
 
 
 class Options(usage.Options):
@@ -78,6 +90,13 @@ class Options(usage.Options):
             "ack",
             "What the contact `server` answers: ack, echo, none, exec:COMMAND (without a shell) or python:module.function.",
         ],
+        ["key-file", None, None, "Holders of FILE may write to `server` without an account; made if it is missing."],
+        ["record", None, None, "Append a line of JSON to FILE for each message to `server`."],
+        ["record-size", None, "16M", "Begin another FILE at this size, with K, M or G; nine older ones are kept."],
+    ]
+    optFlags = [
+        ["loose", None, "Take a --key-file that other users may read."],
+        ["print", None, "Print each message to `server` on standard output; needs twistd's -n."],
     ]
 
     setup: Setup
@@ -118,8 +137,11 @@ class Options(usage.Options):
         if self["registration"] not in REGISTRATIONS:
             raise usage.UsageError(f"--registration is one of {', '.join(REGISTRATIONS)}, not {self['registration']!r}")
         _check_answer(self["answer"])
-        if self["state"] == "":
-            raise usage.UsageError("--state is empty; name a folder")
+        for name, what in (("state", "folder"), ("key-file", "file"), ("record", "file")):
+            if self[name] == "":
+                raise usage.UsageError(f"--{name} is empty; name a {what}")
+        if self["loose"] and self["key-file"] is None:
+            raise usage.UsageError("--loose says something of a --key-file; name one")
         self.setup = Setup(
             host=host,
             port=port,
@@ -130,6 +152,11 @@ class Options(usage.Options):
             certificate=_path(self["cert"]),
             key=_path(self["key"]),
             answer=self["answer"],
+            key_file=_path(self["key-file"]),
+            loose=bool(self["loose"]),
+            record=_path(self["record"]),
+            record_size=_size("--record-size", self["record-size"]),
+            prints=bool(self["print"]),
         )
 
 
@@ -171,6 +198,19 @@ def _number(option: str, text: str, least: int, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
         raise usage.UsageError(f"{option} is a number from {least} to {most}, not {text!r}")
     return int(text)
+
+
+def _size(option: str, text: str) -> int:
+    """
+    A number of bytes, with or without a letter.
+
+    @raise usage.UsageError: it is none, or out of bounds.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})([KMG]?)", text)
+    size = int(match[1]) * UNITS[match[2]] if match is not None else 0
+    if not MIN_RECORD <= size <= MAX_RECORD:
+        raise usage.UsageError(f"{option} is a size from 4K to 4G, not {text!r}")
+    return size
 
 
 def _address(text: str) -> str:

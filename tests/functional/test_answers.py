@@ -5,21 +5,24 @@ Answers by machine, with real commands: what they are given, what becomes of wha
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
+import re
 import shlex
 import sys
 import tempfile
 import threading
 from pathlib import Path
 
+from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.answers.command import Command
 from securemsg.answers.failure import AnswerFailed, Stopped
 from securemsg.client.journal import Received
 from securemsg.protocol.messages import MAX_TEXT
-from tests.functional.support import LIMIT, Daemon, Person, Place, until
+from tests.functional.support import HOST, LIMIT, TIME, TWISTD, Daemon, Json, Person, Place, Running, checked, until
 
 
 def message(text: str) -> Received:
@@ -231,14 +234,44 @@ def answer(message):
 '''
 
 
+@define(eq=False)
+class LoggingDaemon(Daemon):
+    """
+    A daemon with a log file, so that its standard output is for messages alone.
+    """
+
+    @property
+    def log_file(self) -> Path:
+        """
+        Where that is.
+        """
+        return self.place.folder / "daemon.log"
+
+    @property
+    def log(self) -> str:
+        """
+        What it said since it was made.
+        """
+        return self.log_file.read_text("utf-8") + self.running.err
+
+    def launch(self, stdout: int | None = None) -> Running:
+        """
+        Start it, and do not wait.
+        """
+        twistd = ("-n", "--pidfile=", f"--logfile={self.log_file}", "securemsg")
+        state = ("--host", HOST, "--port", str(self.port), "--state", str(self.state))
+        self.running = self.place.start("twistd", TWISTD, *twistd, *state, *self.options, stdout=stdout)
+        return self.running
+
+
 class AnsweringDaemonCase(SynchronousTestCase):
     """
     A daemon with a machine that answers.
 
-    @cvar answer: which.
+    @cvar options: what the daemon is told.
     """
 
-    answer = "exec:sh answer.sh"
+    options: tuple[str, ...] = ("--answer", "exec:sh answer.sh")
 
     def setUp(self) -> None:
         """
@@ -248,7 +281,7 @@ class AnsweringDaemonCase(SynchronousTestCase):
         self.addCleanup(self.place.forget)
         (self.place.folder / "answer.sh").write_text(SCRIPT, "utf-8")
         (self.place.folder / "its_answers.py").write_text(FUNCTION, "utf-8")
-        self.daemon = Daemon(self.place, ["--answer", self.answer])
+        self.daemon = LoggingDaemon(self.place, self.options)
         self.daemon.start()
         invite = self.daemon.invite(2)
         self.ada, self.ben = (Person(self.place, name).join(invite) for name in ("ada", "ben"))
@@ -328,7 +361,7 @@ class FunctionTests(AnsweringDaemonCase):
     A function answers.
     """
 
-    answer = "python:its_answers.answer"
+    options = ("--answer", "python:its_answers.answer")
 
     def test_answers(self) -> None:
         """
@@ -338,3 +371,158 @@ class FunctionTests(AnsweringDaemonCase):
         self.ada.send("server", "quiet")
         self.assertEqual(self.talk(self.ben, "x"), ["ben 16 True 1"])
         self.assertEqual(self.ada.recv(), [])
+
+
+class WitnessTests(AnsweringDaemonCase):
+    """
+    What the operator sees, and says.
+    """
+
+    options = ("--answer", "echo", "--record", "record.jsonl", "--record-size", "4K", "--print", "--key-file", "shared.key")
+
+    def record(self, whole: bool = False) -> list[Json]:
+        """
+        The lines of the record that is in use, or of all.
+        """
+        files = sorted(self.place.folder.glob("record.jsonl*" if whole else "record.jsonl"), reverse=True)
+        return [json.loads(line) for path in files for line in path.read_text("ascii").splitlines()]
+
+    def call(self, text: str) -> None:
+        """
+        Say something with the key file, and no account.
+        """
+        where = ("--key-file", "shared.key", "--host", HOST, "--port", str(self.daemon.port))
+        checked(self.place.start_command("call", "send", *where, "server", text).wait(), 0, ["send"])
+
+    def test_recorded(self) -> None:
+        """
+        Each message to the contact has its line in the record, whoever sent it; nothing that others say to each other has.
+        """
+        self.assertEqual(self.talk(self.ada, "one", "two"), ["one", "two"])
+        self.call("three")
+        self.ada.send("ben", "between us")
+        self.assertEqual(self.ben.texts(1), ["between us"])
+        until(lambda: len(self.record()) == 3, "three lines")
+        rows = self.record()
+        self.assertEqual([row["text"] for row in rows], ["one", "two", "three"])
+        self.assertEqual([row["from"] for row in rows[:2]], ["ada", "ada"])
+        self.assertEqual([row["suite"] for row in rows], ["pqxdh", "pqxdh", "psk"])
+        self.assertRegex(rows[2]["from"], "^key-[0-9a-f]{8}$")
+        self.assertEqual(len({row["id"] for row in rows}), 3)
+        self.assertEqual(os.stat(self.place.folder / "record.jsonl").st_mode & 0o777, 0o600)
+
+    def test_rotated(self) -> None:
+        """
+        A full record is put aside, as private as the new one; nothing is lost on the way.
+        """
+        texts = [str(number) * 3000 for number in range(4)]
+        self.assertEqual(self.talk(self.ada, *texts), texts)
+        found = sorted(self.place.folder.glob("record.jsonl*"), reverse=True)
+        self.assertEqual([path.name for path in found], ["record.jsonl.3", "record.jsonl.2", "record.jsonl.1", "record.jsonl"])
+        self.assertEqual([json.loads(path.read_text("ascii"))["text"] for path in found], texts)
+        self.assertEqual({path.stat().st_mode & 0o777 for path in found}, {0o600})
+
+    def test_killed(self) -> None:
+        """
+        A daemon that is killed whenever it is loses no line; a torn one is mended.
+        """
+        texts = []
+        for turn in range(3):
+            texts += [f"{turn}.{number}" for number in range(5)]
+            for text in texts[-5:]:
+                self.ada.send("server", text)
+            self.daemon.kill()
+            with (self.place.folder / "record.jsonl").open("ab") as file:
+                file.write(b'{"id": "torn')
+            self.daemon.start()
+        self.assertEqual(self.ada.texts(15, "--from", "server"), texts)
+        rows = self.record(whole=True)
+        self.assertEqual(list(dict.fromkeys(row["text"] for row in rows)), texts)
+        self.assertEqual(len({row["id"] for row in rows}), 15)
+
+    def test_cannot_be_written(self) -> None:
+        """
+        While the record cannot be written nothing is answered, which is said once; then everything goes on. Nothing is lost.
+        """
+        self.assertEqual(self.talk(self.ada, "x" * 3900), ["x" * 3900])
+        # Something is in the way of the oldest file; a mode would not stop root.
+        oldest, blocked = self.place.folder / "record.jsonl.8", self.place.folder / "record.jsonl.9"
+        oldest.touch()
+        blocked.mkdir()
+        for text in ("y" * 3900, "z"):
+            self.ada.send("server", text)
+        until(lambda: "answers nothing until" in self.daemon.log, "the trouble in the log")
+        # The next tries are a second apart.
+        self.ada.run("recv", "--count", "1", "--timeout", "3", status=7)
+        self.assertEqual(self.daemon.log.count("answers nothing until"), 1)
+        blocked.rmdir()
+        self.assertEqual(self.ada.texts(2), ["y" * 3900, "z"])
+        self.assertIn("goes on", self.daemon.log)
+        self.assertEqual([row["text"] for row in self.record(whole=True)], ["x" * 3900, "y" * 3900, "z"])
+
+    def test_printed(self) -> None:
+        """
+        Each message is one line on standard output, as C{recv} prints it; the log knows nothing of it.
+        """
+        self.call("Hello Server!")
+        self.ada.send("server", "two\nlines \x1b[31m")
+        until(lambda: len(self.daemon.running.lines) == 2, "two lines")
+        first, second = self.daemon.running.lines
+        self.assertTrue(re.fullmatch(rf"\[{TIME}\] key-[0-9a-f]{{8}}: Hello Server!", first), first)
+        self.assertTrue(re.fullmatch(rf"\[{TIME}\] ada: two\\nlines \\x1b\[31m", second), second)
+        for word in ("Hello Server!", "two", "31m"):
+            self.assertNotIn(word, self.daemon.log)
+
+    def test_key_file(self) -> None:
+        """
+        A missing key file is made, private, and said so without its secret; it serves again after a restart.
+        """
+        path = self.place.folder / "shared.key"
+        secret = path.read_bytes()
+        self.assertEqual((len(secret), path.stat().st_mode & 0o777), (32, 0o600))
+        [told] = [line for line in self.daemon.log.splitlines() if "key file" in line]
+        self.assertRegex(told, rf"{path}; whoever holds it is key-[0-9a-f]{{8}}$")
+        self.assertNotIn(secret.hex(), self.daemon.log)
+        self.daemon.stop()
+        self.daemon.start()
+        self.assertEqual(path.read_bytes(), secret)
+        self.call("once more")
+        until(lambda: [row["text"] for row in self.record()] == ["once more"], "the message")
+
+    def test_reply(self) -> None:
+        """
+        The operator says something as C{server}: to accounts, in the argument or on standard input.
+        """
+        self.daemon.admin("reply", "ada", "hello, Ada")
+        running = self.place.start_command("admin", "admin", "--state", str(self.daemon.state), "reply", "ada", pipe=True)
+        running.type("and more\nto come\n")
+        running.end_input()
+        checked(running.wait(), 0, ["admin", "reply"])
+        rows = self.ada.recv("--count", "2")
+        self.assertEqual([row["text"] for row in rows], ["hello, Ada", "and more\nto come"])
+        self.assertEqual({row["from"] for row in rows}, {"server"})
+        self.assertEqual({row["kind"] for row in rows}, {"text"})
+
+    def test_reply_to_nobody(self) -> None:
+        """
+        Who is not there is not replied to: neither an account, nor a caller that never called, nor C{server} itself.
+        """
+        self.assertIn("admin accounts", self.daemon.admin("reply", "nobody", "hello?", status=3).err)
+        self.assertIn("key file", self.daemon.admin("reply", "key-00000000", "hello?", status=3).err)
+        self.daemon.admin("reply", "server", "hello?", status=5)
+        self.daemon.admin("reply", "ada", "", status=2)
+        self.assertEqual(self.ada.recv(), [])
+
+    def test_reply_to_caller(self) -> None:
+        """
+        A caller hears it in the connection that wrote last.
+        """
+        where = ("--key-file", "shared.key", "--host", HOST, "--port", str(self.daemon.port))
+        chat = self.place.start_command("chat", "chat", *where, "server", pipe=True)
+        chat.type("anybody here?\n")
+        until(lambda: "server: anybody here?" in chat.out, "the echo")
+        name = self.record()[0]["from"]
+        self.daemon.admin("reply", name, "the operator is")
+        until(lambda: "server: the operator is" in chat.out, "the reply")
+        chat.type("exit\n")
+        checked(chat.wait(), 0, ["chat"])

@@ -39,7 +39,7 @@ class DefaultTests(SynchronousTestCase):
         The help names every option, and what to do next.
         """
         text = Options().getUsage()
-        for word in ("--port", "--host", "--advertise", "--state", "--registration", "--max-clients", "--cert", "--key"):
+        for word in ("--port", "--host", "--advertise", "--state", "--registration", "--max-clients", "--cert", "--key-file"):
             self.assertIn(word, text)
         self.assertIn("securemsg join", text)
         self.assertIn("exec:COMMAND", text)
@@ -91,6 +91,19 @@ class GoodTests(SynchronousTestCase):
         """
         for value in ("exec:/bin/echo 'a b' -n", "python:json.dumps", "python:a.b.c", "none"):
             self.assertEqual(setup_of("--answer", value).answer, value)
+
+    def test_duties(self) -> None:
+        """
+        Key file and record are paths that stay; sizes may have a letter.
+        """
+        found = setup_of("--key-file", "k", "--loose", "--record", "/r", "--record-size", "64K", "--print")
+        self.assertEqual((found.key_file, found.loose), (Path.cwd() / "k", True))
+        self.assertEqual((found.record, found.record_size, found.prints), (Path("/r"), 65536, True))
+        found = setup_of()
+        self.assertEqual((found.key_file, found.loose, found.record, found.prints), (None, False, None, False))
+        self.assertEqual(found.record_size, 16 << 20)
+        for text, size in (("4096", 4096), ("1M", 1 << 20), ("4G", 4 << 30)):
+            self.assertEqual(setup_of("--record-size", text).record_size, size)
 
     def test_localhost(self) -> None:
         """
@@ -177,11 +190,25 @@ class BadTests(SynchronousTestCase):
             self.assertIn("--answer", self.complaint("--answer", value))
         self.assertIn("quotes", self.complaint("--answer", "exec:echo 'x"))
 
-    def test_state(self) -> None:
+    def test_empty_names(self) -> None:
         """
-        An empty name is no folder.
+        An empty name is no folder, and no file.
         """
-        self.assertIn("--state is empty", self.complaint("--state", ""))
+        for option in ("--state", "--key-file", "--record"):
+            self.assertIn(f"{option} is empty", self.complaint(option, ""))
+
+    def test_loose(self) -> None:
+        """
+        To be loose about no file is a mistake.
+        """
+        self.assertIn("--key-file", self.complaint("--loose"))
+
+    def test_size(self) -> None:
+        """
+        A size is a number of bytes, or of K, M or G, within bounds.
+        """
+        for value in ("", "x", "16m", "1T", "-1M", "4095", "3K", "5G", "1.5M", "16 M"):
+            self.assertIn("--record-size is a size from 4K to 4G", self.complaint("--record-size", value))
 
     def test_stray_word(self) -> None:
         """

@@ -1,0 +1,291 @@
+"""
+Tests of L{securemsg.storage.linefile}: lines that are in the file for good, or of which it was said that they are not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.storage.errors import StateUnusable
+from securemsg.storage.linefile import CHUNK, MAX_LINE, LineFile, check_line_file
+from tests.net.fakes import scratch
+
+
+def line(number: int, size: int = 0) -> bytes:
+    """
+    A line of JSON.
+    """
+    return b'{"number": %d}' % number + b" " * size
+
+
+class LineFileCase(SynchronousTestCase):
+    """
+    A file in a folder.
+    """
+
+    def setUp(self) -> None:
+        """
+        Choose its name.
+        """
+        self.path = scratch(self) / "record"
+
+    def make(self, size: int = 1 << 20, kept: int = 9) -> LineFile:
+        """
+        Open it.
+        """
+        file = LineFile(self.path, size, kept)
+        file.open()
+        self.addCleanup(file.close)
+        return file
+
+    def put(self, content: bytes, mode: int = 0o600) -> None:
+        """
+        Have it there before.
+        """
+        self.path.write_bytes(content)
+        self.path.chmod(mode)
+
+    def modes(self) -> set[int]:
+        """
+        The modes of all files beside it.
+        """
+        return {path.stat().st_mode & 0o777 for path in self.path.parent.iterdir()}
+
+    def complaint(self, call: Callable[[], object]) -> str:
+        """
+        What is said when something cannot be done: one line.
+        """
+        with self.assertRaises(StateUnusable) as caught:
+            call()
+        text = str(caught.exception)
+        self.assertIn(str(self.path), text)
+        self.assertNotIn("\n", text)
+        return text
+
+
+class AppendTests(LineFileCase):
+    """
+    Lines.
+    """
+
+    def test_append(self) -> None:
+        """
+        Lines follow each other, also over a restart, in a file that nobody else can read whatever the umask says.
+        """
+        self.addCleanup(os.umask, os.umask(0))
+        file = self.make()
+        file.append([line(1), line(2)])
+        file.append([])
+        file.append([line(3)])
+        file.close()
+        self.make().append([line(4)])
+        self.assertEqual(self.path.read_bytes().splitlines(), [line(number) for number in (1, 2, 3, 4)])
+        self.assertEqual(self.modes(), {0o600})
+
+    def test_durable(self) -> None:
+        """
+        Nothing counts before it was synchronised.
+        """
+        done: list[int] = []
+        sync = os.fsync
+
+        def note(descriptor: int) -> None:
+            sync(descriptor)
+            done.append(self.path.stat().st_size)
+
+        file = self.make()
+        self.patch(os, "fsync", note)
+        file.append([line(1)])
+        self.assertEqual(done, [len(line(1)) + 1])
+
+    def test_many(self) -> None:
+        """
+        Of very many lines no more than a part is held in memory, and all are written.
+        """
+        count = 3 * CHUNK // 1000
+        self.make(1 << 30).append(line(number, 1000) for number in range(count))
+        self.assertEqual(len(self.path.read_bytes().splitlines()), count)
+
+    def test_rotation(self) -> None:
+        """
+        A file that is full makes room for another; so many old ones are kept, all of them private, and no line is cut.
+        """
+        file = self.make(size=len(line(0)) * 3 + 3, kept=2)
+        for number in range(10):
+            file.append([line(number)])
+        names = [path.name for path in sorted(self.path.parent.iterdir())]
+        self.assertEqual(names, ["record", "record.1", "record.2"])
+        kept = [self.path.with_name(name).read_bytes().splitlines() for name in ("record.2", "record.1", "record")]
+        self.assertEqual(kept, [[line(3), line(4), line(5)], [line(6), line(7), line(8)], [line(9)]])
+        self.assertEqual(self.modes(), {0o600})
+
+    def test_rotation_within(self) -> None:
+        """
+        Lines that come together are spread over as many files as they need.
+        """
+        self.make(size=len(line(0)) + 1).append([line(1), line(2), line(3)])
+        kept = [self.path.with_name(name).read_bytes() for name in ("record.2", "record.1", "record")]
+        self.assertEqual(kept, [line(1) + b"\n", line(2) + b"\n", line(3) + b"\n"])
+
+    def test_long_line(self) -> None:
+        """
+        A line that is longer than a file may be has one of its own.
+        """
+        file = self.make(size=64)
+        for number, size in ((1, 0), (2, 1000), (3, 0)):
+            file.append([line(number, size)])
+        kept = [self.path.with_name(name).read_bytes() for name in ("record.2", "record.1", "record")]
+        self.assertEqual(kept, [line(1) + b"\n", line(2, 1000) + b"\n", line(3) + b"\n"])
+
+
+class TornTests(LineFileCase):
+    """
+    What a power cut leaves.
+    """
+
+    def test_torn(self) -> None:
+        """
+        A last line that is torn anywhere is taken away, and the lines before it stay.
+        """
+        whole = line(1) + b"\n"
+        for torn in (*(line(2)[:end] for end in range(1, len(line(2)) + 1)), bytes(7), line(2)[:5] + bytes(3)):
+            self.put(whole + torn)
+            file = self.make()
+            file.append([line(3)])
+            file.close()
+            self.assertEqual(self.path.read_bytes(), whole + line(3) + b"\n")
+
+    def test_nothing_but_torn(self) -> None:
+        """
+        It may be the only one.
+        """
+        self.put(line(1))
+        self.make()
+        self.assertEqual(self.path.read_bytes(), b"")
+
+    def test_of_others(self) -> None:
+        """
+        The end of a file that was not written here is left alone, and the file refused.
+        """
+        for content in (b"dear diary", b"{}\ndear diary", b"{" + b" " * MAX_LINE):
+            self.put(content)
+            self.assertIn("left as it is", self.complaint(self.make))
+            self.assertEqual(self.path.read_bytes(), content)
+
+
+class TroubleTests(LineFileCase):
+    """
+    A file that cannot be used.
+    """
+
+    def test_open_to_others(self) -> None:
+        """
+        A file that others may read is refused, and not changed.
+        """
+        self.put(line(1) + b"\n", 0o640)
+        self.assertIn("chmod 600", self.complaint(self.make))
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
+
+    def test_no_file(self) -> None:
+        """
+        What is no ordinary file is refused: it could not be made durable, nor put aside.
+        """
+        self.path.mkdir()
+        self.complaint(self.make)
+        self.path.rmdir()
+        os.mkfifo(self.path, 0o600)
+        self.assertIn("no ordinary file", self.complaint(self.make))
+        self.path.unlink()
+        other = self.path.with_name("other")
+        other.touch(0o600)
+        self.path.symlink_to(other)
+        self.assertIn("is a link", self.complaint(self.make))
+
+    def test_no_folder(self) -> None:
+        """
+        The folder has to be there, for older files are kept in it.
+        """
+        self.path = self.path / "in" / "no" / "folder"
+        self.assertIn("is no folder", self.complaint(self.make))
+
+    def test_two(self) -> None:
+        """
+        Two processes do not write to one file.
+        """
+        self.make()
+        self.assertIn("another process", self.complaint(self.make))
+
+    def test_check(self) -> None:
+        """
+        A look changes nothing: neither makes it a file, nor does it mend one.
+        """
+        check_line_file(self.path)
+        self.assertFalse(self.path.exists())
+        self.put(line(1))
+        check_line_file(self.path)
+        self.assertEqual(self.path.read_bytes(), line(1))
+
+    def test_disk_full(self) -> None:
+        """
+        A line that was written in part is taken back; once there is room, everything follows, whole and once.
+        """
+        file = self.make()
+        file.append([line(1)])
+        write = os.write
+
+        def fail(descriptor: int, data: Any) -> int:
+            write(descriptor, data[:5])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        for _ in range(2):
+            self.patch(os, "write", fail)
+            self.assertIn("make room", self.complaint(lambda: file.append([line(2)])))
+            self.patch(os, "write", write)
+            self.assertEqual(self.path.read_bytes(), line(1) + b"\n")
+        file.append([line(2), line(3)])
+        self.assertEqual(self.path.read_bytes().splitlines(), [line(1), line(2), line(3)])
+
+    def test_not_durable(self) -> None:
+        """
+        A line that could not be made durable does not count, even if what was written of it cannot be taken back at once.
+        """
+        file = self.make()
+        file.append([line(1)])
+        sync, truncate = os.fsync, os.ftruncate
+
+        def fail(*given: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        self.patch(os, "fsync", fail)
+        self.complaint(lambda: file.append([line(2)]))
+        self.assertEqual(self.path.read_bytes(), line(1) + b"\n")
+        self.patch(os, "ftruncate", fail)
+        self.complaint(lambda: file.append([line(2)]))
+        self.patch(os, "fsync", sync)
+        self.patch(os, "ftruncate", truncate)
+        file.append([line(2)])
+        self.assertEqual(self.path.read_bytes().splitlines()[-1], line(2))
+
+    def test_rotation_fails(self) -> None:
+        """
+        A file that cannot be put aside stays as it is, and the line waits.
+        """
+        file = self.make(size=len(line(0)) + 1)
+        file.append([line(1)])
+
+        def fail(self: Path, target: Path) -> Path:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+        rename = Path.rename
+        self.patch(Path, "rename", fail)
+        self.complaint(lambda: file.append([line(2)]))
+        self.assertEqual(self.path.read_bytes(), line(1) + b"\n")
+        self.patch(Path, "rename", rename)
+        file.append([line(2)])
+        self.assertEqual(self.path.read_bytes(), line(2) + b"\n")
