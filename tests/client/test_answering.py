@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import answering, journal
-from securemsg.client.answering import BUSY, Answerer, Give, Immediate, answer_id, fitting
+from securemsg.client.answering import BUSY, Answerer, Give, Immediate, answer_id, asker_of, fitting
 from securemsg.client.journal import Received
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
@@ -93,6 +93,17 @@ class AnsweringTests(SynchronousTestCase):
         self.assertEqual(answer_id(question), answer_id(question))
         self.answer()
         self.assertEqual(self.alice.lines("bot")[-1].id, answer_id(question))
+
+    def test_whose_turn(self) -> None:
+        """
+        The devices of an account share a turn, for their answers are to be in order; each connection of a caller has its own.
+        """
+
+        def turn(sender: str, device: bytes) -> answering.Asker:
+            return asker_of(Received(1, b"", sender, "bot", 1, 1, "", 1, True, "psk", 0, "", device))
+
+        self.assertEqual(turn("alice", b"1"), turn("alice", b"2"))
+        self.assertNotEqual(turn("key-00000000", b"1"), turn("key-00000000", b"2"))
 
     def test_long(self) -> None:
         """

@@ -188,7 +188,7 @@ class CommandTests(SynchronousTestCase):
         pid = int(path.read_text("ascii"))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 9)
-        self.assertEqual(set(answer or "y"), {"y", "\n"} if answer else {"y"})
+        self.assertLessEqual(set(answer or ""), {"y", "\n"})
 
     def test_stop(self) -> None:
         """
