@@ -7,10 +7,13 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import archive, callers, calling, epochs, journal, suites, trust
+from securemsg.client import archive, callers, calling, epochs, journal, sessions, suites, trust
 from securemsg.client.answering import ANSWER_LABEL
 from securemsg.client.callers import Connection
+from securemsg.client.epochs import WrongKey
 from securemsg.client.journal import Received
+from securemsg.client.opening import open_envelope
+from securemsg.client.pair import End
 from securemsg.client.profile import DAY, create_profile, save_profile
 from securemsg.client.records import COUNTERS, META, OUTBOX, ROWS, SEEN, OutboxRow, load, load_all
 from securemsg.client.recovery import RESETS
@@ -497,6 +500,24 @@ class AttackTests(CallerCase):
         self.spoilt(epoch=1)
         self.spoilt(counter=9)
         self.spoilt(introduction=Introduction(alice.identity.public, alice.devices))
+
+    def test_nonce_of_its_own(self) -> None:
+        """
+        Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS.
+        """
+        device, contact = self.one.profile().device_id, self.contact.profile()
+        common, content_key = sessions.make_common(b"text", suites.PSK)
+        recipient = End(SERVER_NAME, contact.device_id, contact.identity.public)
+        for nonce in (bytes(32), self.one.profile().connection):
+            sender = End(KEY.name, device, KEY.caller_identity(nonce).public)
+            with MemoryProfile().writing() as records:
+                own = epochs.seal(records, KEY, sender, recipient, content_key, START, connection=nonce)
+            with self.contact.store.inner.writing() as records:
+                arguments = (records, contact, KEY.name, device, own, keys.sha256(common), START)
+                if nonce == bytes(32):
+                    self.assertRaises(WrongKey, open_envelope, *arguments)
+                else:
+                    self.assertEqual(open_envelope(*arguments).content_key, content_key)
 
     def test_other_name(self) -> None:
         """
