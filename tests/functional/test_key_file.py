@@ -4,11 +4,12 @@ Key files as their users meet them: two people who share one, callers of a daemo
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.functional.support import Done, Person, Place, PlaceCase, checked, until
+from tests.functional.support import HOST, TIME, Daemon, Done, Json, Person, Place, PlaceCase, Running, checked, until
 
 
 class KeygenTests(SynchronousTestCase):
@@ -253,3 +254,246 @@ class PeerTests(PlaceCase):
                 self.assertNotIn(secret, file.read_bytes(), file.name)
         path.unlink()
         sam.send("tom", "the file itself is not needed any more")
+
+
+class CallerCase(SynchronousTestCase):
+    """
+    Callers, who have no profile and nothing but a file.
+    """
+
+    def setUp(self) -> None:
+        """
+        A folder, and a daemon that is not started yet.
+        """
+        self.place = Place.make()
+        self.addCleanup(self.place.forget)
+        self.path = self.place.folder / "shared.key"
+        self.daemon = Daemon(self.place, ("--key-file", str(self.path), "--answer", "echo", "--print"))
+
+    def start(self, command: str, *arguments: str, path: Path | None = None, pipe: bool = False) -> Running:
+        """
+        Start C{send} or C{chat} as a caller.
+        """
+        where = ("--host", HOST, "--port", str(self.daemon.port))
+        return self.place.start_command(
+            command, command, "--key-file", str(path or self.path), *where, *arguments, pipe=pipe
+        )
+
+    def call(
+        self, command: str, *arguments: str, text: str | None = None, status: int = 0, path: Path | None = None
+    ) -> Done:
+        """
+        The same to its end.
+        """
+        running = self.start(command, *arguments, path=path, pipe=text is not None)
+        if text is not None:
+            running.type(text)
+            running.end_input()
+        return checked(running.wait(), status, (command, *arguments))
+
+    def error(self, *arguments: str, status: int, path: Path | None = None) -> Json:
+        """
+        What a C{send} that fails says of that.
+        """
+        done = self.call("send", "--json", *arguments, status=status, path=path)
+        return next(row for row in Done(0, done.err, "").rows if "error" in row)
+
+    def printed(self, text: str) -> list[str]:
+        """
+        The lines of C{--print} with this text.
+        """
+        return [line for line in self.daemon.running.out.splitlines() if line.endswith(f": {text}")]
+
+    def make_file(self) -> None:
+        """
+        A key file before there is a daemon.
+        """
+        checked(self.place.start_command("keygen", "keygen", str(self.path)).wait(), 0, ["keygen"])
+
+
+class CallerTests(CallerCase):
+    """
+    The story of the oldest program, and what can go wrong with it.
+    """
+
+    def test_story(self) -> None:
+        """
+        The daemon makes the file; a client that has it sends; the daemon prints what came; in a chat the answer comes back.
+        Nothing of it is left in the caller's home, and the secret stands in no other file than its own.
+        """
+        self.daemon.start()
+        self.assertEqual((self.path.stat().st_size, self.path.stat().st_mode & 0o777), (32, 0o600))
+        before = {path for path in self.place.folder.rglob("*") if "state" not in path.parts}
+        done = self.call("send", "server", "Hello Server!")
+        self.assertEqual((done.out, done.err), ("", ""))
+        # Accepted means that `server` has committed it, and it prints what it has committed.
+        until(lambda: self.printed("Hello Server!"), "the message on the daemon's output")
+        [line] = self.printed("Hello Server!")
+        self.assertRegex(line, rf"\A\[{TIME}\] key-[0-9a-f]{{8}}: Hello Server!\Z")
+        done = self.call("chat", "server", text="one\ntwo\n")
+        self.assertEqual([line.partition("] ")[2] for line in done.out.splitlines()], ["server: one", "server: two"])
+        after = {path for path in self.place.folder.rglob("*") if "state" not in path.parts}
+        self.assertEqual([path.name for path in after - before if not path.name.startswith("log.")], [])
+        self.daemon.stop()
+        secret = self.path.read_bytes()
+        for file in self.place.folder.rglob("*"):
+            if file.is_file() and file != self.path:
+                data = file.read_bytes()
+                self.assertNotIn(secret, data, file.name)
+                self.assertNotIn(secret.hex().encode(), data, file.name)
+
+    def test_record(self) -> None:
+        """
+        C{send --json} tells what became of a message; C{--wait delivered} hears from the contact; text may come from standard
+        input; the same C{--id} counts once.
+        """
+        self.make_file()
+        self.daemon.start()
+        [row] = self.call("send", "server", "--json", "--wait", "delivered", text="from a pipe\n").rows
+        self.assertEqual((row["to"], row["status"], len(row["devices"])), ("server", "delivered", 1))
+        number = "ab" * 16
+        for _ in range(2):
+            [row] = self.call("send", "server", "counts once", "--id", number, "--json").rows
+            self.assertEqual((row["id"], row["status"]), (number, "accepted"))
+        self.call("send", "server", "the last")
+        until(lambda: self.printed("the last"), "the last message")
+        self.assertEqual((len(self.printed("from a pipe")), len(self.printed("counts once"))), (1, 1))
+
+    def test_other_file(self) -> None:
+        """
+        Another file than the daemon's ends with 8, as does a daemon without any: it has proved nothing, and learns nothing.
+        """
+        self.make_file()
+        other = self.place.folder / "other.key"
+        checked(self.place.start_command("keygen", "keygen", str(other)).wait(), 0, ["keygen"])
+        self.daemon.start()
+        said = self.error("server", "secret", status=8, path=other)
+        self.assertEqual(said["code"], "server-identity")
+        self.assertIn("does not hold this key file", said["error"])
+        self.assertIn("not kept", said["hint"])
+        self.assertEqual(self.call("chat", "server", text="secret\n", status=8, path=other).out, "")
+        self.daemon.stop()
+        self.daemon.options = ()
+        self.daemon.start()
+        self.assertEqual(self.error("server", "secret", status=8)["code"], "server-identity")
+        self.daemon.stop()
+        for file in self.daemon.state.rglob("*"):
+            if file.is_file():
+                self.assertNotIn(b"secret", file.read_bytes(), file.name)
+
+    def test_wrong_files(self) -> None:
+        """
+        A missing file and one of another size are wrong usage, one that others may read ends with 9 but for C{--loose}: each
+        says what to do, and nobody is called.
+        """
+        said = self.error("server", "x", status=2)
+        self.assertIn("securemsg keygen", said["error"])
+        self.path.write_bytes(bytes(31))
+        self.path.chmod(0o600)
+        self.assertIn("31 bytes", self.error("server", "x", status=2)["error"])
+        self.path.write_bytes(os.urandom(32))
+        self.path.chmod(0o644)
+        said = self.error("server", "x", status=9)
+        self.assertEqual(said["code"], "key-file-exposed")
+        self.assertIn("chmod 600", said["error"])
+        self.assertEqual(self.error("server", "x", "--loose", status=6)["code"], "not-connected")
+
+    def test_nobody_there(self) -> None:
+        """
+        Without a daemon it ends with 6; nothing is kept, that is said, and so is how to send it once all the same.
+        """
+        self.make_file()
+        said = self.error("server", "x", status=6)
+        self.assertRegex(said["hint"], r"the message is not kept; send it again with --id [0-9a-f]{32}")
+        done = self.call("chat", "server", "--timeout", "1", text="x\n", status=6)
+        self.assertIn("nothing of it is kept", done.err)
+
+    def test_two_at_once(self) -> None:
+        """
+        Two callers with one file talk at the same time; each gets its own answers and no other's.
+        """
+        self.make_file()
+        self.daemon.start()
+        chats = [self.start("chat", "server", pipe=True) for _ in range(2)]
+        for turn in range(3):
+            for number, chat in enumerate(chats):
+                chat.type(f"caller {number} turn {turn}\n")
+        for number, chat in enumerate(chats):
+            until(lambda chat=chat: len(chat.lines) == 3, "three answers")  # type: ignore[misc]
+            chat.end_input()
+            done = checked(chat.wait(), 0, ["chat"])
+            texts = [line.partition("] ")[2] for line in done.out.splitlines()]
+            self.assertEqual(texts, [f"server: caller {number} turn {turn}" for turn in range(3)])
+
+    def test_daemon_killed(self) -> None:
+        """
+        A chat goes on by itself when the daemon is killed and comes back: what was said meanwhile is sent, and answered.
+        """
+        self.make_file()
+        self.daemon.start()
+        chat = self.start("chat", "server", pipe=True)
+        chat.type("before\n")
+        until(lambda: len(chat.lines) == 1, "the first answer")
+        self.daemon.kill()
+        chat.type("meanwhile\n")
+        self.daemon.start()
+        until(lambda: len(chat.lines) == 2, "the second answer")
+        chat.type("after\n")
+        chat.end_input()
+        done = checked(chat.wait(), 0, ["chat"])
+        texts = [line.partition("] server: ")[2] for line in done.out.splitlines()]
+        self.assertEqual(texts, ["before", "meanwhile", "after"])
+
+    def test_equal_messages(self) -> None:
+        """
+        The same text again is other bytes on the wire, each time.
+        """
+        self.make_file()
+        self.daemon.start()
+        shown = set[str]()
+        for _ in range(4):
+            done = self.call("send", "--show-wire", "server", "the very same text")
+            [line] = [line for line in done.err.splitlines() if line.startswith("-> deposit")]
+            self.assertIn("suite psk", line)
+            self.assertNotIn(b"the very same".hex()[:8], line.replace(" ", ""))
+            shown.add(line.rpartition("bytes: ")[2])
+        self.assertEqual(len(shown), 4)
+
+    def test_accounts_beside(self) -> None:
+        """
+        A daemon with a key file serves accounts as before, and nobody can take the name of who holds it.
+        """
+        self.make_file()
+        self.daemon.start()
+        self.call("send", "server", "from the file")
+        until(lambda: self.printed("from the file"), "the message")
+        name = self.printed("from the file")[0].partition("] ")[2].partition(":")[0]
+        invite = self.daemon.invite(2)
+        Person(self.place, name).run("join", "-", name, text=invite + "\n", status=5)
+        ada = Person(self.place, "ada").join(invite)
+        ada.send("server", "from an account")
+        self.assertEqual(ada.texts(1), ["from an account"])
+        self.assertEqual(ada.error("send", name, "who are you?", status=3)["code"], "no-such-account")
+        self.call("send", "server", "still there")
+        until(lambda: self.printed("still there"), "the message")
+
+    def test_daemons_file(self) -> None:
+        """
+        The file of the daemon is no file for two people: its operator could read them. Where that can be seen it is refused,
+        and nothing is pinned, written or sent.
+        """
+        self.make_file()
+        self.daemon.start()
+        invite = self.daemon.invite(2)
+        ada, ben = Person(self.place, "ada").join(invite), Person(self.place, "ben").join(invite)
+        file = ("--key-file", str(self.path))
+        ada.send("ben", "before")
+        for arguments in (("contacts", "ben", "--set-suite", "psk"), ("send", "ben", "secret", "--suite", "psk")):
+            said = ada.error(*arguments, *file, status=2)
+            self.assertEqual(said["code"], "daemon-key")
+            self.assertIn("securemsg keygen", said["hint"])
+        done = ada.run("chat", "ben", "--suite", "psk", *file, text="secret\n", status=2)
+        self.assertIn("its operator could read", done.err)
+        self.assertEqual([row["suite"] for row in ada.run("contacts", "--json").rows], ["pqxdh", "pqxdh"])
+        self.assertEqual([row["text"] for row in ada.history("ben")], ["before"])
+        self.assertEqual(ben.texts(1), ["before"])
