@@ -155,6 +155,19 @@ class PeerTests(PlaceCase):
         self.assertIn("kept for you", reader.out)
         self.assertEqual(reader.interrupt().status, 130)
 
+    def test_through_another_process(self) -> None:
+        """
+        What is pinned by one process counts for the one that has the connection: it seals with the key file at once.
+        """
+        una, vic, path = self.pair("una", "vic")
+        self.pin(vic, "una", path)
+        holder = una.start("recv", "--follow", "--json")
+        until(lambda: una.run("status", "--json", "--timeout", "5").rows[0]["connected"], "a connection")
+        una.send("vic", "through another process", "--suite", "psk", "--key-file", str(path))
+        self.assertTrue(holder.is_alive)
+        self.assertEqual([row["suite"] for row in vic.recv("--count", "1")], ["psk"])
+        self.assertEqual(holder.interrupt().status, 130)
+
     def test_other_file(self) -> None:
         """
         With different files nothing is given out, and nothing is said to be delivered.
