@@ -28,8 +28,8 @@ A line that begins with
   - C{NAME> } types a line into the command that runs in that terminal. C{^D} ends its input, C{^C} interrupts it; nothing after
     C{NAME>} types nothing: what follows is more output of that terminal.
   - C{# } is a remark.
-A command has ended before the next step, in whatever terminal, unless it stays: a daemon, a chat, a responder, a C{--follow}, or one that
-is typed into. Every other line is output, standard output and standard error as they come, of the terminal named last. In it
+A command has ended before the next step, in whatever terminal, unless it stays: a daemon, a chat, a responder, a
+C{--follow}, or one that is typed into. Every other line is output, standard output and standard error as they come, of the terminal named last. In it
 C{...} stands for anything; alone in a line, for any number of lines. Output that is not shown must not come either, unless
 C{...} allows it; but what a command prints after the last line of its terminal that the transcript shows is not looked at if
 it is still running at the end of the transcript.
