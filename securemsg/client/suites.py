@@ -53,7 +53,8 @@ def choose(records: IRecords, name: str, suite: str, key: bytes = b"") -> None:
     """
     The user chooses a suite. What was sealed before goes out as it is; what lies in quarantine is tried again.
 
-    @param key: the secret of a key file, for suite C{psk}; the one that there is stays without it. With C{pqxdh} it is forgotten.
+    @param key: the secret of a key file, for suite C{psk}; without one the one that there is stays. With C{pqxdh} it is
+        forgotten.
     @raise Refusal: C{suite-unavailable}: there is no such suite. C{bad-request}: suite C{psk} without a key, another with one,
         or a key of another size.
     """
