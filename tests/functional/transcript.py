@@ -29,10 +29,10 @@ A line that begins with
     C{NAME>} types nothing: what follows is more output of that terminal.
   - C{# } is a remark.
 A command has ended before the next step, in whatever terminal, unless it stays: a daemon, a chat, a responder, a
-C{--follow}, or one that is typed into. Every other line is output, standard output and standard error as they come, of the terminal named last. In it
-C{...} stands for anything; alone in a line, for any number of lines. Output that is not shown must not come either, unless
-C{...} allows it; but what a command prints after the last line of its terminal that the transcript shows is not looked at if
-it is still running at the end of the transcript.
+C{--follow}, or one that is typed into. Every other line is output, standard output and standard error as they come, of the
+terminal named last. In it C{...} stands for anything; alone in a line, for any number of lines. Output that is not shown must
+not come either, unless C{...} allows it; but what a command prints after the last line of its terminal that the transcript
+shows is not looked at if it is still running at the end of the transcript.
 
 Standard input and output are pipes: what only a terminal shows cannot stand in a transcript. Port 8443 is another port when
 replayed. Commands that still run at the end are interrupted.
