@@ -21,7 +21,7 @@ from bench.machine import Unmeasurable
 from bench.served import HOST, Served
 from bench.stations import Daemon
 from bench.target import Waiting
-from securemsg.crypto.keys import sha256, spki_of_certificate
+from securemsg.crypto.keys import spki_digest
 from securemsg.net.tls import ClientTrust, SecureFactory
 
 # Seconds between two bytes of the dribbler, and before one that was thrown out comes again.
@@ -205,7 +205,7 @@ class Company:
         if visit == self._visit:
             factory: IProtocolFactory = NuisanceFactory(kind, self._strangers.append, lost)
             if kind.secure:
-                trust = ClientTrust(HOST, lambda certificate: sha256(spki_of_certificate(certificate)))
+                trust = ClientTrust(HOST, spki_digest)
                 factory = SecureFactory(trust, True, factory)
             connecting = TCP4ClientEndpoint(self._reactor, HOST, self._served.port).connect(factory)
             connecting.addErrback(lambda failure: self._waiting.troubles.append(f"no way in: {failure.getErrorMessage()}"))

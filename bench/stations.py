@@ -16,7 +16,7 @@ from bench.lanes import Lane
 from bench.served import HOST, Served
 from bench.station import Credentials, Parts, Station, text_parts, total_parts
 from bench.target import Waiting
-from securemsg.crypto.keys import sha256, spki_of_certificate
+from securemsg.crypto.keys import spki_digest
 from securemsg.net.stream import StreamFactory, Terms
 from securemsg.net.tls import ClientTrust, SecureFactory
 from securemsg.net.turn import Turn
@@ -49,7 +49,7 @@ class Daemon:
         All stations share their turns.
         """
         self._turn = Turn(self._waiting.reactor)
-        self._trust = ClientTrust(HOST, lambda certificate: sha256(spki_of_certificate(certificate)))
+        self._trust = ClientTrust(HOST, spki_digest)
 
     async def register(self, count: int) -> None:
         """

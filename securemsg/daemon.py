@@ -81,13 +81,6 @@ DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 EXPECTED = (StateError, StorageError, VaultError, BadSocketPath, BadAnswer)
 
 
-def spki_digest(certificate: bytes) -> bytes:
-    """
-    SHA-256 of the SubjectPublicKeyInfo of a certificate, PEM or DER.
-    """
-    return keys.sha256(keys.spki_of_certificate(certificate))
-
-
 def check_whole(state: Path) -> None:
     """
     See whether what belongs together is there together: a daemon that made a missing part anew would hide or destroy what is
@@ -206,10 +199,10 @@ class Daemon(Service):
         check_whole(state)
         raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
         if setup.certificate is not None and setup.key is not None:
-            credentials = load_credentials(setup.certificate, setup.key, spki_digest)
+            credentials = load_credentials(setup.certificate, setup.key, keys.spki_digest)
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
-            credentials = keep_credentials(state, names, keys.tls_key_pair, spki_digest, time.time())
+            credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
         self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store)
         key = self._open_key_file()
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))

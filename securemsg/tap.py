@@ -19,7 +19,8 @@ import platformdirs
 from twisted.application.service import Service
 
 from securemsg.answers.choice import prepare
-from securemsg.daemon import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process, spki_digest
+from securemsg.crypto import keys
+from securemsg.daemon import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process
 from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
 from securemsg.net.control import check_socket_path
 from securemsg.net.options import Options, Setup
@@ -52,7 +53,7 @@ def check(setup: Setup) -> None:
     for name in (TLS_KEY, TLS_CERTIFICATE):
         read_private(state / name)
     if setup.certificate is not None and setup.key is not None:
-        load_credentials(setup.certificate, setup.key, spki_digest)
+        load_credentials(setup.certificate, setup.key, keys.spki_digest)
     check_port(setup.host, setup.port)
     prepare(setup.answer)
     if setup.key_file is not None:

@@ -20,7 +20,7 @@ from securemsg.client import prekeys, suites
 from securemsg.client.profile import Profile, create_profile, save_profile
 from securemsg.client.records import load_all
 from securemsg.client.vault import KEY_FILE, create_vault
-from securemsg.crypto.keys import SigningKey, tls_key_pair
+from securemsg.crypto.keys import SigningKey, spki_digest, tls_key_pair
 from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, keep_credentials
 from securemsg.net.state import keep_key
 from securemsg.protocol.envelope import Envelope, decode_record
@@ -44,7 +44,7 @@ from securemsg.protocol.states import Side
 from securemsg.storage.keystore import PROFILE_FILE
 from securemsg.storage.keystore import create_profile as create_profile_store
 from tests.client.case import WorldCase
-from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, plain, scratch, spki_digest
+from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, plain, scratch
 from tests.server.case import TwoPeople
 
 PACKAGE = Path(__file__).resolve().parent.parent / "securemsg"

@@ -81,7 +81,14 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.storage",
     ),
     # The two roots know nothing of each other, and nobody knows of them.
-    "securemsg.tap": ("securemsg.answers", "securemsg.daemon", "securemsg.errors", "securemsg.net", "securemsg.storage"),
+    "securemsg.tap": (
+        "securemsg.answers",
+        "securemsg.crypto",
+        "securemsg.daemon",
+        "securemsg.errors",
+        "securemsg.net",
+        "securemsg.storage",
+    ),
     "securemsg.cli": (
         "securemsg.answers",
         "securemsg.cli",

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.agent import Agent
 from securemsg.client.events import Event, Failed, Ready
-from securemsg.crypto.keys import tls_key_pair
+from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.net.stream import StreamProtocol, Terms
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
 from securemsg.net.turn import Turn
@@ -23,7 +23,7 @@ from securemsg.protocol.auth import PROOF_LABEL, proof_parts
 from securemsg.protocol.messages import Challenge, Drained, Hello, Message, Proof, Unknown
 from securemsg.protocol.states import Phase, Side
 from tests.client.rig import World
-from tests.net.fakes import FakePeer, key_files, scratch, spki_digest
+from tests.net.fakes import FakePeer, key_files, scratch
 
 # More than any login takes.
 ROUNDS = 50

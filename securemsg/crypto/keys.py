@@ -14,7 +14,6 @@ from securemsg.crypto.primitives import (
     hmac_sha256,
     random_bytes,
     sha256,
-    spki_of_certificate,
     tls_key_pair,
 )
 
@@ -34,7 +33,7 @@ __all__ = [
     "safety_number",
     "same",
     "sha256",
-    "spki_of_certificate",
+    "spki_digest",
     "tls_key_pair",
     "verify",
 ]
@@ -188,6 +187,15 @@ class AgreementKey:
         Make a fresh key pair.
         """
         return cls(primitives.x25519_generate())
+
+
+def spki_digest(certificate: bytes) -> bytes:
+    """
+    Name the key in a certificate, DER or PEM, as logins do: SHA-256 of its SubjectPublicKeyInfo, 32 bytes.
+
+    @raise Unauthentic: this is no certificate.
+    """
+    return sha256(primitives.spki_of_certificate(certificate))
 
 
 def fingerprint(public: bytes) -> str:

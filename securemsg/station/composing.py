@@ -10,7 +10,7 @@ from typing import Any
 
 from securemsg.client.events import Warned
 from securemsg.client.profile import Profile
-from securemsg.crypto.keys import sha256, spki_of_certificate
+from securemsg.crypto.keys import spki_digest
 from securemsg.interfaces import IProfileStore
 from securemsg.net.client import dial_tcp
 from securemsg.net.turn import Turn
@@ -99,10 +99,3 @@ def written(host: str, port: int) -> str:
     Host and port as they are written.
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def spki_digest(certificate: bytes) -> bytes:
-    """
-    The key in a certificate as logins name it: SHA-256 of its SubjectPublicKeyInfo.
-    """
-    return sha256(spki_of_certificate(certificate))

@@ -25,7 +25,7 @@ from securemsg.client.agent import Agent
 from securemsg.client.journal import Received, Sent
 from securemsg.client.profile import create_profile, save_profile
 from securemsg.client.requests import Answer
-from securemsg.crypto.keys import sha256, spki_of_certificate
+from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
 from securemsg.net.client import Dialer, dial_tcp
 from securemsg.net.turn import Turn
@@ -82,7 +82,7 @@ class Member:
             self.link.port,
             self,
             turn=self.turn,
-            spki=lambda certificate: sha256(spki_of_certificate(certificate)),
+            spki=spki_digest,
             failed=lambda code: setattr(self, "code", code),
         )
         self._dialer.start()

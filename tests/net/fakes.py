@@ -20,7 +20,7 @@ from twisted.test import iosim
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from securemsg.crypto.keys import sha256, spki_of_certificate, tls_key_pair
+from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.net.link import LinkInfo, Wire
 from securemsg.net.stream import StreamProtocol, Terms
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
@@ -34,13 +34,6 @@ HELLO = Hello([1], [], "device", "tcp", "alice", bytes(16), bytes(32))
 CHALLENGE = Challenge(1, [], bytes(32), bytes(32), bytes(64))
 PROOF = Proof(0, bytes(64))
 WELCOME = Welcome(0, 0, PrekeyStock(0, 0, 0, 0))
-
-
-def spki_digest(certificate: bytes) -> bytes:
-    """
-    What the roots hand to the network.
-    """
-    return sha256(spki_of_certificate(certificate))
 
 
 def scratch(case: SynchronousTestCase) -> Path:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.crypto.keys import tls_key_pair
+from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.net.certificate import CERTIFICATE_DAYS, DAY, TLS_CERTIFICATE, TLS_KEY, keep_credentials, load_credentials
 from securemsg.net.state import StateError, open_folder, write_private
 from securemsg.net.tls import certificate_is_good
-from tests.net.fakes import scratch, spki_digest
+from tests.net.fakes import scratch
 
 NAMES = ("localhost", "127.0.0.1", "::1", "chat.example")
 

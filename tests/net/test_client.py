@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from securemsg.crypto.keys import spki_digest
 from securemsg.net.client import FIRST_DELAY, FULL_CODE, MAX_DELAY, MAX_FULL_DELAY, Dialer
 from securemsg.net.control import observe_daemon
 from securemsg.net.patience import HANDSHAKE_TIME
@@ -23,7 +24,7 @@ from securemsg.net.stream import StreamProtocol
 from securemsg.net.tls import ClientTrust
 from securemsg.net.turn import Turn
 from securemsg.protocol.messages import Failed
-from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer, spki_digest
+from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer
 from tests.net.test_stream import frames
 
 

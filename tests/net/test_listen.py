@@ -11,10 +11,11 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.crypto.keys import spki_digest
 from securemsg.net.listen import PublicFactory, Tally, connection_limit
 from securemsg.net.tls import ServerCredentials
 from securemsg.protocol.states import Side
-from tests.net.fakes import End, key_files, spki_digest
+from tests.net.fakes import End, key_files
 
 
 class LimitTests(SynchronousTestCase):

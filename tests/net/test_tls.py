@@ -17,14 +17,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from securemsg.crypto.keys import tls_key_pair
+from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.net.patience import CLOSING_TIME, HANDSHAKE_TIME, LOGIN_TIME
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, is_tls_failure
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.messages import Ping, Pong
 from securemsg.protocol.states import Side
-from tests.net.fakes import HELLO, End, key_files, log_in, scratch, secure_pair, spki_digest
+from tests.net.fakes import HELLO, End, key_files, log_in, scratch, secure_pair
 
 
 class Recorder(Protocol):
