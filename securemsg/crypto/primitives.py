@@ -33,8 +33,6 @@ from securemsg.errors import Unauthentic
 
 KEY_SIZE = 32  # X25519 and Ed25519 keys, symmetric keys, SHA-256
 BLOCK_SIZE = 16  # AES
-TAG_SIZE = 32  # half of HMAC-SHA-512, or all of HMAC-SHA-256
-SHORT_TAG_SIZE = 16  # half of HMAC-SHA-256
 KEM_SEED_SIZE = 64  # FIPS 203: d and z
 KEM_PUBLIC_SIZE = 1184  # FIPS 203, table 3, ML-KEM-768
 KEM_CIPHERTEXT_SIZE = 1088
@@ -264,10 +262,7 @@ def a256cbc_hs512_encrypt(key: bytes, plaintext: bytes, associated_data: bytes =
     @param iv: for the vectors alone; 16 fresh random bytes otherwise.
     @return: IV (16), ciphertext, tag (32).
     """
-    authentication_key, encryption_key = _halves(key)
-    chosen = random_bytes(BLOCK_SIZE) if iv is None else iv
-    body = chosen + aes256_cbc_encrypt(encryption_key, chosen, plaintext)
-    return body + _hs512_tag(authentication_key, body, associated_data)
+    return _encrypt_then_mac(32, "sha512", key, plaintext, associated_data, iv)
 
 
 def a256cbc_hs512_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"") -> bytes:
@@ -276,13 +271,7 @@ def a256cbc_hs512_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"
 
     @raise Unauthentic: key, bytes or associated data are not those it was made with.
     """
-    authentication_key, encryption_key = _halves(key)
-    if len(sealed) < 2 * BLOCK_SIZE + TAG_SIZE:
-        raise Unauthentic("truncated")
-    body, tag = sealed[:-TAG_SIZE], sealed[-TAG_SIZE:]
-    if not equal(tag, _hs512_tag(authentication_key, body, associated_data)):
-        raise Unauthentic("tag")
-    return aes256_cbc_decrypt(encryption_key, body[:BLOCK_SIZE], body[BLOCK_SIZE:])
+    return _check_then_decrypt(32, "sha512", key, sealed, associated_data)
 
 
 def a128cbc_hs256_encrypt(key: bytes, plaintext: bytes, associated_data: bytes = b"", iv: bytes | None = None) -> bytes:
@@ -293,10 +282,7 @@ def a128cbc_hs256_encrypt(key: bytes, plaintext: bytes, associated_data: bytes =
     @param iv: for the vectors alone; 16 fresh random bytes otherwise.
     @return: IV (16), ciphertext, tag (16).
     """
-    authentication_key, encryption_key = _short_halves(key)
-    chosen = random_bytes(BLOCK_SIZE) if iv is None else iv
-    body = chosen + _cbc_encrypt(encryption_key, chosen, plaintext)
-    return body + _hs256_tag(authentication_key, body, associated_data)
+    return _encrypt_then_mac(16, "sha256", key, plaintext, associated_data, iv)
 
 
 def a128cbc_hs256_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"") -> bytes:
@@ -305,11 +291,30 @@ def a128cbc_hs256_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"
 
     @raise Unauthentic: key, bytes or associated data are not those it was made with.
     """
-    authentication_key, encryption_key = _short_halves(key)
-    if len(sealed) < 2 * BLOCK_SIZE + SHORT_TAG_SIZE:
+    return _check_then_decrypt(16, "sha256", key, sealed, associated_data)
+
+
+def _encrypt_then_mac(
+    size: int, digest: str, key: bytes, plaintext: bytes, associated_data: bytes, iv: bytes | None
+) -> bytes:
+    """
+    Both suites are one construction (RFC 7518 5.2.2.1), in which MAC key, AES key and tag are of one size.
+    """
+    authentication_key, encryption_key = _halves(key, size)
+    chosen = random_bytes(BLOCK_SIZE) if iv is None else iv
+    body = chosen + _cbc_encrypt(encryption_key, chosen, plaintext)
+    return body + _tag(authentication_key, digest, body, associated_data)
+
+
+def _check_then_decrypt(size: int, digest: str, key: bytes, sealed: bytes, associated_data: bytes) -> bytes:
+    """
+    The reverse (RFC 7518 5.2.2.2).
+    """
+    authentication_key, encryption_key = _halves(key, size)
+    if len(sealed) < 2 * BLOCK_SIZE + size:
         raise Unauthentic("truncated")
-    body, tag = sealed[:-SHORT_TAG_SIZE], sealed[-SHORT_TAG_SIZE:]
-    if not equal(tag, _hs256_tag(authentication_key, body, associated_data)):
+    body, tag = sealed[:-size], sealed[-size:]
+    if not equal(tag, _tag(authentication_key, digest, body, associated_data)):
         raise Unauthentic("tag")
     return _cbc_decrypt(encryption_key, body[:BLOCK_SIZE], body[BLOCK_SIZE:])
 
@@ -343,43 +348,22 @@ def _check_key(key: bytes) -> None:
         raise ValueError("an AES-256 key has 32 bytes")
 
 
-def _halves(key: bytes) -> tuple[bytes, bytes]:
+def _halves(key: bytes, size: int) -> tuple[bytes, bytes]:
     """
     Split a composite key into the authenticating and the encrypting half (RFC 7518 5.2.2.1).
     """
-    if len(key) != 2 * KEY_SIZE:
-        raise ValueError("an A256CBC-HS512 key has 64 bytes")
-    return key[:KEY_SIZE], key[KEY_SIZE:]
+    if len(key) != 2 * size:
+        raise ValueError(f"a composite key for AES-{8 * size} has {2 * size} bytes")
+    return key[:size], key[size:]
 
 
-def _short_halves(key: bytes) -> tuple[bytes, bytes]:
+def _tag(key: bytes, digest: str, body: bytes, associated_data: bytes) -> bytes:
     """
-    As L{_halves}, of a key for AES-128.
+    Authenticate associated data, IV, ciphertext and the length of the first in bits (RFC 7518 5.2.2.1): half of the HMAC, as
+    many bytes as the key has.
     """
-    if len(key) != KEY_SIZE:
-        raise ValueError("an A128CBC-HS256 key has 32 bytes")
-    return key[: KEY_SIZE // 2], key[KEY_SIZE // 2 :]
-
-
-def _hs512_tag(key: bytes, body: bytes, associated_data: bytes) -> bytes:
-    """
-    Authenticate associated data, IV, ciphertext and the length of the first in bits (RFC 7518 5.2.2.1).
-    """
-    return hmac_sha512(key, associated_data + body + _bits(associated_data))[:TAG_SIZE]
-
-
-def _hs256_tag(key: bytes, body: bytes, associated_data: bytes) -> bytes:
-    """
-    As L{_hs512_tag}, with the shorter hash.
-    """
-    return hmac_sha256(key, associated_data + body + _bits(associated_data))[:SHORT_TAG_SIZE]
-
-
-def _bits(data: bytes) -> bytes:
-    """
-    The length of C{data} in bits: 8 bytes.
-    """
-    return (8 * len(data)).to_bytes(8, "big")
+    bits = (8 * len(associated_data)).to_bytes(8, "big")
+    return hmac.digest(key, associated_data + body + bits, digest)[: len(key)]
 
 
 @lru_cache(maxsize=SEALERS_KEPT)
