@@ -201,5 +201,6 @@ def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker,
     printer = Printer() if duties.prints else None
     contact = Contact(store, worker, told, source, retention, duties.record, printer)
     contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=TROUBLES)
-    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, contact.witness, retention)
+    witness = contact.witness if duties.record is not None or duties.prints else None
+    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, witness, retention)
     return contact

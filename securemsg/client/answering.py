@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import msgspec
 from attrs import define, field, frozen
 
 from securemsg.client.journal import PAGE, Received, compose_in, ungiven
@@ -21,6 +22,7 @@ from securemsg.client.records import (
     HISTORY,
     INBOUND,
     INDEX,
+    LATE,
     META,
     ROWS,
     HistoryRow,
@@ -28,7 +30,7 @@ from securemsg.client.records import (
     bucket_of,
     load,
     load_number,
-    save_number,
+    save,
 )
 from securemsg.client.retention import Retention
 from securemsg.client.suites import is_caller
@@ -44,8 +46,6 @@ MAX_WAITING = 1000
 # Of all together: questions that are known to wait; the others are looked up when there is room.
 MAX_KNOWN = 100_000
 BUSY = "error: busy"
-# In the table of odds and ends: up to which place in the sequence the witness saw everything.
-WITNESSED = b"witnessed"
 
 Give = Callable[[str | None], None]
 # Who has a turn: a person, or one connection of a caller.
@@ -125,8 +125,9 @@ class Answerer:
 
     @ivar now: the time, in seconds.
     @ivar wrote: is told that there are answers to be sent.
-    @ivar witness: is shown whatever comes, in order, before anything is done about it. What it raises, L{Answerer.run} raises;
-        then nothing is done, and it is shown the same again. After a crash it may be shown again what it saw last.
+    @ivar witness: is shown whatever comes, in order, before anything is done about it; what comes late, when it comes. What it
+        raises, L{Answerer.run} raises; then nothing is done, and it is shown the same again. After a crash it may be shown
+        again what it saw last.
     @ivar retention: what is kept of what was answered; C{None}: everything.
     @ivar sender: whose messages are answered; C{None}: everybody's.
     @ivar spares: whether what is no question is left to other readers, and not done with.
@@ -145,7 +146,9 @@ class Answerer:
     _waiting: dict[Asker, deque[int]] = field(factory=dict, init=False)
     _turns: deque[Asker] = field(factory=deque, init=False)
     _known: int = field(default=0, init=False)
+    # Up to which place we looked, and how many had come late by then.
     _last: int = field(default=-1, init=False)
+    _late: int = field(default=0, init=False)
     _is_running: bool = field(default=False, init=False)
     _has_written: bool = field(default=False, init=False)
 
@@ -178,6 +181,7 @@ class Answerer:
 
         @return: whether there may be more.
         """
+        self._look_back()
         limit = min(PAGE, MAX_KNOWN - self._known)
         fresh = ungiven(self._store, self._sender, limit, after=self._last) if limit else []
         if self._witness is not None and fresh:
@@ -197,17 +201,30 @@ class Answerer:
             self._known += 1
         return 0 < limit == len(fresh)
 
+    def _look_back(self) -> None:
+        """
+        Begin anew where something has come late: its place may be one that we have passed.
+        """
+        with self._store.reading() as records:
+            late = load_number(records, META, LATE)
+        if late != self._late:
+            self._forget()
+            self._late = late
+
     def _show(self, witness: Callable[[list[Received]], None], fresh: list[Received]) -> None:
         """
         Let the witness see what it has not seen.
         """
         with self._store.reading() as records:
-            seen = load_number(records, META, WITNESSED)
-        unseen = [message for message in fresh if message.order > seen]
+            rows = [load(records, Inbound, INBOUND, ROWS, message.order) for message in fresh]
+        unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.witnessed]
         if unseen:
             witness(unseen)
             with self._store.writing() as records:
-                save_number(records, META, WITNESSED, unseen[-1].order)
+                for message in unseen:
+                    row = load(records, Inbound, INBOUND, ROWS, message.order)
+                    if row is not None:
+                        save(records, INBOUND, ROWS, msgspec.structs.replace(row, witnessed=True), message.order)
 
     def _ask_around(self) -> None:
         """

@@ -21,6 +21,8 @@ from securemsg.client.records import (
     COUNTERS,
     HISTORY,
     INBOUND,
+    LATE,
+    META,
     RECEIPTS,
     ROWS,
     SEEN,
@@ -32,8 +34,10 @@ from securemsg.client.records import (
     bucket_of,
     find_sent,
     load,
+    load_number,
     next_places,
     save,
+    save_number,
     seen_envelope,
     seen_message,
 )
@@ -252,6 +256,9 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     )
     save(records, HISTORY, bucket_of(name), row, place)
     save(records, INBOUND, ROWS, Inbound(name, content.kind), place)
+    if arrival.place:
+        # Who reads from place to place has passed this one.
+        save_number(records, META, LATE, load_number(records, META, LATE) + 1)
     return place
 
 

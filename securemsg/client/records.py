@@ -37,6 +37,7 @@ SEALED = b"sealed"
 SEQUENCE = b"sequence"
 NUMBER = b"n"
 NOTICE = b"notice"
+LATE = b"late"
 TOTALS = b"quarantine"
 STREAM_OUT = b"out/"
 STREAM_IN = b"in/"
@@ -190,11 +191,15 @@ class Beginning(Record, frozen=True):
 
 class Inbound(Record, frozen=True):
     """
-    A received message that was not given to its reader yet. Bucket: C{ROWS}; order: that of its history row.
+    A received message that was not given to its reader yet. Bucket: C{ROWS}; order: that of its history row. One that comes
+    late has a place before others that came earlier; how many of these there were is the number C{LATE} in the table C{META}.
+
+    @ivar witnessed: whoever is shown what comes has seen it (L{securemsg.client.answering.Answerer}).
     """
 
     name: Name
     kind: int
+    witnessed: bool = False
 
 
 class Indexed(Record, frozen=True):

@@ -4,6 +4,8 @@ Machines that answer.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,6 +15,7 @@ from securemsg.client.journal import Received
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
 from tests.client.rig import Fate, Killed, World
+from tests.client.test_recovery import HOUR, Loss
 
 
 class AnsweringTests(SynchronousTestCase):
@@ -350,3 +353,94 @@ class SlowTests(SynchronousTestCase):
         self.trouble = None
         self.answerer.run()
         self.assertEqual((self.source.asked, self.shown), ([("alice", "1")], ["1", "1"]))
+
+
+class LateTests(SynchronousTestCase):
+    """
+    A message that the server lost comes after the next one, and has its place before it.
+    """
+
+    def setUp(self) -> None:
+        """
+        Alice and Carol can talk to the machine, whose server loses one of the next messages.
+        """
+        self.world = World()
+        self.alice, self.bot, self.carol = (self.world.user(name) for name in ("alice", "bot", "carol"))
+        self.shown: list[str] = []
+        self.asked: list[str] = []
+
+    def answer(self, question: Received) -> str:
+        """
+        Say it again.
+        """
+        self.asked.append(question.text)
+        return f"re {question.text}"
+
+    def talk(self, answerer: Answerer) -> None:
+        """
+        Write three messages, of which the second comes last, while the machine runs.
+        """
+        self.alice.send("bot", "0")
+        answerer.run()
+        loss = Loss(self.bot)
+        loss.lose(0)
+        for text in ("1", "2"):
+            self.alice.send("bot", text)
+            answerer.run()
+        self.assertEqual((len(loss.lost), self.asked), (1, ["0", "2"]))
+        for _ in range(24):
+            self.world.advance(HOUR, ticks=2)
+            answerer.run()
+
+    def witness(self, messages: list[Received]) -> None:
+        """
+        Look at what came.
+        """
+        self.shown += [message.text for message in messages]
+
+    def make(self, **options: Any) -> Answerer:
+        """
+        A machine.
+        """
+        return Answerer(self.bot.store, Immediate(self.answer), lambda: self.world.clock, self.bot.pump, **options)
+
+    def test_of_the_contact(self) -> None:
+        """
+        The machine is shown it when it comes, and answers it, without being started again; and both happen once.
+        """
+        self.talk(self.make(witness=self.witness))
+        self.assertEqual([line.text for line in self.bot.lines("alice") if isinstance(line, Received)], ["0", "1", "2"])
+        self.assertEqual(self.shown, ["0", "2", "1"])
+        self.make(witness=self.witness).run()
+        self.assertEqual(self.shown, ["0", "2", "1"])
+        self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
+
+    def test_of_an_account(self) -> None:
+        """
+        So does one that answers one person alone, and leaves the others' messages to their reader.
+        """
+        self.carol.send("bot", "for a reader")
+        self.talk(self.make(sender="alice", spares=True))
+        self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
+        self.assertEqual(journal.unread(self.bot.store), {"carol": 1})
+
+    def test_under_way(self) -> None:
+        """
+        What is asked about when something comes late is not asked about again, and what waits keeps its place.
+        """
+        source = Slow()
+        answerer = Answerer(self.bot.store, source, lambda: self.world.clock, self.bot.pump)
+        loss = Loss(self.bot)
+        self.alice.send("bot", "0")
+        loss.lose(0)
+        for text in ("1", "2", "3"):
+            self.alice.send("bot", text)
+            answerer.run()
+        for _ in range(24):
+            self.world.advance(HOUR, ticks=2)
+            answerer.run()
+        for number in "0123":
+            self.assertEqual(source.asked[-1], ("alice", number))
+            source.give(f"re {number}")
+        self.assertEqual(len(source.asked), 4)
+        self.assertEqual(self.alice.read(), ["re 0", "re 1", "re 2", "re 3"])
