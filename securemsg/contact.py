@@ -24,8 +24,10 @@ from securemsg.client.events import Changed, Event, Failed, Ready
 from securemsg.client.journal import Received
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.retention import Retention
+from securemsg.client.suites import is_caller
 from securemsg.client.vault import KEY_FILE, create_vault, open_vault
 from securemsg.crypto.keyfile import SharedKey
+from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.net.state import StateError
 from securemsg.net.worker import Worker
@@ -122,14 +124,20 @@ class Contact:
             self._record.close()
         self._store.close()
 
-    def reply(self, account: str, text: str) -> None:
+    def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """
         Say something, as the operator wants it.
 
-        @raise Refusal: C{no-such-account}, where no caller of this name is remembered; or see L{journal.compose}.
+        @param present: of a caller the connections that stand; it hears it in the one that wrote last.
+        @raise Refusal: C{no-such-account}, where no caller has written in a connection that stands; or see
+            L{journal.compose}.
         @raise Exception: one of L{TROUBLES}; nothing was said.
         """
-        journal.compose(self._store, account, text, now=time.time())
+        with self._store.writing() as records:
+            device = callers.latest_of(records, present)
+            if is_caller(account) and not device:
+                raise Refusal("no-such-account")
+            journal.compose_in(records, account, text, now=int(time.time()), device=device)
         self.peer.pump()
 
     def guarded(self, call: Callable[[], object]) -> None:

@@ -326,23 +326,23 @@ class Daemon(Service):
         except DeferredTimeout:
             raise StateError(f"the contact server did not log in within {CONTACT_TIME} s") from None
 
-        async def reply(account: str, text: str) -> None:
+        async def reply(account: str, text: str, present: frozenset[bytes]) -> None:
             """
             For the operator: say something, and wait until that is committed.
             """
             said: Deferred[None] = Deferred()
-            worker.do(partial(self._reply, account, text, said))
+            worker.do(partial(self._reply, account, text, present, said))
             await said
 
         core.reply = reply
 
-    def _reply(self, account: str, text: str, said: Deferred[None]) -> None:
+    def _reply(self, account: str, text: str, present: frozenset[bytes], said: Deferred[None]) -> None:
         """
         In the contact's thread: have it say something.
         """
         assert self._contact is not None, "it has logged in"
         try:
-            self._contact.reply(account, text)
+            self._contact.reply(account, text, present)
         except Refusal:
             self._reactor.callFromThread(said.errback, Failure())
         except TROUBLES as error:

@@ -36,6 +36,8 @@ SOCKET = "control"
 STATE = "securemsg.state"
 DAY = 86400
 MAX_USES = 10_000
+NOT_HERE = "no caller with this key file is connected just now"
+WHEN_HERE = "a reply is heard in the connection that wrote last, and only while that stands: wait until they write again"
 
 T = TypeVar("T", bound=m.Message)
 Work = Callable[[Operator], Coroutine[Any, Any, None]]
@@ -258,8 +260,9 @@ async def _ask(operator: Operator, question: m.Message, kind: type[T], about: st
         answer = await asked
     except Trouble as problem:
         if about and problem.code == "no-such-account":
-            hint = "nobody has called with that key file lately" if is_caller(about) else "see: securemsg admin accounts"
-            raise trouble(problem.code, about, hint=hint) from None
+            if is_caller(about):
+                raise trouble(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None
+            raise trouble(problem.code, about, hint="see: securemsg admin accounts") from None
         raise
     if not isinstance(answer, kind):
         raise trouble("out-of-turn", text="the daemon answered something else", status=Exit.NOT_CONNECTED)

@@ -9,6 +9,8 @@ C{docs/protocol.md}, section "Suites".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from securemsg.client import epochs, outcomes, suites, trust
@@ -115,6 +117,14 @@ def latest(records: IRecords, name: str) -> bytes:
     bucket = bucket_of(name)
     last = load_all(records, _Listed, TABLE, bucket, records.last(TABLE, bucket) - 1)
     return last[-1][1].device if last else b""
+
+
+def latest_of(records: IRecords, devices: Iterable[bytes]) -> bytes:
+    """
+    The device of the connection that wrote last among these; empty where none of them has written.
+    """
+    found = [(known.place, device) for device in devices if (known := load(records, Connection, TABLE, device)) is not None]
+    return max(found)[1] if found else b""
 
 
 def get_contact(records: IRecords, name: str, device: bytes) -> Contact | None:

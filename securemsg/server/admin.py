@@ -24,9 +24,13 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountCache
 from securemsg.server.caller import Caller
+from securemsg.server.visitors import Visitors
 
 
-async def refuse_reply(account: str, text: str) -> None:
+Say = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
+
+
+async def refuse_reply(account: str, text: str, present: frozenset[bytes]) -> None:
     """
     What becomes of L{Reply} where nobody lives who could say it.
 
@@ -40,7 +44,9 @@ class Operator:
     """
     Accounts and address, for whoever runs the server.
 
-    @ivar _reply: has the contact C{server} say something to an account; returns when that is committed, or raises Refusal.
+    @ivar _visitors: whoever is here with a key file.
+    @ivar _reply: has the contact C{server} say something to an account, or in one of the connections of those who have a key
+        file; returns when that is committed, or raises Refusal.
     """
 
     _accounts: AccountCache
@@ -48,7 +54,8 @@ class Operator:
     _identity: bytes
     _address: Callable[[], tuple[str, int]]
     _page: int
-    _reply: Callable[[str, str], Awaitable[None]]
+    _visitors: Visitors
+    _reply: Say
 
     async def list_accounts(self, caller: Caller, message: ListAccounts) -> Accounts:
         """
@@ -85,8 +92,8 @@ class Operator:
         """
         Have the contact C{server} say something to an account, or to whoever is called so by a key file.
 
-        @raise Refusal: C{no-such-account}; C{bad-request}: there is nothing to say; C{too-large}; C{forbidden}: the contact
-            does not talk to itself, or nobody lives here.
+        @raise Refusal: C{no-such-account}: also where nobody with this key file is connected; C{bad-request}: there is nothing
+            to say; C{too-large}; C{forbidden}: the contact does not talk to itself, or nobody lives here.
         """
         name = message.account
         if not message.text:
@@ -95,8 +102,9 @@ class Operator:
             raise Refusal("too-large")
         if name == SERVER_NAME:
             raise Refusal("forbidden")
-        # Who came with a key file is in no directory: the contact alone knows whether it is there.
-        if not name.startswith(RESERVED_PREFIX) and await self._accounts.load(name) is None:
+        # Who came with a key file is in no directory, and hears nothing later: there is no mailbox.
+        present = self._visitors.present(name)
+        if not present and (name.startswith(RESERVED_PREFIX) or await self._accounts.load(name) is None):
             raise Refusal("no-such-account")
-        await self._reply(name, message.text)
+        await self._reply(name, message.text, present)
         return Done(message.request)

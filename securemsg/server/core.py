@@ -4,7 +4,7 @@ The server's domain as one object: it is handed its stores, its key, its time an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -12,7 +12,7 @@ from attrs import define, field
 from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache
-from securemsg.server.admin import Operator, refuse_reply
+from securemsg.server.admin import Operator, Say, refuse_reply
 from securemsg.server.batches import Batches
 from securemsg.server.caller import Caller, Role
 from securemsg.server.clock import ExpiryClock
@@ -40,8 +40,9 @@ class Server:
     @ivar free_space: bytes that are left where the store lies.
     @ivar verify: checks signatures of logins.
     @ivar key_file: what is to be known of the key file that admits callers without an account; C{None}: there is none.
-    @ivar reply: has the contact C{server} say something to an account, for the operator; it raises Refusal to say no. It may be
-        set later, for the contact comes after the server it lives in.
+    @ivar reply: has the contact C{server} say something to an account, for the operator; it raises Refusal to say no. Of those
+        who have a key file it is handed the devices that are connected. It may be set later, for the contact comes after the
+        server it lives in.
     @ivar address: what invites name.
     """
 
@@ -54,7 +55,7 @@ class Server:
     free_space: Callable[[], int]
     verify: Callable[..., None] = verify
     key_file: KeyFile | None = None
-    reply: Callable[[str, str], Awaitable[None]] = field(default=refuse_reply, repr=False)
+    reply: Say = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
     _callers: set[Caller] = field(init=False, factory=set, repr=False)
     _accounts: AccountCache = field(init=False, repr=False)
@@ -109,7 +110,7 @@ class Server:
                 clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
-            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, self._reply),
+            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, visitors, self._reply),
             visitors=visitors,
             now=now,
         )
@@ -179,11 +180,11 @@ class Server:
         self._router.unsubscribe(caller)
         self._visitors.leave(caller)
 
-    async def _reply(self, account: str, text: str) -> None:
+    async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """
         Whoever says it now.
         """
-        await self.reply(account, text)
+        await self.reply(account, text, present)
 
     async def _expire(self) -> None:
         """

@@ -87,6 +87,12 @@ class Visitors:
         """
         return len(self._account.devices)
 
+    def present(self, name: str) -> frozenset[bytes]:
+        """
+        The devices of whoever is here by this name; of another name than the file's there are none.
+        """
+        return frozenset(self._account.devices) if name == self._account.name else frozenset()
+
     # --- the way in -------------------------------------------------------------------------------------------------
 
     def check(self, hello: Hello) -> None:

@@ -169,6 +169,19 @@ class TalkTests(CallerCase):
         self.answer(question, "hello")
         self.assertEqual(alice.read(), ["hello"])
 
+    def test_latest_of(self) -> None:
+        """
+        Of some connections the one that wrote last is found; one that never wrote is none, however young it is.
+        """
+        silent = self.caller("silent")
+        for user in (self.one, self.other):
+            user.send(SERVER_NAME, "hello")
+        one, other, never = (user.profile().device_id for user in (self.one, self.other, silent))
+        cases = (([one, other], other), ([one], one), ([never, one], one), ([never], b""), ([], b""))
+        with self.contact.store.inner.reading() as records:
+            for devices, found in cases:
+                self.assertEqual(callers.latest_of(records, devices), found)
+
     def test_latest(self) -> None:
         """
         What says no connection goes to the one that wrote last; with none, it is refused at once.

@@ -515,14 +515,18 @@ class WitnessTests(AnsweringDaemonCase):
 
     def test_reply_to_caller(self) -> None:
         """
-        A caller hears it in the connection that wrote last.
+        A caller hears it in the connection that wrote last and still stands; without one the operator is told so.
         """
         where = ("--key-file", "shared.key", "--host", HOST, "--port", str(self.daemon.port))
         chat = self.place.start_command("chat", "chat", *where, "server", pipe=True)
         chat.type("anybody here?\n")
         until(lambda: "server: anybody here?" in chat.out, "the echo")
+        self.call("wrote later, and left")
         name = self.record()[0]["from"]
         self.daemon.admin("reply", name, "the operator is")
         until(lambda: "server: the operator is" in chat.out, "the reply")
         chat.type("exit\n")
         checked(chat.wait(), 0, ["chat"])
+        refused = self.daemon.admin("reply", name, "too late", status=3)
+        self.assertIn("no caller with this key file is connected just now", refused.err)
+        self.assertEqual(refused.out, "")

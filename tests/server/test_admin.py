@@ -4,7 +4,6 @@ What the operator may do.
 
 from __future__ import annotations
 
-from securemsg.errors import Refusal
 from securemsg.protocol import auth
 from securemsg.protocol.messages import (
     MAX_TEXT,
@@ -122,10 +121,9 @@ class ReplyTests(TwoPeople):
         self.said: list[tuple[str, str]] = []
         self.operator = self.rig.operator()
 
-        async def say(account: str, text: str) -> None:
+        async def say(account: str, text: str, present: frozenset[bytes]) -> None:
             self.said.append((account, text))
-            if text == "nobody there":
-                raise Refusal("no-such-account")
+            self.assertEqual(present, frozenset(), "nobody is here with a key file")
 
         self.rig.server.reply = say
 
@@ -143,20 +141,20 @@ class ReplyTests(TwoPeople):
 
     def test_said(self) -> None:
         """
-        An account gets what was asked for, whether it is connected or not, and so does whoever has a key file.
+        An account gets what was asked for, whether it is connected or not.
         """
         self.rig.lose(self.reader)
-        for account in ("alice", "bob", "key-1a2b3c4d"):
+        for account in ("alice", "bob"):
             self.assertEqual(self.answer(account, "Good evening"), "")
-        self.assertEqual(self.said, [(account, "Good evening") for account in ("alice", "bob", "key-1a2b3c4d")])
+        self.assertEqual(self.said, [(account, "Good evening") for account in ("alice", "bob")])
 
     def test_nobody(self) -> None:
         """
-        There is no such account, and nothing is said; of names of key files the contact knows.
+        There is no such account, or nobody is here with such a key file, and nothing is said.
         """
         self.assertEqual(self.answer("nobody", "text"), "no-such-account")
+        self.assertEqual(self.answer("key-1a2b3c4d", "text"), "no-such-account")
         self.assertEqual(self.said, [])
-        self.assertEqual(self.answer("key-1a2b3c4d", "nobody there"), "no-such-account")
 
     def test_to_itself(self) -> None:
         """

@@ -22,6 +22,7 @@ from securemsg.protocol.messages import (
     Deposit,
     DepositRefused,
     Destination,
+    Done,
     Drained,
     Failed,
     Fetch,
@@ -175,6 +176,46 @@ class ReachTests(VisitorCase):
         operator.ask(RemoveAccount(1, self.key.name))
         self.rig.commit()
         self.assertEqual(operator.one(Refused).code, "no-such-account")
+
+
+class ReplyTests(VisitorCase):
+    """
+    The operator says something to visitors.
+    """
+
+    def setUp(self) -> None:
+        """
+        What is to be said is noted.
+        """
+        super().setUp()
+        self.said: list[tuple[str, frozenset[bytes]]] = []
+
+        async def say(account: str, text: str, present: frozenset[bytes]) -> None:
+            self.said.append((account, present))
+
+        self.rig.server.reply = say
+        self.operator = self.rig.operator()
+
+    def test_present(self) -> None:
+        """
+        The contact learns which of their connections stand; with an account it is none of them.
+        """
+        other, _ = self.rig.visit(self.key)
+        self.operator.ask(Reply(1, self.key.name, "text"), Reply(2, "bob", "text"))
+        self.rig.commit()
+        self.assertEqual([done.request for done in self.operator.take(Done)], [1, 2])
+        here = frozenset([self.guest.device_id, other.device_id])
+        self.assertEqual(self.said, [(self.key.name, here), ("bob", frozenset())])
+
+    def test_gone(self) -> None:
+        """
+        Once the last of them has left there is nobody to hear it.
+        """
+        self.rig.lose(self.visitor)
+        self.operator.ask(Reply(1, self.key.name, "text"))
+        self.rig.commit()
+        self.assertEqual(self.operator.one(Refused), Refused(1, "no-such-account"))
+        self.assertEqual(self.said, [])
 
 
 class AnswerTests(VisitorCase):
