@@ -47,7 +47,7 @@ class CallerDesk(Desk):
 
     path: Path = field(kw_only=True)
 
-    def connected(self, work: Callable[[Any, Uplink], Coroutine[Any, Any, int]], **options: bool) -> int:
+    def connected(self, work: Callable[[Any, Uplink], Coroutine[Any, Any, int]], **options: Any) -> int:
         """
         As L{Desk.connected}, in the words of somebody who has no profile.
 

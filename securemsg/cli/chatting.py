@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
@@ -59,21 +59,25 @@ def chat(context: click.Context, name: str, show_wire: bool) -> int:
         is_new = needs_check(desk, name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and _has_prompt()
+        tell: Callable[[str], object] = say
+        if prompt:
+            # Only here: without the extra it is not there.
+            from securemsg.cli.prompt import interact, show
+
+            # One queue for everything that shows above the line being typed.
+            tell = show
 
         async def work(reactor: Any, uplink: Uplink) -> int:
             if is_new:
                 await check_file(reactor, desk, name)
             pin(desk, name)
             if prompt:
-                # Only here: without the extra it is not there.
-                from securemsg.cli.prompt import interact
-
                 return await interact(desk, uplink, name, reactor)
             return await _Piped(desk, uplink, name, reactor, at_terminal).talk()
 
         try:
             with blocking_restored(0, 1, 2):
-                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire)
+                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire, tell=tell)
         except OutputClosed:
             return Exit.DONE
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ class Desk:
         again: bool = False,
         prompt: bool = False,
         show_wire: bool = False,
+        tell: Callable[[str], object] = say,
     ) -> int:
         """
         Run a command that needs the server, in the reactor.
@@ -92,6 +94,7 @@ class Desk:
         @param again: connect again after a failure, for as long as it takes.
         @param prompt: it uses a prompt of asyncio's.
         @param show_wire: show on standard error what goes over the wire.
+        @param tell: shows a line of that.
         @return: its exit status.
         """
         as_json = self.settings.as_json
@@ -107,7 +110,7 @@ class Desk:
                 again=again,
                 warn=lambda event: report_warning(event, as_json),
                 retry=Retry(lambda code, where: report_waiting(code, where, as_json)) if self.settings.retry else None,
-                watch=self._show if show_wire else None,
+                watch=partial(self._show, tell) if show_wire else None,
             )
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
@@ -120,10 +123,10 @@ class Desk:
 
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
 
-    def _show(self, message: Message | Unknown) -> None:
+    def _show(self, tell: Callable[[str], object], message: Message | Unknown) -> None:
         """
         Show what the wire shows of a message.
         """
         exposure = expose(message)
         if exposure is not None:
-            say(json_line(wire_record(exposure)) if self.settings.as_json else wire_text(exposure))
+            tell(json_line(wire_record(exposure)) if self.settings.as_json else wire_text(exposure))

@@ -74,7 +74,7 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
     """
     The same, with the terminal prepared.
     """
-    conversation = Conversation(desk, uplink, name, write=_print, tell=_print, columns=columns)
+    conversation = Conversation(desk, uplink, name, write=show, tell=show, columns=columns)
     session: PromptSession[str] = PromptSession(
         history=_history(desk, name),
         completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
@@ -83,7 +83,7 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
     )
-    await _print(f"-- with {conversation.title()}; /help shows what there is, Ctrl-D leaves")
+    await show(f"-- with {conversation.title()}; /help shows what there is, Ctrl-D leaves")
     typing: asyncio.Future[str] | None = None
 
     def something() -> bool | None:
@@ -129,9 +129,9 @@ def _prompt(desk: Desk, conversation: Conversation) -> str:
     return f"{desk.profile.name} -> {conversation.name}> "
 
 
-def _print(text: str) -> Awaitable[None]:
+def show(text: str) -> Awaitable[None]:
     """
-    Show a line above the one being typed.
+    Show a line above the one being typed, after those that were shown before.
     """
 
     def write() -> None:
@@ -141,8 +141,8 @@ def _print(text: str) -> Awaitable[None]:
         terminal.write(text + "\n")
         terminal.flush()
 
-    shown: Awaitable[None] = Deferred.fromFuture(asyncio.ensure_future(run_in_terminal(write)))
-    return shown
+    done: Awaitable[None] = Deferred.fromFuture(asyncio.ensure_future(run_in_terminal(write)))
+    return done
 
 
 def _history(desk: Desk, name: str) -> InMemoryHistory:

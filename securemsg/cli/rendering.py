@@ -23,6 +23,8 @@ NOTES = {
 }
 # Of what is encrypted so much is shown: the random bytes that it begins with, and as many of the ciphertext itself.
 SHOWN_BYTES = 32
+# Of a deposit's id: enough to tell those apart that show at one time.
+SHOWN_ID = 4
 
 
 def kind_name(kind: int) -> str:
@@ -192,6 +194,7 @@ def wire_record(exposure: Exposure) -> dict[str, object]:
     return {
         "wire": "deposit" if exposure.is_ours else "delivery",
         "name": exposure.name,
+        "id": exposure.deposit_id.hex(),
         "frame": exposure.frame,
         "suite": exposure.suite,
         "encrypted": len(exposure.encrypted),
@@ -203,7 +206,8 @@ def wire_text(exposure: Exposure) -> str:
     """
     The same, for people: one line.
     """
-    what = f"-> deposit to {exposure.name}" if exposure.is_ours else f"<- delivery from {exposure.name}"
+    number = exposure.deposit_id[:SHOWN_ID].hex()
+    what = f"-> deposit {number} to {exposure.name}" if exposure.is_ours else f"<- delivery {number} from {exposure.name}"
     suite = f"suite {escape(exposure.suite)}" if exposure.suite else "no readable suite"
     size = len(exposure.encrypted)
     shown = exposure.encrypted[:SHOWN_BYTES].hex(" ", -2) + (" ..." if size > SHOWN_BYTES else "")

@@ -17,6 +17,7 @@ class Exposure:
     """
     @ivar is_ours: whether we send it; else it comes to us.
     @ivar name: of the account that it goes to or comes from.
+    @ivar deposit_id: what the server knows the message by; the same for who sends it and who gets it.
     @ivar frame: the size of the frame, with its length, as we encode it.
     @ivar suite: as the clear header of the first own part names it; empty: that cannot be read.
     @ivar encrypted: the common part: the encrypted content. Message, answer or receipt: that is inside.
@@ -24,6 +25,7 @@ class Exposure:
 
     is_ours: bool
     name: str
+    deposit_id: bytes
     frame: int
     suite: str
     encrypted: bytes = field(repr=False)
@@ -41,7 +43,7 @@ def expose(message: Message | Unknown) -> Exposure | None:
     else:
         return None
     frame = len(encode_frame(encode_message(message)))
-    return Exposure(is_ours, name, frame, _suite(own), message.common)
+    return Exposure(is_ours, name, message.deposit_id, frame, _suite(own), message.common)
 
 
 def _suite(own: bytes) -> str:

@@ -26,7 +26,6 @@ from securemsg.server.accounts import AccountCache
 from securemsg.server.caller import Caller
 from securemsg.server.visitors import Visitors
 
-
 Say = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
 
 

@@ -15,6 +15,7 @@ from securemsg.client.trust import Contact
 from tests.cli.rig import PlaceCase
 
 CONTACT = Contact("ben", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
+NUMBER = bytes(range(16))
 
 
 class ContactTests(SynchronousTestCase):
@@ -57,24 +58,32 @@ class WireTests(SynchronousTestCase):
         One line says direction, sizes, suite, and how the encrypted content begins.
         """
         self.assertEqual(
-            wire_text(Exposure(True, "bob", 1243, "pqxdh", bytes(range(256)) + bytes(48))),
-            "-> deposit to bob, 1,243 bytes in the frame, suite pqxdh, encrypted content 304 bytes:"
+            wire_text(Exposure(True, "bob", NUMBER, 1243, "pqxdh", bytes(range(256)) + bytes(48))),
+            "-> deposit 00010203 to bob, 1,243 bytes in the frame, suite pqxdh, encrypted content 304 bytes:"
             " 0001 0203 0405 0607 0809 0a0b 0c0d 0e0f 1011 1213 1415 1617 1819 1a1b 1c1d 1e1f ...",
         )
         self.assertEqual(
-            wire_text(Exposure(False, "bob", 90, "", b"\x5f\x3a\x9c")),
-            "<- delivery from bob, 90 bytes in the frame, no readable suite, encrypted content 3 bytes: 5f3a 9c",
+            wire_text(Exposure(False, "bob", NUMBER, 90, "", b"\x5f\x3a\x9c")),
+            "<- delivery 00010203 from bob, 90 bytes in the frame, no readable suite, encrypted content 3 bytes: 5f3a 9c",
         )
 
     def test_odd_suite(self) -> None:
         """
         What somebody else has written does nothing to a terminal.
         """
-        self.assertNotIn("\x1b", wire_text(Exposure(False, "bob", 90, "\x1b[2J", b"")))
+        self.assertNotIn("\x1b", wire_text(Exposure(False, "bob", NUMBER, 90, "\x1b[2J", b"")))
 
     def test_record(self) -> None:
         """
         A program gets the same.
         """
-        expected = {"wire": "delivery", "name": "bob", "frame": 1243, "suite": "psk", "encrypted": 304, "hex": 64 * "0"}
-        self.assertEqual(wire_record(Exposure(False, "bob", 1243, "psk", bytes(304))), expected)
+        expected = {
+            "wire": "delivery",
+            "name": "bob",
+            "id": NUMBER.hex(),
+            "frame": 1243,
+            "suite": "psk",
+            "encrypted": 304,
+            "hex": 64 * "0",
+        }
+        self.assertEqual(wire_record(Exposure(False, "bob", NUMBER, 1243, "psk", bytes(304))), expected)

@@ -11,8 +11,9 @@ from tests.functional.support import PlaceCase, until
 from tests.functional.test_terminal import END, TerminalCase
 
 HEX = r"[0-9a-f ]+ \.\.\."
-DEPOSIT = rf"-> deposit to {{}}, [\d,]+ bytes in the frame, suite pqxdh, encrypted content [\d,]+ bytes: {HEX}"
-DELIVERY = rf"<- delivery from {{}}, [\d,]+ bytes in the frame, suite pqxdh, encrypted content [\d,]+ bytes: {HEX}"
+SIZES = rf"[\d,]+ bytes in the frame, suite pqxdh, encrypted content [\d,]+ bytes: {HEX}"
+DEPOSIT = rf"-> deposit [0-9a-f]{{{{8}}}} to {{}}, {SIZES}"
+DELIVERY = rf"<- delivery [0-9a-f]{{{{8}}}} from {{}}, {SIZES}"
 
 
 class WireTests(PlaceCase):
@@ -48,7 +49,9 @@ class WireTests(PlaceCase):
         rows = [json.loads(line) for line in done.err.splitlines()]
         self.assertEqual((rows[0]["wire"], rows[0]["name"], rows[0]["suite"]), ("deposit", "server", "pqxdh"))
         self.assertIn(("delivery", "server"), [(row["wire"], row["name"]) for row in rows])
+        self.assertEqual(len({row["id"] for row in rows}), len(rows))
         for row in rows:
+            self.assertEqual(len(bytes.fromhex(row["id"])), 16)
             self.assertTrue(0 < row["encrypted"] < row["frame"])
             self.assertEqual(len(bytes.fromhex(row["hex"])), 32)
 
@@ -60,6 +63,8 @@ class WireTests(PlaceCase):
         done = dan.run("chat", "server", "--show-wire", text="hello\n")
         self.assertRegex(done.err, DEPOSIT.format("server"))
         self.assertRegex(done.err, DELIVERY.format("server"))
+        numbers = re.findall(r"(?:deposit|delivery) ([0-9a-f]{8}) ", done.err)
+        self.assertEqual(len(set(numbers)), len(done.err.splitlines()), "each has a number of its own")
         self.assertEqual(len(done.out.splitlines()), 1)
 
     def test_key_file(self) -> None:
@@ -70,10 +75,10 @@ class WireTests(PlaceCase):
         ida.run("keygen", "shared.key")
         options = ("--suite", "psk", "--key-file", "shared.key", "--show-wire")
         done = ida.run("send", "jon", "for jon alone", *options)
-        self.assertRegex(done.err, r"-> deposit to jon, [\d,]+ bytes in the frame, suite psk, ")
+        self.assertRegex(done.err, r"-> deposit [0-9a-f]{8} to jon, [\d,]+ bytes in the frame, suite psk, ")
         done = jon.run("send", "ida", "for ida alone", *options)
-        self.assertRegex(done.err, r"<- delivery from ida, [\d,]+ bytes in the frame, suite psk, ")
-        self.assertRegex(done.err, r"-> deposit to ida, [\d,]+ bytes in the frame, suite psk, ")
+        self.assertRegex(done.err, r"<- delivery [0-9a-f]{8} from ida, [\d,]+ bytes in the frame, suite psk, ")
+        self.assertRegex(done.err, r"-> deposit [0-9a-f]{8} to ida, [\d,]+ bytes in the frame, suite psk, ")
 
     def test_elsewhere(self) -> None:
         """
@@ -104,14 +109,13 @@ class PromptTests(TerminalCase):
 
     def test_above(self) -> None:
         """
-        The lines show above the line being typed, which stays as it is.
+        The lines show above the line being typed, which stays as it is; what passes the wire shows before what it says.
         """
         seat = self.sit_down(self.person("hal"), "chat", "server", "--show-wire")
         seat.expect("hal -> server>")
         seat.type("hello\r")
         seat.expect("Message received at")
-        seat.expect("-> deposit to server, ")
-        seat.expect("<- delivery from server, ")
+        self.assertRegex(seat.shown, r"(?s)-> deposit .*<- delivery .*\] server: Message received at")
         seat.type(END)
         self.assertEqual(seat.end(), 0)
         self.assertTrue(seat.is_restored)
