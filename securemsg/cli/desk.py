@@ -91,13 +91,16 @@ class Desk:
         """
         Run a command that needs the server, in the reactor.
 
-        @param again: connect again after a failure, for as long as it takes.
+        @param again: connect again after a failure, for as long as it takes, and say once that there is none.
         @param prompt: it uses a prompt of asyncio's.
         @param show_wire: show on standard error what goes over the wire.
         @param tell: shows a line of that.
         @return: its exit status.
         """
         as_json = self.settings.as_json
+        # A prompt shows how things stand; whoever else goes on without a connection says so.
+        retry = Retry(lambda code, where: report_waiting(code, where, as_json))
+        waits = self.settings.retry or (again and not prompt)
 
         async def whole(reactor: Any) -> int:
             uplink = make_uplink(
@@ -109,7 +112,7 @@ class Desk:
                 now=self.now,
                 again=again,
                 warn=lambda event: report_warning(event, as_json),
-                retry=Retry(lambda code, where: report_waiting(code, where, as_json)) if self.settings.retry else None,
+                retry=retry if waits else None,
                 watch=partial(self._show, tell) if show_wire else None,
             )
             # Runs however we end: done, failed or interrupted.

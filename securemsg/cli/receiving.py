@@ -103,8 +103,9 @@ class _Reading:
             asking.cancel()
         if self._problem is not None:
             raise self._problem
-        if self._desk.settings.retry and not self._drained and uplink.last_failure:
-            raise trouble(uplink.last_failure, self._desk.where)
+        failure = uplink.last_failure if self._desk.settings.retry else uplink.unreached if self._follow else ""
+        if failure and not self._drained:
+            raise trouble(failure, self._desk.where)
         if self._count is not None:
             raise trouble("too-few", text=f"{self._given} of {self._count} messages came in time")
         self._check_sender()

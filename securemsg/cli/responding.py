@@ -27,7 +27,7 @@ from securemsg.client.events import Warned
 from securemsg.client.journal import Received
 from securemsg.station.giving import Giving, lock_reading
 from securemsg.station.responding import Responder
-from securemsg.station.troubles import Exit
+from securemsg.station.troubles import Exit, trouble
 from securemsg.station.uplink import Uplink
 
 STDERR = 2
@@ -134,6 +134,8 @@ class _Responding:
             reactor, desk.store, uplink, giving, desk.now, lambda soon: Crew(self._work, soon), told, self._sender
         )
         await responder.run(desk.settings.timeout)
+        if uplink.unreached:
+            raise trouble(uplink.unreached, desk.where)
         return Exit.DONE
 
 

@@ -55,6 +55,7 @@ class Holder:
     @ivar watch: is shown what goes over the wire, where somebody wants to see it.
     @ivar link: how the connection is protected, once there was one.
     @ivar is_ready: logged in just now.
+    @ivar was_ready: logged in now or before.
     @ivar is_drained: everything that waited on the server is here.
     @ivar fatal: the code of a failure that connecting again would not mend; empty: none.
     @ivar last_failure: why there is no connection; empty while there is one, or the first attempt still runs.
@@ -72,6 +73,7 @@ class Holder:
     _watch: Callable[[m.Message | m.Unknown], None] | None = None
     link: LinkInfo | None = field(default=None, init=False)
     is_ready: bool = field(default=False, init=False)
+    was_ready: bool = field(default=False, init=False)
     is_drained: bool = field(default=False, init=False)
     fatal: str = field(default="", init=False)
     last_failure: str = field(default="", init=False)
@@ -151,7 +153,8 @@ class Holder:
         """
         match event:
             case Ready(link):
-                self.is_ready, self.last_failure = True, ""
+                self.is_ready = self.was_ready = True
+                self.last_failure = ""
                 self.link = link if isinstance(link, LinkInfo) else None
             case Drained():
                 self.is_drained = True

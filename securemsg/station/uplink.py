@@ -89,6 +89,14 @@ class Uplink:
         """
         return self._holder.last_failure if self._holder is not None else ""
 
+    @property
+    def unreached(self) -> str:
+        """
+        Why the server was never reached, as far as that is known here; empty: it was, or the connection is not ours.
+        """
+        holder = self._holder
+        return "" if holder is None or holder.was_ready else holder.last_failure or "timeout"
+
     def start(self) -> None:
         """
         Take the lock, or tell who has it to look.

@@ -118,6 +118,26 @@ class AbsenceTests(PlaceCase):
         finally:
             self.daemon.start()
 
+    def test_said(self) -> None:
+        """
+        Commands that go on for ever say at once that there is no connection, and once; 6 if there was none to the end.
+        """
+        ivy = self.person("ivy")
+        for command in (("recv", "--follow"), ("respond", "--exec", "cat")):
+            self.assertEqual(ivy.run(*command, "--timeout", "1").err, "", command)
+        self.daemon.kill()
+        try:
+            for command in (("recv", "--follow"), ("respond", "--exec", "cat")):
+                first, last = ivy.run(*command, "--timeout", "2", status=6).err.splitlines()
+                self.assertRegex(first, r"no connection to .*; trying again, Ctrl-C ends \[not-connected\]$")
+                self.assertRegex(last, r"no connection to .*\[not-connected\]$")
+            talking = ivy.start("chat", "server", pipe=True)
+            until(lambda: "; trying again" in talking.err, "what a chat says before anything is typed")
+            self.assertEqual(talking.interrupt().status, 130)
+            self.assertEqual(talking.err.count("trying again"), 1)
+        finally:
+            self.daemon.start()
+
     def test_fatal(self) -> None:
         """
         8: another attempt would meet the same server, which is not ours.

@@ -34,6 +34,7 @@ class Line:
 
     changed: Callable[[], None]
     fatal: str = ""
+    was_ready: bool = False
     last_failure: str = ""
     trouble: Exception | None = None
     starts: list[bool] = field(factory=list)
@@ -226,6 +227,19 @@ class UplinkTests(UplinkCase):
         self.lines[0].fatal = "server-identity"
         self.lines[0].changed()
         self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, Exit.WRONG_SERVER)
+
+    def test_unreached(self) -> None:
+        """
+        Why there never was a connection is known until there is one; afterwards there was.
+        """
+        uplink = self.uplink(again=True)
+        self.assertEqual(uplink.unreached, "")
+        uplink.start()
+        self.assertEqual(uplink.unreached, "timeout")
+        self.lines[0].last_failure = "not-connected"
+        self.assertEqual(uplink.unreached, "not-connected")
+        self.lines[0].was_ready = True
+        self.assertEqual(uplink.unreached, "")
 
     def test_damage(self) -> None:
         """
