@@ -75,7 +75,8 @@ class Crew:
             return
         except AnswerFailed as failure:
             text = f"error: {failure.code}"
-            self._log.warn("a message could not be answered by machine: {code}", code=failure.code)
+            said = f"{failure.code} ({failure.reason})" if failure.reason else failure.code
+            self._log.warn("a message could not be answered by machine: {said}", said=said)
         except Exception:  # noqa: BLE001 - logged in full; nobody shall wait for ever
             text = "error: internal"
             self._log.failure("what answers failed in a way that was not foreseen")

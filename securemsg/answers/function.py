@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from attrs import frozen
 
+from securemsg.answers.command import current_folder
 from securemsg.answers.failure import AnswerFailed
 from securemsg.client.journal import Received
 
@@ -56,7 +56,7 @@ def load_function(name: str) -> Function:
     module, _, function = name.rpartition(".")
     if not module or not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"{name!r} does not read module.function")
-    here = str(Path.cwd())
+    here = str(current_folder())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:

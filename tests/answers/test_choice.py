@@ -4,6 +4,8 @@ Tests of L{securemsg.answers}: what can be named, functions, and threads. Comman
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import sys
 from collections.abc import Callable
@@ -71,6 +73,19 @@ class ChoiceTests(SynchronousTestCase):
                 prepare(text)
             self.assertIn("--answer", str(caught.exception))
             self.assertNotIn("\n", str(caught.exception))
+
+
+    def test_folder_is_gone(self) -> None:
+        """
+        A folder that was removed while we are in it is told, too: nothing could be found from there.
+        """
+
+        def gone() -> Path:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+        self.patch(Path, "cwd", gone)
+        for text in ("exec:/bin/true", "python:json.dumps"):
+            self.assertIn("the current folder", str(self.assertRaises(BadAnswer, prepare, text)))
 
 
 class FunctionTests(SynchronousTestCase):
@@ -201,6 +216,18 @@ class CrewTests(SynchronousTestCase):
         (event,) = events
         self.assertEqual(str(formatEvent(event)), "a message could not be answered by machine: status 3")
         self.assertNotIn(SECRET, str(event))
+
+    def test_reason(self) -> None:
+        """
+        More of it is for the log, and not for whoever asked.
+        """
+
+        def fail(got: Received) -> str:
+            raise AnswerFailed("not-started", "No such file")
+
+        with capturedLogs() as events:
+            self.assertEqual(self.answer(fail), "error: not-started")
+        self.assertIn("not-started (No such file)", str(formatEvent(events[0])))
 
     def test_bug(self) -> None:
         """

@@ -5,11 +5,14 @@ Answers by machine, with real commands: what they are given, what becomes of wha
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import queue
 import re
+import resource
 import shlex
+import signal
 import sys
 import tempfile
 import threading
@@ -20,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.answers.command import Command
 from securemsg.answers.failure import AnswerFailed, Stopped
+from securemsg.answers.guard import FILES
 from securemsg.client.journal import Received
 from securemsg.protocol.messages import MAX_TEXT
 from tests.functional.support import HOST, LIMIT, TIME, TWISTD, Daemon, Json, Person, Place, Running, checked, until
@@ -148,6 +152,44 @@ class CommandTests(SynchronousTestCase):
         """
         self.assertEqual(self.run_command("sh -c 'echo plain >&2; readlink /proc/$$/fd/2'"), "/dev/null")
 
+    def test_files(self) -> None:
+        """
+        It may open as many files as is usual, and not as many as the daemon: many programs walk through all that there may be.
+        """
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
+        self.assertEqual(self.run_command("sh -c 'ulimit -n'"), str(FILES))
+
+    def test_signals(self) -> None:
+        """
+        Signals mean to it what they usually mean.
+        """
+        for name in ("TERM", "INT", "HUP"):
+            number = signal.Signals[f"SIG{name}"].value
+            self.assertEqual(self.failure(f"sh -c 'kill -{name} $$; sleep 1000'"), f"signal {number}")
+
+    def test_guard(self) -> None:
+        """
+        What looks after the commands takes no signal for its end but a kill; then a command ends with a code, and the next one
+        runs.
+        """
+        command = Command("sh -c 'read what; kill -$what $PPID; echo alive'", LIMIT)
+        self.addCleanup(command.stop)
+        for name in ("TERM", "INT", "HUP"):
+            self.assertEqual(command(message(f"{name}\n")), "alive")
+        self.assertEqual(str(self.assertRaises(AnswerFailed, command, message("KILL\n"))), "signal 9")
+        self.assertEqual(command(message("TERM\n")), "alive")
+
+    def test_reason(self) -> None:
+        """
+        Why a command could not be started is told to whoever looks after it.
+        """
+        for line, reason in (("/no/such/command", errno.ENOENT), ("/etc/passwd", errno.EACCES)):
+            error = self.assertRaises(AnswerFailed, Command(line), message("hello"))
+            assert isinstance(error, AnswerFailed)
+            self.assertEqual((error.code, error.reason), ("not-started", os.strerror(reason)))
+
     def test_failures(self) -> None:
         """
         Each way to fail has its code, whatever was written before.
@@ -222,6 +264,7 @@ case "$text" in
     fail) echo "plain text of $SECUREMSG_SENDER" >&2; exit 3 ;;
     die) kill -9 $$ ;;
     quiet) ;;
+    nest) sleep 1000 & echo "$$ $!" > nest.new; mv nest.new nest.pid; wait ;;
     wait*) echo $$ > "$text.pid"; while [ ! -e "$text.go" ]; do sleep 0.02; done; echo "$text" ;;
     *) echo "you said: $text" ;;
 esac
@@ -339,6 +382,18 @@ class ExecTests(AnsweringDaemonCase):
         self.assertEqual(self.ada.texts(1), ["wait"])
         self.assertEqual(self.talk(self.ada, "hello"), ["hello, ada"])
         self.assertEqual((folder / "asked").read_text("utf-8"), "wait\nwait\nhello\n")
+
+    def test_killed_with_its_commands(self) -> None:
+        """
+        A daemon that is killed takes its commands and their children with it, so that there are never more than there may be.
+        """
+        self.ada.send("server", "nest")
+        until((self.place.folder / "nest.pid").exists, "a command that runs")
+        pids = [int(word) for word in (self.place.folder / "nest.pid").read_text("ascii").split()]
+        self.assertEqual([is_running(pid) for pid in pids], [True, True])
+        # The daemon alone, and not its group.
+        self.daemon.running.process.kill()
+        until(lambda: not any(map(is_running, pids)), "the end of the command and its child", 5)
 
     def test_stopped(self) -> None:
         """

@@ -170,6 +170,22 @@ class RespondTests(RespondCase):
             self.respond(quin, "--exec", UPPER)
             self.assertEqual(pia.texts(1), ["HELLO"])
 
+    def test_killed_with_its_commands(self) -> None:
+        """
+        A machine that is killed takes its commands and their children with it.
+        """
+        wim, xia = self.person("wim"), self.person("xia")
+        leader = self.place.folder / "leader"
+        body = f"sleep 1000 & echo $$ > {leader}.new; mv {leader}.new {leader}; wait"
+        running = self.respond(xia, "--exec", self.script("nest", body))
+        wim.send("xia", "hello")
+        until(leader.exists, "the command at work")
+        group = int(leader.read_text())
+        self.assertEqual(len(members(group)), 2)
+        # The machine alone, and not its group.
+        running.process.kill()
+        until(lambda: not members(group), "the end of the command and its child", 5)
+
     def test_time_is_over(self) -> None:
         """
         With C{--timeout} it ends by itself, and its answers are out.
