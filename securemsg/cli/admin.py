@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from securemsg.cli.operator import Operator
 from securemsg.cli.output import put, put_record
 from securemsg.cli.run import run
-from securemsg.cli.sending import checked, read_text
+from securemsg.cli.sending import read_text
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client.escape import escape
@@ -29,6 +29,7 @@ from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
+from securemsg.station.draft import checked
 from securemsg.station.troubles import Exit, Trouble, trouble
 
 SOCKET = "control"
@@ -189,8 +190,6 @@ def reply(context: click.Context, name: str, text: str | None) -> int:
     if name == SERVER_NAME:
         raise trouble("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
     body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
-    if not body:
-        raise trouble("no-text")
 
     async def work(operator: Operator) -> None:
         await _ask(operator, m.Reply(0, name, body), m.Done, name)

@@ -22,6 +22,7 @@ from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.errors import Refusal
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.station.draft import checked
 from securemsg.station.following import ACCEPTED, BLOCKING, DELIVERED, follow
 from securemsg.station.troubles import Exit, Trouble, explain, trouble
 from securemsg.station.uplink import Uplink
@@ -135,7 +136,7 @@ def read_text(stream: BinaryIO | None) -> str:
     """
     The text on standard input, without one line end.
 
-    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nobody wrote anything.
+    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nothing, or a line end alone.
     """
     if stream is None:
         raise trouble("no-text")
@@ -143,30 +144,15 @@ def read_text(stream: BinaryIO | None) -> str:
         say("securemsg: type the message; end it with Ctrl-D on a line of its own")
     # The longest text, a line end, and one byte that is too much.
     data = stream.read(MAX_TEXT + 3)
+    data = data.removesuffix(b"\r\n") if data.endswith(b"\r\n") else data.removesuffix(b"\n")
     if not data:
         raise trouble("no-text")
-    data = data.removesuffix(b"\r\n") if data.endswith(b"\r\n") else data.removesuffix(b"\n")
     if len(data) > MAX_TEXT:
         raise trouble("too-large")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise trouble("not-utf8") from None
-
-
-def checked(text: str) -> str:
-    """
-    A text from the command line.
-
-    @raise Trouble: C{not-utf8}, C{too-large}.
-    """
-    try:
-        size = len(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise trouble("not-utf8") from None
-    if size > MAX_TEXT:
-        raise trouble("too-large")
-    return text
 
 
 class _Following:

@@ -9,8 +9,9 @@ import io
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.sending import MessageId, checked, read_text
+from securemsg.cli.sending import MessageId, read_text
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.station.draft import checked
 from securemsg.station.troubles import Exit, Trouble
 
 
@@ -35,7 +36,7 @@ class TextTests(SynchronousTestCase):
         """
         One line end at the end is dropped, and no more.
         """
-        expected = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi": "hi", b"a\n\n": "a\n", b" a ": " a ", b"\n": "", b"a\r": "a\r"}
+        expected = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi": "hi", b"a\n\n": "a\n", b" a ": " a ", b"\n\n": "\n", b"a\r": "a\r"}
         for data, text in expected.items():
             self.assertEqual(read_text(Pipe(data)), text)
 
@@ -71,10 +72,13 @@ class TextTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """
-        An empty input sends nothing; neither does one that is not there.
+        An empty text is none, in an argument or on standard input, where a line end alone counts as none; so does an input
+        that is not there.
         """
-        for stream in (Pipe(b""), None):
+        for stream in (Pipe(b""), Pipe(b"\n"), Pipe(b"\r\n"), None):
             self.assertEqual(self.assertRaises(Trouble, read_text, stream).code, "no-text")
+        problem = self.assertRaises(Trouble, checked, "")
+        self.assertEqual((problem.status, problem.code), (Exit.USAGE, "no-text"))
 
 
 class IdTests(SynchronousTestCase):

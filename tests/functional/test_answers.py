@@ -566,6 +566,7 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertIn("key file", self.daemon.admin("reply", "key-00000000", "hello?", status=3).err)
         self.daemon.admin("reply", "server", "hello?", status=5)
         self.daemon.admin("reply", "ada", "", status=2)
+        self.ada.run("send", "server", "", status=2)
         self.assertEqual(self.ada.recv(), [])
 
     def test_reply_to_caller(self) -> None:
