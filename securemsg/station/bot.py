@@ -28,6 +28,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
 from securemsg.station.composing import make_uplink
+from securemsg.station.draft import check_draft
 from securemsg.station.folders import open_joined, storage_trouble
 from securemsg.station.following import ACCEPTED, DELIVERED, follow
 from securemsg.station.giving import Giving, lock_reading
@@ -158,6 +159,7 @@ class Bot:
         """
         if wait not in WAITS:
             raise ValueError(f"wait is one of {', '.join(WAITS)}, not {wait!r}")
+        check_draft(self.name, name, text, id, expires)
         with _explained(name):
             number = journal.compose(
                 self._store,

@@ -539,6 +539,25 @@ class SendTests(BotCase):
         self.failureResultOf(self.send("ada", "hello", wait="read"), ValueError)
         self.assertEqual(journal.pending(self.bix.desk.store), 0)
 
+    def test_mistakes(self) -> None:
+        """
+        A mistake of the program's has a code and says what is wrong; nothing is written.
+        """
+        mistakes: list[tuple[tuple[str, str], dict[str, Any], str, str]] = [
+            (("bix", "hello"), {}, "own-name", "bix is your own name"),
+            (("ada", ""), {}, "no-text", "no text"),
+            (("ada", "\udcff"), {}, "not-utf8", "not UTF-8"),
+            (("ada", "hello"), {"id": b"short"}, "bad-request", "an id has 16 bytes, not 5"),
+            (("ada", "hello"), {"expires": 59}, "bad-request", "60 to 2592000 seconds, not 59"),
+            (("ada", "hello"), {"expires": 2592001}, "bad-request", "60 to 2592000 seconds"),
+            (("Ada!", "hello"), {}, "illegal-name", "Ada!"),
+        ]
+        for arguments, options, code, text in mistakes:
+            problem = self.failureResultOf(self.send(*arguments, **options), Trouble).value
+            self.assertEqual((problem.status, problem.code), (Exit.USAGE, code))
+            self.assertIn(text, problem.text)
+        self.assertEqual(journal.history(self.bix.desk.store, "ada"), [])
+
 
 class OpeningTests(PlaceCase):
     """
