@@ -241,13 +241,17 @@ class CheckTests(FolderCase):
 
     def test_record(self) -> None:
         """
-        The record is open to others, or cannot be made.
+        The record is open to others, or cannot be made, or is another program's file; that stays as it is.
         """
         path = self.state.parent / "record"
         path.touch(0o644)
         path.chmod(0o644)
         self.assertIn(f"chmod 600 {path}", self.complaint("--record", str(path)))
         self.assertIn("is no folder", self.complaint("--record", str(path / "x")))
+        path.write_text('{"token": "precious"}')
+        path.chmod(0o600)
+        self.assertIn("left as it was", self.complaint("--record", str(path)))
+        self.assertEqual(path.read_text(), '{"token": "precious"}')
 
     def test_key_file(self) -> None:
         """

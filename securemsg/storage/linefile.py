@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import stat
 from collections.abc import Iterable
@@ -23,8 +24,10 @@ OTHERS = 0o077
 KEPT = 9
 # No line of ours is longer: what is torn and longer was not written here.
 MAX_LINE = 1 << 20
-# Every line is an object of JSON: what is torn and begins otherwise is somebody else's.
-LEAD = b"{"
+# How every line begins, and which members it has: what is torn and begins otherwise is somebody else's, and so is what is
+# not torn at all, and has others.
+LEAD = b'{"id": "'
+MEMBERS = frozenset(("id", "from", "device", "sent_at", "received_at", "kind", "suite", "text"))
 # What is written at once, of many lines.
 CHUNK = 1 << 20
 
@@ -166,13 +169,29 @@ def check_line_file(path: Path) -> None:
             )
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         torn = _torn(descriptor, found.st_size)
-        # A power cut may leave zeros where the line should be.
-        if len(torn) > MAX_LINE or not (torn.strip(b"\0") or LEAD).startswith(LEAD):
-            raise StateUnusable(f"{path} does not end with a line of ours, and was left as it is; name another file")
+        if len(torn) > MAX_LINE or not _is_ours(torn):
+            raise StateUnusable(f"{path} does not end with a line of ours, and was left as it was; name another file")
     except OSError as error:
         raise _trouble(path, error) from error
     finally:
         os.close(descriptor)
+
+
+def _is_ours(torn: bytes) -> bool:
+    """
+    Whether this may be what is left of a line of ours, which may be taken away.
+    """
+    # A power cut may leave zeros where the line should be.
+    begun = torn.strip(b"\0")
+    if begun[: len(LEAD)] != LEAD[: len(begun)]:
+        return False
+    try:
+        found = json.loads(begun)
+    except ValueError:
+        return True
+    except RecursionError:
+        return False
+    return isinstance(found, dict) and set(found) == MEMBERS
 
 
 def _torn(descriptor: int, length: int) -> bytes:

@@ -5,6 +5,7 @@ Tests of L{securemsg.storage.linefile}: lines that are in the file for good, or 
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +13,19 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.answers.witness import record_line
+from securemsg.client.journal import Received
 from securemsg.storage.errors import StateUnusable
-from securemsg.storage.linefile import CHUNK, MAX_LINE, LineFile, check_line_file
+from securemsg.storage.linefile import CHUNK, LEAD, MAX_LINE, MEMBERS, LineFile, check_line_file
 from tests.net.fakes import scratch
 
 
 def line(number: int, size: int = 0) -> bytes:
     """
-    A line of JSON.
+    A line of JSON, all of the same length.
     """
-    return b'{"number": %d}' % number + b" " * size
+    message = Received(1, bytes(16), "ada", "server", 1, 1, f"{number} {'x' * size}", 1, True, "pqxdh", 0, "")
+    return record_line(message)
 
 
 class LineFileCase(SynchronousTestCase):
@@ -169,13 +173,22 @@ class TornTests(LineFileCase):
         self.make()
         self.assertEqual(self.path.read_bytes(), b"")
 
+    def test_members(self) -> None:
+        """
+        What is known of a line of ours is what the lines of the record have.
+        """
+        self.assertTrue(line(1).startswith(LEAD))
+        self.assertEqual(set(json.loads(line(1))), MEMBERS)
+
     def test_of_others(self) -> None:
         """
         The end of a file that was not written here is left alone, and the file refused.
         """
-        for content in (b"dear diary", b"{}\ndear diary", b"{" + b" " * MAX_LINE):
+        foreign = b'{"id": "x", "token": "precious"}'
+        others = (b"dear diary", b"{}\ndear diary", b'{"token": "precious"}', b'{"token": "prec', b"{}", foreign)
+        for content in (*others, line(1) + b"\n" + foreign, LEAD + b"x" * MAX_LINE, LEAD + b'", "x": ' + b"[" * 100_000):
             self.put(content)
-            self.assertIn("left as it is", self.complaint(self.make))
+            self.assertIn("left as it was", self.complaint(self.make))
             self.assertEqual(self.path.read_bytes(), content)
 
 
