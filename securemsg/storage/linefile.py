@@ -46,6 +46,8 @@ class LineFile:
         self._size = size
         self._kept = kept
         self._descriptor = -1
+        # Whether its name and mode are not durable yet.
+        self._is_new = False
         # How far the file is whole and durable.
         self._end = 0
 
@@ -55,7 +57,7 @@ class LineFile:
 
         @raise StateUnusable: it cannot be used; the text says why, and what to do.
         """
-        check_line_file(self._path)
+        check_line_file(self._path, self._kept)
         try:
             self._open()
         except OSError as error:
@@ -99,13 +101,14 @@ class LineFile:
         """
         Open, lock and mend it.
         """
-        is_new = not self._path.exists()
+        self._is_new = self._is_new or not self._path.exists()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self._path, flags, FILE_MODE)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_new:
+        if self._is_new:
             os.fchmod(self._descriptor, FILE_MODE)
             sync_folder(self._path.parent)
+            self._is_new = False
         length = os.fstat(self._descriptor).st_size
         self._end = length - len(_torn(self._descriptor, length))
         if self._end < length:
@@ -134,7 +137,7 @@ class LineFile:
         """
         Begin another file. A crash in between leaves a number out, and loses nothing but the oldest.
         """
-        names = [self._path, *(self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._kept + 1))]
+        names = [self._path, *_older(self._path, self._kept)]
         for younger, older in reversed(list(zip(names, names[1:], strict=False))):
             with contextlib.suppress(FileNotFoundError):
                 younger.rename(older)
@@ -142,10 +145,11 @@ class LineFile:
         self._open()
 
 
-def check_line_file(path: Path) -> None:
+def check_line_file(path: Path, kept: int = KEPT) -> None:
     """
     See whether a file can be used, or made; nothing is changed.
 
+    @param kept: how many older files there may be.
     @raise StateUnusable: it cannot.
     """
     folder = path.parent
@@ -153,6 +157,9 @@ def check_line_file(path: Path) -> None:
         raise StateUnusable(
             f"{path} cannot be made, nor older files kept beside it: {folder} is no folder that this user can write"
         )
+    for name in _older(path, kept):
+        if name.is_dir() and not name.is_symlink():
+            raise StateUnusable(f"{name} is a folder, where {path} is to be put aside once it is full: move it away")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -175,6 +182,13 @@ def check_line_file(path: Path) -> None:
         raise _trouble(path, error) from error
     finally:
         os.close(descriptor)
+
+
+def _older(path: Path, kept: int) -> list[Path]:
+    """
+    Where older files are put, the youngest first.
+    """
+    return [path.with_name(f"{path.name}.{number}") for number in range(1, kept + 1)]
 
 
 def _is_ours(torn: bytes) -> bool:

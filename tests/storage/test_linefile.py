@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,59 @@ class AppendTests(LineFileCase):
         self.patch(os, "fsync", note)
         file.append([line(1)])
         self.assertEqual(done, [len(line(1)) + 1])
+
+    def test_strict_umask(self) -> None:
+        """
+        A umask that takes everything away does not make a file that its owner cannot open again.
+        """
+        self.addCleanup(os.umask, os.umask(0o777))
+        self.make().append([line(1)])
+        self.assertEqual(self.modes(), {0o600})
+
+    def folders(self) -> list[bool]:
+        """
+        Begin to note what is synchronised: for each time, whether it is a folder.
+        """
+        noted: list[bool] = []
+        sync = os.fsync
+
+        def note(descriptor: int) -> None:
+            sync(descriptor)
+            noted.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+
+        self.patch(os, "fsync", note)
+        return noted
+
+    def test_name(self) -> None:
+        """
+        The name of a new file is made durable before anything is written into it, also of one that follows another.
+        """
+        noted = self.folders()
+        file = self.make(size=len(line(0)) + 1)
+        file.append([line(1), line(2)])
+        self.assertEqual(noted, [True, False, True, False])
+        file.close()
+        self.make()
+        self.assertEqual(noted, [True, False, True, False])
+
+    def test_name_again(self) -> None:
+        """
+        Where that did not go, it is done when the file is opened again.
+        """
+        file = LineFile(self.path, 1 << 20)
+        self.addCleanup(file.close)
+        sync = os.fsync
+
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        self.patch(os, "fsync", fail)
+        self.complaint(file.open)
+        self.assertTrue(self.path.exists())
+        self.patch(os, "fsync", sync)
+        noted = self.folders()
+        file.append([line(1)])
+        self.assertEqual(noted, [True, False])
 
     def test_many(self) -> None:
         """
@@ -219,6 +273,31 @@ class TroubleTests(LineFileCase):
         other.touch(0o600)
         self.path.symlink_to(other)
         self.assertIn("is a link", self.complaint(self.make))
+
+    def test_link_later(self) -> None:
+        """
+        A link that takes its place while it is closed is not followed.
+        """
+        file = self.make()
+        file.close()
+        other = self.path.with_name("other")
+        other.touch(0o600)
+        self.path.unlink()
+        self.path.symlink_to(other)
+        self.assertIn("is a link", self.complaint(lambda: file.append([line(1)])))
+        self.assertEqual(other.read_bytes(), b"")
+
+    def test_folder_in_the_way(self) -> None:
+        """
+        A folder where an older file is to be put is told at once, and not when the file is full.
+        """
+        for number in (1, 9):
+            folder = self.path.with_name(f"record.{number}")
+            folder.mkdir()
+            self.assertIn(f"{folder} is a folder", self.complaint(self.make))
+            folder.rmdir()
+        self.path.with_name("record.10").mkdir()
+        self.make()
 
     def test_no_folder(self) -> None:
         """
