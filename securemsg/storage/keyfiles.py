@@ -31,7 +31,7 @@ class KeyFileMissing(KeyFileError):
 
 class KeyFileExposed(KeyFileError):
     """
-    Others may read it.
+    Others may use it: read it, or put another in its place.
     """
 
 
@@ -45,30 +45,38 @@ def read_key_file(path: Path, loose: bool = False) -> bytes:
     """
     The secret in a file: 32 bytes.
 
-    What is no file, such as a pipe, has no mode that says anything.
+    It is an ordinary file: others answer late or never, and have no mode that says who may use them.
 
-    @param loose: whether others may read the file, too.
-    @raise KeyFileError: it is missing, cannot be read, is exposed, or has another size; the text says what to do.
+    @param loose: whether others may use the file, too.
+    @raise KeyFileError: it is missing, cannot be read, is no ordinary file, is exposed, or has another size; the text says what
+        to do.
     """
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            secret = file.read(SECRET_SIZE + 1)
-            size = os.fstat(file.fileno()).st_size if stat.S_ISREG(mode) else len(secret)
+        # Without waiting: a pipe has an end that somebody else has to open first.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            is_ordinary = stat.S_ISREG(found.st_mode)
+            secret = os.read(descriptor, SECRET_SIZE + 1) if is_ordinary else b""
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise KeyFileMissing(
             f"there is no key file {path}: make one with `securemsg keygen {path}`, or copy the one that is shared"
         ) from None
     except OSError as error:
         raise KeyFileError(f"the key file {path} cannot be read: {error.strerror}") from None
-    if stat.S_ISREG(mode) and mode & OTHERS and not loose:
+    if not is_ordinary:
+        raise KeyFileError(f"{path} is no ordinary file, and a key file is one: name another, or copy its {SECRET_SIZE} bytes")
+    if found.st_mode & OTHERS and not loose:
         raise KeyFileExposed(
-            f"others may read the key file {path} (mode {mode & 0o777:o}): make it yours alone with `chmod 600 {path}`,"
+            f"others may use the key file {path} (mode {found.st_mode & 0o777:o}): make it yours alone with `chmod 600 {path}`,"
             " or say --loose"
         )
     if len(secret) != SECRET_SIZE:
         raise KeyFileError(
-            f"{path} has {size} bytes, and a key file has {SECRET_SIZE}: name another, or make one with `securemsg keygen`"
+            f"{path} has {found.st_size} bytes, and a key file has {SECRET_SIZE}: name another, or make one with"
+            " `securemsg keygen`"
         )
     return secret
 

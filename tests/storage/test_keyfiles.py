@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -102,23 +101,35 @@ class KeyFileTests(SynchronousTestCase):
                 self.assertIn(f"{size} bytes", text)
                 self.assertNotIn("SSS", text)
 
-    def test_folder(self) -> None:
+    def test_other_mode(self) -> None:
         """
-        A folder is no key file.
+        Where others may write or run it and not read it, it is not said that they may read it.
         """
-        self.assertRaises(KeyFileError, read_key_file, self.folder)
+        make_key_file(self.path, SECRET)
+        for mode in (0o622, 0o611):
+            self.path.chmod(mode)
+            text = str(self.assertRaises(KeyFileExposed, read_key_file, self.path))
+            self.assertIn(f"others may use the key file {self.path} (mode {mode:o})", text)
 
-    def test_link_and_pipe(self) -> None:
+    def test_link(self) -> None:
         """
-        A link to a key file is one; a pipe has no mode that matters.
+        A link to a key file is one.
         """
         make_key_file(self.path, SECRET)
         link = self.folder / "link"
         link.symlink_to(self.path)
         self.assertEqual(read_key_file(link), SECRET)
+
+    def test_no_ordinary_file(self) -> None:
+        """
+        A folder is no key file, nor is a pipe: nobody waits for somebody to write to it, and what is in it is not taken.
+        """
         pipe = self.folder / "pipe"
-        os.mkfifo(pipe, 0o666)
-        writer = threading.Thread(target=lambda: pipe.write_bytes(SECRET), daemon=True)
-        writer.start()
-        self.assertEqual(read_key_file(pipe), SECRET)
-        writer.join(10)
+        os.mkfifo(pipe, 0o600)
+        for path in (self.folder, pipe):
+            self.assertIn("no ordinary file", str(self.assertRaises(KeyFileError, read_key_file, path)))
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        pipe.write_bytes(SECRET)
+        self.assertIn("no ordinary file", str(self.assertRaises(KeyFileError, read_key_file, pipe, True)))
+        self.assertEqual(os.read(reader, 100), SECRET)
