@@ -20,6 +20,12 @@ STATE := .run/state
 # Two makes at once (run-server here, run-client there) must not both fill .venv: the second waits for the first.
 LOCK := $(if $(shell command -v flock),flock .venv)
 
+# One stamp for each set of extras; setup.cfg says what is in them, so a change of it installs again. Where a larger set is there,
+# it serves for the smaller one.
+READY_DEV := .venv/.ready-dev
+READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
+READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
+
 .DEFAULT_GOAL := help
 .PHONY: help run test build run-server run-client bench lint clean rounds docs
 
@@ -35,34 +41,34 @@ help:
 	@echo "make docs         the API as web pages, into build/api/"
 	@echo "make clean        remove whatever make can make again; .run stays"
 
-run: .venv/.ready-run
+run: $(READY_RUN)
 	@HOST=$(HOST) PORT=$(PORT) sh deploy/run.sh
 
-run-server: .venv/.ready-run
+run-server: $(READY_RUN)
 	@umask 077 && mkdir -p .run
 	@exec $(BIN)/twistd -n --pidfile= securemsg --host $(HOST) --port $(PORT) --state $(STATE) $(SERVER_ARGS)
 
-run-client: .venv/.ready-run
+run-client: $(READY_RUN)
 	@HOST=$(HOST) PORT=$(PORT) NAME=$(NAME) TO=$(TO) sh deploy/run.sh client
 
-test: .venv/.ready-test
+test: $(READY_TEST)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
-rounds: .venv/.ready-test
+rounds: $(READY_TEST)
 	@$(BIN)/python -m pytest tests/functional --rounds $(ROUNDS) -k kill $(PYTEST_ARGS)
 
-bench: .venv/.ready-test
+bench: $(READY_TEST)
 	@$(BIN)/python -m bench.relay $(BENCH_ARGS)
 
-lint: .venv/.ready-dev
+lint: $(READY_DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-build: .venv/.ready-test
+build: $(READY_TEST)
 	@$(BIN)/python -m build --quiet --no-isolation . >&2
 	@ls dist/*
 
-docs: .venv/.ready-dev
+docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2
 	@echo build/api/index.html
 
@@ -70,7 +76,6 @@ clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	@find . -path "./.*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-# One stamp for each set of extras; setup.cfg says what is in them, so a change of it installs again.
 .venv/.ready-run: EXTRAS := tui
 .venv/.ready-test: EXTRAS := tui,test
 .venv/.ready-dev: EXTRAS := tui,test,dev

@@ -20,6 +20,8 @@ if [ "${1:-}" = client ]; then
 else
     name=me to=server profile=.run/profile
 fi
+# Seconds for whoever answers on the port to prove who it is.
+patience=10
 
 say() {
     echo "securemsg: $*" >&2
@@ -68,8 +70,11 @@ start() {
     until listening; do
         tries=$((tries - 1))
         if ! alive; then
-            wait "$daemon" || true
+            status=0
+            wait "$daemon" || status=$?
             daemon=
+            # Of a mistake in the options it says so itself, right above, and writes no log.
+            [ "$status" -ne 2 ] || exit 2
             say "the daemon did not start; its log is $log"
             exit 1
         elif [ $tries -eq 0 ]; then
@@ -80,12 +85,20 @@ start() {
     done
 }
 
-# The first invite serves once; after that we are the operator, and make another.
+# The first invite serves once; after that we are the operator, and make another. Whoever answers on the port is not ours where
+# no daemon runs on our folder, or where it cannot prove to be that one.
 join() {
-    if [ -e "$state/first-invite" ] && ours join - "$name" <"$state/first-invite" >/dev/null 2>&1; then
+    if [ -e "$state/first-invite" ] && ours join --timeout $patience - "$name" <"$state/first-invite" >/dev/null 2>&1; then
         return
     fi
-    "$bin/securemsg" admin --state "$state" invite | ours join - "$name" >&2
+    invite=$("$bin/securemsg" admin --state "$state" invite 2>/dev/null) || foreign
+    status=0
+    said=$(echo "$invite" | ours join --timeout $patience - "$name" 2>&1) || status=$?
+    case $status in
+    6 | 8) foreign ;;
+    esac
+    echo "$said" >&2
+    [ $status -eq 0 ] || exit $status
 }
 
 mkdir -p .run
@@ -94,15 +107,21 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+case $port in
+'' | *[!0-9]*)
+    say "PORT is a number from 1 to 65535, not '$port'"
+    exit 2
+    ;;
+esac
 if listening; then
-    say "$host:$port is taken; asking whether that is our daemon"
+    :
 elif [ "${1:-}" = client ]; then
     say "nothing answers on $host:$port; start the daemon first, in another terminal: make run-server"
     exit 6
 else
     start
 fi
-ours whoami >/dev/null 2>&1 || join || foreign
+ours whoami >/dev/null 2>&1 || join
 # The pin tells our daemon from any other program that may have the port.
-[ -n "$daemon" ] || ours ping --timeout 10 >/dev/null || foreign
+[ -n "$daemon" ] || ours ping --timeout $patience >/dev/null 2>&1 || foreign
 ours chat "$to"

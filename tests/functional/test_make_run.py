@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -76,13 +77,15 @@ class MakeRunTests(SynchronousTestCase):
         (self.folder / ".venv" / ".ready-run").touch()
         self.port = free_port()
 
-    def make(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    def make(self, *arguments: str, text: str = "", port: str = "") -> subprocess.CompletedProcess[str]:
         """
         Run make to its end, with C{text} on standard input.
+
+        @param port: another one than ours.
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "SECUREMSG"))}
         return subprocess.run(
-            ["make", *arguments, f"PORT={self.port}"],
+            ["make", *arguments, f"PORT={port or self.port}"],
             cwd=self.folder, env=environment, input=text, timeout=LIMIT, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
@@ -134,8 +137,54 @@ class MakeRunTests(SynchronousTestCase):
             self.assertTrue(answers(self.port))
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(done.stdout, "")
-        self.assertIn(f"127.0.0.1:{self.port} is not answered by the daemon", done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
+        self.foreign(done)
+
+    def test_port_of_another_daemon(self) -> None:
+        """
+        So is the port of a daemon with another folder, before we have joined our own and after that.
+        """
+        self.make("run", text="hi\n")
+        with self.serving("--state", "elsewhere"):
+            self.foreign(self.make("run", text="hi\n"))
+            shutil.rmtree(self.folder / ".run" / "profile")
+            self.foreign(self.make("run", text="hi\n"))
+            shutil.rmtree(self.folder / ".run")
+            self.foreign(self.make("run", text="hi\n"))
+
+    def foreign(self, done: subprocess.CompletedProcess[str]) -> None:
+        """
+        See that it was said, once, that the port is not our daemon's.
+        """
+        self.assertNotEqual(done.returncode, 0)
+        said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+        self.assertEqual(len(said), 1, done.stderr)
+        self.assertIn(f"127.0.0.1:{self.port} is not answered by the daemon", said[0])
+
+    def test_no_port(self) -> None:
+        """
+        What is no port is refused with its reason, and no log is named that has none.
+        """
+        for port in ("abc", "0", "65536", "9" * 20):
+            done = self.make("run", text="hi\n", port=port)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+            said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+            self.assertEqual(len(said), 1, done.stderr)
+            self.assertIn("port", said[0].lower())
+            self.assertIn("65535", said[0])
+
+    def test_larger_set(self) -> None:
+        """
+        An environment that was made for more than running is not set up again to run.
+        """
+        (self.folder / ".venv" / ".ready-run").unlink()
+        for stamp in (".ready-test", ".ready-dev"):
+            path = self.folder / ".venv" / stamp
+            path.touch()
+            done = self.make("-n", "run")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn("pip install", done.stdout)
+            path.unlink()
+        self.assertIn("pip install", self.make("-n", "run").stdout)
 
     def test_client_alone(self) -> None:
         """
@@ -149,21 +198,28 @@ class MakeRunTests(SynchronousTestCase):
         """
         C{make run-server} here and C{make run-client} there: clients come and go, C{make run} joins in, and the daemon stays.
         """
-        log = (self.folder / "log").open("wb")
-        self.addCleanup(log.close)
-        server = subprocess.Popen(
-            ["make", "run-server", f"PORT={self.port}"],
-            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            self.wait_for(server)
+        with self.serving():
             for arguments in (("run-client",), ("run-client", "NAME=alice"), ("run",), ("run-client",)):
                 done = self.make(*arguments, text="hi\n")
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertRegex(done.stdout, ANSWER)
                 self.assertTrue(answers(self.port))
+        self.assertFalse(answers(self.port))
+
+    @contextlib.contextmanager
+    def serving(self, *options: str) -> Iterator[None]:
+        """
+        Keep C{make run-server} running.
+        """
+        with (self.folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                ["make", "run-server", f"PORT={self.port}", f"SERVER_ARGS={' '.join(options)}"],
+                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        try:
+            self.wait_for(server)
+            yield
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
                 server.wait(LIMIT)
-        self.assertFalse(answers(self.port))
