@@ -106,6 +106,14 @@ class Contact:
         if self._is_held_up:
             self._answer()
 
+    def forget_gone(self, present: frozenset[bytes]) -> None:
+        """
+        Forget callers that are gone.
+
+        @param present: the devices of those who are here.
+        """
+        self.guarded(lambda: callers.forget_gone(self._store, time.time(), present))
+
     def stop(self) -> None:
         """
         Answer nothing any more, and leave nothing running. From any thread.

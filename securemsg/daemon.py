@@ -152,6 +152,7 @@ class Daemon(Service):
         self._core: Server | None = None
         self._lodger: Lodger | None = None
         self._contact: Contact | None = None
+        self._worker = Worker(reactor, CONTACT)
         self._public: PublicFactory | None = None
 
     def startService(self) -> None:
@@ -306,7 +307,7 @@ class Daemon(Service):
             else:
                 logged_in.callback(None)
 
-        worker = Worker(self._reactor, CONTACT)
+        worker = self._worker
 
         def make() -> Contact:
             """
@@ -379,6 +380,9 @@ class Daemon(Service):
         try:
             self._core.tick()
             self._tally.report()
+            if self._contact is not None:
+                # Whoever comes while this is on its way was heard just now, and stays.
+                self._worker.do(partial(self._contact.forget_gone, self._core.visiting))
         except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
             self._log.failure("the work of a minute failed")
 

@@ -3,8 +3,8 @@ Callers, as the contact C{server} sees them: whoever holds the daemon's key file
 
 All of them have one name, after the file. Each connection is a device of its own, with an identity that both ends derive from
 the file and the login, and so with a conversation of its own, whose counters begin at 1. The server keeps nothing for it: what
-is said to a connection that is gone is given up. What belongs to a connection is forgotten some time after it. Source:
-C{docs/protocol.md}, section "Suites".
+is said to a connection that is gone is given up. What belongs to a connection is forgotten some time after it, and never while
+it stands, for its counters must not begin again. Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from securemsg.client import epochs, outcomes, suites, trust
 from securemsg.client.epochs import CONNECTION, WrongKey
 from securemsg.client.pair import End
-from securemsg.client.profile import DAY, Profile, load_profile
+from securemsg.client.profile import Profile, load_profile
 from securemsg.client.records import (
     BASES,
     COUNTERS,
@@ -46,18 +46,17 @@ from securemsg.client.streams import conversation_of, out_bucket
 from securemsg.client.trust import Contact
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
-from securemsg.interfaces import IRecords
+from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import ContentKey, KeyHeader
 from securemsg.protocol.messages import Counter, Id, Key, Name, Nonce, Record
 
 TABLE = "callers"  # bucket = device of a connection; or the name of all, order = by when they were last heard
 ORIGIN = "key file"
 
-# Connections that are remembered, and for how long after they were last heard.
-MAX_CONNECTIONS = 4096
-LIFE = DAY
-# Connections that are forgotten at most when a new one is heard.
-PAGE = 8
+# For how long a connection that is gone is remembered after it was last heard: what it said may still be on its way to us.
+GRACE = 3600
+# Connections that are forgotten in one transaction.
+PAGE = 256
 
 
 class Connection(Record, frozen=True):
@@ -91,10 +90,6 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
     if suites.chosen(records, key.name).key != key.secret:
         dismiss(records)
         suites.choose(records, key.name, suites.PSK, key.secret)
-        profile = load_profile(records)
-        for contact in trust.all_contacts(records):
-            if profile is not None and suites.is_caller(contact.name) and contact.name != key.name:
-                _trim(records, profile, contact.name, now, MAX_CONNECTIONS, MAX_CONNECTIONS)
     if trust.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         trust.put_contact(records, contact)
@@ -148,19 +143,16 @@ def speaking(key: SharedKey, name: str, device: bytes, header: KeyHeader, now: i
     return _contact(name, key.caller_identity(header.nonce).public, now)
 
 
-def hear(records: IRecords, profile: Profile, contact: Contact, device: bytes, header: KeyHeader, now: int) -> None:
+def hear(records: IRecords, contact: Contact, device: bytes, header: KeyHeader, now: int) -> None:
     """
     A message of this connection proved itself: it is the one that was heard last.
     """
     bucket = bucket_of(contact.name)
     known = load(records, Connection, TABLE, device)
     last = records.last(TABLE, bucket)
-    if known is None:
-        surplus = records.count(TABLE, bucket) - MAX_CONNECTIONS + 1
-        _trim(records, profile, contact.name, now, surplus, PAGE)
-    elif known.place == last and now - known.heard_at < LIFE // 2:
-        return
-    else:
+    if known is not None:
+        if known.place == last and abs(now - known.heard_at) < GRACE // 2:
+            return
         records.delete(TABLE, bucket, known.place)
     save(records, TABLE, bucket, _Listed(device), last + 1)
     save(records, TABLE, device, Connection(contact.name, header.nonce, contact.identity, now, last + 1))
@@ -210,20 +202,48 @@ def _contact(name: str, identity: bytes, now: int) -> Contact:
     return Contact(name, identity, True, None, 0, b"", now, 0, b"", None, ORIGIN)
 
 
-def _trim(records: IRecords, profile: Profile, name: str, now: int, surplus: int, limit: int) -> None:
+def forget_gone(store: IProfileStore, now: float, present: frozenset[bytes]) -> int:
     """
-    Forget the connections that were not heard for the longest time, if that was long, or there are too many.
+    Forget the connections that are gone: nobody can ever speak in them again. To be called now and then.
 
-    @param surplus: how many are too many.
-    @param limit: how many are looked at.
+    @param present: devices of the connections that stand.
+    @return: how many were forgotten.
     """
-    bucket = bucket_of(name)
-    for index, (place, listed) in enumerate(load_all(records, _Listed, TABLE, bucket, limit=limit)):
+    with store.reading() as records:
+        profile = load_profile(records)
+        names = [contact.name for contact in trust.all_contacts(records) if suites.is_caller(contact.name)]
+    count = 0
+    for name in names:
+        after: int | None = -1
+        while profile is not None and after is not None:
+            with store.writing() as records:
+                after, forgotten = _forget_page(records, profile, name, after, now, present)
+            count += forgotten
+    return count
+
+
+def _forget_page(
+    records: IRecords, profile: Profile, name: str, after: int, now: float, present: frozenset[bytes]
+) -> tuple[int | None, int]:
+    """
+    Look at some of the connections of a name, those first that were not heard for the longest time.
+
+    @param after: the place to begin behind.
+    @return: where to go on, C{None} where that was all; and how many were forgotten.
+    """
+    bucket, count = bucket_of(name), 0
+    page = load_all(records, _Listed, TABLE, bucket, after, PAGE)
+    for place, listed in page:
         connection = load(records, Connection, TABLE, listed.device)
-        if connection is None or index < surplus or abs(now - connection.heard_at) > LIFE:
+        if connection is not None and abs(now - connection.heard_at) <= GRACE:
+            # Those behind it were heard later.
+            return None, count
+        if listed.device not in present:
             records.delete(TABLE, bucket, place)
             if connection is not None:
                 _forget(records, profile, listed.device, connection)
+                count += 1
+    return (page[-1][0] if len(page) == PAGE else None), count
 
 
 def _forget(records: IRecords, profile: Profile, device: bytes, connection: Connection) -> None:

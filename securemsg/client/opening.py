@@ -127,7 +127,7 @@ def _open_keyed(
         contact = trust.introduced(records, profile, record, now)
     assert contact is not None, "an identity without a contact"
     if suites.is_caller(account):
-        callers.hear(records, profile, contact, sender.device, header, now)
+        callers.hear(records, contact, sender.device, header, now)
     else:
         if trust.device(contact, sender.device) is None:
             raise Refusal("unknown-device")

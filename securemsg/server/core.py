@@ -129,6 +129,13 @@ class Server:
         """
         return self._router.logged_in
 
+    @property
+    def visiting(self) -> frozenset[bytes]:
+        """
+        Devices of those who are here with the key file.
+        """
+        return self._visitors.devices
+
     def caller(self, *, operator: bool = False) -> Caller:
         """
         Somebody connects.

@@ -87,11 +87,18 @@ class Visitors:
         """
         return len(self._account.devices)
 
+    @property
+    def devices(self) -> frozenset[bytes]:
+        """
+        The devices of whoever is here.
+        """
+        return frozenset(self._account.devices)
+
     def present(self, name: str) -> frozenset[bytes]:
         """
         The devices of whoever is here by this name; of another name than the file's there are none.
         """
-        return frozenset(self._account.devices) if name == self._account.name else frozenset()
+        return self.devices if name == self._account.name else frozenset()
 
     # --- the way in -------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.envelope import Envelope, Introduction, KeyHeader, Kind, decode_record, encode_record
+from securemsg.protocol.envelope import Envelope, Introduction, KeyHeader, Kind, decode_header, decode_record, encode_record
 from securemsg.protocol.messages import Deliver, Deposit, Message
 from securemsg.protocol.states import Side
 from securemsg.server.visitors import KeyFile
@@ -177,7 +177,8 @@ class TalkTests(CallerCase):
         for user in (self.one, self.other):
             user.send(SERVER_NAME, "hello")
         one, other, never = (user.profile().device_id for user in (self.one, self.other, silent))
-        cases = (([one, other], other), ([one], one), ([never, one], one), ([never], b""), ([], b""))
+        cases: list[tuple[list[bytes], bytes]]
+        cases = [([one, other], other), ([one], one), ([never, one], one), ([never], b""), ([], b"")]
         with self.contact.store.inner.reading() as records:
             for devices, found in cases:
                 self.assertEqual(callers.latest_of(records, devices), found)
@@ -333,61 +334,99 @@ class ForgettingTests(CallerCase):
         with self.contact.store.inner.reading() as records:
             return sum(len(records.scan(table)) for table in (COUNTERS, epochs.TABLE, callers.TABLE, "sent"))
 
+    def forget_gone(self) -> int:
+        """
+        What the daemon has the contact do every minute.
+        """
+        self.world.settle()
+        return callers.forget_gone(self.contact.store, self.world.clock, self.world.server.visiting)
+
     def test_forgotten(self) -> None:
         """
-        A day after they were last heard, connections are forgotten with all that belongs to them, once somebody else calls.
+        An hour after they were last heard, connections that are gone are forgotten with all that belongs to them.
         """
         sizes = []
-        for day in range(4):
+        for _ in range(4):
             for _ in range(3):
                 self.one.connect()
                 self.one.send(SERVER_NAME, "hi", wants_receipt=True)
                 for question in self.heard():
                     self.answer(question, "yes")
             self.world.advance(5, 5)
+            self.one.disconnect()
             sizes.append(self.tables())
-            self.world.clock += DAY + 10
-            del day
+            self.world.clock += callers.GRACE + 10
+            self.assertEqual(self.forget_gone(), 3)
         self.assertEqual(len(set(sizes)), 1, sizes)
 
-    def test_remembered_today(self) -> None:
+    def test_not_sooner(self) -> None:
         """
-        Nobody is forgotten sooner.
+        Nobody is forgotten sooner: what was said may still be on its way.
         """
         self.one.send(SERVER_NAME, "hi")
         device = self.one.profile().device_id
-        self.world.clock += DAY - 10
-        self.other.send(SERVER_NAME, "ho")
+        self.one.disconnect()
+        self.world.clock += callers.GRACE - 10
+        self.assertEqual(self.forget_gone(), 0)
         self.assertIsNotNone(self.connection(device))
         self.world.clock += 20
-        self.caller("third").send(SERVER_NAME, "ha")
+        self.assertEqual(self.forget_gone(), 1)
         self.assertIsNone(self.connection(device))
 
-    def test_too_many(self) -> None:
+    def test_in_pages(self) -> None:
         """
-        Beyond the limit the one that was not heard for the longest time goes.
+        However many are gone, none is left, and those who are here stay, wherever they stand among them.
         """
-        self.patch(callers, "MAX_CONNECTIONS", 3)
-        devices = []
-        for _ in range(6):
-            self.one.connect()
-            self.one.send(SERVER_NAME, "hi")
-            devices.append(self.one.profile().device_id)
-        self.assertEqual([self.connection(device) is not None for device in devices], [False] * 3 + [True] * 3)
+        self.patch(callers, "PAGE", 2)
+        self.one.send(SERVER_NAME, "I stay")
+        for _ in range(5):
+            self.other.connect()
+            self.other.send(SERVER_NAME, "hi")
+        self.other.disconnect()
+        self.world.clock += callers.GRACE + 10
+        self.assertEqual(self.forget_gone(), 5)
+        self.assertEqual(self.forget_gone(), 0)
+        self.assertIsNotNone(self.connection(self.one.profile().device_id))
 
     def test_silent_for_long(self) -> None:
         """
-        A caller that was forgotten over its silence goes on where it was, and nothing seems to be missing.
+        A connection that stands is never forgotten: no nonce and counter are used twice, however long it was silent and however
+        many others have called.
         """
         self.one.send(SERVER_NAME, "one")
-        self.answer(self.heard()[0], "yes")
-        self.world.clock += DAY + 10
-        self.other.send(SERVER_NAME, "ho")
-        self.assertIsNone(self.connection(self.one.profile().device_id))
+        self.answer(self.heard()[0], "yes one")
+        for _ in range(3):
+            self.world.clock += DAY + 10
+            self.other.connect()
+            self.other.send(SERVER_NAME, "ho")
+            self.forget_gone()
+        self.heard()
         self.one.send(SERVER_NAME, "two")
-        _, last = self.heard()
-        self.assertEqual((last.text, last.gap_before, last.note), ("two", 0, ""))
-        self.assertEqual(self.contact.codes(), [])
+        two = [message for message in self.heard() if message.text == "two"][0]
+        self.assertEqual((two.gap_before, two.note), (0, ""))
+        self.answer(two, "yes two")
+        self.assertEqual(self.one.read(), ["yes one", "yes two"])
+        self.assertEqual(self.one.codes() + self.contact.codes(), [])
+        assert self.one.wire is not None
+        deliveries = decoded(self.one.wire, Side.SERVER, Deliver)
+        headers = [decode_header(decode_record(Envelope, delivery.own).header) for delivery in deliveries]
+        counters = [(header.nonce, header.counter) for header in headers if isinstance(header, KeyHeader)]
+        self.assertEqual(len(counters), 2)
+        self.assertEqual(len(set(counters)), 2)
+
+    def test_slow_answer(self) -> None:
+        """
+        An answer that takes longer than a connection is remembered reaches it all the same, if it stands.
+        """
+        self.one.send(SERVER_NAME, "hi")
+        question = self.heard()[0]
+        for _ in range(6):
+            self.other.connect()
+            self.other.send(SERVER_NAME, "ho")
+        self.world.clock += callers.GRACE + 10
+        self.forget_gone()
+        self.answer(question, "at last")
+        self.assertEqual(self.one.read(), ["at last"])
 
     def test_seen_stays(self) -> None:
         """
@@ -396,8 +435,10 @@ class ForgettingTests(CallerCase):
         self.one.send(SERVER_NAME, "hi")
         with self.contact.store.inner.reading() as records:
             before = {bucket for bucket, _, _ in records.scan(SEEN)}
-        self.world.clock += DAY + 10
-        self.other.send(SERVER_NAME, "ho")
+        self.one.disconnect()
+        self.world.settle()
+        self.world.clock += callers.GRACE + 10
+        self.assertEqual(callers.forget_gone(self.contact.store, self.world.clock, self.world.server.visiting), 1)
         with self.contact.store.inner.reading() as records:
             self.assertTrue(before <= {bucket for bucket, _, _ in records.scan(SEEN)})
 
@@ -440,12 +481,13 @@ class AdmissionTests(CallerCase):
 
     def test_other_file(self) -> None:
         """
-        Another file takes the place of the first, whose connections are forgotten.
+        Another file takes the place of the first, whose connections are forgotten in time.
         """
         self.one.send(SERVER_NAME, "hi")
         self.answer(self.heard()[0], "yes")
         self.change(OTHER)
-        self.assertIsNone(self.connection(self.one.profile().device_id))
+        # They ended with the process that had the first file.
+        self.assertEqual(callers.forget_gone(self.contact.store, START + callers.GRACE + 1, frozenset()), 1)
         with self.contact.store.inner.reading() as records:
             self.assertEqual(records.scan(callers.TABLE) + records.scan(epochs.TABLE), [])
         with self.contact.store.inner.reading() as records:
