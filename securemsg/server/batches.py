@@ -231,6 +231,10 @@ class Batches:
                     pending.caller.send(DepositRefused(pending.row.deposit_id, "conflict", []))
                     self._had_answers(pending.caller, 1)
                     continue
+                if pending.sender.visiting and self.waits.has(pending.caller, pending.row.deposit_id):
+                    # Said twice in one connection: the first time is answered when the contact has acknowledged it.
+                    self._had_answers(pending.caller, 1)
+                    continue
                 missed = missed_in(stored)
             elif pending.sender.visiting:
                 continue

@@ -421,6 +421,22 @@ class AnswerTests(VisitorCase):
         self.acknowledge()
         self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
 
+    def test_again_as_new(self) -> None:
+        """
+        Nor does a new n make a repetition of it Accepted before the acknowledgement; it is answered once, and is not among those
+        that wait any more.
+        """
+        deposit = self.visitor.deposit(self.server)
+        self.visitor.send(deposit)
+        self.rig.commit()
+        (caller,) = self.rig.server._batches.waits._by_caller
+        for more in (1, 2):
+            self.visitor.send(changed(deposit, n=deposit.n + more))
+            self.rig.commit()
+        self.assertEqual((self.visitor.inbox, caller.unanswered), ([], 1))
+        self.acknowledge()
+        self.assertEqual((self.visitor.accepted(), caller.unanswered), ([deposit.deposit_id], 0))
+
     def test_again_after(self) -> None:
         """
         One that is repeated after that is Accepted again, and the contact gets it once; other bytes are a conflict.
