@@ -24,6 +24,7 @@ MAX_CLIENTS = 100_000
 # Of one file of the record, in bytes.
 MIN_RECORD = 4 << 10
 MAX_RECORD = 4 << 30
+DEFAULT_RECORD = "16M"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REGISTRATIONS = ("invite", "open", "closed")
 ANSWERS = ("ack", "echo", "none")
@@ -92,7 +93,7 @@ class Options(usage.Options):
         ],
         ["key-file", None, None, "Holders of FILE may write to `server` without an account; made if it is missing."],
         ["record", None, None, "Append a line of JSON to FILE for each message to `server`."],
-        ["record-size", None, "16M", "Begin another FILE at this size, with K, M or G; nine older ones are kept."],
+        ["record-size", None, None, "Begin another FILE at this size, with K, M or G; default: 16M; nine older ones are kept."],
     ]
     optFlags = [
         ["loose", None, "Take a --key-file that other users may read."],
@@ -142,6 +143,9 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--{name} is empty; name a {what}")
         if self["loose"] and self["key-file"] is None:
             raise usage.UsageError("--loose says something of a --key-file; name one")
+        if self["record-size"] is not None and self["record"] is None:
+            raise usage.UsageError("--record-size says something of a --record; name one")
+        record_size = DEFAULT_RECORD if self["record-size"] is None else self["record-size"]
         self.setup = Setup(
             host=host,
             port=port,
@@ -155,7 +159,7 @@ class Options(usage.Options):
             key_file=_path(self["key-file"]),
             loose=bool(self["loose"]),
             record=_path(self["record"]),
-            record_size=_size("--record-size", self["record-size"]),
+            record_size=_size("--record-size", record_size),
             prints=bool(self["print"]),
         )
 

@@ -103,7 +103,7 @@ class GoodTests(SynchronousTestCase):
         self.assertEqual((found.key_file, found.loose, found.record, found.prints), (None, False, None, False))
         self.assertEqual(found.record_size, 16 << 20)
         for text, size in (("4096", 4096), ("1M", 1 << 20), ("4G", 4 << 30)):
-            self.assertEqual(setup_of("--record-size", text).record_size, size)
+            self.assertEqual(setup_of("--record", "r", "--record-size", text).record_size, size)
 
     def test_localhost(self) -> None:
         """
@@ -197,6 +197,12 @@ class BadTests(SynchronousTestCase):
         for option in ("--state", "--key-file", "--record"):
             self.assertIn(f"{option} is empty", self.complaint(option, ""))
 
+    def test_no_record(self) -> None:
+        """
+        A size of no record is a mistake.
+        """
+        self.assertIn("--record; name one", self.complaint("--record-size", "1M"))
+
     def test_loose(self) -> None:
         """
         To be loose about no file is a mistake.
@@ -208,7 +214,7 @@ class BadTests(SynchronousTestCase):
         A size is a number of bytes, or of K, M or G, within bounds.
         """
         for value in ("", "x", "16m", "1T", "-1M", "4095", "3K", "5G", "1.5M", "16 M"):
-            self.assertIn("--record-size is a size from 4K to 4G", self.complaint("--record-size", value))
+            self.assertIn("--record-size is a size from 4K to 4G", self.complaint("--record", "r", "--record-size", value))
 
     def test_stray_word(self) -> None:
         """
