@@ -75,7 +75,7 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
     """
     settings = settings_of(context)
     if name is None and (settings.suite is not None or settings.key_file is not None):
-        raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite ...")
+        raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite SUITE")
     check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
         raise click.UsageError("--key-file is for --set-suite psk")

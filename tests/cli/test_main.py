@@ -106,6 +106,18 @@ class HelpTests(CommandLineCase):
             for option in ("--profile", "--host", "--port", "--timeout", "--retry", "--debug"):
                 self.assertIn(option, out, name)
 
+    def test_json_everywhere(self) -> None:
+        """
+        Every command takes C{--json}, and so does every command of the operator's.
+        """
+        context = click.Context(group)
+        commands = [group.get_command(context, name) for name in group.list_commands(context)]
+        for command in commands:
+            assert command is not None
+            if isinstance(command, click.Group):
+                commands += command.commands.values()
+            self.assertIn("--json", [option for parameter in command.params for option in parameter.opts], command.name)
+
     def test_version(self) -> None:
         """
         The version is said.
@@ -142,8 +154,14 @@ class UsageTests(CommandLineCase):
         """
         A sentence ends once.
         """
-        for arguments in (("send",), ("nope",), ("sned",), ("send", "bob", "hi", "--wait", "long")):
-            self.assertNotRegex(self.run_line(*arguments)[2], r"[.?!:];")
+        for arguments in (
+            ("send",),
+            ("nope",),
+            ("sned",),
+            ("send", "bob", "hi", "--wait", "long"),
+            ("contacts", "--set-suite", "psk", "--key-file", "f"),
+        ):
+            self.assertNotRegex(self.run_line(*arguments)[2], r"[.?!: ];")
 
     def test_no_command(self) -> None:
         """
