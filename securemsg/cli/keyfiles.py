@@ -9,17 +9,15 @@ from pathlib import Path
 import click
 
 from securemsg.cli.output import put, put_record, say
-from securemsg.cli.settings import Settings, json_option, shared
+from securemsg.cli.settings import NamedPath, Settings, json_option, shared
 from securemsg.client.escape import escape
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.station.troubles import Exit, Trouble
 from securemsg.storage.keyfiles import KeyFileError, KeyFileExposed, make_key_file, read_key_file
 
-_FILE = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("path", type=_FILE, metavar="[FILE]", required=False)
+@click.argument("path", type=NamedPath(), metavar="[FILE]", required=False)
 @click.option("--hex", "as_hex", is_flag=True, help="Print the key in hex, too; without FILE nothing is written.")
 @json_option("Print a JSON object.")
 @shared
@@ -38,12 +36,16 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
             make_key_file(path, key.secret)
         except KeyFileError as error:
             raise key_file_trouble(error) from None
-    if as_json:
-        record: dict[str, object] = {"file": None if path is None else str(path), "key": key.name}
-        put_record({**record, "hex": key.secret.hex()} if as_hex else record, True, "")
-        return Exit.DONE
-    if as_hex:
-        put(key.secret.hex())
+    try:
+        if as_json:
+            record: dict[str, object] = {"file": None if path is None else str(path), "key": key.name}
+            put_record({**record, "hex": key.secret.hex()} if as_hex else record, True, "")
+            return Exit.DONE
+        if as_hex:
+            put(key.secret.hex())
+    except Trouble as problem:
+        made = f"{path} was made all the same, and holds {key.name}" if path is not None else "no file was made; run it again"
+        raise Trouble(problem.status, problem.code, problem.text, made) from None
     say(f"{escape(str(path))} holds {key.name}; you alone can read it" if path is not None else f"{key.name}; no file was made")
     return Exit.DONE
 

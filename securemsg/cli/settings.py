@@ -155,9 +155,33 @@ def _option(*names: str, **details: Any) -> Callable[[F], F]:
     return click.option(*names, **{"expose_value": False, "callback": _remember, **details})
 
 
-_FILE = click.Path(path_type=Path)
+class NamedPath(click.ParamType[Path]):
+    """
+    Takes the name of a file or a folder. An empty one, as of a variable that is not set, would mean the folder we are in.
+    """
+
+    def __init__(self, what: str = "file") -> None:
+        self.name = what
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """
+        Let every name pass but none.
+        """
+        if value == "":
+            raise click.UsageError(f"{_label(param)} is empty; name a {self.name}", ctx)
+        return Path(value)
+
+
+def _label(param: click.Parameter | None) -> str:
+    """
+    What the user knows an option or an argument by.
+    """
+    return "FILE" if param is None or isinstance(param, click.Argument) else param.opts[0]
+
+
+_FILE = NamedPath()
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    _option("--profile", type=_FILE, metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
+    _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
     _option("--host", callback=_host, metavar="HOST", help="Connect there instead of where the invite said."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise."),
     _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),

@@ -4,11 +4,13 @@ C{keygen}, and what is said of key files that cannot be used.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from securemsg.cli.keyfiles import load_key
 from securemsg.station.troubles import Exit, Trouble
 from tests.cli.test_main import CommandLineCase
+from tests.cli.test_output import stdout_to
 
 
 class KeygenTests(CommandLineCase):
@@ -54,6 +56,41 @@ class KeygenTests(CommandLineCase):
         for path in paths:
             self.run_line("keygen", str(path))
         self.assertEqual(len({path.read_bytes() for path in paths}), len(paths))
+
+
+    def test_empty_name(self) -> None:
+        """
+        An empty name is none, wherever a file or a folder is named; it is said which.
+        """
+        for arguments, said in (
+            (("keygen", ""), "FILE is empty; name a file"),
+            (("send", "--key-file", "", "server", "hi"), "--key-file is empty; name a file"),
+            (("chat", "--key-file", "", "server"), "--key-file is empty; name a file"),
+            (("contacts", "bob", "--set-suite", "psk", "--key-file", ""), "--key-file is empty; name a file"),
+            (("whoami", "--profile", ""), "--profile is empty; name a folder"),
+        ):
+            status, _, err = self.run_line(*arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assertIn(f"securemsg: {said};", err)
+            self.assert_one_line(err, "usage")
+
+    def test_not_printed(self) -> None:
+        """
+        Where the key cannot be printed, it is said whether a file was made all the same; neither tells the key itself.
+        """
+        full = os.open("/dev/full", os.O_WRONLY)
+        self.addCleanup(os.close, full)
+        path = self.folder / "k9"
+        for arguments in ((str(path),), ()):
+            with stdout_to(full):
+                status, _, err = self.run_line("keygen", "--hex", *arguments)
+            self.assertEqual(status, Exit.INTERNAL)
+            self.assert_one_line(err, "output-failed")
+            if arguments:
+                self.assertIn(f"{path} was made all the same, and holds {load_key(path, False).name}", err)
+                self.assertNotIn(path.read_bytes().hex(), err)
+            else:
+                self.assertIn("no file was made; run it again", err)
 
 
 class LoadTests(CommandLineCase):
