@@ -110,12 +110,12 @@ class Bot:
         @raise Trouble: the folder cannot be used.
         """
         # Runs however we end; before that the loop over `messages` ends, and whoever is inside can come out.
-        self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._hang_up)
+        self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         try:
             with _explained():
                 self._uplink.start()
         except BaseException:
-            self._close()
+            await self._leave()
             raise
         return self
 
@@ -128,12 +128,11 @@ class Bot:
         @return: whether C{error} only says that the reactor stops.
         """
         was_stopped = self._uplink.is_stopped
-        if error is None and not was_stopped:
-            await see_off(self._reactor, self._store, self._uplink)
-        await self._hang_up()
-        if not was_stopped:
-            self._reactor.removeSystemEventTrigger(self._trigger)
-        self._close()
+        try:
+            if error is None and not was_stopped:
+                await see_off(self._reactor, self._store, self._uplink)
+        finally:
+            await self._leave()
         return was_stopped and isinstance(error, Trouble) and error.code == "stopped"
 
     async def send(
@@ -227,6 +226,29 @@ class Bot:
         """
         if self._messages is not None:
             self._messages.let_go(message)
+
+    async def _leave(self) -> None:
+        """
+        Hang up, and leave everything to others.
+
+        @raise Trouble: the files cannot be closed.
+        """
+        try:
+            await self._hang_up()
+        finally:
+            # One that is being pulled cannot be taken away any more.
+            trigger, self._trigger = self._trigger, None
+            if trigger is not None:
+                self._reactor.removeSystemEventTrigger(trigger)
+            with _explained():
+                self._close()
+
+    def _shut_down(self) -> Deferred[None]:
+        """
+        The reactor stops.
+        """
+        self._trigger = None
+        return self._hang_up()
 
     def _close(self) -> None:
         """

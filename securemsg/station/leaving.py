@@ -4,6 +4,7 @@ Leaving: a station that is done lets what else is in its outbox go out, as long 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from securemsg.client.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
@@ -23,21 +24,18 @@ async def see_off(clock: Any, store: IProfileStore, uplink: Uplink) -> None:
     Let what else is in the outbox go out; what becomes of it changes nothing for whoever leaves.
     """
     end = clock.seconds() + SEEING_OFF
-    left = unsent(store)
-    while left and uplink.holder is not None and uplink.holder.is_ready and clock.seconds() < end:
-        before = left
 
-        def moved(before: int = before) -> int | None:
-            now = unsent(store)
-            return now if now != before else None
+    def moved(before: int) -> int | None:
+        now = unsent(store)
+        return now if now != before else None
 
-        try:
-            found = await uplink.until(moved, STANDSTILL)
-        except (Trouble, StorageError):
-            return
-        if found is None:
-            return
-        left = found
+    try:
+        left: int | None = unsent(store)
+        while left and uplink.holder is not None and uplink.holder.is_ready and clock.seconds() < end:
+            left = await uplink.until(partial(moved, left), STANDSTILL)
+    except (Trouble, StorageError):
+        # What whoever leaves was told stays true.
+        return
 
 
 def unsent(store: IProfileStore) -> int:

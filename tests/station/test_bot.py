@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from securemsg.client import journal
@@ -20,10 +20,12 @@ from securemsg.client.profile import create_profile, save_profile
 from securemsg.client.vault import LOWEST_COST, create_vault
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
+from securemsg.station import leaving
 from securemsg.station.bot import Bot, open_bot
 from securemsg.station.giving import Giving, lock_reading
 from securemsg.station.reading import PAGE
 from securemsg.station.troubles import Exit, Trouble
+from securemsg.storage.errors import StateUnusable
 from securemsg.storage.keystore import create_profile as create_store
 from tests.cli.rig import START, Person, Place, PlaceCase
 
@@ -64,11 +66,12 @@ class Reactor(Clock):
 
     def shut_down(self) -> list[Any]:
         """
-        Call them all.
+        Call them all; from then on none can be taken away.
 
         @return: what they return.
         """
-        return [call() for call in self.triggers]
+        triggers, self.triggers = self.triggers, []
+        return [call() for call in triggers]
 
 
 @define(eq=False)
@@ -443,7 +446,7 @@ class EndTests(BotCase):
 
     def test_leaving(self) -> None:
         """
-        Whoever leaves in order takes along what is in the outbox, and leaves lock, reading and reactor to others.
+        Whoever leaves in order takes along what is in the outbox, hears of it, and leaves lock, reading and reactor to others.
         """
 
         async def talk() -> None:
@@ -456,8 +459,105 @@ class EndTests(BotCase):
         self.place.settle(3)
         self.successResultOf(talking)
         self.assertEqual([row.text for row in self.answers()], ["one", "two"])
+        sent = [line for line in journal.history(self.bix.desk.store, "ada") if isinstance(line, Sent)]
+        self.assertEqual([line.status for line in sent], ["accepted", "accepted"])
+        self.assertEqual(journal.pending(self.bix.desk.store), 0)
         self.assertEqual(self.reactor.triggers, [])
         self.assertTrue(lock_reading(self.folder("bix")).is_held)
+
+    def test_disk_fails(self) -> None:
+        """
+        A disk that fails while it leaves keeps nobody from hanging up, and changes nothing of what was said before.
+        """
+        bot = self.bot()
+
+        async def talk() -> Sent:
+            async with bot:
+                sent = await bot.send("ada", "one")
+                self.patch(leaving, "unsent", fail)
+            return sent
+
+        def fail(store: object) -> int:
+            raise StateUnusable("the disk is gone")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(talking).status, "accepted")
+        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+
+    def test_close_fails(self) -> None:
+        """
+        Files that cannot be closed are an error with a code.
+        """
+
+        async def talk() -> None:
+            async with self.bot():
+                self.patch(self.bix.desk.store, "close", fail)
+
+        def fail() -> None:
+            raise StateUnusable("the disk is gone")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
+
+    def test_cancelled(self) -> None:
+        """
+        Whoever is cancelled leaves all the same.
+        """
+        bot = self.bot()
+        self.place.is_up = False
+
+        async def talk() -> None:
+            async with bot:
+                await bot.send("ada", "one", timeout=None)
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(1)
+        talking.cancel()
+        self.place.settle(1)
+        self.failureResultOf(talking, CancelledError)
+        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+
+    def test_not_entered(self) -> None:
+        """
+        A folder that cannot be used leaves nothing behind, neither a connection nor anything in the reactor.
+        """
+        bot = self.bot()
+
+        def fail() -> None:
+            raise StateUnusable("the disk is gone")
+
+        self.patch(bot._uplink, "_ring", fail)
+        other = self.place._uplink(self.bix.desk, True)
+        other.start()
+
+        async def talk() -> None:
+            async with bot:
+                raise AssertionError("it was entered")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
+        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+        other.stop()
+
+    def test_shutdown_amid_leaving(self) -> None:
+        """
+        When the reactor stops while somebody leaves, its trigger is not taken away a second time.
+        """
+        self.place.is_up = False
+        bot = self.bot()
+
+        async def talk() -> str:
+            async with bot:
+                pass
+            return "left"
+
+        talking = Deferred.fromCoroutine(talk())
+        self.reactor.shut_down()
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(talking), "left")
 
     def test_removed(self) -> None:
         """
