@@ -423,8 +423,7 @@ class AnswerTests(VisitorCase):
 
     def test_again_as_new(self) -> None:
         """
-        Nor does a new n make a repetition of it Accepted before the acknowledgement; it is answered once, and is not among those
-        that wait any more.
+        Nor does a new n make a repetition of it Accepted before the acknowledgement; it is answered once, and counts as one.
         """
         deposit = self.visitor.deposit(self.server)
         self.visitor.send(deposit)
