@@ -19,6 +19,7 @@ from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite
 from securemsg.cli.times import Duration, iso
 from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
+from securemsg.client.records import Status
 from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.errors import Refusal
 from securemsg.protocol.messages import MAX_TEXT
@@ -28,6 +29,8 @@ from securemsg.station.troubles import Exit, Trouble, explain, trouble
 from securemsg.station.uplink import Uplink
 
 NONE = "none"
+# What becomes of a message that was not accepted, where no outbox is kept.
+NOT_KEPT = "not-kept"
 
 
 class MessageId(click.ParamType[bytes]):
@@ -244,6 +247,9 @@ def _print(desk: Desk, number: bytes, held_up_by: str = "") -> None:
     sent = journal.sent(desk.store, number)
     assert sent is not None, "it was committed before we looked"
     record = sent_record(sent)
+    if desk.folder is None and sent.status == Status.QUEUED:
+        # Its outbox lies in our memory, and ends with us.
+        record["status"] = NOT_KEPT
     put(json_line({**record, "code": record["code"] or held_up_by}))
 
 

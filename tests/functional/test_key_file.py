@@ -418,6 +418,8 @@ class CallerTests(CallerCase):
         self.make_file()
         said = self.error("server", "x", status=6)
         self.assertRegex(said["hint"], r"the message is not kept; send it again with --id [0-9a-f]{32}")
+        [row] = self.call("send", "server", "x", "--json", status=6).rows
+        self.assertEqual((row["to"], row["status"]), ("server", "not-kept"))
         done = self.call("chat", "server", "--timeout", "1", text="x\n", status=6)
         self.assertIn("nothing of it is kept", done.err)
 
