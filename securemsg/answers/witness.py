@@ -11,6 +11,7 @@ import os
 import queue
 import select
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -21,7 +22,8 @@ from securemsg.client.journal import Received
 from securemsg.protocol.envelope import Kind
 
 STANDARD_OUTPUT = 1
-# Lines that wait for whoever reads our output, and for how many seconds they may: then they are left out until there is room.
+# Lines that wait for whoever reads our output, and for how many seconds those that come together may hold up whoever prints
+# them: then lines are left out until there is room.
 ROOM = 1000
 PATIENCE = 5
 # Seconds for what is left, at the end.
@@ -83,16 +85,18 @@ class Printer:
         """
         Print messages, in order. Never called by two threads at once.
         """
-        for message in messages:
+        deadline = time.monotonic() + self._patience
+        for index, message in enumerate(messages):
+            left = 0 if self._omitted else max(deadline - time.monotonic(), 0)
             try:
-                self._lines.put(printed_line(message), timeout=0 if self._omitted else self._patience)
+                self._lines.put(printed_line(message), timeout=left)
             except queue.Full:
                 if not self._omitted:
                     self._log.warn("standard output is not read: messages are not printed until it is")
-                self._omitted += 1
-            else:
-                if self._omitted:
-                    self._log.info("standard output is read again; {count} messages were not printed", count=self._omitted)
+                self._omitted += len(messages) - index
+                return
+            if self._omitted:
+                self._log.info("standard output is read again; {count} messages were not printed", count=self._omitted)
                 self._omitted = 0
 
     def stop(self) -> None:

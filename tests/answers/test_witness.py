@@ -4,9 +4,11 @@ Tests of L{securemsg.answers.witness}: what the operator sees of messages.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
+import time
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.answers.witness import Printer, printed_line, record_line
 from securemsg.client.journal import Received
 
+# The least that a pipe can hold.
+PIPE = 4096
 EVIL = 'two\nlines \x1b]0;\u202e"\u2028 \u20ac'
 
 
@@ -108,6 +112,33 @@ class PrinterTests(SynchronousTestCase):
             while printer._omitted:
                 printer.put([message("again")])
         self.assertIn("were not printed", str(formatEvent(events[-1])))
+        printer.stop()
+        os.close(self.writer)
+        drained.join()
+
+    def test_slow_reader(self) -> None:
+        """
+        Who reads slowly does not hold up those who print for as long again with each line.
+        """
+        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
+        printer = Printer(self.writer, patience=1, room=2)
+        is_over = threading.Event()
+
+        def read() -> None:
+            while not is_over.wait(0.3):
+                os.read(self.reader, PIPE)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        began = time.monotonic()
+        # Each line finds room in time, if it is asked for alone: one is read in every third of a second.
+        printer.put([message("x" * PIPE)] * 20)
+        took = time.monotonic() - began
+        is_over.set()
+        reading.join()
+        self.assertLess(took, 2)
+        drained = threading.Thread(target=self.drain)
+        drained.start()
         printer.stop()
         os.close(self.writer)
         drained.join()
