@@ -15,7 +15,7 @@ import click
 from twisted.internet.defer import Deferred
 
 from securemsg.cli.operator import Operator
-from securemsg.cli.output import put, put_record
+from securemsg.cli.output import json_line, put, put_record
 from securemsg.cli.run import run
 from securemsg.cli.sending import read_text
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
@@ -156,10 +156,11 @@ def accounts(context: click.Context, as_json: bool) -> int:
 
 @admin.command()
 @click.argument("name", type=NAME, metavar="NAME")
+@json_option("Print a JSON object.")
 @stated
 @shared
 @click.pass_context
-def remove(context: click.Context, name: str) -> int:
+def remove(context: click.Context, name: str, as_json: bool) -> int:
     """
     Delete an account, its devices, and the messages that wait for it.
     """
@@ -172,6 +173,8 @@ def remove(context: click.Context, name: str) -> int:
 
     async def work(operator: Operator) -> None:
         await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
+        if as_json:
+            put(json_line({"name": name, "status": "removed"}))
 
     return _operate(context, work)
 
@@ -179,13 +182,15 @@ def remove(context: click.Context, name: str) -> int:
 @admin.command()
 @click.argument("name", type=NAME, metavar="NAME")
 @click.argument("text", required=False, metavar="[TEXT]")
+@json_option("Print a JSON object.")
 @stated
 @shared
 @click.pass_context
-def reply(context: click.Context, name: str, text: str | None) -> int:
+def reply(context: click.Context, name: str, text: str | None, as_json: bool) -> int:
     """
-    Say TEXT, or standard input, to an account as the contact `server`. A caller with a key file, named key-..., hears it in the
-    connection that wrote last, if that still stands.
+    Say TEXT, or standard input, to an account as the contact `server`, which sends it once this command has ended.
+
+    A caller with a key file, named key-..., hears it in the connection that wrote last of those that stand.
     """
     if name == SERVER_NAME:
         raise trouble("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
@@ -193,6 +198,9 @@ def reply(context: click.Context, name: str, text: str | None) -> int:
 
     async def work(operator: Operator) -> None:
         await _ask(operator, m.Reply(0, name, body), m.Done, name)
+        if as_json:
+            # The contact has committed it, under an id of its own.
+            put(json_line({"to": name, "status": "queued"}))
 
     return _operate(context, work)
 

@@ -15,9 +15,9 @@ from twisted.internet.stdio import StandardIO
 from securemsg.cli.calling import desk_for
 from securemsg.cli.conversation import Conversation
 from securemsg.cli.desk import Desk
-from securemsg.cli.output import OutputClosed, columns, put_later, say
+from securemsg.cli.output import OutputClosed, columns, put_later, report_note, say
 from securemsg.cli.pinning import check_file, needs_check, pin
-from securemsg.cli.settings import NAME, settings_of, shared, suite_options, wire_option
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.client.chat import LEAVING_WORD
 from securemsg.net.console import MAX_LINE, Console, blocking_restored
 from securemsg.protocol.devices import SERVER_NAME
@@ -42,9 +42,10 @@ _COMPLAINTS = {
 @click.argument("name", type=NAME, metavar="NAME")
 @suite_options("The key file: for suite psk, or by itself to talk with `server` without a profile.", "--suite")
 @wire_option
+@json_option("Line by line, also at a terminal: what comes as one JSON object a line.")
 @shared
 @click.pass_context
-def chat(context: click.Context, name: str, show_wire: bool) -> int:
+def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
     """
     Talk with NAME: interactive on a terminal, line by line on a pipe.
 
@@ -58,7 +59,7 @@ def chat(context: click.Context, name: str, show_wire: bool) -> int:
             raise trouble("own-name", name)
         is_new = needs_check(desk, name)
         at_terminal = os.isatty(0) and os.isatty(1)
-        prompt = at_terminal and _has_prompt()
+        prompt = at_terminal and not as_json and _has_prompt()
         tell: Callable[[str], object] = say
         if prompt:
             # Only here: without the extra it is not there.
@@ -111,7 +112,7 @@ class _Piped:
         self._is_held = False
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
-        self._conversation = Conversation(desk, uplink, name, write=self._write, tell=_tell, columns=columns)
+        self._conversation = Conversation(desk, uplink, name, write=self._write, tell=self._tell, columns=columns)
 
     async def talk(self) -> int:
         """
@@ -119,7 +120,7 @@ class _Piped:
         """
         conversation, uplink = self._conversation, self._uplink
         if self._at_terminal:
-            say(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
+            await self._tell(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
         try:
             self._input = StandardIO(self._console, reactor=self._reactor)
         except OSError:
@@ -191,14 +192,22 @@ class _Piped:
         A line that cannot be sent.
         """
         self._conversation.mistakes += 1
-        say(_COMPLAINTS[code])
+        self._say(_COMPLAINTS[code])
 
+    async def _tell(self, text: str) -> None:
+        """
+        Something for people.
+        """
+        self._say(text)
 
-async def _tell(text: str) -> None:
-    """
-    Something for people.
-    """
-    say(text)
+    def _say(self, text: str) -> None:
+        """
+        At once.
+        """
+        if self._desk.settings.as_json:
+            report_note("chat", text.removeprefix("-- "), True)
+        else:
+            say(text)
 
 
 async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor: Any, patience: float) -> int:

@@ -10,10 +10,22 @@ from typing import Any
 
 from securemsg.cli.calling import CallerDesk
 from securemsg.cli.desk import Desk
+from securemsg.cli.output import json_line
 from securemsg.cli.owing import Owing
 from securemsg.cli.people import accept_shown, remember_shown
 from securemsg.cli.pinning import chosen, key_name
-from securemsg.cli.rendering import contact_text, fact_lines, line_text, received_text, remark, safety_text
+from securemsg.cli.rendering import (
+    contact_record,
+    contact_text,
+    fact_lines,
+    line_record,
+    line_text,
+    received_record,
+    received_text,
+    remark,
+    safety_record,
+    safety_text,
+)
 from securemsg.client import chat, journal
 from securemsg.client.chat import (
     Explain,
@@ -99,7 +111,8 @@ class Conversation:
             case Say(text):
                 await self._say(text)
             case Explain():
-                await self._write("\n".join(chat.help_lines()))
+                lines = chat.help_lines()
+                await self._write(self._shown({"commands": lines}, "\n".join(lines)))
             case ShowHistory(lines):
                 await self._show_history(lines)
             case ShowContacts():
@@ -109,7 +122,8 @@ class Conversation:
             case SwitchTo(name):
                 await self._switch(name)
             case ShowState():
-                await self._write(fact_lines(self.facts()))
+                facts = self.facts()
+                await self._write(self._shown(facts, fact_lines(facts)))
             case Misunderstood(reason):
                 self.mistakes += 1
                 await self._tell(f"-- {reason}")
@@ -135,7 +149,7 @@ class Conversation:
         """
         own = self._desk.profile.name
         found = journal.history(self._desk.store, self.name, lines)
-        rows = [line_text(line, own, self._columns()) for line in found]
+        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
         await self._put(rows, f"-- nothing was said with {self.name} yet")
 
     async def _put(self, rows: list[str], otherwise: str) -> None:
@@ -147,14 +161,21 @@ class Conversation:
         else:
             await self._tell(otherwise)
 
+    def _shown(self, record: dict[str, object], text: str) -> str:
+        """
+        What is put out, for a program or for people.
+        """
+        return json_line(record) if self._desk.settings.as_json else text
+
     async def _show_contacts(self) -> None:
         """
         Everybody we know.
         """
         unread = journal.unread(self._desk.store)
-        rows = [
-            contact_text(contact, unread.get(contact.name, 0), chosen(self._desk, contact.name)) for contact in self.contacts()
-        ]
+        rows = []
+        for contact in self.contacts():
+            known = contact, unread.get(contact.name, 0), chosen(self._desk, contact.name)
+            rows.append(self._shown(contact_record(*known), contact_text(*known)))
         await self._put(rows, "-- no contacts yet: write to somebody")
 
     async def _show_safety(self, accept: bool) -> None:
@@ -178,7 +199,9 @@ class Conversation:
             self._uplink.nudge()
             await self._tell(f"-- {self.name} is verified")
             return
-        await self._write(safety_text(contact, safety(self._desk.profile, contact)))
+        number = safety(self._desk.profile, contact)
+        record = safety_record(contact, number, chosen(self._desk, contact.name))
+        await self._write(self._shown(record, safety_text(contact, number)))
         remember_shown(self._desk.store, contact)
         if not contact.verified or contact.is_blocked:
             await self._tell(f"-- if {self.name} reads the same number: /verify accept")
@@ -228,9 +251,9 @@ class Conversation:
         Show a message.
         """
         text = remark(message)
-        if text:
+        if text and not self._desk.settings.as_json:
             await self._tell(text)
-        await self._write(received_text(message, self._columns()))
+        await self._write(self._shown(received_record(message), received_text(message, self._columns())))
         journal.mark_given(self._desk.store, [message.order])
         self.owing.came(message.id)
         if isinstance(self._desk, CallerDesk):

@@ -4,11 +4,15 @@ A chat between two people, without a terminal.
 
 from __future__ import annotations
 
+import json
+
 import msgspec
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.cli.chatting import finish
 from securemsg.cli.conversation import Conversation
+from securemsg.cli.settings import Settings
 from securemsg.client import journal
 from securemsg.client.answering import Answerer, Immediate
 from securemsg.client.trust import get_contact, put_contact
@@ -97,6 +101,23 @@ class ConversationTests(ChatCase):
         self.show()
         self.assertEqual(self.data, ["[2027-01-15T08:00:00Z] ben: hello\\x1b"])
         self.assertEqual(journal.ungiven(self.ada.desk.store), [])
+
+    def test_for_programs(self) -> None:
+        """
+        Whatever is put out for a program is one object a line.
+        """
+        self.ada.desk = evolve(self.ada.desk, settings=Settings(as_json=True))
+        self.chat = self.talk(self.ada, "ben")
+        self.write(self.ben, "ada", "hello")
+        self.show()
+        for line in ("hello, Ben", "/history", "/who", "/verify", "/status", "/help"):
+            self.take(line)
+        rows = [json.loads(line) for text in self.data for line in text.splitlines()]
+        self.assertEqual([row.get("text") for row in rows[:3]], ["hello", "hello", "hello, Ben"])
+        self.assertEqual(rows[3]["name"], "ben")
+        self.assertEqual(len(rows[4]["safety_number"].split()), 12)
+        self.assertEqual(rows[5]["connection"], "connected")
+        self.assertEqual(len(rows), 7)
 
     def test_others(self) -> None:
         """

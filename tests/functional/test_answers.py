@@ -548,7 +548,8 @@ class WitnessTests(AnsweringDaemonCase):
         """
         The operator says something as C{server}: to accounts, in the argument or on standard input.
         """
-        self.daemon.admin("reply", "ada", "hello, Ada")
+        said = self.daemon.admin("reply", "ada", "hello, Ada", "--json")
+        self.assertEqual(said.rows, [{"to": "ada", "status": "queued"}])
         running = self.place.start_command("admin", "admin", "--state", str(self.daemon.state), "reply", "ada", pipe=True)
         running.type("and more\nto come\n")
         running.end_input()

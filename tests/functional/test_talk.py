@@ -4,6 +4,7 @@ Two people talk through a real daemon, as the README says.
 
 from __future__ import annotations
 
+import json
 import os
 
 from tests.functional.support import TIME, Person, PlaceCase, checked, until
@@ -190,7 +191,7 @@ class TalkTests(PlaceCase):
         self.assertIn("bea", names)
         self.assertIn("server", names)
         self.daemon.admin("address", "--json")
-        self.daemon.admin("remove", "bea")
+        self.assertEqual(self.daemon.admin("remove", "bea", "--json").rows, [{"name": "bea", "status": "removed"}])
         self.assertNotIn("bea", [row["name"] for row in self.daemon.admin("accounts", "--json").rows])
         bea.run("ping", status=5)
 
@@ -220,6 +221,19 @@ class ChatTests(PlaceCase):
         ann = self.person("ann")
         done = ann.run("chat", "server", text="hi\n")
         self.assertRegex(done.out, rf"Message received at {TIME}")
+
+    def test_for_programs(self) -> None:
+        """
+        With C{--json}, before the command or after it, what comes is written as by C{recv}, and remarks are objects, too.
+        """
+        eva = self.person("eva")
+        for arguments in (("--json", "chat", "server"), ("chat", "server", "--json")):
+            done = eva.run(*arguments, text="hi\n/oops\n", status=2)
+            [row] = done.rows
+            self.assertEqual((row["from"], row["to"], row["kind"]), ("server", "eva", "answer"))
+            self.assertEqual(set(row), set(eva.history("server")[-1]))
+            [note] = [json.loads(line) for line in done.err.splitlines()]
+            self.assertIn("/oops is no command", note["warning"])
 
     def test_exit(self) -> None:
         """
