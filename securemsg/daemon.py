@@ -349,6 +349,9 @@ class Daemon(Service):
         except TROUBLES as error:
             self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
             self._reactor.callFromThread(said.errback, Failure(Refusal("retry-later")))
+        except Exception:  # noqa: BLE001 - logged in full; the operator shall not wait for ever
+            self._log.failure("the contact server failed to say something")
+            self._reactor.callFromThread(said.errback, Failure(Refusal("internal")))
         else:
             self._reactor.callFromThread(said.callback, None)
 

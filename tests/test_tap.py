@@ -10,10 +10,13 @@ import io
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
+from attrs import define, field
 from twisted.application.service import ServiceMaker
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
@@ -23,7 +26,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.answers.choice import ANSWERS
 from securemsg.client.journal import Received
+from securemsg.contact import Contact
 from securemsg.daemon import DATABASE, SERVER_KEY, Daemon
+from securemsg.errors import Refusal
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.net.state import FolderLock, StateError, open_folder, write_private
 from securemsg.storage.errors import StateDamaged
@@ -408,6 +413,105 @@ class FatalTests(FolderCase):
             clock.advance(0)
         self.assertEqual(left, [1])
         self.successResultOf(daemon.stopService())
+
+
+@define
+class Mouth:
+    """
+    A contact that says things, or fails at it.
+    """
+
+    trouble: Exception | None = None
+    said: list[tuple[str, str]] = field(factory=list)
+    stopped: list[bool] = field(factory=list)
+
+    def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
+        """
+        See L{securemsg.contact.Contact.reply}.
+        """
+        if self.trouble is not None:
+            raise self.trouble
+        self.said.append((account, text))
+
+    def stop(self) -> None:
+        """
+        See L{securemsg.contact.Contact.stop}.
+        """
+        self.stopped.append(True)
+
+
+class ThreadedClock(Clock):
+    """
+    A clock that other threads can call into.
+    """
+
+    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
+        """
+        Call it in the next turn.
+        """
+        self.callLater(0, call, *arguments)
+
+
+class MouthTests(FolderCase):
+    """
+    The daemon and its contact.
+    """
+
+    def setUp(self) -> None:
+        """
+        A daemon whose contact has logged in.
+        """
+        super().setUp()
+        self.clock = ThreadedClock()
+        self.left: list[int] = []
+        self.daemon = Daemon(self.options().setup, self.state, self.clock, self.left.append)
+        self.contact = Mouth()
+        self.daemon._contact = cast(Contact, self.contact)
+
+    def reply(self, trouble: Exception | None) -> Deferred[None]:
+        """
+        Have it say something.
+        """
+        self.contact.trouble = trouble
+        said: Deferred[None] = Deferred()
+        self.daemon._reply("ada", "hello", frozenset(), said)
+        self.assertFalse(said.called, "not in the contact's thread")
+        self.clock.advance(0)
+        return said
+
+    def test_said(self) -> None:
+        """
+        The operator is told once it is said.
+        """
+        self.successResultOf(self.reply(None))
+        self.assertEqual(self.contact.said, [("ada", "hello")])
+
+    def test_refused(self) -> None:
+        """
+        A refusal is the operator's; a disk that fails is to be tried again, and has a line in the log.
+        """
+        refusal = self.failureResultOf(self.reply(Refusal("no-such-account")), Refusal).value
+        self.assertEqual(refusal.code, "no-such-account")
+        for error in (OSError("the disk is full"), StateDamaged("the disk is full")):
+            with capturedLogs() as events:
+                refusal = self.failureResultOf(self.reply(error), Refusal).value
+            self.assertEqual(refusal.code, "retry-later")
+            self.assertIn("the disk is full", str(formatEvent(events[0])))
+
+    def test_bug(self) -> None:
+        """
+        Whatever else goes wrong is logged in full, and keeps nobody waiting.
+        """
+        self.assertEqual(self.failureResultOf(self.reply(ValueError("oh")), Refusal).value.code, "internal")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_end(self) -> None:
+        """
+        A daemon that cannot go on, and closes nothing, leaves no command of its contact's running.
+        """
+        with capturedLogs():
+            self.daemon._lose_store(Failure(sqlite3.OperationalError("disk I/O error")))
+        self.assertEqual((self.contact.stopped, self.left), ([True], [1]))
 
 
 class AnswerTests(SynchronousTestCase):
