@@ -57,23 +57,24 @@ class LineFile:
 
         @raise StateUnusable: it cannot be used; the text says why, and what to do.
         """
-        check_line_file(self._path, self._kept)
         try:
-            self._open()
+            self._checked_open()
         except OSError as error:
             self.close()
             raise _trouble(self._path, error) from error
 
     def append(self, lines: Iterable[bytes]) -> None:
         """
-        Add lines, durably: all of them are in the file when this returns.
+        Add lines, durably: all of them are in the file when this returns. If it was removed, put aside or replaced meanwhile,
+        they go to the one that has its name now, which is made if there is none.
 
         @param lines: each without a line end.
         @raise StateUnusable: they are not, or not all of them; the same may be tried again.
         """
         try:
-            if self._descriptor < 0:
-                self._open()
+            if not self._is_in_place():
+                self.close()
+                self._checked_open()
             waiting = bytearray()
             for line in lines:
                 if self._end + len(waiting) and self._end + len(waiting) + len(line) >= self._size:
@@ -96,6 +97,33 @@ class LineFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _is_in_place(self) -> bool:
+        """
+        Whether what we have open is under its name still, and as long as we left it.
+        """
+        if self._descriptor < 0:
+            return False
+        ours = os.fstat(self._descriptor)
+        return ours.st_size == self._end and self._is_named(ours)
+
+    def _is_named(self, ours: os.stat_result) -> bool:
+        """
+        Whether this is the file that has the name.
+        """
+        try:
+            return os.path.samestat(ours, os.lstat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _checked_open(self) -> None:
+        """
+        Open it after a look at what is there: it may be somebody else's.
+
+        @raise StateUnusable: it is, or cannot be used.
+        """
+        check_line_file(self._path, self._kept)
+        self._open()
 
     def _open(self) -> None:
         """
@@ -135,14 +163,19 @@ class LineFile:
 
     def _rotate(self) -> None:
         """
-        Begin another file. A crash in between leaves a number out, and loses nothing but the oldest.
+        Begin another file. A crash in between leaves a number out, and loses nothing but the oldest. If somebody else was
+        faster, what has the name now is not put aside.
+
+        @raise StateUnusable: there is no room beside it.
         """
-        names = [self._path, *_older(self._path, self._kept)]
-        for younger, older in reversed(list(zip(names, names[1:], strict=False))):
-            with contextlib.suppress(FileNotFoundError):
-                younger.rename(older)
+        if self._is_named(os.fstat(self._descriptor)):
+            _check_beside(self._path, self._kept)
+            names = [self._path, *_older(self._path, self._kept)]
+            for younger, older in reversed(list(zip(names, names[1:], strict=False))):
+                with contextlib.suppress(FileNotFoundError):
+                    younger.rename(older)
         self.close()
-        self._open()
+        self._checked_open()
 
 
 def check_line_file(path: Path, kept: int = KEPT) -> None:
@@ -157,9 +190,7 @@ def check_line_file(path: Path, kept: int = KEPT) -> None:
         raise StateUnusable(
             f"{path} cannot be made, nor older files kept beside it: {folder} is no folder that this user can write"
         )
-    for name in _older(path, kept):
-        if name.is_dir() and not name.is_symlink():
-            raise StateUnusable(f"{name} is a folder, where {path} is to be put aside once it is full: move it away")
+    _check_beside(path, kept)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -182,6 +213,17 @@ def check_line_file(path: Path, kept: int = KEPT) -> None:
         raise _trouble(path, error) from error
     finally:
         os.close(descriptor)
+
+
+def _check_beside(path: Path, kept: int) -> None:
+    """
+    See whether older files can be put aside.
+
+    @raise StateUnusable: they cannot.
+    """
+    for name in _older(path, kept):
+        if name.is_dir() and not name.is_symlink():
+            raise StateUnusable(f"{name} is a folder, where {path} is to be put aside once it is full: move it away")
 
 
 def _older(path: Path, kept: int) -> list[Path]:

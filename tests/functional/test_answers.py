@@ -515,6 +515,28 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertIn("goes on", self.daemon.log)
         self.assertEqual([row["text"] for row in self.record(whole=True)], ["x" * 3900, "y" * 3900, "z"])
 
+    def test_put_aside_by_others(self) -> None:
+        """
+        A record that is removed or put aside while the daemon runs is begun anew; while something else has its name nothing is
+        answered, which is said once, and nothing is lost.
+        """
+        path = self.place.folder / "record.jsonl"
+        self.assertEqual(self.talk(self.ada, "one"), ["one"])
+        path.rename(path.with_name("aside"))
+        self.assertEqual(self.talk(self.ada, "two"), ["two"])
+        self.assertEqual([row["text"] for row in self.record()], ["two"])
+        path.unlink()
+        self.assertEqual(self.talk(self.ada, "three"), ["three"])
+        self.assertEqual([row["text"] for row in self.record()], ["three"])
+        path.unlink()
+        path.mkdir()
+        self.ada.send("server", "four")
+        self.ada.run("recv", "--count", "1", "--timeout", "3", status=7)
+        self.assertEqual(self.daemon.log.count("answers nothing until"), 1)
+        path.rmdir()
+        self.assertEqual(self.ada.texts(1), ["four"])
+        self.assertEqual([row["text"] for row in self.record()], ["four"])
+
     def test_printed(self) -> None:
         """
         Each message is one line on standard output, as C{recv} prints it; the log knows nothing of it.

@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,129 @@ class TornTests(LineFileCase):
             self.put(content)
             self.assertIn("left as it was", self.complaint(self.make))
             self.assertEqual(self.path.read_bytes(), content)
+
+
+class OthersTests(LineFileCase):
+    """
+    What others do to the file while it is open.
+    """
+
+    def setUp(self) -> None:
+        """
+        It holds a line.
+        """
+        super().setUp()
+        self.aside = self.path.with_name("aside")
+        self.file = self.make()
+        self.file.append([line(1)])
+
+    def test_removed(self) -> None:
+        """
+        Once it is removed, what comes goes into a new file, which is as private as the one before.
+        """
+        self.addCleanup(os.umask, os.umask(0))
+        self.path.unlink()
+        self.file.append([line(2)])
+        self.file.append([line(3)])
+        self.assertEqual(self.path.read_bytes().splitlines(), [line(2), line(3)])
+        self.assertEqual(self.modes(), {0o600})
+
+    def test_put_aside(self) -> None:
+        """
+        Whoever puts it aside, as C{logrotate} does, has every line of before in that file and every other in the next, whether
+        they make that themselves or leave it to us.
+        """
+        self.path.rename(self.aside)
+        self.file.append([line(2)])
+        self.assertEqual((self.aside.read_bytes(), self.path.read_bytes()), (line(1) + b"\n", line(2) + b"\n"))
+        self.path.rename(self.aside)
+        self.put(b"")
+        self.file.append([line(3)])
+        self.assertEqual((self.aside.read_bytes(), self.path.read_bytes()), (line(2) + b"\n", line(3) + b"\n"))
+
+    def test_cut(self) -> None:
+        """
+        In one that was emptied or cut, what comes follows what is left, whole lines of it; nothing is filled with zeros when
+        the disk fails.
+        """
+        self.file.append([line(2), line(3)])
+        for length, left in ((len(line(1)) + 6, line(1) + b"\n"), (0, b"")):
+            os.truncate(self.path, length)
+
+            def fail(descriptor: int) -> None:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+            sync = os.fsync
+            if not length:
+                self.patch(os, "fsync", fail)
+                self.complaint(lambda: self.file.append([line(4)]))
+                self.patch(os, "fsync", sync)
+                self.assertEqual(self.path.read_bytes(), b"")
+            self.file.append([line(4)])
+            self.assertEqual(self.path.read_bytes(), left + line(4) + b"\n")
+
+    def test_replaced(self) -> None:
+        """
+        What is no file of ours is not written to, and what is in it stays; once it is gone everything follows.
+        """
+        self.path.rename(self.aside)
+        foreign = self.path.with_name("foreign")
+        foreign.touch(0o600)
+        for make, unmake, said in (
+            (lambda: self.path.mkdir(), lambda: self.path.rmdir(), "directory"),
+            (lambda: os.mkfifo(self.path, 0o600), lambda: self.path.unlink(), "no ordinary file"),
+            (lambda: self.path.symlink_to(foreign), lambda: self.path.unlink(), "is a link"),
+            (lambda: self.put(b"dear diary"), lambda: self.path.unlink(), "left as it was"),
+            (lambda: self.put(b"", 0o644), lambda: self.path.unlink(), "chmod 600"),
+        ):
+            make()
+            before = self.path.read_bytes() if self.path.is_file() else b""
+            for _ in range(2):
+                self.assertIn(said, self.complaint(lambda: self.file.append([line(2)])))
+            self.assertEqual(self.path.read_bytes() if self.path.is_file() else b"", before)
+            unmake()
+            self.file.append([line(2)])
+            self.assertEqual(self.path.read_bytes(), line(2) + b"\n")
+            self.path.unlink()
+        self.assertEqual(foreign.read_bytes(), b"")
+        self.assertEqual(self.aside.read_bytes(), line(1) + b"\n")
+
+    def test_put_aside_within(self) -> None:
+        """
+        What somebody else puts in its place while lines are written is not put aside by us.
+        """
+        self.file.close()
+        self.path.unlink()
+        file = self.make(size=len(line(0)) + 1)
+
+        def lines() -> Iterator[bytes]:
+            yield line(1)
+            yield line(2)
+            # The first was written, and is in the file that the second put aside.
+            self.path.rename(self.aside)
+            self.put(b"")
+            yield line(3)
+
+        file.append(lines())
+        kept = [path.read_bytes() for path in (self.path.with_name("record.1"), self.aside, self.path)]
+        self.assertEqual(kept, [line(1) + b"\n", line(2) + b"\n", line(3) + b"\n"])
+        self.assertFalse(self.path.with_name("record.2").exists())
+
+    def test_folder_beside(self) -> None:
+        """
+        A folder that others make where an older file is to be put stays where it is, and the line waits.
+        """
+        self.file.close()
+        self.path.unlink()
+        file = self.make(size=len(line(0)) + 1)
+        file.append([line(1)])
+        folder = self.path.with_name("record.1")
+        folder.mkdir()
+        self.assertIn("is a folder", self.complaint(lambda: file.append([line(2)])))
+        self.assertTrue(folder.is_dir())
+        folder.rmdir()
+        file.append([line(2)])
+        self.assertEqual((folder.read_bytes(), self.path.read_bytes()), (line(1) + b"\n", line(2) + b"\n"))
 
 
 class TroubleTests(LineFileCase):
