@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from attrs import define, field, frozen
 
-from securemsg.client.journal import PAGE, Received, compose_in, ungiven
+from securemsg.client.journal import PAGE, Received, compose_in, ungiven_after
 from securemsg.client.lines import as_received
 from securemsg.client.profile import load_profile
 from securemsg.client.records import (
@@ -183,12 +183,12 @@ class Answerer:
         """
         self._look_back()
         limit = min(PAGE, MAX_KNOWN - self._known)
-        fresh = ungiven(self._store, self._sender, limit, after=self._last) if limit else []
+        fresh, reached = ungiven_after(self._store, self._sender, limit, self._last)
         if self._witness is not None and fresh:
             self._show(self._witness, fresh)
+        self._last = reached
         under_way = set(self._asked.values())
         for message in fresh:
-            self._last = message.order
             if message.order in under_way or (self._spares and message.kind != Kind.TEXT):
                 continue
             asker = asker_of(message)

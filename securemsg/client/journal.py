@@ -68,6 +68,7 @@ __all__ = [
     "quarantined",
     "sent",
     "ungiven",
+    "ungiven_after",
     "unread",
     "withdraw",
 ]
@@ -196,21 +197,32 @@ def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE, 
 
     @param after: only what has a higher place in the sequence.
     """
+    return ungiven_after(store, sender, limit, after)[0]
+
+
+def ungiven_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
+    """
+    As L{ungiven}, for whoever looks again and again, and not twice at what others wrote.
+
+    @return: what came, and up to which place we looked: after that one the next look begins.
+    """
     with store.reading() as records:
         own = _own(records).name
         found: list[Received] = []
         while len(found) < limit:
             page = load_all(records, Inbound, INBOUND, ROWS, after, PAGE)
             for order, waiting in page:
-                if sender not in (None, waiting.name) or len(found) == limit:
+                if len(found) == limit:
+                    break
+                after = order
+                if sender not in (None, waiting.name):
                     continue
                 row = load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
                 if row is not None:
                     found.append(as_received(records, own, waiting.name, order, row))
             if len(page) < PAGE:
                 break
-            after = page[-1][0]
-        return found
+        return found, after
 
 
 def is_ungiven(store: IProfileStore, order: int) -> bool:

@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import answering, journal
 from securemsg.client.answering import BUSY, Answerer, Give, Immediate, answer_id, asker_of, fitting
 from securemsg.client.journal import Received
+from securemsg.client.records import INBOUND
+from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
 from tests.client.rig import Fate, Killed, World
@@ -423,6 +425,30 @@ class LateTests(SynchronousTestCase):
         self.talk(self.make(sender="alice", spares=True))
         self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
         self.assertEqual(journal.unread(self.bot.store), {"carol": 1})
+
+    def test_of_others(self) -> None:
+        """
+        What others wrote, and is left to its reader, is looked at once, however often there is news.
+        """
+        for number in range(5):
+            self.carol.send("bot", f"{number}")
+        answerer = self.make(sender="alice", spares=True)
+        answerer.run()
+        looks: list[int] = []
+        with self.bot.store.reading() as records:
+            kind = type(records)
+        scan = kind.scan
+
+        def note(records: IRecords, table: str, *given: Any, **options: Any) -> list[tuple[bytes, int, bytes]]:
+            rows = scan(records, table, *given, **options)
+            looks.extend(order for _, order, _ in rows if table == INBOUND)
+            return rows
+
+        self.patch(kind, "scan", note)
+        self.alice.send("bot", "hello")
+        answerer.run()
+        self.assertEqual(self.asked, ["hello"])
+        self.assertEqual(len(looks), 1)
 
     def test_under_way(self) -> None:
         """
