@@ -18,7 +18,7 @@ from typing import Any
 import platformdirs
 from twisted.application.service import Service
 
-from securemsg.answers.choice import prepare
+from securemsg.answers.choice import BadAnswer, prepare
 from securemsg.crypto import keys
 from securemsg.daemon import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process
 from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
@@ -55,7 +55,6 @@ def check(setup: Setup) -> None:
     if setup.certificate is not None and setup.key is not None:
         load_credentials(setup.certificate, setup.key, keys.spki_digest)
     check_port(setup.host, setup.port)
-    prepare(setup.answer)
     if setup.key_file is not None:
         check_key_file(setup.key_file, setup.loose, state)
     if setup.record is not None:
@@ -89,6 +88,11 @@ def makeService(options: Options) -> Service:
     if options.setup.prints and twistd and not twistd.get("nodaemon"):
         sys.stderr.write("securemsg: --print needs twistd's -n: in the background there is no standard output\n")
         raise SystemExit(2)
+    try:
+        prepare(options.setup.answer)
+    except BadAnswer as error:
+        sys.stderr.write(f"securemsg: {error}; see: twistd securemsg --help\n")
+        raise SystemExit(2) from None
     try:
         check(options.setup)
     except EXPECTED as error:

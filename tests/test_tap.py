@@ -69,14 +69,14 @@ class FolderCase(SynchronousTestCase):
         options.parseOptions(["--state", str(self.state), "--port", str(self.port), *arguments])
         return options
 
-    def complaint(self, *arguments: str) -> str:
+    def complaint(self, *arguments: str, status: int = 1) -> str:
         """
         What a start that fails says, in one line on standard error.
         """
         shown = io.StringIO()
         with contextlib.redirect_stderr(shown), self.assertRaises(SystemExit) as caught:
             makeService(self.options(*arguments))
-        self.assertEqual(caught.exception.code, 1)
+        self.assertEqual(caught.exception.code, status)
         text = shown.getvalue()
         self.assertTrue(text.startswith("securemsg: "))
         self.assertEqual(text.count("\n"), 1)
@@ -240,9 +240,23 @@ class CheckTests(FolderCase):
         """
         A function that cannot be imported is told before the terminal is left, whatever goes wrong.
         """
-        self.assertIn("ModuleNotFoundError", self.complaint("--answer", "python:no_such_module.answer"))
-        self.assertIn("AttributeError", self.complaint("--answer", "python:json.no_such_function"))
-        self.assertIn("is no function", self.complaint("--answer", "python:json.__doc__"))
+        for name, problem in (
+            ("no_such_module.answer", "ModuleNotFoundError"),
+            ("json.no_such_function", "AttributeError"),
+            ("json.__doc__", "is no function"),
+        ):
+            self.assertIn(problem, self.complaint("--answer", f"python:{name}", status=2))
+
+    def test_answer(self) -> None:
+        """
+        A word that is not known is answered with those that are; a command or function that cannot be one is told. All of that
+        is wrong usage.
+        """
+        known = "ack, echo, none, exec:COMMAND and python:module.function, not 'all'"
+        self.assertIn(known, self.complaint("--answer", "all", status=2))
+        self.assertIn("quot", self.complaint("--answer", "exec:echo 'x", status=2))
+        for value in ("exec:", "exec:   ", "python:", "python:answer", "python:a.b-c", "python:.a", "python:a..b"):
+            self.assertIn("--answer", self.complaint("--answer", value, status=2))
 
     def test_record(self) -> None:
         """

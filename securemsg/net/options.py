@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +26,6 @@ MAX_RECORD = 4 << 30
 DEFAULT_RECORD = "16M"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REGISTRATIONS = ("invite", "open", "closed")
-ANSWERS = ("ack", "echo", "none")
-COMMAND = "exec:"
-FUNCTION = "python:"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
 
 
@@ -137,7 +133,6 @@ class Options(usage.Options):
             raise usage.UsageError("--cert and --key go together: give both, or neither")
         if self["registration"] not in REGISTRATIONS:
             raise usage.UsageError(f"--registration is one of {', '.join(REGISTRATIONS)}, not {self['registration']!r}")
-        _check_answer(self["answer"])
         for name, what in (("state", "folder"), ("key-file", "file"), ("record", "file")):
             if self[name] == "":
                 raise usage.UsageError(f"--{name} is empty; name a {what}")
@@ -169,28 +164,6 @@ def _path(text: str | None) -> Path | None:
     A path that stays right when the daemon changes its folder, which C{twistd} does when it leaves the terminal.
     """
     return None if text is None else Path(text).expanduser().absolute()
-
-
-def _check_answer(text: str) -> None:
-    """
-    See what can be seen of an answer without looking for it.
-
-    @raise usage.UsageError: it is none.
-    """
-    command, function = text.removeprefix(COMMAND), text.removeprefix(FUNCTION)
-    if command != text:
-        try:
-            named = shlex.split(command)
-        except ValueError as error:
-            raise usage.UsageError(f"--answer {COMMAND}COMMAND: quotes that do not match ({error})") from None
-        if not named:
-            raise usage.UsageError(f"--answer {COMMAND} names no command")
-    elif function != text:
-        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", function):
-            raise usage.UsageError(f"--answer {FUNCTION} names module.function, not {function!r}")
-    elif text not in ANSWERS:
-        known = ", ".join((*ANSWERS, f"{COMMAND}COMMAND", f"{FUNCTION}module.function"))
-        raise usage.UsageError(f"--answer is one of {known}, not {text!r}")
 
 
 def _number(option: str, text: str, least: int, most: int) -> int:
