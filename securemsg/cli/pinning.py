@@ -19,6 +19,10 @@ from securemsg.station.troubles import Exit, Trouble
 
 # How long the daemon may take to show whether it holds a file, seconds.
 CHECK_TIME = 5
+# Names in one warning.
+SHOWN = 5
+# How a daemon ends a call that does not hold the file, or knows of no such files.
+_CLEARED = frozenset({"server-identity", "malformed"})
 
 
 def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
@@ -74,7 +78,10 @@ def pin(desk: Desk, name: str) -> bool:
         return False
     with desk.store.writing() as records:
         suites.choose(records, name, choice.suite, choice.key)
+        sharing = suites.sharing(records, name)
     report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
+    if sharing:
+        report_note("key-shared", _warned(name, sharing), desk.settings.as_json)
     return True
 
 
@@ -93,7 +100,7 @@ async def check_file(reactor: Any, desk: Desk, name: str) -> None:
     """
     See that the daemon does not hold the key file that is to be pinned, for its operator could read everything then. It is
     called with the file: one that holds it proves that at once, others learn nothing. Where it cannot be asked nothing is
-    known.
+    known, and people are told that.
 
     @raise Trouble: it does.
     """
@@ -104,18 +111,28 @@ async def check_file(reactor: Any, desk: Desk, name: str) -> None:
         reactor, None, caller.store, caller.profile, server, now=desk.now, again=False, warn=lambda event: None
     )
     uplink.start()
+    code = "timeout"
     try:
-        holds = await uplink.until(lambda: True if uplink.holder is not None and uplink.holder.is_ready else None, CHECK_TIME)
-    except Trouble:
-        holds = None
+        # Whom we call is a device of the connection as soon as the other end has proved that it holds the file, and before it
+        # is let in: a daemon that is full holds it as well.
+        await uplink.until(lambda: True if caller.connection() else None, CHECK_TIME)
+    except Trouble as problem:
+        code = problem.code
     finally:
         await uplink.stop()
-    if holds:
+    if caller.connection():
         raise Trouble(
             Exit.USAGE,
             "daemon-key",
             f"the daemon at {desk.where} holds this key file itself, so that its operator could read what goes to {name}",
             "make another file for the two of you: securemsg keygen FILE",
+        )
+    if code not in _CLEARED:
+        report_note(
+            "daemon-unchecked",
+            f"the daemon at {desk.where} could not be asked whether it holds this key file ({code}); if it does, its"
+            f" operator can read what goes to {name}",
+            desk.settings.as_json,
         )
 
 
@@ -136,4 +153,16 @@ def _told(desk: Desk, name: str, choice: Chosen) -> str:
     return (
         f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
         f" later, can read it. {name} needs the same file: {same}"
+    )
+
+
+def _warned(name: str, sharing: list[str]) -> str:
+    """
+    What follows from one file for several contacts.
+    """
+    shown, more = sharing[:SHOWN], len(sharing) - SHOWN
+    others = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"this key file is pinned for {others} as well: each of them can read what goes to {name}, and {name} what goes to"
+        " them. Make a file for each: securemsg keygen FILE"
     )

@@ -126,7 +126,15 @@ def send(
                 raise explain(refusal, name) from None
 
         # A key file that is new for this contact is tried on the daemon first.
-        later = write if wait != NONE and needs_check(desk, name) else None
+        later = write if needs_check(desk, name) else None
+        if later is not None and wait == NONE:
+            raise Trouble(
+                Exit.USAGE,
+                "usage",
+                f"--wait none calls nobody, and this key file is new for {name}: it is to be tried on the daemon first, whose"
+                " operator could read everything if it holds it, too",
+                f"pin it with `securemsg contacts {name} --set-suite psk --key-file FILE`, then send again",
+            )
         if later is None:
             write()
         if wait == NONE:

@@ -14,12 +14,13 @@ from msgspec import Meta
 from securemsg.client import quarantine
 from securemsg.client.profile import Private
 from securemsg.client.records import bucket_of, load, save
+from securemsg.crypto import keys
 from securemsg.crypto.keyfile import NAME_PREFIX, SECRET_SIZE, SharedKey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PQXDH, PSK, SUITES
 
-__all__ = ["PQXDH", "PSK", "Chosen", "choose", "chosen", "is_caller"]
+__all__ = ["PQXDH", "PSK", "Chosen", "choose", "chosen", "is_caller", "sharing"]
 
 TABLE = "suites"  # bucket = name of the contact
 
@@ -73,6 +74,15 @@ def forget(records: IRecords, name: str) -> None:
     Nothing is chosen for this name any more.
     """
     records.delete(TABLE, bucket_of(name))
+
+
+def sharing(records: IRecords, name: str) -> list[str]:
+    """
+    The other contacts for whom the same key file was given as for this one.
+    """
+    key = chosen(records, name).key
+    names = sorted({bucket.decode("utf-8") for bucket, _, _ in records.scan(TABLE)} - {name})
+    return [other for other in names if key and keys.same(chosen(records, other).key, key)]
 
 
 def is_caller(name: str) -> bool:

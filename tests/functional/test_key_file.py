@@ -209,6 +209,18 @@ class PeerTests(PlaceCase):
         self.assertEqual((contact["suite"], contact["key"]), ("pqxdh", None))
         self.assertEqual(kim.history("lea")[-1]["suite"], "pqxdh")
 
+    def test_one_file_for_two(self) -> None:
+        """
+        A file that is pinned for another contact already is used, with a warning: both can read both conversations.
+        """
+        uwe, vera, path = self.pair("uwe", "vera")
+        wim = self.person("wim")
+        self.assertNotIn("key-shared", self.pin(uwe, vera.name, path).err)
+        done = self.pin(uwe, wim.name, path)
+        self.assertIn("pinned for vera as well: each of them can read what goes to wim", done.err)
+        self.assertIn("[key-shared]", done.err)
+        self.assertNotIn("key-shared", self.pin(uwe, wim.name, self.key_file("own")).err)
+
     def test_never_changed_by_the_other(self) -> None:
         """
         What the other uses changes nothing for us: each side's suite is its own user's.
@@ -512,3 +524,62 @@ class CallerTests(CallerCase):
         self.assertEqual([row["suite"] for row in ada.run("contacts", "--json").rows], ["pqxdh", "pqxdh"])
         self.assertEqual([row["text"] for row in ada.history("ben")], ["before"])
         self.assertEqual(ben.texts(1), ["before"])
+
+    def test_daemons_file_unconnected(self) -> None:
+        """
+        A command that would not connect pins no file that was never tried, whosever it is; one that is pinned it uses.
+        """
+        self.make_file()
+        self.daemon.start()
+        invite = self.daemon.invite(2)
+        ada, ben = Person(self.place, "ada").join(invite), Person(self.place, "ben").join(invite)
+        line = ("send", "ben", "secret", "--wait", "none", "--suite", "psk")
+        said = ada.error(*line, "--key-file", str(self.path), status=2)
+        self.assertIn("securemsg contacts ben --set-suite psk --key-file FILE", said["hint"])
+        self.assertEqual(ada.run("status", "--json").rows[0]["outbox"], 0)
+        self.assertEqual(ada.run("status", "--json").rows[0]["key_files"], {})
+        other = self.place.folder / "other.key"
+        checked(self.place.start_command("keygen", "keygen", str(other)).wait(), 0, ["keygen"])
+        for person, name in ((ada, "ben"), (ben, "ada")):
+            person.run("contacts", name, "--set-suite", "psk", "--key-file", str(other))
+        ada.run(*line, "--key-file", str(other))
+        ada.run("send", "ben", "now")
+        self.assertEqual(ben.texts(2), ["secret", "now"])
+
+    def test_daemons_file_full(self) -> None:
+        """
+        A daemon that is full has proved that it holds the file before it says so, and is found out.
+        """
+        self.make_file()
+        self.daemon.options = (*self.daemon.options, "--max-clients", "1")
+        self.daemon.start()
+        invite = self.daemon.invite(2)
+        ada = Person(self.place, "ada").join(invite)
+        Person(self.place, "ben").join(invite)
+        ada.send("ben", "before")
+        said = ada.error("send", "ben", "secret", "--suite", "psk", "--key-file", str(self.path), status=2)
+        self.assertEqual(said["code"], "daemon-key")
+        self.assertEqual([row["suite"] for row in ada.run("contacts", "--json").rows], ["pqxdh", "pqxdh"])
+
+    def test_daemon_unchecked(self) -> None:
+        """
+        Where the daemon cannot be asked, the file is taken, and people are told in one line that nothing is known.
+        """
+        self.daemon.options = ()
+        self.daemon.start()
+        invite = self.daemon.invite(2)
+        ada = Person(self.place, "ada").join(invite)
+        Person(self.place, "ben").join(invite)
+        other = self.place.folder / "other.key"
+        checked(self.place.start_command("keygen", "keygen", str(other)).wait(), 0, ["keygen"])
+        done = ada.run("send", "ben", "asked", "--suite", "psk", "--key-file", str(other))
+        self.assertNotIn("daemon-unchecked", done.err)
+        self.make_file()
+        line = ("send", "ben", "secret", "--suite", "psk", "--key-file", str(self.path), "--timeout", "2")
+        holder = ada.start("recv", "--follow", "--json")
+        until(lambda: ada.run("status", "--json", "--timeout", "5").rows[0]["connected"], "a connection")
+        self.daemon.stop()
+        done = ada.run(*line, status=6)
+        [said] = [line for line in done.err.splitlines() if "[daemon-unchecked]" in line]
+        self.assertIn("could not be asked whether it holds this key file (not-connected)", said)
+        self.assertEqual(holder.interrupt().status, 130)
