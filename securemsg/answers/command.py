@@ -12,6 +12,7 @@ import codecs
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import time
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ class Command:
     Runs one command, for several messages at once. Called from several threads.
 
     @ivar limit: seconds for one message.
+    @ivar problem: why it cannot be started, as far as can be seen without trying; empty: nothing is known.
     """
 
     def __init__(self, line: str, limit: float = LIMIT) -> None:
@@ -46,6 +48,7 @@ class Command:
         if not argv:
             raise ValueError("no command is named")
         self._pack = Pack(argv, current_folder())
+        self.problem = missing(argv[0])
         self.limit = limit
 
     def __call__(self, question: Received) -> str | None:
@@ -78,6 +81,17 @@ class Command:
         Kill what runs, and start nothing any more.
         """
         self._pack.stop()
+
+
+def missing(program: str) -> str:
+    """
+    What is wrong with the name of a program: it is looked for as it will be when it is started. Empty: it is there.
+    """
+    if shutil.which(program, path=PATH) is not None:
+        return ""
+    if os.sep in program:
+        return f"{program} is no program that this user may run from {current_folder()}; give its full path, and see its mode"
+    return f"{program} is in none of {PATH}; give its full path"
 
 
 def current_folder() -> Path:
@@ -190,4 +204,4 @@ def _decode(written: bytes) -> str:
     """
     kept = written[:MAX_TEXT]
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(kept, final=len(kept) == len(written))
-    return text.removesuffix("\n")
+    return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")

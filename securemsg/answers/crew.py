@@ -4,6 +4,7 @@ Threads for answers that take their time.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +21,22 @@ from securemsg.client.journal import Received
 PLACES = 4
 
 
+class NoThread(OSError):
+    """
+    The system has no thread for us at the moment.
+    """
+
+
 class Work(Protocol):
     """
     Makes one answer after the other, in several threads.
     """
+
+    @property
+    def problem(self) -> str:
+        """
+        Why it will make none, as far as that is known before; empty: nothing is.
+        """
 
     def __call__(self, question: Received) -> str | None:
         """
@@ -52,12 +65,25 @@ class Crew:
     _soon: Callable[[Callable[[], None]], None]
     places: int = PLACES
 
+    def __attrs_post_init__(self) -> None:
+        """
+        Say at the start what would be said of every message.
+        """
+        if self._work.problem:
+            self._log.warn("no message will be answered by machine: {problem}", problem=self._work.problem)
+
     def ask(self, question: Received, give: Give) -> None:
         """
         See L{securemsg.client.answering.Source.ask}.
+
+        @raise NoThread: there is none to be had now; the same may be asked again.
         """
         # None of them is waited for when the process ends: a function of somebody's may never return.
-        threading.Thread(target=self._answer, args=(question, give), name="answer", daemon=True).start()
+        thread = threading.Thread(target=self._answer, args=(question, give), name="answer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            raise NoThread(errno.EAGAIN, "no thread could be started; there are too many") from None
 
     def stop(self) -> None:
         """

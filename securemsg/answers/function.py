@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -21,8 +23,11 @@ from securemsg.client.journal import Received
 class Function:
     """
     Calls a function.
+
+    @cvar problem: none is known of, for it was imported.
     """
 
+    problem: ClassVar[str] = ""
     _call: Callable[[Received], object]
 
     def __call__(self, question: Received) -> str | None:
@@ -34,16 +39,26 @@ class Function:
         """
         try:
             text = self._call(question)
-        except BaseException:  # noqa: BLE001 - somebody else's code; what it says may hold the message
-            raise AnswerFailed("exception") from None
+        except BaseException as error:  # somebody else's code; what it says may hold the message
+            raise AnswerFailed("exception", place_of(error)) from error
         if text is not None and not isinstance(text, str):
-            raise AnswerFailed("exception")
+            raise AnswerFailed("exception", f"it returned {type(text).__name__}, and no text")
         return text or None
 
     def stop(self) -> None:
         """
         There is no stopping a function.
         """
+
+
+def place_of(error: BaseException) -> str:
+    """
+    What was raised, and where: nothing that it says itself.
+    """
+    # The first line is that of our own call.
+    found = traceback.extract_tb(error.__traceback__)[1:]
+    kind = type(error).__name__
+    return f"{kind} in {found[-1].filename}:{found[-1].lineno}" if found else f"{kind} when it was called"
 
 
 def load_function(name: str) -> Function:
@@ -63,7 +78,10 @@ def load_function(name: str) -> Function:
         found: object = getattr(importlib.import_module(module), function)
     except BaseException as error:  # noqa: BLE001 - whatever somebody's module does when it is imported
         said = " ".join(str(error).split())
-        raise ValueError(f"{name} cannot be imported: {type(error).__name__}{': ' if said else ''}{said}") from None
+        raise ValueError(
+            f"{name} cannot be imported: {type(error).__name__}{': ' if said else ''}{said}; this must work in the same folder:"
+            f" python -c 'from {module} import {function}'"
+        ) from None
     if not callable(found):
         raise ValueError(f"{name} is no function")
     return Function(found)

@@ -20,7 +20,7 @@ import click
 
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
-from securemsg.station.troubles import Trouble, trouble
+from securemsg.station.troubles import Trouble, is_known, trouble
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -116,15 +116,25 @@ def columns() -> int:
     return shutil.get_terminal_size().columns if os.isatty(STDOUT) else 0
 
 
-def report_warning(event: Warned, as_json: bool) -> None:
+def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
     """
     Say on standard error what the user should know: one line.
+
+    @param hint: what to do about it, for programs; else what the table of codes says, if it does.
     """
     if as_json:
-        say(json_line({"warning": event.text, "code": event.code, "name": event.name, "hint": ""}))
+        hint = hint or _hint(event.code, event.name)
+        say(json_line({"warning": event.text, "code": event.code, "name": event.name, "hint": hint}))
     else:
         about = f" ({escape(event.name)})" if event.name else ""
         say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")
+
+
+def _hint(code: str, name: str = "") -> str:
+    """
+    What to do about something that is known by its code.
+    """
+    return trouble(code, name).hint if is_known(code) else ""
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:
@@ -140,7 +150,7 @@ def report_note(code: str, text: str, as_json: bool) -> None:
     Say on standard error how things stand with this command: one line.
     """
     if as_json:
-        say(json_line({"warning": text, "code": code, "name": "", "hint": ""}))
+        say(json_line({"warning": text, "code": code, "name": "", "hint": _hint(code)}))
     else:
         say(f"securemsg: {escape(text)} [{escape(code)}]")
 

@@ -8,6 +8,7 @@ kill after that changes nothing: the answer is sent once.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,12 @@ from securemsg.station.troubles import Exit, trouble
 from securemsg.station.uplink import Uplink
 
 STDERR = 2
+# What to do about failures of answers, by their code.
+_ADVICE = {
+    "exception": "run it again with --debug to see the traceback, which may show what the message says",
+    "not-started": "see that the command is there, and may be run",
+    "timeout": f"make the command end within {LIMIT} s",
+}
 
 
 @click.command(
@@ -58,10 +65,14 @@ def respond(
     if (command is None) == (function is None):
         raise click.UsageError("give either --exec COMMAND or --python MODULE.FUNCTION")
     work = _work(command, function)
-    with opened(settings_of(context)) as desk:
+    settings = settings_of(context)
+    with opened(settings) as desk:
         lock = lock_reading(desk.kept)
         try:
-            return _Responding(desk, _Observed(work, as_json), sender).run()
+            if work.problem:
+                text = f"no message will be answered: {work.problem}"
+                report_warning(Warned("not-started", "", text), as_json, "end this, and name another --exec COMMAND")
+            return _Responding(desk, _Observed(work, as_json, settings.debug), sender).run()
         finally:
             lock.free()
 
@@ -78,6 +89,13 @@ def _work(command: str | None, function: str | None) -> Work:
         raise click.UsageError(f"{option}: {error}") from None
 
 
+def _what_next(code: str) -> str:
+    """
+    What to do about a failure.
+    """
+    return _ADVICE.get(code, "run the command by hand with a text on standard input")
+
+
 @frozen
 class _Observed:
     """
@@ -86,6 +104,14 @@ class _Observed:
 
     _work: Work
     _as_json: bool
+    _debug: bool = False
+
+    @property
+    def problem(self) -> str:
+        """
+        See L{Work.problem}; here it was said already.
+        """
+        return ""
 
     def __call__(self, question: Received) -> str | None:
         """
@@ -96,8 +122,11 @@ class _Observed:
         try:
             return self._work(question)
         except AnswerFailed as failure:
-            text = f"a message was answered with an error: {failure.code}"
-            report_warning(Warned("answer-failed", question.sender, text), self._as_json)
+            reason = f" ({failure.reason})" if failure.reason else ""
+            text = f"a message was answered with an error: {failure.code}{reason}"
+            report_warning(Warned("answer-failed", question.sender, text), self._as_json, _what_next(failure.code))
+            if self._debug and failure.__cause__ is not None:
+                say("".join(traceback.format_exception(failure.__cause__)))
             raise
 
     def stop(self) -> None:

@@ -8,19 +8,23 @@ import errno
 import os
 import queue
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.answers.choice import ANSWERS, BadAnswer, prepare
-from securemsg.answers.crew import PLACES, Crew
+from securemsg.answers.command import PATH, Command, _decode
+from securemsg.answers.crew import PLACES, Crew, NoThread
 from securemsg.answers.failure import AnswerFailed, Stopped
 from securemsg.answers.function import Function, load_function
 from securemsg.client.answering import Immediate
 from securemsg.client.journal import Received
+from securemsg.contact import TROUBLES
 from tests.net.fakes import scratch
 
 # A thread that has not answered by then never will.
@@ -88,6 +92,39 @@ class ChoiceTests(SynchronousTestCase):
             self.assertIn("the current folder", str(self.assertRaises(BadAnswer, prepare, text)))
 
 
+class CommandTests(SynchronousTestCase):
+    """
+    A command, before it runs.
+    """
+
+    def test_there(self) -> None:
+        """
+        It is looked for as it will be when it is started: on the plain path, or where its name says, and it must be a program.
+        """
+        folder = scratch(self)
+        program, text = folder / "program", folder / "text"
+        for path in (program, text):
+            path.write_text("#!/bin/sh\n", "utf-8")
+        program.chmod(0o755)
+        self.patch(os, "environ", {**os.environ, "PATH": str(folder)})
+        for line in ("cat", "/bin/cat -n", str(program)):
+            self.assertEqual(Command(line).problem, "")
+        for line in ("program", "no-such-command -x"):
+            problem = Command(line).problem
+            self.assertIn(line.split()[0], problem)
+            self.assertIn(PATH, problem)
+        for path in (folder / "missing", text, folder):
+            self.assertIn(f"{path} is no program", Command(str(path)).problem)
+
+    def test_line_end(self) -> None:
+        """
+        Of what it writes one line end of either kind is dropped.
+        """
+        cases = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi\n\n": "hi\n", b"hi\r\n\r\n": "hi\r\n", b"hi\r": "hi\r"}
+        for written, text in cases.items():
+            self.assertEqual(_decode(written), text)
+
+
 class FunctionTests(SynchronousTestCase):
     """
     A function of somebody's.
@@ -103,7 +140,8 @@ class FunctionTests(SynchronousTestCase):
 
     def test_exception(self) -> None:
         """
-        An exception of any kind is a code, and so is what is no text; nothing of it is told.
+        An exception of any kind is a code, and so is what is no text; nothing of it is told but what it is, and where it was
+        raised.
         """
 
         def leave(got: Received) -> object:
@@ -112,11 +150,19 @@ class FunctionTests(SynchronousTestCase):
         def fail(got: Received) -> object:
             raise ValueError(got.text)
 
-        for call in (leave, fail, lambda got: got.text.encode()):
+        here = f"{__file__}:{fail.__code__.co_firstlineno + 1}"
+        calls: list[tuple[Callable[[Any], object], str]] = [
+            (leave, "SystemExit in "),
+            (fail, f"ValueError in {here}"),
+            (lambda got: got.text.encode(), "it returned bytes, and no text"),
+            (cast(Any, lambda: None), "TypeError when it was called"),
+        ]
+        for call, reason in calls:
             with self.assertRaises(AnswerFailed) as caught:
                 Function(call)(message(SECRET))
             self.assertEqual(caught.exception.code, "exception")
-            self.assertNotIn(SECRET, repr(caught.exception))
+            self.assertIn(reason, caught.exception.reason)
+            self.assertNotIn(SECRET, repr(caught.exception) + caught.exception.reason)
 
     def test_current_folder(self) -> None:
         """
@@ -140,6 +186,7 @@ class FunctionTests(SynchronousTestCase):
             with self.assertRaises(ValueError) as caught:
                 load_function(f"broken_{number}.answer")
             self.assertIn("cannot be imported", str(caught.exception))
+            self.assertIn(f"python -c 'from broken_{number} import answer'", str(caught.exception))
             self.assertNotIn("\n", str(caught.exception))
 
 
@@ -150,6 +197,7 @@ class Work:
     """
 
     make: Callable[[Received], str | None]
+    problem: str = ""
     stopped: list[bool] = field(factory=list)
 
     def __call__(self, question: Received) -> str | None:
@@ -229,6 +277,16 @@ class CrewTests(SynchronousTestCase):
             self.assertEqual(self.answer(fail), "error: not-started")
         self.assertIn("not-started (No such file)", str(formatEvent(events[0])))
 
+    def test_problem(self) -> None:
+        """
+        What will answer nothing is logged at the start.
+        """
+        with capturedLogs() as events:
+            Crew(Work(lambda got: None), self.calls.put)
+            self.assertEqual(events, [])
+            Crew(Work(lambda got: None, "tr2 is nowhere"), self.calls.put)
+        self.assertEqual(str(formatEvent(events[0])), "no message will be answered by machine: tr2 is nowhere")
+
     def test_bug(self) -> None:
         """
         Even a bug of ours leaves nobody waiting.
@@ -239,6 +297,24 @@ class CrewTests(SynchronousTestCase):
 
         self.assertEqual(self.answer(fail), "error: internal")
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
+    def test_no_thread(self) -> None:
+        """
+        Where the system has no thread for us, that is an error like that of a full disk, after which the same is asked again.
+        """
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        start = threading.Thread.start
+        self.patch(threading.Thread, "start", fail)
+        crew = Crew(Work(lambda got: got.text), self.calls.put)
+        error = self.assertRaises(NoThread, crew.ask, message(), self.given.append)
+        self.assertIsInstance(error, TROUBLES)
+        self.patch(threading.Thread, "start", start)
+        crew.ask(message(), self.given.append)
+        self.calls.get(timeout=LIMIT)()
+        self.assertEqual(self.given, ["hello"])
 
     def test_stopped(self) -> None:
         """

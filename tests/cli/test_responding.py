@@ -24,6 +24,10 @@ class Failing:
     """
 
     is_stopped = False
+    problem = ""
+
+    def __init__(self, code: str = "status 3", reason: str = "") -> None:
+        self._failure = AnswerFailed(code, reason)
 
     def __call__(self, question: Received) -> str | None:
         """
@@ -31,7 +35,7 @@ class Failing:
 
         @raise AnswerFailed: always.
         """
-        raise AnswerFailed("status 3")
+        raise self._failure from ValueError("the text of an exception")
 
     def stop(self) -> None:
         """
@@ -69,7 +73,21 @@ class SayingTests(SynchronousTestCase):
         said = json.loads(self.err.getvalue())
         self.assertEqual((said["code"], said["name"]), ("answer-failed", "ada"))
         self.assertIn("status 3", said["warning"])
+        self.assertIn("run the command by hand", said["hint"])
         self.assertNotIn("secret", self.err.getvalue())
+
+    def test_reason(self) -> None:
+        """
+        Its reason is told; what an exception says only with C{--debug}, which the advice names.
+        """
+        work = Failing("exception", "ValueError in its.py:3")
+        self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
+        said = json.loads(self.err.getvalue())
+        self.assertIn("exception (ValueError in its.py:3)", said["warning"])
+        self.assertIn("--debug", said["hint"])
+        self.assertNotIn("the text of an exception", self.err.getvalue())
+        self.assertRaises(AnswerFailed, _Observed(work, False, True), QUESTION)
+        self.assertIn("ValueError: the text of an exception", self.err.getvalue())
 
     def test_stop(self) -> None:
         """

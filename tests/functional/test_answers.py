@@ -273,6 +273,8 @@ FUNCTION = '''
 def answer(message):
     if message.text == "quiet":
         return None
+    if message.text == "odd":
+        raise ValueError(message.text)
     return f"{message.sender} {len(message.id)} {message.sent_at > 0} {1 / len(message.text):g}"
 '''
 
@@ -422,7 +424,9 @@ class FunctionTests(AnsweringDaemonCase):
         """
         It is found in the folder where the daemon was started, knows the message, and may fail.
         """
-        self.assertEqual(self.talk(self.ada, "four", "", "xx"), ["ada 16 True 0.25", "error: exception", "ada 16 True 0.5"])
+        self.assertEqual(self.talk(self.ada, "four", "odd", "xx"), ["ada 16 True 0.25", "error: exception", "ada 16 True 0.5"])
+        [line] = [line for line in self.daemon.log.splitlines() if "could not be answered" in line]
+        self.assertRegex(line, r"exception \(ValueError in .*/its_answers\.py:6\)$")
         self.ada.send("server", "quiet")
         self.assertEqual(self.talk(self.ben, "x"), ["ben 16 True 1"])
         self.assertEqual(self.ada.recv(), [])

@@ -93,6 +93,20 @@ class RespondTests(RespondCase):
         (line,) = running.interrupt().err.splitlines()
         self.assertEqual((json.loads(line)["code"], json.loads(line)["name"]), ("answer-failed", "eve"))
 
+    def test_no_command(self) -> None:
+        """
+        A command that is nowhere is told of before anybody asks, and what came of it when somebody did.
+        """
+        una, vic = self.person("una"), self.person("vic")
+        running = self.respond(vic, "--exec", "no-such-command", "--json")
+        until(lambda: "no message will be answered: no-such-command is in none of" in running.err, "a warning")
+        una.send("vic", "hello?")
+        self.assertEqual(una.texts(1), ["error: not-started"])
+        first, second = (json.loads(line) for line in running.interrupt().err.splitlines())
+        self.assertEqual((first["code"], second["code"]), ("not-started", "answer-failed"))
+        self.assertIn("No such file", second["warning"])
+        self.assertTrue(first["hint"] and second["hint"])
+
     def test_function(self) -> None:
         """
         A function of a module in this folder answers as well; one that is not there is told so at once.
