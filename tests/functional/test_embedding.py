@@ -15,8 +15,8 @@ import pytest
 from tests.functional.support import ROOT, Person, PlaceCase, Running, until
 
 DOCUMENT = ROOT / "docs" / "embedding.md"
-# The first program is the bot in ten lines; the second one runs on asyncio's loop.
-BOT, ASYNCIO_BOT = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+# The first program is the bot in ten lines; the second one sends and leaves; the third one is a bot on asyncio's loop.
+BOT, SENDER, ASYNCIO_BOT = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 # Questions that are sent between two blows, and how long after them the blow comes, seconds, at most.
 QUESTIONS = 8
 SPAN = 0.5
@@ -27,13 +27,14 @@ class BotCase(PlaceCase):
     A bot, and somebody who asks it.
     """
 
-    def start(self, bot: Person, program: str = BOT) -> Running:
+    def start(self, bot: Person, program: str = BOT, *arguments: str) -> Running:
         """
         Run a program of the document on the bot's profile.
         """
         path = self.place.folder / f"{bot.name}.py"
         path.write_text(program, "utf-8")
-        return self.place.start(bot.name, f"exec(compile(open({str(path)!r}).read(), 'bot.py', 'exec'))", str(bot.profile))
+        code = f"exec(compile(open({str(path)!r}).read(), 'bot.py', 'exec'))"
+        return self.place.start(bot.name, code, str(bot.profile), *arguments)
 
     def ask(self, asker: Person, bot: Person, texts: list[str]) -> None:
         """
@@ -82,6 +83,26 @@ class EmbeddingTests(BotCase):
         running.process.send_signal(signal.SIGTERM)
         done = running.wait()
         self.assertEqual((done.status, done.err), (0, ""))
+
+    def test_sender(self) -> None:
+        """
+        The one that sends says what went wrong: what is in the outbox goes out later, and what is refused has a status.
+        """
+        hal, ida = self.person("hal"), self.person("ida")
+        done = self.start(hal, SENDER, "ida", "hello").wait()
+        self.assertEqual((done.status, done.out, done.err), (0, "", ""))
+        done = self.start(hal, SENDER, "nobody", "hello").wait()
+        self.assertEqual((done.status, done.out), (3, ""))
+        self.assertRegex(done.err, r"^nobody here is called nobody; .* \[no-such-account\]\n$")
+        self.daemon.kill()
+        try:
+            done = self.start(hal, SENDER, "ida", "later").wait()
+        finally:
+            self.daemon.start()
+        self.assertEqual(done.status, 0)
+        self.assertRegex(done.err, r"\[not-connected\]\n$")
+        hal.run("ping")
+        self.assertEqual(ida.texts(2), ["hello", "later"])
 
     def test_two_bots(self) -> None:
         """
