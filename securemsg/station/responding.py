@@ -22,6 +22,8 @@ from securemsg.station.uplink import Uplink
 
 # Between two looks whether a chat is through with what it shows of a sender, seconds.
 LOOK = 0.1
+# Between two tries to ask a source that cannot be asked now, seconds.
+RETRY = 1.0
 
 Call = Callable[[], None]
 Told = Callable[[Received, str | None], None]
@@ -54,11 +56,16 @@ class Turns:
 
     def ask(self, question: Received, give: Give) -> None:
         """
-        See L{Source.ask}. It waits for those who give something of this sender's just now.
+        See L{Source.ask}. It waits for those who give something of this sender's just now, and where the system has no room.
         """
         if self._giving.take(question):
             self._held[question.sender] = question.order
-            self._source.ask(question, lambda text: self._give(question, give, text))
+            try:
+                self._source.ask(question, lambda text: self._give(question, give, text))
+            except OSError:
+                # What the system has no room for now it may have in a moment.
+                self._free(question)
+                self._later[question.order] = self._clock.callLater(RETRY, self._again, question, give)
         elif journal.is_ungiven(self._store, question.order):
             self._later[question.order] = self._clock.callLater(LOOK, self._again, question, give)
         else:
@@ -92,9 +99,15 @@ class Turns:
         try:
             give(text)
         finally:
-            if self._held.get(question.sender) == question.order:
-                del self._held[question.sender]
-                self._giving.free(question.sender)
+            self._free(question)
+
+    def _free(self, question: Received) -> None:
+        """
+        Let others have the turn, unless another question of this sender has it.
+        """
+        if self._held.get(question.sender) == question.order:
+            del self._held[question.sender]
+            self._giving.free(question.sender)
 
 
 @define(eq=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
+from securemsg.answers.crew import NoThread
 from securemsg.client import journal
 from securemsg.client.answering import Give
 from securemsg.client.journal import Received
@@ -28,6 +29,7 @@ class Slow:
     """
 
     places: int = 4
+    trouble: OSError | None = None
     asked: list[tuple[Received, Give]] = field(factory=list)
     is_stopped: bool = False
 
@@ -35,6 +37,8 @@ class Slow:
         """
         Remember who asked.
         """
+        if self.trouble is not None:
+            raise self.trouble
         self.asked.append((question, give))
 
     def stop(self) -> None:
@@ -217,6 +221,21 @@ class RespondingTests(BotCase):
         self.assertEqual(self.failureResultOf(self.running, Trouble).value.code, "profile-unreadable")
         self.assertTrue(self.source.is_stopped)
         self.assertEqual(self.waiting(), ["one"])
+
+    def test_no_room(self) -> None:
+        """
+        Where the system has no room for an answer it is tried again; meanwhile others may give what its sender wrote.
+        """
+        self.source.trouble = NoThread(11, "no thread")
+        self.write("one")
+        self.assertEqual(self.texts(), [])
+        (question,) = journal.ungiven(self.bix.desk.store)
+        self.assertTrue(self.elsewhere(question))
+        self.source.trouble = None
+        self.place.settle(2)
+        self.assertFalse(self.elsewhere(question))
+        self.give(0, "ONE")
+        self.assertEqual([row.text for row in self.answers()], ["ONE"])
 
     def test_folder(self) -> None:
         """
