@@ -267,6 +267,29 @@ class SlowTests(SynchronousTestCase):
         dead.give("one, too")
         self.assertEqual(self.read("alice"), ["one"])
 
+    def test_twice(self) -> None:
+        """
+        A source that answers twice is heard once: what is under way by then is not disturbed.
+        """
+        self.ask("alice", "1", "2", "3")
+        give = self.source.gives[0]
+        self.source.give("one")
+        give("one, too")
+        self.assertEqual(self.source.asked, [("alice", "1"), ("alice", "2")])
+        self.source.give("two")
+        self.source.give("three")
+        self.assertEqual(self.read("alice"), ["one", "two", "three"])
+
+    def test_read_meanwhile(self) -> None:
+        """
+        A question that its reader has seen meanwhile, in another process, is not answered any more.
+        """
+        self.ask("alice", "1", "2")
+        journal.mark_given(self.bot.store, [journal.ungiven(self.bot.store)[0].order])
+        self.source.give("one")
+        self.source.give("two")
+        self.assertEqual(self.read("alice"), ["two"])
+
     def test_no_answer(self) -> None:
         """
         Who gets no answer does not hold up what comes next.

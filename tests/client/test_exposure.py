@@ -78,6 +78,8 @@ class TalkTests(WorldCase):
         self.assertEqual(ours.encrypted, theirs.encrypted)
         for exposure, message in ((ours, deposit), (theirs, delivery)):
             frame = encode_frame(encode_message(message))
+            # Somebody's log is no place for what is sent, encrypted or not.
+            self.assertNotIn(repr(exposure.encrypted)[2:20], repr(exposure))
             self.assertEqual(exposure.frame, len(frame))
             self.assertIn(exposure.encrypted, frame)
             self.assertNotIn(text.encode(), frame)

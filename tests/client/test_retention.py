@@ -11,7 +11,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.answers.choice import prepare
-from securemsg.client import journal, recovery
+from securemsg.client import journal, recovery, suites
 from securemsg.client.answering import Answerer, Immediate
 from securemsg.client.profile import DAY, load_profile
 from securemsg.client.records import (
@@ -30,8 +30,10 @@ from securemsg.client.records import (
 from securemsg.client.retention import Retention
 from securemsg.client.streams import conversation_of
 from securemsg.client.trust import DIRECTORY, adopt, get_contact
-from securemsg.contact import Duties, open_contact
+from securemsg.contact import Contact, Duties, open_contact
 from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.net.state import StateError
 from securemsg.net.worker import Worker
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
@@ -224,14 +226,42 @@ class ContactTests(SynchronousTestCase):
     The contact C{server} is such a machine.
     """
 
+    def open(self, folder: Path, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
+        """
+        Open it as the daemon does. It hears nothing, and its thread never runs.
+        """
+        duties = Duties(prepare("ack"), key=key)
+        link = InviteLink("example.net", 8443, pin)
+        return open_contact(folder, link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
+
+    def test_key_file(self) -> None:
+        """
+        Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before.
+        """
+        folder = Path(self.mktemp())
+        old, new = SharedKey.generate(), SharedKey.generate()
+        for key in (old, new, None):
+            contact = self.open(folder, key)
+            with contact._store.reading() as records:
+                admitted = [each.name for each in (old, new) if suites.chosen(records, each.name).key]
+            self.assertEqual(admitted, [] if key is None else [key.name])
+            contact.close()
+
+    def test_other_server(self) -> None:
+        """
+        It belongs to one server: with another's key it is not opened, and stays as it is.
+        """
+        folder = Path(self.mktemp())
+        self.open(folder).close()
+        error = self.assertRaises(StateError, self.open, folder, None, bytes(32))
+        self.assertIn("another server.key", str(error))
+        self.open(folder).close()
+
     def test_sweeps(self) -> None:
         """
         From time to time it drops what is old, also of those who write no more.
         """
-        link = InviteLink("example.net", 8443, LINK.pin)
-        duties = Duties(prepare("ack"))
-        # It hears nothing, and its thread never runs.
-        contact = open_contact(Path(self.mktemp()), link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
+        contact = self.open(Path(self.mktemp()))
         self.addCleanup(contact.close)
         alice = person("alice")
         with contact._store.writing() as records:

@@ -307,6 +307,29 @@ class UplinkTests(UplinkCase):
         self.assertEqual(errands.waiting(self.store, now=NOW), [])
 
 
+class StopTests(UplinkCase):
+    """
+    The end.
+    """
+
+    def test_stopped(self) -> None:
+        """
+        Whoever waits when it ends is told so, with and without the lock, and so is who begins to wait afterwards; what is there
+        already is given all the same.
+        """
+        for again in (False, True):
+            uplink = self.uplink(again)
+            uplink.start()
+            waiting = self.wait(uplink, lambda: None, None)
+            uplink.stop()
+            late = self.wait(uplink, lambda: None, None)
+            for deferred in (waiting, late):
+                self.assertEqual(self.failureResultOf(deferred, Trouble).value.code, "stopped")
+            self.assertEqual(self.successResultOf(self.wait(uplink, lambda: 1, None)), 1)
+            if not again:
+                self.other()
+
+
 class RetryTests(UplinkCase):
     """
     With the wish to go on while the server is not there, full or stopping.

@@ -4,9 +4,12 @@ Key files on disk.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,6 +43,35 @@ class KeyFileTests(SynchronousTestCase):
             os.umask(before)
         self.assertEqual(read_key_file(self.path), SECRET)
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_durable(self) -> None:
+        """
+        It is made durable with its whole content, and then its name is; where that does not go, nothing is left of it.
+        """
+        noted: list[tuple[bool, int]] = []
+        sync = os.fsync
+
+        def is_folder(descriptor: int) -> bool:
+            return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+        def note(descriptor: int) -> None:
+            sync(descriptor)
+            noted.append((is_folder(descriptor), self.path.stat().st_size))
+
+        def fail_at(kind: bool) -> Callable[[int], None]:
+            def fail(descriptor: int) -> None:
+                if is_folder(descriptor) is kind:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+            return fail
+
+        for kind in (False, True):
+            self.patch(os, "fsync", fail_at(kind))
+            self.assertIn("cannot be written", str(self.assertRaises(KeyFileError, make_key_file, self.path, SECRET)))
+            self.assertFalse(self.path.exists())
+        self.patch(os, "fsync", note)
+        make_key_file(self.path, SECRET)
+        self.assertEqual(noted, [(False, len(SECRET)), (True, len(SECRET))])
 
     def test_strict_umask(self) -> None:
         """
