@@ -40,7 +40,7 @@ from securemsg.client.trust import Contact
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import CONTENT_KEY_SIZES, Content, ContentKey, Kind, encode_record
+from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
 # What nobody took for so long is given up.
@@ -99,12 +99,14 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     if content is None:
         records.delete(OUTBOX, ROWS, order)
         return None
-    suite = suites.chosen(records, row.to).suite
-    common, key = sessions.make_common(encode_record(content), suite)
+    choice = suites.chosen(records, row.to)
+    common, key = sessions.make_common(encode_record(content), choice.suite)
     parts = _parts(records, profile, contact, row, content, key, {}, now)
     if not row.content and not row.again:
-        _count(records, row, content, suite)
-    sealed = Sealed(keys.random_id(), _next_number(records), common, key.key, parts)
+        _count(records, row, content, choice.suite)
+    sealed = Sealed(
+        keys.random_id(), _next_number(records), common, key.key, parts, choice.suite, choice.key_file
+    )
     save(records, OUTBOX, SEALED, sealed, order)
     held = encode_record(content) if row.content else b""
     row = msgspec.structs.replace(row, sealed=True, content=held)
@@ -125,15 +127,15 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
     sealed = _sealed(records, order)
     common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
-    suite = suites.chosen(records, row.to).suite
-    if len(key.key) != CONTENT_KEY_SIZES[suite]:
-        # The user has chosen another suite since: nothing of the other is sent to a device that did not get it before.
+    choice = suites.chosen(records, row.to)
+    if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
+        # The user has chosen another suite or file since: nothing of the other is sent to a device that did not get it before.
         kept = {}
-        common, key = sessions.make_common(encode_record(content), suite)
+        common, key = sessions.make_common(encode_record(content), choice.suite)
     _require_sessions(records, profile, contact, kept, now)
     parts = _parts(records, profile, contact, row, content, key, kept, now)
-    _note_suite(records, row, suite)
-    anew = Sealed(keys.random_id(), _next_number(records), common, key.key, parts)
+    _note_suite(records, row, choice.suite)
+    anew = Sealed(keys.random_id(), _next_number(records), common, key.key, parts, choice.suite, choice.key_file)
     save(records, OUTBOX, SEALED, anew, order)
     row = msgspec.structs.replace(row, stale=False)
     save(records, OUTBOX, ROWS, row, order)

@@ -143,6 +143,8 @@ class Sealed(Private, frozen=True):
     A deposit as it goes over the wire, however often.
 
     @ivar key: of the common part, for devices that join the account while this waits.
+    @ivar suite: of the own parts; empty: not known.
+    @ivar key_file: fingerprint of the file that they were sealed under, where the suite has one.
     """
 
     deposit_id: Id
@@ -150,6 +152,8 @@ class Sealed(Private, frozen=True):
     common: bytes
     key: bytes
     parts: tuple[SealedPart, ...]
+    suite: Annotated[str, Meta(max_length=16)] = ""
+    key_file: bytes = b""
 
 
 class SentRow(Record, frozen=True):

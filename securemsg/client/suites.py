@@ -42,6 +42,13 @@ class Chosen(Private, frozen=True):
         """
         return SharedKey(self.key)
 
+    @property
+    def key_file(self) -> bytes:
+        """
+        Fingerprint of the key file; empty where the suite has none.
+        """
+        return self.shared.fingerprint if self.suite == PSK else b""
+
 
 def chosen(records: IRecords, name: str) -> Chosen:
     """

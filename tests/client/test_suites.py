@@ -13,7 +13,7 @@ from securemsg.client.profile import DAY
 from securemsg.client.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
-from securemsg.protocol.envelope import Envelope, Header, KeyHeader, decode_header, decode_record
+from securemsg.protocol.envelope import Envelope, EnvelopeHeader, Header, KeyHeader, decode_header, decode_record
 from securemsg.protocol.messages import Claim, Deliver, Deposit, DepositRefused, Message
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
@@ -37,11 +37,15 @@ def headers(user: User) -> list[Header]:
     The headers of everything that somebody deposited over the present wire.
     """
     assert user.wire is not None
+    return [header for deposit in decoded(user.wire, Side.CLIENT, Deposit) for header in headers_of(deposit)]
+
+
+def headers_of(deposit: Deposit) -> list[Header]:
+    """
+    The headers of all own parts of a deposit.
+    """
     return [
-        decode_header(decode_record(Envelope, part.own).header)
-        for deposit in decoded(user.wire, Side.CLIENT, Deposit)
-        for destination in deposit.to
-        for part in destination.parts
+        decode_header(decode_record(Envelope, part.own).header) for destination in deposit.to for part in destination.parts
     ]
 
 
@@ -313,26 +317,57 @@ class PinningTests(WorldCase):
         self.assertEqual(suites_of(self.bob, "alice"), ["pqxdh", "psk"])
         self.assertEqual(suites_of(self.alice, "bob"), ["pqxdh", "psk"])
 
+    def made_anew(self, before: bytes, after: bytes) -> list[list[Header]]:
+        """
+        Something is sealed as was chosen before, and has to be made anew after another choice.
+
+        @param before: secret of a key file; empty: suite pqxdh.
+        @param after: likewise.
+        @return: the headers of each deposit.
+        """
+
+        def pick(key: bytes) -> None:
+            for user, name in ((self.alice, "bob"), (self.bob, "alice")):
+                choose(user, name, suites.PSK if key else suites.PQXDH, key)
+
+        pick(before)
+        wire = self.alice.wire
+        assert wire is not None
+        wire.to_server = lambda message: [] if isinstance(message, Deposit) else [message]
+        self.alice.send("bob", "text")
+        pick(after)
+        (deposit,) = decoded(wire, Side.CLIENT, Deposit)
+        wire.to_server = lambda message: [message]
+        wire.inject(Side.SERVER, DepositRefused(deposit.deposit_id, "stale-devices", []))
+        self.world.settle()
+        return [headers_of(deposit) for deposit in decoded(wire, Side.CLIENT, Deposit)]
+
     def test_made_anew(self) -> None:
         """
-        What has to be made anew after the choice is made in the new suite.
+        What has to be made anew after the choice is made in the new suite, whole: one deposit of each, and both sides say so.
         """
-        assert self.alice.wire is not None
-
-        def hold(message: Message) -> list[Message]:
-            return [] if isinstance(message, Deposit) else [message]
-
-        self.alice.wire.to_server = hold
-        self.alice.send("bob", "text")
-        choose(self.alice, "bob")
-        choose(self.bob, "alice")
-        (deposit,) = decoded(self.alice.wire, Side.CLIENT, Deposit)
-        self.alice.wire.to_server = lambda message: [message]
-        self.alice.wire.inject(Side.SERVER, DepositRefused(deposit.deposit_id, "stale-devices", []))
-        self.world.settle()
-        self.assertEqual(self.bob.read(), ["text"])
-        self.assertIsInstance(headers(self.alice)[-1], KeyHeader)
+        first, second = self.made_anew(b"", KEY.secret)
+        self.assertEqual([type(header) for header in first], [EnvelopeHeader])
+        self.assertEqual([type(header) for header in second], [KeyHeader])
+        self.assertEqual((self.bob.read(), self.bob.codes()), (["text"], []))
         self.assertEqual(suites_of(self.alice, "bob") + suites_of(self.bob, "alice"), ["psk", "psk"])
+
+    def test_made_anew_with_another_file(self) -> None:
+        """
+        So it is where the suite stays and the file is another: nothing of the old one goes out again.
+        """
+        (first,), (second,) = self.made_anew(KEY.secret, OTHER.secret)
+        assert isinstance(first, KeyHeader) and isinstance(second, KeyHeader)
+        self.assertEqual((first.nonce, first.counter, second.nonce, second.counter), (first.nonce, 1, first.nonce, 2))
+        self.assertEqual((self.bob.read(), self.bob.codes()), (["text"], []))
+
+    def test_made_anew_with_the_same_file(self) -> None:
+        """
+        Where nothing else was chosen the devices that stay get their bytes again.
+        """
+        (first,), (second,) = self.made_anew(KEY.secret, KEY.secret)
+        self.assertEqual(first, second)
+        self.assertEqual((self.bob.read(), self.bob.codes()), (["text"], []))
 
 
 class QuarantineTests(WorldCase):
