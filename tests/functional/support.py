@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,6 +34,10 @@ HOST = "127.0.0.1"
 LIMIT = 60
 # Seconds between two looks.
 LOOK = 0.02
+# Questions between two blows, and how long after them the blow comes, seconds, at most; and how long the last answer may take.
+QUESTIONS = 8
+SPAN = 0.5
+LAST_ANSWER = 180
 SECUREMSG = "import sys; sys.argv[0] = 'securemsg'; from securemsg.cli.start import main; main()"
 TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -514,3 +520,67 @@ class PlaceCase(SynchronousTestCase):
         self.assertIsInstance(text, str)
         assert isinstance(text, str)
         self.assertTrue(re.fullmatch(TIME, text), text)
+
+
+class RoundsCase(SynchronousTestCase):
+    """
+    Tests that kill processes, as often as C{--rounds} says.
+    """
+
+    rounds: int
+
+    @pytest.fixture(autouse=True)
+    def _take_rounds(self, rounds: int) -> None:
+        """
+        As often as the command line says.
+        """
+        self.rounds = rounds
+
+
+class MachineCase(PlaceCase):
+    """
+    A machine that answers, and somebody who asks it.
+    """
+
+    def answers(self, asker: Person, machine: str) -> list[str]:
+        """
+        What somebody was answered so far.
+        """
+        return [row["text"] for row in asker.history(machine) if row["from"] == machine]
+
+
+class MachineKillCase(MachineCase, RoundsCase):
+    """
+    C{kill -9} of machine and daemon at any moment.
+    """
+
+    def ask_through_kills(self, asker: Person, machine: str, start: Callable[[], Running]) -> tuple[list[str], list[str], str]:
+        """
+        Ask without a pause, while machine and daemon are killed and started again, until everything is answered.
+
+        @param start: starts the machine.
+        @return: the questions, the answers, and a note for whatever fails.
+        """
+        seed = random.randrange(2**32)
+        chance, note = random.Random(seed), f"seed {seed}"
+        running = start()
+        # Keeps the asker connected, and types through everything.
+        chat = asker.start("chat", machine, pipe=True)
+        texts: list[str] = []
+        for turn in range(max(self.rounds, 4)):
+            new = [f"question-{turn}-{number}" for number in range(QUESTIONS)]
+            chat.type("".join(f"{text}\n" for text in new))
+            texts += new
+            time.sleep(chance.uniform(0, SPAN))
+            if turn % 2 == 0:
+                running.kill()
+                running = start()
+            if turn % 3 == 1:
+                self.daemon.kill()
+                self.daemon.start()
+        until(lambda: len(self.answers(asker, machine)) >= len(texts), f"all answers ({note})", LAST_ANSWER)
+        chat.end_input()
+        self.assertEqual(chat.wait().status, 0, chat.err)
+        answers = self.answers(asker, machine)
+        running.kill()
+        return texts, answers, note

@@ -4,25 +4,17 @@ The programs in C{docs/embedding.md}, word by word, with a real daemon.
 
 from __future__ import annotations
 
-import random
 import re
 import signal
-import time
-from collections import Counter
 
-import pytest
-
-from tests.functional.support import ROOT, Person, PlaceCase, Running, until
+from tests.functional.support import ROOT, MachineCase, MachineKillCase, Person, Running, until
 
 DOCUMENT = ROOT / "docs" / "embedding.md"
 # The first program is the bot in ten lines; the second one sends and leaves; the third one is a bot on asyncio's loop.
 BOT, SENDER, ASYNCIO_BOT = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-# Questions that are sent between two blows, and how long after them the blow comes, seconds, at most.
-QUESTIONS = 8
-SPAN = 0.5
 
 
-class BotCase(PlaceCase):
+class BotCase(MachineCase):
     """
     A bot, and somebody who asks it.
     """
@@ -41,12 +33,6 @@ class BotCase(PlaceCase):
         Commit questions, and have them sent.
         """
         asker.run("chat", bot.name, text="".join(f"{text}\n" for text in texts))
-
-    def answers(self, asker: Person, bot: Person) -> list[str]:
-        """
-        What was answered so far.
-        """
-        return [row["text"] for row in asker.history(bot.name) if row["from"] == bot.name]
 
 
 class EmbeddingTests(BotCase):
@@ -111,64 +97,27 @@ class EmbeddingTests(BotCase):
         fay, gil = self.person("fay"), self.person("gil")
         programs = [self.start(bot) for bot in (fay, gil)]
         fay.send("gil", "hello", "--wait", "delivered")
-        until(lambda: self.answers(fay, gil), "the answer")
+        until(lambda: self.answers(fay, "gil"), "the answer")
         # Whatever else there were would come before these.
         fay.send("gil", "again", "--wait", "delivered")
-        until(lambda: len(self.answers(fay, gil)) > 1, "the second answer")
+        until(lambda: len(self.answers(fay, "gil")) > 1, "the second answer")
         for running in programs:
             running.kill()
-        self.assertEqual(self.answers(fay, gil), ["you said: hello", "you said: again"])
-        self.assertEqual(self.answers(gil, fay), ["hello", "again"])
+        self.assertEqual(self.answers(fay, "gil"), ["you said: hello", "you said: again"])
+        self.assertEqual(self.answers(gil, "fay"), ["hello", "again"])
 
 
-class KillTests(BotCase):
+class KillTests(BotCase, MachineKillCase):
     """
     C{kill -9} of bot and daemon at any moment.
     """
-
-    rounds: int
-
-    @pytest.fixture(autouse=True)
-    def _take_rounds(self, rounds: int) -> None:
-        """
-        As often as the command line says.
-        """
-        self.rounds = rounds
-
-    def setUp(self) -> None:
-        """
-        Two people, and chance.
-        """
-        seed = random.randrange(2**32)
-        self.random = random.Random(seed)
-        self.note = f"seed {seed}"
-        self.ada, self.bix = self.person("ada"), self.person("bix")
 
     def test_kill(self) -> None:
         """
         Each message is answered once and in order, and none is lost.
         """
-        running = self.start(self.bix)
-        # Keeps the asker connected, and types through everything.
-        chat = self.ada.start("chat", "bix", pipe=True)
-        texts: list[str] = []
-        for turn in range(max(self.rounds, 4)):
-            new = [f"question {turn}/{number}" for number in range(QUESTIONS)]
-            chat.type("".join(f"{text}\n" for text in new))
-            texts += new
-            time.sleep(self.random.uniform(0, SPAN))
-            if turn % 2 == 0:
-                running.kill()
-                running = self.start(self.bix)
-            if turn % 3 == 1:
-                self.daemon.kill()
-                self.daemon.start()
-        expected = [f"you said: {text}" for text in texts]
-        until(lambda: len(self.answers(self.ada, self.bix)) >= len(expected), f"all answers ({self.note})", 180)
-        chat.end_input()
-        self.assertEqual(chat.wait().status, 0, chat.err)
-        self.assertEqual(Counter(self.answers(self.ada, self.bix)), Counter(expected), self.note)
-        self.assertEqual(self.answers(self.ada, self.bix), expected, self.note)
-        running.kill()
-        self.assertEqual([row["text"] for row in self.bix.history("ada") if row["from"] == "ada"], texts, self.note)
-        self.assertEqual(self.bix.recv(), [], self.note)
+        ada, bix = self.person("ada"), self.person("bix")
+        texts, answers, note = self.ask_through_kills(ada, "bix", lambda: self.start(bix))
+        self.assertEqual(answers, [f"you said: {text}" for text in texts], note)
+        self.assertEqual([row["text"] for row in bix.history("ada") if row["from"] == "ada"], texts, note)
+        self.assertEqual(bix.recv(), [], note)

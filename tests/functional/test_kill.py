@@ -13,11 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
-import pytest
 from attrs import define, field
-from twisted.trial.unittest import SynchronousTestCase
 
-from tests.functional.support import Daemon, Json, Person, Place, Running, until
+from tests.functional.support import Daemon, Json, Person, Place, RoundsCase, Running, until
 
 # Between two lines that are typed, seconds: enough for some to be under way at every moment.
 TYPING = 0.02
@@ -94,19 +92,10 @@ class Writer:
                 self.typed += 1
 
 
-class KillTests(SynchronousTestCase):
+class KillTests(RoundsCase):
     """
     Ada types, Ben's C{recv --follow} prints, and somebody is killed.
     """
-
-    rounds: int
-
-    @pytest.fixture(autouse=True)
-    def _take_rounds(self, rounds: int) -> None:
-        """
-        As often as the command line says.
-        """
-        self.rounds = rounds
 
     def setUp(self) -> None:
         """

@@ -6,22 +6,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import time
 from pathlib import Path
 
-import pytest
-
-from tests.functional.support import Person, PlaceCase, Running, until
+from tests.functional.support import MachineCase, MachineKillCase, Person, Running, until
 
 UPPER = "tr a-z A-Z"
-# Questions between two blows, and how long after them the blow comes, seconds, at most.
-QUESTIONS = 6
-SPAN = 0.5
 
 
-class RespondCase(PlaceCase):
+class RespondCase(MachineCase):
     """
     Somebody asks, a machine answers.
     """
@@ -31,12 +24,6 @@ class RespondCase(PlaceCase):
         Start a machine.
         """
         return who.start("respond", *options)
-
-    def answers(self, asker: Person, name: str) -> list[str]:
-        """
-        What somebody was answered so far.
-        """
-        return [row["text"] for row in asker.history(name) if row["from"] == name]
 
     def script(self, name: str, body: str) -> str:
         """
@@ -225,52 +212,23 @@ class RespondTests(RespondCase):
         self.assertEqual(chat.wait().status, 0)
 
 
-class KillTests(RespondCase):
+class KillTests(RespondCase, MachineKillCase):
     """
     C{kill -9} of machine and daemon at any moment.
     """
-
-    rounds: int
-
-    @pytest.fixture(autouse=True)
-    def _take_rounds(self, rounds: int) -> None:
-        """
-        As often as the command line says.
-        """
-        self.rounds = rounds
 
     def test_kill(self) -> None:
         """
         The command may run again, its answer arrives once: every question has exactly one, and none is lost.
         """
-        seed = random.randrange(2**32)
-        chance, note = random.Random(seed), f"seed {seed}"
         ada, bix = self.person("ada"), self.person("bix")
         runs = self.place.folder / "runs"
         # Says each time something else, so that a second answer would show.
         command = self.script("count", f"read x; echo \"$x $$\" >> {runs}; echo \"$x: $$\"")
-        running = self.respond(bix, "--exec", command)
-        chat = ada.start("chat", "bix", pipe=True)
-        texts: list[str] = []
-        for turn in range(max(self.rounds, 4)):
-            new = [f"question-{turn}-{number}" for number in range(QUESTIONS)]
-            chat.type("".join(f"{text}\n" for text in new))
-            texts += new
-            time.sleep(chance.uniform(0, SPAN))
-            if turn % 2 == 0:
-                running.kill()
-                running = self.respond(bix, "--exec", command)
-            if turn % 3 == 1:
-                self.daemon.kill()
-                self.daemon.start()
-        until(lambda: len(self.answers(ada, "bix")) >= len(texts), f"all answers ({note})", 180)
-        chat.end_input()
-        self.assertEqual(chat.wait().status, 0, chat.err)
-        answers = self.answers(ada, "bix")
+        texts, answers, note = self.ask_through_kills(ada, "bix", lambda: self.respond(bix, "--exec", command))
         self.assertEqual([text.partition(":")[0] for text in answers], texts, note)
         ran = {tuple(line.split()) for line in runs.read_text().splitlines()}
         self.assertEqual({tuple(text.split(": ")) for text in answers} - ran, set(), note)
-        running.kill()
         self.assertEqual(bix.recv(), [], note)
 
 
