@@ -21,11 +21,10 @@ from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.client.records import Status
 from securemsg.crypto.keys import ID_SIZE, random_id
-from securemsg.errors import Refusal
 from securemsg.protocol.messages import MAX_TEXT
-from securemsg.station.draft import checked
+from securemsg.station.draft import checked, commit
 from securemsg.station.following import ACCEPTED, BLOCKING, DELIVERED, follow
-from securemsg.station.troubles import Exit, Trouble, explain, trouble
+from securemsg.station.troubles import Exit, Trouble, trouble
 from securemsg.station.uplink import Uplink
 
 NONE = "none"
@@ -112,18 +111,7 @@ def send(
 
         def write() -> None:
             pin(desk, name)
-            try:
-                journal.compose(
-                    desk.store,
-                    name,
-                    body,
-                    now=desk.now(),
-                    message_id=number,
-                    wants_receipt=wait == DELIVERED,
-                    expiry=expires,
-                )
-            except Refusal as refusal:
-                raise explain(refusal, name) from None
+            commit(desk.store, name, body, wait, now=desk.now(), message_id=number, expiry=expires)
 
         # A key file that is new for this contact is tried on the daemon first.
         later = write if needs_check(desk, name) else None

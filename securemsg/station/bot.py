@@ -28,7 +28,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
 from securemsg.station.composing import make_uplink
-from securemsg.station.draft import check_draft
+from securemsg.station.draft import check_draft, commit
 from securemsg.station.folders import open_joined, storage_trouble
 from securemsg.station.following import ACCEPTED, DELIVERED, follow
 from securemsg.station.giving import Giving, lock_reading
@@ -159,16 +159,8 @@ class Bot:
         if wait not in WAITS:
             raise ValueError(f"wait is one of {', '.join(WAITS)}, not {wait!r}")
         check_draft(self.name, name, text, id, expires)
-        with _explained(name):
-            number = journal.compose(
-                self._store,
-                name,
-                text,
-                now=self._now(),
-                message_id=id,
-                wants_receipt=wait == DELIVERED,
-                expiry=expires,
-            )
+        with _explained():
+            number = commit(self._store, name, text, wait, now=self._now(), message_id=id, expiry=expires)
             self._uplink.nudge()
             if wait != NONE:
                 return await follow(self._store, self._uplink, number, wait, timeout)
@@ -275,14 +267,14 @@ class Bot:
 
 
 @contextlib.contextmanager
-def _explained(name: str = "") -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """
     Let every error that is no bug come out as L{Trouble}.
     """
     try:
         yield
     except Refusal as refusal:
-        raise explain(refusal, name) from None
+        raise explain(refusal) from None
     except (VaultError, StorageError) as error:
         raise storage_trouble(error) from error
 

@@ -4,10 +4,14 @@ A message that is about to be written: what cannot be sent is refused with words
 
 from __future__ import annotations
 
+from securemsg.client import journal
 from securemsg.client.journal import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.crypto.keys import ID_SIZE
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
 from securemsg.protocol.messages import MAX_TEXT
-from securemsg.station.troubles import Exit, Trouble, trouble
+from securemsg.station.following import DELIVERED
+from securemsg.station.troubles import Exit, Trouble, explain, trouble
 
 
 def checked(text: str) -> str:
@@ -42,6 +46,24 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
         raise _bad(f"an id has {ID_SIZE} bytes, not {len(message_id)}", hint)
     if not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
         raise _bad(f"a message expires after {MIN_EXPIRY} to {DEFAULT_EXPIRY} seconds, not {expiry}", "name another time")
+
+
+def commit(
+    store: IProfileStore, to: str, text: str, wait: str, *, now: float, message_id: bytes | None, expiry: int
+) -> bytes:
+    """
+    Commit a message to be sent.
+
+    @param wait: how far somebody waits for it to come; only for L{DELIVERED} its recipient is asked to say so.
+    @return: its id.
+    @raise Trouble: it is refused; or see L{journal.compose} for what a store raises.
+    """
+    try:
+        return journal.compose(
+            store, to, text, now=now, message_id=message_id, wants_receipt=wait == DELIVERED, expiry=expiry
+        )
+    except Refusal as refusal:
+        raise explain(refusal, to) from None
 
 
 def _bad(text: str, hint: str) -> Trouble:
