@@ -71,7 +71,7 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
 
     --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds, too, and
     opens those that waited for it. Whoever holds the file can read them all, so it must not be that of a daemon: its operator
-    could. --set-suite pqxdh goes back to what there is without a file, and forgets it.
+    could. --set-suite pqxdh goes back to what there is without a file; what NAME encrypted with it is opened for 30 days yet.
     """
     settings = settings_of(context)
     if name is None and (settings.suite is not None or settings.key_file is not None):

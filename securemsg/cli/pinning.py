@@ -77,7 +77,7 @@ def pin(desk: Desk, name: str) -> bool:
     if (choice.suite, choice.key) == (pinned.suite, pinned.key):
         return False
     with desk.store.writing() as records:
-        suites.choose(records, name, choice.suite, choice.key)
+        suites.choose(records, name, choice.suite, choice.key, now=int(desk.now()))
         sharing = suites.sharing(records, name)
     report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
     if sharing:
@@ -148,7 +148,10 @@ def _told(desk: Desk, name: str, choice: Chosen) -> str:
     What follows from a choice.
     """
     if choice.suite != PSK:
-        return f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file"
+        return (
+            f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts with"
+            " the old one is opened for 30 days more, and then waits for it"
+        )
     same = f"securemsg contacts {desk.profile.name} --set-suite psk --key-file FILE"
     return (
         f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"

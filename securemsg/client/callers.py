@@ -89,7 +89,7 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
     """
     if suites.chosen(records, key.name).key != key.secret:
         dismiss(records)
-        suites.choose(records, key.name, suites.PSK, key.secret)
+        suites.choose(records, key.name, suites.PSK, key.secret, now=now)
     if trust.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         trust.put_contact(records, contact)

@@ -30,7 +30,7 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
     """
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
-        suites.choose(records, SERVER_NAME, suites.PSK, key.secret)
+        suites.choose(records, SERVER_NAME, suites.PSK, key.secret, now=now)
         save_profile(records, profile)
     return profile
 

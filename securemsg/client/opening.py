@@ -104,12 +104,12 @@ def _open_keyed(
     @param claimed: the sender, as the server says; of its identity nothing is known yet.
     """
     account = claimed.account
-    choice = suites.chosen(records, account)
-    if choice.suite != PSK:
+    choice, introduction = suites.chosen(records, account), header.introduction
+    files = choice.opening(now)
+    if not files:
         raise Refusal("suite-unavailable")
-    key, introduction = choice.shared, header.introduction
     if suites.is_caller(account):
-        contact: Contact | None = callers.speaking(key, account, claimed.device, header, now)
+        contact: Contact | None = callers.speaking(files[0], account, claimed.device, header, now)
     elif profile.is_caller != (header.epoch == epochs.CONNECTION) or (
         profile.is_caller and (header.nonce != profile.connection or introduction is not None)
     ):
@@ -120,7 +120,14 @@ def _open_keyed(
     if not identity:
         raise Refusal("no-session")
     sender, own = evolve(claimed, identity=identity), End(profile.name, profile.device_id, profile.identity.public)
-    content_key = epochs.open_part(records, key, sender, own, header, envelope, common)
+    for number, key in enumerate(files, 1):
+        try:
+            content_key = epochs.open_part(records, key, sender, own, header, envelope, common)
+            break
+        except WrongKey:
+            if number == len(files):
+                # Where none is chosen now, the next one given may be right; it is not that the one we have is wrong.
+                raise WrongKey if choice.suite == PSK else Refusal("suite-unavailable") from None
     # It has the key. Whether we know it by this identity is another question.
     if introduction is not None:
         record = AccountRecord(account, introduction.identity, introduction.devices)

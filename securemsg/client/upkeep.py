@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from securemsg.client import initiations, prekeys, sessions
+from securemsg.client import initiations, prekeys, sessions, suites
 from securemsg.client.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.client.requests import Answer
@@ -95,6 +95,7 @@ class Upkeep:
                 prekeys.retire_claimed(records, self._stock, now)
                 prekeys.prune(records, now)
                 initiations.prune(records)
+                suites.prune(records, now)
             is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
         wiring.profile = profile

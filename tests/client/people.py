@@ -205,12 +205,12 @@ class Person:
         """
         return sessions.open_common(post.common, self.open(post, now).content_key)
 
-    def choose(self, other: Person, suite: str, key: bytes = b"") -> None:
+    def choose(self, other: Person, suite: str, key: bytes = b"", now: int = NOW) -> None:
         """
         Choose the suite of a conversation.
         """
         with self.store.writing() as records:
-            suites.choose(records, other.name, suite, key)
+            suites.choose(records, other.name, suite, key, now=now)
 
     def forget(self, other: Person) -> None:
         """

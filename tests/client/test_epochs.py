@@ -14,6 +14,7 @@ from securemsg.client import archive, epochs, sessions, suites, trust
 from securemsg.client.epochs import Epoch, WrongKey
 from securemsg.client.profile import DAY
 from securemsg.client.records import load
+from securemsg.client.suites import FORMER_AGE, MAX_FORMER
 from securemsg.client.trust import IdentityChanged
 from securemsg.crypto import keys, primitives
 from securemsg.crypto.keyfile import SharedKey
@@ -73,12 +74,12 @@ class EpochCase(SynchronousTestCase):
         """
         self.alice, self.bob = friends()
 
-    def assert_refused(self, reader: Person, post: Post, *codes: str) -> Refusal:
+    def assert_refused(self, reader: Person, post: Post, *codes: str, now: int = NOW) -> Refusal:
         """
         This message is refused with one of these codes, and nothing has changed.
         """
         before = reader.dump()
-        error = self.assertRaises(Refusal, reader.read, post)
+        error = self.assertRaises(Refusal, reader.read, post, now)
         self.assertIn(error.code, codes)
         self.assertEqual(reader.dump(), before)
         assert isinstance(error, Refusal)
@@ -267,11 +268,58 @@ class OpeningTests(EpochCase):
 
     def test_no_key(self) -> None:
         """
-        From somebody whose key file we have not, the suite is unavailable, also when it was there before.
+        From somebody whose key file we have not, the suite is unavailable.
+        """
+        carol = person("carol")
+        carol.meet(self.bob)
+        carol.choose(self.bob, suites.PSK, KEY.secret)
+        self.assert_refused(self.bob, carol.seal(self.bob, b"hi"), "suite-unavailable")
+
+    def test_replaced(self) -> None:
+        """
+        What was sealed under a file that another one replaced since is opened for a while, and then no more; nothing is sealed
+        under it.
+        """
+        first, second = (self.alice.seal(self.bob, text) for text in (b"first", b"second"))
+        self.bob.choose(self.alice, suites.PSK, OTHER.secret)
+        self.assertEqual(self.bob.read(first, NOW + FORMER_AGE), b"first")
+        self.assert_refused(self.bob, second, "wrong-key", now=NOW + FORMER_AGE + 1)
+        answer = self.bob.seal(self.alice, b"answer")
+        self.assert_refused(self.alice, answer, "wrong-key")
+        self.alice.choose(self.bob, suites.PSK, OTHER.secret)
+        self.assertEqual(self.alice.read(answer), b"answer")
+
+    def test_given_up(self) -> None:
+        """
+        So it is where the user went back to sessions; then no file is wrong, there is none.
+        """
+        first, second = (self.alice.seal(self.bob, text) for text in (b"first", b"second"))
+        self.bob.choose(self.alice, suites.PQXDH)
+        self.assertEqual(self.bob.read(first, NOW + FORMER_AGE), b"first")
+        self.assert_refused(self.bob, second, "suite-unavailable", now=NOW + FORMER_AGE + 1)
+        self.alice.choose(self.bob, suites.PSK, OTHER.secret)
+        self.assert_refused(self.bob, self.alice.seal(self.bob, b"third"), "suite-unavailable")
+
+    def test_replaced_often(self) -> None:
+        """
+        Two files from before are good, and not a third.
+        """
+        posts = [self.alice.seal(self.bob, b"%d" % number) for number in range(3)]
+        for number, post in enumerate(posts, 1):
+            self.bob.choose(self.alice, suites.PSK, bytes([number] * 32))
+            if number <= MAX_FORMER:
+                self.assertEqual(self.bob.read(post), b"%d" % (number - 1))
+            else:
+                self.assert_refused(self.bob, post, "wrong-key")
+
+    def test_replaced_and_used_up(self) -> None:
+        """
+        Nothing is opened twice because there are two files.
         """
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, suites.PQXDH)
-        self.assert_refused(self.bob, post, "suite-unavailable")
+        self.bob.read(post)
+        self.bob.choose(self.alice, suites.PSK, OTHER.secret)
+        self.assertIsInstance(self.assert_refused(self.bob, post, "unauthentic"), AlreadyUsed)
 
     def test_pqxdh_still(self) -> None:
         """
@@ -308,9 +356,10 @@ class AttackTests(EpochCase):
         """
         Under another key file nothing opens; under the right one it still does.
         """
+        later = NOW + FORMER_AGE + 1
         self.bob.choose(self.alice, suites.PSK, OTHER.secret)
-        self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key"), WrongKey)
-        self.bob.choose(self.alice, suites.PSK, KEY.secret)
+        self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key", now=later), WrongKey)
+        self.bob.choose(self.alice, suites.PSK, KEY.secret, later)
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_replayed(self) -> None:

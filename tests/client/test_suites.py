@@ -18,7 +18,7 @@ from securemsg.protocol.messages import Claim, Deliver, Deposit, DepositRefused,
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
-from tests.client.rig import MortalProfile, User, Wire, World, decoded
+from tests.client.rig import START, MortalProfile, User, Wire, World, decoded
 
 KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
@@ -29,7 +29,7 @@ def choose(user: User, name: str, suite: str = suites.PSK, key: bytes = KEY.secr
     Somebody chooses a suite.
     """
     with user.store.inner.writing() as records:
-        suites.choose(records, name, suite, key if suite == suites.PSK else b"")
+        suites.choose(records, name, suite, key if suite == suites.PSK else b"", now=int(user.world.clock))
 
 
 def headers(user: User) -> list[Header]:
@@ -73,7 +73,7 @@ class ChoiceTests(SynchronousTestCase):
         """
         with self.store.writing() as records:
             for suite, key in choices:
-                suites.choose(records, "bob", suite, key)
+                suites.choose(records, "bob", suite, key, now=START)
             return suites.chosen(records, "bob")
 
     def refused(self, suite: str, key: bytes) -> str:
@@ -81,7 +81,7 @@ class ChoiceTests(SynchronousTestCase):
         The code with which a choice is refused.
         """
         with self.store.writing() as records:
-            error = self.assertRaises(Refusal, suites.choose, records, "bob", suite, key)
+            error = self.assertRaises(Refusal, suites.choose, records, "bob", suite, key, now=START)
         assert isinstance(error, Refusal)
         return error.code
 
@@ -100,10 +100,32 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_back(self) -> None:
         """
-        Back to pqxdh, the key is forgotten.
+        Back to pqxdh, there is no key that could be chosen again without its file.
         """
-        self.assertEqual(self.chosen(("psk", KEY.secret), ("pqxdh", b"")), suites.Chosen("pqxdh", b""))
+        chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""))
+        self.assertEqual((chosen.suite, chosen.key, chosen.key_file), ("pqxdh", b"", b""))
         self.assertEqual(self.refused("psk", b""), "bad-request")
+
+    def test_former(self) -> None:
+        """
+        Keys from before are kept, the newest first, each once and none that is chosen again; two of them at most.
+        """
+        third = SharedKey(bytes([3] * 32))
+        chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""), ("psk", OTHER.secret), ("psk", KEY.secret))
+        self.assertEqual(chosen.opening(START), [KEY, OTHER])
+        chosen = self.chosen(("psk", third.secret), ("pqxdh", b""))
+        self.assertEqual(chosen.opening(START), [third, KEY])
+
+    def test_pruned(self) -> None:
+        """
+        After their time they are deleted, and nothing else is.
+        """
+        self.chosen(("psk", KEY.secret), ("psk", OTHER.secret))
+        for now, former in ((START + suites.FORMER_AGE, 1), (START + suites.FORMER_AGE + 1, 0)):
+            with self.store.writing() as records:
+                suites.prune(records, now)
+                chosen = suites.chosen(records, "bob")
+            self.assertEqual((chosen.suite, chosen.shared, len(chosen.former)), ("psk", OTHER, former))
 
     def test_nonsense(self) -> None:
         """
@@ -167,6 +189,43 @@ class PeerTests(WorldCase):
         self.assertEqual(self.alice.read(), [f"b{number}" for number in range(1, 110, 2)])
         self.assertEqual({header.epoch for header in headers(self.alice) if isinstance(header, KeyHeader)}, {1, 2})
         self.assertEqual(self.alice.codes() + self.bob.codes(), [])
+
+    def change(self, suite: str) -> None:
+        """
+        While Bob is away, Alice writes, and then both choose another file, or none.
+        """
+        self.alice.send("bob", "before")
+        self.bob.disconnect()
+        self.alice.send("bob", "one")
+        for user, name in ((self.alice, "bob"), (self.bob, "alice")):
+            choose(user, name, suite, OTHER.secret)
+        self.alice.send("bob", "two")
+        self.bob.connect()
+        self.world.advance(4 * 3600, 30)
+        self.assertEqual((self.bob.read(), self.bob.codes()), (["before", "one", "two"], ["lost"]))
+        self.assertEqual(suites_of(self.bob, "alice"), ["psk", "psk", suite])
+
+    def test_another_file(self) -> None:
+        """
+        What waits under a file while both change to another is read, with what comes after it.
+        """
+        self.change(suites.PSK)
+
+    def test_no_file(self) -> None:
+        """
+        So it is when both go back to sessions.
+        """
+        self.change(suites.PQXDH)
+
+    def test_forgotten(self) -> None:
+        """
+        A profile that is in use forgets a replaced key after its time.
+        """
+        choose(self.alice, "bob", suites.PQXDH)
+        for days, count in ((29, 1), (2, 0)):
+            self.world.advance(days * DAY, 100)
+            with self.alice.store.inner.reading() as records:
+                self.assertEqual(len(suites.chosen(records, "bob").former), count)
 
     def test_restored(self) -> None:
         """
