@@ -78,7 +78,7 @@ def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> i
 
         try:
             with blocking_restored(0, 1, 2):
-                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire, tell=tell)
+                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire, tells_kept=True, tell=tell)
         except OutputClosed:
             return Exit.DONE
 

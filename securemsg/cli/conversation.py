@@ -10,6 +10,7 @@ from typing import Any
 
 from securemsg.cli.calling import CallerDesk
 from securemsg.cli.desk import Desk
+from securemsg.cli.kept import Kept, counted, kept
 from securemsg.cli.output import json_line
 from securemsg.cli.owing import Owing
 from securemsg.cli.people import accept_shown, remember_shown
@@ -82,6 +83,7 @@ class Conversation:
         self._tell = tell
         self._columns = columns
         self._giving = Giving(desk.folder, desk.store)
+        self._kept = Kept(desk)
         self._pending: deque[bytes] = deque()
         self.name = name
         self.owing = Owing(desk, uplink)
@@ -171,10 +173,11 @@ class Conversation:
         """
         Everybody we know.
         """
-        unread = journal.unread(self._desk.store)
+        unread, locked = journal.unread(self._desk.store), counted(kept(self._desk))
         rows = []
         for contact in self.contacts():
-            known = contact, unread.get(contact.name, 0), chosen(self._desk, contact.name)
+            choice = chosen(self._desk, contact.name)
+            known = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         await self._put(rows, "-- no contacts yet: write to somebody")
 
@@ -226,11 +229,14 @@ class Conversation:
         """
         Show what is there. A message that was shown is given.
         """
-        lost = self.owing.lose()
-        if lost:
-            what = "1 answer" if lost == 1 else f"{lost} answers"
-            await self._tell(f"-- the connection was lost, and {what} with it: ask again")
-        while self.has_news():
+        while True:
+            lost = self.owing.lose()
+            if lost:
+                what = "1 answer" if lost == 1 else f"{lost} answers"
+                await self._tell(f"-- the connection was lost, and {what} with it: ask again")
+            self._kept.tell()
+            if not self.has_news():
+                return
             for message in journal.ungiven(self._desk.store, self.name, PAGE):
                 if not self._giving.take(message):
                     continue
@@ -263,7 +269,9 @@ class Conversation:
         """
         Whether there is something to show.
         """
-        if self._giving.ours(journal.ungiven(self._desk.store, self.name, 1)) or self.owing.has_news:
+        if self.owing.has_news or self._kept.has_news():
+            return True
+        if self._giving.ours(journal.ungiven(self._desk.store, self.name, 1)):
             return True
         first = journal.sent(self._desk.store, self._pending[0]) if self._pending else None
         return first is not None and first.status in _SETTLED

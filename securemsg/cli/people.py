@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from securemsg.cli.desk import Desk
+from securemsg.cli.kept import counted, kept
 from securemsg.cli.keyfiles import check_loose
 from securemsg.cli.output import columns, put_record, say
 from securemsg.cli.pinning import check_file, chosen, key_name, needs_check, pin
@@ -67,7 +68,7 @@ def history(context: click.Context, name: str, limit: int, as_json: bool) -> int
 def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
     """
     Print the contacts, or NAME alone: whether they are verified, whether their identity has changed, how many messages are
-    unread, how the conversation is encrypted.
+    unread or are kept because they need a key file, how the conversation is encrypted.
 
     --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds, too, and
     opens those that waited for it. Whoever holds the file can read them all, so it must not be that of a daemon: its operator
@@ -89,13 +90,13 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
                 desk.ring()
         elif name is not None and _find(desk.store, name) is None:
             raise trouble("no-such-account", name, text="{name} is not among your contacts")
-        unread = journal.unread(desk.store)
+        unread, locked = journal.unread(desk.store), counted(kept(desk))
         with desk.store.reading() as records:
             known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
-                count = unread.get(contact.name, 0)
-                put_record(contact_record(contact, count, choice), as_json, contact_text(contact, count, choice))
+                facts = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
+                put_record(contact_record(*facts), as_json, contact_text(*facts))
     return Exit.DONE
 
 

@@ -14,6 +14,7 @@ import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.cli.desk import Desk
+from securemsg.cli.kept import Kept, counted, kept
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
@@ -43,7 +44,7 @@ def recv(context: click.Context, follow: bool, count: int | None, sender: str | 
     Print the messages that wait, each of them once.
 
     Without --count and --follow this prints what waits and ends. --timeout bounds the waiting; 0 waits for
-    nothing.
+    nothing. While messages are kept that need a key file, each run says so, and which command gives it.
     """
     with opened(settings_of(context)) as desk:
         lock = lock_reading(desk.kept)
@@ -66,6 +67,7 @@ class _Reading:
         self._as_json = as_json
         self._given = 0
         self._giving = Giving(desk.folder, desk.store)
+        self._kept = Kept(desk, sender)
         self._drained: bool | None = None
         self._problem: Exception | None = None
 
@@ -74,7 +76,7 @@ class _Reading:
         Give out messages until it is enough.
         """
         try:
-            return self._desk.connected(self._read, again=self._follow)
+            return self._desk.connected(self._read, again=self._follow, tells_kept=True)
         except OutputClosed:
             # Whoever read us has read enough; what was not written is not marked.
             return Exit.DONE
@@ -84,12 +86,14 @@ class _Reading:
         Give, wait, and give again.
         """
         patience = self._desk.settings.timeout
-        waits_for_drain = self._count is None and not self._follow
+        waits_for_drain = self._waits_for_drain
         deadline = None if patience is None else reactor.seconds() + patience
         asking = Deferred.fromCoroutine(self._drain(uplink)) if waits_for_drain else succeed(None)
         try:
             with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
                 while True:
+                    if not waits_for_drain:
+                        self._kept.tell()
                     await self._give(reactor, shown)
                     if self._is_enough():
                         return Exit.DONE
@@ -101,6 +105,8 @@ class _Reading:
                     await uplink.until(self._something, left)
         finally:
             asking.cancel()
+            # Whoever waits for what the server has wants to know how many there are then.
+            self._kept.tell()
         if self._problem is not None:
             raise self._problem
         failure = uplink.last_failure if self._desk.settings.retry else uplink.unreached if self._follow else ""
@@ -141,7 +147,7 @@ class _Reading:
 
         @raise Trouble: C{no-such-account}: nothing is known of this name.
         """
-        if self._sender is None or self._given:
+        if self._sender is None or self._given or self._sender in counted(kept(self._desk)):
             return
         with self._desk.store.reading() as records:
             if get_contact(records, self._sender) is None:
@@ -187,7 +193,16 @@ class _Reading:
         """
         A reason to look again.
         """
-        return True if self._drained is not None or self._waiting() else None
+        if self._drained is not None or self._waiting():
+            return True
+        return True if not self._waits_for_drain and self._kept.has_news() else None
+
+    @property
+    def _waits_for_drain(self) -> bool:
+        """
+        Whether what waits on the server now is all that is wanted.
+        """
+        return self._count is None and not self._follow
 
     def _is_enough(self) -> bool:
         """

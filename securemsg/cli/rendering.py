@@ -119,9 +119,11 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     return chat.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
 
 
-def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:
+def contact_record(contact: Contact, unread: int, choice: Chosen, locked: int) -> dict[str, object]:
     """
     A contact, for programs.
+
+    @param locked: how many of its messages are kept that need a key file.
     """
     return {
         "name": contact.name,
@@ -131,6 +133,7 @@ def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, o
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),
         "unread": unread,
+        "need_key_file": locked,
         **suite_facts(choice),
     }
 
@@ -142,14 +145,15 @@ def suite_facts(choice: Chosen) -> dict[str, object]:
     return {"suite": choice.suite, "key": choice.shared.name if choice.suite == PSK else None}
 
 
-def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
+def contact_text(contact: Contact, unread: int, choice: Chosen, locked: int) -> str:
     """
     A contact, for people.
     """
     mark = chat.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
     key = f"  {choice.shared.name}" if choice.suite == PSK else ""
-    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
+    waiting = f"  {locked} kept, {'need' if locked > 1 else 'needs'} a key file" if locked else ""
+    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}{waiting}"
 
 
 def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from securemsg.cli.desk import Desk
+from securemsg.cli.kept import counted, kept, text_of
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
@@ -76,7 +77,9 @@ def status(context: click.Context, as_json: bool) -> int:
         facts.update(queue_facts(desk))
         warnings = [notice_record(notice) for notice in journal.notices(desk.store)[-SHOWN_NOTICES:]]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(desk).items())
-        text = [fact_lines({**facts, "key_files": named or "none"}), *(notice_text(notice) for notice in warnings)]
+        locked = [text_of(row) for row in kept(desk)]
+        shown = {**facts, "key_files": named or "none", "need_key_file": "\n".join(locked) or "none"}
+        text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
         put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
         if problem is not None:
             raise problem
@@ -133,12 +136,13 @@ def queue_facts(desk: Desk) -> dict[str, object]:
     """
     What waits.
     """
-    kept, dropped = journal.quarantined(desk.store)
+    held, dropped = journal.quarantined(desk.store)
     return {
         "outbox": journal.pending(desk.store),
         "unread": sum(journal.unread(desk.store).values()),
-        "quarantined": kept,
+        "quarantined": held,
         "quarantine_dropped": dropped,
+        "need_key_file": counted(kept(desk)),
     }
 
 

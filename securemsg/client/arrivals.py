@@ -147,7 +147,7 @@ class Arrivals:
         See to what follows from deliveries that are committed.
         """
         for taken in results:
-            if taken.shown:
+            if taken.shown or taken.warnings:
                 self._wiring.tell(Changed())
             if taken.behind:
                 self.fetches[taken.account] = taken.behind

@@ -8,6 +8,7 @@ C{docs/protocol.md}, section "Receiving".
 from __future__ import annotations
 
 import msgspec
+from attrs import frozen
 
 from securemsg.client.profile import DAY, Private
 from securemsg.client.records import (
@@ -28,9 +29,11 @@ from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 MAX_ROWS = 1000
 MAX_SIZE = 16 * 1024 * 1024
 MAX_PEER_ROWS = 200
-# What waits for the user's word on an identity, or for a key, is kept for as long as the prekeys that it may need.
+# What waits for a key, and which field of L{QuarantinedPeer} counts that.
+LOCKED = {"suite-unavailable": "unkeyed", "wrong-key": "misfit"}
+# What waits for that, or for the user's word on an identity, is kept for as long as the prekeys that it may need.
+PATIENT = frozenset((*LOCKED, "identity-changed"))
 AGE = 60 * DAY
-PATIENT = frozenset({"identity-changed", "suite-unavailable", "wrong-key"})
 # All else was asked for again long ago, and came by another way or will not come.
 SETTLED_AGE = 7 * DAY
 # Rows that are tried in one transaction.
@@ -51,6 +54,17 @@ class QuarantinedRow(Private, frozen=True):
     time: Counter
 
 
+@frozen
+class Locked:
+    """
+    How many messages of a peer cannot be opened for want of a key, by their code.
+    """
+
+    name: str
+    code: str
+    count: int
+
+
 def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
     """
     Keep a delivery that could not be opened.
@@ -66,8 +80,18 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
         return False
     row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
     save(records, QUARANTINE, bucket_of(delivery.account), row, next_places(records))
-    _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows + 1, identity=identity or peer.identity), 1, size)
+    peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
+    _change(records, totals, peer, 1, size)
     return True
+
+
+def locked(records: IRecords) -> list[Locked]:
+    """
+    What waits for a key file, or for another than the one that was given. What is about to be tried does not count.
+    """
+    peers = [peer for peer in load_totals(records).peers if not peer.again]
+    counts = [Locked(peer.name, code, getattr(peer, field)) for peer in peers for code, field in LOCKED.items()]
+    return [row for row in counts if row.count]
 
 
 def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
@@ -90,7 +114,7 @@ def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> No
     """
     records.delete(QUARANTINE, bucket_of(name), order)
     totals = load_totals(records)
-    peer = _peer(totals, name)
+    peer = _with(_peer(totals, name), row.code, -1)
     _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows - 1), -1, -len(row.common) - len(row.own))
 
 
@@ -99,6 +123,11 @@ def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: 
     A row still cannot be opened, for another reason than before.
     """
     save(records, QUARANTINE, bucket_of(name), msgspec.structs.replace(row, code=code), order)
+    totals = load_totals(records)
+    peer = _peer(totals, name)
+    anew = _with(_with(peer, row.code, -1), code, 1)
+    if anew != peer:
+        _change(records, totals, anew, 0, 0)
 
 
 def forget_identity(records: IRecords, name: str) -> None:
@@ -140,6 +169,14 @@ def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:
     What the quarantine holds of a peer.
     """
     return next((peer for peer in totals.peers if peer.name == name), QuarantinedPeer(name))
+
+
+def _with(peer: QuarantinedPeer, code: str, change: int) -> QuarantinedPeer:
+    """
+    A peer of which a row came, or went, that could not be opened for this reason.
+    """
+    field = LOCKED.get(code)
+    return peer if field is None else msgspec.structs.replace(peer, **{field: max(getattr(peer, field) + change, 0)})
 
 
 def _change(records: IRecords, totals: QuarantineTotals, peer: QuarantinedPeer, rows: int, size: int) -> None:

@@ -15,9 +15,9 @@ from tests.client.people import NOW
 OWN = bytes(100)
 
 
-class BoundTests(SynchronousTestCase):
+class QuarantineCase(SynchronousTestCase):
     """
-    A quarantine that fills up.
+    A quarantine.
     """
 
     def setUp(self) -> None:
@@ -26,13 +26,13 @@ class BoundTests(SynchronousTestCase):
         """
         self.store = MemoryProfile()
 
-    def put(self, name: str, size: int) -> bool:
+    def put(self, name: str, size: int, code: str = "unauthentic") -> bool:
         """
         Keep something of this size, parts and all.
         """
         delivery = Deliver(1, name, bytes(16), bytes(16), NOW, bytes(size - len(OWN)), OWN)
         with self.store.writing() as records:
-            return quarantine.put_away(records, delivery, "unauthentic", b"", NOW)
+            return quarantine.put_away(records, delivery, code, b"", NOW)
 
     def release(self, name: str) -> None:
         """
@@ -41,6 +41,12 @@ class BoundTests(SynchronousTestCase):
         with self.store.writing() as records:
             order, row = quarantine.rows_of(records, name)[0]
             quarantine.release(records, name, order, row)
+
+
+class BoundTests(QuarantineCase):
+    """
+    A quarantine that fills up.
+    """
 
     def test_bytes(self) -> None:
         """
@@ -75,3 +81,52 @@ class BoundTests(SynchronousTestCase):
         self.release("peer0")
         self.assertTrue(self.put("carol", len(OWN)))
         self.assertEqual(journal.quarantined(self.store), (MAX_ROWS, 1))
+
+
+class LockedTests(QuarantineCase):
+    """
+    What waits for a key.
+    """
+
+    def locked(self) -> list[tuple[str, str, int]]:
+        """
+        Of whom, why, and how many.
+        """
+        with self.store.reading() as records:
+            return [(row.name, row.code, row.count) for row in quarantine.locked(records)]
+
+    def recode(self, name: str, code: str) -> None:
+        """
+        The first row of a peer is tried, in vain.
+        """
+        with self.store.writing() as records:
+            order, row = quarantine.rows_of(records, name)[0]
+            quarantine.recode(records, name, order, row, code)
+
+    def test_counted(self) -> None:
+        """
+        What waits for a key is counted for each peer by its reason, while it is there; nothing else is.
+        """
+        ann = [("ann", code) for code in ("suite-unavailable", "suite-unavailable", "no-session")]
+        for name, code in (*ann, ("ben", "wrong-key")):
+            self.assertTrue(self.put(name, 1000, code))
+        self.assertEqual(self.locked(), [("ann", "suite-unavailable", 2), ("ben", "wrong-key", 1)])
+        self.recode("ann", "wrong-key")
+        self.recode("ben", "unauthentic")
+        self.assertEqual(self.locked(), [("ann", "suite-unavailable", 1), ("ann", "wrong-key", 1)])
+        for _ in range(3):
+            self.release("ann")
+        self.assertEqual(self.locked(), [])
+        self.assertEqual(journal.quarantined(self.store), (1, 0))
+
+    def test_about_to_be_tried(self) -> None:
+        """
+        Whether a key that was just given opens them is not known before they were tried.
+        """
+        self.put("ann", 1000, "suite-unavailable")
+        with self.store.writing() as records:
+            quarantine.try_again(records, "ann")
+        self.assertEqual(self.locked(), [])
+        with self.store.writing() as records:
+            quarantine.trying(records, "ann")
+        self.assertEqual(self.locked(), [("ann", "suite-unavailable", 1)])

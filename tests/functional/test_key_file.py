@@ -4,6 +4,7 @@ Key files as their users meet them: two people who share one, callers of a daemo
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -124,21 +125,37 @@ class PeerTests(PlaceCase):
 
     def test_key_comes_later(self) -> None:
         """
-        A message under a file that one has not yet is kept: a warning names the command that opens it, and after that command
-        it is given, once, with those that came after it.
+        A message under a file that one has not yet is kept: in every run a warning says whose it is and names the command that
+        opens it, and after that command it is given, once, with those that came after it.
         """
         eve, fay, path = self.pair("eve", "fay")
         eve.send("fay", "can you read this?", "--suite", "psk", "--key-file", str(path))
         done = fay.run("recv")
         self.assertEqual(done.out, "")
         self.assertEqual(done.err.count("securemsg contacts eve --set-suite psk --key-file FILE"), 1, done.err)
-        self.assertEqual(fay.run("status", "--json").rows[0]["quarantined"], 1)
+        [standing] = fay.run("status", "--json").rows
+        self.assertEqual((standing["quarantined"], standing["need_key_file"]), (1, {"eve": 1}))
         eve.send("fay", "and this?")
-        self.assertNotIn("--key-file FILE", fay.run("recv").err)
+        command = "securemsg contacts eve --set-suite psk --key-file FILE"
+        for words in (("recv",), ("recv", "--from", "eve"), ("chat", "server"), ("recv", "--timeout", "0")):
+            done = fay.run(*words, text="")
+            self.assertEqual((done.out, done.err.count(command)), ("", 1), done.err)
+            self.assertIn("2 messages of eve are kept unopened", done.err)
+        self.assertEqual(fay.run("recv", "--from", "server").err, "")
+        shown = fay.run("status").out
+        self.assertIn("2 messages of eve are kept unopened: encrypted with a key file that was not given here", shown)
+        [told] = [json.loads(line) for line in fay.run("recv", "--json").err.splitlines()]
+        self.assertEqual((told["code"], told["name"], told["hint"]), ("suite-unavailable", "eve", command))
+        fay.run("verify", "eve")
+        self.assertIn("  2 kept, need a key file", fay.run("contacts").out)
+        self.assertEqual(fay.run("contacts", "eve", "--json").rows[0]["need_key_file"], 2)
         self.pin(fay, "eve", path)
+        self.assertEqual(fay.run("contacts", "eve", "--json").rows[0]["need_key_file"], 0)
         self.assertEqual(fay.texts(2), ["can you read this?", "and this?"])
-        self.assertEqual(fay.recv(), [])
-        self.assertEqual(fay.run("status", "--json").rows[0]["quarantined"], 0)
+        done = fay.run("recv")
+        self.assertEqual((done.out, done.err), ("", ""))
+        [standing] = fay.run("status", "--json").rows
+        self.assertEqual((standing["quarantined"], standing["need_key_file"]), (0, {}))
         fay.send("eve", "now I can")
         self.assertEqual(eve.texts(1), ["now I can"])
 
@@ -175,8 +192,12 @@ class PeerTests(PlaceCase):
         ida, jon, path = self.pair("ida", "jon")
         self.pin(jon, "ida", self.key_file("other"))
         ida.send("jon", "secret", "--suite", "psk", "--key-file", str(path))
-        self.assertEqual(jon.recv(), [])
-        self.assertEqual(jon.run("status", "--json").rows[0]["quarantined"], 1)
+        for _ in range(2):
+            done = jon.run("recv")
+            self.assertEqual((done.out, done.err.count("1 message of ida is kept unopened")), ("", 1), done.err)
+            self.assertIn("[wrong-key]", done.err)
+        self.assertEqual(jon.run("status", "--json").rows[0]["need_key_file"], {"ida": 1})
+        self.assertIn("  1 kept, needs a key file", jon.run("contacts", "ida").out)
         self.pin(jon, "ida", path)
         self.assertEqual(jon.texts(1), ["secret"])
 
