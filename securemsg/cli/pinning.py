@@ -12,6 +12,7 @@ from securemsg.cli.keyfiles import load_key
 from securemsg.cli.output import report_note
 from securemsg.cli.settings import Settings
 from securemsg.client import suites
+from securemsg.client.outcomes import drafts
 from securemsg.client.suites import PSK, Chosen
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.station.composing import make_uplink
@@ -78,8 +79,10 @@ def pin(desk: Desk, name: str) -> bool:
         return False
     with desk.store.writing() as records:
         suites.choose(records, name, choice.suite, choice.key, now=int(desk.now()))
-        sharing = suites.sharing(records, name)
+        sharing, waiting = suites.sharing(records, name), drafts(records, name)
     report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
+    if waiting:
+        report_note("suite-of-waiting", _resuited(name, choice, waiting), desk.settings.as_json)
     if sharing:
         report_note("key-shared", _warned(name, sharing), desk.settings.as_json)
     return True
@@ -149,14 +152,23 @@ def _told(desk: Desk, name: str, choice: Chosen) -> str:
     """
     if choice.suite != PSK:
         return (
-            f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts with"
-            " the old one is opened for 30 days more, and then waits for it"
+            f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
+            " with the old one is opened for 30 days more, and then waits for it"
         )
     same = f"securemsg contacts {desk.profile.name} --set-suite psk --key-file FILE"
     return (
         f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
         f" later, can read it. {name} needs the same file: {same}"
     )
+
+
+def _resuited(name: str, choice: Chosen, waiting: int) -> str:
+    """
+    What becomes of messages that were written before the choice, and are not sealed.
+    """
+    what = f"1 message that waits for {name} goes" if waiting == 1 else f"{waiting} messages that wait for {name} go"
+    with_key = f" and {key_name(choice)}" if choice.suite == PSK else ""
+    return f"{what} out with suite {choice.suite}{with_key} as well"
 
 
 def _warned(name: str, sharing: list[str]) -> str:

@@ -18,6 +18,7 @@ from securemsg.client.records import (
     Status,
     bucket_of,
     load,
+    load_all,
     save,
 )
 from securemsg.client.streams import chain_digest
@@ -110,6 +111,14 @@ def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) 
     marked = msgspec.structs.replace(history, status=status, code=code)
     save(records, HISTORY, bucket_of(row.to), marked, row.history)
     return True
+
+
+def drafts(records: IRecords, name: str) -> int:
+    """
+    How many messages wait for somebody that are not sealed yet, and so go out with the suite that is chosen when they are.
+    """
+    rows = load_all(records, OutboxRow, OUTBOX, ROWS)
+    return sum(row.to == name and row.history > 0 and not (row.sealed or row.withdrawn) for _, row in rows)
 
 
 def content_of(records: IRecords, row: OutboxRow) -> Content | None:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import journal, suites
 from securemsg.client.journal import Sent
+from securemsg.client.outcomes import drafts
 from securemsg.client.profile import DAY
 from securemsg.client.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
 from securemsg.crypto.keyfile import SharedKey
@@ -375,6 +376,26 @@ class PinningTests(WorldCase):
         self.assertEqual(self.bob.read(), ["before", "after"])
         self.assertEqual(suites_of(self.bob, "alice"), ["pqxdh", "psk"])
         self.assertEqual(suites_of(self.alice, "bob"), ["pqxdh", "psk"])
+
+    def test_chosen_while_it_waits(self) -> None:
+        """
+        What waits and is not sealed yet goes out in the suite that its user has chosen last, to a key file and back; it is
+        counted, until it is sealed.
+        """
+        choose(self.bob, "alice")
+        for suite in (suites.PSK, suites.PQXDH):
+            self.part(self.alice)
+            self.alice.send("bob", f"waits for {suite}")
+            choose(self.alice, "bob", suite)
+            with self.alice.store.inner.reading() as records:
+                self.assertEqual((drafts(records, "bob"), drafts(records, "carol")), (1, 0))
+            self.alice.connect()
+            self.world.settle()
+            with self.alice.store.inner.reading() as records:
+                self.assertEqual(drafts(records, "bob"), 0)
+        self.assertEqual(self.bob.read(), ["waits for psk", "waits for pqxdh"])
+        self.assertEqual(suites_of(self.bob, "alice"), ["psk", "pqxdh"])
+        self.assertEqual(suites_of(self.alice, "bob"), ["psk", "pqxdh"])
 
     def made_anew(self, before: bytes, after: bytes) -> list[list[Header]]:
         """
