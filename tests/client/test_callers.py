@@ -5,19 +5,20 @@ Callers, as the contact C{server} meets them: real agents on both ends, and the 
 from __future__ import annotations
 
 import msgspec
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import archive, callers, calling, epochs, journal, sessions, suites, trust
-from securemsg.client.answering import ANSWER_LABEL
+from securemsg.client.answering import ANSWER_LABEL, Answerer
 from securemsg.client.callers import Connection
 from securemsg.client.epochs import WrongKey
 from securemsg.client.journal import Received
-from securemsg.client.opening import open_envelope
+from securemsg.client.opening import Opened, open_envelope
 from securemsg.client.pair import End
 from securemsg.client.profile import DAY, create_profile, save_profile
 from securemsg.client.records import COUNTERS, META, OUTBOX, ROWS, SEEN, OutboxRow, load, load_all
 from securemsg.client.recovery import RESETS
-from securemsg.crypto import keys
+from securemsg.crypto import keys, primitives
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
 from securemsg.protocol.auth import MEMORY
@@ -28,6 +29,7 @@ from securemsg.protocol.states import Side
 from securemsg.server.visitors import KeyFile
 from securemsg.storage.memory import MemoryProfile
 from tests.client.rig import START, MortalProfile, User, World, decoded
+from tests.client.test_answering import Slow
 
 KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
@@ -294,6 +296,21 @@ class GoneTests(CallerCase):
         (question,) = self.heard()
         self.assertEqual(question.device, self.one.profile().device_id)
         self.answer(question, "hello")
+        self.assertEqual(self.one.read(), ["hello"])
+
+    def test_said_again_while_it_is_answered(self) -> None:
+        """
+        So it is where the answer was under way already when the question was said again.
+        """
+        self.unheard()
+        source = Slow()
+        answerer = Answerer(self.contact.store, source, lambda: self.world.clock, self.contact.pump)
+        answerer.run()
+        self.one.connect()
+        answerer.run()
+        self.assertEqual(source.asked, [(KEY.name, "hi")])
+        source.give("hello")
+        self.world.settle()
         self.assertEqual(self.one.read(), ["hello"])
 
     def test_new_conversation(self) -> None:
@@ -573,6 +590,75 @@ class AttackTests(CallerCase):
                     self.assertRaises(WrongKey, open_envelope, *arguments)
                 else:
                     self.assertEqual(open_envelope(*arguments).content_key, content_key)
+
+    def sealed(self, sender: End, recipient: End, header: KeyHeader) -> tuple[bytes, bytes]:
+        """
+        What somebody who has the file can make, whatever the header says.
+
+        @return: the own part, and the digest of the common part.
+        """
+        _, content_key = sessions.make_common(b"text", suites.PSK)
+        raw = encode_record(header)
+        key = epochs.message_key(KEY, sender, recipient, header.nonce, header.epoch)
+        associated = epochs.associated_data(sender, recipient, raw, content_key.common)
+        sealed = primitives.a128cbc_hs256_encrypt(key, encode_record(content_key), associated)
+        return encode_record(Envelope(raw, sealed)), content_key.common
+
+    def assert_rules(self, reader: User, sender: End, good: KeyHeader, *bad: KeyHeader) -> None:
+        """
+        Somebody opens what is sealed under one header, and nothing under others, which change nothing.
+        """
+        profile = reader.profile()
+        recipient = End(profile.name, profile.device_id, profile.identity.public)
+
+        def open_it(header: KeyHeader) -> Opened:
+            introduction = header.introduction
+            speaking = sender if introduction is None else evolve(sender, identity=introduction.identity)
+            own, common = self.sealed(speaking, recipient, header)
+            with reader.store.inner.writing() as records:
+                return open_envelope(records, profile, sender.account, sender.device, own, common, START)
+
+        def held() -> list[object]:
+            with reader.store.inner.reading() as records:
+                return [records.scan(table) for table in (callers.TABLE, epochs.TABLE, SEEN, trust.TABLE)]
+
+        before = held()
+        for header in bad:
+            self.assertRaises(WrongKey, open_it, header)
+            self.assertEqual(held(), before)
+        self.assertEqual(open_it(good).device_id, sender.device)
+
+    def test_rules_at_the_contact(self) -> None:
+        """
+        A caller that seals with the right file, and calls its connection an epoch or introduces itself, is refused.
+        """
+        alice, one = self.world.user("alice").profile(), self.one.profile()
+        header = KeyHeader("psk", 1, one.connection, 0, 1, None)
+        self.assert_rules(
+            self.contact,
+            End(KEY.name, one.device_id, one.identity.public),
+            header,
+            msgspec.structs.replace(header, epoch=1),
+            msgspec.structs.replace(header, introduction=Introduction(one.identity.public, alice.devices)),
+            msgspec.structs.replace(header, introduction=Introduction(alice.identity.public, alice.devices)),
+        )
+
+    def test_rules_at_the_caller(self) -> None:
+        """
+        So is a server that seals for a caller with another nonce than the connection's, or an epoch, or introduces itself.
+        """
+        self.one.send(SERVER_NAME, "hi")
+        one, contact = self.one.profile(), self.contact.profile()
+        header = KeyHeader("psk", 1, one.connection, 0, 1, None)
+        self.assert_rules(
+            self.one,
+            End(SERVER_NAME, contact.device_id, contact.identity.public),
+            header,
+            msgspec.structs.replace(header, nonce=self.other.profile().connection),
+            msgspec.structs.replace(header, nonce=bytes(32)),
+            msgspec.structs.replace(header, epoch=1),
+            msgspec.structs.replace(header, introduction=Introduction(contact.identity.public, contact.devices)),
+        )
 
     def test_other_name(self) -> None:
         """

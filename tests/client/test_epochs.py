@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import archive, epochs, sessions, suites, trust
 from securemsg.client.epochs import Epoch, WrongKey
+from securemsg.client.pair import End
 from securemsg.client.profile import DAY
 from securemsg.client.records import load
 from securemsg.client.suites import FORMER_AGE, MAX_FORMER
@@ -22,6 +23,7 @@ from securemsg.crypto.keys import length_prefixed
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import LocalProtocolError, Refusal
 from securemsg.protocol.envelope import ContentKey, Envelope, Introduction, KeyHeader, decode_record, encode_record
+from securemsg.storage.memory import MemoryProfile
 from tests.client.people import NOW, Person, Post, person
 
 KEY = SharedKey(bytes(range(32)))
@@ -175,6 +177,27 @@ class SealingTests(EpochCase):
         self.assertEqual((second.epoch, second.counter), (2, 1))
         self.assertNotEqual(second.nonce, first.nonce)
         self.assertIsNotNone(second.introduction)
+
+    def test_new_epoch_for_another_identity(self) -> None:
+        """
+        A device whose account has another identity now, which the user accepted, has heard nothing of us: a new epoch begins,
+        and we introduce ourselves.
+        """
+        alice, bob = self.alice.profile, self.bob.profile
+        own, before = End("alice", alice.device_id, alice.identity.public), End("bob", bob.device_id, bob.identity.public)
+        introduction = Introduction(alice.identity.public, alice.devices)
+        _, content_key = sessions.make_common(b"text", suites.PSK)
+        headers = []
+        with self.alice.store.writing() as records:
+            for peer in (before, before, evolve(before, identity=person("bob").profile.identity.public)):
+                sealed = epochs.seal(records, KEY, own, peer, content_key, NOW, introduction=introduction)
+                headers.append(decode_record(KeyHeader, decode_record(Envelope, sealed).header))
+                if peer is before:
+                    epochs.hear(records, before, KeyHeader("psk", 1, bytes(32), 1, len(headers), None), NOW)
+        first, second, third = headers
+        self.assertEqual((second.nonce, second.introduction), (first.nonce, None))
+        self.assertNotEqual(third.nonce, second.nonce)
+        self.assertEqual((third.epoch, third.counter, third.introduction), (2, 1, introduction))
 
     def test_restored_state(self) -> None:
         """
@@ -491,6 +514,37 @@ class AttackTests(EpochCase):
         associated = length_prefixed(*alter(items))
         sealed = primitives.a128cbc_hs256_encrypt(message_key, encode_record(change(content_key)), associated)
         return Post("alice", alice.device_id, encode_record(Envelope(header, sealed)), common)
+
+    def test_no_connection(self) -> None:
+        """
+        Between accounts there are no connections: what is sealed without an epoch is refused, key or no key.
+        """
+        alice, bob = self.alice.profile, self.bob.profile
+        ends = (End(person.name, person.device_id, person.identity.public) for person in (alice, bob))
+        common, content_key = sessions.make_common(b"text", suites.PSK)
+        with MemoryProfile().writing() as records:
+            own = epochs.seal(records, KEY, *ends, content_key, NOW, connection=keys.nonce())
+        self.assert_refused(self.bob, Post("alice", alice.device_id, own, common), "wrong-key")
+
+    def test_counters_of_each_device(self) -> None:
+        """
+        Two devices of one account may happen to use one nonce: neither uses up the other's counters.
+        """
+        identity, bob = self.alice.profile.identity.public, self.bob.profile
+        own = End("bob", bob.device_id, bob.identity.public)
+        _, content_key = sessions.make_common(b"text", suites.PSK)
+        nonce = keys.nonce()
+        for device in (b"1" * 16, b"2" * 16):
+            sender = End("alice", device, identity)
+            with MemoryProfile().writing() as records:
+                envelope = decode_record(Envelope, epochs.seal(records, KEY, sender, own, content_key, NOW, connection=nonce))
+            header = decode_record(KeyHeader, envelope.header)
+            with self.bob.store.writing() as records:
+                opened = epochs.open_part(records, KEY, sender, own, header, envelope, content_key.common)
+                self.assertEqual(opened, content_key)
+                epochs.hear(records, sender, header, NOW)
+                arguments = (records, KEY, sender, own, header, envelope, content_key.common)
+                self.assertRaises(AlreadyUsed, epochs.open_part, *arguments)
 
     def test_each_item(self) -> None:
         """
