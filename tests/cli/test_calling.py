@@ -4,7 +4,12 @@ Callers with a key file at the command line: what they say and hear, and what be
 
 from __future__ import annotations
 
+from typing import cast
+
+import msgspec
+from attrs import define
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from securemsg.cli.calling import DEFAULT_PORT, CallerDesk, caller_desk, desk_for
 from securemsg.cli.chatting import finish
@@ -12,6 +17,10 @@ from securemsg.cli.settings import Settings
 from securemsg.client import callers, journal
 from securemsg.client.answering import Answerer, Immediate
 from securemsg.crypto.keyfile import SharedKey
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.messages import Message, Proof, Unknown
+from securemsg.server.caller import Caller
+from securemsg.server.core import Server
 from securemsg.station.following import follow
 from securemsg.station.troubles import Exit, Trouble, trouble
 from securemsg.storage.keyfiles import make_key_file
@@ -200,6 +209,93 @@ class LossTests(CallerCase):
         problem = self.failureResultOf(ended, Trouble).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-answered"))
         self.assertEqual(self.notes, ["-- the connection was lost, and 1 answer with it: ask again"])
+
+
+@implementer(IPeer)
+@define(eq=False)
+class Doubter:
+    """
+    The server's side of a caller whose proof comes with another MAC than it was sent with; all else it does as ever.
+    """
+
+    _caller: Caller
+
+    def opened(self, channel: IChannel) -> None:
+        """
+        As ever.
+        """
+        self._caller.opened(channel)
+
+    def received(self, message: Message | Unknown) -> None:
+        """
+        A bit of the proof is another.
+        """
+        if isinstance(message, Proof):
+            message = msgspec.structs.replace(message, signature=bytes([message.signature[0] ^ 1]) + message.signature[1:])
+        self._caller.received(message)
+
+    def writable(self, yes: bool) -> None:
+        """
+        As ever.
+        """
+        self._caller.writable(yes)
+
+    def closed(self, code: str) -> None:
+        """
+        As ever.
+        """
+        self._caller.closed(code)
+
+
+@define
+class Doubting:
+    """
+    A server all of whose callers fail to prove themselves.
+    """
+
+    _server: Server
+
+    def caller(self) -> Doubter:
+        """
+        One more.
+        """
+        return Doubter(self._server.caller())
+
+
+class RefusalTests(CallerCase):
+    """
+    Who is not let in, and with which status the command ends. The server proves first.
+    """
+
+    def fate(self, key: SharedKey) -> tuple[int, str]:
+        """
+        Send something with a key file, which comes to nothing.
+
+        @return: status and code with which the command ends.
+        """
+        person = self.place.caller(key)
+        number = journal.compose(person.desk.store, "server", "secret", now=self.place.now())
+        following = Deferred.fromCoroutine(follow(person.desk.store, person.uplink, number, "accepted", 5))
+        person.uplink.nudge()
+        self.place.settle(6)
+        problem = self.failureResultOf(following, Trouble).value
+        assert isinstance(person.desk, CallerDesk)
+        reworded = person.desk.reworded(problem)
+        self.assertEqual(journal.ungiven(self.server.desk.store), [])
+        return reworded.status, reworded.code
+
+    def test_other_file(self) -> None:
+        """
+        Whoever holds another file ends with 8: that the server cannot prove itself shows before anything is proved to it.
+        """
+        self.assertEqual(self.fate(OTHER), (Exit.WRONG_SERVER, "server-identity"))
+
+    def test_cannot_prove(self) -> None:
+        """
+        A caller who found the server right, and whose own proof is wrong, ends with 5.
+        """
+        self.place.server = cast(Server, Doubting(self.place.server))
+        self.assertEqual(self.fate(KEY), (Exit.REFUSED, "login-failed"))
 
 
 class WordsTests(CommandLineCase):
