@@ -55,6 +55,9 @@ ORIGIN = "key file"
 
 # For how long a connection that is gone is remembered after it was last heard: what it said may still be on its way to us.
 GRACE = 3600
+# Where more than this many are remembered, it is for no longer than this: whoever has the file may call as often as it likes.
+MAX_CONNECTIONS = 4096
+SHORT_GRACE = 60
 # Connections that are forgotten in one transaction.
 PAGE = 256
 
@@ -232,10 +235,12 @@ def _forget_page(
     @return: where to go on, C{None} where that was all; and how many were forgotten.
     """
     bucket, count = bucket_of(name), 0
+    surplus = records.count(TABLE, bucket) - MAX_CONNECTIONS
     page = load_all(records, _Listed, TABLE, bucket, after, PAGE)
     for place, listed in page:
         connection = load(records, Connection, TABLE, listed.device)
-        if connection is not None and abs(now - connection.heard_at) <= GRACE:
+        grace = SHORT_GRACE if count < surplus else GRACE
+        if connection is not None and abs(now - connection.heard_at) <= grace:
             # Those behind it were heard later.
             return None, count
         if listed.device not in present:

@@ -405,6 +405,23 @@ class ForgettingTests(CallerCase):
         self.assertEqual(self.forget_gone(), 0)
         self.assertIsNotNone(self.connection(self.one.profile().device_id))
 
+    def test_too_many(self) -> None:
+        """
+        Of very many those that were heard first are not remembered for so long, if they are gone; those who are here stay.
+        """
+        self.patch(callers, "MAX_CONNECTIONS", 3)
+        self.one.send(SERVER_NAME, "I stay")
+        devices = [self.one.profile().device_id]
+        for _ in range(6):
+            self.other.connect()
+            self.other.send(SERVER_NAME, "hi")
+            devices.append(self.other.profile().device_id)
+        self.world.clock += callers.SHORT_GRACE
+        self.assertEqual(self.forget_gone(), 0)
+        self.world.clock += 1
+        self.assertEqual(self.forget_gone(), 4)
+        self.assertEqual([self.connection(device) is not None for device in devices], [True] + [False] * 4 + [True] * 2)
+
     def test_silent_for_long(self) -> None:
         """
         A connection that stands is never forgotten: no nonce and counter are used twice, however long it was silent and however
