@@ -29,6 +29,8 @@ from securemsg.station.uplink import Uplink
 ENDING_TIME = 30
 # Somebody who leaves a terminal wants to be gone; what is not accepted by then stays in the outbox.
 LEAVING_TIME = 2
+# An answer that is not there after so long is waited for with a word about that.
+SILENT_TIME = 1
 # Lines that may wait while our output is read slowly.
 MAX_WAITING = 256
 
@@ -220,6 +222,9 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
     if desk.settings.timeout is not None:
         patience = desk.settings.timeout
     deadline = reactor.seconds() + patience
+    # Whoever leaves a terminal is not told of two seconds.
+    is_silent = patience > LEAVING_TIME
+    accepted_at: float | None = None
 
     def is_done() -> bool:
         # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
@@ -230,6 +235,15 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
         left = deadline - reactor.seconds()
         if is_done() or conversation.held_up or left <= 0:
             break
+        if is_silent and not conversation.pending:
+            accepted_at = reactor.seconds() if accepted_at is None else accepted_at
+            silent = accepted_at + SILENT_TIME - reactor.seconds()
+            if silent <= 0:
+                is_silent = False
+                text = f"waiting up to {patience:.0f} s for an answer of {conversation.name}; --timeout sets that"
+                report_note("waiting", text, desk.settings.as_json)
+            else:
+                left = min(left, silent)
         await uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
     held_up = conversation.held_up
     if held_up is not None:

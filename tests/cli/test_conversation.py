@@ -4,6 +4,8 @@ A chat between two people, without a terminal.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 
 import msgspec
@@ -229,6 +231,34 @@ class FinishTests(ChatCase):
         self.place.settle(2.5)
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
         self.assertIn("server: answer", self.data[0])
+
+    def test_waiting(self) -> None:
+        """
+        When everything is accepted and no answer is there a second later, it is said once for how long one is waited for, and
+        what sets that; not at a terminal, where it is short, nor of an answer that comes at once.
+        """
+        server = self.hosted()
+        self.chat = self.talk(self.ada, "server")
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            for patience, seconds in ((60, 0.3), (2, 1.5)):
+                self.take("question")
+                ended = self.finish(patience)
+                self.place.settle(seconds)
+                self.assertNoResult(ended)
+                Answerer(server.desk.store, Immediate(lambda question: "answer"), self.place.now).run()
+                server.uplink.nudge()
+                self.place.settle(2.5)
+                self.assertEqual(self.successResultOf(ended), Exit.DONE)
+            self.assertEqual(err.getvalue(), "")
+            self.take("question")
+            ended = self.finish(60)
+            self.place.settle(10)
+            self.assertNoResult(ended)
+        expected = "securemsg: waiting up to 60 s for an answer of server; --timeout sets that [waiting]\n"
+        self.assertEqual(err.getvalue(), expected)
+        self.place.settle(60)
+        self.failureResultOf(ended, Trouble)
 
     def test_not_answered(self) -> None:
         """
