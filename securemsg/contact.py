@@ -108,11 +108,16 @@ class Contact:
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
         """
-        Forget callers that are gone.
+        Forget callers that are gone. Where the disk does not let us, that is for the next time, and says nothing of answers.
 
         @param present: the devices of those who are here.
         """
-        self.guarded(lambda: callers.forget_gone(self._store, time.time(), present))
+        if self._is_closed:
+            return
+        try:
+            callers.forget_gone(self._store, time.time(), present)
+        except TROUBLES as error:
+            self._log.warn("callers that are gone cannot be forgotten: {problem}", problem=str(error))
 
     def stop(self) -> None:
         """

@@ -31,6 +31,7 @@ from securemsg.daemon import DATABASE, SERVER_KEY, Daemon
 from securemsg.errors import Refusal
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.net.state import FolderLock, StateError, open_folder, write_private
+from securemsg.server.core import Server
 from securemsg.storage.errors import StateDamaged
 from securemsg.tap import Options, makeService, state_folder
 from tests.net.fakes import scratch
@@ -438,6 +439,13 @@ class Mouth:
     trouble: Exception | None = None
     said: list[tuple[str, str]] = field(factory=list)
     stopped: list[bool] = field(factory=list)
+    forgot: list[frozenset[bytes]] = field(factory=list)
+
+    def forget_gone(self, present: frozenset[bytes]) -> None:
+        """
+        See L{securemsg.contact.Contact.forget_gone}.
+        """
+        self.forgot.append(present)
 
     def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """
@@ -452,6 +460,20 @@ class Mouth:
         See L{securemsg.contact.Contact.stop}.
         """
         self.stopped.append(True)
+
+
+@define
+class Lobby:
+    """
+    A server core whose visitors are these.
+    """
+
+    visiting: frozenset[bytes]
+
+    def tick(self) -> None:
+        """
+        See L{securemsg.server.core.Server.tick}.
+        """
 
 
 class ThreadedClock(Clock):
@@ -518,6 +540,20 @@ class MouthTests(FolderCase):
         """
         self.assertEqual(self.failureResultOf(self.reply(ValueError("oh")), Refusal).value.code, "internal")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_minute(self) -> None:
+        """
+        Every minute the contact is told, in its own thread, who of its callers is here, and forgets the others.
+        """
+        self.daemon._core = cast(Server, Lobby(frozenset([b"here"])))
+        self.daemon._tick()
+        self.assertEqual(self.contact.forgot, [])
+        self.daemon._worker.start()
+        done = self.daemon._worker.stop()
+        self.daemon._worker._thread.join(10)
+        self.clock.advance(0)
+        self.successResultOf(done)
+        self.assertEqual(self.contact.forgot, [frozenset([b"here"])])
 
     def test_end(self) -> None:
         """

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.answers.choice import prepare
-from securemsg.client import journal, recovery, suites
+from securemsg.client import callers, journal, recovery, suites
 from securemsg.client.answering import Answerer, Immediate
 from securemsg.client.profile import DAY, load_profile
 from securemsg.client.records import (
@@ -36,7 +37,7 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.net.state import StateError
 from securemsg.net.worker import Worker
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
+from securemsg.protocol.envelope import KeyHeader, Kind, Missing, Reset, encode_record
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
@@ -275,3 +276,52 @@ class ContactTests(SynchronousTestCase):
         journal.compose(contact._store, "alice", "long ago", now=1, message_id=keys.random_id())
         contact.tick()
         self.assertEqual(len(journal.history(contact._store, "alice")), 1, "not every second")
+
+    def caller(self, contact: Contact, key: SharedKey) -> bytes:
+        """
+        Somebody called long ago.
+
+        @return: the device.
+        """
+        nonce = keys.nonce()
+        device = keys.caller_device(nonce)
+        with contact._store.writing() as records:
+            known = callers.speaking(key, key.name, device, KeyHeader("psk", 1, nonce, 0, 1, None), NOW)
+            callers.hear(records, known, device, KeyHeader("psk", 1, nonce, 0, 1, None), 1)
+        return device
+
+    def known(self, contact: Contact, key: SharedKey, device: bytes) -> bool:
+        """
+        Is a connection remembered?
+        """
+        with contact._store.reading() as records:
+            return callers.get_contact(records, key.name, device) is not None
+
+    def test_forgets_callers(self) -> None:
+        """
+        It forgets callers that are gone, and none that is here; and no more of anything once it is closed.
+        """
+        key = SharedKey.generate()
+        contact = self.open(Path(self.mktemp()), key)
+        here, gone = self.caller(contact, key), self.caller(contact, key)
+        contact.forget_gone(frozenset([here]))
+        self.assertEqual([self.known(contact, key, device) for device in (here, gone)], [True, False])
+        contact.close()
+        contact.forget_gone(frozenset())
+
+    def test_forgets_while_held_up(self) -> None:
+        """
+        That it can forget them does not say that it can answer: what is held up stays so, and is tried again.
+        """
+        contact = self.open(Path(self.mktemp()), SharedKey.generate())
+        self.addCleanup(contact.close)
+
+        def fail() -> None:
+            raise OSError("the record cannot be written")
+
+        with capturedLogs() as events:
+            contact.guarded(fail)
+            contact.forget_gone(frozenset())
+            self.assertEqual(len(events), 1)
+            contact.tick()
+        self.assertEqual([event["log_format"] for event in events[1:]], ["the contact server goes on"])
