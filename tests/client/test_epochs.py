@@ -520,10 +520,10 @@ class AttackTests(EpochCase):
         Between accounts there are no connections: what is sealed without an epoch is refused, key or no key.
         """
         alice, bob = self.alice.profile, self.bob.profile
-        ends = (End(person.name, person.device_id, person.identity.public) for person in (alice, bob))
+        sender, own_end = (End(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
         common, content_key = sessions.make_common(b"text", suites.PSK)
         with MemoryProfile().writing() as records:
-            own = epochs.seal(records, KEY, *ends, content_key, NOW, connection=keys.nonce())
+            own = epochs.seal(records, KEY, sender, own_end, content_key, NOW, connection=keys.nonce())
         self.assert_refused(self.bob, Post("alice", alice.device_id, own, common), "wrong-key")
 
     def test_counters_of_each_device(self) -> None:
