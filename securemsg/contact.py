@@ -24,10 +24,8 @@ from securemsg.client.events import Changed, Event, Failed, Ready
 from securemsg.client.journal import Received
 from securemsg.client.profile import create_profile, load_profile, save_profile
 from securemsg.client.retention import Retention
-from securemsg.client.suites import is_caller
 from securemsg.client.vault import KEY_FILE, create_vault, open_vault
 from securemsg.crypto.keyfile import SharedKey
-from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.net.state import StateError
 from securemsg.net.worker import Worker
@@ -148,8 +146,6 @@ class Contact:
         """
         with self._store.writing() as records:
             device = callers.latest_of(records, present)
-            if is_caller(account) and not device:
-                raise Refusal("no-such-account")
             journal.compose_in(records, account, text, now=int(time.time()), device=device)
         self.peer.pump()
 

@@ -108,15 +108,6 @@ def dismiss(records: IRecords) -> None:
             suites.forget(records, contact.name)
 
 
-def latest(records: IRecords, name: str) -> bytes:
-    """
-    The device of the connection that wrote last; empty where there is none.
-    """
-    bucket = bucket_of(name)
-    last = load_all(records, _Listed, TABLE, bucket, records.last(TABLE, bucket) - 1)
-    return last[-1][1].device if last else b""
-
-
 def latest_of(records: IRecords, devices: Iterable[bytes]) -> bytes:
     """
     The device of the connection that wrote last among these; empty where none of them has written.

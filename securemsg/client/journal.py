@@ -92,7 +92,7 @@ def compose(
     The same id, recipient and text again are the same message: nothing new is sent, but for one that had failed or was
     withdrawn, which is tried again.
 
-    @param device: the connection of a caller (L{Received.device}); empty: the one that wrote last. To others
+    @param device: the connection of a caller (L{Received.device}), which one must be named. To others
         a message goes to all devices.
     @return: its message id.
     @raise Refusal: C{no-such-account}: no such caller is remembered. C{too-large}, C{illegal-name}, C{bad-request} (to
@@ -139,7 +139,6 @@ def compose_in(
         raise Refusal("bad-request")
     known = load(records, Indexed, INDEX, message_id)
     if is_caller(to):
-        device = device or callers.latest(records, to)
         if callers.get_contact(records, to, device) is None:
             raise Refusal("no-such-account")
     else:
