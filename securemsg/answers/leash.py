@@ -185,6 +185,7 @@ class Pack:
                     # Ctrl-C at a terminal is not meant for it.
                     start_new_session=True,
                 )
+            # Whatever it is, an interrupt too: nobody else would close our end. Nothing is swallowed.
             except BaseException:
                 self._dismiss()
                 raise

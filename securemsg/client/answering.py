@@ -166,6 +166,7 @@ class Answerer:
             while more:
                 more = self._take_in()
                 self._ask_around()
+        # Whatever it is: what was begun is not known to be done, so the next call looks it all up again.
         except BaseException:
             self._forget()
             raise
@@ -254,6 +255,7 @@ class Answerer:
         """
         try:
             self._source.ask(question, give)
+        # Whatever it is: nobody was asked, and the place must be free again.
         except BaseException:
             self._asked.pop(asker, None)
             raise
@@ -266,6 +268,7 @@ class Answerer:
             return
         try:
             self._settle(question, text)
+        # As in L{run}: the question is not done with.
         except BaseException:
             self._forget()
             raise
