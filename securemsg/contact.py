@@ -81,9 +81,7 @@ class Contact:
     _is_closed: bool = field(default=False, init=False)
 
     def heard(self, event: Event) -> None:
-        """
-        What the agent says; whatever follows comes after the step that it is in.
-        """
+        """What the agent says; whatever follows comes after the step that it is in."""
         if isinstance(event, Changed):
             self._worker.do(self._answer)
         elif isinstance(event, Ready):
@@ -93,9 +91,7 @@ class Contact:
             self._told(event.code)
 
     def tick(self) -> None:
-        """
-        A second has passed.
-        """
+        """A second has passed."""
         now = time.time()
         if abs(now - self._swept_at) >= SWEEP_PERIOD:
             self._swept_at = now
@@ -118,15 +114,11 @@ class Contact:
             self._log.warn("callers that are gone cannot be forgotten: {problem}", problem=str(error))
 
     def stop(self) -> None:
-        """
-        Answer nothing any more, and leave nothing running. From any thread.
-        """
+        """Answer nothing any more, and leave nothing running. From any thread."""
         self._source.stop()
 
     def close(self) -> None:
-        """
-        It is over.
-        """
+        """It is over."""
         self._is_closed = True
         self.stop()
         if self._printer is not None:
@@ -150,9 +142,7 @@ class Contact:
         self.peer.pump()
 
     def guarded(self, call: Callable[[], object]) -> None:
-        """
-        Make a call that answers. Where the disk does not let us, nothing is lost: it is tried again every second.
-        """
+        """Make a call that answers. Where the disk does not let us, nothing is lost: it is tried again every second."""
         if self._is_closed:
             return
         try:
@@ -178,9 +168,7 @@ class Contact:
             self._printer.put(messages)
 
     def _answer(self) -> None:
-        """
-        Answer what came.
-        """
+        """Answer what came."""
         self.guarded(self.answerer.run)
 
 

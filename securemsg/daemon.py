@@ -112,9 +112,7 @@ def check_whole(state: Path) -> None:
 
 
 def end_process(pid_file: Path | None, status: int) -> None:
-    """
-    End the process at once, and leave no pid file of ours behind.
-    """
+    """End the process at once, and leave no pid file of ours behind."""
     if pid_file is not None:
         with contextlib.suppress(OSError):
             if pid_file.read_text("ascii") == str(os.getpid()):
@@ -123,9 +121,7 @@ def end_process(pid_file: Path | None, status: int) -> None:
 
 
 class Daemon(Service):
-    """
-    Everything that runs.
-    """
+    """Everything that runs."""
 
     _log = Logger()
     name = APPLICATION
@@ -166,9 +162,7 @@ class Daemon(Service):
         self._starting.addErrback(self._fail)
 
     def stopService(self) -> Deferred[None]:
-        """
-        Say goodbye to everybody, then close the store.
-        """
+        """Say goodbye to everybody, then close the store."""
         super().stopService()
         if self._starting is not None:
             self._starting.cancel()
@@ -240,9 +234,7 @@ class Daemon(Service):
         )
 
     async def _stop(self) -> None:
-        """
-        In the reverse order.
-        """
+        """In the reverse order."""
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         if self._beat.running:
             self._beat.stop()
@@ -261,9 +253,7 @@ class Daemon(Service):
         self._log.info("securemsg stopped")
 
     def _open_control(self, core: Server, turn: Turn) -> None:
-        """
-        The operator's door.
-        """
+        """The operator's door."""
         terms = Terms(Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False)
         self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
 
@@ -294,9 +284,7 @@ class Daemon(Service):
         setup, folder = self._setup, self._state / CONTACT
 
         def told(code: str) -> None:
-            """
-            In the reactor's thread: how it went.
-            """
+            """In the reactor's thread: how it went."""
             if logged_in.called:
                 if code:
                     self._log.error("the contact server was refused: {code}", code=code)
@@ -310,9 +298,7 @@ class Daemon(Service):
         worker = self._worker
 
         def make() -> Contact:
-            """
-            In the contact's thread.
-            """
+            """In the contact's thread."""
             record = None if setup.record is None else LineFile(setup.record, setup.record_size)
             duties = Duties(self._answers, record, setup.prints, key)
             self._contact = open_contact(
@@ -328,9 +314,7 @@ class Daemon(Service):
             raise StateError(f"the contact server did not log in within {CONTACT_TIME} s") from None
 
         async def reply(account: str, text: str, present: frozenset[bytes]) -> None:
-            """
-            For the operator: say something, and wait until that is committed.
-            """
+            """For the operator: say something, and wait until that is committed."""
             said: Deferred[None] = Deferred()
             worker.do(partial(self._reply, account, text, present, said))
             await said
@@ -338,9 +322,7 @@ class Daemon(Service):
         core.reply = reply
 
     def _reply(self, account: str, text: str, present: frozenset[bytes], said: Deferred[None]) -> None:
-        """
-        In the contact's thread: have it say something.
-        """
+        """In the contact's thread: have it say something."""
         assert self._contact is not None, "it has logged in"
         try:
             self._contact.reply(account, text, present)
@@ -356,9 +338,7 @@ class Daemon(Service):
             self._reactor.callFromThread(said.callback, None)
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
-        """
-        Where nobody is registered yet, somebody has to be let in.
-        """
+        """Where nobody is registered yet, somebody has to be let in."""
         accounts = [row.name for row in await stores.list_accounts("", 2)]
         if self._setup.registration == "closed" or any(name != SERVER_NAME for name in accounts):
             return
@@ -376,9 +356,7 @@ class Daemon(Service):
             os.write(2, f"\nInvite for the first user, good for 7 days:\n\n  {invite}\n\n".encode())
 
     def _tick(self) -> None:
-        """
-        A minute has passed.
-        """
+        """A minute has passed."""
         assert self._core is not None, "it beats once everything is there"
         try:
             self._core.tick()
@@ -390,9 +368,7 @@ class Daemon(Service):
             self._log.failure("the work of a minute failed")
 
     def _lose_store(self, failure: Failure) -> None:
-        """
-        The store cannot be relied on any more. What the disk does to SQLite is no bug of ours, and has a line of its own.
-        """
+        """The store cannot be relied on any more. What the disk does to SQLite is no bug of ours, and has a line of its own."""
         if failure.type is not None and f"{failure.type.__module__}.{failure.type.__name__}" in DISK_ERRORS:
             path = self._state / DATABASE
             failure = Failure(
@@ -422,9 +398,7 @@ class Daemon(Service):
         self._close().addTimeout(LAST_TIME, self._reactor).addBoth(self._end)
 
     def _end(self, result: object) -> None:
-        """
-        Leave. What went wrong at the closing is logged, for nobody else hears of it.
-        """
+        """Leave. What went wrong at the closing is logged, for nobody else hears of it."""
         if isinstance(result, Failure):
             self._log.info("the files could not be closed: {problem}", problem=result.getErrorMessage())
         if self._contact is not None:

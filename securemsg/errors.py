@@ -9,9 +9,7 @@ from __future__ import annotations
 
 
 class LocalProtocolError(Exception):
-    """
-    We were about to break the protocol ourselves.
-    """
+    """We were about to break the protocol ourselves."""
 
 
 class RemoteProtocolError(Exception):

@@ -57,9 +57,7 @@ class StoredAccount:
 
 @frozen
 class AccountSummary:
-    """
-    An account as the operator sees it.
-    """
+    """An account as the operator sees it."""
 
     name: str
     created_at: int
@@ -89,9 +87,7 @@ class NewAccount:
 
 @frozen
 class StoredPrekey:
-    """
-    A public prekey.
-    """
+    """A public prekey."""
 
     id: int
     key: bytes = field(repr=False)
@@ -100,9 +96,7 @@ class StoredPrekey:
 
 @frozen
 class StoredBundle:
-    """
-    What a claim hands out.
-    """
+    """What a claim hands out."""
 
     signed: StoredPrekey
     kem: StoredPrekey
@@ -112,9 +106,7 @@ class StoredBundle:
 
 @frozen
 class StoredStock:
-    """
-    The prekeys that are left for a device; an id of 0 says: none.
-    """
+    """The prekeys that are left for a device; an id of 0 says: none."""
 
     signed_id: int
     last_resort_id: int
@@ -201,9 +193,7 @@ class WriteOutcome:
 
 @frozen
 class StoredMessage:
-    """
-    A message that waits, as it will be delivered.
-    """
+    """A message that waits, as it will be delivered."""
 
     position: int
     account: str
@@ -216,14 +206,10 @@ class StoredMessage:
 
 
 class IDirectoryStore(Interface):
-    """
-    Accounts and their device lists.
-    """
+    """Accounts and their device lists."""
 
     def load_account(name: str) -> Awaitable[StoredAccount | None]:
-        """
-        The account of this name, with the state of its mailboxes as last committed.
-        """
+        """The account of this name, with the state of its mailboxes as last committed."""
 
     def register(account: NewAccount) -> Awaitable[None]:
         """
@@ -251,15 +237,11 @@ class IDirectoryStore(Interface):
         """
 
     def list_accounts(after: str, limit: int) -> Awaitable[list[AccountSummary]]:
-        """
-        Up to C{limit} accounts whose names come after this one, in order.
-        """
+        """Up to C{limit} accounts whose names come after this one, in order."""
 
 
 class ITokenStore(Interface):
-    """
-    What admits registrations.
-    """
+    """What admits registrations."""
 
     def add_token(digest: bytes, uses: int, expires_at: int, creator: str) -> Awaitable[None]:
         """
@@ -276,9 +258,7 @@ class ITokenStore(Interface):
 
 
 class IPrekeyStore(Interface):
-    """
-    Public prekeys of devices.
-    """
+    """Public prekeys of devices."""
 
     def add_prekeys(
         mailbox: int,
@@ -311,15 +291,11 @@ class IPrekeyStore(Interface):
         """
 
     def stock(mailbox: int) -> Awaitable[StoredStock]:
-        """
-        What is left.
-        """
+        """What is left."""
 
 
 class IMailboxStore(Interface):
-    """
-    What waits for devices.
-    """
+    """What waits for devices."""
 
     def write(batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
         """
@@ -333,9 +309,7 @@ class IMailboxStore(Interface):
         """
 
     def find_deposit(sender: int, deposit_id: bytes) -> Awaitable[bytes | None]:
-        """
-        The digest a deposit was stored with, if it was.
-        """
+        """The digest a deposit was stored with, if it was."""
 
     def last_clock() -> ClockReading:
         """
@@ -354,9 +328,7 @@ class IMailboxStore(Interface):
 
 
 class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore):
-    """
-    Everything the server keeps, in one object.
-    """
+    """Everything the server keeps, in one object."""
 
     def wal_size() -> int:
         """
@@ -368,14 +340,10 @@ class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore):
 
 
 class ISealer(Interface):
-    """
-    What hides the records of a profile from whoever reads its file.
-    """
+    """What hides the records of a profile from whoever reads its file."""
 
     def seal(plaintext: bytes, associated_data: bytes) -> bytes:
-        """
-        Encrypt and authenticate, bound to C{associated_data}.
-        """
+        """Encrypt and authenticate, bound to C{associated_data}."""
 
     def open(sealed: bytes, associated_data: bytes) -> bytes:
         """
@@ -385,9 +353,7 @@ class ISealer(Interface):
         """
 
     def tag(name: bytes) -> bytes:
-        """
-        Stand in for a name: 16 bytes, always the same, that tell nothing without the key.
-        """
+        """Stand in for a name: 16 bytes, always the same, that tell nothing without the key."""
 
 
 class IRecords(Interface):
@@ -406,14 +372,10 @@ class IRecords(Interface):
         """
 
     def put(table: str, bucket: bytes, value: bytes, order: int = 0) -> None:
-        """
-        Write or overwrite one record.
-        """
+        """Write or overwrite one record."""
 
     def delete(table: str, bucket: bytes, order: int = 0) -> None:
-        """
-        Remove one record, if it is there.
-        """
+        """Remove one record, if it is there."""
 
     def scan(table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
         """
@@ -424,32 +386,20 @@ class IRecords(Interface):
         """
 
     def count(table: str, bucket: bytes) -> int:
-        """
-        How many records a bucket has; none of them is opened, so that a look costs little however much lies there.
-        """
+        """How many records a bucket has; none of them is opened, so that a look costs little however much lies there."""
 
     def last(table: str, bucket: bytes) -> int:
-        """
-        The highest order in this bucket that was ever used; 0 where none was.
-        """
+        """The highest order in this bucket that was ever used; 0 where none was."""
 
 
 class IProfileStore(Interface):
-    """
-    The file of a profile, which several processes may hold open.
-    """
+    """The file of a profile, which several processes may hold open."""
 
     def writing() -> AbstractContextManager[IRecords]:
-        """
-        A transaction that no other writer disturbs; committed durably at the end of the block, undone by an exception.
-        """
+        """A transaction that no other writer disturbs; committed durably at the end of the block, undone by an exception."""
 
     def reading() -> AbstractContextManager[IRecords]:
-        """
-        A consistent view; writing in it is an error.
-        """
+        """A consistent view; writing in it is an error."""
 
     def close() -> None:
-        """
-        Let go of the file.
-        """
+        """Let go of the file."""

@@ -32,9 +32,7 @@ __all__ = ["Options", "makeService"]
 
 
 def state_folder(setup: Setup) -> Path:
-    """
-    Where the daemon keeps its state.
-    """
+    """Where the daemon keeps its state."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     usual = Path(given) if given else platformdirs.user_state_path(APPLICATION)
     return setup.state or usual.absolute()

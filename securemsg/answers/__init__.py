@@ -1,3 +1,1 @@
-"""
-Machines that answer: what C{--answer} names, for the daemon and for people's own accounts alike.
-"""
+"""Machines that answer: what C{--answer} names, for the daemon and for people's own accounts alike."""

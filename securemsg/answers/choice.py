@@ -1,6 +1,4 @@
-"""
-What C{--answer} names: one of a few words, a command, or a function.
-"""
+"""What C{--answer} names: one of a few words, a command, or a function."""
 
 from __future__ import annotations
 
@@ -22,15 +20,11 @@ Prepared = Callable[[Callable[[Callable[[], None]], None]], Source]
 
 
 class BadAnswer(Exception):
-    """
-    Nothing answers like this; the text says why, in one line.
-    """
+    """Nothing answers like this; the text says why, in one line."""
 
 
 def acknowledged(message: Received) -> str:
-    """
-    The answer C{ack}.
-    """
+    """The answer C{ack}."""
     return f"Message received at {datetime.fromtimestamp(message.received_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 

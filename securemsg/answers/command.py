@@ -77,16 +77,12 @@ class Command:
         return _decode(written) or None
 
     def stop(self) -> None:
-        """
-        Kill what runs, and start nothing any more.
-        """
+        """Kill what runs, and start nothing any more."""
         self._pack.stop()
 
 
 def missing(program: str) -> str:
-    """
-    What is wrong with the name of a program: it is looked for as it will be when it is started. Empty: it is there.
-    """
+    """What is wrong with the name of a program: it is looked for as it will be when it is started. Empty: it is there."""
     if shutil.which(program, path=PATH) is not None:
         return ""
     if os.sep in program:
@@ -107,9 +103,7 @@ def current_folder() -> Path:
 
 
 def environment(question: Received) -> dict[str, str]:
-    """
-    All that a command knows besides the text.
-    """
+    """All that a command knows besides the text."""
     return {
         "PATH": PATH,
         "HOME": os.path.expanduser("~"),
@@ -199,9 +193,7 @@ def _write(descriptor: int, rest: memoryview) -> memoryview:
 
 
 def _decode(written: bytes) -> str:
-    """
-    What was written, as a text: no more than one message holds, no half character at its end, no line end after it.
-    """
+    """What was written, as a text: no more than one message holds, no half character at its end, no line end after it."""
     kept = written[:MAX_TEXT]
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(kept, final=len(kept) == len(written))
     return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")

@@ -1,6 +1,4 @@
-"""
-Threads for answers that take their time.
-"""
+"""Threads for answers that take their time."""
 
 from __future__ import annotations
 
@@ -22,21 +20,15 @@ PLACES = 4
 
 
 class NoThread(OSError):
-    """
-    The system has no thread for us at the moment.
-    """
+    """The system has no thread for us at the moment."""
 
 
 class Work(Protocol):
-    """
-    Makes one answer after the other, in several threads.
-    """
+    """Makes one answer after the other, in several threads."""
 
     @property
     def problem(self) -> str:
-        """
-        Why it will make none, as far as that is known before; empty: nothing is.
-        """
+        """Why it will make none, as far as that is known before; empty: nothing is."""
 
     def __call__(self, question: Received) -> str | None:
         """
@@ -47,9 +39,7 @@ class Work(Protocol):
         """
 
     def stop(self) -> None:
-        """
-        End what runs, and begin nothing any more. From any thread.
-        """
+        """End what runs, and begin nothing any more. From any thread."""
 
 
 @define(eq=False)
@@ -66,9 +56,7 @@ class Crew:
     places: int = PLACES
 
     def __attrs_post_init__(self) -> None:
-        """
-        Say at the start what would be said of every message.
-        """
+        """Say at the start what would be said of every message."""
         if self._work.problem:
             self._log.warn("no message will be answered by machine: {problem}", problem=self._work.problem)
 
@@ -86,15 +74,11 @@ class Crew:
             raise NoThread(errno.EAGAIN, "no thread could be started; there are too many") from None
 
     def stop(self) -> None:
-        """
-        See L{securemsg.client.answering.Source.stop}.
-        """
+        """See L{securemsg.client.answering.Source.stop}."""
         self._work.stop()
 
     def _answer(self, question: Received, give: Give) -> None:
-        """
-        In a thread of its own.
-        """
+        """In a thread of its own."""
         try:
             text = self._work(question)
         except Stopped:

@@ -1,6 +1,4 @@
-"""
-An answer that could not be made.
-"""
+"""An answer that could not be made."""
 
 from __future__ import annotations
 
@@ -20,6 +18,4 @@ class AnswerFailed(Exception):
 
 
 class Stopped(Exception):
-    """
-    Everything ends: nobody is answered now, and the question is asked again after the next start.
-    """
+    """Everything ends: nobody is answered now, and the question is asked again after the next start."""

@@ -46,15 +46,11 @@ class Function:
         return text or None
 
     def stop(self) -> None:
-        """
-        There is no stopping a function.
-        """
+        """There is no stopping a function."""
 
 
 def place_of(error: BaseException) -> str:
-    """
-    What was raised, and where: nothing that it says itself.
-    """
+    """What was raised, and where: nothing that it says itself."""
     # The first line is that of our own call.
     found = traceback.extract_tb(error.__traceback__)[1:]
     kind = type(error).__name__

@@ -33,26 +33,20 @@ SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class Run:
-    """
-    A command that runs.
-    """
+    """A command that runs."""
 
     def __init__(self, leash: socket.socket, process: subprocess.Popen[bytes]) -> None:
         self.leash = leash
         self.process = process
 
     def has_ended(self) -> bool:
-        """
-        Whether it has, without taking its number away from it: its group has the same, and is to be killed first.
-        """
+        """Whether it has, without taking its number away from it: its group has the same, and is to be killed first."""
         if not hasattr(os, "waitid"):
             return self.process.poll() is not None
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def end(self) -> None:
-        """
-        Kill what is left, and say how it ended.
-        """
+        """Kill what is left, and say how it ended."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         try:
@@ -63,9 +57,7 @@ class Run:
 
 
 class Guard:
-    """
-    The program.
-    """
+    """The program."""
 
     def __init__(self, argv: list[str], line: socket.socket) -> None:
         """
@@ -78,9 +70,7 @@ class Guard:
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
-        """
-        Run what is asked for, until nobody is left who could ask.
-        """
+        """Run what is asked for, until nobody is left who could ask."""
         woken = _wake_up()
         self._selector.register(self._line, selectors.EVENT_READ)
         self._selector.register(woken, selectors.EVENT_READ)
@@ -120,9 +110,7 @@ class Guard:
         return True
 
     def _start(self, leash: socket.socket, stdin: int, stdout: int) -> None:
-        """
-        Start the command.
-        """
+        """Start the command."""
         with leash.makefile("rb") as file:
             asked = file.readline()
         if not asked.endswith(b"\n"):
@@ -147,17 +135,13 @@ class Guard:
 
 
 def _say(leash: socket.socket, line: str) -> None:
-    """
-    The last word of a leash, if anybody listens.
-    """
+    """The last word of a leash, if anybody listens."""
     with leash, contextlib.suppress(OSError):
         leash.sendall(f"{line}\n".encode())
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """
-    A signal is no reason to leave commands alone; ours ends when its own does, and what it starts gets the usual signals.
-    """
+    """A signal is no reason to leave commands alone; ours ends when its own does, and what it starts gets the usual signals."""
 
 
 def _wake_up() -> int:
@@ -176,9 +160,7 @@ def _wake_up() -> int:
 
 
 def main() -> None:
-    """
-    Guard the command that our arguments are.
-    """
+    """Guard the command that our arguments are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft > FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))

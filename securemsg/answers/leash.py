@@ -42,9 +42,7 @@ class Leash:
     _is_closed: bool = field(default=False, init=False)
 
     def pull(self) -> None:
-        """
-        Have the command killed, and wait until it is.
-        """
+        """Have the command killed, and wait until it is."""
         with contextlib.suppress(OSError):
             self.line.shutdown(socket.SHUT_WR)
             self.line.settimeout(FAREWELL)
@@ -52,9 +50,7 @@ class Leash:
                 pass
 
     def hear(self) -> str:
-        """
-        The guard's last word, once there is one: nothing, if it was killed.
-        """
+        """The guard's last word, once there is one: nothing, if it was killed."""
         try:
             return self.line.recv(64).decode("ascii", "replace").strip()
         except ConnectionResetError:
@@ -62,17 +58,13 @@ class Leash:
             return "errno 0"
 
     def close_stdin(self) -> None:
-        """
-        There is no more to be read for the command.
-        """
+        """There is no more to be read for the command."""
         if self.stdin >= 0:
             os.close(self.stdin)
             self.stdin = -1
 
     def close(self) -> None:
-        """
-        Let go of everything.
-        """
+        """Let go of everything."""
         self.line.close()
         self.close_stdin()
         os.close(self.stdout)
@@ -80,9 +72,7 @@ class Leash:
 
 @define(eq=False)
 class Pack:
-    """
-    All runs of one command. For several threads.
-    """
+    """All runs of one command. For several threads."""
 
     _argv: list[str]
     _folder: Path
@@ -93,9 +83,7 @@ class Pack:
 
     @property
     def is_stopped(self) -> bool:
-        """
-        Whether it is over.
-        """
+        """Whether it is over."""
         return self._is_stopped
 
     def start(self, environment: Mapping[str, str]) -> Leash:
@@ -125,25 +113,19 @@ class Pack:
             raise AnswerFailed("not-started", error.strerror or "") from None
 
     def lose(self, leash: Leash) -> None:
-        """
-        The guard of a run was killed: it is asked for nothing more.
-        """
+        """The guard of a run was killed: it is asked for nothing more."""
         with self._lock:
             if self._guard is leash.guard:
                 self._dismiss()
 
     def stop(self) -> None:
-        """
-        Kill what runs, and start nothing any more.
-        """
+        """Kill what runs, and start nothing any more."""
         with self._lock:
             self._is_stopped = True
             self._dismiss()
 
     def _dismiss(self) -> None:
-        """
-        Have the guard kill what runs, and leave; no dead process stays behind.
-        """
+        """Have the guard kill what runs, and leave; no dead process stays behind."""
         line, self._line = self._line, None
         process, self._guard = self._guard, None
         if line is not None:
@@ -170,9 +152,7 @@ class Pack:
             return self._guard
 
     def _begin(self) -> None:
-        """
-        Start the guard.
-        """
+        """Start the guard."""
         self._line, theirs = socket.socketpair()
         with theirs:
             try:

@@ -32,16 +32,12 @@ KINDS = {kind.value: kind.name.lower() for kind in Kind}
 
 
 def written(moment: int) -> str:
-    """
-    A time in UTC, ISO 8601.
-    """
+    """A time in UTC, ISO 8601."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def record_line(message: Received) -> bytes:
-    """
-    A message for programs, under the names that C{recv --json} uses.
-    """
+    """A message for programs, under the names that C{recv --json} uses."""
     record = {
         "id": message.id.hex(),
         "from": message.sender,
@@ -56,16 +52,12 @@ def record_line(message: Received) -> bytes:
 
 
 def printed_line(message: Received) -> str:
-    """
-    A message for people, in one line whatever it holds.
-    """
+    """A message for people, in one line whatever it holds."""
     return f"[{written(message.sent_at)}] {escape(message.sender)}: {escape(message.text)}"
 
 
 class Printer:
-    """
-    Writes lines to standard output, in a thread of its own: whoever does not read it holds up nobody.
-    """
+    """Writes lines to standard output, in a thread of its own: whoever does not read it holds up nobody."""
 
     _log = Logger()
 
@@ -82,9 +74,7 @@ class Printer:
         self._thread.start()
 
     def put(self, messages: Sequence[Received]) -> None:
-        """
-        Print messages, in order. Never called by two threads at once.
-        """
+        """Print messages, in order. Never called by two threads at once."""
         deadline = time.monotonic() + self._patience
         for index, message in enumerate(messages):
             left = 0 if self._omitted else max(deadline - time.monotonic(), 0)
@@ -100,9 +90,7 @@ class Printer:
                 self._omitted = 0
 
     def stop(self) -> None:
-        """
-        Print what is left, if that can be done at once.
-        """
+        """Print what is left, if that can be done at once."""
         try:
             self._lines.put_nowait(None)
         except queue.Full:
@@ -110,9 +98,7 @@ class Printer:
         self._thread.join(LAST_TIME)
 
     def _run(self) -> None:
-        """
-        The thread.
-        """
+        """The thread."""
         while (line := self._lines.get()) is not None:
             if not self._is_over:
                 try:
@@ -122,9 +108,7 @@ class Printer:
                     self._log.warn("messages are not printed any more: {problem}", problem=error.strerror)
 
     def _write(self, data: bytes) -> None:
-        """
-        Write a line, however long that takes.
-        """
+        """Write a line, however long that takes."""
         rest = memoryview(data)
         while rest:
             try:

@@ -1,6 +1,4 @@
-"""
-C{securemsg admin}: what the operator does, through the daemon's control socket. The daemon must run.
-"""
+"""C{securemsg admin}: what the operator does, through the daemon's control socket. The daemon must run."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ Work = Callable[[Operator], Coroutine[Any, Any, None]]
 
 
 def _remember_state(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    """
-    Keep the folder where the group and its command both find it.
-    """
+    """Keep the folder where the group and its command both find it."""
     if value is not None:
         context.meta[STATE] = value
 
@@ -68,9 +64,7 @@ stated = click.option(
 @json_option("Print JSON.")
 @shared
 def admin(as_json: bool) -> None:
-    """
-    Run the daemon of this machine: invites, accounts, its address, words of its own.
-    """
+    """Run the daemon of this machine: invites, accounts, its address, words of its own."""
 
 
 @admin.command()
@@ -85,9 +79,7 @@ def admin(as_json: bool) -> None:
 @shared
 @click.pass_context
 def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> int:
-    """
-    Print an invite: whoever has it can register.
-    """
+    """Print an invite: whoever has it can register."""
 
     async def work(operator: Operator) -> None:
         address = await _ask(operator, m.GetAddress(0), m.Address)
@@ -105,9 +97,7 @@ def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> in
 @shared
 @click.pass_context
 def address(context: click.Context, as_json: bool) -> int:
-    """
-    Print where the server is reached, and the fingerprint of its identity.
-    """
+    """Print where the server is reached, and the fingerprint of its identity."""
 
     async def work(operator: Operator) -> None:
         found = await _ask(operator, m.GetAddress(0), m.Address)
@@ -128,9 +118,7 @@ def address(context: click.Context, as_json: bool) -> int:
 @shared
 @click.pass_context
 def accounts(context: click.Context, as_json: bool) -> int:
-    """
-    Print the accounts, and what waits for them.
-    """
+    """Print the accounts, and what waits for them."""
 
     async def work(operator: Operator) -> None:
         after, more = "", True
@@ -161,9 +149,7 @@ def accounts(context: click.Context, as_json: bool) -> int:
 @shared
 @click.pass_context
 def remove(context: click.Context, name: str, as_json: bool) -> int:
-    """
-    Delete an account, its devices, and the messages that wait for it.
-    """
+    """Delete an account, its devices, and the messages that wait for it."""
     if name == SERVER_NAME:
         raise trouble(
             "forbidden",

@@ -1,6 +1,4 @@
-"""
-A desk for whoever calls with a key file: no profile, no invite, and nothing that is kept when the command has ended.
-"""
+"""A desk for whoever calls with a key file: no profile, no invite, and nothing that is kept when the command has ended."""
 
 from __future__ import annotations
 
@@ -59,9 +57,7 @@ class CallerDesk(Desk):
             raise self.reworded(problem) from None
 
     def reworded(self, problem: Trouble) -> Trouble:
-        """
-        What a trouble means here: status and code stay.
-        """
+        """What a trouble means here: status and code stay."""
         words = _WORDS.get(problem.code)
         if words is None:
             return problem
@@ -69,17 +65,13 @@ class CallerDesk(Desk):
         return Trouble(problem.status, problem.code, text, hint.replace("FILE", str(self.path)))
 
     def connection(self) -> bytes:
-        """
-        Which connection we are a device of: another after each login, empty before the first.
-        """
+        """Which connection we are a device of: another after each login, empty before the first."""
         with self.store.reading() as records:
             profile = load_profile(records)
         return b"" if profile is None else profile.connection
 
     def trim(self) -> None:
-        """
-        Drop the oldest messages where there are many: all that we keep lies in memory.
-        """
+        """Drop the oldest messages where there are many: all that we keep lies in memory."""
         with self.store.writing() as records:
             _RETENTION.trim(records, SERVER_NAME, int(self.now()))
 

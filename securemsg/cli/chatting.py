@@ -1,6 +1,4 @@
-"""
-C{securemsg chat}: with a prompt where there is a terminal for it, else line by line.
-"""
+"""C{securemsg chat}: with a prompt where there is a terminal for it, else line by line."""
 
 from __future__ import annotations
 
@@ -86,9 +84,7 @@ def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> i
 
 
 def _has_prompt() -> bool:
-    """
-    Whether the extra C{tui} is installed, and the terminal can do what it needs.
-    """
+    """Whether the extra C{tui} is installed, and the terminal can do what it needs."""
     if os.environ.get("TERM", "") in ("", "dumb"):
         return False
     try:
@@ -99,9 +95,7 @@ def _has_prompt() -> bool:
 
 
 class _Piped:
-    """
-    A chat over the plain console.
-    """
+    """A chat over the plain console."""
 
     def __init__(self, desk: Desk, uplink: Uplink, name: str, reactor: Any, at_terminal: bool) -> None:
         self._desk = desk
@@ -117,9 +111,7 @@ class _Piped:
         self._conversation = Conversation(desk, uplink, name, write=self._write, tell=self._tell, columns=columns)
 
     async def talk(self) -> int:
-        """
-        Take lines to the end of the input, then wait for what is still on its way.
-        """
+        """Take lines to the end of the input, then wait for what is still on its way."""
         conversation, uplink = self._conversation, self._uplink
         if self._at_terminal:
             await self._tell(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
@@ -142,33 +134,25 @@ class _Piped:
         return await finish(self._desk, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME)
 
     async def _all_accepted(self) -> None:
-        """
-        Wait until the server has answered for every line, however long that takes.
-        """
+        """Wait until the server has answered for every line, however long that takes."""
         conversation = self._conversation
         while conversation.pending and conversation.held_up is None:
             await self._uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
             await conversation.show_waiting()
 
     def _something(self) -> bool | None:
-        """
-        A reason to look.
-        """
+        """A reason to look."""
         return True if self._lines or self._is_over or self._conversation.has_news() else None
 
     def _typed(self, line: str) -> None:
-        """
-        A line came.
-        """
+        """A line came."""
         self._lines.append(line)
         if len(self._lines) >= MAX_WAITING:
             self._hold_back(True)
         self._uplink.changed()
 
     def _hold_back(self, wanted: bool) -> None:
-        """
-        Read on, or do not: lines are not to be heaped up while somebody reads our output slowly.
-        """
+        """Read on, or do not: lines are not to be heaped up while somebody reads our output slowly."""
         if self._input is not None and wanted is not self._is_held and not self._is_over:
             self._is_held = wanted
             if wanted:
@@ -177,35 +161,25 @@ class _Piped:
                 self._input.resumeProducing()
 
     def _ended(self) -> None:
-        """
-        No line will come any more.
-        """
+        """No line will come any more."""
         self._is_over = True
         self._uplink.changed()
 
     def _write(self, text: str) -> Awaitable[None]:
-        """
-        A message that came.
-        """
+        """A message that came."""
         return put_later(self._reactor, text)
 
     def _complain(self, code: str) -> None:
-        """
-        A line that cannot be sent.
-        """
+        """A line that cannot be sent."""
         self._conversation.mistakes += 1
         self._say(_COMPLAINTS[code])
 
     async def _tell(self, text: str) -> None:
-        """
-        Something for people.
-        """
+        """Something for people."""
         self._say(text)
 
     def _say(self, text: str) -> None:
-        """
-        At once.
-        """
+        """At once."""
         if self._desk.settings.as_json:
             report_note("chat", text.removeprefix("-- "), True)
         else:

@@ -1,6 +1,4 @@
-"""
-A chat that runs: lines in, lines out, whatever carries them. The prompt and the plain console are two carriers of it.
-"""
+"""A chat that runs: lines in, lines out, whatever carries them. The prompt and the plain console are two carriers of it."""
 
 from __future__ import annotations
 
@@ -106,9 +104,6 @@ class Conversation:
         return True
 
     async def _do(self, intention: Intention) -> None:
-        """
-        One intention.
-        """
         match intention:
             case Say(text):
                 await self._say(text)
@@ -131,9 +126,7 @@ class Conversation:
                 await self._tell(f"-- {reason}")
 
     async def _say(self, text: str) -> None:
-        """
-        Commit a message; it goes out by itself.
-        """
+        """Commit a message; it goes out by itself."""
         try:
             number = journal.compose(self._desk.store, self.name, text, now=self._desk.now())
         except Refusal as refusal:
@@ -146,33 +139,25 @@ class Conversation:
         self._uplink.nudge()
 
     async def _show_history(self, lines: int) -> None:
-        """
-        The last lines with this contact.
-        """
+        """The last lines with this contact."""
         own = self._desk.profile.name
         found = journal.history(self._desk.store, self.name, lines)
         rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
         await self._put(rows, f"-- nothing was said with {self.name} yet")
 
     async def _put(self, rows: list[str], otherwise: str) -> None:
-        """
-        Put out what was asked for, or say that there is nothing.
-        """
+        """Put out what was asked for, or say that there is nothing."""
         if rows:
             await self._write("\n".join(rows))
         else:
             await self._tell(otherwise)
 
     def _shown(self, record: dict[str, object], text: str) -> str:
-        """
-        What is put out, for a program or for people.
-        """
+        """What is put out, for a program or for people."""
         return json_line(record) if self._desk.settings.as_json else text
 
     async def _show_contacts(self) -> None:
-        """
-        Everybody we know.
-        """
+        """Everybody we know."""
         unread, locked = journal.unread(self._desk.store), counted(kept(self._desk))
         rows = []
         for contact in self.contacts():
@@ -182,9 +167,7 @@ class Conversation:
         await self._put(rows, "-- no contacts yet: write to somebody")
 
     async def _show_safety(self, accept: bool) -> None:
-        """
-        The number to compare, or that it was compared.
-        """
+        """The number to compare, or that it was compared."""
         contact = self.contact()
         if isinstance(self._desk, CallerDesk):
             held = self._desk.profile.name
@@ -210,9 +193,7 @@ class Conversation:
             await self._tell(f"-- if {self.name} reads the same number: /verify accept")
 
     async def _switch(self, name: str) -> None:
-        """
-        Talk with somebody else from here on.
-        """
+        """Talk with somebody else from here on."""
         if name == self._desk.profile.name:
             await self._tell("-- that is you")
             return
@@ -226,9 +207,7 @@ class Conversation:
     # --- what comes -------------------------------------------------------------------------------------------------
 
     async def show_waiting(self) -> None:
-        """
-        Show what is there. A message that was shown is given.
-        """
+        """Show what is there. A message that was shown is given."""
         while True:
             lost = self.owing.lose()
             if lost:
@@ -253,9 +232,7 @@ class Conversation:
                     await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
     async def _give(self, message: Received) -> None:
-        """
-        Show a message.
-        """
+        """Show a message."""
         text = remark(message)
         if text and not self._desk.settings.as_json:
             await self._tell(text)
@@ -266,9 +243,7 @@ class Conversation:
             self._desk.trim()
 
     def has_news(self) -> bool:
-        """
-        Whether there is something to show.
-        """
+        """Whether there is something to show."""
         if self.owing.has_news or self._kept.has_news():
             return True
         if self._giving.ours(journal.ungiven(self._desk.store, self.name, 1)):
@@ -278,16 +253,12 @@ class Conversation:
 
     @property
     def pending(self) -> int:
-        """
-        How many messages of this run the server has not answered for.
-        """
+        """How many messages of this run the server has not answered for."""
         return len(self._pending)
 
     @property
     def held_up(self) -> Sent | None:
-        """
-        A message of this run that waits for the user's word, if nothing else of it is still on its way.
-        """
+        """A message of this run that waits for the user's word, if nothing else of it is still on its way."""
         found: Sent | None = None
         for number in self._pending:
             sent = journal.sent(self._desk.store, number)
@@ -299,9 +270,7 @@ class Conversation:
         return found
 
     def _settled(self) -> list[Sent]:
-        """
-        Our messages that were answered for, in order, up to the first that was not.
-        """
+        """Our messages that were answered for, in order, up to the first that was not."""
         found = []
         while self._pending:
             sent = journal.sent(self._desk.store, self._pending[0])
@@ -314,23 +283,17 @@ class Conversation:
     # --- how things stand -------------------------------------------------------------------------------------------
 
     def contacts(self) -> list[Contact]:
-        """
-        Everybody we know.
-        """
+        """Everybody we know."""
         with self._desk.store.reading() as records:
             return all_contacts(records)
 
     def contact(self) -> Contact | None:
-        """
-        Whom we talk with, if we know anything of them.
-        """
+        """Whom we talk with, if we know anything of them."""
         with self._desk.store.reading() as records:
             return get_contact(records, self.name)
 
     def title(self) -> str:
-        """
-        Whom we talk with, and what is to be known of that.
-        """
+        """Whom we talk with, and what is to be known of that."""
         contact = self.contact()
         choice = chosen(self._desk, self.name)
         if isinstance(self._desk, CallerDesk):
@@ -340,9 +303,7 @@ class Conversation:
         return f"{self.name} ({marks})" if marks else self.name
 
     def standing(self) -> str:
-        """
-        One line: with whom, connected or not, what waits, who else wrote.
-        """
+        """One line: with whom, connected or not, what waits, who else wrote."""
         waiting = journal.pending(self._desk.store)
         parts = [
             self.title(),
@@ -353,9 +314,7 @@ class Conversation:
         return "  |  ".join(part for part in parts if part)
 
     def facts(self) -> dict[str, object]:
-        """
-        The same, in full.
-        """
+        """The same, in full."""
         holder = self._uplink.holder
         return {
             "server": self._desk.where,
@@ -367,9 +326,7 @@ class Conversation:
         }
 
     def _connection(self) -> str:
-        """
-        Whether we are connected.
-        """
+        """Whether we are connected."""
         holder = self._uplink.holder
         if holder is None:
             return "through another process"

@@ -1,6 +1,4 @@
-"""
-What a command works with once its profile is open: store, profile, uplink, clock; composed here and nowhere else.
-"""
+"""What a command works with once its profile is open: store, profile, uplink, clock; composed here and nowhere else."""
 
 from __future__ import annotations
 
@@ -48,37 +46,27 @@ class Desk:
 
     @property
     def kept(self) -> Path:
-        """
-        The folder, for commands that take none but profiles which have one.
-        """
+        """The folder, for commands that take none but profiles which have one."""
         assert self.folder is not None, "a caller has no use for this command"
         return self.folder
 
     @property
     def host(self) -> str:
-        """
-        Where the server is: as the options say, else the invite.
-        """
+        """Where the server is: as the options say, else the invite."""
         return self.settings.host or self.profile.host
 
     @property
     def port(self) -> int:
-        """
-        Likewise.
-        """
+        """Likewise."""
         return self.settings.port or self.profile.port
 
     @property
     def where(self) -> str:
-        """
-        Both, as they are written.
-        """
+        """Both, as they are written."""
         return written(self.host, self.port)
 
     def ring(self) -> bool:
-        """
-        Tell whoever has the connection to look into the store.
-        """
+        """Tell whoever has the connection to look into the store."""
         return ring_at(self.folder)
 
     def connected(
@@ -131,16 +119,12 @@ class Desk:
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
 
     def _warn(self, tells_kept: bool, event: Warned) -> None:
-        """
-        Say what people should know, unless the command does.
-        """
+        """Say what people should know, unless the command does."""
         if not (tells_kept and event.code in LOCKED):
             report_warning(event, self.settings.as_json)
 
     def _show(self, tell: Callable[[str], object], message: Message | Unknown) -> None:
-        """
-        Show what the wire shows of a message.
-        """
+        """Show what the wire shows of a message."""
         exposure = expose(message)
         if exposure is not None:
             tell(json_line(wire_record(exposure)) if self.settings.as_json else wire_text(exposure))

@@ -96,9 +96,7 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
 
 
 def _settle(store: IProfileStore, link: InviteLink, name: str) -> None:
-    """
-    One transaction: either the whole profile is there, or nothing.
-    """
+    """One transaction: either the whole profile is there, or nothing."""
     now = int(time.time())
     try:
         with store.writing() as records:
@@ -118,9 +116,7 @@ def _settle(store: IProfileStore, link: InviteLink, name: str) -> None:
 
 
 def _forget(records: IRecords) -> None:
-    """
-    Drop what a join has written that came to nothing: the profile with its list, and whom its invite introduced.
-    """
+    """Drop what a join has written that came to nothing: the profile with its list, and whom its invite introduced."""
     for table in (PROFILE, LISTS, CONTACTS):
         for bucket, order, _ in records.scan(table):
             records.delete(table, bucket, order)
@@ -158,9 +154,7 @@ def _key(settings: Settings) -> vault.Vault:
 
 
 def _registering(desk: Desk) -> Any:
-    """
-    Wait until the agent has registered us.
-    """
+    """Wait until the agent has registered us."""
 
     def registered() -> bool | None:
         with desk.store.reading() as records:
@@ -185,8 +179,6 @@ def _registering(desk: Desk) -> Any:
 
 
 def _start_over(store: IProfileStore) -> None:
-    """
-    This name cannot be had, so nothing was registered with these keys: another name may be tried in the same folder.
-    """
+    """This name cannot be had, so nothing was registered with these keys: another name may be tried in the same folder."""
     with store.writing() as records:
         records.delete(PROFILE, b"")

@@ -1,6 +1,4 @@
-"""
-C{securemsg keygen}, and the key files that other commands are given.
-"""
+"""C{securemsg keygen}, and the key files that other commands are given."""
 
 from __future__ import annotations
 
@@ -73,9 +71,7 @@ def load_key(path: Path, loose: bool) -> SharedKey:
 
 
 def key_file_trouble(error: KeyFileError) -> Trouble:
-    """
-    What is wrong with a key file; it says itself what to do.
-    """
+    """What is wrong with a key file; it says itself what to do."""
     if isinstance(error, KeyFileExposed):
         return Trouble(Exit.PROFILE, "key-file-exposed", str(error))
     return Trouble(Exit.USAGE, "key-file", str(error))

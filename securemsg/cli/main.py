@@ -1,6 +1,4 @@
-"""
-The command C{securemsg}: all commands, and one place where errors become a line and an exit status.
-"""
+"""The command C{securemsg}: all commands, and one place where errors become a line and an exit status."""
 
 from __future__ import annotations
 
@@ -47,20 +45,14 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """
-    Commands that are imported when they are called for.
-    """
+    """Commands that are imported when they are called for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """
-        In the order of the table.
-        """
+        """In the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """
-        Import a command.
-        """
+        """Import a command."""
         found = COMMANDS.get(cmd_name)
         if found is None:
             return None
@@ -69,9 +61,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """
-        List them without importing them.
-        """
+        """List them without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
@@ -89,9 +79,7 @@ def group(as_json: bool) -> None:
 
 
 def main() -> None:
-    """
-    Run the command line, and end the process.
-    """
+    """Run the command line, and end the process."""
     ensure_descriptors()
     sys.exit(run(sys.argv[1:]))
 
@@ -128,9 +116,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _problem(error: Exception) -> Trouble:
-    """
-    What an exception means to the user.
-    """
+    """What an exception means to the user."""
     match error:
         case Trouble():
             return error
@@ -150,9 +136,7 @@ def _problem(error: Exception) -> Trouble:
 
 
 def _see_help(error: click.ClickException) -> str:
-    """
-    Where the right usage stands.
-    """
+    """Where the right usage stands."""
     name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
     return f"see: {name} --help"
 

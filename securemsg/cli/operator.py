@@ -1,6 +1,4 @@
-"""
-The operator's end of the daemon's control socket: the same frames and the same greeting as everybody's, in another role.
-"""
+"""The operator's end of the daemon's control socket: the same frames and the same greeting as everybody's, in another role."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ NO_SIGNATURE = b""
 
 @implementer(IPeer)
 class Operator:
-    """
-    Asks the daemon, one question at a time.
-    """
+    """Asks the daemon, one question at a time."""
 
     def __init__(self, where: str) -> None:
         """
@@ -53,15 +49,11 @@ class Operator:
         return answered
 
     def failed(self, code: str) -> None:
-        """
-        Nobody answers on the socket.
-        """
+        """Nobody answers on the socket."""
         self._give_up("no-daemon" if code == "not-connected" else code)
 
     def opened(self, channel: IChannel) -> None:
-        """
-        Say hello.
-        """
+        """Say hello."""
         self._channel = channel
         channel.send(Hello([VERSION], list(FEATURES), "operator", "unix", "", b"", nonce()))
 
@@ -90,27 +82,19 @@ class Operator:
                 answered.callback(message)
 
     def writable(self, yes: bool) -> None:
-        """
-        One question is never too much.
-        """
+        """One question is never too much."""
 
     def closed(self, code: str) -> None:
-        """
-        The daemon has hung up.
-        """
+        """The daemon has hung up."""
         self._give_up(code or "lost")
 
     def _give_up(self, code: str) -> None:
-        """
-        Nobody will answer any more.
-        """
+        """Nobody will answer any more."""
         self._end = self._end or code
         questions, self._questions = self._questions, deque()
         for _, answered in questions:
             answered.errback(self._trouble(self._end))
 
     def _trouble(self, code: str) -> Trouble:
-        """
-        What a code means here.
-        """
+        """What a code means here."""
         return trouble(code, self._where)

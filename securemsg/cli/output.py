@@ -30,24 +30,18 @@ STDOUT = 1
 
 
 class OutputClosed(Exception):
-    """
-    Nobody reads our output any more: end quietly.
-    """
+    """Nobody reads our output any more: end quietly."""
 
 
 def say(text: str) -> None:
-    """
-    Something for people, on standard error.
-    """
+    """Something for people, on standard error."""
     # With nobody there to read it, there is nobody to tell.
     with contextlib.suppress(OSError, ValueError):
         click.echo(text, err=True)
 
 
 def json_line(record: dict[str, object]) -> str:
-    """
-    One JSON object, in one line of ASCII: no terminal is harmed by it, and no reader splits it.
-    """
+    """One JSON object, in one line of ASCII: no terminal is harmed by it, and no reader splits it."""
     return json.dumps(record)
 
 
@@ -98,9 +92,7 @@ def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
 
 
 def _finish(done: Deferred[None], problem: Exception | None) -> None:
-    """
-    Say how it went, to whoever still waits.
-    """
+    """Say how it went, to whoever still waits."""
     if done.called:
         return
     if problem is None:
@@ -110,9 +102,7 @@ def _finish(done: Deferred[None], problem: Exception | None) -> None:
 
 
 def columns() -> int:
-    """
-    The width of the terminal that our output goes to; 0 where it goes elsewhere.
-    """
+    """The width of the terminal that our output goes to; 0 where it goes elsewhere."""
     return shutil.get_terminal_size().columns if os.isatty(STDOUT) else 0
 
 
@@ -131,24 +121,18 @@ def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
 
 
 def _hint(code: str, name: str = "") -> str:
-    """
-    What to do about something that is known by its code.
-    """
+    """What to do about something that is known by its code."""
     return trouble(code, name).hint if is_known(code) else ""
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:
-    """
-    Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line.
-    """
+    """Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line."""
     hope = "waiting for a place" if code == "server-full" else "trying again"
     report_note(code, f"{trouble(code, where).text}; {hope}, Ctrl-C ends", as_json)
 
 
 def report_note(code: str, text: str, as_json: bool) -> None:
-    """
-    Say on standard error how things stand with this command: one line.
-    """
+    """Say on standard error how things stand with this command: one line."""
     if as_json:
         say(json_line({"warning": text, "code": code, "name": "", "hint": _hint(code)}))
     else:
@@ -156,9 +140,7 @@ def report_note(code: str, text: str, as_json: bool) -> None:
 
 
 def report(problem: Trouble, as_json: bool) -> None:
-    """
-    Say on standard error why we end: one line.
-    """
+    """Say on standard error why we end: one line."""
     if as_json:
         say(json_line({"error": problem.text, "code": problem.code, "hint": problem.hint}))
     else:
@@ -168,9 +150,7 @@ def report(problem: Trouble, as_json: bool) -> None:
 
 
 def silence() -> None:
-    """
-    Let nothing more go to standard output, not even what Python flushes at its end.
-    """
+    """Let nothing more go to standard output, not even what Python flushes at its end."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, STDOUT)
@@ -178,9 +158,7 @@ def silence() -> None:
 
 
 def _write(data: bytes) -> None:
-    """
-    Write everything, whether the descriptor blocks or not.
-    """
+    """Write everything, whether the descriptor blocks or not."""
     view = memoryview(data)
     while view:
         try:

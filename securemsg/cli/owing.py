@@ -42,43 +42,31 @@ class Owing:
         self.lost: set[bytes] = set()
 
     def __len__(self) -> int:
-        """
-        How many answers are owed.
-        """
+        """How many answers are owed."""
         return len(self._open)
 
     def asked(self, number: bytes) -> None:
-        """
-        A message of ours was committed.
-        """
+        """A message of ours was committed."""
         self._open[self._answer_to(number)] = _Question(self._connection())
 
     def accepted(self, number: bytes) -> None:
-        """
-        A message of ours was accepted. To be called behind L{lose}.
-        """
+        """A message of ours was accepted. To be called behind L{lose}."""
         answer = self._answer_to(number)
         if answer in self._open:
             self._open[answer] = evolve(self._open[answer], accepted=True)
 
     def refused(self, number: bytes) -> None:
-        """
-        A message of ours was refused, so that nobody answers it.
-        """
+        """A message of ours was refused, so that nobody answers it."""
         self._open.pop(self._answer_to(number), None)
 
     def came(self, number: bytes) -> None:
-        """
-        A message came; it may be an answer.
-        """
+        """A message came; it may be an answer."""
         self._open.pop(number, None)
         self.lost.discard(number)
 
     @property
     def has_news(self) -> bool:
-        """
-        Whether a caller has another connection than when it asked.
-        """
+        """Whether a caller has another connection than when it asked."""
         now = self._connection()
         return bool(now) and any(question.connection != now for question in self._open.values())
 
@@ -101,17 +89,13 @@ class Owing:
         return len(self.lost) - before
 
     def _connection(self) -> bytes:
-        """
-        Which connection a caller has; empty: none just now, or we are no caller.
-        """
+        """Which connection a caller has; empty: none just now, or we are no caller."""
         holder = self._uplink.holder
         if not isinstance(self._desk, CallerDesk) or holder is None or not holder.is_ready:
             return b""
         return self._desk.connection()
 
     def _answer_to(self, number: bytes) -> bytes:
-        """
-        The id that the answer to a message of ours will have.
-        """
+        """The id that the answer to a message of ours will have."""
         own = self._desk.profile.name
         return answer_id(Received(0, number, own, SERVER_NAME, 0, 0, "", Kind.TEXT, False, "", 0, ""))

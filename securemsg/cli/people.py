@@ -1,6 +1,4 @@
-"""
-C{securemsg history}, C{contacts}, C{verify}: whom we know, and what was said.
-"""
+"""C{securemsg history}, C{contacts}, C{verify}: whom we know, and what was said."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ MAX_LINES = 1_000_000
 @shared
 @click.pass_context
 def history(context: click.Context, name: str, limit: int, as_json: bool) -> int:
-    """
-    Print the messages to and from NAME; this marks nothing as read.
-    """
+    """Print the messages to and from NAME; this marks nothing as read."""
     with opened(settings_of(context)) as desk:
         lines = journal.history(desk.store, name, limit)
         if not lines and _find(desk.store, name) is None:
@@ -179,9 +175,7 @@ def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
 
 
 def remember_shown(store: IProfileStore, contact: Contact) -> None:
-    """
-    Keep which identity the user has seen the number of.
-    """
+    """Keep which identity the user has seen the number of."""
     bucket = SHOWN + contact.name.encode()
     with store.reading() as records:
         known = records.get(META, bucket)
@@ -191,17 +185,13 @@ def remember_shown(store: IProfileStore, contact: Contact) -> None:
 
 
 def _find(store: IProfileStore, name: str) -> Contact | None:
-    """
-    The contact of this name.
-    """
+    """The contact of this name."""
     with store.reading() as records:
         return get_contact(records, name)
 
 
 def _asking(name: str, desk: Desk, is_unknown: bool, has_new_file: bool) -> Any:
-    """
-    Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new.
-    """
+    """Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new."""
 
     async def ask(reactor: Any, uplink: Uplink) -> int:
         if is_unknown:
@@ -214,9 +204,7 @@ def _asking(name: str, desk: Desk, is_unknown: bool, has_new_file: bool) -> Any:
 
 
 def _advise(contact: Contact, number: str, compared: bool) -> None:
-    """
-    What to do with the number; at a terminal with the extra C{tui} there is a QR code, too.
-    """
+    """What to do with the number; at a terminal with the extra C{tui} there is a QR code, too."""
     if sys.stderr.isatty() and not compared:
         code = _qr_code(number.replace(" ", ""))
         if code:
@@ -233,9 +221,7 @@ def _advise(contact: Contact, number: str, compared: bool) -> None:
 
 
 def _qr_code(digits: str) -> str:
-    """
-    The number for a camera; empty where the library is not installed.
-    """
+    """The number for a camera; empty where the library is not installed."""
     try:
         import segno
     except ImportError:

@@ -1,6 +1,4 @@
-"""
-How a conversation is encrypted, as its user says: the suite, and its key file. Both are pinned in the profile, sealed.
-"""
+"""How a conversation is encrypted, as its user says: the suite, and its key file. Both are pinned in the profile, sealed."""
 
 from __future__ import annotations
 
@@ -58,9 +56,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 
 
 def chosen(desk: Desk, name: str) -> Chosen:
-    """
-    What the conversation has now.
-    """
+    """What the conversation has now."""
     with desk.store.reading() as records:
         return suites.chosen(records, name)
 
@@ -140,16 +136,12 @@ async def check_file(reactor: Any, desk: Desk, name: str) -> None:
 
 
 def key_name(choice: Chosen) -> str | None:
-    """
-    The name of the key file that is pinned, if one is.
-    """
+    """The name of the key file that is pinned, if one is."""
     return choice.shared.name if choice.suite == PSK else None
 
 
 def _told(desk: Desk, name: str, choice: Chosen) -> str:
-    """
-    What follows from a choice.
-    """
+    """What follows from a choice."""
     if choice.suite != PSK:
         return (
             f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
@@ -163,18 +155,14 @@ def _told(desk: Desk, name: str, choice: Chosen) -> str:
 
 
 def _resuited(name: str, choice: Chosen, waiting: int) -> str:
-    """
-    What becomes of messages that were written before the choice, and are not sealed.
-    """
+    """What becomes of messages that were written before the choice, and are not sealed."""
     what = f"1 message that waits for {name} goes" if waiting == 1 else f"{waiting} messages that wait for {name} go"
     with_key = f" and {key_name(choice)}" if choice.suite == PSK else ""
     return f"{what} out with suite {choice.suite}{with_key} as well"
 
 
 def _warned(name: str, sharing: list[str]) -> str:
-    """
-    What follows from one file for several contacts.
-    """
+    """What follows from one file for several contacts."""
     shown, more = sharing[:SHOWN], len(sharing) - SHOWN
     others = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     return (

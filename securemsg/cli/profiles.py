@@ -1,6 +1,4 @@
-"""
-From a folder to a L{Desk}: the passphrase, the store key, the store, the profile in it.
-"""
+"""From a folder to a L{Desk}: the passphrase, the store key, the store, the profile in it."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ _PROTECTIONS = {
 
 
 def protection_text(folder: Path, kind: str) -> str:
-    """
-    How the keys are protected, in words.
-    """
+    """How the keys are protected, in words."""
     return _PROTECTIONS[kind].replace("{path}", str(folder / vault.KEY_FILE))
 
 
@@ -97,9 +93,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
 
 
 def _ask_passphrase(folder: Path) -> bytes:
-    """
-    Ask at the terminal; the prompt goes to standard error or the terminal itself.
-    """
+    """Ask at the terminal; the prompt goes to standard error or the terminal itself."""
     try:
         return getpass.getpass(f"Passphrase of {folder}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
     except EOFError:

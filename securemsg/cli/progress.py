@@ -1,6 +1,4 @@
-"""
-Progress of long work, at a terminal that has the extra C{tui}; elsewhere nothing.
-"""
+"""Progress of long work, at a terminal that has the extra C{tui}; elsewhere nothing."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ QUIET_STEPS = 50
 
 
 class Count:
-    """
-    Counts up on standard error.
-    """
+    """Counts up on standard error."""
 
     def __init__(self, what: str, *, active: bool = True) -> None:
         self._what = what
@@ -24,22 +20,16 @@ class Count:
         self._status: Any = None
 
     def __enter__(self) -> Count:
-        """
-        Begin; nothing shows before there is much to count.
-        """
+        """Begin; nothing shows before there is much to count."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """
-        Leave no trace on the terminal.
-        """
+        """Leave no trace on the terminal."""
         if self._status is not None:
             self._status.stop()
 
     def step(self) -> None:
-        """
-        One more.
-        """
+        """One more."""
         self._steps += 1
         if not self._is_active or self._steps < QUIET_STEPS:
             return
@@ -53,9 +43,7 @@ class Count:
 
 
 def _status() -> Any:
-    """
-    The display of the extra C{tui}, if it is installed.
-    """
+    """The display of the extra C{tui}, if it is installed."""
     try:
         from rich.console import Console
         from rich.status import Status

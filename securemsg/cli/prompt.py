@@ -37,23 +37,17 @@ REMEMBERED = 100
 
 
 class Interrupted(Exception):
-    """
-    Ctrl-C was typed. Not C{KeyboardInterrupt}: that would end asyncio's loop under us.
-    """
+    """Ctrl-C was typed. Not C{KeyboardInterrupt}: that would end asyncio's loop under us."""
 
 
 class Words(Completer):
-    """
-    Commands and names.
-    """
+    """Commands and names."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names = names
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """
-        What the word before the cursor may become.
-        """
+        """What the word before the cursor may become."""
         line = document.text_before_cursor
         word = line.rpartition(" ")[2]
         for choice in complete(line, self._names()):
@@ -71,9 +65,7 @@ async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
 
 
 async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
-    """
-    The same, with the terminal prepared.
-    """
+    """The same, with the terminal prepared."""
     conversation = Conversation(desk, uplink, name, write=show, tell=show, columns=columns)
     session: PromptSession[str] = PromptSession(
         history=_history(desk, name),
@@ -123,16 +115,12 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
 
 
 def _prompt(desk: Desk, conversation: Conversation) -> str:
-    """
-    What stands before the line being typed, and stays before it when it has been sent: who says it, and to whom.
-    """
+    """What stands before the line being typed, and stays before it when it has been sent: who says it, and to whom."""
     return f"{desk.profile.name} -> {conversation.name}> "
 
 
 def show(text: str) -> Awaitable[None]:
-    """
-    Show a line above the one being typed, after those that were shown before.
-    """
+    """Show a line above the one being typed, after those that were shown before."""
 
     def write() -> None:
         # The terminal itself: what goes to `sys.stdout` would be queued to be shown above the line being typed.
@@ -146,9 +134,7 @@ def show(text: str) -> Awaitable[None]:
 
 
 def _history(desk: Desk, name: str) -> InMemoryHistory:
-    """
-    What we said to this contact before, from the sealed store.
-    """
+    """What we said to this contact before, from the sealed store."""
     remembered = InMemoryHistory()
     try:
         lines = journal.history(desk.store, name, REMEMBERED)

@@ -55,9 +55,7 @@ def recv(context: click.Context, follow: bool, count: int | None, sender: str | 
 
 
 class _Reading:
-    """
-    One run of C{recv}.
-    """
+    """One run of C{recv}."""
 
     def __init__(self, desk: Desk, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
         self._desk = desk
@@ -72,9 +70,7 @@ class _Reading:
         self._problem: Exception | None = None
 
     def run(self) -> int:
-        """
-        Give out messages until it is enough.
-        """
+        """Give out messages until it is enough."""
         try:
             return self._desk.connected(self._read, again=self._follow, tells_kept=True)
         except OutputClosed:
@@ -82,9 +78,7 @@ class _Reading:
             return Exit.DONE
 
     async def _read(self, reactor: Any, uplink: Uplink) -> int:
-        """
-        Give, wait, and give again.
-        """
+        """Give, wait, and give again."""
         patience = self._desk.settings.timeout
         waits_for_drain = self._waits_for_drain
         deadline = None if patience is None else reactor.seconds() + patience
@@ -118,9 +112,7 @@ class _Reading:
         return Exit.DONE
 
     async def _drain(self, uplink: Uplink) -> None:
-        """
-        Learn when everything that waited on the server is here.
-        """
+        """Learn when everything that waited on the server is here."""
         try:
             await uplink.ask("drained", patience=self._desk.settings.patience)
             self._drained = True
@@ -133,9 +125,7 @@ class _Reading:
         uplink.changed()
 
     def _is_time_over(self, problem: Exception, uplink: Uplink) -> bool:
-        """
-        Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all.
-        """
+        """Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all."""
         limit = self._desk.settings.timeout
         if limit is None or not (isinstance(problem, Trouble) and problem.code == "timeout"):
             return False
@@ -154,9 +144,7 @@ class _Reading:
                 raise trouble("no-such-account", self._sender, text="{name} is not among your contacts")
 
     async def _give(self, reactor: Any, shown: Count) -> None:
-        """
-        Give out what is there, as long as more is wanted.
-        """
+        """Give out what is there, as long as more is wanted."""
         while not self._is_enough():
             rows = self._waiting()
             if not rows:
@@ -171,9 +159,7 @@ class _Reading:
                 shown.step()
 
     async def _put(self, reactor: Any, message: Received) -> None:
-        """
-        Give out a message.
-        """
+        """Give out a message."""
         text = remark(message)
         if text and not self._as_json:
             say(text)
@@ -183,29 +169,21 @@ class _Reading:
         self._given += 1
 
     def _waiting(self) -> list[Received]:
-        """
-        What is there to be given, by us.
-        """
+        """What is there to be given, by us."""
         limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
         return self._giving.ours(journal.ungiven(self._desk.store, self._sender, limit))
 
     def _something(self) -> bool | None:
-        """
-        A reason to look again.
-        """
+        """A reason to look again."""
         if self._drained is not None or self._waiting():
             return True
         return True if not self._waits_for_drain and self._kept.has_news() else None
 
     @property
     def _waits_for_drain(self) -> bool:
-        """
-        Whether what waits on the server now is all that is wanted.
-        """
+        """Whether what waits on the server now is all that is wanted."""
         return self._count is None and not self._follow
 
     def _is_enough(self) -> bool:
-        """
-        Whether nothing more is wanted.
-        """
+        """Whether nothing more is wanted."""
         return self._count is not None and self._given >= self._count

@@ -1,6 +1,4 @@
-"""
-Messages, contacts and the rest, as records for programs and as lines for people.
-"""
+"""Messages, contacts and the rest, as records for programs and as lines for people."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ SHOWN_ID = 4
 
 
 def kind_name(kind: int) -> str:
-    """
-    The kind of a message, in a word.
-    """
+    """The kind of a message, in a word."""
     try:
         return Kind(kind).name.lower()
     except ValueError:
@@ -38,9 +34,7 @@ def kind_name(kind: int) -> str:
 
 
 def received_record(message: Received) -> dict[str, object]:
-    """
-    A received message, for programs.
-    """
+    """A received message, for programs."""
     return {
         "id": message.id.hex(),
         "from": message.sender,
@@ -57,16 +51,12 @@ def received_record(message: Received) -> dict[str, object]:
 
 
 def received_text(message: Received, columns: int = 0) -> str:
-    """
-    A received message, for people.
-    """
+    """A received message, for people."""
     return chat.line_of(str(iso(message.sent_at)), message.sender, message.text, columns)
 
 
 def remark(message: Received) -> str:
-    """
-    What people should know about a message; empty: nothing.
-    """
+    """What people should know about a message; empty: nothing."""
     remarks = []
     if message.gap_before:
         remarks.append(chat.gap_line(message.sender, message.gap_before))
@@ -76,9 +66,7 @@ def remark(message: Received) -> str:
 
 
 def sent_record(message: Sent) -> dict[str, object]:
-    """
-    What became of a message of ours, for programs.
-    """
+    """What became of a message of ours, for programs."""
     return {
         "id": message.id.hex(),
         "to": message.to,
@@ -91,9 +79,7 @@ def sent_record(message: Sent) -> dict[str, object]:
 
 
 def line_record(line: Line, own: str) -> dict[str, object]:
-    """
-    A line of history, for programs.
-    """
+    """A line of history, for programs."""
     if isinstance(line, Received):
         return received_record(line)
     return {
@@ -110,9 +96,7 @@ def line_record(line: Line, own: str) -> dict[str, object]:
 
 
 def line_text(line: Line, own: str, columns: int = 0) -> str:
-    """
-    A line of history, for people.
-    """
+    """A line of history, for people."""
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
@@ -139,16 +123,12 @@ def contact_record(contact: Contact, unread: int, choice: Chosen, locked: int) -
 
 
 def suite_facts(choice: Chosen) -> dict[str, object]:
-    """
-    How a conversation is encrypted, for programs: the suite, and the name of its key file.
-    """
+    """How a conversation is encrypted, for programs: the suite, and the name of its key file."""
     return {"suite": choice.suite, "key": choice.shared.name if choice.suite == PSK else None}
 
 
 def contact_text(contact: Contact, unread: int, choice: Chosen, locked: int) -> str:
-    """
-    A contact, for people.
-    """
+    """A contact, for people."""
     mark = chat.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
     key = f"  {choice.shared.name}" if choice.suite == PSK else ""
@@ -157,9 +137,7 @@ def contact_text(contact: Contact, unread: int, choice: Chosen, locked: int) -> 
 
 
 def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, object]:
-    """
-    A safety number, for programs.
-    """
+    """A safety number, for programs."""
     return {
         "name": contact.name,
         "safety_number": number,
@@ -171,18 +149,14 @@ def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, ob
 
 
 def safety_text(contact: Contact, number: str) -> str:
-    """
-    A safety number, for people: sixty digits, four groups of five in a row.
-    """
+    """A safety number, for people: sixty digits, four groups of five in a row."""
     groups = number.split()
     rows = ["  " + " ".join(groups[start : start + 4]) for start in range(0, len(groups), 4)]
     return "\n".join([f"safety number with {escape(contact.name)}:", *rows])
 
 
 def fact_lines(facts: dict[str, object]) -> str:
-    """
-    Names and values in two columns, for people.
-    """
+    """Names and values in two columns, for people."""
     width = max(map(len, facts)) + 2
     rows = []
     for name, value in facts.items():
@@ -192,9 +166,7 @@ def fact_lines(facts: dict[str, object]) -> str:
 
 
 def wire_record(exposure: Exposure) -> dict[str, object]:
-    """
-    What the wire shows of a message, for programs.
-    """
+    """What the wire shows of a message, for programs."""
     return {
         "wire": "deposit" if exposure.is_ours else "delivery",
         "name": exposure.name,
@@ -207,9 +179,7 @@ def wire_record(exposure: Exposure) -> dict[str, object]:
 
 
 def wire_text(exposure: Exposure) -> str:
-    """
-    The same, for people: one line.
-    """
+    """The same, for people: one line."""
     number = exposure.deposit_id[:SHOWN_ID].hex()
     what = f"-> deposit {number} to {exposure.name}" if exposure.is_ours else f"<- delivery {number} from {exposure.name}"
     suite = f"suite {escape(exposure.suite)}" if exposure.suite else "no readable suite"

@@ -78,9 +78,7 @@ def respond(
 
 
 def _work(command: str | None, function: str | None) -> Work:
-    """
-    What answers, if it can be had.
-    """
+    """What answers, if it can be had."""
     option, make, text = ("--exec", Command, command) if function is None else ("--python", load_function, function)
     maker: Callable[[str], Work] = make
     try:
@@ -90,17 +88,13 @@ def _work(command: str | None, function: str | None) -> Work:
 
 
 def _what_next(code: str) -> str:
-    """
-    What to do about a failure.
-    """
+    """What to do about a failure."""
     return _ADVICE.get(code, "run the command by hand with a text on standard input")
 
 
 @frozen
 class _Observed:
-    """
-    Work whose failures are told to whoever runs us, too.
-    """
+    """Work whose failures are told to whoever runs us, too."""
 
     _work: Work
     _as_json: bool
@@ -108,9 +102,7 @@ class _Observed:
 
     @property
     def problem(self) -> str:
-        """
-        See L{Work.problem}; here it was said already.
-        """
+        """See L{Work.problem}; here it was said already."""
         return ""
 
     def __call__(self, question: Received) -> str | None:
@@ -130,32 +122,24 @@ class _Observed:
             raise
 
     def stop(self) -> None:
-        """
-        See L{Work.stop}.
-        """
+        """See L{Work.stop}."""
         self._work.stop()
 
 
 @frozen
 class _Responding:
-    """
-    One run of C{respond}.
-    """
+    """One run of C{respond}."""
 
     _desk: Desk
     _work: Work
     _sender: str | None
 
     def run(self) -> int:
-        """
-        Answer until we are told to stop.
-        """
+        """Answer until we are told to stop."""
         return self._desk.connected(self._respond, again=True)
 
     async def _respond(self, reactor: Any, uplink: Uplink) -> int:
-        """
-        Within the reactor.
-        """
+        """Within the reactor."""
         desk = self._desk
         giving = Giving(desk.folder, desk.store)
         told = _tell if os.isatty(STDERR) else _tell_nobody
@@ -169,14 +153,10 @@ class _Responding:
 
 
 def _tell(question: Received, text: str | None) -> None:
-    """
-    One line for each message, and nothing of what it says.
-    """
+    """One line for each message, and nothing of what it says."""
     name = escape(question.sender)
     say(f"no answer to {name}" if text is None else f"answered {name} ({len(text.encode('utf-8', 'replace'))} bytes)")
 
 
 def _tell_nobody(question: Received, text: str | None) -> None:
-    """
-    Nobody looks.
-    """
+    """Nobody looks."""

@@ -1,6 +1,4 @@
-"""
-The reactor around one command: started, interrupted, stopped, with everything that was opened closed again.
-"""
+"""The reactor around one command: started, interrupted, stopped, with everything that was opened closed again."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ def run(work: Work, *, debug: bool = False, as_json: bool = False, prompt: bool 
 
 
 class _Run:
-    """
-    One run.
-    """
+    """One run."""
 
     def __init__(self, reactor: Any, work: Work) -> None:
         self._reactor = reactor
@@ -58,9 +54,7 @@ class _Run:
         self._is_interrupted = False
 
     def go(self) -> int:
-        """
-        Start, wait for the end, and give the result or raise what the work raised.
-        """
+        """Start, wait for the end, and give the result or raise what the work raised."""
         before = {number: signal.getsignal(number) for number in INTERRUPTS}
         self._catch()
         self._reactor.callWhenRunning(self._start)
@@ -74,55 +68,41 @@ class _Run:
         return self._result
 
     def _start(self) -> None:
-        """
-        The reactor runs.
-        """
+        """The reactor runs."""
         # It takes SIGTERM for itself when it starts.
         self._reactor.callLater(0, self._catch)
         self._done = Deferred.fromCoroutine(self._work(self._reactor))
         self._done.addCallbacks(self._finished, self._failed)
 
     def _catch(self) -> None:
-        """
-        Let signals come to us.
-        """
+        """Let signals come to us."""
         for number in INTERRUPTS:
             signal.signal(number, self._interrupted)
 
     def _finished(self, result: int) -> None:
-        """
-        The work is done.
-        """
+        """The work is done."""
         self._result = int(result)
         self._stop()
 
     def _failed(self, failure: Failure) -> None:
-        """
-        The work has raised; interrupted work is cancelled, which is no failure.
-        """
+        """The work has raised; interrupted work is cancelled, which is no failure."""
         if not (self._is_interrupted and failure.check(CancelledError)):
             self._failure = failure
         self._stop()
 
     def _stop(self) -> None:
-        """
-        End the reactor, if it does not end already.
-        """
+        """End the reactor, if it does not end already."""
         if self._reactor.running:
             self._reactor.stop()
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """
-        A first signal ends us in order, a second one at once.
-        """
+        """A first signal ends us in order, a second one at once."""
         for again in INTERRUPTS:
             signal.signal(again, _die)
         self._reactor.callFromThread(self._interrupt)
 
     def _interrupt(self) -> None:
-        """
-        Let the work clear up, which ends the reactor.
-        """
+        """Let the work clear up, which ends the reactor."""
         self._is_interrupted = True
         if self._done is not None:
             self._done.cancel()
@@ -131,24 +111,18 @@ class _Run:
 
 
 def _die(number: int, frame: FrameType | None) -> None:
-    """
-    Somebody is in a hurry.
-    """
+    """Somebody is in a hurry."""
     os._exit(Exit.INTERRUPTED)
 
 
 def start_log(debug: bool, as_json: bool = False) -> None:
-    """
-    Let the log go to standard error in full, or failures alone and in one line each.
-    """
+    """Let the log go to standard error in full, or failures alone and in one line each."""
     observer = cast(ILogObserver, textFileLogObserver(sys.stderr) if debug else partial(_briefly, as_json))
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 
 def _briefly(as_json: bool, event: LogEvent) -> None:
-    """
-    A failure in the log is a bug, but no reason to show a traceback to whoever did not ask for one.
-    """
+    """A failure in the log is a bug, but no reason to show a traceback to whoever did not ask for one."""
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         kind = failure.type.__name__ if failure.type is not None else "failure"

@@ -1,6 +1,4 @@
-"""
-C{securemsg send}: commit a message, then follow it as far as was asked for.
-"""
+"""C{securemsg send}: commit a message, then follow it as far as was asked for."""
 
 from __future__ import annotations
 
@@ -33,16 +31,12 @@ NOT_KEPT = "not-kept"
 
 
 class MessageId(click.ParamType[bytes]):
-    """
-    An option that takes a message id.
-    """
+    """An option that takes a message id."""
 
     name = "hex"
 
     def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """
-        Read 32 hex digits.
-        """
+        """Read 32 hex digits."""
         if isinstance(value, bytes):
             return value
         try:
@@ -155,9 +149,7 @@ def read_text(stream: BinaryIO | None) -> str:
 
 
 class _Following:
-    """
-    One message on its way.
-    """
+    """One message on its way."""
 
     def __init__(
         self,
@@ -197,9 +189,7 @@ class _Following:
         return _finish(self._desk, self._number, self._as_json)
 
     async def _follow(self, reactor: Any, uplink: Uplink) -> int:
-        """
-        Wait for it.
-        """
+        """Wait for it."""
         if self._write is not None:
             await check_file(reactor, self._desk, self._name)
             self._write()
@@ -208,9 +198,7 @@ class _Following:
         return Exit.DONE
 
     def _left_behind(self, problem: Trouble) -> Trouble:
-        """
-        Say what becomes of the message now, and see to it.
-        """
+        """Say what becomes of the message now, and see to it."""
         sent = journal.sent(self._desk.store, self._number)
         if sent is None:
             # Its key file was not found fit yet.
@@ -250,9 +238,7 @@ def _print(desk: Desk, number: bytes, held_up_by: str = "") -> None:
 
 
 def _finish(desk: Desk, number: bytes, as_json: bool) -> int:
-    """
-    Say what became of the message; people are told on standard error, and only at a terminal.
-    """
+    """Say what became of the message; people are told on standard error, and only at a terminal."""
     if as_json:
         _print(desk, number)
     elif sys.stderr.isatty():

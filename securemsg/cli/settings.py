@@ -1,6 +1,4 @@
-"""
-Options that every command shares, before or after its name, and the folders they default to.
-"""
+"""Options that every command shares, before or after its name, and the folders they default to."""
 
 from __future__ import annotations
 
@@ -55,9 +53,7 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """
-        The folder of the profile: as given, as C{$SECUREMSG_PROFILE} says, or where such things lie on this system.
-        """
+        """The folder of the profile: as given, as C{$SECUREMSG_PROFILE} says, or where such things lie on this system."""
         if self.profile is not None:
             return self.profile
         named = os.environ.get("SECUREMSG_PROFILE")
@@ -65,9 +61,7 @@ class Settings:
 
     @property
     def passphrase_source(self) -> Path | None:
-        """
-        The file that holds the passphrase, if one is named.
-        """
+        """The file that holds the passphrase, if one is named."""
         if self.passphrase_file is not None:
             return self.passphrase_file
         named = os.environ.get("SECUREMSG_PASSPHRASE_FILE")
@@ -75,107 +69,81 @@ class Settings:
 
     @property
     def patience(self) -> int | None:
-        """
-        How long to wait for an answer, seconds; C{None}: for ever.
-        """
+        """How long to wait for an answer, seconds; C{None}: for ever."""
         if self.timeout is None and not self.retry:
             return DEFAULT_TIMEOUT
         return self.timeout
 
 
 def default_state() -> Path:
-    """
-    The state folder of the daemon on this machine, as the daemon itself finds it.
-    """
+    """The state folder of the daemon on this machine, as the daemon itself finds it."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(given) if given else platformdirs.user_state_path(APPLICATION)
 
 
 def shared(command: F) -> F:
-    """
-    Add the shared options to a command; what stands after the command's name wins.
-    """
+    """Add the shared options to a command; what stands after the command's name wins."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def settings_of(context: click.Context) -> Settings:
-    """
-    The options as they stand for this call.
-    """
+    """The options as they stand for this call."""
     return context.ensure_object(Settings)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    """
-    Keep an option where the group and its command both find it.
-    """
+    """Keep an option where the group and its command both find it."""
     if value is not None and value is not False and parameter.name is not None:
         setattr(settings_of(context), parameter.name, value)
 
 
 def json_option(help_text: str) -> Callable[[F], F]:
-    """
-    C{--json}, with what it prints there; before the command it counts as well.
-    """
+    """C{--json}, with what it prints there; before the command it counts as well."""
     return click.option("--json", "as_json", is_flag=True, callback=_remember_json, help=help_text)
 
 
 def wire_option(command: F) -> F:
-    """
-    C{--show-wire}, for commands through which messages go.
-    """
+    """C{--show-wire}, for commands through which messages go."""
     help_text = "Show on standard error what the server sees of each message: sizes, the suite, encrypted bytes."
     return click.option("--show-wire", is_flag=True, help=help_text)(command)
 
 
 def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """
-    Keep it where the group and its command both find it.
-    """
+    """Keep it where the group and its command both find it."""
     settings = settings_of(context)
     settings.as_json = settings.as_json or value
     return settings.as_json
 
 
 def _host(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """
-    Take the name or the address of a machine.
-    """
+    """Take the name or the address of a machine."""
     if value is not None and not is_host(value):
         raise click.BadParameter(f"{value!r} is neither a host name nor an address", context, parameter)
     _remember(context, parameter, value)
 
 
 def _option(*names: str, **details: Any) -> Callable[[F], F]:
-    """
-    A shared option.
-    """
+    """A shared option."""
     return click.option(*names, **{"expose_value": False, "callback": _remember, **details})
 
 
 class NamedPath(click.ParamType[Path]):
-    """
-    Takes the name of a file or a folder. An empty one, as of a variable that is not set, would mean the folder we are in.
-    """
+    """Takes the name of a file or a folder. An empty one, as of a variable that is not set, would mean the folder we are in."""
 
     def __init__(self, what: str = "file") -> None:
         self.name = what
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """
-        Let every name pass but none.
-        """
+        """Let every name pass but none."""
         if value == "":
             raise click.UsageError(f"{_label(param)} is empty; name a {self.name}", ctx)
         return Path(value)
 
 
 def _label(param: click.Parameter | None) -> str:
-    """
-    What the user knows an option or an argument by.
-    """
+    """What the user knows an option or an argument by."""
     return "FILE" if param is None or isinstance(param, click.Argument) else param.opts[0]
 
 
@@ -217,9 +185,7 @@ def suite_options(key_file_help: str, *suite_names: str) -> Callable[[F], F]:
 
 
 class AccountName(click.ParamType[str]):
-    """
-    An argument that takes the name of an account.
-    """
+    """An argument that takes the name of an account."""
 
     name = "name"
 

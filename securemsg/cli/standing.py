@@ -1,6 +1,4 @@
-"""
-C{securemsg status}, C{whoami}, C{ping}, C{invite}: how we stand with the server.
-"""
+"""C{securemsg status}, C{whoami}, C{ping}, C{invite}: how we stand with the server."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ SHOWN_NOTICES = 10
 @shared
 @click.pass_context
 def whoami(context: click.Context, as_json: bool) -> int:
-    """
-    Print the name and the fingerprint of this profile.
-    """
+    """Print the name and the fingerprint of this profile."""
     with opened(settings_of(context)) as desk:
         profile = desk.profile
         facts: dict[str, object] = {
@@ -87,24 +83,18 @@ def status(context: click.Context, as_json: bool) -> int:
 
 
 def notice_record(notice: Notice) -> dict[str, object]:
-    """
-    Something that people should know, for programs.
-    """
+    """Something that people should know, for programs."""
     return {"at": iso(notice.at), "code": notice.code, "name": notice.name, "text": notice.text}
 
 
 def notice_text(record: dict[str, object]) -> str:
-    """
-    The same, for people.
-    """
+    """The same, for people."""
     about = f" ({escape(str(record['name']))})" if record["name"] else ""
     return f"[{record['at']}] warning{about}: {escape(str(record['text']))} [{escape(str(record['code']))}]"
 
 
 def local_facts(desk: Desk) -> dict[str, object]:
-    """
-    What is known without a connection.
-    """
+    """What is known without a connection."""
     profile = desk.profile
     return {
         "name": profile.name,
@@ -124,18 +114,14 @@ def local_facts(desk: Desk) -> dict[str, object]:
 
 
 def key_files(desk: Desk) -> dict[str, str]:
-    """
-    With whom a key file is pinned, by name, and what the file is called.
-    """
+    """With whom a key file is pinned, by name, and what the file is called."""
     with desk.store.reading() as records:
         choices = {contact.name: suites.chosen(records, contact.name) for contact in all_contacts(records)}
     return {name: choice.shared.name for name, choice in choices.items() if choice.suite == suites.PSK}
 
 
 def queue_facts(desk: Desk) -> dict[str, object]:
-    """
-    What waits.
-    """
+    """What waits."""
     held, dropped = journal.quarantined(desk.store)
     return {
         "outbox": journal.pending(desk.store),
@@ -151,9 +137,7 @@ def queue_facts(desk: Desk) -> dict[str, object]:
 @shared
 @click.pass_context
 def ping(context: click.Context, as_json: bool) -> int:
-    """
-    Measure how long an answer of the server takes.
-    """
+    """Measure how long an answer of the server takes."""
     with opened(settings_of(context)) as desk:
 
         async def ask(reactor: Any, uplink: Uplink) -> int:
@@ -178,9 +162,7 @@ def ping(context: click.Context, as_json: bool) -> int:
 @shared
 @click.pass_context
 def invite(context: click.Context, expires: int, as_json: bool) -> int:
-    """
-    Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified.
-    """
+    """Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified."""
     with opened(settings_of(context)) as desk:
 
         async def ask(reactor: Any, uplink: Uplink) -> int:

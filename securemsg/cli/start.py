@@ -13,9 +13,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """
-    Import the command line and run it, and end the process.
-    """
+    """Import the command line and run it, and end the process."""
     try:
         # Not an exception: some places where an import can be would swallow it. A signal that is ignored stays so.
         is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -31,7 +29,5 @@ def main() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """
-    Nothing was begun, so nothing is to be cleared up.
-    """
+    """Nothing was begun, so nothing is to be cleared up."""
     os._exit(INTERRUPTED)

@@ -1,6 +1,4 @@
-"""
-Durations and points in time, as they are written on the command line and in its output.
-"""
+"""Durations and points in time, as they are written on the command line and in its output."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ def parse_duration(text: str) -> int:
 
 
 def iso(seconds: int | float | None) -> str | None:
-    """
-    A time in UTC, ISO 8601, to the second; C{None} stays so.
-    """
+    """A time in UTC, ISO 8601, to the second; C{None} stays so."""
     if seconds is None:
         return None
     moment = datetime.fromtimestamp(min(max(int(seconds), 0), _LAST), UTC)
@@ -52,9 +48,7 @@ class Duration(click.ParamType[int]):
         self.high = high
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """
-        Read it, or fail with a sentence.
-        """
+        """Read it, or fail with a sentence."""
         try:
             seconds = value if isinstance(value, int) else parse_duration(value)
         except ValueError:
@@ -65,9 +59,7 @@ class Duration(click.ParamType[int]):
 
 
 def written(seconds: int) -> str:
-    """
-    A duration as it is typed.
-    """
+    """A duration as it is typed."""
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]}{unit}"

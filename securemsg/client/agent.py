@@ -50,9 +50,7 @@ FATAL = frozenset(
 
 
 def random_jitter() -> float:
-    """
-    A number from 0 up to 1, so that many clients do not come at once.
-    """
+    """A number from 0 up to 1, so that many clients do not come at once."""
     return int.from_bytes(random_bytes(4), "big") / 2**32
 
 
@@ -83,9 +81,7 @@ class Agent:
     _hello: m.Hello | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Put the parts together.
-        """
+        """Put the parts together."""
         self._wiring = Wiring(self._store, self._profile, self._now, self._soon, self._watch)
         self._post = Post(self._wiring, self._jitter)
         self._arrivals = Arrivals(self._wiring)
@@ -93,39 +89,29 @@ class Agent:
 
     @property
     def phase(self) -> Phase:
-        """
-        How far the connection has come.
-        """
+        """How far the connection has come."""
         channel = self._wiring.channel
         return Phase.CLOSED if channel is None else channel.connection.phase
 
     @property
     def is_ready(self) -> bool:
-        """
-        Logged in?
-        """
+        """Logged in?"""
         return self.phase is Phase.READY
 
     @property
     def is_drained(self) -> bool:
-        """
-        Is everything that waited for this login committed here?
-        """
+        """Is everything that waited for this login committed here?"""
         return self.is_ready and self._arrivals.is_drained
 
     @property
     def profile(self) -> Profile:
-        """
-        The profile as it is committed.
-        """
+        """The profile as it is committed."""
         return self._wiring.profile
 
     # --- IPeer ----------------------------------------------------------------------------------------------------
 
     def opened(self, channel: IChannel) -> None:
-        """
-        See L{IPeer.opened}.
-        """
+        """See L{IPeer.opened}."""
         self._wiring.channel = channel
         self._wiring.is_writable = True
         self._was_told = False
@@ -151,33 +137,25 @@ class Agent:
         self._guarded(lambda: step(self, message))
 
     def writable(self, yes: bool) -> None:
-        """
-        See L{IPeer.writable}.
-        """
+        """See L{IPeer.writable}."""
         self._wiring.is_writable = yes
         if yes:
             self.pump()
 
     def closed(self, code: str) -> None:
-        """
-        See L{IPeer.closed}.
-        """
+        """See L{IPeer.closed}."""
         self._wiring.channel = None
         self._guarded(lambda: self._end(code))
 
     # --- whoever runs the agent -----------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """
-        Something may have been written into the store: send it.
-        """
+        """Something may have been written into the store: send it."""
         if self.is_ready:
             self._guarded(self._pump)
 
     def tick(self) -> None:
-        """
-        To be called about once a second.
-        """
+        """To be called about once a second."""
         if self.is_ready:
             self._guarded(self._tick)
 
@@ -195,18 +173,14 @@ class Agent:
         self._wiring.ask(question, callback)
 
     def close(self, code: str = "") -> None:
-        """
-        Hang up.
-        """
+        """Hang up."""
         if self._wiring.channel is not None:
             self._wiring.channel.close(code)
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
-        """
-        Say who we are.
-        """
+        """Say who we are."""
         with self._store.reading() as records:
             self._wiring.profile = load_profile(records) or self._wiring.profile
         channel = self._channel()
@@ -270,9 +244,7 @@ class Agent:
         self._pump()
 
     def _pump(self) -> None:
-        """
-        Send what may be sent.
-        """
+        """Send what may be sent."""
         for name, version in self._arrivals.fetches.items():
             self._post.look_up(name, version)
         self._arrivals.fetches.clear()
@@ -282,9 +254,7 @@ class Agent:
             self._soon(self._step)
 
     def _tick(self) -> None:
-        """
-        Time passes.
-        """
+        """Time passes."""
         self._wiring.requests.expire(self._now())
         self._post.check_time()
         if self.is_ready:
@@ -295,26 +265,20 @@ class Agent:
             self._pump()
 
     def _ponged(self, answer: Answer | Refusal) -> None:
-        """
-        The server is there, and says what time it is; or we leave it: where nobody answers nothing would arrive either.
-        """
+        """The server is there, and says what time it is; or we leave it: where nobody answers nothing would arrive either."""
         if isinstance(answer, m.Pong):
             self._wiring.hear_clock(answer.now)
         if isinstance(answer, Refusal) and answer.code == "timeout":
             self.close("timeout")
 
     def _step(self) -> None:
-        """
-        Take in what came since.
-        """
+        """Take in what came since."""
         self._is_scheduled = False
         if self.is_ready:
             self._guarded(self._take_in)
 
     def _take_in(self) -> None:
-        """
-        One batch, then what follows from it.
-        """
+        """One batch, then what follows from it."""
         self._arrivals.step()
         self._pump()
 
@@ -328,38 +292,28 @@ class Agent:
         self._schedule()
 
     def _drained(self, message: m.Drained) -> None:
-        """
-        What waited has come.
-        """
+        """What waited has come."""
         del message
         self._arrivals.drained()
         self._schedule()
 
     def _stocked(self, message: m.Stock) -> None:
-        """
-        Prekeys run low.
-        """
+        """Prekeys run low."""
         self._upkeep.stock(message)
 
     def _schedule(self) -> None:
-        """
-        Take in what comes in this turn together.
-        """
+        """Take in what comes in this turn together."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._soon(self._step)
 
     def _accepted(self, message: m.Accepted) -> None:
-        """
-        The server answers for deposits.
-        """
+        """The server answers for deposits."""
         self._post.accepted(message)
         self._pump()
 
     def _refused(self, message: m.DepositRefused) -> None:
-        """
-        The server does not take a deposit.
-        """
+        """The server does not take a deposit."""
         self._post.refused(message)
         self._pump()
 
@@ -374,17 +328,13 @@ class Agent:
         self._pump()
 
     def _fail(self, code: str) -> None:
-        """
-        This is not our server, or it will never let us in.
-        """
+        """This is not our server, or it will never let us in."""
         self._was_told = True
         self._wiring.tell(Failed(code))
         self._channel().close(code)
 
     def _end(self, code: str) -> None:
-        """
-        The connection is gone.
-        """
+        """The connection is gone."""
         self._wiring.requests.abandon(code or "lost")
         if code in FATAL and not self._was_told:
             self._wiring.tell(Failed(code))
@@ -392,17 +342,13 @@ class Agent:
             self._wiring.tell(Disconnected(code))
 
     def _channel(self) -> IChannel:
-        """
-        The connection of the moment.
-        """
+        """The connection of the moment."""
         channel = self._wiring.channel
         assert channel is not None, "a step without a connection"
         return channel
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """
-        Make a step. Where the store fails, nothing was changed and nothing is acknowledged: hang up, and try again later.
-        """
+        """Make a step. Where the store fails, nothing was changed and nothing is acknowledged: hang up, and try again later."""
         try:
             step()
         except RemoteProtocolError:

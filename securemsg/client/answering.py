@@ -53,29 +53,21 @@ Asker = tuple[str, bytes]
 
 
 def answer_id(question: Received) -> bytes:
-    """
-    The message id of the answer to a question: always the same, so that nothing is answered twice.
-    """
+    """The message id of the answer to a question: always the same, so that nothing is answered twice."""
     return keys.digest(ANSWER_LABEL, question.sender.encode("utf-8"), question.id)[: keys.ID_SIZE]
 
 
 def asker_of(question: Received) -> Asker:
-    """
-    Whose turn it is. The connections of callers share a name, and have nothing else to do with each other.
-    """
+    """Whose turn it is. The connections of callers share a name, and have nothing else to do with each other."""
     return question.sender, question.device if is_caller(question.sender) else b""
 
 
 class Source(Protocol):
-    """
-    Where answers come from.
-    """
+    """Where answers come from."""
 
     @property
     def places(self) -> int:
-        """
-        How many questions it takes at once.
-        """
+        """How many questions it takes at once."""
 
     def ask(self, question: Received, give: Give) -> None:
         """
@@ -86,36 +78,26 @@ class Source(Protocol):
         """
 
     def stop(self) -> None:
-        """
-        Answer nothing any more, and leave nothing running. From any thread.
-        """
+        """Answer nothing any more, and leave nothing running. From any thread."""
 
 
 @frozen
 class Immediate:
-    """
-    A source that knows its answer at once.
-    """
+    """A source that knows its answer at once."""
 
     _answer: Callable[[Received], str | None]
     places: int = field(default=1, init=False)
 
     def ask(self, question: Received, give: Give) -> None:
-        """
-        See L{Source.ask}.
-        """
+        """See L{Source.ask}."""
         give(self._answer(question))
 
     def stop(self) -> None:
-        """
-        See L{Source.stop}.
-        """
+        """See L{Source.stop}."""
 
 
 def _nothing() -> None:
-    """
-    Nobody wants to know.
-    """
+    """Nobody wants to know."""
 
 
 @define(eq=False)
@@ -203,9 +185,7 @@ class Answerer:
         return 0 < limit == len(fresh)
 
     def _look_back(self) -> None:
-        """
-        Begin anew where something has come late: its place may be one that we have passed.
-        """
+        """Begin anew where something has come late: its place may be one that we have passed."""
         with self._store.reading() as records:
             late = load_number(records, META, LATE)
         if late != self._late:
@@ -213,9 +193,7 @@ class Answerer:
             self._late = late
 
     def _show(self, witness: Callable[[list[Received]], None], fresh: list[Received]) -> None:
-        """
-        Let the witness see what it has not seen.
-        """
+        """Let the witness see what it has not seen."""
         with self._store.reading() as records:
             rows = [load(records, Inbound, INBOUND, ROWS, message.order) for message in fresh]
         unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.witnessed]
@@ -228,9 +206,7 @@ class Answerer:
                         save(records, INBOUND, ROWS, msgspec.structs.replace(row, witnessed=True), message.order)
 
     def _ask_around(self) -> None:
-        """
-        Ask for one person after the other, as long as the source takes questions.
-        """
+        """Ask for one person after the other, as long as the source takes questions."""
         while self._turns and len(self._asked) < self._source.places:
             asker = self._turns.popleft()
             lane = self._waiting[asker]
@@ -250,9 +226,7 @@ class Answerer:
                 self._put(asker, question, give)
 
     def _put(self, asker: Asker, question: Received, give: Give) -> None:
-        """
-        Ask the source. One that fails at that has answered nothing.
-        """
+        """Ask the source. One that fails at that has answered nothing."""
         try:
             self._source.ask(question, give)
         # Whatever it is: nobody was asked, and the place must be free again.
@@ -261,9 +235,7 @@ class Answerer:
             raise
 
     def _given(self, asker: Asker, question: Received, text: str | None) -> None:
-        """
-        The source has an answer.
-        """
+        """The source has an answer."""
         if self._asked.get(asker) != question.order:
             return
         try:
@@ -278,27 +250,21 @@ class Answerer:
         self.run()
 
     def _take_turn(self, asker: Asker) -> None:
-        """
-        Somebody's question is done with: the next one of theirs comes after one of everybody else's.
-        """
+        """Somebody's question is done with: the next one of theirs comes after one of everybody else's."""
         if self._waiting.get(asker):
             self._turns.append(asker)
         else:
             self._waiting.pop(asker, None)
 
     def _forget(self) -> None:
-        """
-        Something failed on the way: whatever is not under way is looked up again.
-        """
+        """Something failed on the way: whatever is not under way is looked up again."""
         self._waiting.clear()
         self._turns.clear()
         self._known = 0
         self._last = -1
 
     def _load(self, order: int) -> Received | None:
-        """
-        A question, if nobody dealt with it meanwhile.
-        """
+        """A question, if nobody dealt with it meanwhile."""
         with self._store.reading() as records:
             waiting = load(records, Inbound, INBOUND, ROWS, order)
             profile = load_profile(records)
@@ -308,9 +274,7 @@ class Answerer:
             return as_received(records, profile.name, waiting.name, order, row)
 
     def _settle(self, question: Received, text: str | None) -> None:
-        """
-        Commit the answer together with the mark that says so.
-        """
+        """Commit the answer together with the mark that says so."""
         written = settle(self._store, question, text, self._now(), self._retention)
         self._has_written = self._has_written or written
 
@@ -348,7 +312,5 @@ def settle(
 
 
 def fitting(text: str) -> str:
-    """
-    As much of a text as one message holds; what is no text becomes question marks.
-    """
+    """As much of a text as one message holds; what is no text becomes question marks."""
     return text.encode("utf-8", "replace")[:MAX_TEXT].decode("utf-8", "ignore")

@@ -24,9 +24,7 @@ MAX_SESSIONS = 40
 
 
 class Opening(Record, frozen=True):
-    """
-    What an initiator tells the responder about the bundle it used, until it has an answer.
-    """
+    """What an initiator tells the responder about the bundle it used, until it has an answer."""
 
     signed_id: int
     kem_id: int
@@ -77,44 +75,32 @@ class Book(Record, frozen=True):
 
 
 def bucket_of(account: str, device: bytes) -> bytes:
-    """
-    The bucket of a device.
-    """
+    """The bucket of a device."""
     return length_prefixed(account.encode(), device)
 
 
 def load_book(records: IRecords, bucket: bytes) -> Book:
-    """
-    The book of a device; an empty one for a device that we never spoke with.
-    """
+    """The book of a device; an empty one for a device that we never spoke with."""
     return load(records, Book, TABLE, bucket, BOOK) or Book()
 
 
 def save_book(records: IRecords, bucket: bytes, book: Book) -> None:
-    """
-    Keep the book of a device.
-    """
+    """Keep the book of a device."""
     save(records, TABLE, bucket, book, BOOK)
 
 
 def load_session(records: IRecords, bucket: bytes, number: int) -> Session | None:
-    """
-    One session, if it is still there.
-    """
+    """One session, if it is still there."""
     return load(records, Session, TABLE, bucket, number) if number != BOOK else None
 
 
 def save_session(records: IRecords, bucket: bytes, number: int, session: Session) -> None:
-    """
-    Keep the next state of a session.
-    """
+    """Keep the next state of a session."""
     save(records, TABLE, bucket, session, number)
 
 
 def all_sessions(records: IRecords, bucket: bytes) -> dict[int, Session]:
-    """
-    All sessions with a device by number, the newest first.
-    """
+    """All sessions with a device by number, the newest first."""
     return dict(reversed(load_all(records, Session, TABLE, bucket, after=BOOK)))
 
 
@@ -163,9 +149,7 @@ def choose(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) ->
 
 
 def forget(records: IRecords, bucket: bytes) -> None:
-    """
-    Send on none of the sessions that there are now; they may still receive.
-    """
+    """Send on none of the sessions that there are now; they may still receive."""
     book = load_book(records, bucket)
     forgotten = max([book.forgotten, *all_sessions(records, bucket)])
     save_book(records, bucket, msgspec.structs.replace(book, current=0, forgotten=forgotten))

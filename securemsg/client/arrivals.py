@@ -1,6 +1,4 @@
-"""
-Incoming: deliveries are taken in, many in one transaction, and acknowledged; what could not be opened is tried again.
-"""
+"""Incoming: deliveries are taken in, many in one transaction, and acknowledged; what could not be opened is tried again."""
 
 from __future__ import annotations
 
@@ -41,22 +39,16 @@ class Arrivals:
 
     @property
     def is_idle(self) -> bool:
-        """
-        Is there nothing to take in, and nothing more to come at once?
-        """
+        """Is there nothing to take in, and nothing more to come at once?"""
         return self.is_drained and not self._waiting
 
     @property
     def is_busy(self) -> bool:
-        """
-        Is there anything left to do?
-        """
+        """Is there anything left to do?"""
         return bool(self._waiting or self._retries or self._was_drained > self.is_drained)
 
     def restart(self) -> None:
-        """
-        A new connection: whatever was not acknowledged comes again.
-        """
+        """A new connection: whatever was not acknowledged comes again."""
         self._waiting.clear()
         self._retries.clear()
         self._last_tag = 0
@@ -78,15 +70,11 @@ class Arrivals:
             self._wiring.channel.pause(True)
 
     def drained(self) -> None:
-        """
-        What comes from now on was sent after the login.
-        """
+        """What comes from now on was sent after the login."""
         self._was_drained = True
 
     def step(self) -> None:
-        """
-        Take in what came, or try some of the quarantine again.
-        """
+        """Take in what came, or try some of the quarantine again."""
         if self._waiting:
             self._take()
         elif self._retries:
@@ -96,9 +84,7 @@ class Arrivals:
             self._wiring.tell(Drained())
 
     def look(self) -> None:
-        """
-        See whether the user has accepted an identity under which messages lie in quarantine, or gave a key for them.
-        """
+        """See whether the user has accepted an identity under which messages lie in quarantine, or gave a key for them."""
         with self._wiring.store.reading() as records:
             for peer in load_totals(records).peers:
                 contact = trust.get_contact(records, peer.name) if peer.identity else None
@@ -108,9 +94,7 @@ class Arrivals:
                     self._retries.append((peer.name, -1))
 
     def _take(self) -> None:
-        """
-        Commit a batch, then acknowledge it.
-        """
+        """Commit a batch, then acknowledge it."""
         wiring = self._wiring
         was_full = len(self._waiting) >= MAX_WAITING
         batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
@@ -128,9 +112,7 @@ class Arrivals:
         self._follow(results)
 
     def _retry(self) -> None:
-        """
-        Try a page of the quarantine again.
-        """
+        """Try a page of the quarantine again."""
         wiring = self._wiring
         name, after = self._retries.popleft()
         with wiring.store.writing() as records:
@@ -143,9 +125,7 @@ class Arrivals:
         self._follow(results)
 
     def _follow(self, results: list[Taken]) -> None:
-        """
-        See to what follows from deliveries that are committed.
-        """
+        """See to what follows from deliveries that are committed."""
         for taken in results:
             if taken.shown or taken.warnings:
                 self._wiring.tell(Changed())

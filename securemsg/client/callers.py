@@ -79,17 +79,13 @@ class Connection(Record, frozen=True):
 
 
 class _Listed(Record, frozen=True):
-    """
-    Which device lies in a place.
-    """
+    """Which device lies in a place."""
 
     device: Id
 
 
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
-    """
-    The daemon has this key file, and no other.
-    """
+    """The daemon has this key file, and no other."""
     if suites.chosen(records, key.name).key != key.secret:
         dismiss(records)
         suites.choose(records, key.name, suites.PSK, key.secret, now=now)
@@ -109,17 +105,13 @@ def dismiss(records: IRecords) -> None:
 
 
 def latest_of(records: IRecords, devices: Iterable[bytes]) -> bytes:
-    """
-    The device of the connection that wrote last among these; empty where none of them has written.
-    """
+    """The device of the connection that wrote last among these; empty where none of them has written."""
     found = [(known.place, device) for device in devices if (known := load(records, Connection, TABLE, device)) is not None]
     return max(found)[1] if found else b""
 
 
 def get_contact(records: IRecords, name: str, device: bytes) -> Contact | None:
-    """
-    Whoever is at the other end of a connection; C{None}: it is forgotten, or its file is not the daemon's any more.
-    """
+    """Whoever is at the other end of a connection; C{None}: it is forgotten, or its file is not the daemon's any more."""
     connection = load(records, Connection, TABLE, device)
     if connection is None or connection.name != name or suites.chosen(records, name).suite != suites.PSK:
         return None
@@ -138,9 +130,7 @@ def speaking(key: SharedKey, name: str, device: bytes, header: KeyHeader, now: i
 
 
 def hear(records: IRecords, contact: Contact, device: bytes, header: KeyHeader, now: int) -> None:
-    """
-    A message of this connection proved itself: it is the one that was heard last.
-    """
+    """A message of this connection proved itself: it is the one that was heard last."""
     bucket = bucket_of(contact.name)
     known = load(records, Connection, TABLE, device)
     last = records.last(TABLE, bucket)
@@ -153,9 +143,7 @@ def hear(records: IRecords, contact: Contact, device: bytes, header: KeyHeader, 
 
 
 def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_key: ContentKey, now: int) -> bytes:
-    """
-    Make the own part for a connection that L{get_contact} knows.
-    """
+    """Make the own part for a connection that L{get_contact} knows."""
     connection = load(records, Connection, TABLE, device)
     assert connection is not None and connection.name == name, "a connection that nobody knows"
     key = suites.chosen(records, name).shared
@@ -190,9 +178,7 @@ def said_again(records: IRecords, name: str, place: int, answer_id: bytes, devic
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
-    """
-    A contact for as long as a connection lasts. To have the file is to be verified.
-    """
+    """A contact for as long as a connection lasts. To have the file is to be verified."""
     return Contact(name, identity, True, None, 0, b"", now, 0, b"", None, ORIGIN)
 
 
@@ -243,9 +229,7 @@ def _forget_page(
 
 
 def _forget(records: IRecords, profile: Profile, device: bytes, connection: Connection) -> None:
-    """
-    Forget how far a conversation came. What was seen stays known.
-    """
+    """Forget how far a conversation came. What was seen stays known."""
     conversation = conversation_of(profile.identity.public, connection.identity)
     outgoing = out_bucket(conversation, profile.incarnation)
     for _, counter, _ in records.scan(SENT, outgoing):

@@ -25,9 +25,7 @@ NO_PIN = bytes(32)
 
 
 def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int) -> Profile:
-    """
-    Make an empty store that of a caller who holds this file. It is to be one in memory: the file's secret goes into it.
-    """
+    """Make an empty store that of a caller who holds this file. It is to be one in memory: the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
         suites.choose(records, SERVER_NAME, suites.PSK, key.secret, now=now)
@@ -36,9 +34,7 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
 
 
 def key_of(records: IRecords) -> SharedKey:
-    """
-    The file that this caller holds.
-    """
+    """The file that this caller holds."""
     return suites.chosen(records, SERVER_NAME).shared
 
 

@@ -24,66 +24,50 @@ LEAVING_WORD = "exit"
 
 @frozen
 class Say:
-    """
-    Send this text.
-    """
+    """Send this text."""
 
     text: str
 
 
 @frozen
 class Leave:
-    """
-    End the chat.
-    """
+    """End the chat."""
 
 
 @frozen
 class Explain:
-    """
-    Show the commands.
-    """
+    """Show the commands."""
 
 
 @frozen
 class ShowHistory:
-    """
-    Show the last lines of this conversation.
-    """
+    """Show the last lines of this conversation."""
 
     lines: int
 
 
 @frozen
 class ShowContacts:
-    """
-    Show contacts with their marks and unread counts.
-    """
+    """Show contacts with their marks and unread counts."""
 
 
 @frozen
 class ShowSafety:
-    """
-    Show the safety number of this contact; C{accept}: it was compared.
-    """
+    """Show the safety number of this contact; C{accept}: it was compared."""
 
     accept: bool
 
 
 @frozen
 class SwitchTo:
-    """
-    Talk with somebody else.
-    """
+    """Talk with somebody else."""
 
     name: str
 
 
 @frozen
 class ShowState:
-    """
-    Show connection and outbox.
-    """
+    """Show connection and outbox."""
 
 
 @frozen
@@ -115,16 +99,12 @@ class Command:
 
 
 def _alone(intention: Intention) -> Callable[[list[str]], Intention]:
-    """
-    A command that takes no words.
-    """
+    """A command that takes no words."""
     return lambda words: Misunderstood("this command takes no words after it") if words else intention
 
 
 def _history(words: list[str]) -> Intention:
-    """
-    C{/history [LINES]}.
-    """
+    """C{/history [LINES]}."""
     if not words:
         return ShowHistory(HISTORY_LINES)
     if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4:
@@ -133,18 +113,14 @@ def _history(words: list[str]) -> Intention:
 
 
 def _verify(words: list[str]) -> Intention:
-    """
-    C{/verify [accept]}.
-    """
+    """C{/verify [accept]}."""
     if words not in ([], ["accept"], ["--accept"]):
         return Misunderstood("/verify shows the number, /verify accept says that you compared it")
     return ShowSafety(accept=bool(words))
 
 
 def _switch(words: list[str]) -> Intention:
-    """
-    C{/to NAME}.
-    """
+    """C{/to NAME}."""
     try:
         check_name(words[0] if len(words) == 1 else "")
     except Refusal:
@@ -164,9 +140,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def understand(line: str) -> Intention | None:
-    """
-    What a typed line means; C{None}: nothing was typed.
-    """
+    """What a typed line means; C{None}: nothing was typed."""
     if not line.strip():
         return None
     if line.strip() == LEAVING_WORD:
@@ -185,9 +159,7 @@ def understand(line: str) -> Intention | None:
 
 
 def complete(line: str, names: Iterable[str]) -> list[str]:
-    """
-    What the last word of a line may become: a command at the line's start, a name after C{/to}, a name after C{@}.
-    """
+    """What the last word of a line may become: a command at the line's start, a name after C{/to}, a name after C{@}."""
     head, _, word = line.rpartition(" ")
     if not head and word.startswith("/"):
         return [command for command in COMMANDS if command.startswith(word)]
@@ -201,9 +173,7 @@ def complete(line: str, names: Iterable[str]) -> list[str]:
 
 
 def help_lines() -> list[str]:
-    """
-    The list of commands.
-    """
+    """The list of commands."""
     titles = {name: f"{name} {command.arguments}".rstrip() for name, command in COMMANDS.items()}
     width = max(map(len, titles.values()))
     return [f"{titles[name]:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
@@ -221,25 +191,19 @@ def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "")
 
 
 def gap_line(sender: str, missing: int) -> str:
-    """
-    Says that messages are missing.
-    """
+    """Says that messages are missing."""
     what = "1 message" if missing == 1 else f"{missing} messages"
     return f"-- {what} of {escape(sender)} before this line did not arrive (yet)"
 
 
 def mark_of(verified: bool, changed: bool) -> str:
-    """
-    What stands beside a contact's name.
-    """
+    """What stands beside a contact's name."""
     if changed:
         return "CHANGED"
     return "" if verified else "unverified"
 
 
 def unread_text(unread: dict[str, int], current: str) -> str:
-    """
-    Who else has written, in the order of names; empty where nobody has.
-    """
+    """Who else has written, in the order of names; empty where nobody has."""
     others = [f"{escape(name)} {count}" for name, count in sorted(unread.items()) if count and name != current]
     return "unread: " + ", ".join(others) if others else ""

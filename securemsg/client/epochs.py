@@ -42,9 +42,7 @@ CONNECTION = 0
 
 
 class WrongKey(Unauthentic):
-    """
-    The message was not sealed for us with the key file that we were given for its sender: another file, or other bytes.
-    """
+    """The message was not sealed for us with the key file that we were given for its sender: another file, or other bytes."""
 
     def __init__(self) -> None:
         super().__init__("key file")
@@ -123,9 +121,7 @@ def open_part(
 
 
 def hear(records: IRecords, sender: End, header: KeyHeader, now: int) -> None:
-    """
-    A message proved itself: its nonce and counter are never accepted again, and its sender knows us.
-    """
+    """A message proved itself: its nonce and counter are never accepted again, and its sender knows us."""
     records.put(SEEN, _seen(sender, header), b"", header.counter)
     epoch = load(records, Epoch, TABLE, sender.bucket)
     if epoch is None or epoch.identity != sender.identity:
@@ -137,32 +133,24 @@ def hear(records: IRecords, sender: End, header: KeyHeader, now: int) -> None:
 
 
 def forget(records: IRecords, account: str, device: bytes) -> None:
-    """
-    The next message for this device begins an epoch, and introduces us.
-    """
+    """The next message for this device begins an epoch, and introduces us."""
     _end(records, archive.bucket_of(account, device))
 
 
 def forget_all(records: IRecords) -> None:
-    """
-    The next message for any device begins an epoch: another life of this state may have used the counters.
-    """
+    """The next message for any device begins an epoch: another life of this state may have used the counters."""
     for bucket in {bucket for bucket, _, _ in records.scan(TABLE)}:
         _end(records, bucket)
 
 
 def message_key(key: SharedKey, sender: End, recipient: End, nonce: bytes, number: int) -> bytes:
-    """
-    The key of an epoch, in one direction: who speaks stands first.
-    """
+    """The key of an epoch, in one direction: who speaks stands first."""
     ends = (sender.account.encode(), sender.device, recipient.account.encode(), recipient.device)
     return key.content_key(nonce, *ends, number.to_bytes(8, "big"))
 
 
 def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -> bytes:
-    """
-    Everything that a message is tied to: suite and version, who speaks to whom, the clear header and the common part.
-    """
+    """Everything that a message is tied to: suite and version, who speaks to whom, the clear header and the common part."""
     return length_prefixed(
         KEY_MESSAGE,
         PSK.encode(),
@@ -175,9 +163,7 @@ def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -
 
 
 def _next(records: IRecords, recipient: End, connection: bytes, now: int) -> Epoch:
-    """
-    The epoch and the counter of the next message; it is kept by whoever uses it.
-    """
+    """The epoch and the counter of the next message; it is kept by whoever uses it."""
     epoch = load(records, Epoch, TABLE, recipient.bucket)
     is_known = epoch is not None and epoch.identity == recipient.identity
     heard = epoch is not None and is_known and epoch.heard
@@ -196,16 +182,12 @@ def _next(records: IRecords, recipient: End, connection: bytes, now: int) -> Epo
 
 
 def _end(records: IRecords, bucket: bytes) -> None:
-    """
-    End an epoch.
-    """
+    """End an epoch."""
     epoch = load(records, Epoch, TABLE, bucket)
     if epoch is not None:
         save(records, TABLE, bucket, msgspec.structs.replace(epoch, heard=False, over=True))
 
 
 def _seen(sender: End, header: KeyHeader) -> bytes:
-    """
-    The bucket under which the counters of a nonce are known.
-    """
+    """The bucket under which the counters of a nonce are known."""
     return b"epoch/" + length_prefixed(sender.account.encode(), sender.device, header.nonce)

@@ -49,9 +49,7 @@ class Outcome(Private, frozen=True):
 
 @frozen
 class Waiting:
-    """
-    An errand that is to be run.
-    """
+    """An errand that is to be run."""
 
     number: int
     kind: str
@@ -71,9 +69,7 @@ def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, pa
 
 
 def collect(store: IProfileStore, number: int) -> Outcome | None:
-    """
-    Take the outcome away, once there is one.
-    """
+    """Take the outcome away, once there is one."""
     with store.reading() as records:
         if records.get(META, OUTCOMES, number) is None:
             return None
@@ -84,18 +80,14 @@ def collect(store: IProfileStore, number: int) -> Outcome | None:
 
 
 def give_up(store: IProfileStore, number: int) -> None:
-    """
-    Nobody waits for this one any more.
-    """
+    """Nobody waits for this one any more."""
     with store.writing() as records:
         records.delete(META, ERRANDS, number)
         records.delete(META, OUTCOMES, number)
 
 
 def waiting(store: IProfileStore, *, now: float) -> list[Waiting]:
-    """
-    The errands to be run, oldest first; what nobody waits for any more is cleared away.
-    """
+    """The errands to be run, oldest first; what nobody waits for any more is cleared away."""
     with store.reading() as records:
         rows = load_all(records, Errand, META, ERRANDS)
         stale = [number for number, errand in rows if errand.deadline < now]
@@ -110,9 +102,7 @@ def waiting(store: IProfileStore, *, now: float) -> list[Waiting]:
 
 
 def settle(store: IProfileStore, number: int, code: str, facts: dict[str, str], *, now: float) -> None:
-    """
-    Write down what came of an errand, unless its asker has given up.
-    """
+    """Write down what came of an errand, unless its asker has given up."""
     with store.writing() as records:
         if records.get(META, ERRANDS, number) is None:
             return

@@ -26,16 +26,12 @@ INDENT = "    | "
 
 
 def escape(text: str) -> str:
-    """
-    Show a text in one line: line ends become C{\\n}, and whatever is not plainly visible is spelled out.
-    """
+    """Show a text in one line: line ends become C{\\n}, and whatever is not plainly visible is spelled out."""
     return "".join([_shown(character) for character in text.replace("\r\n", "\n")])
 
 
 def escape_lines(text: str) -> list[str]:
-    """
-    Show a text line by line, every line as L{escape} does.
-    """
+    """Show a text line by line, every line as L{escape} does."""
     return [escape(line) for line in text.replace("\r\n", "\n").split("\n")]
 
 
@@ -53,9 +49,7 @@ def block(prefix: str, text: str, columns: int = 0) -> str:
 
 
 def _fold(line: str, columns: int) -> list[str]:
-    """
-    Cut a line where the terminal would, so that what follows is indented, too.
-    """
+    """Cut a line where the terminal would, so that what follows is indented, too."""
     if columns < MIN_COLUMNS:
         return [line]
     rows: list[str] = []
@@ -71,9 +65,7 @@ def _fold(line: str, columns: int) -> list[str]:
 
 
 def _shown(character: str) -> str:
-    """
-    One character as it may go to a terminal.
-    """
+    """One character as it may go to a terminal."""
     if " " <= character <= "~" or character in (_TEXT_STYLE, _EMOJI_STYLE):
         return character
     if character == "\t":
@@ -94,9 +86,7 @@ def _shown(character: str) -> str:
 
 
 def _width(character: str) -> int:
-    """
-    The columns a character takes.
-    """
+    """The columns a character takes."""
     if unicodedata.combining(character) or character in (_TEXT_STYLE, _EMOJI_STYLE):
         return 0
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1

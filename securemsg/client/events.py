@@ -1,6 +1,4 @@
-"""
-What a running agent tells whoever composed it. What people read lies in the store; these say that it is time to look.
-"""
+"""What a running agent tells whoever composed it. What people read lies in the store; these say that it is time to look."""
 
 from __future__ import annotations
 
@@ -20,16 +18,12 @@ class Ready:
 
 @frozen
 class Drained:
-    """
-    Everything that waited on the server before this login is committed here.
-    """
+    """Everything that waited on the server before this login is committed here."""
 
 
 @frozen
 class Changed:
-    """
-    Something in the store changed: messages came, or the state of sent ones.
-    """
+    """Something in the store changed: messages came, or the state of sent ones."""
 
 
 @frozen
@@ -48,9 +42,7 @@ class Warned:
 
 @frozen
 class Failed:
-    """
-    This connection has no future: the server refused the login, or is not the one that was pinned.
-    """
+    """This connection has no future: the server refused the login, or is not the one that was pinned."""
 
     code: str
 

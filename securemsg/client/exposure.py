@@ -1,6 +1,4 @@
-"""
-What the wire shows of a message. Inside TLS this is all that the server sees; there is no text in it.
-"""
+"""What the wire shows of a message. Inside TLS this is all that the server sees; there is no text in it."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ class Exposure:
 
 
 def expose(message: Message | Unknown) -> Exposure | None:
-    """
-    What the wire shows of a deposit or a delivery; of everything else C{None}, for no message is in it.
-    """
+    """What the wire shows of a deposit or a delivery; of everything else C{None}, for no message is in it."""
     if isinstance(message, Deposit):
         name = ", ".join(destination.account for destination in message.to)
         own, is_ours = message.to[0].parts[0].own, True
@@ -47,9 +43,7 @@ def expose(message: Message | Unknown) -> Exposure | None:
 
 
 def _suite(own: bytes) -> str:
-    """
-    The suite of an own part.
-    """
+    """The suite of an own part."""
     try:
         return suite_of(decode_record(Envelope, own).header)
     except Refusal:

@@ -89,9 +89,7 @@ class Taken:
 
 
 def take(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Taken:
-    """
-    Take a delivery in: into history, or into quarantine. Afterwards it may be acknowledged.
-    """
+    """Take a delivery in: into history, or into quarantine. Afterwards it may be acknowledged."""
     envelope = seen_envelope(delivery.account, delivery.device, delivery.common, delivery.own)
     if records.get(SEEN, envelope) is not None:
         return Taken(delivery.account)
@@ -173,9 +171,7 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
 
 
 def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Taken:
-    """
-    An authentic message: count it, keep it, and do what its kind asks for.
-    """
+    """An authentic message: count it, keep it, and do what its kind asks for."""
     contact = opened.contact
     name = contact.name
     marks = check_marks(records, profile, contact, content)
@@ -224,9 +220,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
 
 
 def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> Arrival:
-    """
-    Take the counter of a message into account.
-    """
+    """Take the counter of a message into account."""
     base = opened.content_key.base
     if not suites.is_caller(opened.contact.name) or base is not None:
         return streams.arrive(records, content, base, now)
@@ -263,9 +257,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
 
 
 def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
-    """
-    The device answers, so it knows where its share of our stream begins.
-    """
+    """The device answers, so it knows where its share of our stream begins."""
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
     bucket = BASES + opened.device_id + stream
     base = load(records, Beginning, COUNTERS, bucket)
@@ -324,15 +316,11 @@ def _put_away(
 
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
-    """
-    Have a reset sent, unless that would not help, or this is but a repetition, or we are a caller, who has no sessions.
-    """
+    """Have a reset sent, unless that would not help, or this is but a repetition, or we are a caller, who has no sessions."""
     if not profile.is_caller and refusal.code not in HOPELESS and not isinstance(refusal, AlreadyUsed):
         recovery.want_reset(records, delivery.account, delivery.device, now, gaps=False)
 
 
 def _delivery(row: QuarantinedRow) -> Deliver:
-    """
-    A quarantined row as it was delivered.
-    """
+    """A quarantined row as it was delivered."""
     return Deliver(0, row.account, row.device, bytes(keys.ID_SIZE), row.time, row.common, row.own)

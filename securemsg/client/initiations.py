@@ -41,18 +41,14 @@ class Initiation(Record, frozen=True):
 
 
 class Queued(Record, frozen=True):
-    """
-    Where an initiation lies.
-    """
+    """Where an initiation lies."""
 
     bucket: bytes
     session: int
 
 
 def session_of(records: IRecords, account: str, device: bytes, header: PrekeyHeader) -> int | None:
-    """
-    The number of the session that this initiation has made already.
-    """
+    """The number of the session that this initiation has made already."""
     for session, made in load_all(records, Initiation, TABLE, _bucket(account, device)):
         if made.ephemeral == header.ephemeral:
             return session
@@ -60,9 +56,7 @@ def session_of(records: IRecords, account: str, device: bytes, header: PrekeyHea
 
 
 def remember(records: IRecords, account: str, device: bytes, header: PrekeyHeader, session: int) -> None:
-    """
-    This initiation has made this session.
-    """
+    """This initiation has made this session."""
     bucket = _bucket(account, device)
     place = records.last(TABLE, QUEUE) + 1
     last_resort_id = header.kem_id if header.kem_is_last_resort else 0
@@ -74,9 +68,7 @@ def remember(records: IRecords, account: str, device: bytes, header: PrekeyHeade
 
 
 def prune(records: IRecords) -> None:
-    """
-    Forget the initiations whose prekeys are gone.
-    """
+    """Forget the initiations whose prekeys are gone."""
     # Prekeys retire in order, and so do initiations: behind the first that is to be kept nobody need look.
     while queue := load_all(records, Queued, TABLE, QUEUE, limit=PAGE):
         for place, queued in queue:
@@ -87,24 +79,18 @@ def prune(records: IRecords) -> None:
 
 
 def _is_alive(records: IRecords, made: Initiation) -> bool:
-    """
-    Do we still have a prekey that served this initiation, and may serve others?
-    """
+    """Do we still have a prekey that served this initiation, and may serve others?"""
     if prekeys.find(records, SIGNED, made.signed_id) is not None:
         return True
     return bool(made.last_resort_id) and prekeys.find(records, LAST_RESORT, made.last_resort_id) is not None
 
 
 def _forget(records: IRecords, queued: Queued, place: int) -> None:
-    """
-    Delete an initiation, and its place in the queue.
-    """
+    """Delete an initiation, and its place in the queue."""
     records.delete(TABLE, queued.bucket, queued.session)
     records.delete(TABLE, QUEUE, place)
 
 
 def _bucket(account: str, device: bytes) -> bytes:
-    """
-    The bucket of a device's initiations: ephemeral keys of one device do not meet those of others.
-    """
+    """The bucket of a device's initiations: ephemeral keys of one device do not meet those of others."""
     return digest(account.encode(), device)

@@ -157,9 +157,7 @@ def compose_in(
 
 
 def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
-    """
-    What became of a message of ours; C{None}: there is none of this id.
-    """
+    """What became of a message of ours; C{None}: there is none of this id."""
     with store.reading() as records:
         found = find_sent(records, message_id)
         return as_sent(found[0].name, found[0].history, found[1]) if found else None
@@ -225,17 +223,13 @@ def ungiven_after(store: IProfileStore, sender: str | None, limit: int, after: i
 
 
 def is_ungiven(store: IProfileStore, order: int) -> bool:
-    """
-    Does this message still wait for its reader?
-    """
+    """Does this message still wait for its reader?"""
     with store.reading() as records:
         return records.get(INBOUND, ROWS, order) is not None
 
 
 def mark_given(store: IProfileStore, orders: Iterable[int]) -> None:
-    """
-    These messages reached their reader.
-    """
+    """These messages reached their reader."""
     wanted = list(orders)
     if wanted:
         with store.writing() as records:
@@ -244,9 +238,7 @@ def mark_given(store: IProfileStore, orders: Iterable[int]) -> None:
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
-    """
-    The last messages to and from a contact, in order.
-    """
+    """The last messages to and from a contact, in order."""
     with store.reading() as records:
         own = _own(records).name
         # Orders are shared by all contacts, so a window of them may hold few of this one: widen it until it holds enough.
@@ -262,9 +254,7 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
 
 
 def unread(store: IProfileStore) -> dict[str, int]:
-    """
-    How many messages of whom were not given to their reader yet.
-    """
+    """How many messages of whom were not given to their reader yet."""
     counts: dict[str, int] = {}
     with store.reading() as records:
         for _, waiting in load_all(records, Inbound, INBOUND, ROWS):
@@ -273,34 +263,26 @@ def unread(store: IProfileStore) -> dict[str, int]:
 
 
 def pending(store: IProfileStore) -> int:
-    """
-    How many rows of the outbox were not answered for yet.
-    """
+    """How many rows of the outbox were not answered for yet."""
     with store.reading() as records:
         return records.count(OUTBOX, ROWS)
 
 
 def quarantined(store: IProfileStore) -> tuple[int, int]:
-    """
-    How many messages are kept that could not be opened, and how many had to be dropped for want of room.
-    """
+    """How many messages are kept that could not be opened, and how many had to be dropped for want of room."""
     with store.reading() as records:
         totals = load_totals(records)
         return totals.rows, totals.overflow
 
 
 def notices(store: IProfileStore) -> list[Notice]:
-    """
-    What people should know, oldest first.
-    """
+    """What people should know, oldest first."""
     with store.reading() as records:
         return [notice for _, notice in load_all(records, Notice, META, NOTICE)]
 
 
 def _own(records: IRecords) -> Profile:
-    """
-    Whose store this is.
-    """
+    """Whose store this is."""
     profile = load_profile(records)
     if profile is None:
         raise Refusal("no-profile")
@@ -308,9 +290,7 @@ def _own(records: IRecords) -> Profile:
 
 
 def _encode_text(text: str) -> bytes:
-    """
-    A text as it travels.
-    """
+    """A text as it travels."""
     try:
         body = text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -321,9 +301,7 @@ def _encode_text(text: str) -> bytes:
 
 
 def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, device: bytes, now: int) -> None:
-    """
-    A message id that stands for something already.
-    """
+    """A message id that stands for something already."""
     row = load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
     if row is None or known.name != to or row.content.body != body or row.content.kind != kind:
         raise Refusal("conflict")

@@ -44,9 +44,7 @@ class Lane:
     failures: int = 0
 
     def may_go(self, now: float) -> bool:
-        """
-        Is there a row that may be sent?
-        """
+        """Is there a row that may be sent?"""
         return bool(self.waiting) and not self.is_asking and not self.is_blocked and now >= self.not_before
 
 
@@ -64,32 +62,24 @@ class Lanes:
     _flights: dict[bytes, tuple[Lane, int, float]] = field(init=False, factory=dict)
 
     def add(self, name: str, order: int, device: bytes = b"") -> None:
-        """
-        There is a new row in the outbox.
-        """
+        """There is a new row in the outbox."""
         self.last = max(self.last, order)
         insort(self._lane(name, device).waiting, order)
 
     def next(self, now: float) -> Lane | None:
-        """
-        The lane whose first row is the next to be sent; C{None}: nothing may be sent now.
-        """
+        """The lane whose first row is the next to be sent; C{None}: nothing may be sent now."""
         if len(self._flights) >= WINDOW:
             return None
         ready = [lane for lane in self._lanes.values() if lane.may_go(now)]
         return min(ready, key=lambda lane: lane.waiting[0], default=None)
 
     def drop(self, lane: Lane) -> None:
-        """
-        There is nothing to be sent in the first row of a lane.
-        """
+        """There is nothing to be sent in the first row of a lane."""
         lane.waiting.pop(0)
         self._tidy(lane)
 
     def depart(self, lane: Lane, deposit_id: bytes, now: float) -> None:
-        """
-        The first row of a lane is sent.
-        """
+        """The first row of a lane is sent."""
         order = lane.waiting.pop(0)
         lane.flying += 1
         self._flights[deposit_id] = (lane, order, now)
@@ -109,44 +99,32 @@ class Lanes:
         return lane, order
 
     def put_back(self, lane: Lane, order: int) -> None:
-        """
-        A row is to be sent again, in its place.
-        """
+        """A row is to be sent again, in its place."""
         self._lanes[lane.name, lane.device] = lane
         insort(lane.waiting, order)
 
     def pause(self, lane: Lane, now: float) -> None:
-        """
-        Not now: wait for longer than the last time.
-        """
+        """Not now: wait for longer than the last time."""
         pause = min(FIRST_PAUSE * 2.0 ** min(lane.failures, 10), MAX_PAUSE)
         lane.failures += 1
         lane.not_before = now + pause * (0.5 + self._jitter() / 2)
 
     def oldest_flight(self) -> float | None:
-        """
-        Since when the oldest unanswered deposit is on its way.
-        """
+        """Since when the oldest unanswered deposit is on its way."""
         return min((since for _, _, since in self._flights.values()), default=None)
 
     def blocked(self) -> list[Lane]:
-        """
-        Lanes that wait for the user.
-        """
+        """Lanes that wait for the user."""
         return [lane for lane in self._lanes.values() if lane.is_blocked]
 
     def _lane(self, name: str, device: bytes) -> Lane:
-        """
-        The lane of a contact, or of one of those who call.
-        """
+        """The lane of a contact, or of one of those who call."""
         lane = self._lanes.get((name, device))
         if lane is None:
             lane = self._lanes[name, device] = Lane(name, device)
         return lane
 
     def _tidy(self, lane: Lane) -> None:
-        """
-        Forget a lane that holds nothing and waits for nothing.
-        """
+        """Forget a lane that holds nothing and waits for nothing."""
         if not lane.waiting and not lane.flying and not lane.is_asking:
             self._lanes.pop((lane.name, lane.device), None)

@@ -1,6 +1,4 @@
-"""
-Messages as their readers see them.
-"""
+"""Messages as their readers see them."""
 
 from __future__ import annotations
 
@@ -71,9 +69,7 @@ Line = Sent | Received
 
 
 def as_sent(name: str, order: int, row: HistoryRow) -> Sent:
-    """
-    A row as its reader sees it.
-    """
+    """A row as its reader sees it."""
     content = row.content
     return Sent(
         order=order,
@@ -92,9 +88,7 @@ def as_sent(name: str, order: int, row: HistoryRow) -> Sent:
 
 
 def as_received(records: IRecords, own: str, name: str, order: int, row: HistoryRow) -> Received:
-    """
-    A row as its reader sees it.
-    """
+    """A row as its reader sees it."""
     content = row.content
     return Received(
         order=order,

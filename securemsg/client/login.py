@@ -50,9 +50,7 @@ def greet(profile: Profile, binding: Binding) -> Hello:
 
 
 def _role(profile: Profile) -> Literal["key", "device", "register"]:
-    """
-    As what we come.
-    """
+    """As what we come."""
     if profile.is_caller:
         return "key"
     return "device" if profile.registered else "register"
@@ -92,9 +90,7 @@ def check_key_challenge(key: SharedKey, hello: bytes, challenge: Challenge, bind
 
 
 def _check_choice(challenge: Challenge) -> None:
-    """
-    See that the server, which is the right one, keeps to what we offered.
-    """
+    """See that the server, which is the right one, keeps to what we offered."""
     if challenge.version != auth.VERSION or not set(challenge.features) <= set(auth.FEATURES):
         raise RemoteProtocolError("unsupported-version")
 
@@ -120,9 +116,7 @@ def prove_key(key: SharedKey, pin: bytes, hello: bytes, challenge: bytes, bindin
 
 
 def register(profile: Profile, hello: bytes, challenge: bytes, binding: Binding) -> Register:
-    """
-    Make the account. Only after L{check_challenge}.
-    """
+    """Make the account. Only after L{check_challenge}."""
     unsigned = Register(profile.token, profile.identity.public, profile.devices, bytes(64), bytes(64))
     parts = auth.register_parts(hello, challenge, profile.pin, unsigned, binding)
     return Register(

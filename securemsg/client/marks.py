@@ -45,8 +45,6 @@ def check_marks(records: IRecords, profile: Profile, contact: Contact, content: 
 
 
 def _is_forked(records: IRecords, account: str, mark: ListMark) -> bool:
-    """
-    Did we see another list under this version?
-    """
+    """Did we see another list under this version?"""
     seen = seen_list(records, account, mark.version)
     return seen is not None and seen.digest != mark.digest

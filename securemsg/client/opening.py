@@ -150,9 +150,7 @@ def _open_keyed(
 def _introduced(
     records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
 ) -> Pair:
-    """
-    Who claims to speak: a contact of ours, or whom the header introduces.
-    """
+    """Who claims to speak: a contact of ours, or whom the header introduces."""
     if prekey is not None:
         record = AccountRecord(account, prekey.identity, prekey.devices)
         contact: Contact | None = trust.introduced(records, profile, record, now)
@@ -167,9 +165,7 @@ def _introduced(
 
 
 def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[int, Session]:
-    """
-    The sessions that may have made a message, the likeliest first. None: its opening has to make one.
-    """
+    """The sessions that may have made a message, the likeliest first. None: its opening has to make one."""
     if header.prekey is not None:
         number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
         if number is not None:
@@ -198,9 +194,7 @@ def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[i
 
 
 def _answered(records: IRecords, pair: Pair, prekey: PrekeyHeader, now: int) -> Session:
-    """
-    The session that an initiation would make with us; nothing is kept.
-    """
+    """The session that an initiation would make with us; nothing is kept."""
     answering = prekeys.answering(records, prekey)
     secret = pqxdh.respond(
         pair.profile.agreement,
@@ -218,9 +212,7 @@ def _answered(records: IRecords, pair: Pair, prekey: PrekeyHeader, now: int) -> 
 def _opened_by(
     candidates: dict[int, Session], pair: Pair, header: EnvelopeHeader, envelope: Envelope, common: bytes
 ) -> tuple[int, Session, ContentKey]:
-    """
-    The first session that opens a message, as it is afterwards.
-    """
+    """The first session that opens a message, as it is afterwards."""
     trouble = Unauthentic("envelope")
     for number, session in candidates.items():
         try:
@@ -243,7 +235,5 @@ def _opened_by(
 
 
 def _step(header: EnvelopeHeader) -> Header:
-    """
-    The part of the header that is the ratchet's.
-    """
+    """The part of the header that is the ratchet's."""
     return Header(header.ratchet_key, header.previous_length, header.number)

@@ -52,9 +52,7 @@ UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
 
 
 class NeedAccount(Refusal):
-    """
-    Ask the directory for this account first.
-    """
+    """Ask the directory for this account first."""
 
     def __init__(self, account: str) -> None:
         super().__init__("unknown-account")
@@ -89,9 +87,7 @@ def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_ex
 
 
 def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> Deposit | None:
-    """
-    Seal a draft.
-    """
+    """Seal a draft."""
     contact = _recipient(records, row, now)
     _require_sessions(records, profile, contact, {}, now)
     # Nothing is refused from here on.
@@ -143,9 +139,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
 
 
 def _recipient(records: IRecords, row: OutboxRow, now: int) -> Contact:
-    """
-    Whom a row goes to, as the directory confirmed not long ago; no directory knows who called.
-    """
+    """Whom a row goes to, as the directory confirmed not long ago; no directory knows who called."""
     name = row.to
     if row.device:
         caller = callers.get_contact(records, name, row.device)
@@ -160,9 +154,7 @@ def _recipient(records: IRecords, row: OutboxRow, now: int) -> Contact:
 
 
 def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, now: int) -> Content | None:
-    """
-    The content of a row, with its counter and everything that it names.
-    """
+    """The content of a row, with its counter and everything that it names."""
     content = content_of(records, row)
     conversation = conversation_of(profile.identity.public, contact.identity)
     if content is None or content.counter:
@@ -189,9 +181,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
 
 
 def _require_sessions(records: IRecords, profile: Profile, contact: Contact, kept: dict[bytes, bytes], now: int) -> None:
-    """
-    See that every device can be sealed for, before anything is: what is refused half-way would have used up message keys.
-    """
+    """See that every device can be sealed for, before anything is: what is refused half-way would have used up message keys."""
     for device in trust.devices(contact):
         if device.id not in kept:
             sessions.require(records, profile, contact, device, now)
@@ -207,9 +197,7 @@ def _parts(
     kept: dict[bytes, bytes],
     now: int,
 ) -> tuple[SealedPart, ...]:
-    """
-    The own parts of all devices of a contact; or of the one that the row is for.
-    """
+    """The own parts of all devices of a contact; or of the one that the row is for."""
     parts = []
     if row.device:
         told = msgspec.structs.replace(key, base=_base(records, row.device, content))
@@ -224,9 +212,7 @@ def _parts(
 
 
 def _base(records: IRecords, device: bytes, content: Content) -> int | None:
-    """
-    What to tell a device about where its share of this stream begins, until it was heard.
-    """
+    """What to tell a device about where its share of this stream begins, until it was heard."""
     if not content.counter:
         return None
     bucket = BASES + device + stream_of(content)
@@ -238,9 +224,7 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
 
 
 def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> None:
-    """
-    Take the counter of a content, and keep the content as it is sealed.
-    """
+    """Take the counter of a content, and keep the content as it is sealed."""
     bucket = out_bucket(content.conversation, content.incarnation)
     digest = chain_digest(content)
     save(records, COUNTERS, bucket, OutStream(content.counter, digest))
@@ -252,9 +236,7 @@ def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> N
 
 
 def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
-    """
-    Say in history with which suite a message goes out.
-    """
+    """Say in history with which suite a message goes out."""
     history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history and not row.again else None
     if history is not None and history.suite != suite:
         save(records, HISTORY, bucket_of(row.to), msgspec.structs.replace(history, suite=suite), row.history)
@@ -278,26 +260,20 @@ def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow
 
 
 def _next_number(records: IRecords) -> int:
-    """
-    The next C{n} of this device.
-    """
+    """The next C{n} of this device."""
     number = load_number(records, COUNTERS, NUMBER) + 1
     save_number(records, COUNTERS, NUMBER, number)
     return number
 
 
 def _sealed(records: IRecords, order: int) -> Sealed:
-    """
-    The sealed form of a row that has one.
-    """
+    """The sealed form of a row that has one."""
     sealed = load(records, Sealed, OUTBOX, SEALED, order)
     assert sealed is not None, "a sealed row without its ciphertext"
     return sealed
 
 
 def _deposit(row: OutboxRow, sealed: Sealed) -> Deposit:
-    """
-    A sealed row as it goes over the wire.
-    """
+    """A sealed row as it goes over the wire."""
     parts = [Part(part.device, part.own) for part in sealed.parts]
     return Deposit(sealed.deposit_id, sealed.n, row.expiry, sealed.common, [Destination(row.to, parts)])

@@ -72,18 +72,14 @@ def give_up(records: IRecords, order: int, code: str, now: int) -> OutboxRow | N
 
 
 def void_of(content: Content) -> Content:
-    """
-    What fills the counter of a content that will not come.
-    """
+    """What fills the counter of a content that will not come."""
     return msgspec.structs.replace(
         content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content)
     )
 
 
 def mark_stale(records: IRecords, order: int) -> None:
-    """
-    The server says that a deposit is not for the devices that there are: it is to be made anew.
-    """
+    """The server says that a deposit is not for the devices that there are: it is to be made anew."""
     row = load(records, OutboxRow, OUTBOX, ROWS, order)
     if row is not None:
         save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), order)
@@ -102,9 +98,7 @@ def note_waiting(records: IRecords, order: int, code: str) -> bool:
 
 
 def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
-    """
-    Say in history how things stand with a row.
-    """
+    """Say in history how things stand with a row."""
     history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
     if history is None or (history.status, history.code) == (status, code):
         return False
@@ -122,9 +116,7 @@ def drafts(records: IRecords, name: str) -> int:
 
 
 def content_of(records: IRecords, row: OutboxRow) -> Content | None:
-    """
-    What a row says, as far as it is known.
-    """
+    """What a row says, as far as it is known."""
     if row.content:
         return decode_record(Content, row.content)
     history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
@@ -132,8 +124,6 @@ def content_of(records: IRecords, row: OutboxRow) -> Content | None:
 
 
 def remove(records: IRecords, order: int) -> None:
-    """
-    Take a row out of the outbox.
-    """
+    """Take a row out of the outbox."""
     records.delete(OUTBOX, ROWS, order)
     records.delete(OUTBOX, SEALED, order)

@@ -29,9 +29,7 @@ FROM_RESPONDER = b"responder"
 
 @frozen
 class End:
-    """
-    One end of a conversation: a device, its account, and that account's identity.
-    """
+    """One end of a conversation: a device, its account, and that account's identity."""
 
     account: str
     device: bytes
@@ -39,24 +37,18 @@ class End:
 
     @property
     def bucket(self) -> bytes:
-        """
-        Where what is kept of this end is.
-        """
+        """Where what is kept of this end is."""
         return archive.bucket_of(self.account, self.device)
 
     @property
     def parts(self) -> tuple[bytes, ...]:
-        """
-        As parts of what a message is tied to.
-        """
+        """As parts of what a message is tied to."""
         return (self.account.encode(), self.device, self.identity)
 
 
 @frozen
 class Pair:
-    """
-    Our device and one of a contact's: between whom sessions are.
-    """
+    """Our device and one of a contact's: between whom sessions are."""
 
     profile: Profile
     contact: Contact
@@ -64,45 +56,33 @@ class Pair:
 
     @property
     def bucket(self) -> bytes:
-        """
-        Where the sessions of this pair are.
-        """
+        """Where the sessions of this pair are."""
         return archive.bucket_of(self.contact.name, self.device.id)
 
     @property
     def own_end(self) -> End:
-        """
-        We.
-        """
+        """We."""
         return End(self.profile.name, self.profile.device_id, self.profile.identity.public)
 
     @property
     def peer_end(self) -> End:
-        """
-        The contact.
-        """
+        """The contact."""
         return End(self.contact.name, self.device.id, self.contact.identity)
 
     def fits(self, session: Session) -> bool:
-        """
-        Is this session between these very keys?
-        """
+        """Is this session between these very keys?"""
         own, peer = self.profile.identity.public, self.contact.identity
         return (session.own_identity, session.peer_identity) == (own, peer) and (
             session.peer_agreement == self.device.agreement_key
         )
 
     def may_send(self, session: Session, now: int) -> bool:
-        """
-        Will the peer be able to open what is sealed in this session today?
-        """
+        """Will the peer be able to open what is sealed in this session today?"""
         is_stale = session.opening is not None and now - session.made_at >= UNANSWERED_LIFE
         return self.fits(session) and not is_stale
 
     def session(self, ephemeral: bytes, bundle: bytes, opening: Opening | None, ratchet: Ratchet, now: int) -> Session:
-        """
-        A new session, initiated by us if there is an opening.
-        """
+        """A new session, initiated by us if there is an opening."""
         return Session(
             suite=PQXDH,
             own_identity=self.profile.identity.public,

@@ -1,6 +1,4 @@
-"""
-Outgoing: drafts become deposits, deposits are answered, and what holds one up is asked for.
-"""
+"""Outgoing: drafts become deposits, deposits are answered, and what holds one up is asked for."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ Take = Callable[[IRecords, Lane, Answer], None]
 
 @define(eq=False)
 class Post:
-    """
-    The outgoing half of an agent.
-    """
+    """The outgoing half of an agent."""
 
     _wiring: Wiring
     _jitter: Callable[[], float]
@@ -47,15 +43,11 @@ class Post:
     _looked_up: dict[str, float] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Nothing is known of the outbox.
-        """
+        """Nothing is known of the outbox."""
         self._lanes = Lanes(self._jitter)
 
     def restart(self) -> None:
-        """
-        A new connection: everything in the outbox is to be sent, in its order.
-        """
+        """A new connection: everything in the outbox is to be sent, in its order."""
         self._lanes = Lanes(self._jitter)
 
     def pump(self, idle: bool) -> None:
@@ -71,17 +63,13 @@ class Post:
             self._send_some()
 
     def check_time(self) -> None:
-        """
-        Hang up on a server that does not answer.
-        """
+        """Hang up on a server that does not answer."""
         oldest = self._lanes.oldest_flight()
         if oldest is not None and self._wiring.now() - oldest > ANSWER_TIME and self._wiring.channel is not None:
             self._wiring.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
-        """
-        The server answers for deposits.
-        """
+        """The server answers for deposits."""
         self._wiring.hear_clock(message.now)
         landed = [found for item in message.deposits if (found := self._lanes.land(item.deposit_id)) is not None]
         if not landed:
@@ -93,9 +81,7 @@ class Post:
                     self._wiring.tell(Changed())
 
     def refused(self, message: m.DepositRefused) -> None:
-        """
-        The server does not take a deposit.
-        """
+        """The server does not take a deposit."""
         found = self._lanes.land(message.deposit_id)
         if found is None:
             return
@@ -112,9 +98,7 @@ class Post:
                 self._wait(records, lane, order, message.code)
 
     def look_up(self, name: str, version: int = 0) -> None:
-        """
-        A contact spoke of a list that we have not seen: ask for it, though not again and again.
-        """
+        """A contact spoke of a list that we have not seen: ask for it, though not again and again."""
         now = self._wiring.now()
         if now - self._looked_up.get(name, now - outbox.CHECK_AGE) < recovery.RESET_PAUSE:
             return
@@ -126,9 +110,7 @@ class Post:
     # --- what is to be sent ---------------------------------------------------------------------------------------
 
     def _make(self, idle: bool) -> None:
-        """
-        Put receipts and resets that are due into the outbox.
-        """
+        """Put receipts and resets that are due into the outbox."""
         now = self._wiring.time()
         with self._wiring.store.reading() as records:
             wants_receipts = idle and bool(records.scan(RECEIPTS, ROWS, limit=1))
@@ -141,18 +123,14 @@ class Post:
             recovery.make_resets(records, self._wiring.profile, now)
 
     def _collect(self) -> None:
-        """
-        See what is new in the outbox, whoever put it there.
-        """
+        """See what is new in the outbox, whoever put it there."""
         with self._wiring.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._lanes.last, PAGE):
                 for order, row in rows:
                     self._lanes.add(row.to, order, row.device)
 
     def _unblock(self) -> None:
-        """
-        See whether the user has accepted what held a lane up.
-        """
+        """See whether the user has accepted what held a lane up."""
         blocked = self._lanes.blocked()
         if not blocked:
             return
@@ -163,9 +141,7 @@ class Post:
                     lane.is_blocked, lane.failures = False, 0
 
     def _send_some(self) -> None:
-        """
-        Make as many deposits as may be sent now in one transaction, then send them.
-        """
+        """Make as many deposits as may be sent now in one transaction, then send them."""
         deposits: list[m.Deposit] = []
         questions: list[Callable[[], None]] = []
         wiring, now = self._wiring, self._wiring.time()
@@ -189,9 +165,7 @@ class Post:
             question()
 
     def _hold(self, records: IRecords, lane: Lane, order: int, refusal: Refusal, questions: list[Callable[[], None]]) -> None:
-        """
-        A row cannot be sent as things are: see to what it needs.
-        """
+        """A row cannot be sent as things are: see to what it needs."""
         if isinstance(refusal, NeedAccount):
             lane.is_asking = True
             questions.append(lambda: self._fetch(lane))
@@ -203,9 +177,7 @@ class Post:
             self._wait(records, lane, order, refusal.code)
 
     def _wait(self, records: IRecords, lane: Lane, order: int, code: str) -> None:
-        """
-        A lane goes on later, or when the user has decided.
-        """
+        """A lane goes on later, or when the user has decided."""
         if code == "identity-changed":
             lane.is_blocked = True
             self._wiring.warn(records, code, lane.name)
@@ -215,9 +187,7 @@ class Post:
             self._wiring.tell(Changed())
 
     def _renew(self, records: IRecords, lane: Lane, order: int, accounts: list[m.AccountRecord]) -> None:
-        """
-        The devices of a contact are others than we thought: take its new list, and make the deposit anew.
-        """
+        """The devices of a contact are others than we thought: take its new list, and make the deposit anew."""
         wiring, now = self._wiring, self._wiring.time()
         self._lanes.put_back(lane, order)
         outcomes.mark_stale(records, order)
@@ -236,18 +206,14 @@ class Post:
         lane.failures += 1
 
     def _distrust(self, records: IRecords, lane: Lane, refusal: Refusal) -> None:
-        """
-        What the server says of a contact is not believed.
-        """
+        """What the server says of a contact is not believed."""
         if refusal.code in SUSPICIOUS:
             self._wiring.warn(records, refusal.code, lane.name)
         if lane.waiting:
             self._wait(records, lane, lane.waiting[0], refusal.code)
 
     def _recheck(self, records: IRecords, name: str) -> None:
-        """
-        Look a contact up before the next message.
-        """
+        """Look a contact up before the next message."""
         contact = trust.get_contact(records, name)
         if contact is not None:
             trust.put_contact(records, msgspec.structs.replace(contact, checked_at=0))
@@ -255,24 +221,18 @@ class Post:
     # --- questions ------------------------------------------------------------------------------------------------
 
     def _fetch(self, lane: Lane) -> None:
-        """
-        Ask for a contact's account.
-        """
+        """Ask for a contact's account."""
         question = m.Fetch(0, lane.name)
         self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, self._take_account))
 
     def _claim(self, lane: Lane, need: NeedBundle) -> None:
-        """
-        Ask for a bundle of a device.
-        """
+        """Ask for a bundle of a device."""
         question = m.Claim(0, need.account, need.device_id, need.spent)
         take = partial(self._take_bundle, need.device_id)
         self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, take))
 
     def _answered(self, lane: Lane, question: Question, answer: Answer | Refusal, take: Take) -> None:
-        """
-        The server answers a question about a lane, which may go on.
-        """
+        """The server answers a question about a lane, which may go on."""
         lane.is_asking = False
         if self._wiring.channel is None:
             return
@@ -315,18 +275,14 @@ class Post:
             sessions.begin(records, self._wiring.profile, contact, device, answer, self._wiring.time())
 
     def _fail(self, records: IRecords, lane: Lane) -> None:
-        """
-        There is no such account: nothing of this lane will ever be sent.
-        """
+        """There is no such account: nothing of this lane will ever be sent."""
         while lane.waiting:
             outcomes.give_up(records, lane.waiting[0], outcomes.GONE, self._wiring.time())
             self._lanes.drop(lane)
         self._wiring.tell(Changed())
 
     def _looked(self, name: str, version: int, answer: Answer | Refusal) -> None:
-        """
-        The directory answers about a list that a contact spoke of.
-        """
+        """The directory answers about a list that a contact spoke of."""
         if not isinstance(answer, m.Account) or answer.record.name != name or self._wiring.channel is None:
             return
         wiring = self._wiring

@@ -107,9 +107,7 @@ def replenish(records: IRecords, profile: Profile, stock: PrekeyStock, now: int)
 
 
 def mark_uploaded(records: IRecords, upload: Upload, now: int) -> None:
-    """
-    The server has confirmed an upload: those before the new ones retire.
-    """
+    """The server has confirmed an upload: those before the new ones retire."""
     sets: dict[bytes, Sequence[Prekey | None]] = {
         SIGNED: [upload.signed],
         LAST_RESORT: [upload.last_resort],
@@ -153,9 +151,7 @@ def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
 
 
 def prune(records: IRecords, now: int) -> None:
-    """
-    Delete the halves that no message can name any more.
-    """
+    """Delete the halves that no message can name any more."""
     for kind in (*ROTATING, *FOR_ONE_USE):
         for number, half in load_all(records, Half, TABLE, kind):
             if half.retired_at and now - half.retired_at >= RETIRED_LIFE:
@@ -163,9 +159,7 @@ def prune(records: IRecords, now: int) -> None:
 
 
 def find(records: IRecords, kind: bytes, prekey_id: int) -> Half | None:
-    """
-    A prekey of ours, if we still have it.
-    """
+    """A prekey of ours, if we still have it."""
     return load(records, Half, TABLE, kind, prekey_id)
 
 
@@ -186,9 +180,7 @@ def answering(records: IRecords, header: PrekeyHeader) -> Answering:
 
 
 def spend(records: IRecords, header: PrekeyHeader) -> None:
-    """
-    An initiation has made its session: delete the prekeys that were for this one use.
-    """
+    """An initiation has made its session: delete the prekeys that were for this one use."""
     if header.one_time_id is not None:
         records.delete(TABLE, ONE_TIME, header.one_time_id)
     if not header.kem_is_last_resort:
@@ -196,9 +188,7 @@ def spend(records: IRecords, header: PrekeyHeader) -> None:
 
 
 def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now: int) -> Prekey | None:
-    """
-    The prekey of a rotating kind that the server ought to have and has not.
-    """
+    """The prekey of a rotating kind that the server ought to have and has not."""
     halves = load_all(records, Half, TABLE, kind)
     if halves:
         number, newest = halves[-1]
@@ -212,9 +202,7 @@ def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now
 
 
 def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int) -> list[Prekey]:
-    """
-    Prekeys for one use: those that were never confirmed, else new ones if few are left.
-    """
+    """Prekeys for one use: those that were never confirmed, else new ones if few are left."""
     halves = load_all(records, Half, TABLE, kind)
     waiting = [Prekey(number, half.key, half.signature) for number, half in halves if not half.uploaded]
     if waiting or left >= LOW or len(halves) + BATCH > MAX_HALVES:
@@ -223,9 +211,7 @@ def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int
 
 
 def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int) -> list[Prekey]:
-    """
-    Make prekeys of a kind and keep both halves.
-    """
+    """Make prekeys of a kind and keep both halves."""
     first = max(records.last(TABLE, kind) + 1, now << ID_SHIFT)
     prekeys = []
     for number in range(first, first + count):
@@ -236,9 +222,7 @@ def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int
 
 
 def _both_halves(records: IRecords, kind: bytes, prekey_id: int) -> tuple[bytes, PublicPrekey]:
-    """
-    A prekey that must be there.
-    """
+    """A prekey that must be there."""
     half = find(records, kind, prekey_id)
     if half is None:
         raise Refusal("unknown-prekey")

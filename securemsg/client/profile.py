@@ -38,14 +38,10 @@ SUITE = "pqxdh"
 
 
 class Private(Record, frozen=True):
-    """
-    A record that holds secrets, and shows none.
-    """
+    """A record that holds secrets, and shows none."""
 
     def __repr__(self) -> str:
-        """
-        The kind of record, and nothing that is in it.
-        """
+        """The kind of record, and nothing that is in it."""
         return f"<{type(self).__name__}>"
 
 
@@ -92,32 +88,24 @@ class Profile:
 
     @property
     def is_caller(self) -> bool:
-        """
-        Are we whoever holds a key file, without an account? Nobody can register such a name.
-        """
+        """Are we whoever holds a key file, without an account? Nobody can register such a name."""
         return self.name.startswith(NAME_PREFIX)
 
     @property
     def listing(self) -> DeviceList:
-        """
-        Our current list, decoded.
-        """
+        """Our current list, decoded."""
         return decode_device_list(self.devices.body)
 
     @property
     def mark(self) -> ListMark:
-        """
-        Which list of ours is current, for the inside of messages; a caller has none that anybody could be shown.
-        """
+        """Which list of ours is current, for the inside of messages; a caller has none that anybody could be shown."""
         if self.is_caller:
             return ListMark(0, b"")
         return ListMark(self.listing.version, sha256(self.devices.body))
 
 
 class _Kept(Private, frozen=True):
-    """
-    The form in which a profile is kept; keys are private halves.
-    """
+    """The form in which a profile is kept; keys are private halves."""
 
     name: str
     host: str
@@ -163,9 +151,7 @@ def create_profile(link: InviteLink, name: str, now: int) -> Profile:
 
 
 def resigned(profile: Profile, now: int) -> Profile:
-    """
-    The same devices on the next version of the list, which names the hash of this one. To be saved, then published.
-    """
+    """The same devices on the next version of the list, which names the hash of this one. To be saved, then published."""
     following = msgspec.structs.replace(
         profile.listing, version=profile.listing.version + 1, previous=sha256(profile.devices.body), issued_at=now
     )
@@ -173,23 +159,17 @@ def resigned(profile: Profile, now: int) -> Profile:
 
 
 def is_due(profile: Profile, now: int) -> bool:
-    """
-    Is it time to sign the list anew?
-    """
+    """Is it time to sign the list anew?"""
     return now - profile.listing.issued_at >= LIST_AGE
 
 
 def reborn(profile: Profile) -> Profile:
-    """
-    The same account in a new life, whose counters begin again: for a state that was restored or cloned.
-    """
+    """The same account in a new life, whose counters begin again: for a state that was restored or cloned."""
     return evolve(profile, incarnation=_new_incarnation())
 
 
 def save_profile(records: IRecords, profile: Profile) -> None:
-    """
-    Keep the profile, and remember its list, so that a contact's mark of it can still be judged when it is old.
-    """
+    """Keep the profile, and remember its list, so that a contact's mark of it can still be judged when it is old."""
     kept = _Kept(
         profile.name,
         profile.host,
@@ -212,9 +192,7 @@ def save_profile(records: IRecords, profile: Profile) -> None:
 
 
 def load_profile(records: IRecords) -> Profile | None:
-    """
-    The profile that is kept here; none before C{join}.
-    """
+    """The profile that is kept here; none before C{join}."""
     data = records.get(TABLE, b"")
     if data is None:
         return None
@@ -239,31 +217,23 @@ def load_profile(records: IRecords) -> Profile | None:
 
 
 def remember_list(records: IRecords, listing: DeviceList, body: bytes) -> None:
-    """
-    Keep the digest of a list that was current, ours or a contact's.
-    """
+    """Keep the digest of a list that was current, ours or a contact's."""
     seen = SeenList(sha256(body), listing.issued_at)
     records.put(LISTS, listing.account.encode(), msgspec.msgpack.encode(seen), listing.version)
 
 
 def seen_list(records: IRecords, account: str, version: int) -> SeenList | None:
-    """
-    What we once saw as this version of an account's list.
-    """
+    """What we once saw as this version of an account's list."""
     data = records.get(LISTS, account.encode(), version)
     return None if data is None else msgspec.msgpack.decode(data, type=SeenList)
 
 
 def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
-    """
-    Encode a list and sign its very bytes.
-    """
+    """Encode a list and sign its very bytes."""
     body = encode_device_list(devices)
     return SignedDeviceList(body, identity.sign(DEVICE_LIST_LABEL, body))
 
 
 def _new_incarnation() -> int:
-    """
-    A number that no earlier life had: 63 random bits, never 0.
-    """
+    """A number that no earlier life had: 63 random bits, never 0."""
     return 1 + int.from_bytes(random_bytes(8), "big") % (2**63 - 1)

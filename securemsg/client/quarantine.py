@@ -41,9 +41,7 @@ PAGE = 32
 
 
 class QuarantinedRow(Private, frozen=True):
-    """
-    A delivery that could not be opened. Bucket: the account that the server named; order: its place in the sequence.
-    """
+    """A delivery that could not be opened. Bucket: the account that the server named; order: its place in the sequence."""
 
     account: Name
     device: Id
@@ -56,9 +54,7 @@ class QuarantinedRow(Private, frozen=True):
 
 @frozen
 class Locked:
-    """
-    How many messages of a peer cannot be opened for want of a key, by their code.
-    """
+    """How many messages of a peer cannot be opened for want of a key, by their code."""
 
     name: str
     code: str
@@ -86,32 +82,24 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
 
 
 def locked(records: IRecords) -> list[Locked]:
-    """
-    What waits for a key file, or for another than the one that was given. What is about to be tried does not count.
-    """
+    """What waits for a key file, or for another than the one that was given. What is about to be tried does not count."""
     peers = [peer for peer in load_totals(records).peers if not peer.again]
     counts = [Locked(peer.name, code, getattr(peer, field)) for peer in peers for code, field in LOCKED.items()]
     return [row for row in counts if row.count]
 
 
 def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
-    """
-    The next rows of a peer.
-    """
+    """The next rows of a peer."""
     return load_all(records, QuarantinedRow, QUARANTINE, bucket_of(name), after, PAGE)
 
 
 def is_old(row: QuarantinedRow, now: int) -> bool:
-    """
-    Will nobody ever open this any more?
-    """
+    """Will nobody ever open this any more?"""
     return now - row.at > (AGE if row.code in PATIENT else SETTLED_AGE)
 
 
 def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:
-    """
-    A row was opened, or is too old.
-    """
+    """A row was opened, or is too old."""
     records.delete(QUARANTINE, bucket_of(name), order)
     totals = load_totals(records)
     peer = _with(_peer(totals, name), row.code, -1)
@@ -119,9 +107,7 @@ def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> No
 
 
 def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: str) -> None:
-    """
-    A row still cannot be opened, for another reason than before.
-    """
+    """A row still cannot be opened, for another reason than before."""
     save(records, QUARANTINE, bucket_of(name), msgspec.structs.replace(row, code=code), order)
     totals = load_totals(records)
     peer = _peer(totals, name)
@@ -131,9 +117,7 @@ def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: 
 
 
 def forget_identity(records: IRecords, name: str) -> None:
-    """
-    The rows of a peer were tried under the identity it has now.
-    """
+    """The rows of a peer were tried under the identity it has now."""
     totals = load_totals(records)
     peer = _peer(totals, name)
     if peer.identity:
@@ -141,23 +125,17 @@ def forget_identity(records: IRecords, name: str) -> None:
 
 
 def try_again(records: IRecords, name: str) -> None:
-    """
-    The user changed something that may open what lies here.
-    """
+    """The user changed something that may open what lies here."""
     _mark(records, name, True)
 
 
 def trying(records: IRecords, name: str) -> None:
-    """
-    The rows of a peer are tried from here on.
-    """
+    """The rows of a peer are tried from here on."""
     _mark(records, name, False)
 
 
 def _mark(records: IRecords, name: str, again: bool) -> None:
-    """
-    Note whether the rows of a peer are to be tried, if there are any.
-    """
+    """Note whether the rows of a peer are to be tried, if there are any."""
     totals = load_totals(records)
     peer = _peer(totals, name)
     if peer.rows and peer.again != again:
@@ -165,31 +143,23 @@ def _mark(records: IRecords, name: str, again: bool) -> None:
 
 
 def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:
-    """
-    What the quarantine holds of a peer.
-    """
+    """What the quarantine holds of a peer."""
     return next((peer for peer in totals.peers if peer.name == name), QuarantinedPeer(name))
 
 
 def _with(peer: QuarantinedPeer, code: str, change: int) -> QuarantinedPeer:
-    """
-    A peer of which a row came, or went, that could not be opened for this reason.
-    """
+    """A peer of which a row came, or went, that could not be opened for this reason."""
     field = LOCKED.get(code)
     return peer if field is None else msgspec.structs.replace(peer, **{field: max(getattr(peer, field) + change, 0)})
 
 
 def _change(records: IRecords, totals: QuarantineTotals, peer: QuarantinedPeer, rows: int, size: int) -> None:
-    """
-    Count rows that came or went.
-    """
+    """Count rows that came or went."""
     others = tuple(other for other in totals.peers if other.name != peer.name)
     peers = (*others, peer) if peer.rows > 0 else others
     _save(records, msgspec.structs.replace(totals, rows=totals.rows + rows, size=totals.size + size, peers=peers))
 
 
 def _save(records: IRecords, totals: QuarantineTotals) -> None:
-    """
-    Keep the counts.
-    """
+    """Keep the counts."""
     save(records, META, TOTALS, totals)

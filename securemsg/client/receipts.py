@@ -1,6 +1,4 @@
-"""
-Receipts: to tell senders, all at once and not too often, what is committed here.
-"""
+"""Receipts: to tell senders, all at once and not too often, what is committed here."""
 
 from __future__ import annotations
 

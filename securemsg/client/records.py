@@ -59,9 +59,7 @@ MAX_NOTICES = 200
 
 
 class Status(enum.StrEnum):
-    """
-    What became of a message.
-    """
+    """What became of a message."""
 
     QUEUED = "queued"
     ACCEPTED = "accepted"
@@ -130,9 +128,7 @@ class OutboxRow(Private, frozen=True):
 
 
 class SealedPart(Private, frozen=True):
-    """
-    The ciphertext for one device.
-    """
+    """The ciphertext for one device."""
 
     device: Id
     own: bytes
@@ -207,9 +203,7 @@ class Inbound(Record, frozen=True):
 
 
 class Indexed(Record, frozen=True):
-    """
-    Where a message of ours is found. Bucket: its message id.
-    """
+    """Where a message of ours is found. Bucket: its message id."""
 
     name: Name
     history: Counter
@@ -217,9 +211,7 @@ class Indexed(Record, frozen=True):
 
 
 class Notice(Private, frozen=True):
-    """
-    Something that people should know, kept until it is pushed out. Table C{META}, bucket C{NOTICE}.
-    """
+    """Something that people should know, kept until it is pushed out. Table C{META}, bucket C{NOTICE}."""
 
     at: Counter
     code: Code
@@ -245,9 +237,7 @@ class QuarantinedPeer(Record, frozen=True):
 
 
 class QuarantineTotals(Record, frozen=True):
-    """
-    What the quarantine holds, and what it had no room for. Table C{META}, bucket C{TOTALS}.
-    """
+    """What the quarantine holds, and what it had no room for. Table C{META}, bucket C{TOTALS}."""
 
     rows: Counter = 0
     size: Counter = 0
@@ -256,9 +246,7 @@ class QuarantineTotals(Record, frozen=True):
 
 
 class Number(Record, frozen=True):
-    """
-    A number of our own.
-    """
+    """A number of our own."""
 
     value: Counter
 
@@ -269,9 +257,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def load(records: IRecords, kind: type[T], table: str, bucket: bytes, order: int = 0) -> T | None:
-    """
-    One record, if it is there.
-    """
+    """One record, if it is there."""
     value = records.get(table, bucket, order)
     return None if value is None else msgspec.msgpack.decode(value, type=kind)
 
@@ -279,32 +265,24 @@ def load(records: IRecords, kind: type[T], table: str, bucket: bytes, order: int
 def load_all(
     records: IRecords, kind: type[T], table: str, bucket: bytes, after: int = -1, limit: int = -1
 ) -> list[tuple[int, T]]:
-    """
-    The records of a bucket with their orders, ascending.
-    """
+    """The records of a bucket with their orders, ascending."""
     rows = records.scan(table, bucket, after, limit)
     return [(order, msgspec.msgpack.decode(value, type=kind)) for _, order, value in rows]
 
 
 def save(records: IRecords, table: str, bucket: bytes, record: Record, order: int = 0) -> None:
-    """
-    Write or overwrite one record.
-    """
+    """Write or overwrite one record."""
     records.put(table, bucket, _encode(record), order)
 
 
 def load_number(records: IRecords, table: str, bucket: bytes) -> int:
-    """
-    A number of our own; 0 where it was never written.
-    """
+    """A number of our own; 0 where it was never written."""
     number = load(records, Number, table, bucket)
     return 0 if number is None else number.value
 
 
 def save_number(records: IRecords, table: str, bucket: bytes, value: int) -> None:
-    """
-    Write a number of our own.
-    """
+    """Write a number of our own."""
     save(records, table, bucket, Number(value))
 
 
@@ -320,25 +298,19 @@ def next_places(records: IRecords, count: int = 1) -> int:
 
 
 def find_sent(records: IRecords, message_id: bytes) -> tuple[Indexed, HistoryRow] | None:
-    """
-    A message of ours, and where it lies.
-    """
+    """A message of ours, and where it lies."""
     known = load(records, Indexed, INDEX, message_id)
     row = None if known is None else load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
     return None if known is None or row is None else (known, row)
 
 
 def load_totals(records: IRecords) -> QuarantineTotals:
-    """
-    What the quarantine holds.
-    """
+    """What the quarantine holds."""
     return load(records, QuarantineTotals, META, TOTALS) or QuarantineTotals()
 
 
 def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None) -> Content:
-    """
-    A content of ours as it is before it is sealed: an empty one, without a counter and what depends on that.
-    """
+    """A content of ours as it is before it is sealed: an empty one, without a counter and what depends on that."""
     return Content(
         message_id=message_id or keys.random_id(),
         kind=int(kind),
@@ -356,39 +328,29 @@ def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None
 
 
 def unsealed(content: Content) -> Content:
-    """
-    A content as it was before it was given its counter, with what depends on that.
-    """
+    """A content as it was before it was given its counter, with what depends on that."""
     return msgspec.structs.replace(
         content, conversation=_NOWHERE, counter=0, previous=b"", own_list=_NO_LIST, peer_list=_NO_LIST
     )
 
 
 def bucket_of(name: str) -> bytes:
-    """
-    The bucket of a contact.
-    """
+    """The bucket of a contact."""
     return name.encode("utf-8")
 
 
 def seen_envelope(account: str, device: bytes, common: bytes, own: bytes) -> bytes:
-    """
-    The bucket under which these very bytes from this device are known.
-    """
+    """The bucket under which these very bytes from this device are known."""
     return b"envelope/" + keys.digest(account.encode("utf-8"), device, common, own)
 
 
 def seen_message(account: str, message_id: bytes) -> bytes:
-    """
-    The bucket under which a message of this account is known: nobody can use up the ids of others.
-    """
+    """The bucket under which a message of this account is known: nobody can use up the ids of others."""
     return MESSAGE + account.encode("utf-8") + b"/" + message_id
 
 
 def add_notice(records: IRecords, now: int, code: str, name: str, text: str) -> None:
-    """
-    Keep something that people should know.
-    """
+    """Keep something that people should know."""
     order = records.last(META, NOTICE) + 1
     save(records, META, NOTICE, Notice(now, code, name, text), order)
     records.delete(META, NOTICE, order - MAX_NOTICES)

@@ -90,9 +90,7 @@ class Due(Record, frozen=True):
 
 
 class Dues(Record, frozen=True):
-    """
-    All resets that are to be sent. Table C{META}, bucket C{RESETS}.
-    """
+    """All resets that are to be sent. Table C{META}, bucket C{RESETS}."""
 
     dues: tuple[Due, ...] = ()
 
@@ -132,9 +130,7 @@ def want_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: b
 
 
 def first_due(records: IRecords) -> int | None:
-    """
-    When the next reset is due.
-    """
+    """When the next reset is due."""
     return min((due.at for due in _dues(records)), default=None)
 
 
@@ -190,9 +186,7 @@ def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: in
 
 
 def prefer_newest(records: IRecords, name: str, device: bytes) -> None:
-    """
-    A device began a session to say that others failed: send on none that is older, though nobody answered it yet.
-    """
+    """A device began a session to say that others failed: send on none that is older, though nobody answered it yet."""
     bucket = archive.bucket_of(name, device)
     book = archive.load_book(records, bucket)
     archive.save_book(records, bucket, msgspec.structs.replace(book, forgotten=max(book.forgotten, book.current - 1)))
@@ -236,9 +230,7 @@ def take_reset(records: IRecords, profile: Profile, contact: Contact, content: C
 def _again(
     records: IRecords, profile: Profile, contact: Contact, entry: Missing, counter: int, oldest: int, now: int
 ) -> OutboxRow | None:
-    """
-    What is sent for a counter that somebody is missing.
-    """
+    """What is sent for a counter that somebody is missing."""
     bucket = out_bucket(entry.conversation, entry.incarnation)
     sent = load(records, SentRow, SENT, bucket, counter)
     history = sent and load(records, HistoryRow, HISTORY, bucket_of(sent.name), sent.history)
@@ -262,16 +254,12 @@ def _again(
 
 
 def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:
-    """
-    The content of a receipt, but for what depends on the contact.
-    """
+    """The content of a receipt, but for what depends on the contact."""
     return msgspec.structs.replace(draft(profile, Kind.RECEIPT, now), body=body)
 
 
 def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
-    """
-    Is there a counter of this contact that is still worth asking for?
-    """
+    """Is there a counter of this contact that is still worth asking for?"""
     contact = trust.get_contact(records, name)
     if contact is None:
         return False
@@ -280,9 +268,7 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
 
 
 def _may_take(records: IRecords, name: str, now: int) -> bool:
-    """
-    Has this peer not asked too often? This time counts.
-    """
+    """Has this peer not asked too often? This time counts."""
     peer = _peer(records, name)
     if not 0 <= now - peer.taken_at < RESET_PAUSE:
         peer = msgspec.structs.replace(peer, taken_at=now, taken=0)
@@ -291,22 +277,16 @@ def _may_take(records: IRecords, name: str, now: int) -> bool:
 
 
 def _peer(records: IRecords, name: str) -> Peer:
-    """
-    What passed between us and a peer.
-    """
+    """What passed between us and a peer."""
     return load(records, Peer, META, PEERS + name.encode()) or Peer()
 
 
 def _dues(records: IRecords) -> tuple[Due, ...]:
-    """
-    All resets that are to be sent.
-    """
+    """All resets that are to be sent."""
     return (load(records, Dues, META, RESETS) or Dues()).dues
 
 
 def _keep(records: IRecords, dues: tuple[Due, ...]) -> None:
-    """
-    Keep them.
-    """
+    """Keep them."""
     if dues != _dues(records):
         save(records, META, RESETS, Dues(dues))

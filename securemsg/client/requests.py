@@ -1,6 +1,4 @@
-"""
-Questions to the server that wait for their answers.
-"""
+"""Questions to the server that wait for their answers."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ ANSWERS: dict[type, type] = {
 
 @define(eq=False)
 class Requests:
-    """
-    The questions of one connection, by number.
-    """
+    """The questions of one connection, by number."""
 
     _last: int = 0
     _open: dict[int, tuple[type, Callback, float]] = field(init=False, factory=dict, repr=False)
@@ -74,18 +70,14 @@ class Requests:
         return True
 
     def expire(self, now: float) -> None:
-        """
-        Give up on what was not answered in time.
-        """
+        """Give up on what was not answered in time."""
         for number, (_, callback, deadline) in list(self._open.items()):
             if now >= deadline:
                 del self._open[number]
                 callback(Refusal("timeout"))
 
     def abandon(self, code: str) -> None:
-        """
-        The connection is gone.
-        """
+        """The connection is gone."""
         waiting = list(self._open.values())
         self._open.clear()
         for _, callback, _ in waiting:

@@ -86,9 +86,7 @@ class Retention:
                     self.trim(records, name, int(now))
 
     def _clear_outbox(self, records: IRecords) -> None:
-        """
-        Of what has no place in history, and was not sealed, the newest rows stay.
-        """
+        """Of what has no place in history, and was not sealed, the newest rows stay."""
         if records.count(OUTBOX, ROWS) <= self.rows:
             return
         waiting: dict[str, list[int]] = {}

@@ -165,9 +165,7 @@ def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, 
 
 
 def forget(records: IRecords, account: str, device_id: bytes) -> None:
-    """
-    The next L{seal} for this device needs a new session: for resets.
-    """
+    """The next L{seal} for this device needs a new session: for resets."""
     archive.forget(records, archive.bucket_of(account, device_id))
     epochs.forget(records, account, device_id)
 
@@ -182,9 +180,7 @@ def forget_all(records: IRecords) -> None:
 
 
 def _allowed(profile: Profile, contact: Contact, device: Device) -> Pair:
-    """
-    Whom we may encrypt to: devices on the list of a contact whose identity is not in question.
-    """
+    """Whom we may encrypt to: devices on the list of a contact whose identity is not in question."""
     if contact.is_blocked:
         raise trust.IdentityChanged(contact)
     if trust.device(contact, device.id) != device:
@@ -193,9 +189,7 @@ def _allowed(profile: Profile, contact: Contact, device: Device) -> Pair:
 
 
 def _chosen(records: IRecords, pair: Pair, now: int) -> tuple[int, Session]:
-    """
-    The session to send on.
-    """
+    """The session to send on."""
     chosen = archive.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
     if chosen is None:
         raise NeedBundle(pair.contact.name, pair.device.id, archive.load_book(records, pair.bucket).spent)
@@ -203,9 +197,7 @@ def _chosen(records: IRecords, pair: Pair, now: int) -> tuple[int, Session]:
 
 
 def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
-    """
-    What the responder needs until it has answered, with our list as it is now.
-    """
+    """What the responder needs until it has answered, with our list as it is now."""
     opening = session.opening
     if opening is None:
         return None
@@ -222,7 +214,5 @@ def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
 
 
 def _public(prekey: Prekey) -> PublicPrekey:
-    """
-    A prekey of the wire, as key agreement knows it.
-    """
+    """A prekey of the wire, as key agreement knows it."""
     return PublicPrekey(prekey.id, prekey.key, prekey.signature)

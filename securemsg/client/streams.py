@@ -98,30 +98,22 @@ class Arrival:
 
 
 def conversation_of(own: bytes, peer: bytes) -> bytes:
-    """
-    The conversation of two identities, the same on both sides: 16 bytes.
-    """
+    """The conversation of two identities, the same on both sides: 16 bytes."""
     return keys.digest(keys.CONVERSATION, *sorted((own, peer)))[: keys.ID_SIZE]
 
 
 def stream_of(content: Content) -> bytes:
-    """
-    The name of the stream that a content belongs to.
-    """
+    """The name of the stream that a content belongs to."""
     return content.device + content.incarnation.to_bytes(8, "big") + content.conversation
 
 
 def out_bucket(conversation: bytes, incarnation: int) -> bytes:
-    """
-    The bucket of our own stream.
-    """
+    """The bucket of our own stream."""
     return STREAM_OUT + conversation + incarnation.to_bytes(8, "big")
 
 
 def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutStream:
-    """
-    How far we came in a conversation.
-    """
+    """How far we came in a conversation."""
     return load(records, OutStream, COUNTERS, out_bucket(conversation, incarnation)) or OutStream(0, b"")
 
 
@@ -136,16 +128,12 @@ def chain_digest(content: Content) -> bytes:
 
 
 def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:
-    """
-    The counters of a stream that are missing.
-    """
+    """The counters of a stream that are missing."""
     return load_all(records, Gap, COUNTERS, GAPS + stream)
 
 
 def open_gaps(records: IRecords, content: Content, gap: int) -> int:
-    """
-    How many counters right before a content, C{gap} at most, are missing still.
-    """
+    """How many counters right before a content, C{gap} at most, are missing still."""
     if not gap:
         return 0
     rows = records.scan(COUNTERS, GAPS + stream_of(content), max(content.counter - gap - 1, 0), gap)
@@ -183,37 +171,27 @@ def arrive(records: IRecords, content: Content, base: int | None, now: int) -> A
 
 
 def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
-    """
-    The newest streams of a conversation that come in, those that began last behind.
-    """
+    """The newest streams of a conversation that come in, those that began last behind."""
     return [name for _, _, name in records.scan(COUNTERS, STREAMS + conversation)]
 
 
 def in_stream(records: IRecords, stream: bytes) -> InStream:
-    """
-    How far a stream came.
-    """
+    """How far a stream came."""
     return load(records, InStream, COUNTERS, STREAM_IN + stream) or InStream(0, b"")
 
 
 def incarnation_of(stream: bytes) -> int:
-    """
-    The incarnation in the name of a stream.
-    """
+    """The incarnation in the name of a stream."""
     return int.from_bytes(stream[keys.ID_SIZE : keys.ID_SIZE + 8], "big")
 
 
 def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None:
-    """
-    This counter was asked for once more.
-    """
+    """This counter was asked for once more."""
     save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(gap, asked=gap.asked + 1), counter)
 
 
 def _enlist(records: IRecords, content: Content, stream: bytes) -> None:
-    """
-    Remember that there is this stream; of many only the newest are asked about.
-    """
+    """Remember that there is this stream; of many only the newest are asked about."""
     bucket = STREAMS + content.conversation
     order = records.last(COUNTERS, bucket) + 1
     records.put(COUNTERS, bucket, stream, order)
@@ -243,9 +221,7 @@ def _open(records: IRecords, stream: bytes, start: InStream, content: Content, n
 
 
 def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> Arrival:
-    """
-    A counter that we are past already: it fills a gap, or came before with another content.
-    """
+    """A counter that we are past already: it fills a gap, or came before with another content."""
     gap = load(records, Gap, COUNTERS, GAPS + stream, content.counter)
     if gap is None:
         return Arrival(note="repeated")
@@ -262,7 +238,5 @@ def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> 
 
 
 def _differ(one: bytes, other: bytes) -> bool:
-    """
-    Are both digests known, and not the same?
-    """
+    """Are both digests known, and not the same?"""
     return bool(one and other) and one != other

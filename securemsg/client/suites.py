@@ -44,9 +44,7 @@ class Former(Private, frozen=True):
     at: Counter
 
     def is_good(self, now: int) -> bool:
-        """
-        Is that not too long ago?
-        """
+        """Is that not too long ago?"""
         return abs(now - self.at) <= FORMER_AGE
 
 
@@ -64,30 +62,22 @@ class Chosen(Private, frozen=True):
 
     @property
     def shared(self) -> SharedKey:
-        """
-        The key file; of suite C{psk} alone.
-        """
+        """The key file; of suite C{psk} alone."""
         return SharedKey(self.key)
 
     @property
     def key_file(self) -> bytes:
-        """
-        Fingerprint of the key file; empty where the suite has none.
-        """
+        """Fingerprint of the key file; empty where the suite has none."""
         return self.shared.fingerprint if self.suite == PSK else b""
 
     def opening(self, now: int) -> list[SharedKey]:
-        """
-        The key files under which what comes is opened: the present one, if there is one, and those from before.
-        """
+        """The key files under which what comes is opened: the present one, if there is one, and those from before."""
         present = [self.key] if self.suite == PSK else []
         return [SharedKey(key) for key in (*present, *(former.key for former in self.former if former.is_good(now)))]
 
 
 def chosen(records: IRecords, name: str) -> Chosen:
-    """
-    The suite of a conversation; C{pqxdh} where nothing was chosen.
-    """
+    """The suite of a conversation; C{pqxdh} where nothing was chosen."""
     return load(records, Chosen, TABLE, bucket_of(name)) or Chosen()
 
 
@@ -114,16 +104,12 @@ def choose(records: IRecords, name: str, suite: str, key: bytes = b"", *, now: i
 
 
 def forget(records: IRecords, name: str) -> None:
-    """
-    Nothing is chosen for this name any more.
-    """
+    """Nothing is chosen for this name any more."""
     records.delete(TABLE, bucket_of(name))
 
 
 def prune(records: IRecords, now: int) -> None:
-    """
-    Forget the keys that were replaced too long ago.
-    """
+    """Forget the keys that were replaced too long ago."""
     for bucket, _, _ in records.scan(TABLE):
         choice = load(records, Chosen, TABLE, bucket)
         if choice is not None and not all(former.is_good(now) for former in choice.former):
@@ -132,16 +118,12 @@ def prune(records: IRecords, now: int) -> None:
 
 
 def sharing(records: IRecords, name: str) -> list[str]:
-    """
-    The other contacts for whom the same key file was given as for this one.
-    """
+    """The other contacts for whom the same key file was given as for this one."""
     key = chosen(records, name).key
     names = sorted({bucket.decode("utf-8") for bucket, _, _ in records.scan(TABLE)} - {name})
     return [other for other in names if key and keys.same(chosen(records, other).key, key)]
 
 
 def is_caller(name: str) -> bool:
-    """
-    Is this the name of whoever holds a key file, without an account?
-    """
+    """Is this the name of whoever holds a key file, without an account?"""
     return name.startswith(NAME_PREFIX)

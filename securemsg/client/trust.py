@@ -63,16 +63,12 @@ class Contact(Record, frozen=True):
 
     @property
     def is_blocked(self) -> bool:
-        """
-        Nothing may be sent before the user has accepted the other identity.
-        """
+        """Nothing may be sent before the user has accepted the other identity."""
         return bool(self.changed_to)
 
     @property
     def mark(self) -> ListMark:
-        """
-        Which list of theirs we use, for the inside of messages.
-        """
+        """Which list of theirs we use, for the inside of messages."""
         return ListMark(self.version, self.digest)
 
 
@@ -89,25 +85,19 @@ class IdentityChanged(Refusal):
 
 
 def get_contact(records: IRecords, name: str) -> Contact | None:
-    """
-    The contact of this name.
-    """
+    """The contact of this name."""
     data = records.get(TABLE, name.encode())
     return None if data is None else msgspec.msgpack.decode(data, type=Contact)
 
 
 def all_contacts(records: IRecords) -> list[Contact]:
-    """
-    Everybody we know, by name.
-    """
+    """Everybody we know, by name."""
     contacts = [msgspec.msgpack.decode(value, type=Contact) for _, _, value in records.scan(TABLE)]
     return sorted(contacts, key=lambda contact: contact.name)
 
 
 def put_contact(records: IRecords, contact: Contact) -> None:
-    """
-    Keep a contact, and remember its list.
-    """
+    """Keep a contact, and remember its list."""
     records.put(TABLE, contact.name.encode(), msgspec.msgpack.encode(contact))
     if contact.devices is not None:
         remember_list(records, decode_device_list(contact.devices.body), contact.devices.body)
@@ -246,46 +236,34 @@ def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: in
 
 
 def devices(contact: Contact) -> list[Device]:
-    """
-    The devices that messages to this contact go to; none where no list is known yet.
-    """
+    """The devices that messages to this contact go to; none where no list is known yet."""
     return [] if contact.devices is None else decode_device_list(contact.devices.body).devices
 
 
 def device(contact: Contact, device_id: bytes) -> Device | None:
-    """
-    A device of this contact, if it stands on its list.
-    """
+    """A device of this contact, if it stands on its list."""
     return next((found for found in devices(contact) if found.id == device_id), None)
 
 
 def offered(contact: Contact) -> bytes:
-    """
-    The identity that L{accept} would take.
-    """
+    """The identity that L{accept} would take."""
     return contact.changed_to or contact.identity
 
 
 def safety(profile: Profile, contact: Contact) -> str:
-    """
-    The number to compare before L{accept}: 60 digits, the same on both sides. Of a changed contact: of the new identity.
-    """
+    """The number to compare before L{accept}: 60 digits, the same on both sides. Of a changed contact: of the new identity."""
     return keys.safety_number(profile.name, profile.identity.public, contact.name, offered(contact))
 
 
 def is_list_old(contact: Contact, now: int) -> bool:
-    """
-    Has this contact's list not been renewed for so long that somebody may be keeping the newer ones from us?
-    """
+    """Has this contact's list not been renewed for so long that somebody may be keeping the newer ones from us?"""
     if contact.devices is None:
         return False
     return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING
 
 
 def _claimed(known: Contact, record: AccountRecord, listing: DeviceList) -> Contact:
-    """
-    A contact whose name another identity claims; of two lists of that identity the newer one stays.
-    """
+    """A contact whose name another identity claims; of two lists of that identity the newer one stays."""
     earlier = known.changed_devices if known.changed_to == record.identity else None
     if earlier is not None and decode_device_list(earlier.body).version > listing.version:
         return known
@@ -293,9 +271,7 @@ def _claimed(known: Contact, record: AccountRecord, listing: DeviceList) -> Cont
 
 
 def _read(profile: Profile, record: AccountRecord) -> DeviceList:
-    """
-    Check a record in itself: signature, account and server.
-    """
+    """Check a record in itself: signature, account and server."""
     if record.name == profile.name:
         raise Refusal("own-account")
     check_name(record.name)

@@ -27,9 +27,7 @@ PERIOD = 6 * 3600
 
 @define(eq=False)
 class Upkeep:
-    """
-    The housekeeping of an agent.
-    """
+    """The housekeeping of an agent."""
 
     _wiring: Wiring
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
@@ -81,9 +79,7 @@ class Upkeep:
             self.look()
 
     def look(self) -> None:
-        """
-        Upload and publish what is due, and drop what nobody can have a use for any more.
-        """
+        """Upload and publish what is due, and drop what nobody can have a use for any more."""
         wiring, now = self._wiring, self._wiring.time()
         self._looked_at = wiring.now()
         with wiring.store.writing() as records:
@@ -108,9 +104,7 @@ class Upkeep:
             wiring.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
 
     def tick(self) -> None:
-        """
-        Time passes.
-        """
+        """Time passes."""
         if not self._wiring.profile.is_caller and self._wiring.now() - self._looked_at >= PERIOD:
             self.look()
 
@@ -128,9 +122,7 @@ class Upkeep:
         return profile
 
     def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
-        """
-        The server has our prekeys, or does not want them.
-        """
+        """The server has our prekeys, or does not want them."""
         self._is_uploading = False
         if self._wiring.channel is None:
             return
@@ -147,9 +139,7 @@ class Upkeep:
         )
 
     def _published(self, version: int, answer: Answer | Refusal) -> None:
-        """
-        The server has our list, or another one.
-        """
+        """The server has our list, or another one."""
         if self._wiring.channel is None:
             return
         if isinstance(answer, Refusal):
@@ -160,9 +150,7 @@ class Upkeep:
             save_number(records, META, PUBLISHED, version)
 
     def _own_account(self, answer: Answer | Refusal) -> None:
-        """
-        What the server says of ourselves: our own signature tells whether a newer list is ours.
-        """
+        """What the server says of ourselves: our own signature tells whether a newer list is ours."""
         wiring = self._wiring
         if not isinstance(answer, m.Account) or wiring.channel is None:
             return

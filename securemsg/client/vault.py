@@ -41,45 +41,31 @@ PASSPHRASE = "passphrase"  # noqa: S105 -- the name of a kind of protection
 
 
 class VaultError(Exception):
-    """
-    The store key cannot be had. Nothing was changed. The text is made to be shown.
-    """
+    """The store key cannot be had. Nothing was changed. The text is made to be shown."""
 
 
 class VaultMissing(VaultError):
-    """
-    There is no key file in this folder.
-    """
+    """There is no key file in this folder."""
 
 
 class VaultExists(VaultError):
-    """
-    There is a key file already; it is never overwritten.
-    """
+    """There is a key file already; it is never overwritten."""
 
 
 class VaultExposed(VaultError):
-    """
-    Others than its owner may read or change the key file.
-    """
+    """Others than its owner may read or change the key file."""
 
 
 class VaultDamaged(VaultError):
-    """
-    This is no key file, or not one that this release knows.
-    """
+    """This is no key file, or not one that this release knows."""
 
 
 class WrongPassphrase(VaultError):
-    """
-    The passphrase does not open the key.
-    """
+    """The passphrase does not open the key."""
 
 
 class PassphraseNeeded(WrongPassphrase):
-    """
-    The key is protected by a passphrase, and none was given.
-    """
+    """The key is protected by a passphrase, and none was given."""
 
 
 class _Protected(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -98,15 +84,11 @@ class _Protected(msgspec.Struct, array_like=True, forbid_unknown_fields=True, fr
     sealed: bytes
 
     def bound(self) -> bytes:
-        """
-        All but the sealed key, which is bound to it.
-        """
+        """All but the sealed key, which is bound to it."""
         return msgspec.msgpack.encode((self.label, self.format, self.salt, self.cost, self.block, self.parallel))
 
     def key(self, passphrase: bytes) -> bytes:
-        """
-        What the passphrase makes under these parameters. Takes a while: not for the thread that serves people.
-        """
+        """What the passphrase makes under these parameters. Takes a while: not for the thread that serves people."""
         return primitives.scrypt(passphrase, self.salt, n=1 << self.cost, r=self.block, p=self.parallel)
 
 
@@ -126,9 +108,7 @@ class Vault:
         self._naming = primitives.hkdf(store_key, salt=b"", info=b"securemsg profile names", length=KEY_SIZE)
 
     def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """
-        See L{ISealer.seal}.
-        """
+        """See L{ISealer.seal}."""
         return primitives.seal(self._sealing, plaintext, associated_data)
 
     def open(self, sealed: bytes, associated_data: bytes) -> bytes:
@@ -140,9 +120,7 @@ class Vault:
         return primitives.unseal(self._sealing, sealed, associated_data)
 
     def tag(self, name: bytes) -> bytes:
-        """
-        See L{ISealer.tag}.
-        """
+        """See L{ISealer.tag}."""
         return primitives.hmac_sha256(self._naming, name)[:TAG_SIZE]
 
 
@@ -211,9 +189,7 @@ def protection(folder: Path) -> str:
 
 
 def _read_private(path: Path) -> bytes:
-    """
-    Read a small file that nobody else may read.
-    """
+    """Read a small file that nobody else may read."""
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_mode & OTHERS:

@@ -82,28 +82,20 @@ class Wiring:
 
     @property
     def is_clock_right(self) -> bool:
-        """
-        Do we and the server agree about the time, as far as we heard lately? Else nothing is too old for sure.
-        """
+        """Do we and the server agree about the time, as far as we heard lately? Else nothing is too old for sure."""
         return max(abs(self.clock_ahead), abs(self.time() - self._clock_heard)) <= CLOCK_TOLERANCE
 
     def hear_clock(self, server_now: int) -> None:
-        """
-        The server says what time it is.
-        """
+        """The server says what time it is."""
         self._clock_heard = self.time()
         self.clock_ahead = server_now - self._clock_heard
 
     def time(self) -> int:
-        """
-        Now, in whole seconds.
-        """
+        """Now, in whole seconds."""
         return int(self.now())
 
     def send(self, message: Message) -> None:
-        """
-        Say something to the server; nothing happens without a connection.
-        """
+        """Say something to the server; nothing happens without a connection."""
         if self.channel is not None:
             self.spoke = self.now()
             self.channel.send(message)
@@ -111,9 +103,7 @@ class Wiring:
                 self.watch(message)
 
     def ask(self, question: Question, callback: Callback) -> None:
-        """
-        Ask the server something.
-        """
+        """Ask the server something."""
         if self.channel is None:
             callback(Refusal("not-connected"))
             return
@@ -122,23 +112,17 @@ class Wiring:
             self.send(numbered)
 
     def tell(self, event: Event) -> None:
-        """
-        Say this once the present step is committed.
-        """
+        """Say this once the present step is committed."""
         if not (isinstance(event, Changed) and event in self._events):
             self._events.append(event)
 
     def take_events(self) -> list[Event]:
-        """
-        What is to be said now.
-        """
+        """What is to be said now."""
         events, self._events = self._events, []
         return events
 
     def warn(self, records: IRecords, code: str, name: str = "") -> None:
-        """
-        Tell people something, and keep it, unless that was done not long ago.
-        """
+        """Tell people something, and keep it, unless that was done not long ago."""
         now = self.time()
         last = records.last(META, NOTICE)
         for _, notice in load_all(records, Notice, META, NOTICE, max(last - LOOK_BACK, 0)):

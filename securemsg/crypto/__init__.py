@@ -1,3 +1,1 @@
-"""
-Keys, key agreement and sessions: pure and synchronous. Only C{primitives} touches the cryptographic libraries.
-"""
+"""Keys, key agreement and sessions: pure and synchronous. Only C{primitives} touches the cryptographic libraries."""

@@ -21,9 +21,7 @@ _Chain = tuple[_Key, Annotated[list[tuple[_Count, _Key]], msgspec.Meta(min_lengt
 
 
 class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """
-    A ratchet field by field, in the order of L{Ratchet}.
-    """
+    """A ratchet field by field, in the order of L{Ratchet}."""
 
     format: Annotated[int, msgspec.Meta(ge=FORMAT, le=FORMAT)]
     root: _Key
@@ -43,9 +41,7 @@ _decoder = msgspec.msgpack.Decoder(_Stored)
 
 
 def dump_ratchet(ratchet: Ratchet) -> bytes:
-    """
-    Write everything down, secrets included: to be sealed before it is stored.
-    """
+    """Write everything down, secrets included: to be sealed before it is stored."""
     chains = [(chain.public, list(chain.keys.items())) for chain in ratchet.skipped.chains]
     return _encoder.encode(
         _Stored(

@@ -41,39 +41,29 @@ class SharedKey:
 
     @secret.validator
     def _check(self, attribute: object, value: bytes) -> None:
-        """
-        A shorter secret would be a weaker one.
-        """
+        """A shorter secret would be a weaker one."""
         del attribute
         if len(value) != SECRET_SIZE:
             raise ValueError("the secret of a key file has 32 bytes")
 
     @fingerprint.default
     def _name(self) -> bytes:
-        """
-        Compute the fingerprint once.
-        """
+        """Compute the fingerprint once."""
         return digest(FILE_FINGERPRINT, self.secret)
 
     @login.default
     def _prove(self) -> bytes:
-        """
-        Derive the key of logins once.
-        """
+        """Derive the key of logins once."""
         return primitives.hkdf(self.secret, salt=b"", info=length_prefixed(FILE_LOGIN), length=LOGIN_SIZE)
 
     @classmethod
     def generate(cls) -> SharedKey:
-        """
-        Make a fresh secret.
-        """
+        """Make a fresh secret."""
         return cls(primitives.random_bytes(SECRET_SIZE))
 
     @property
     def name(self) -> str:
-        """
-        The account that the holder of the file appears as.
-        """
+        """The account that the holder of the file appears as."""
         return NAME_PREFIX + self.fingerprint.hex()[:NAME_DIGITS]
 
     def content_key(self, nonce: bytes, *parts: bytes) -> bytes:

@@ -63,51 +63,37 @@ FINGERPRINT_SIZE = 8  # enough to tell devices apart in a log, too short to trus
 
 
 def length_prefixed(*parts: bytes) -> bytes:
-    """
-    Join parts so that they can be told apart again: each after its length, 4 bytes, big-endian.
-    """
+    """Join parts so that they can be told apart again: each after its length, 4 bytes, big-endian."""
     return b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "big"), part)])
 
 
 def digest(*parts: bytes) -> bytes:
-    """
-    Hash a list of parts, the first of them usually a label: SHA-256 of L{length_prefixed}, 32 bytes.
-    """
+    """Hash a list of parts, the first of them usually a label: SHA-256 of L{length_prefixed}, 32 bytes."""
     return sha256(length_prefixed(*parts))
 
 
 def random_id() -> bytes:
-    """
-    Make an id that nobody else has: 16 random bytes.
-    """
+    """Make an id that nobody else has: 16 random bytes."""
     return random_bytes(ID_SIZE)
 
 
 def nonce() -> bytes:
-    """
-    Make 32 random bytes that make a transcript the only one of its kind.
-    """
+    """Make 32 random bytes that make a transcript the only one of its kind."""
     return random_bytes(NONCE_SIZE)
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """
-    Compare secrets in a time that depends on their lengths alone.
-    """
+    """Compare secrets in a time that depends on their lengths alone."""
     return primitives.equal(one, other)
 
 
 def mac(key: bytes, label: bytes, *parts: bytes) -> bytes:
-    """
-    Prove a label and parts to whoever has the same key, with HMAC-SHA-512: 64 bytes, as long as a signature.
-    """
+    """Prove a label and parts to whoever has the same key, with HMAC-SHA-512: 64 bytes, as long as a signature."""
     return primitives.hmac_sha512(key, length_prefixed(label, *parts))
 
 
 def connection_nonce(client_nonce: bytes, server_nonce: bytes, exporter: bytes) -> bytes:
-    """
-    Name a connection that was logged in with a key file: 32 bytes, which depend on both ends and on the TLS session.
-    """
+    """Name a connection that was logged in with a key file: 32 bytes, which depend on both ends and on the TLS session."""
     return digest(KEY_CONNECTION, client_nonce, server_nonce, exporter)
 
 
@@ -143,22 +129,16 @@ class SigningKey:
 
     @public.default
     def _derive(self) -> bytes:
-        """
-        Compute the public half once.
-        """
+        """Compute the public half once."""
         return primitives.ed25519_public(self.private)
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """
-        Make a fresh key pair.
-        """
+        """Make a fresh key pair."""
         return cls(primitives.ed25519_generate())
 
     def sign(self, label: bytes, *parts: bytes) -> bytes:
-        """
-        Sign a label and parts, each with its length: 64 bytes.
-        """
+        """Sign a label and parts, each with its length: 64 bytes."""
         return primitives.ed25519_sign(self.private, length_prefixed(label, *parts))
 
 
@@ -176,16 +156,12 @@ class AgreementKey:
 
     @public.default
     def _derive(self) -> bytes:
-        """
-        Compute the public half once.
-        """
+        """Compute the public half once."""
         return primitives.x25519_public(self.private)
 
     @classmethod
     def generate(cls) -> AgreementKey:
-        """
-        Make a fresh key pair.
-        """
+        """Make a fresh key pair."""
         return cls(primitives.x25519_generate())
 
 
@@ -224,9 +200,7 @@ def safety_number(own_name: str, own_identity: bytes, peer_name: str, peer_ident
 
 
 def _half_of_number(name: str, identity: bytes) -> str:
-    """
-    Stretch one identity into 6 groups of 5 digits.
-    """
+    """Stretch one identity into 6 groups of 5 digits."""
     state = length_prefixed(SAFETY_NUMBER, identity, name.encode("utf-8"))
     for _ in range(SAFETY_ROUNDS):
         state = primitives.sha512(state + identity)

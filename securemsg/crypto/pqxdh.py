@@ -143,9 +143,7 @@ def make_last_resort_prekey(device: SigningKey, prekey_id: int) -> tuple[bytes, 
 
 
 def bundle_digest(bundle: PrekeyBundle) -> bytes:
-    """
-    Hash a whole bundle, 32 bytes: both sides have it, the responder from its own stored public prekeys.
-    """
+    """Hash a whole bundle, 32 bytes: both sides have it, the responder from its own stored public prekeys."""
     parts = [PREKEY_BUNDLE]
     kem_label = LAST_RESORT_PREKEY if bundle.kem_is_last_resort else KEM_PREKEY
     for label, prekey in ((SIGNED_PREKEY, bundle.signed), (kem_label, bundle.kem), (ONE_TIME_PREKEY, bundle.one_time)):
@@ -215,37 +213,26 @@ _KEY_SIZES = {
 
 
 def _derive(agreed: list[bytes]) -> bytes:
-    """
-    The specification's KDF over the concatenated results (PQXDH 2.2); each has 32 bytes, so they need no lengths.
-    """
+    """The specification's KDF over the concatenated results (PQXDH 2.2); each has 32 bytes, so they need no lengths."""
     return primitives.hkdf(PADDING + b"".join(agreed), salt=SALT, info=INFO, length=SECRET_SIZE)
 
 
 def _encode_id(prekey_id: int) -> bytes:
-    """
-    Write an id as it is signed.
-    """
+    """Write an id as it is signed."""
     return prekey_id.to_bytes(PREKEY_ID_SIZE, "big")
 
 
 def _make_x25519_prekey(device: SigningKey, label: bytes, prekey_id: int) -> tuple[bytes, PublicPrekey]:
-    """
-    Make and sign an X25519 prekey of the kind that C{label} names.
-    """
+    """Make and sign an X25519 prekey of the kind that C{label} names."""
     private = primitives.x25519_generate()
     return private, _sign_prekey(device, label, prekey_id, primitives.x25519_public(private))
 
 
 def _make_kem_prekey(device: SigningKey, label: bytes, prekey_id: int) -> tuple[bytes, PublicPrekey]:
-    """
-    Make and sign an ML-KEM-768 prekey of the kind that C{label} names.
-    """
+    """Make and sign an ML-KEM-768 prekey of the kind that C{label} names."""
     seed = primitives.mlkem768_generate()
     return seed, _sign_prekey(device, label, prekey_id, primitives.mlkem768_public(seed))
 
 
 def _sign_prekey(device: SigningKey, label: bytes, prekey_id: int, key: bytes) -> PublicPrekey:
-    """
-    Sign id and key.
-    """
     return PublicPrekey(prekey_id, key, device.sign(label, _encode_id(prekey_id), key))

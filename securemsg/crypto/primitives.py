@@ -43,16 +43,12 @@ BACKDATED = datetime.timedelta(days=1)  # a certificate must hold for clients wh
 
 
 def random_bytes(size: int) -> bytes:
-    """
-    Take C{size} bytes from the operating system's generator.
-    """
+    """Take C{size} bytes from the operating system's generator."""
     return os.urandom(size)
 
 
 def equal(one: bytes, other: bytes) -> bool:
-    """
-    Compare two secrets in a time that depends on their lengths alone.
-    """
+    """Compare two secrets in a time that depends on their lengths alone."""
     return hmac.compare_digest(one, other)
 
 
@@ -124,16 +120,12 @@ def scrypt(passphrase: bytes, salt: bytes, *, n: int = 2**17, r: int = 8, p: int
 
 
 def x25519_generate() -> bytes:
-    """
-    Make an X25519 private key (RFC 7748): 32 bytes.
-    """
+    """Make an X25519 private key (RFC 7748): 32 bytes."""
     return random_bytes(KEY_SIZE)
 
 
 def x25519_public(private: bytes) -> bytes:
-    """
-    Derive the public key, 32 bytes, of an X25519 private key.
-    """
+    """Derive the public key, 32 bytes, of an X25519 private key."""
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
@@ -151,31 +143,23 @@ def x25519(private: bytes, public: bytes) -> bytes:
 
 
 def ed25519_generate() -> bytes:
-    """
-    Make an Ed25519 private key (RFC 8032): 32 bytes.
-    """
+    """Make an Ed25519 private key (RFC 8032): 32 bytes."""
     return random_bytes(KEY_SIZE)
 
 
 def ed25519_public(private: bytes) -> bytes:
-    """
-    Derive the public key, 32 bytes, of an Ed25519 private key.
-    """
+    """Derive the public key, 32 bytes, of an Ed25519 private key."""
     return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
 def ed25519_sign(private: bytes, message: bytes) -> bytes:
-    """
-    Sign a message (RFC 8032, section 5.1.6): 64 bytes, always the same for the same key and message.
-    """
+    """Sign a message (RFC 8032, section 5.1.6): 64 bytes, always the same for the same key and message."""
     return Ed25519PrivateKey.from_private_bytes(private).sign(message)
 
 
 @lru_cache(maxsize=VERIFIERS_KEPT)
 def _verifier(public: bytes) -> Ed25519PublicKey:
-    """
-    Parse a public key once, however often it comes.
-    """
+    """Parse a public key once, however often it comes."""
     return Ed25519PublicKey.from_public_bytes(public)
 
 
@@ -192,16 +176,12 @@ def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
 
 
 def mlkem768_generate() -> bytes:
-    """
-    Make an ML-KEM-768 private key (FIPS 203) in its short form, the seed: 64 bytes.
-    """
+    """Make an ML-KEM-768 private key (FIPS 203) in its short form, the seed: 64 bytes."""
     return random_bytes(KEM_SEED_SIZE)
 
 
 def mlkem768_public(seed: bytes) -> bytes:
-    """
-    Derive the encapsulation key, 1184 bytes, of a seed.
-    """
+    """Derive the encapsulation key, 1184 bytes, of a seed."""
     return MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
 
 
@@ -297,9 +277,7 @@ def a128cbc_hs256_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"
 def _encrypt_then_mac(
     size: int, digest: str, key: bytes, plaintext: bytes, associated_data: bytes, iv: bytes | None
 ) -> bytes:
-    """
-    Both suites are one construction (RFC 7518 5.2.2.1), in which MAC key, AES key and tag are of one size.
-    """
+    """Both suites are one construction (RFC 7518 5.2.2.1), in which MAC key, AES key and tag are of one size."""
     authentication_key, encryption_key = _halves(key, size)
     chosen = random_bytes(BLOCK_SIZE) if iv is None else iv
     body = chosen + _cbc_encrypt(encryption_key, chosen, plaintext)
@@ -307,9 +285,7 @@ def _encrypt_then_mac(
 
 
 def _check_then_decrypt(size: int, digest: str, key: bytes, sealed: bytes, associated_data: bytes) -> bytes:
-    """
-    The reverse (RFC 7518 5.2.2.2).
-    """
+    """The reverse (RFC 7518 5.2.2.2)."""
     authentication_key, encryption_key = _halves(key, size)
     if len(sealed) < 2 * BLOCK_SIZE + size:
         raise Unauthentic("truncated")
@@ -320,17 +296,13 @@ def _check_then_decrypt(size: int, digest: str, key: bytes, sealed: bytes, assoc
 
 
 def _cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
-    """
-    Pad and encrypt, with AES of the key's size.
-    """
+    """Pad and encrypt, with AES of the key's size."""
     fill = BLOCK_SIZE - len(data) % BLOCK_SIZE
     return AES.new(key, AES.MODE_CBC, iv=iv).encrypt(data + bytes((fill,)) * fill)
 
 
 def _cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
-    """
-    Decrypt and take the padding off.
-    """
+    """Decrypt and take the padding off."""
     if not data or len(data) % BLOCK_SIZE or len(iv) != BLOCK_SIZE:
         raise Unauthentic("ciphertext")
     padded = AES.new(key, AES.MODE_CBC, iv=iv).decrypt(data)
@@ -341,17 +313,13 @@ def _cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
 
 
 def _check_key(key: bytes) -> None:
-    """
-    Refuse AES-128 and AES-192 where AES-256 is promised.
-    """
+    """Refuse AES-128 and AES-192 where AES-256 is promised."""
     if len(key) != KEY_SIZE:
         raise ValueError("an AES-256 key has 32 bytes")
 
 
 def _halves(key: bytes, size: int) -> tuple[bytes, bytes]:
-    """
-    Split a composite key into the authenticating and the encrypting half (RFC 7518 5.2.2.1).
-    """
+    """Split a composite key into the authenticating and the encrypting half (RFC 7518 5.2.2.1)."""
     if len(key) != 2 * size:
         raise ValueError(f"a composite key for AES-{8 * size} has {2 * size} bytes")
     return key[:size], key[size:]
@@ -368,9 +336,7 @@ def _tag(key: bytes, digest: str, body: bytes, associated_data: bytes) -> bytes:
 
 @lru_cache(maxsize=SEALERS_KEPT)
 def _sealer(key: bytes) -> AESGCMSIV:
-    """
-    Set a key up once: a store seals every row with the same.
-    """
+    """Set a key up once: a store seals every row with the same."""
     _check_key(key)
     return AESGCMSIV(key)
 
@@ -430,9 +396,7 @@ def tls_key_pair(names: Sequence[str], *, days: int) -> tuple[bytes, bytes]:
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    """
-    Say what kind of name this is: an IP address or a DNS name.
-    """
+    """Say what kind of name this is: an IP address or a DNS name."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

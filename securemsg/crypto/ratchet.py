@@ -29,15 +29,11 @@ CHAIN_KEY_INPUT = b"\x02"
 
 
 class AlreadyUsed(Unauthentic):
-    """
-    The message key was used before, or was discarded: a repetition, or a message that comes too late.
-    """
+    """The message key was used before, or was discarded: a repetition, or a message that comes too late."""
 
 
 class TooFar(Unauthentic):
-    """
-    The header would make us derive more than L{MAX_JUMP} keys.
-    """
+    """The header would make us derive more than L{MAX_JUMP} keys."""
 
 
 @frozen
@@ -147,17 +143,13 @@ class Ratchet:
         return self._skip_to(end)._begin_receiving(header.public)._next_in_chain(header.number)
 
     def knows(self, header: Header) -> bool:
-        """
-        Tell cheaply whether the peer has used this ratchet key in this session before.
-        """
+        """Tell cheaply whether the peer has used this ratchet key in this session before."""
         if header.public == self.peer_public:
             return self.receiving is not None
         return self.skipped.knows(header.public)
 
     def _begin_sending(self, fresh_private: bytes | None) -> Ratchet:
-        """
-        Make a ratchet key and, from it, a sending chain: the second half of section 3.5's DHRatchet.
-        """
+        """Make a ratchet key and, from it, a sending chain: the second half of section 3.5's DHRatchet."""
         if self.peer_public is None:
             raise LocalProtocolError("a responder must receive before it sends")
         private = primitives.x25519_generate() if fresh_private is None else fresh_private
@@ -191,9 +183,7 @@ class Ratchet:
         )
 
     def _next_in_chain(self, number: int) -> tuple[Ratchet, bytes]:
-        """
-        Take a key of the current receiving chain.
-        """
+        """Take a key of the current receiving chain."""
         if self.receiving is None:
             raise Unauthentic("a chain that never began")
         if number < self.received:
@@ -205,9 +195,7 @@ class Ratchet:
         return evolve(skipped, receiving=chain, received=number + 1), message_key
 
     def _skip_to(self, number: int) -> Ratchet:
-        """
-        Derive and keep the keys of the current receiving chain before C{number} (section 3.5, SkipMessageKeys).
-        """
+        """Derive and keep the keys of the current receiving chain before C{number} (section 3.5, SkipMessageKeys)."""
         if number <= self.received or self.peer_public is None:
             return self
         chain_key = _exactly(self.receiving)
@@ -243,17 +231,13 @@ def open_message(message_key: bytes, sealed: bytes, associated_data: bytes) -> b
 
 
 def _step_root(root: bytes, agreed: bytes) -> tuple[bytes, bytes]:
-    """
-    Next root key and a new chain key (section 5.2, KDF_RK).
-    """
+    """Next root key and a new chain key (section 5.2, KDF_RK)."""
     derived = primitives.hkdf(agreed, salt=root, info=RATCHET_ROOT, length=2 * KEY_SIZE)
     return derived[:KEY_SIZE], derived[KEY_SIZE:]
 
 
 def _step_chain(chain_key: bytes) -> tuple[bytes, bytes]:
-    """
-    Next chain key and a message key (section 5.2, KDF_CK).
-    """
+    """Next chain key and a message key (section 5.2, KDF_CK)."""
     return (
         primitives.hmac_sha256(chain_key, CHAIN_KEY_INPUT),
         primitives.hmac_sha256(chain_key, MESSAGE_KEY_INPUT),
@@ -261,17 +245,13 @@ def _step_chain(chain_key: bytes) -> tuple[bytes, bytes]:
 
 
 def _message_keys(message_key: bytes) -> tuple[bytes, bytes, bytes]:
-    """
-    AES key (32), HMAC key (32) and IV (16) of one message (section 5.2).
-    """
+    """AES key (32), HMAC key (32) and IV (16) of one message (section 5.2)."""
     derived = primitives.hkdf(message_key, salt=bytes(KEY_SIZE), info=RATCHET_MESSAGE, length=80)
     return derived[:32], derived[32:64], derived[64:]
 
 
 def _exactly(key: bytes | None) -> bytes:
-    """
-    Insist on a key of 32 bytes where the state says that there is one.
-    """
+    """Insist on a key of 32 bytes where the state says that there is one."""
     if key is None or len(key) != KEY_SIZE:
         raise LocalProtocolError("a ratchet key of our own that is none")
     return key

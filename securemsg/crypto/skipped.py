@@ -39,15 +39,11 @@ class SkippedKeys:
     chains: tuple[SkippedChain, ...] = ()
 
     def __len__(self) -> int:
-        """
-        Count the keys.
-        """
+        """Count the keys."""
         return sum(len(chain.keys) for chain in self.chains)
 
     def knows(self, public: bytes) -> bool:
-        """
-        Tell whether anything is missing of the chain that this ratchet key began.
-        """
+        """Tell whether anything is missing of the chain that this ratchet key began."""
         return any(chain.public == public for chain in self.chains)
 
     def take(self, public: bytes, number: int) -> tuple[SkippedKeys, bytes] | None:
@@ -65,9 +61,7 @@ class SkippedKeys:
         return None
 
     def add(self, public: bytes, keys: Mapping[int, bytes]) -> SkippedKeys:
-        """
-        Keep more keys of the peer's newest chain, and discard the oldest chains and keys that no longer fit.
-        """
+        """Keep more keys of the peer's newest chain, and discard the oldest chains and keys that no longer fit."""
         chains = list(self.chains)
         if chains and chains[-1].public == public:
             keys = {**chains.pop().keys, **keys}

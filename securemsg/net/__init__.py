@@ -1,3 +1,1 @@
-"""
-Twisted protocols, factories and endpoints.
-"""
+"""Twisted protocols, factories and endpoints."""

@@ -1,6 +1,4 @@
-"""
-Certificate and key of the server's end of TLS: issued ones, or those that the daemon makes itself and keeps.
-"""
+"""Certificate and key of the server's end of TLS: issued ones, or those that the daemon makes itself and keeps."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The client's way to its server: once, or again and again with growing delays.
-"""
+"""The client's way to its server: once, or again and again with growing delays."""
 
 from __future__ import annotations
 
@@ -60,9 +58,7 @@ class Dialer:
     _stopped: list[Deferred[None]] = field(factory=list, init=False)
 
     def start(self) -> None:
-        """
-        Connect now.
-        """
+        """Connect now."""
         self._active = True
         self._connect()
 
@@ -86,9 +82,7 @@ class Dialer:
         return done
 
     def _connect(self) -> None:
-        """
-        One attempt.
-        """
+        """One attempt."""
         self._waiting = None
         terms = Terms(
             Side.CLIENT,
@@ -106,9 +100,7 @@ class Dialer:
         self._connecting.addCallbacks(self._connected, self._refused)
 
     def _connected(self, protocol: IProtocol) -> None:
-        """
-        The transport stands.
-        """
+        """The transport stands."""
         self._connecting = None
         stream = getattr(protocol, "wrappedProtocol", protocol)
         # The other end may have hung up within the same turn.
@@ -117,24 +109,18 @@ class Dialer:
             stream.when_ready(self._ready)
 
     def _ready(self) -> None:
-        """
-        Logged in: the next delay is a short one again.
-        """
+        """Logged in: the next delay is a short one again."""
         self._attempts = 0
 
     def _refused(self, reason: Failure) -> None:
-        """
-        The transport does not come about.
-        """
+        """The transport does not come about."""
         self._connecting = None
         if self._active:
             self._failed("timeout" if reason.check(ConnectTimeout) else "not-connected")
             self._try_again(MAX_DELAY)
 
     def _lost(self, stream: StreamProtocol, reason: Failure) -> None:
-        """
-        A connection ended, whether it ever stood or not.
-        """
+        """A connection ended, whether it ever stood or not."""
         self._stream = None
         if stream.link is None and self._active:
             code = stream.code or "lost"
@@ -145,9 +131,7 @@ class Dialer:
         self._try_again(MAX_FULL_DELAY if stream.code == FULL_CODE else MAX_DELAY)
 
     def _try_again(self, longest: float) -> None:
-        """
-        Wait a while, then connect.
-        """
+        """Wait a while, then connect."""
         if self._active and self._again and self._waiting is None:
             delay = min(longest, FIRST_DELAY * 2 ** min(self._attempts, 10)) * (0.5 + self._jitter())
             self._attempts += 1
@@ -177,8 +161,6 @@ def dial_tcp(
 
 
 def dial_unix(reactor: IReactorTime, path: Path, peer: IPeer, *, turn: Turn, failed: Callable[[str], None]) -> Dialer:
-    """
-    A way to the daemon of this state folder, for its operator; to be started.
-    """
+    """A way to the daemon of this state folder, for its operator; to be started."""
     endpoint = UNIXClientEndpoint(reactor, str(path), timeout=CONNECT_TIME)
     return Dialer(endpoint, observe_daemon, None, peer, reactor, turn, failed)

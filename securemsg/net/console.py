@@ -1,6 +1,4 @@
-"""
-Lines of standard input: the plain console, for pipes, tests, and terminals without the extra C{tui}.
-"""
+"""Lines of standard input: the plain console, for pipes, tests, and terminals without the extra C{tui}."""
 
 from __future__ import annotations
 
@@ -45,18 +43,14 @@ class Console(LineReceiver):
         self._skipping = False
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Take bytes, line by line, so that a line that is too long takes no other with it.
-        """
+        """Take bytes, line by line, so that a line that is too long takes no other with it."""
         while data and self._is_open:
             end = data.find(b"\n") + 1 or len(data)
             LineReceiver.dataReceived(self, data[:end])
             data = data[end:]
 
     def lineReceived(self, line: bytes) -> None:
-        """
-        One line.
-        """
+        """One line."""
         if self._skipping:
             self._skipping = False
             return
@@ -68,44 +62,32 @@ class Console(LineReceiver):
         self._typed(text)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """
-        Drop a line that is too long, to its very end.
-        """
+        """Drop a line that is too long, to its very end."""
         if not self._skipping:
             self._complain("too-long")
         self._skipping = not line.endswith(self.delimiter)
 
     def readConnectionLost(self) -> None:
-        """
-        The input has ended; a last line may lack its end.
-        """
+        """The input has ended; a last line may lack its end."""
         rest = self.clearLineBuffer()
         if rest and not self._skipping and self._is_open:
             self.lineReceived(rest)
         self._end()
 
     def writeConnectionLost(self) -> None:
-        """
-        Nobody reads what we print.
-        """
+        """Nobody reads what we print."""
         self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Both ends are gone.
-        """
+        """Both ends are gone."""
         self._end()
 
     def stop(self) -> None:
-        """
-        Take no more lines, not even those that were read already.
-        """
+        """Take no more lines, not even those that were read already."""
         self._is_open = False
 
     def _end(self) -> None:
-        """
-        Say it once.
-        """
+        """Say it once."""
         if self._is_open:
             self._is_open = False
             self._ended()

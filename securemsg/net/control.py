@@ -1,6 +1,4 @@
-"""
-The operator's door: a UNIX socket in the state folder, for the user that the daemon runs as, and for root.
-"""
+"""The operator's door: a UNIX socket in the state folder, for the user that the daemon runs as, and for root."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class BadSocketPath(ValueError):
-    """
-    A socket cannot be made there; the text says why, in one line.
-    """
+    """A socket cannot be made there; the text says why, in one line."""
 
 
 def check_socket_path(path: Path) -> None:
@@ -63,27 +59,21 @@ def remove_stale_socket(path: Path) -> None:
 
 
 def peer_user(handle: socket.socket) -> int:
-    """
-    The user at the other end of a UNIX socket, as the kernel says it.
-    """
+    """The user at the other end of a UNIX socket, as the kernel says it."""
     credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(credentials)
     return int(user)
 
 
 def observe_operator(transport: Wire) -> LinkInfo | None:
-    """
-    Let in our own user and root, and nobody else.
-    """
+    """Let in our own user and root, and nobody else."""
     handle = getattr(innermost(transport), "socket", None)
     assert isinstance(handle, socket.socket), "the control socket is a socket"
     return LinkInfo(UNIX) if peer_user(handle) in (0, os.getuid()) else None
 
 
 def observe_daemon(transport: Wire) -> LinkInfo:
-    """
-    The operator's end: whoever listens in the state folder is the daemon.
-    """
+    """The operator's end: whoever listens in the state folder is the daemon."""
     return LinkInfo(UNIX)
 
 

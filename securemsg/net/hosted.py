@@ -1,6 +1,4 @@
-"""
-A peer that works in a thread of its own, so that its disk does not hold up the reactor: the contact C{server}.
-"""
+"""A peer that works in a thread of its own, so that its disk does not hold up the reactor: the contact C{server}."""
 
 from __future__ import annotations
 
@@ -26,31 +24,21 @@ PAUSE = 1.0
 
 
 class Lodging(Protocol):
-    """
-    What lives in the thread, and is only ever touched there.
-    """
+    """What lives in the thread, and is only ever touched there."""
 
     @property
     def peer(self) -> IPeer:
-        """
-        Who talks over the connection.
-        """
+        """Who talks over the connection."""
 
     def tick(self) -> object:
-        """
-        Another second has passed.
-        """
+        """Another second has passed."""
 
     def close(self) -> object:
-        """
-        It is over: let go of files.
-        """
+        """It is over: let go of files."""
 
 
 class Lodger:
-    """
-    Keeps somebody who lives in a thread of this process connected to the server, over memory.
-    """
+    """Keeps somebody who lives in a thread of this process connected to the server, over memory."""
 
     def __init__(
         self,
@@ -81,9 +69,7 @@ class Lodger:
         self._client = Terms(Side.CLIENT, self._talker, observe_memory, reactor, turn, handshake=False, ended=self._lost)
 
     def start(self) -> None:
-        """
-        Open what is needed, then connect.
-        """
+        """Open what is needed, then connect."""
         self._worker.start()
         self._worker.do(self._move_in)
 
@@ -103,9 +89,7 @@ class Lodger:
         return self._worker.stop()
 
     def _move_in(self) -> None:
-        """
-        In the thread: open.
-        """
+        """In the thread: open."""
         try:
             self._lodging = self._make()
         except Exception:  # noqa: BLE001 - handed on to the reactor's thread, whole
@@ -114,55 +98,41 @@ class Lodger:
             self._reactor.callFromThread(self._connect_first, self._lodging.peer)
 
     def _move_out(self) -> None:
-        """
-        In the thread: close.
-        """
+        """In the thread: close."""
         lodging, self._lodging = self._lodging, None
         if lodging is not None:
             lodging.close()
 
     def _talker(self) -> IPeer:
-        """
-        Who talks at our end.
-        """
+        """Who talks at our end."""
         assert self._peer is not None
         return self._peer
 
     def _connect_first(self, peer: IPeer) -> None:
-        """
-        The lodging is ready.
-        """
+        """The lodging is ready."""
         if self._active:
             self._peer = FarPeer(self._reactor, self._worker, peer)
             self._connect()
             self._beat.start(TICK, now=False)
 
     def _connect(self) -> None:
-        """
-        Join our end and the server's.
-        """
+        """Join our end and the server's."""
         self._waiting = None
         connect_memory(self._server, self._client, self._reactor)
 
     def _lost(self, stream: StreamProtocol, reason: Failure) -> None:
-        """
-        The connection ended: make another, unless everything ends.
-        """
+        """The connection ended: make another, unless everything ends."""
         if self._active:
             self._waiting = self._reactor.callLater(PAUSE, self._connect)
 
     def _tick(self) -> None:
-        """
-        A second has passed; a thread that is busy is not given the same again.
-        """
+        """A second has passed; a thread that is busy is not given the same again."""
         if not self._ticking:
             self._ticking = True
             self._worker.do(self._pass_tick)
 
     def _pass_tick(self) -> None:
-        """
-        In the thread: say so.
-        """
+        """In the thread: say so."""
         self._ticking = False
         if self._lodging is not None:
             self._lodging.tick()

@@ -1,6 +1,4 @@
-"""
-What is known of the wire itself: how it is protected, what ties a login to it, and what TCP is told about it.
-"""
+"""What is known of the wire itself: how it is protected, what ties a login to it, and what TCP is told about it."""
 
 from __future__ import annotations
 
@@ -40,50 +38,32 @@ class LinkInfo:
 
 
 class Wire(Protocol):
-    """
-    What a stream asks of its transport, be it TLS, a UNIX socket or memory.
-    """
+    """What a stream asks of its transport, be it TLS, a UNIX socket or memory."""
 
     def write(self, data: bytes, /) -> object:
-        """
-        Queue bytes.
-        """
+        """Queue bytes."""
 
     def loseConnection(self) -> object:
-        """
-        Hang up once everything is written.
-        """
+        """Hang up once everything is written."""
 
     def abortConnection(self) -> object:
-        """
-        Hang up now.
-        """
+        """Hang up now."""
 
     def registerProducer(self, producer: IPushProducer, streaming: bool, /) -> object:
-        """
-        Tell C{producer} when the buffer is full, and when it has drained.
-        """
+        """Tell C{producer} when the buffer is full, and when it has drained."""
 
     def unregisterProducer(self) -> object:
-        """
-        Do not, any more.
-        """
+        """Do not, any more."""
 
     def pauseProducing(self) -> object:
-        """
-        Stop reading.
-        """
+        """Stop reading."""
 
     def resumeProducing(self) -> object:
-        """
-        Read again.
-        """
+        """Read again."""
 
 
 def innermost(transport: object) -> object:
-    """
-    The transport that holds the socket, below whatever wraps it.
-    """
+    """The transport that holds the socket, below whatever wraps it."""
     while (inner := getattr(transport, "transport", None)) is not None:
         transport = inner
     return transport
@@ -104,9 +84,7 @@ def unsent_mark(transport: object) -> tuple[int, int, int]:
 
 
 def tune(transport: object) -> None:
-    """
-    Tell TCP to send at once what we collected already, and to notice a dead peer. Other transports need nothing.
-    """
+    """Tell TCP to send at once what we collected already, and to notice a dead peer. Other transports need nothing."""
     handle = getattr(innermost(transport), "socket", None)
     if not isinstance(handle, socket.socket) or handle.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -1,6 +1,4 @@
-"""
-The doors of the server: TLS for everybody, with a limit on how many may stand in it.
-"""
+"""The doors of the server: TLS for everybody, with a limit on how many may stand in it."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ BACKLOG = 1024
 
 
 def connection_limit(max_clients: int) -> int:
-    """
-    How many connections may be open, logged in or not.
-    """
+    """How many connections may be open, logged in or not."""
     return SPARE_FACTOR * max_clients + SPARE
 
 
@@ -48,9 +44,7 @@ class PublicFactory(SecureFactory):
         self.turned_away = 0
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
-        """
-        Take a connection, if there is room.
-        """
+        """Take a connection, if there is room."""
         if len(self.protocols) >= self._limit:
             self.turned_away += 1
             return None
@@ -75,9 +69,7 @@ async def listen_public(reactor: Any, host: str, port: int, factory: PublicFacto
 
 
 def raise_file_limit(wanted: int) -> None:
-    """
-    Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door.
-    """
+    """Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -93,23 +85,17 @@ class Tally:
     _log = Logger()
 
     def __init__(self) -> None:
-        """
-        Nothing happened yet.
-        """
+        """Nothing happened yet."""
         self._counts: Counter[str] = Counter()
 
     def note(self, code: str) -> None:
-        """
-        One more.
-        """
+        """One more."""
         self._counts[code] += 1
         if self._counts[code] == 1:
             self._log.info("hung up on a connection: {code}", code=code)
 
     def report(self) -> None:
-        """
-        Log the numbers since the last report, and begin anew.
-        """
+        """Log the numbers since the last report, and begin anew."""
         for code, count in sorted(self._counts.items()):
             if count > 1:
                 self._log.info("hung up on {count} connections: {code}", count=count, code=code)

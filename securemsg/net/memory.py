@@ -1,6 +1,4 @@
-"""
-Two ends in one process, with no socket between them: how the contact C{server} reaches the daemon that it lives in.
-"""
+"""Two ends in one process, with no socket between them: how the contact C{server} reaches the daemon that it lives in."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ class MemoryWire:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
-        """
-        A loose end.
-        """
+        """A loose end."""
         self._clock = clock
         self._protocol: Protocol | None = None
         self._other: MemoryWire | None = None
@@ -39,16 +35,12 @@ class MemoryWire:
         self._hanging_up = False
 
     def attach(self, protocol: Protocol, other: MemoryWire) -> None:
-        """
-        Join the two ends.
-        """
+        """Join the two ends."""
         self._protocol = protocol
         self._other = other
 
     def write(self, data: bytes, /) -> None:
-        """
-        Queue bytes for the other end.
-        """
+        """Queue bytes for the other end."""
         if self._other is None or self._hanging_up:
             return
         self._out.append(data)
@@ -59,57 +51,41 @@ class MemoryWire:
             self._producer.pauseProducing()
 
     def loseConnection(self) -> None:
-        """
-        Hang up once everything was taken.
-        """
+        """Hang up once everything was taken."""
         self._hanging_up = True
         self._move_later()
 
     def abortConnection(self) -> None:
-        """
-        Hang up and drop what was not taken.
-        """
+        """Hang up and drop what was not taken."""
         self._out.clear()
         self._paused = False
         self.loseConnection()
 
     def registerProducer(self, producer: IPushProducer, streaming: bool, /) -> None:
-        """
-        Tell C{producer} when the buffer is full.
-        """
+        """Tell C{producer} when the buffer is full."""
         self._producer = producer
 
     def unregisterProducer(self) -> None:
-        """
-        Do not, any more.
-        """
+        """Do not, any more."""
         self._producer = None
 
     def pauseProducing(self) -> None:
-        """
-        Take nothing from the other end.
-        """
+        """Take nothing from the other end."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """
-        Take what is there.
-        """
+        """Take what is there."""
         self._paused = False
         if self._other is not None:
             self._other._move_later()
 
     def _move_later(self) -> None:
-        """
-        Move bytes in a turn of their own.
-        """
+        """Move bytes in a turn of their own."""
         if self._moving is None and self._other is not None:
             self._moving = self._clock.callLater(0, self._move)
 
     def _move(self) -> None:
-        """
-        Hand the other end what waits for it, and the end if there is one.
-        """
+        """Hand the other end what waits for it, and the end if there is one."""
         self._moving = None
         other = self._other
         if other is None:
@@ -128,9 +104,7 @@ class MemoryWire:
             other._part()
 
     def _part(self) -> None:
-        """
-        This end is gone.
-        """
+        """This end is gone."""
         protocol, self._protocol, self._other, self._producer = self._protocol, None, None, None
         if self._moving is not None:
             self._moving.cancel()
@@ -140,9 +114,7 @@ class MemoryWire:
 
 
 def observe_memory(transport: Wire) -> LinkInfo:
-    """
-    There is nothing to observe: nobody stands between.
-    """
+    """There is nothing to observe: nobody stands between."""
     return LinkInfo(MEMORY)
 
 

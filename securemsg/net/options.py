@@ -1,6 +1,4 @@
-"""
-The daemon's command line.
-"""
+"""The daemon's command line."""
 
 from __future__ import annotations
 
@@ -111,9 +109,7 @@ class Options(usage.Options):
             raise SystemExit(2) from None
 
     def opt_version(self) -> None:
-        """
-        Show the version of securemsg, and leave.
-        """
+        """Show the version of securemsg, and leave."""
         sys.stdout.write(f"securemsg {__version__}\n")
         raise SystemExit(0)
 
@@ -160,9 +156,7 @@ class Options(usage.Options):
 
 
 def _path(text: str | None) -> Path | None:
-    """
-    A path that stays right when the daemon changes its folder, which C{twistd} does when it leaves the terminal.
-    """
+    """A path that stays right when the daemon changes its folder, which C{twistd} does when it leaves the terminal."""
     return None if text is None else Path(text).expanduser().absolute()
 
 

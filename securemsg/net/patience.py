@@ -29,17 +29,13 @@ CLOSING_TIME = 5
 
 
 class Timed(Protocol):
-    """
-    A connection as its patience sees it.
-    """
+    """A connection as its patience sees it."""
 
     transport: Wire
     connection: Connection
 
     def expire(self, say: bool) -> None:
-        """
-        Time is up: hang up, with a last word or without.
-        """
+        """Time is up: hang up, with a last word or without."""
 
 
 class Patience:
@@ -67,58 +63,42 @@ class Patience:
         self.is_deaf = False
 
     def await_handshake(self) -> None:
-        """
-        TLS begins.
-        """
+        """TLS begins."""
         self._arm(HANDSHAKE_TIME, self._cut_off)
 
     def await_login(self) -> None:
-        """
-        The transport stands; the login is next.
-        """
+        """The transport stands; the login is next."""
         self.heard = self._clock.seconds()
         self._arm(LOGIN_TIME, self._check_login)
 
     def await_reader(self) -> None:
-        """
-        The buffer is full. Before the login that has a limit of its own; after it the buffer is given some time to move.
-        """
+        """The buffer is full. Before the login that has a limit of its own; after it the buffer is given some time to move."""
         self.is_full = True
         if self._of.connection.phase is Phase.READY:
             self._watch()
 
     def await_end(self) -> None:
-        """
-        The last words are on their way.
-        """
+        """The last words are on their way."""
         self._arm(CLOSING_TIME, self._of.transport.abortConnection)
 
     def hear_again(self) -> None:
-        """
-        We read again: silence counts from now.
-        """
+        """We read again: silence counts from now."""
         self.is_deaf = False
         self.heard = self._clock.seconds()
 
     def cancel(self) -> None:
-        """
-        Wait for nothing any more.
-        """
+        """Wait for nothing any more."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
 
     def _cut_off(self) -> None:
-        """
-        The time for the handshake is over.
-        """
+        """The time for the handshake is over."""
         self._timer = None
         self._of.expire(False)
 
     def _check_login(self) -> None:
-        """
-        The time for the login is over.
-        """
+        """The time for the login is over."""
         self._timer = None
         if self._of.connection.phase is Phase.READY:
             self._go_on()
@@ -126,27 +106,21 @@ class Patience:
             self._of.expire(True)
 
     def _go_on(self) -> None:
-        """
-        Logged in: wait for what is most urgent.
-        """
+        """Logged in: wait for what is most urgent."""
         if self.is_full:
             self._watch()
         elif self._idle_time:
             self._arm(self._idle_left(), self._check_idle)
 
     def _idle_left(self) -> float:
-        """
-        How long this silence may still last.
-        """
+        """How long this silence may still last."""
         now = self._clock.seconds()
         if self.is_deaf:
             self.heard = now
         return self.heard + self._idle_time - now
 
     def _check_idle(self) -> None:
-        """
-        Nothing may have come since this timer was set, or something: then it is set again, for what is left.
-        """
+        """Nothing may have come since this timer was set, or something: then it is set again, for what is left."""
         self._timer = None
         if self._idle_left() <= 0:
             self._of.expire(True)
@@ -154,16 +128,12 @@ class Patience:
             self._go_on()
 
     def _watch(self) -> None:
-        """
-        Give a full buffer some time to move.
-        """
+        """Give a full buffer some time to move."""
         self._mark = unsent_mark(self._of.transport)
         self._arm(STALL_TIME, self._check_buffer)
 
     def _check_buffer(self) -> None:
-        """
-        That time is over.
-        """
+        """That time is over."""
         self._timer = None
         if self.is_full and unsent_mark(self._of.transport) == self._mark:
             self._of.expire(False)
@@ -171,8 +141,6 @@ class Patience:
             self._go_on()
 
     def _arm(self, delay: float, call: Callable[[], object]) -> None:
-        """
-        There is one timer.
-        """
+        """There is one timer."""
         self.cancel()
         self._timer = self._clock.callLater(max(delay, 0), call)

@@ -1,6 +1,4 @@
-"""
-The daemon's state folder: for one user and one daemon at a time, whatever the umask says.
-"""
+"""The daemon's state folder: for one user and one daemon at a time, whatever the umask says."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ LOCK_FILE = "lock"
 
 
 class StateError(Exception):
-    """
-    The daemon cannot work like this; the text says in one line what is wrong and what helps.
-    """
+    """The daemon cannot work like this; the text says in one line what is wrong and what helps."""
 
 
 def check_folder(folder: Path) -> None:
@@ -49,9 +45,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_parent(folder: Path) -> None:
-    """
-    See whether a folder that is not there can be made.
-    """
+    """See whether a folder that is not there can be made."""
     for parent in folder.absolute().parents:
         if parent.exists():
             if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
@@ -74,14 +68,10 @@ def open_folder(folder: Path) -> None:
 
 
 class FolderLock:
-    """
-    Held by the daemon as long as it lives; the kernel lets go of it when the process dies, however it dies.
-    """
+    """Held by the daemon as long as it lives; the kernel lets go of it when the process dies, however it dies."""
 
     def __init__(self, folder: Path) -> None:
-        """
-        The lock of this folder, not yet taken.
-        """
+        """The lock of this folder, not yet taken."""
         self._folder = folder
         self._descriptor = -1
 
@@ -104,24 +94,18 @@ class FolderLock:
             raise StateError(f"the state folder {self._folder} cannot be locked: {error.strerror}") from error
 
     def release(self) -> None:
-        """
-        Let go of it.
-        """
+        """Let go of it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def __enter__(self) -> FolderLock:
-        """
-        Take it for a block.
-        """
+        """Take it for a block."""
         self.take()
         return self
 
     def __exit__(self, *args: object) -> None:
-        """
-        Let go at its end.
-        """
+        """Let go at its end."""
         self.release()
 
 
@@ -217,9 +201,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def listen_trouble(host: str, port: int, error: OSError) -> str:
-    """
-    Why we cannot listen, and what helps, in one line.
-    """
+    """Why we cannot listen, and what helps, in one line."""
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken; stop what listens there, or choose another with --port"
     if error.errno == errno.EACCES:
@@ -230,8 +212,6 @@ def listen_trouble(host: str, port: int, error: OSError) -> str:
 
 
 def free_space(folder: Path) -> int:
-    """
-    Bytes that are left on the disk for what lies in this folder.
-    """
+    """Bytes that are left on the disk for what lies in this folder."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize

@@ -58,22 +58,16 @@ class Terms:
 
 
 class StreamFactory(Factory):
-    """
-    Makes streams on the same terms.
-    """
+    """Makes streams on the same terms."""
 
     noisy = False
 
     def __init__(self, terms: Terms) -> None:
-        """
-        Keep the terms.
-        """
+        """Keep the terms."""
         self._terms = terms
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
-        """
-        One stream.
-        """
+        """One stream."""
         return StreamProtocol(self._terms)
 
 
@@ -96,9 +90,7 @@ class StreamProtocol(Protocol):
     _ready: Callable[[], None] | None = None
 
     def __init__(self, terms: Terms) -> None:
-        """
-        Wait for a transport.
-        """
+        """Wait for a transport."""
         self._terms = terms
         self.connection = Connection(terms.side)
         self._patience = Patience(self, terms.clock, terms.idle_time)
@@ -106,9 +98,7 @@ class StreamProtocol(Protocol):
     # --- the transport's side -------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """
-        The transport stands, but TLS does not yet.
-        """
+        """The transport stands, but TLS does not yet."""
         self.transport.registerProducer(self, True)
         if self._terms.handshake:
             self._patience.await_handshake()
@@ -116,16 +106,12 @@ class StreamProtocol(Protocol):
             self._open()
 
     def handshakeCompleted(self) -> None:
-        """
-        TLS stands.
-        """
+        """TLS stands."""
         if self._code is None:
             self._open()
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Hand every message that is complete to the peer. Late bytes are dropped.
-        """
+        """Hand every message that is complete to the peer. Late bytes are dropped."""
         if self._code is not None or self._peer is None:
             return
         self._patience.heard = self._terms.clock.seconds()
@@ -146,9 +132,7 @@ class StreamProtocol(Protocol):
             ready()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        The transport is gone; the peer hears of it here and nowhere else.
-        """
+        """The transport is gone; the peer hears of it here and nowhere else."""
         self._patience.cancel()
         self.connected = 0
         self.connection.close()
@@ -163,47 +147,35 @@ class StreamProtocol(Protocol):
         self._terms.ended(self, reason)
 
     def pauseProducing(self) -> None:
-        """
-        The buffer is full.
-        """
+        """The buffer is full."""
         if self._code is None and not self._patience.is_full:
             self._patience.await_reader()
             self._tell_writable(False)
 
     def resumeProducing(self) -> None:
-        """
-        The buffer has drained.
-        """
+        """The buffer has drained."""
         if self._code is None and self._patience.is_full:
             self._patience.is_full = False
             self._tell_writable(True)
 
     def stopProducing(self) -> None:
-        """
-        The transport is gone; C{connectionLost} says so too.
-        """
+        """The transport is gone; C{connectionLost} says so too."""
 
     # --- the peer's side ------------------------------------------------------------------------------------------
 
     @property
     def code(self) -> str | None:
-        """
-        Why the connection ended, as the peer is told; C{None} while it lives.
-        """
+        """Why the connection ended, as the peer is told; C{None} while it lives."""
         return self._code
 
     @property
     def binding(self) -> Binding:
-        """
-        What a signature is tied to.
-        """
+        """What a signature is tied to."""
         assert self.link is not None, "no peer before the link stands"
         return self.link.binding
 
     def send(self, message: Message) -> None:
-        """
-        Queue a message for the end of this turn. To send out of turn is a bug of ours, which ends this connection alone.
-        """
+        """Queue a message for the end of this turn. To send out of turn is a bug of ours, which ends this connection alone."""
         if self._code is not None:
             return
         try:
@@ -216,16 +188,12 @@ class StreamProtocol(Protocol):
             self._terms.turn.later(self._flush)
 
     def close(self, code: str = "") -> None:
-        """
-        Say why, and hang up.
-        """
+        """Say why, and hang up."""
         if self._code is None:
             self._finish(code, code, self.connection.phase)
 
     def pause(self, wanted: bool) -> None:
-        """
-        Stop or go on reading.
-        """
+        """Stop or go on reading."""
         if self._code is None and wanted is not self._patience.is_deaf:
             if wanted:
                 self._patience.is_deaf = True
@@ -235,17 +203,13 @@ class StreamProtocol(Protocol):
                 self.transport.resumeProducing()
 
     def when_ready(self, call: Callable[[], None]) -> None:
-        """
-        Make this call once the login is done; never, if it does not come to that.
-        """
+        """Make this call once the login is done; never, if it does not come to that."""
         self._ready = call
 
     # --- time -----------------------------------------------------------------------------------------------------
 
     def expire(self, say: bool) -> None:
-        """
-        Time is up: hang up, with a last word or without.
-        """
+        """Time is up: hang up, with a last word or without."""
         if say:
             self._hang_up("timeout", self.connection.phase)
         else:
@@ -254,9 +218,7 @@ class StreamProtocol(Protocol):
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """
-        Look at what protects the connection, and introduce the two sides.
-        """
+        """Look at what protects the connection, and introduce the two sides."""
         try:
             self.link = self._terms.observe(self.transport)
             if self.link is None:
@@ -270,17 +232,13 @@ class StreamProtocol(Protocol):
             self._break()
 
     def _flush(self) -> None:
-        """
-        Write what was queued in this turn.
-        """
+        """Write what was queued in this turn."""
         self._queued = False
         if self._code is None:
             self.transport.write(self.connection.take())
 
     def _tell_writable(self, yes: bool) -> None:
-        """
-        Pass on what the transport says of its buffer.
-        """
+        """Pass on what the transport says of its buffer."""
         if self._peer is None:
             return
         try:
@@ -289,25 +247,19 @@ class StreamProtocol(Protocol):
             self._break()
 
     def _hang_up(self, code: str, phase: Phase) -> None:
-        """
-        The peer broke the protocol.
-        """
+        """The peer broke the protocol."""
         if self._code is None:
             self._terms.hung_up(code)
             self._finish(code, code, phase)
 
     def _break(self) -> None:
-        """
-        We have a bug: to be called where an exception is being dealt with.
-        """
+        """We have a bug: to be called where an exception is being dealt with."""
         self._log.failure("a connection ends, for it met an error of ours")
         if self._code is None:
             self._finish("internal", "internal", self.connection.phase)
 
     def _finish(self, code: str, say: str = "", phase: Phase = Phase.CLOSED) -> None:
-        """
-        Write what is queued and the last words, where this phase has room for them, and hang up within bounded time.
-        """
+        """Write what is queued and the last words, where this phase has room for them, and hang up within bounded time."""
         self._code = code
         out = self.connection.take()
         if say and (self._terms.side, Failed) in TRANSITIONS[phase]:
@@ -323,9 +275,7 @@ class StreamProtocol(Protocol):
         self.transport.loseConnection()
 
     def _abandon(self, code: str = "timeout") -> None:
-        """
-        Hang up at once, with nothing said.
-        """
+        """Hang up at once, with nothing said."""
         self._terms.hung_up(code)
         self._code = code
         self.connection.close()

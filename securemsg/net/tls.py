@@ -48,17 +48,13 @@ class SecureFactory(TLSMemoryBIOFactory):
     protocol = TLSMemoryBIOProtocol
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
-        """
-        Wrap what the factory inside makes, if it makes anything.
-        """
+        """Wrap what the factory inside makes, if it makes anything."""
         wrapped = self.wrappedFactory.buildProtocol(addr)
         return None if wrapped is None else self.protocol(self, wrapped)
 
 
 def _context() -> SSL.Context:
-    """
-    What both ends have in common.
-    """
+    """What both ends have in common."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
@@ -68,9 +64,7 @@ def _context() -> SSL.Context:
 
 
 def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """
-    Choose our protocol, or end the handshake with the alert C{no_application_protocol} (RFC 7301 3.2).
-    """
+    """Choose our protocol, or end the handshake with the alert C{no_application_protocol} (RFC 7301 3.2)."""
     if ALPN in offered:
         return ALPN
     raise SSL.Error([("SSL routines", "", "no application protocol")])
@@ -78,9 +72,7 @@ def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerCredentials:
-    """
-    The server's end: certificate chain and key, from PEM files.
-    """
+    """The server's end: certificate chain and key, from PEM files."""
 
     def __init__(self, certificate: Path, key: Path, spki: Spki) -> None:
         """
@@ -99,15 +91,11 @@ class ServerCredentials:
         self._spki = spki(pem)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """
-        The server's end of one connection.
-        """
+        """The server's end of one connection."""
         return SSL.Connection(self._context, None)
 
     def observe(self, transport: Wire) -> LinkInfo | None:
-        """
-        What protects a connection that a client made.
-        """
+        """What protects a connection that a client made."""
         return _observe(transport, lambda connection: self._spki)
 
 
@@ -129,9 +117,7 @@ class ClientTrust:
     authorities: Path | None = None
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """
-        The client's end of one connection.
-        """
+        """The client's end of one connection."""
         context = _context()
         context.set_alpn_protos([ALPN])
         is_address = _is_address(self.host)
@@ -141,9 +127,7 @@ class ClientTrust:
             context.load_verify_locations(str(self.authorities))
 
             def verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-                """
-                OpenSSL has checked the chain; the name of the last certificate is ours to check.
-                """
+                """OpenSSL has checked the chain; the name of the last certificate is ours to check."""
                 if not ok or depth:
                     return bool(ok)
                 try:
@@ -160,14 +144,10 @@ class ClientTrust:
         return connection
 
     def observe(self, transport: Wire) -> LinkInfo | None:
-        """
-        What protects a connection that we made.
-        """
+        """What protects a connection that we made."""
 
         def observed(connection: SSL.Connection) -> bytes:
-            """
-            The key that the server used in this very handshake.
-            """
+            """The key that the server used in this very handshake."""
             certificate = connection.get_peer_certificate()
             assert certificate is not None, "TLS 1.3 without a pre-shared key has one"
             return self.spki(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
@@ -176,9 +156,7 @@ class ClientTrust:
 
 
 def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkInfo | None:
-    """
-    What both ends see of a handshake; C{None} if it is not our protocol that was agreed upon.
-    """
+    """What both ends see of a handshake; C{None} if it is not our protocol that was agreed upon."""
     assert isinstance(transport, TLSMemoryBIOProtocol)
     connection: SSL.Connection = transport.getHandle()
     if connection.get_alpn_proto_negotiated() != ALPN:
@@ -213,14 +191,10 @@ def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: fl
 
 
 def _is_address(host: str) -> bool:
-    """
-    Whether this is an IP address, not a name.
-    """
+    """Whether this is an IP address, not a name."""
     return isIPAddress(host) or isIPv6Address(host)
 
 
 def is_tls_failure(reason: Failure) -> bool:
-    """
-    Whether a connection ended because TLS could not be agreed upon, or the certificate is not what was asked for.
-    """
+    """Whether a connection ended because TLS could not be agreed upon, or the certificate is not what was asked for."""
     return reason.check(SSL.Error, VerificationError) is not None

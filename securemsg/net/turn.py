@@ -1,6 +1,4 @@
-"""
-The end of a reactor turn: what many connections have to do then costs one timer, not one each.
-"""
+"""The end of a reactor turn: what many connections have to do then costs one timer, not one each."""
 
 from __future__ import annotations
 
@@ -13,31 +11,23 @@ from twisted.logger import Logger
 
 
 class Turn:
-    """
-    Collects calls and makes them, in order, once the reactor has dealt with what it is at.
-    """
+    """Collects calls and makes them, in order, once the reactor has dealt with what it is at."""
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
-        """
-        Wait for the turns of this clock.
-        """
+        """Wait for the turns of this clock."""
         self._clock = clock
         self._calls: list[Callable[[], None]] = []
 
     def later(self, call: Callable[[], None]) -> None:
-        """
-        Make this call at the end of the turn.
-        """
+        """Make this call at the end of the turn."""
         if not self._calls:
             self._clock.callLater(0, self._run)
         self._calls.append(call)
 
     def _run(self) -> None:
-        """
-        Make the calls; one that fails must not take the others with it.
-        """
+        """Make the calls; one that fails must not take the others with it."""
         calls, self._calls = self._calls, []
         for call in calls:
             try:
@@ -47,7 +37,5 @@ class Turn:
 
 
 def spawn(coroutine: Coroutine[Any, Any, None]) -> None:
-    """
-    Run a coroutine to its end; a failure that it does not deal with itself is logged.
-    """
+    """Run a coroutine to its end; a failure that it does not deal with itself is logged."""
     Deferred.fromCoroutine(coroutine).addErrback(lambda failure: Turn._log.failure("a coroutine failed", failure))

@@ -23,9 +23,7 @@ _CHUNK = 4096
 
 
 def ring(path: Path) -> bool:
-    """
-    Ring, if somebody listens. This never waits.
-    """
+    """Ring, if somebody listens. This never waits."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
@@ -44,9 +42,7 @@ def ring(path: Path) -> bool:
 
 @implementer(IReadDescriptor)
 class Bell:
-    """
-    The listener's end.
-    """
+    """The listener's end."""
 
     _log = Logger()
 
@@ -68,21 +64,15 @@ class Bell:
         reactor.addReader(self)
 
     def fileno(self) -> int:
-        """
-        What the reactor watches.
-        """
+        """What the reactor watches."""
         return self._descriptor
 
     def logPrefix(self) -> str:
-        """
-        How logs name it.
-        """
+        """How logs name it."""
         return "Bell"
 
     def doRead(self) -> None:
-        """
-        Somebody rang, once or often.
-        """
+        """Somebody rang, once or often."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._descriptor, _CHUNK)
         try:
@@ -91,15 +81,11 @@ class Bell:
             self._log.failure("what a ring asked for failed")
 
     def connectionLost(self, reason: Failure) -> None:
-        """
-        The reactor gave it up.
-        """
+        """The reactor gave it up."""
         self.close()
 
     def close(self) -> None:
-        """
-        Listen no more.
-        """
+        """Listen no more."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             self._reactor.removeReader(self)

@@ -1,6 +1,4 @@
-"""
-A thread that does one thing after another, for what would hold up the reactor.
-"""
+"""A thread that does one thing after another, for what would hold up the reactor."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ Call = Callable[[], object]
 
 
 class Worker:
-    """
-    A thread that makes one call after another. A call that fails is logged, and the next one is made.
-    """
+    """A thread that makes one call after another. A call that fails is logged, and the next one is made."""
 
     _log = Logger()
 
@@ -32,15 +28,11 @@ class Worker:
         self._stopped: Deferred[None] = Deferred()
 
     def start(self) -> None:
-        """
-        Begin.
-        """
+        """Begin."""
         self._thread.start()
 
     def do(self, call: Call) -> None:
-        """
-        Make this call after those that wait; from any thread.
-        """
+        """Make this call after those that wait; from any thread."""
         self._calls.put(call)
 
     def stop(self) -> Deferred[None]:
@@ -53,9 +45,7 @@ class Worker:
         return self._stopped
 
     def _run(self) -> None:
-        """
-        The thread.
-        """
+        """The thread."""
         while (call := self._calls.get()) is not None:
             try:
                 call()

@@ -1,3 +1,1 @@
-"""
-The wire protocol without any input or output: pure and synchronous.
-"""
+"""The wire protocol without any input or output: pure and synchronous."""

@@ -46,9 +46,7 @@ class Binding:
     spki: bytes
 
     def parts(self) -> tuple[bytes, ...]:
-        """
-        The binding as parts of a transcript.
-        """
+        """The binding as parts of a transcript."""
         return (self.transport.encode(), self.kind.encode(), self.exporter, self.spki)
 
 
@@ -79,9 +77,7 @@ def proof_parts(hello: bytes, challenge: bytes, identity: bytes, highest: int, b
 def register_parts(
     hello: bytes, challenge: bytes, identity: bytes, register: Register, binding: Binding
 ) -> tuple[bytes, ...]:
-    """
-    What the identity and the device sign to register: as at login, and everything that is registered.
-    """
+    """What the identity and the device sign to register: as at login, and everything that is registered."""
     return (
         hello,
         challenge,

@@ -1,6 +1,4 @@
-"""
-The seam between the network and whoever talks over it, alike on both sides and for every transport.
-"""
+"""The seam between the network and whoever talks over it, alike on both sides and for every transport."""
 
 from __future__ import annotations
 
@@ -10,38 +8,26 @@ from securemsg.protocol.messages import Message, Unknown
 
 
 class IChannel(Interface):
-    """
-    The wire, as the domain sees it.
-    """
+    """The wire, as the domain sees it."""
 
     binding = Attribute("L{securemsg.protocol.auth.Binding}: what a signature is tied to.")
     connection = Attribute("L{securemsg.protocol.connection.Connection}: phase and signed payloads.")
 
     def send(message: Message) -> None:
-        """
-        Queue a message; all of one turn are written together. After the end this does nothing.
-        """
+        """Queue a message; all of one turn are written together. After the end this does nothing."""
 
     def close(code: str = "") -> None:
-        """
-        Say C{Failed(code)} where a code is given, and hang up; whatever is queued goes out first, within bounded time.
-        """
+        """Say C{Failed(code)} where a code is given, and hang up; whatever is queued goes out first, within bounded time."""
 
     def pause(wanted: bool) -> None:
-        """
-        Stop (C{True}) or go on (C{False}) reading from the peer. What was read already still comes.
-        """
+        """Stop (C{True}) or go on (C{False}) reading from the peer. What was read already still comes."""
 
 
 class IPeer(Interface):
-    """
-    Whoever talks over a channel: the server's side of a caller, or a client's agent.
-    """
+    """Whoever talks over a channel: the server's side of a caller, or a client's agent."""
 
     def opened(channel: IChannel) -> None:
-        """
-        The channel stands, its TLS handshake is done and checked.
-        """
+        """The channel stands, its TLS handshake is done and checked."""
 
     def received(message: Message | Unknown) -> None:
         """
@@ -51,11 +37,7 @@ class IPeer(Interface):
         """
 
     def writable(yes: bool) -> None:
-        """
-        The transport's buffer is full (C{False}) or has drained (C{True}).
-        """
+        """The transport's buffer is full (C{False}) or has drained (C{True})."""
 
     def closed(code: str) -> None:
-        """
-        The channel is gone. C{code} is what the peer said last, or one of C{lost}, C{timeout}, or what we said ourselves.
-        """
+        """The channel is gone. C{code} is what the peer said last, or one of C{lost}, C{timeout}, or what we said ourselves."""

@@ -39,9 +39,7 @@ class Connection:
     _peer: Side = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Know who speaks at the other end.
-        """
+        """Know who speaks at the other end."""
         self._peer = Side.SERVER if self.side is Side.CLIENT else Side.CLIENT
 
     def receive(self, data: bytes) -> Iterator[Message | Unknown]:
@@ -81,24 +79,18 @@ class Connection:
         self.queued += len(frame)
 
     def take(self) -> bytes:
-        """
-        All bytes to be written since the last call.
-        """
+        """All bytes to be written since the last call."""
         out = b"".join(self._out)
         self._out.clear()
         self.queued = 0
         return out
 
     def close(self) -> None:
-        """
-        The transport is gone, or we hang up: nothing more is said or heard.
-        """
+        """The transport is gone, or we hang up: nothing more is said or heard."""
         self.phase = Phase.CLOSED
 
     def _advance(self, speaker: Side, message: Message, payload: bytes) -> None:
-        """
-        Make the step that this message stands for.
-        """
+        """Make the step that this message stands for."""
         phase = TRANSITIONS[self.phase].get((speaker, type(message)))
         if phase is None:
             if speaker is self.side:

@@ -60,9 +60,7 @@ _decode = msgspec.msgpack.Decoder(DeviceList).decode
 
 
 def encode_device_list(devices: DeviceList) -> bytes:
-    """
-    The body that is signed.
-    """
+    """The body that is signed."""
     return _encode(devices)
 
 
@@ -93,7 +91,5 @@ def check_name(name: str) -> None:
 
 
 def is_reserved(name: str) -> bool:
-    """
-    Is this a name that nobody may register over the network?
-    """
+    """Is this a name that nobody may register over the network?"""
     return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIX)

@@ -33,9 +33,7 @@ MAX_RESET_COUNTERS = 512
 
 
 class Kind(enum.IntEnum):
-    """
-    What a message is for. A number that is not known here is shown as unsupported, never dropped.
-    """
+    """What a message is for. A number that is not known here is shown as unsupported, never dropped."""
 
     TEXT = 1
     ANSWER = 2      # by a machine; never answered
@@ -45,9 +43,7 @@ class Kind(enum.IntEnum):
 
 
 class ListMark(Record, frozen=True):
-    """
-    Which device list its sender used: a server that shows different lists to different people is found out.
-    """
+    """Which device list its sender used: a server that shows different lists to different people is found out."""
 
     version: Counter
     digest: Annotated[bytes, Meta(max_length=32)]
@@ -84,17 +80,13 @@ class Content(Discreet, frozen=True):
 
 
 class Receipt(Record, frozen=True):
-    """
-    Body of a C{RECEIPT}: everything here that asked for a receipt and has not been told of before.
-    """
+    """Body of a C{RECEIPT}: everything here that asked for a receipt and has not been told of before."""
 
     message_ids: Annotated[list[Id], Meta(max_length=MAX_RECEIPT_IDS)]
 
 
 class Missing(Record, frozen=True):
-    """
-    Counters of one conversation that did not arrive: those listed, and all from C{next} on.
-    """
+    """Counters of one conversation that did not arrive: those listed, and all from C{next} on."""
 
     conversation: Id
     incarnation: Counter
@@ -103,9 +95,7 @@ class Missing(Record, frozen=True):
 
 
 class Reset(Record, frozen=True):
-    """
-    Body of a C{RESET}: please send these again, in this new session.
-    """
+    """Body of a C{RESET}: please send these again, in this new session."""
 
     missing: Annotated[list[Missing], Meta(max_length=16)]
 
@@ -190,9 +180,7 @@ class KeyHeader(Record, frozen=True):
 
 
 class _Suited(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """
-    Any header, as far as all suites agree.
-    """
+    """Any header, as far as all suites agree."""
 
     suite: Annotated[str, Meta(max_length=16)]
     version: Version
@@ -219,9 +207,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def encode_record(record: Record) -> bytes:
-    """
-    The bytes of a content, a header or a body.
-    """
+    """The bytes of a content, a header or a body."""
     return _encode(record)
 
 
@@ -259,9 +245,7 @@ def decode_header(data: bytes) -> Header:
 
 
 def bucket(size: int) -> int:
-    """
-    The padded size of something of this size, which the mark enlarges by one.
-    """
+    """The padded size of something of this size, which the mark enlarges by one."""
     for small in SMALL_BUCKETS:
         if size < small:
             return small

@@ -48,9 +48,7 @@ class InviteLink:
     inviter_identity: bytes = b""
 
     def __str__(self) -> str:
-        """
-        The invite as it is passed on. It holds the token: show it to the invited only.
-        """
+        """The invite as it is passed on. It holds the token: show it to the invited only."""
         items = [("pin", _encode(self.pin))]
         if self.token:
             items.append(("token", _encode(self.token)))
@@ -94,9 +92,7 @@ def parse_invite(text: str) -> InviteLink:
 
 
 def is_host(text: str) -> bool:
-    """
-    Could this be the name or the address of a machine?
-    """
+    """Could this be the name or the address of a machine?"""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -105,14 +101,10 @@ def is_host(text: str) -> bool:
 
 
 def _encode(value: bytes) -> str:
-    """
-    Base64url without padding (RFC 4648 5).
-    """
+    """Base64url without padding (RFC 4648 5)."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
 
 
 def _decode(text: str) -> bytes:
-    """
-    The reverse of L{_encode}, strict.
-    """
+    """The reverse of L{_encode}, strict."""
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -44,20 +44,14 @@ Common = Annotated[bytes, Meta(max_length=MAX_COMMON)]
 
 
 class Record(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """
-    A part of a message: a msgpack array without a tag.
-    """
+    """A part of a message: a msgpack array without a tag."""
 
 
 class Discreet(Record, frozen=True):
-    """
-    A record with something that is not for logs: it shows which fields it has, and how long they are.
-    """
+    """A record with something that is not for logs: it shows which fields it has, and how long they are."""
 
     def __repr__(self) -> str:
-        """
-        Names and sizes.
-        """
+        """Names and sizes."""
         shown = []
         for name in self.__struct_fields__:
             value = getattr(self, name)
@@ -66,18 +60,14 @@ class Discreet(Record, frozen=True):
 
 
 class SignedDeviceList(Record, frozen=True):
-    """
-    A device list as it was signed: the exact bytes, and the account's signature over them.
-    """
+    """A device list as it was signed: the exact bytes, and the account's signature over them."""
 
     body: Annotated[bytes, Meta(max_length=MAX_LIST_BODY)]
     signature: Signature
 
 
 class AccountRecord(Record, frozen=True):
-    """
-    What the directory says of an account. Nothing in it is to be believed before the signature was checked.
-    """
+    """What the directory says of an account. Nothing in it is to be believed before the signature was checked."""
 
     name: Name
     identity: Key
@@ -85,9 +75,7 @@ class AccountRecord(Record, frozen=True):
 
 
 class Prekey(Record, frozen=True):
-    """
-    A public prekey: X25519 (32 bytes) or ML-KEM-768 (1,184 bytes), signed by the device key under the label of its kind.
-    """
+    """A public prekey: X25519 (32 bytes) or ML-KEM-768 (1,184 bytes), signed by the device key under the label of its kind."""
 
     id: Counter
     key: Annotated[bytes, Meta(min_length=32, max_length=1184)]
@@ -95,27 +83,21 @@ class Prekey(Record, frozen=True):
 
 
 class Part(Record, frozen=True):
-    """
-    The own part of one device: a session message that carries the key of the common part.
-    """
+    """The own part of one device: a session message that carries the key of the common part."""
 
     device: Id
     own: Own
 
 
 class Destination(Record, frozen=True):
-    """
-    All devices of one account, each with its own part.
-    """
+    """All devices of one account, each with its own part."""
 
     account: Name
     parts: Annotated[list[Part], Meta(min_length=1, max_length=MAX_DEVICES)]
 
 
 class Missed(Record, frozen=True):
-    """
-    A device whose mailbox did not take a deposit that others took.
-    """
+    """A device whose mailbox did not take a deposit that others took."""
 
     account: Name
     device: Id
@@ -123,18 +105,14 @@ class Missed(Record, frozen=True):
 
 
 class Acceptance(Record, frozen=True):
-    """
-    The server answers for a deposit; C{missed} names the mailboxes that it could not be put into.
-    """
+    """The server answers for a deposit; C{missed} names the mailboxes that it could not be put into."""
 
     deposit_id: Id
     missed: list[Missed]
 
 
 class PrekeyStock(Record, frozen=True):
-    """
-    What prekeys of the device the server holds; an id of 0 says: none.
-    """
+    """What prekeys of the device the server holds; an id of 0 says: none."""
 
     signed_id: Counter
     last_resort_id: Counter
@@ -143,9 +121,7 @@ class PrekeyStock(Record, frozen=True):
 
 
 class AccountRow(Record, frozen=True):
-    """
-    An account as the operator sees it.
-    """
+    """An account as the operator sees it."""
 
     name: Name
     created_at: Counter
@@ -225,9 +201,7 @@ class Welcome(Record, tag=5, frozen=True):
 
 
 class Failed(Record, tag=6, frozen=True):
-    """
-    Either side: the last message before hanging up.
-    """
+    """Either side: the last message before hanging up."""
 
     code: Code
 
@@ -290,40 +264,30 @@ class Deliver(Record, tag=13, frozen=True):
 
 
 class Acknowledge(Record, tag=14, frozen=True):
-    """
-    Client: everything delivered up to this tag is committed here.
-    """
+    """Client: everything delivered up to this tag is committed here."""
 
     tag: Counter
 
 
 class Drained(Record, tag=15, frozen=True):
-    """
-    Server, once a connection: all that was stored before this login has been delivered.
-    """
+    """Server, once a connection: all that was stored before this login has been delivered."""
 
 
 class Stock(Record, tag=16, frozen=True):
-    """
-    Server, unasked: the device's one-time prekeys run low. Said once, then not before its next L{Upload}.
-    """
+    """Server, unasked: the device's one-time prekeys run low. Said once, then not before its next L{Upload}."""
 
     stock: PrekeyStock
 
 
 class Fetch(Record, tag=20, frozen=True):
-    """
-    Client: what does the directory say of this account?
-    """
+    """Client: what does the directory say of this account?"""
 
     request: Request
     account: Name
 
 
 class Account(Record, tag=21, frozen=True):
-    """
-    Server: answer to L{Fetch}.
-    """
+    """Server: answer to L{Fetch}."""
 
     request: Request
     record: AccountRecord
@@ -373,18 +337,14 @@ class Upload(Record, tag=24, frozen=True):
 
 
 class Publish(Record, tag=25, frozen=True):
-    """
-    Client: the next version of this account's device list.
-    """
+    """Client: the next version of this account's device list."""
 
     request: Request
     devices: SignedDeviceList
 
 
 class Invite(Record, tag=26, frozen=True):
-    """
-    Client or operator: a registration token, good for C{uses} registrations during C{lifetime}.
-    """
+    """Client or operator: a registration token, good for C{uses} registrations during C{lifetime}."""
 
     request: Request
     uses: Annotated[int, Meta(ge=1, le=10_000)]
@@ -392,9 +352,7 @@ class Invite(Record, tag=26, frozen=True):
 
 
 class Invited(Discreet, tag=27, frozen=True):
-    """
-    Server: answer to L{Invite}.
-    """
+    """Server: answer to L{Invite}."""
 
     request: Request
     token: Token
@@ -402,52 +360,40 @@ class Invited(Discreet, tag=27, frozen=True):
 
 
 class Ping(Record, tag=28, frozen=True):
-    """
-    Client: are you there?
-    """
+    """Client: are you there?"""
 
     request: Request
 
 
 class Pong(Record, tag=29, frozen=True):
-    """
-    Server: answer to L{Ping}, with its clock.
-    """
+    """Server: answer to L{Ping}, with its clock."""
 
     request: Request
     now: Counter
 
 
 class Done(Record, tag=30, frozen=True):
-    """
-    Server: the request is done, and committed where it changes anything.
-    """
+    """Server: the request is done, and committed where it changes anything."""
 
     request: Request
 
 
 class Refused(Record, tag=31, frozen=True):
-    """
-    Server: the request is not done, and nothing has changed.
-    """
+    """Server: the request is not done, and nothing has changed."""
 
     request: Request
     code: Code
 
 
 class ListAccounts(Record, tag=40, frozen=True):
-    """
-    Operator: the accounts whose names come after this one.
-    """
+    """Operator: the accounts whose names come after this one."""
 
     request: Request
     after: Name
 
 
 class Accounts(Record, tag=41, frozen=True):
-    """
-    Server: one page of L{ListAccounts}, in order of names.
-    """
+    """Server: one page of L{ListAccounts}, in order of names."""
 
     request: Request
     rows: list[AccountRow]
@@ -455,18 +401,14 @@ class Accounts(Record, tag=41, frozen=True):
 
 
 class RemoveAccount(Record, tag=42, frozen=True):
-    """
-    Operator: delete the account, its devices and what waits for them.
-    """
+    """Operator: delete the account, its devices and what waits for them."""
 
     request: Request
     account: Name
 
 
 class GetAddress(Record, tag=43, frozen=True):
-    """
-    Operator: where and who is this server?
-    """
+    """Operator: where and who is this server?"""
 
     request: Request
 
@@ -551,9 +493,7 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 
 def encode_message(message: Message) -> bytes:
-    """
-    The payload of a frame.
-    """
+    """The payload of a frame."""
     return _encode(message)
 
 
@@ -572,9 +512,7 @@ def decode_message(payload: bytes) -> Message | Unknown:
 
 
 def _unknown(payload: bytes) -> Unknown:
-    """
-    A payload that is none of our messages: tell a newer message from a broken one.
-    """
+    """A payload that is none of our messages: tell a newer message from a broken one."""
     try:
         items = msgspec.msgpack.decode(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -12,18 +12,14 @@ from securemsg.protocol import messages as m
 
 
 class Side(enum.Enum):
-    """
-    The two ends of a connection.
-    """
+    """The two ends of a connection."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
 class Phase(enum.Enum):
-    """
-    How far a connection has come.
-    """
+    """How far a connection has come."""
 
     GREETING = "greeting"
     CHALLENGING = "challenging"

@@ -1,3 +1,1 @@
-"""
-The server's domain: directory, mailboxes and commands. No Twisted, no sockets, no SQL.
-"""
+"""The server's domain: directory, mailboxes and commands. No Twisted, no sockets, no SQL."""

@@ -78,25 +78,19 @@ class AccountState:
     removed: bool = False
 
     def busy(self) -> bool:
-        """
-        Must this stay in memory?
-        """
+        """Must this stay in memory?"""
         if self.holds:
             return True
         return any(device.uses or device.waits or device.subscription is not None for device in self.devices.values())
 
 
 def _record_of(stored: StoredAccount) -> AccountRecord:
-    """
-    The directory's word on an account.
-    """
+    """The directory's word on an account."""
     return AccountRecord(stored.name, stored.identity, SignedDeviceList(stored.body, stored.signature))
 
 
 def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
-    """
-    A device as the store has it.
-    """
+    """A device as the store has it."""
     return DeviceState(
         account=account,
         id=stored.device,
@@ -112,9 +106,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
 
 @define(eq=False)
 class AccountCache:
-    """
-    The cache. Results of the store come back in the order of the questions; adopting them relies on it.
-    """
+    """The cache. Results of the store come back in the order of the questions; adopting them relies on it."""
 
     _store: IDirectoryStore
     _capacity: int
@@ -122,42 +114,30 @@ class AccountCache:
     _by_mailbox: dict[int, DeviceState] = field(init=False, factory=dict)
 
     def __len__(self) -> int:
-        """
-        How many accounts are in memory.
-        """
+        """How many accounts are in memory."""
         return len(self._by_name)
 
     def get(self, name: str) -> AccountState | None:
-        """
-        An account, if it is in memory.
-        """
+        """An account, if it is in memory."""
         account = self._by_name.get(name)
         if account is not None:
             self._by_name.move_to_end(name)
         return account
 
     def mailbox(self, number: int) -> DeviceState | None:
-        """
-        The device with this mailbox, if it is in memory.
-        """
+        """The device with this mailbox, if it is in memory."""
         return self._by_mailbox.get(number)
 
     async def load(self, name: str) -> AccountState | None:
-        """
-        An account, from memory or else from the store.
-        """
+        """An account, from memory or else from the store."""
         return self.get(name) or self.adopt(await self._store.load_account(name))
 
     async def read(self, name: str) -> AccountState | None:
-        """
-        An account, with a question to the store in any case: how long it takes says nothing about who was here lately.
-        """
+        """An account, with a question to the store in any case: how long it takes says nothing about who was here lately."""
         return self.adopt(await self._store.load_account(name))
 
     def adopt(self, stored: StoredAccount | None) -> AccountState | None:
-        """
-        Take what the store says into memory. What is in memory already is newer, but for its list.
-        """
+        """Take what the store says into memory. What is in memory already is newer, but for its list."""
         if stored is None:
             return None
         account = self.get(stored.name)
@@ -174,26 +154,20 @@ class AccountCache:
         return account
 
     def forget(self, name: str) -> None:
-        """
-        The account is removed, or about to be: its connections end, and nobody finds it here any more.
-        """
+        """The account is removed, or about to be: its connections end, and nobody finds it here any more."""
         account = self._by_name.pop(name, None)
         if account is not None:
             account.removed = True
             self._drop_devices(account, keep=set())
 
     def _add_devices(self, account: AccountState, stored: StoredAccount) -> None:
-        """
-        Know the devices that were not known.
-        """
+        """Know the devices that were not known."""
         for device in stored.devices:
             if device.device not in account.devices:
                 account.devices[device.device] = self._by_mailbox[device.mailbox] = _device_of(account, device)
 
     def _drop_devices(self, account: AccountState, keep: set[bytes]) -> None:
-        """
-        Let go of all devices but these, and of whoever is logged in as one of them.
-        """
+        """Let go of all devices but these, and of whoever is logged in as one of them."""
         for device in [device for device in account.devices.values() if device.id not in keep]:
             del account.devices[device.id]
             del self._by_mailbox[device.mailbox]
@@ -201,9 +175,7 @@ class AccountCache:
                 device.subscription.caller.end("removed")
 
     def _evict(self, fresh: AccountState) -> None:
-        """
-        Make room, oldest first, of those that have nothing on its way.
-        """
+        """Make room, oldest first, of those that have nothing on its way."""
         for _ in range(EVICTION_TRIES):
             if len(self._by_name) <= self._capacity:
                 return

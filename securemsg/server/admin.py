@@ -1,6 +1,4 @@
-"""
-What the operator may ask, over the same frames and the same table as everybody.
-"""
+"""What the operator may ask, over the same frames and the same table as everybody."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ class Operator:
     _reply: Say
 
     async def list_accounts(self, caller: Caller, message: ListAccounts) -> Accounts:
-        """
-        One page of all accounts.
-        """
+        """One page of all accounts."""
         page = self._page
         found = await self._store.list_accounts(message.after, page + 1)
         rows = [AccountRow(row.name, row.created_at, row.devices, row.messages, row.size) for row in found[:page]]
@@ -80,9 +76,7 @@ class Operator:
         return Done(message.request)
 
     async def get_address(self, caller: Caller, message: GetAddress) -> Address:
-        """
-        What an invite says of this server.
-        """
+        """What an invite says of this server."""
         host, port = self._address()
         contact = await self._accounts.load(SERVER_NAME)
         return Address(message.request, host, port, self._identity, contact.identity if contact is not None else b"")

@@ -32,16 +32,12 @@ _decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
 
 
 def receipt(digest: bytes, missed: list[Missed]) -> bytes:
-    """
-    What is stored of a deposit to answer its repetition alike: its digest, and who missed it, if anybody did.
-    """
+    """What is stored of a deposit to answer its repetition alike: its digest, and who missed it, if anybody did."""
     return digest + _encode_missed(missed) if missed else digest
 
 
 def missed_in(stored: bytes) -> list[Missed]:
-    """
-    Who missed the deposit with this receipt.
-    """
+    """Who missed the deposit with this receipt."""
     return _decode_missed(stored[DIGEST_SIZE:]) if len(stored) > DIGEST_SIZE else []
 
 
@@ -62,9 +58,7 @@ class Pending:
     size: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Weigh it.
-        """
+        """Weigh it."""
         row = self.row
         self.size = len(row.common) + sum([len(part.own) for part in row.rows]) + OVERHEAD * (1 + len(row.rows))
 
@@ -107,9 +101,7 @@ class Batches:
     _crowd: set[Caller] = field(init=False, factory=set, repr=False)
 
     def add(self, pending: Pending) -> None:
-        """
-        Take a deposit into the open batch.
-        """
+        """Take a deposit into the open batch."""
         self.pending[pending.sender.mailbox, pending.row.deposit_id] = pending
         self._open.deposits.append(pending)
         self.size += pending.size
@@ -123,26 +115,20 @@ class Batches:
         self._schedule()
 
     def attach(self, pending: Pending, caller: Caller) -> None:
-        """
-        The answer to this deposit goes to this caller, who repeated it.
-        """
+        """The answer to this deposit goes to this caller, who repeated it."""
         if pending.caller is not caller:
             pending.caller = caller
             self.await_answer(caller)
 
     def note(self, sender: DeviceState) -> None:
-        """
-        Keep the highest C{n} of this device; a visitor has none that outlives its connection.
-        """
+        """Keep the highest C{n} of this device; a visitor has none that outlives its connection."""
         if sender.mailbox not in self._open.senders and not sender.visiting:
             self._open.senders[sender.mailbox] = sender
             sender.uses += 1
             self._schedule()
 
     def acknowledge(self, device: DeviceState, position: int, messages: int, size: int) -> None:
-        """
-        Delete everything up to this position, which is so many messages and bytes.
-        """
+        """Delete everything up to this position, which is so many messages and bytes."""
         known = self._open.acknowledged.get(device.mailbox)
         if known is None:
             device.uses += 1
@@ -154,17 +140,13 @@ class Batches:
         self._schedule()
 
     def await_answer(self, caller: Caller) -> None:
-        """
-        One more deposit of this caller waits; with too many it is not listened to.
-        """
+        """One more deposit of this caller waits; with too many it is not listened to."""
         caller.unanswered += 1
         if caller.unanswered >= self._settings.max_unanswered:
             caller.pause(UNANSWERED)
 
     def flush(self) -> None:
-        """
-        Hand the open batch to the store, unless the one before is still there.
-        """
+        """Hand the open batch to the store, unless the one before is still there."""
         self._scheduled = False
         batch = self._open
         if self._stopped or self._running is not None or not (batch.deposits or batch.acknowledged or batch.senders):
@@ -181,24 +163,18 @@ class Batches:
         )
 
     def stop(self) -> None:
-        """
-        Hand over what is there, if that is possible at once, and nothing after it.
-        """
+        """Hand over what is there, if that is possible at once, and nothing after it."""
         self.flush()
         self._stopped = True
 
     def _schedule(self) -> None:
-        """
-        Flush at the end of this turn, with whatever else comes in it; or else when the running commit has returned.
-        """
+        """Flush at the end of this turn, with whatever else comes in it; or else when the running commit has returned."""
         if not self._scheduled and not self._stopped and self._running is None:
             self._scheduled = True
             self._soon(self.flush)
 
     def _committed(self, outcome: WriteOutcome) -> None:
-        """
-        The running batch is durable: answer, deliver, and let the next one go.
-        """
+        """The running batch is durable: answer, deliver, and let the next one go."""
         batch = self._running
         assert batch is not None, "nothing was on its way"
         self._running = None
@@ -220,9 +196,7 @@ class Batches:
             self._schedule()
 
     def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
-        """
-        Tell the depositors, each in as few frames as will do.
-        """
+        """Tell the depositors, each in as few frames as will do."""
         answers: dict[Caller, list[Acceptance]] = {}
         for index, pending in enumerate(batch.deposits):
             missed = pending.missed
@@ -242,15 +216,11 @@ class Batches:
         self._accept(answers)
 
     def heard(self, device: DeviceState, positions: list[int]) -> None:
-        """
-        A device has committed what it got at these positions: tell the visitors who wait for that.
-        """
+        """A device has committed what it got at these positions: tell the visitors who wait for that."""
         self._accept(self.waits.end(device, positions))
 
     def _accept(self, answers: dict[Caller, list[Acceptance]]) -> None:
-        """
-        Say Accepted.
-        """
+        """Say Accepted."""
         now = int(self._now())
         for caller, accepted in answers.items():
             for chunk in _chunks(accepted):
@@ -258,17 +228,13 @@ class Batches:
             self._had_answers(caller, len(accepted))
 
     def _had_answers(self, caller: Caller, count: int) -> None:
-        """
-        So many deposits of this caller wait no more.
-        """
+        """So many deposits of this caller wait no more."""
         caller.unanswered -= count
         if caller.unanswered <= self._settings.max_unanswered // 2:
             caller.resume(UNANSWERED)
 
     def _settle(self, pending: Pending, written: bool) -> None:
-        """
-        Nothing of this deposit is on its way any more: it is in the mailboxes, or, as a repetition, was there before.
-        """
+        """Nothing of this deposit is on its way any more: it is in the mailboxes, or, as a repetition, was there before."""
         row = pending.row
         del self.pending[pending.sender.mailbox, row.deposit_id]
         self.size -= pending.size
@@ -287,17 +253,13 @@ class Batches:
 
 
 def _take_out(device: DeviceState, messages: int, size: int) -> None:
-    """
-    So much has left the mailbox. What expired after its delivery is counted twice; an empty mailbox sets that right.
-    """
+    """So much has left the mailbox. What expired after its delivery is counted twice; an empty mailbox sets that right."""
     device.messages = max(0, device.messages - messages)
     device.size = max(0, device.size - size)
 
 
 def _chunks(accepted: list[Acceptance]) -> list[list[Acceptance]]:
-    """
-    Cut answers into frames.
-    """
+    """Cut answers into frames."""
     if len(accepted) * ACCEPTANCE_SIZE <= ANSWER_SIZE and not any(acceptance.missed for acceptance in accepted):
         return [accepted]
     chunks: list[list[Acceptance]] = [[]]

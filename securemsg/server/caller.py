@@ -36,9 +36,7 @@ CROWDED = 8     # many deposits of all wait for the commit
 
 
 class Role(enum.Enum):
-    """
-    What a caller has proved to be.
-    """
+    """What a caller has proved to be."""
 
     STRANGER = "stranger"
     DEVICE = "device"
@@ -86,17 +84,13 @@ class Caller:
     _backlog: deque[Message | Unknown] = field(factory=deque, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Nobody knows who it is.
-        """
+        """Nobody knows who it is."""
         self.become(Role.STRANGER)
 
     # --- what the network tells us ----------------------------------------------------------------------------------
 
     def opened(self, channel: IChannel) -> None:
-        """
-        The channel stands.
-        """
+        """The channel stands."""
         self._channel = channel
         self._connection = channel.connection
         self.is_open = True
@@ -124,9 +118,7 @@ class Caller:
         self._go_on_later()
 
     def writable(self, yes: bool) -> None:
-        """
-        Neither deliver nor listen while the peer takes nothing.
-        """
+        """Neither deliver nor listen while the peer takes nothing."""
         self.full = not yes
         if not yes:
             self.pause(FULL)
@@ -137,87 +129,65 @@ class Caller:
         self._go_on_later()
 
     def closed(self, code: str) -> None:
-        """
-        The channel is gone.
-        """
+        """The channel is gone."""
         self._leave()
 
     # --- what the server wants of it --------------------------------------------------------------------------------
 
     @property
     def channel(self) -> IChannel:
-        """
-        The wire.
-        """
+        """The wire."""
         assert self._channel is not None, "nobody opened it"
         return self._channel
 
     @property
     def device(self) -> DeviceState:
-        """
-        Who is logged in.
-        """
+        """Who is logged in."""
         assert self.subscription is not None, "nobody is logged in"
         return self.subscription.device
 
     @property
     def lives_here(self) -> bool:
-        """
-        Is this the contact that the operator hosts in this very process? It takes nobody's place, and may have its name.
-        """
+        """Is this the contact that the operator hosts in this very process? It takes nobody's place, and may have its name."""
         return bool(self.channel.binding.transport == "memory")
 
     def become(self, role: Role) -> None:
-        """
-        It has proved what it is, and may say from now on what that may.
-        """
+        """It has proved what it is, and may say from now on what that may."""
         self.role = role
         self._commands = self._tables[role]
 
     def send(self, message: Message) -> None:
-        """
-        Say something, if anybody listens.
-        """
+        """Say something, if anybody listens."""
         if self.is_open:
             self.channel.send(message)
 
     def end(self, code: str) -> None:
-        """
-        Hang up, and say why.
-        """
+        """Hang up, and say why."""
         if self.is_open:
             self._leave()
             self.channel.close(code)
 
     def pause(self, reason: int) -> None:
-        """
-        Do not read, for this reason too.
-        """
+        """Do not read, for this reason too."""
         if not self._paused and self.is_open:
             self.channel.pause(True)
         self._paused |= reason
 
     def resume(self, reason: int) -> None:
-        """
-        This is no reason any more.
-        """
+        """This is no reason any more."""
         if self._paused & reason:
             self._paused &= ~reason
             if not self._paused and self.is_open:
                 self.channel.pause(False)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """
-        Run something that belongs to this caller and ends with it.
-        """
+        """Run something that belongs to this caller and ends with it."""
         self._spawn(self._guard(work))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _dispatch(self, message: Message | Unknown) -> None:
-        """
-        Look the command up, and begin it.
-        """
+        """Look the command up, and begin it."""
         command = self._commands.get(type(message))
         if command is None:
             self._refuse(message, "unknown-message" if type(message) is Unknown else "forbidden")
@@ -232,9 +202,7 @@ class Caller:
             self._spawn(self._guard(self._attend(work, message)))
 
     async def _attend(self, work: Work, message: Message | Unknown) -> None:
-        """
-        See a command through to its answer, then go on with what came behind it.
-        """
+        """See a command through to its answer, then go on with what came behind it."""
         try:
             reply = await work
         except Refusal as refusal:
@@ -246,9 +214,7 @@ class Caller:
         self._go_on()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """
-        An error that is the caller's is told to the caller; any other is a bug, which ends this connection alone.
-        """
+        """An error that is the caller's is told to the caller; any other is a bug, which ends this connection alone."""
         try:
             await work
         except RemoteProtocolError as error:
@@ -258,31 +224,23 @@ class Caller:
             raise
 
     def _has_room(self) -> bool:
-        """
-        Does the peer take our answers?
-        """
+        """Does the peer take our answers?"""
         return not self.full and self._connection.queued < self._max_queued
 
     def _go_on_later(self) -> None:
-        """
-        Look at the backlog again when this turn's answers have been written, unless something else will.
-        """
+        """Look at the backlog again when this turn's answers have been written, unless something else will."""
         if self._backlog and not self._running and not self.full and not self._due:
             self._due = True
             self._soon(self._look_again)
 
     def _look_again(self) -> None:
-        """
-        The turn is over.
-        """
+        """The turn is over."""
         self._due = False
         if not self._running and self.is_open:
             self.run(self._resume())
 
     async def _resume(self) -> None:
-        """
-        L{_go_on} as something that may be guarded.
-        """
+        """L{_go_on} as something that may be guarded."""
         self._go_on()
 
     def _go_on(self) -> None:
@@ -317,9 +275,7 @@ class Caller:
             raise RemoteProtocolError(code)
 
     def _leave(self) -> None:
-        """
-        From now on nothing is heard, and nothing waits for this caller.
-        """
+        """From now on nothing is heard, and nothing waits for this caller."""
         if self.is_open:
             self.is_open = False
             self._backlog.clear()

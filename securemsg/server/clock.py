@@ -1,6 +1,4 @@
-"""
-The clock that says what has expired. It counts seconds that passed, and knows no date.
-"""
+"""The clock that says what has expired. It counts seconds that passed, and knows no date."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ class ExpiryClock:
     _calm: int = field(init=False, default=CALM_TICKS)
 
     def __attrs_post_init__(self) -> None:
-        """
-        A short time that nobody was here counts.
-        """
+        """A short time that nobody was here counts."""
         self.now, self._last = self._reading.now, self._reading.wall
         self.read()
 
@@ -56,29 +52,21 @@ class ExpiryClock:
         return self.now
 
     def read(self) -> int:
-        """
-        What it is at.
-        """
+        """What it is at."""
         return self.at(int(self._wall()))
 
     def tick(self) -> None:
-        """
-        To be called about once a minute, so that small steps are seen as such.
-        """
+        """To be called about once a minute, so that small steps are seen as such."""
         if self._calm < CALM_TICKS:
             self._calm += 1
         self.read()
 
     @property
     def reading(self) -> ClockReading:
-        """
-        What the store is to keep.
-        """
+        """What the store is to keep."""
         return ClockReading(self.now, self._last)
 
     @property
     def date(self) -> int:
-        """
-        What the wall clock said, if that is believed; or else 0, which is before everything.
-        """
+        """What the wall clock said, if that is believed; or else 0, which is before everything."""
         return self._last if self._calm >= CALM_TICKS else 0

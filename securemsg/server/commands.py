@@ -53,16 +53,12 @@ M = TypeVar("M")
 
 
 def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[Caller, M], Work | None]) -> Row:
-    """
-    A row, with the promise that a function gets the messages it is for.
-    """
+    """A row, with the promise that a function gets the messages it is for."""
     return kind, roles, cast("Command", run)
 
 
 def _by_role(rows: list[Row]) -> Mapping[Role, Mapping[type, Command]]:
-    """
-    The table as each role sees it: a caller is given its own page once, and looks nothing up in the others.
-    """
+    """The table as each role sees it: a caller is given its own page once, and looks nothing up in the others."""
     pages: dict[Role, dict[type, Command]] = {role: {} for role in Role}
     for kind, roles, run in rows:
         for role in roles:
@@ -82,9 +78,7 @@ def command_table(
     visitors: Visitors,
     now: Callable[[], float],
 ) -> Mapping[Role, Mapping[type, Command]]:
-    """
-    Everything that anybody may say, by role; what is not here is C{forbidden}.
-    """
+    """Everything that anybody may say, by role; what is not here is C{forbidden}."""
 
     def ping(caller: Caller, message: Ping) -> None:
         caller.send(Pong(message.request, int(now())))

@@ -1,6 +1,4 @@
-"""
-The server's domain as one object: it is handed its stores, its key, its time and its room, and hands out callers.
-"""
+"""The server's domain as one object: it is handed its stores, its key, its time and its room, and hands out callers."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ class Server:
     _stopped: str = field(init=False, default="")
 
     def __attrs_post_init__(self) -> None:
-        """
-        Put the parts together.
-        """
+        """Put the parts together."""
         settings, stores, now = self.settings, self.stores, self.now
         identity = self.identity.public
         self.address = (settings.host, settings.port)
@@ -117,23 +113,17 @@ class Server:
 
     @property
     def connected(self) -> int:
-        """
-        Callers that are here, logged in or not.
-        """
+        """Callers that are here, logged in or not."""
         return len(self._callers)
 
     @property
     def logged_in(self) -> int:
-        """
-        Devices that are logged in; the contact that lives in this process is not counted.
-        """
+        """Devices that are logged in; the contact that lives in this process is not counted."""
         return self._router.logged_in
 
     @property
     def visiting(self) -> frozenset[bytes]:
-        """
-        Devices of those who are here with the key file.
-        """
+        """Devices of those who are here with the key file."""
         return self._visitors.devices
 
     def caller(self, *, operator: bool = False) -> Caller:
@@ -148,55 +138,41 @@ class Server:
         )
 
     def tick(self) -> None:
-        """
-        To be called about once a minute: the expiry clock is kept, and what has expired by it is deleted.
-        """
+        """To be called about once a minute: the expiry clock is kept, and what has expired by it is deleted."""
         self._clock.tick()
         if not self._expiring and not self._stopped:
             self._expiring = True
             self.spawn(self._expire())
 
     def stop(self, code: str = "stopping") -> None:
-        """
-        Say goodbye to everybody, and let nobody in any more.
-        """
+        """Say goodbye to everybody, and let nobody in any more."""
         self._stopped = code
         for caller in list(self._callers):
             caller.end(code)
         self._batches.stop()
 
     def _bucket(self, rate: Rate) -> Buckets:
-        """
-        Count something by device.
-        """
+        """Count something by device."""
         return Buckets(rate, self.now, self.settings.rated)
 
     def _join(self, caller: Caller) -> None:
-        """
-        A channel stands.
-        """
+        """A channel stands."""
         self._callers.add(caller)
         if self._stopped:
             caller.end(self._stopped)
 
     def _leave(self, caller: Caller) -> None:
-        """
-        A caller is gone.
-        """
+        """A caller is gone."""
         self._callers.discard(caller)
         self._router.unsubscribe(caller)
         self._visitors.leave(caller)
 
     async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
-        """
-        Whoever says it now.
-        """
+        """Whoever says it now."""
         await self.reply(account, text, present)
 
     async def _expire(self) -> None:
-        """
-        Delete what has expired, in small steps.
-        """
+        """Delete what has expired, in small steps."""
         try:
             full = True
             while full and not self._stopped:

@@ -37,9 +37,7 @@ def check_list(signed: SignedDeviceList, identity: bytes, server: bytes, account
 
 
 def device_keys(devices: DeviceList) -> tuple[tuple[bytes, bytes], ...]:
-    """
-    Ids and signing keys, as the store wants them.
-    """
+    """Ids and signing keys, as the store wants them."""
     return tuple((device.id, device.signing_key) for device in devices.devices)
 
 

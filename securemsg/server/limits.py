@@ -1,6 +1,4 @@
-"""
-What the server allows, and to whom how often. Every bound on memory and disk stands here, with its reason.
-"""
+"""What the server allows, and to whom how often. Every bound on memory and disk stands here, with its reason."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ DISK_SAMPLE = 1
 
 @frozen
 class Rate:
-    """
-    How often something may be done: C{burst} times at once, then once in C{seconds}.
-    """
+    """How often something may be done: C{burst} times at once, then once in C{seconds}."""
 
     burst: int
     seconds: float
@@ -121,9 +117,7 @@ class Buckets:
     _levels: OrderedDict[Hashable, tuple[float, float]] = field(init=False, factory=OrderedDict)
 
     def take(self, key: Hashable, count: int = 1) -> bool:
-        """
-        Take tokens; C{False}: there are not so many, and none is taken.
-        """
+        """Take tokens; C{False}: there are not so many, and none is taken."""
         now = self._now()
         level, then = self._levels.pop(key, (float(self._rate.burst), now))
         # A clock that was set back refills nothing, and takes nothing away.
@@ -135,17 +129,13 @@ class Buckets:
         return taken
 
     def __len__(self) -> int:
-        """
-        How many keys are remembered.
-        """
+        """How many keys are remembered."""
         return len(self._levels)
 
 
 @define
 class DiskGuard:
-    """
-    Is there room for more? Asks at most once in L{DISK_SAMPLE} seconds.
-    """
+    """Is there room for more? Asks at most once in L{DISK_SAMPLE} seconds."""
 
     _free_space: Callable[[], int]
     _wal_size: Callable[[], int]
@@ -154,9 +144,7 @@ class DiskGuard:
     _room: bool = field(init=False, default=True)
 
     def has_room(self) -> bool:
-        """
-        Whether something new may be stored.
-        """
+        """Whether something new may be stored."""
         now = self._now()
         if abs(now - self._sampled_at) >= DISK_SAMPLE:
             self._sampled_at = now

@@ -41,9 +41,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def digest_of(deposit: Deposit) -> bytes:
-    """
-    What a repetition must have in common: recipients, expiry and bytes. 32 bytes.
-    """
+    """What a repetition must have in common: recipients, expiry and bytes. 32 bytes."""
     return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
 
 
@@ -115,9 +113,7 @@ class Mailboxes:
             subscription.go_on()
 
     async def _look_up(self, caller: Caller, message: Deposit, digest: bytes) -> Message | None:
-        """
-        This may be a repetition: ask the store.
-        """
+        """This may be a repetition: ask the store."""
         stored = await self._store.find_deposit(caller.device.mailbox, message.deposit_id)
         # Whoever is fenced meanwhile is not heard any more, and the deposit will come again.
         if not caller.is_open:
@@ -132,9 +128,7 @@ class Mailboxes:
         return await work if work is not None else None
 
     def _look_around(self, caller: Caller, message: Deposit, digest: bytes) -> Work | None:
-        """
-        Go on at once where everybody is in memory.
-        """
+        """Go on at once where everybody is in memory."""
         accounts = [self._accounts.get(destination.account) for destination in message.to]
         if None in accounts:
             # Visitors are in no directory, so that a look for them costs nobody else anything.
@@ -147,9 +141,7 @@ class Mailboxes:
         return None
 
     async def _load(self, caller: Caller, message: Deposit, digest: bytes) -> None:
-        """
-        Bring every account into memory, then go on.
-        """
+        """Bring every account into memory, then go on."""
         held: list[AccountState] = []
         try:
             for destination in message.to:

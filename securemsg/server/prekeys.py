@@ -1,6 +1,4 @@
-"""
-Public prekeys: taken from the device that signed them, given to whoever wants to write to it.
-"""
+"""Public prekeys: taken from the device that signed them, given to whoever wants to write to it."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ ID_SIZE = 8
 
 @define(eq=False)
 class Prekeys:
-    """
-    The stock of all devices.
-    """
+    """The stock of all devices."""
 
     _accounts: AccountCache
     _store: IPrekeyStore
@@ -97,17 +93,13 @@ class Prekeys:
 
 
     def _watch(self, device: DeviceState) -> None:
-        """
-        Prekeys of this device were handed out: have it told when it runs low, if it is here and does not know.
-        """
+        """Prekeys of this device were handed out: have it told when it runs low, if it is here and does not know."""
         subscription = device.subscription
         if subscription is not None and not subscription.caller.told_low:
             subscription.caller.run(self._tell(subscription.caller, device.mailbox))
 
     async def _tell(self, caller: Caller, mailbox: int) -> None:
-        """
-        Tell a device that its one-time prekeys run low, if they do.
-        """
+        """Tell a device that its one-time prekeys run low, if they do."""
         left = await self._store.stock(mailbox)
         if min(left.one_time, left.kem) < self._settings.low_stock and not caller.told_low:
             caller.told_low = True
@@ -128,7 +120,5 @@ def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) ->
 
 
 def _given(stored: StoredPrekey) -> Prekey:
-    """
-    A prekey as it is handed out.
-    """
+    """A prekey as it is handed out."""
     return Prekey(stored.id, stored.key, stored.signature)

@@ -1,6 +1,4 @@
-"""
-New accounts, and the tokens that admit them.
-"""
+"""New accounts, and the tokens that admit them."""
 
 from __future__ import annotations
 
@@ -89,9 +87,7 @@ class Registrations:
         await self._logins.enter(caller, device)
 
     def _token_of(self, caller: Caller, message: Register) -> bytes:
-        """
-        The SHA-256 of the token, as the store knows it; empty where none is needed.
-        """
+        """The SHA-256 of the token, as the store knows it; empty where none is needed."""
         if caller.lives_here:
             return b""
         if self._settings.registration == "closed":
@@ -99,9 +95,7 @@ class Registrations:
         return keys.sha256(message.token) if self._settings.registration == "invite" else b""
 
     def _check(self, caller: Caller, hello: Hello, message: Register) -> DeviceList:
-        """
-        Check everything that needs no store: proofs, list, name.
-        """
+        """Check everything that needs no store: proofs, list, name."""
         connection = caller.channel.connection
         parts = register_parts(connection.hello, connection.challenge, self._identity, message, caller.channel.binding)
         keys.verify(message.identity, message.identity_signature, REGISTER_IDENTITY_LABEL, *parts)
@@ -118,9 +112,7 @@ class Registrations:
 
 @define(eq=False)
 class Invites:
-    """
-    Issues tokens.
-    """
+    """Issues tokens."""
 
     _settings: Settings
     _store: ITokenStore

@@ -46,25 +46,19 @@ class Subscription:
     _paging: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Begin behind what was acknowledged before.
-        """
+        """Begin behind what was acknowledged before."""
         self.cursor = self.device.acknowledged
         self._drained_at = self.device.committed
 
     def go_on(self) -> None:
-        """
-        Deliver from the store, if there is something and room for it.
-        """
+        """Deliver from the store, if there is something and room for it."""
         if not self._paging and self.cursor < self.device.committed and self._has_room_for_page():
             self._paging = True
             self.caller.run(self._page())
         self._say_drained()
 
     def committed(self, deposit: DepositRow, row: MailboxRow) -> None:
-        """
-        This was committed. To be called before C{device.committed} knows.
-        """
+        """This was committed. To be called before C{device.committed} knows."""
         # Either a page met it already, or it waits in the store until the reader has come so far.
         if self._paging or self.cursor < self.device.committed or row.position <= self.cursor or not self._has_room():
             return
@@ -86,9 +80,7 @@ class Subscription:
         return True
 
     def positions(self, tag: int) -> list[int]:
-        """
-        Positions of what was delivered up to this tag and is not acknowledged.
-        """
+        """Positions of what was delivered up to this tag and is not acknowledged."""
         return [position for position, _ in islice(self._in_flight, max(0, tag - (self._tag - len(self._in_flight))))]
 
     def acknowledge(self, tag: int) -> tuple[int, int, int]:
@@ -109,18 +101,14 @@ class Subscription:
         return position, messages, size
 
     def _has_room(self) -> bool:
-        """
-        May more be delivered now?
-        """
+        """May more be delivered now?"""
         settings = self._router.settings
         return (
             not self.caller.full and len(self._in_flight) < settings.window_frames and self._size < settings.window_size
         )
 
     def _has_room_for_page(self) -> bool:
-        """
-        Is it worth asking the store? Whoever acknowledges one by one would else be read for one by one.
-        """
+        """Is it worth asking the store? Whoever acknowledges one by one would else be read for one by one."""
         settings = self._router.settings
         return (
             self._has_room()
@@ -129,9 +117,7 @@ class Subscription:
         )
 
     async def _page(self) -> None:
-        """
-        Read and deliver until the reader is up to date or its window is full.
-        """
+        """Read and deliver until the reader is up to date or its window is full."""
         settings = self._router.settings
         try:
             while self.caller.is_open and self.cursor < self.device.committed and self._has_room_for_page():
@@ -170,9 +156,7 @@ class Subscription:
         return size
 
     def _say_drained(self) -> None:
-        """
-        Once, when all is delivered that was there at the login.
-        """
+        """Once, when all is delivered that was there at the login."""
         if self._drained_at is not None and self.cursor >= self._drained_at:
             self._drained_at = None
             self.caller.send(Drained())
@@ -202,9 +186,7 @@ class Router:
             raise RemoteProtocolError("server-full")
 
     def subscribe(self, caller: Caller, device: DeviceState) -> Subscription:
-        """
-        This caller is this device from now on; whoever was it before is not.
-        """
+        """This caller is this device from now on; whoever was it before is not."""
         if device.subscription is not None:
             device.subscription.caller.end("replaced")
         subscription = Subscription(device, caller, self)
@@ -213,9 +195,7 @@ class Router:
         return subscription
 
     def unsubscribe(self, caller: Caller) -> None:
-        """
-        This caller is gone. It still knows who it was, for what it began may be running.
-        """
+        """This caller is gone. It still knows who it was, for what it began may be running."""
         subscription = caller.subscription
         if subscription is not None and subscription.device.subscription is subscription:
             subscription.device.subscription = None

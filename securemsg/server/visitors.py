@@ -75,29 +75,21 @@ class Visitors:
     _place: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Without a file the answer is the same after the same work, under a key that nobody has.
-        """
+        """Without a file the answer is the same after the same work, under a key that nobody has."""
         self._login = self._file.login if self._file is not None else keys.random_bytes(LOGIN_SIZE)
         self._account = AccountState(self._file.name if self._file is not None else "", b"", NO_RECORD, 0)
 
     def __len__(self) -> int:
-        """
-        How many are here.
-        """
+        """How many are here."""
         return len(self._account.devices)
 
     @property
     def devices(self) -> frozenset[bytes]:
-        """
-        The devices of whoever is here.
-        """
+        """The devices of whoever is here."""
         return frozenset(self._account.devices)
 
     def present(self, name: str) -> frozenset[bytes]:
-        """
-        The devices of whoever is here by this name; of another name than the file's there are none.
-        """
+        """The devices of whoever is here by this name; of another name than the file's there are none."""
         return self.devices if name == self._account.name else frozenset()
 
     # --- the way in -------------------------------------------------------------------------------------------------
@@ -112,9 +104,7 @@ class Visitors:
             raise RemoteProtocolError("malformed", "a key file has no account")
 
     def challenge(self, parts: tuple[bytes, ...]) -> bytes:
-        """
-        Prove first that we have the file: 64 bytes, in place of the server identity's signature.
-        """
+        """Prove first that we have the file: 64 bytes, in place of the server identity's signature."""
         return keys.mac(self._login, KEY_CHALLENGE_LABEL, *parts)
 
     def prove(self, caller: Caller, message: Proof) -> None:
@@ -140,9 +130,7 @@ class Visitors:
         subscription.go_on()
 
     def leave(self, caller: Caller) -> None:
-        """
-        A caller is gone, and if it was a visitor, everything that was its own.
-        """
+        """A caller is gone, and if it was a visitor, everything that was its own."""
         if caller.role is Role.KEY:
             device = caller.device
             del self._account.devices[device.id]
@@ -150,9 +138,7 @@ class Visitors:
             self._waits.forget(caller)
 
     def _device(self, device_id: bytes) -> DeviceState:
-        """
-        Make the device of a connection.
-        """
+        """Make the device of a connection."""
         if self._places:
             place = self._places.pop()
         else:

@@ -32,16 +32,12 @@ class Wait:
 
 @define(eq=False)
 class Waits:
-    """
-    Everybody who waits. Bounded: as many a caller as it may have unanswered, and none of a caller that is gone.
-    """
+    """Everybody who waits. Bounded: as many a caller as it may have unanswered, and none of a caller that is gone."""
 
     _by_caller: dict[Caller, dict[bytes, Wait]] = field(init=False, factory=dict)
 
     def begin(self, caller: Caller, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
-        """
-        Somebody waits for all of these. To be called before any of them can be acknowledged.
-        """
+        """Somebody waits for all of these. To be called before any of them can be acknowledged."""
         if not caller.is_open:
             return
         wait = Wait(caller, acceptance, places)
@@ -52,9 +48,7 @@ class Waits:
             device.waits[position] = wait
 
     def has(self, caller: Caller, deposit_id: bytes) -> bool:
-        """
-        Does this caller wait for the answer to this deposit?
-        """
+        """Does this caller wait for the answer to this deposit?"""
         return deposit_id in self._by_caller.get(caller, ())
 
     def end(self, device: DeviceState, positions: Iterable[int]) -> dict[Caller, list[Acceptance]]:
@@ -76,24 +70,18 @@ class Waits:
         return told
 
     def forget(self, caller: Caller) -> None:
-        """
-        Nobody is there any more who could be told.
-        """
+        """Nobody is there any more who could be told."""
         for wait in self._by_caller.pop(caller, {}).values():
             for device, position in wait.places:
                 if device.waits is not None:
                     device.waits.pop(position, None)
 
     def __len__(self) -> int:
-        """
-        How many wait.
-        """
+        """How many wait."""
         return sum(len(waits) for waits in self._by_caller.values())
 
     def _drop(self, wait: Wait) -> None:
-        """
-        It is answered.
-        """
+        """It is answered."""
         waits = self._by_caller[wait.caller]
         del waits[wait.acceptance.deposit_id]
         if not waits:

@@ -1,3 +1,1 @@
-"""
-An account at work in one process: its profile, the lock, the agent, the connection.
-"""
+"""An account at work in one process: its profile, the lock, the agent, the connection."""

@@ -91,16 +91,12 @@ class Bot:
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        One turn-taker a process.
-        """
+        """One turn-taker a process."""
         self._giving = Giving(self._folder, self._store)
 
     @property
     def name(self) -> str:
-        """
-        The name of the account.
-        """
+        """The name of the account."""
         return self._profile.name
 
     async def __aenter__(self) -> Self:
@@ -213,9 +209,7 @@ class Bot:
         return answer_id(message)
 
     def _let_go(self, message: Received) -> None:
-        """
-        Nobody has this message in hand any more.
-        """
+        """Nobody has this message in hand any more."""
         if self._messages is not None:
             self._messages.let_go(message)
 
@@ -236,16 +230,12 @@ class Bot:
                 self._close()
 
     def _shut_down(self) -> Deferred[None]:
-        """
-        The reactor stops.
-        """
+        """The reactor stops."""
         self._trigger = None
         return self._hang_up()
 
     def _close(self) -> None:
-        """
-        Let go of everything on disk.
-        """
+        """Let go of everything on disk."""
         if self._messages is not None:
             self._messages.end()
         if self._reader is not None:
@@ -254,9 +244,7 @@ class Bot:
         self._store.close()
 
     def _hang_up(self) -> Deferred[None]:
-        """
-        End the connection, once.
-        """
+        """End the connection, once."""
         # Those who wait are woken, and may come here again before this returns.
         if self._stopped is None:
             self._stopped = stopped = Deferred[None]()
@@ -268,9 +256,7 @@ class Bot:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """
-    Let every error that is no bug come out as L{Trouble}.
-    """
+    """Let every error that is no bug come out as L{Trouble}."""
     try:
         yield
     except Refusal as refusal:
@@ -280,7 +266,5 @@ def _explained() -> Iterator[None]:
 
 
 def _log_warning(event: Warned) -> None:
-    """
-    What people should know, if nobody else tells them.
-    """
+    """What people should know, if nobody else tells them."""
     _log.warn("about {name}: {text} [{code}]", name=event.name, text=event.text, code=event.code)

@@ -1,6 +1,4 @@
-"""
-How a station is put together: lock, bell, holder and connection around one profile.
-"""
+"""How a station is put together: lock, bell, holder and connection around one profile."""
 
 from __future__ import annotations
 
@@ -75,14 +73,10 @@ def make_uplink(
 
 
 class Silence:
-    """
-    The bell of a profile that no other process can reach.
-    """
+    """The bell of a profile that no other process can reach."""
 
     def close(self) -> None:
-        """
-        Nothing was opened.
-        """
+        """Nothing was opened."""
 
 
 def ring_at(folder: Path | None) -> bool:
@@ -95,7 +89,5 @@ def ring_at(folder: Path | None) -> bool:
 
 
 def written(host: str, port: int) -> str:
-    """
-    Host and port as they are written.
-    """
+    """Host and port as they are written."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,6 +1,4 @@
-"""
-A message that is about to be written: what cannot be sent is refused with words, before anything is committed.
-"""
+"""A message that is about to be written: what cannot be sent is refused with words, before anything is committed."""
 
 from __future__ import annotations
 
@@ -67,7 +65,5 @@ def commit(
 
 
 def _bad(text: str, hint: str) -> Trouble:
-    """
-    What is wrong with a message.
-    """
+    """What is wrong with a message."""
     return Trouble(Exit.USAGE, "bad-request", text, hint)

@@ -1,6 +1,4 @@
-"""
-The folder of a profile: whether it is whole, what is in it, and what to say where it cannot be used.
-"""
+"""The folder of a profile: whether it is whole, what is in it, and what to say where it cannot be used."""
 
 from __future__ import annotations
 
@@ -34,17 +32,13 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def storage_trouble(error: VaultError | StorageError) -> Trouble:
-    """
-    What is wrong with the files of a profile; they say it themselves, and what to do.
-    """
+    """What is wrong with the files of a profile; they say it themselves, and what to do."""
     code = next(code for kind, code in _CODES if isinstance(error, kind))
     return Trouble(Exit.PROFILE, code, str(error).rstrip("."))
 
 
 def trouble_of(error: Exception) -> Trouble | None:
-    """
-    The same for any error; C{None}: it is about something else.
-    """
+    """The same for any error; C{None}: it is about something else."""
     return storage_trouble(error) if isinstance(error, VaultError | StorageError) else None
 
 

@@ -1,6 +1,4 @@
-"""
-A message of ours on its way: wait until it has come as far as was asked for, or learn why it does not.
-"""
+"""A message of ours on its way: wait until it has come as far as was asked for, or learn why it does not."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
 
 
 def _settled(store: IProfileStore, uplink: Uplink, number: bytes, wait: str) -> Sent | None:
-    """
-    The message, once there is something to say of it.
-    """
+    """The message, once there is something to say of it."""
     sent = _found(store, number)
     if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
         return sent
@@ -75,9 +71,7 @@ def _has_tried(uplink: Uplink) -> bool:
 
 
 def _too_late(store: IProfileStore, uplink: Uplink, number: bytes) -> Trouble:
-    """
-    The time is over.
-    """
+    """The time is over."""
     sent = _found(store, number)
     if sent.status == "accepted":
         return trouble("not-delivered", sent.to)
@@ -90,9 +84,7 @@ def _too_late(store: IProfileStore, uplink: Uplink, number: bytes) -> Trouble:
 
 
 def _found(store: IProfileStore, number: bytes) -> Sent:
-    """
-    The message as it stands.
-    """
+    """The message as it stands."""
     sent = journal.sent(store, number)
     assert sent is not None, "it was committed before we looked"
     return sent

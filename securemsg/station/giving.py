@@ -42,9 +42,7 @@ def lock_reading(folder: Path) -> FileLock:
 
 
 class Giving:
-    """
-    The turns of one process, which must have no second one of these for a profile.
-    """
+    """The turns of one process, which must have no second one of these for a profile."""
 
     def __init__(self, folder: Path | None, store: IProfileStore) -> None:
         """
@@ -69,16 +67,12 @@ class Giving:
         return True
 
     def free(self, sender: str) -> None:
-        """
-        Let others give what this sender wrote.
-        """
+        """Let others give what this sender wrote."""
         if self._descriptor >= 0:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(sender))
 
     def close(self) -> None:
-        """
-        Give nothing any more, and let others have every turn.
-        """
+        """Give nothing any more, and let others have every turn."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -94,18 +88,14 @@ class Giving:
         return [message for message in messages if message.sender in free]
 
     def _is_free(self, sender: str) -> bool:
-        """
-        Whether we could have the turn.
-        """
+        """Whether we could have the turn."""
         is_free = self._lock(sender)
         if is_free:
             self.free(sender)
         return is_free
 
     def _lock(self, sender: str) -> bool:
-        """
-        Try for the turn; this never waits.
-        """
+        """Try for the turn; this never waits."""
         if self._path is None:
             return True
         try:
@@ -122,7 +112,5 @@ class Giving:
 
 
 def _place(sender: str) -> int:
-    """
-    The byte that stands for a sender.
-    """
+    """The byte that stands for a sender."""
     return int.from_bytes(sha256(sender.encode())[:PLACE_SIZE], "big")

@@ -1,6 +1,4 @@
-"""
-The process that has the profile's lock: it runs the agent, keeps it connected, and serves the processes that have not.
-"""
+"""The process that has the profile's lock: it runs the agent, keeps it connected, and serves the processes that have not."""
 
 from __future__ import annotations
 
@@ -31,19 +29,13 @@ TICK = 1.0
 
 
 class Dialing(Protocol):
-    """
-    What keeps the agent connected (L{securemsg.net.client.Dialer}).
-    """
+    """What keeps the agent connected (L{securemsg.net.client.Dialer})."""
 
     def start(self) -> None:
-        """
-        Connect now.
-        """
+        """Connect now."""
 
     def stop(self, code: str = "") -> Deferred[None]:
-        """
-        Hang up, and stay away.
-        """
+        """Hang up, and stay away."""
 
 
 Dial = Callable[[IPeer, Callable[[str], None], bool], Dialing]
@@ -85,9 +77,7 @@ class Holder:
     _running: set[int] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Make the agent.
-        """
+        """Make the agent."""
         self._agent = Agent(
             self._store,
             self._profile,
@@ -101,18 +91,14 @@ class Holder:
         self._beat.clock = self._clock
 
     def start(self, again: bool) -> None:
-        """
-        Connect, and listen to the bell.
-        """
+        """Connect, and listen to the bell."""
         self._bell = self._listen(self.look)
         self._dialer = self._dial(self._agent, self._not_connected, again)
         self._beat.start(TICK, now=False)
         self._dialer.start()
 
     def stop(self) -> Deferred[None]:
-        """
-        Hang up.
-        """
+        """Hang up."""
         if self._beat.running:
             self._beat.stop()
         if self._bell is not None:
@@ -121,9 +107,7 @@ class Holder:
         return self._dialer.stop()
 
     def look(self) -> None:
-        """
-        Somebody wrote into the store: send, and run errands.
-        """
+        """Somebody wrote into the store: send, and run errands."""
         self._agent.pump()
         try:
             for errand in errands.waiting(self._store, now=self._now()):
@@ -135,22 +119,16 @@ class Holder:
 
     @property
     def trouble(self) -> Exception | None:
-        """
-        What is wrong with the profile itself, if that ended the connection.
-        """
+        """What is wrong with the profile itself, if that ended the connection."""
         return self._agent.trouble
 
     def _tick(self) -> None:
-        """
-        A second has passed.
-        """
+        """A second has passed."""
         self._agent.tick()
         self.look()
 
     def _heard(self, event: Event) -> None:
-        """
-        What the agent has to say.
-        """
+        """What the agent has to say."""
         match event:
             case Ready(link):
                 self.is_ready = self.was_ready = True
@@ -175,33 +153,25 @@ class Holder:
         self._tell()
 
     def _not_connected(self, code: str) -> None:
-        """
-        An attempt to connect came to nothing.
-        """
+        """An attempt to connect came to nothing."""
         self.last_failure = code
         self._tell()
 
     def _tell(self) -> None:
-        """
-        Let the command look, once this turn is done: the agent is in the midst of something.
-        """
+        """Let the command look, once this turn is done: the agent is in the midst of something."""
         if not self._is_told:
             self._is_told = True
             self._soon(self._told)
 
     def _told(self) -> None:
-        """
-        The turn is done.
-        """
+        """The turn is done."""
         self._is_told = False
         self._changed()
 
     # --- errands --------------------------------------------------------------------------------------------------
 
     def _run(self, errand: Waiting) -> None:
-        """
-        Run an errand, if it can be run now and does not run already.
-        """
+        """Run an errand, if it can be run now and does not run already."""
         if errand.number in self._running or not self.is_ready:
             return
         if errand.kind == "drained":
@@ -219,18 +189,14 @@ class Holder:
             self._agent.ask(question(errand.argument), lambda answer: self._answered(errand, asked, answer))
 
     def facts(self) -> dict[str, str]:
-        """
-        How the connection stands.
-        """
+        """How the connection stands."""
         link = self.link
         if link is None:
             return {}
         return {"tls": link.version, "cipher": link.cipher, "group": link.group}
 
     def _answered(self, errand: Waiting, asked: float, answer: object) -> None:
-        """
-        The server answered an errand's question.
-        """
+        """The server answered an errand's question."""
         self._running.discard(errand.number)
         code, facts = "", dict[str, str]()
         match answer:
@@ -264,17 +230,13 @@ class Holder:
         return ""
 
     def _settle(self, errand: Waiting, code: str, facts: dict[str, str]) -> None:
-        """
-        Leave the outcome where its asker finds it.
-        """
+        """Leave the outcome where its asker finds it."""
         errands.settle(self._store, errand.number, code, facts, now=self._now())
         self._tell()
 
 
 def _invite(argument: str) -> Question:
-    """
-    An invite that serves once.
-    """
+    """An invite that serves once."""
     return m.Invite(0, 1, int(argument))
 
 

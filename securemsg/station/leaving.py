@@ -1,6 +1,4 @@
-"""
-Leaving: a station that is done lets what else is in its outbox go out, as long as it goes.
-"""
+"""Leaving: a station that is done lets what else is in its outbox go out, as long as it goes."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ STANDSTILL = 2
 
 
 async def see_off(clock: Any, store: IProfileStore, uplink: Uplink) -> None:
-    """
-    Let what else is in the outbox go out; what becomes of it changes nothing for whoever leaves.
-    """
+    """Let what else is in the outbox go out; what becomes of it changes nothing for whoever leaves."""
     end = clock.seconds() + SEEING_OFF
 
     def moved(before: int) -> int | None:
@@ -53,9 +49,7 @@ def unsent(store: IProfileStore) -> int:
 
 
 def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
-    """
-    Whether its contact or its history says why this row waits.
-    """
+    """Whether its contact or its history says why this row waits."""
     contact = get_contact(records, row.to)
     if contact is not None and contact.is_blocked:
         return True

@@ -1,6 +1,4 @@
-"""
-Locks between processes: files that the kernel frees when their holder dies, however it dies.
-"""
+"""Locks between processes: files that the kernel frees when their holder dies, however it dies."""
 
 from __future__ import annotations
 
@@ -10,26 +8,18 @@ from pathlib import Path
 
 
 class OwnLock:
-    """
-    The lock of what lies in the memory of one process: nobody else can want it.
-    """
+    """The lock of what lies in the memory of one process: nobody else can want it."""
 
     def take(self) -> bool:
-        """
-        Take it.
-        """
+        """Take it."""
         return True
 
     def free(self) -> None:
-        """
-        Nobody waits for it.
-        """
+        """Nobody waits for it."""
 
 
 class FileLock:
-    """
-    One lock, held or not.
-    """
+    """One lock, held or not."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,9 +27,7 @@ class FileLock:
 
     @property
     def is_held(self) -> bool:
-        """
-        Whether this object holds the lock.
-        """
+        """Whether this object holds the lock."""
         return self._descriptor >= 0
 
     def take(self) -> bool:
@@ -63,9 +51,7 @@ class FileLock:
         return True
 
     def free(self) -> None:
-        """
-        Let somebody else have it.
-        """
+        """Let somebody else have it."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -1,6 +1,4 @@
-"""
-Messages for a program, one at a time: each counts as handled only when the next one is asked for.
-"""
+"""Messages for a program, one at a time: each counts as handled only when the next one is asked for."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ PAGE = 16
 
 @define(eq=False)
 class Messages:
-    """
-    What comes, for C{async for}.
-    """
+    """What comes, for C{async for}."""
 
     _store: IProfileStore
     _uplink: Uplink
@@ -37,9 +33,7 @@ class Messages:
     _is_over: bool = field(default=False, init=False)
 
     def __aiter__(self) -> Self:
-        """
-        It is its own iterator.
-        """
+        """It is its own iterator."""
         return self
 
     async def __anext__(self) -> Received:
@@ -70,26 +64,20 @@ class Messages:
         raise StopAsyncIteration
 
     def let_go(self, message: Received) -> None:
-        """
-        This message was handled: others may give what its sender wrote.
-        """
+        """This message was handled: others may give what its sender wrote."""
         if self._in_hand is not None and self._in_hand.order == message.order:
             self._in_hand = None
             self._giving.free(message.sender)
 
     def end(self) -> None:
-        """
-        Give out nothing more; a message in hand comes again.
-        """
+        """Give out nothing more; a message in hand comes again."""
         self._is_over = True
         self._page.clear()
         if self._in_hand is not None:
             self.let_go(self._in_hand)
 
     def _take(self) -> Received | None:
-        """
-        The next of the page that is still there for us.
-        """
+        """The next of the page that is still there for us."""
         while self._page:
             message = self._page.popleft()
             if self._giving.take(message):
@@ -98,9 +86,7 @@ class Messages:
         return None
 
     def _look(self) -> bool | None:
-        """
-        Fill the page, past senders whose messages somebody else gives just now.
-        """
+        """Fill the page, past senders whose messages somebody else gives just now."""
         busy: set[str] = set()
         after, found = -1, PAGE
         while not self._page and found == PAGE and not self._is_over:

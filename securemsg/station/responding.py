@@ -49,9 +49,7 @@ class Turns:
 
     @property
     def places(self) -> int:
-        """
-        See L{Source.places}.
-        """
+        """See L{Source.places}."""
         return self._source.places
 
     def ask(self, question: Received, give: Give) -> None:
@@ -73,9 +71,7 @@ class Turns:
             give(None)
 
     def stop(self) -> None:
-        """
-        See L{Source.stop}.
-        """
+        """See L{Source.stop}."""
         self._source.stop()
         later, self._later = self._later, {}
         for call in later.values():
@@ -85,16 +81,12 @@ class Turns:
             self._giving.free(sender)
 
     def _again(self, question: Received, give: Give) -> None:
-        """
-        Ask again.
-        """
+        """Ask again."""
         del self._later[question.order]
         self._guarded(lambda: self.ask(question, give))
 
     def _give(self, question: Received, give: Give, text: str | None) -> None:
-        """
-        Hand on an answer, and let others have the turn, unless the next question of this sender has it already.
-        """
+        """Hand on an answer, and let others have the turn, unless the next question of this sender has it already."""
         self._told(question, text)
         try:
             give(text)
@@ -102,9 +94,7 @@ class Turns:
             self._free(question)
 
     def _free(self, question: Received) -> None:
-        """
-        Let others have the turn, unless another question of this sender has it.
-        """
+        """Let others have the turn, unless another question of this sender has it."""
         if self._held.get(question.sender) == question.order:
             del self._held[question.sender]
             self._giving.free(question.sender)
@@ -133,9 +123,7 @@ class Responder:
     _is_over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Put the parts together.
-        """
+        """Put the parts together."""
         source = self._prepare(self._soon)
         self._turns = Turns(self._reactor, self._store, self._giving, source, self._guarded, self._told)
         self._answerer = Answerer(
@@ -156,23 +144,17 @@ class Responder:
             self._turns.stop()
 
     def _look(self) -> None:
-        """
-        Something may have come.
-        """
+        """Something may have come."""
         if self._problem is not None:
             raise self._problem
         self._answerer.run()
 
     def _soon(self, call: Call) -> None:
-        """
-        Make a call in the reactor's thread.
-        """
+        """Make a call in the reactor's thread."""
         self._reactor.callFromThread(self._guarded, call)
 
     def _guarded(self, call: Call) -> None:
-        """
-        Make a call, if it is not too late for that.
-        """
+        """Make a call, if it is not too late for that."""
         if self._is_over:
             return
         try:

@@ -1,6 +1,4 @@
-"""
-Exit statuses, and what is said with them: one table for scripts, one for people.
-"""
+"""Exit statuses, and what is said with them: one table for scripts, one for people."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from securemsg.errors import RemoteProtocolError
 
 
 class Exit(enum.IntEnum):
-    """
-    The statuses of every command; scripts depend on them.
-    """
+    """The statuses of every command; scripts depend on them."""
 
     DONE = 0
     INTERNAL = 1
@@ -70,9 +66,7 @@ class Trouble(Exception):
 
 @frozen
 class _Meaning:
-    """
-    What a code means at the command line. C{{name}} stands for whom it is about.
-    """
+    """What a code means at the command line. C{{name}} stands for whom it is about."""
 
     status: Exit
     text: str
@@ -235,9 +229,7 @@ def trouble(code: str, name: str = "", status: Exit | None = None, text: str = "
 
 
 def explain(error: Exception, name: str = "") -> Trouble:
-    """
-    The same for an error with a code: a refusal, or the end of a conversation.
-    """
+    """The same for an error with a code: a refusal, or the end of a conversation."""
     code = getattr(error, "code", "internal")
     if isinstance(error, RemoteProtocolError) and code not in _CODES:
         return Trouble(Exit.NOT_CONNECTED, code, f"the server broke the protocol ({code})", "check the versions of both sides")
@@ -245,14 +237,10 @@ def explain(error: Exception, name: str = "") -> Trouble:
 
 
 def is_known(code: str) -> bool:
-    """
-    Whether the table has words for this code.
-    """
+    """Whether the table has words for this code."""
     return code in _CODES
 
 
 def table() -> str:
-    """
-    The statuses as they stand in the help.
-    """
+    """The statuses as they stand in the help."""
     return "\n".join(f"  {status.value:>3}  {meaning}" for status, meaning in MEANINGS.items())

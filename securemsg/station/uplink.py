@@ -70,30 +70,22 @@ class Uplink:
 
     @property
     def holder(self) -> Holder | None:
-        """
-        Our own connection, if the lock is ours.
-        """
+        """Our own connection, if the lock is ours."""
         return self._holder
 
     @property
     def is_stopped(self) -> bool:
-        """
-        Whether it is over.
-        """
+        """Whether it is over."""
         return self._is_stopped
 
     @property
     def last_failure(self) -> str:
-        """
-        Why we have no connection just now, as far as that is known here; empty: we have one, or it is not ours.
-        """
+        """Why we have no connection just now, as far as that is known here; empty: we have one, or it is not ours."""
         return self._holder.last_failure if self._holder is not None else ""
 
     @property
     def unreached(self) -> str:
-        """
-        Why the server was never reached, as far as that is known here; empty: it was, or the connection is not ours.
-        """
+        """Why the server was never reached, as far as that is known here; empty: it was, or the connection is not ours."""
         holder = self._holder
         return "" if holder is None or holder.was_ready else holder.last_failure or "timeout"
 
@@ -107,9 +99,7 @@ class Uplink:
         self.nudge()
 
     def nudge(self) -> None:
-        """
-        Something was written into the store: it is to be sent.
-        """
+        """Something was written into the store: it is to be sent."""
         if self._holder is not None:
             self._holder.look()
         else:
@@ -131,9 +121,7 @@ class Uplink:
         return done
 
     def changed(self) -> None:
-        """
-        There may be something new: let the command look.
-        """
+        """There may be something new: let the command look."""
         sleepers, self._sleepers = self._sleepers, {}
         for sleeper, alarm in sleepers.items():
             if alarm.active():
@@ -191,9 +179,7 @@ class Uplink:
             await self.until(lambda: None, RETRY_PAUSE)
 
     async def _errand(self, kind: str, argument: str, patience: float) -> Outcome | None:
-        """
-        Leave an errand, and wait for what comes of it.
-        """
+        """Leave an errand, and wait for what comes of it."""
         number = errands.leave(self._store, kind, argument, now=self._now(), patience=patience)
         self.nudge()
         outcome: Outcome | None = None
@@ -205,26 +191,20 @@ class Uplink:
         return outcome
 
     def _step(self) -> None:
-        """
-        Take the lock if nobody has it.
-        """
+        """Take the lock if nobody has it."""
         if self._holder is None and not self._is_stopped and self._take():
             self._holder = self._hold(self.changed)
             self._holder.start(self._again or self._retry is not None)
 
     def _take(self) -> bool:
-        """
-        Try the lock.
-        """
+        """Try the lock."""
         try:
             return self._lock.take()
         except OSError as error:
             raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
 
     def _raise_trouble(self) -> None:
-        """
-        Say what makes waiting useless.
-        """
+        """Say what makes waiting useless."""
         holder = self._holder
         if holder is None:
             return
@@ -239,26 +219,20 @@ class Uplink:
             raise holder.trouble if isinstance(holder.trouble, StorageError) else problem
 
     def _tell_waiting(self) -> None:
-        """
-        Where somebody wants to go on, say once why there is nothing to see.
-        """
+        """Where somebody wants to go on, say once why there is nothing to see."""
         is_waiting = bool(self.last_failure)
         if self._retry is not None and is_waiting and not self._was_told:
             self._retry.told(self.last_failure, self.where)
         self._was_told = is_waiting
 
     def _wait(self, left: float | None) -> Deferred[None]:
-        """
-        Sleep until something changes, and not for long.
-        """
+        """Sleep until something changes, and not for long."""
         sleeper: Deferred[None] = Deferred()
         poll = GUEST_POLL if self._holder is None else HOLDER_POLL
         self._sleepers[sleeper] = self._clock.callLater(poll if left is None else min(poll, left), self._wake, sleeper)
         return sleeper
 
     def _wake(self, sleeper: Deferred[None]) -> None:
-        """
-        One has slept long enough.
-        """
+        """One has slept long enough."""
         if self._sleepers.pop(sleeper, None) is not None:
             sleeper.callback(None)

@@ -1,3 +1,1 @@
-"""
-The only SQL: the server's stores and the client's profile.
-"""
+"""The only SQL: the server's stores and the client's profile."""

@@ -1,6 +1,4 @@
-"""
-Accounts, their devices, and the tokens that admit them, in SQL. Everything here runs within a transaction of the writer.
-"""
+"""Accounts, their devices, and the tokens that admit them, in SQL. Everything here runs within a transaction of the writer."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ OPEN_INVITES = "SELECT count(*) FROM tokens WHERE creator = ? AND uses > 0"
 
 
 def load_account(connection: sqlite3.Connection, name: str) -> StoredAccount | None:
-    """
-    See L{securemsg.interfaces.IDirectoryStore.load_account}.
-    """
+    """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
     found = connection.execute(LOAD, (name,)).fetchone()
     if found is None:
         return None
@@ -112,9 +108,7 @@ def remove_account(connection: sqlite3.Connection, name: str) -> None:
 
 
 def list_accounts(connection: sqlite3.Connection, after: str, limit: int) -> list[AccountSummary]:
-    """
-    See L{securemsg.interfaces.IDirectoryStore.list_accounts}.
-    """
+    """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
     return [AccountSummary(*row) for row in connection.execute(LIST, (after, limit))]
 
 
@@ -132,41 +126,31 @@ def add_token(connection: sqlite3.Connection, digest: bytes, uses: int, expires_
 
 
 def admits(connection: sqlite3.Connection, name: str, identity: bytes, token: bytes, now: int) -> bool:
-    """
-    See L{securemsg.interfaces.ITokenStore.admits}.
-    """
+    """See L{securemsg.interfaces.ITokenStore.admits}."""
     there = connection.execute(REGISTERED, (name,)).fetchone()
     return there == (identity, token) or _is_good(connection, token, now)
 
 
 def _is_good(connection: sqlite3.Connection, digest: bytes, now: int) -> bool:
-    """
-    Does this token admit anybody?
-    """
+    """Does this token admit anybody?"""
     token = connection.execute("SELECT uses, expires_at FROM tokens WHERE digest = ?", (digest,)).fetchone()
     return token is not None and token[0] > 0 and token[1] > now
 
 
 def expire_tokens(connection: sqlite3.Connection, now: int) -> None:
-    """
-    Delete tokens that admit nobody any more.
-    """
+    """Delete tokens that admit nobody any more."""
     connection.execute("DELETE FROM tokens WHERE expires_at <= ?", (now,))
 
 
 def _add_devices(connection: sqlite3.Connection, account: int, devices: tuple[tuple[bytes, bytes], ...]) -> None:
-    """
-    Give each device a mailbox.
-    """
+    """Give each device a mailbox."""
     for device, signing_key in devices:
         mailbox = connection.execute(ADD_DEVICE, (account, device, signing_key)).lastrowid
         connection.execute("INSERT INTO mailboxes (mailbox) VALUES (?)", (mailbox,))
 
 
 def _remove_device(connection: sqlite3.Connection, mailbox: int) -> None:
-    """
-    Take away a device and all that is kept for it.
-    """
+    """Take away a device and all that is kept for it."""
     drop(connection, mailbox)
     drop_prekeys(connection, mailbox)
     connection.execute("DELETE FROM mailboxes WHERE mailbox = ?", (mailbox,))

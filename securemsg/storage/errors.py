@@ -1,6 +1,4 @@
-"""
-What can be wrong with a file, said to people: what happened, and what to do next.
-"""
+"""What can be wrong with a file, said to people: what happened, and what to do next."""
 
 from __future__ import annotations
 
@@ -16,39 +14,27 @@ class StorageError(Exception):
 
 
 class StateUnusable(StorageError):
-    """
-    The file cannot be opened, read or written: rights, a full disk, another process, or not there.
-    """
+    """The file cannot be opened, read or written: rights, a full disk, another process, or not there."""
 
 
 class StateTooNew(StorageError):
-    """
-    A newer release wrote this file.
-    """
+    """A newer release wrote this file."""
 
 
 class StateDamaged(StorageError):
-    """
-    This is not the file that was written.
-    """
+    """This is not the file that was written."""
 
 
 class ProfileDamaged(StateDamaged):
-    """
-    A profile, or a record in it, is not what was written, or was sealed with another key.
-    """
+    """A profile, or a record in it, is not what was written, or was sealed with another key."""
 
 
 class ProfileMissing(StateUnusable):
-    """
-    There is no profile in this folder.
-    """
+    """There is no profile in this folder."""
 
 
 class ProfileBusy(StateUnusable):
-    """
-    Another process held the profile for too long. Nothing was written; the same may be tried again.
-    """
+    """Another process held the profile for too long. Nothing was written; the same may be tried again."""
 
 
 # The primary result codes of SQLite (sqlite.org/rescode.html).
@@ -57,8 +43,6 @@ DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLI
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """
-    The primary result code of an error; 0 where SQLite gave none.
-    """
+    """The primary result code of an error; 0 where SQLite gave none."""
     code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself carry none
     return code & 0xFF

@@ -1,6 +1,4 @@
-"""
-Files that nobody else may read, whatever the umask says.
-"""
+"""Files that nobody else may read, whatever the umask says."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """
-    Make a new name in a folder survive a power cut.
-    """
+    """Make a new name in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

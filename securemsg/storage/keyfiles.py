@@ -1,6 +1,4 @@
-"""
-Key files: 32 bytes that whoever has them may use, and nobody else shall read.
-"""
+"""Key files: 32 bytes that whoever has them may use, and nobody else shall read."""
 
 from __future__ import annotations
 
@@ -18,27 +16,19 @@ OTHERS = 0o077
 
 
 class KeyFileError(StorageError):
-    """
-    A key file cannot be read or made.
-    """
+    """A key file cannot be read or made."""
 
 
 class KeyFileMissing(KeyFileError):
-    """
-    There is none of this name.
-    """
+    """There is none of this name."""
 
 
 class KeyFileExposed(KeyFileError):
-    """
-    Others may use it: read it, or put another in its place.
-    """
+    """Others may use it: read it, or put another in its place."""
 
 
 class KeyFileExists(KeyFileError):
-    """
-    There is a file of this name already.
-    """
+    """There is a file of this name already."""
 
 
 def read_key_file(path: Path, loose: bool = False) -> bytes:

@@ -75,16 +75,12 @@ def open_profile(folder: Path, sealer: ISealer, *, patience: float = BUSY_TIMEOU
 
 
 def missing(path: Path) -> ProfileMissing:
-    """
-    What to say where no profile is, or one that was not finished.
-    """
+    """What to say where no profile is, or one that was not finished."""
     return ProfileMissing(f"There is no profile in {path.parent}. Make one with `securemsg join`, or name its folder.")
 
 
 def explained(error: sqlite3.Error, path: Path) -> StorageError:
-    """
-    What SQLite says, for people.
-    """
+    """What SQLite says, for people."""
     code = primary_code(error)
     if code in BUSY:
         return ProfileBusy(f"Another process holds {path} for too long. Nothing was written; try again.")
@@ -95,9 +91,7 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
 
 @implementer(IProfileStore)
 class ProfileStore:
-    """
-    An open profile. See L{IProfileStore}.
-    """
+    """An open profile. See L{IProfileStore}."""
 
     def __init__(self, path: Path, sealer: ISealer, *, create: bool, patience: float) -> None:
         self._path = path
@@ -134,16 +128,12 @@ class ProfileStore:
         return self._transaction("BEGIN", writable=False)
 
     def close(self) -> None:
-        """
-        See L{IProfileStore.close}.
-        """
+        """See L{IProfileStore.close}."""
         self._connection.close()
 
     @contextmanager
     def _transaction(self, begin: str, writable: bool) -> Iterator[IRecords]:
-        """
-        Begin, hand out the records, commit or undo.
-        """
+        """Begin, hand out the records, commit or undo."""
         if self._busy:
             raise LocalProtocolError("transactions do not nest")
         self._busy = True
@@ -161,9 +151,7 @@ class ProfileStore:
                 self._connection.execute("ROLLBACK")
 
     def _prepare(self, create: bool) -> None:
-        """
-        Set the connection up and see what the file is.
-        """
+        """Set the connection up and see what the file is."""
         run = self._connection.execute
         run("PRAGMA synchronous = FULL")
         run("PRAGMA fullfsync = ON")  # where a plain fsync does not reach the disk
@@ -212,14 +200,10 @@ class ProfileStore:
         return version
 
     def _is_empty(self) -> bool:
-        """
-        Whether nothing was ever laid out here.
-        """
+        """Whether nothing was ever laid out here."""
         return self._connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
 
     def _number(self, pragma: str) -> int:
-        """
-        Read a number from the head of the file.
-        """
+        """Read a number from the head of the file."""
         (number,) = self._connection.execute(f"PRAGMA {pragma}").fetchone()
         return int(number)

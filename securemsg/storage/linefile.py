@@ -33,9 +33,7 @@ CHUNK = 1 << 20
 
 
 class LineFile:
-    """
-    The file, once it is open. For one process and one thread.
-    """
+    """The file, once it is open. For one process and one thread."""
 
     def __init__(self, path: Path, size: int, kept: int = KEPT) -> None:
         """
@@ -91,26 +89,20 @@ class LineFile:
             raise _trouble(self._path, error) from error
 
     def close(self) -> None:
-        """
-        Let go of it.
-        """
+        """Let go of it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _is_in_place(self) -> bool:
-        """
-        Whether what we have open is under its name still, and as long as we left it.
-        """
+        """Whether what we have open is under its name still, and as long as we left it."""
         if self._descriptor < 0:
             return False
         ours = os.fstat(self._descriptor)
         return ours.st_size == self._end and self._is_named(ours)
 
     def _is_named(self, ours: os.stat_result) -> bool:
-        """
-        Whether this is the file that has the name.
-        """
+        """Whether this is the file that has the name."""
         try:
             return os.path.samestat(ours, os.lstat(self._path))
         except FileNotFoundError:
@@ -126,9 +118,7 @@ class LineFile:
         self._open()
 
     def _open(self) -> None:
-        """
-        Open, lock and mend it.
-        """
+        """Open, lock and mend it."""
         self._is_new = self._is_new or not self._path.exists()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self._path, flags, FILE_MODE)
@@ -144,9 +134,7 @@ class LineFile:
             os.fsync(self._descriptor)
 
     def _write(self, data: bytearray) -> None:
-        """
-        Write whole lines, durably.
-        """
+        """Write whole lines, durably."""
         if not data:
             return
         rest = memoryview(bytes(data))
@@ -227,16 +215,12 @@ def _check_beside(path: Path, kept: int) -> None:
 
 
 def _older(path: Path, kept: int) -> list[Path]:
-    """
-    Where older files are put, the youngest first.
-    """
+    """Where older files are put, the youngest first."""
     return [path.with_name(f"{path.name}.{number}") for number in range(1, kept + 1)]
 
 
 def _is_ours(torn: bytes) -> bool:
-    """
-    Whether this may be what is left of a line of ours, which may be taken away.
-    """
+    """Whether this may be what is left of a line of ours, which may be taken away."""
     # A power cut may leave zeros where the line should be.
     begun = torn.strip(b"\0")
     if begun[: len(LEAD)] != LEAD[: len(begun)]:
@@ -251,18 +235,14 @@ def _is_ours(torn: bytes) -> bool:
 
 
 def _torn(descriptor: int, length: int) -> bytes:
-    """
-    What follows the last line end; of something long, no more than tells that it is too long.
-    """
+    """What follows the last line end; of something long, no more than tells that it is too long."""
     start = max(0, length - MAX_LINE - 1)
     tail = os.pread(descriptor, length - start, start)
     return tail[tail.rfind(b"\n") + 1 :]
 
 
 def _trouble(path: Path, error: OSError) -> StateUnusable:
-    """
-    What the disk says, for people.
-    """
+    """What the disk says, for people."""
     if error.errno == errno.EWOULDBLOCK:
         return StateUnusable(f"another process writes to {path}; name another file")
     if error.errno == errno.ELOOP:

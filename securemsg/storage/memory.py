@@ -54,15 +54,11 @@ class MemoryServerStore:
 
     @property
     def held(self) -> int:
-        """
-        How many operations wait for L{flush}.
-        """
+        """How many operations wait for L{flush}."""
         return len(self._held)
 
     def flush(self) -> None:
-        """
-        Do everything that was held back when this was called, in order.
-        """
+        """Do everything that was held back when this was called, in order."""
         for _ in range(len(self._held)):
             if self._held:  # a callback may have crashed the store
                 self._held.popleft()()
@@ -77,22 +73,16 @@ class MemoryServerStore:
         return MemoryServerStore(self._manual, copy.deepcopy(self._tables))
 
     def close(self) -> Deferred[None]:
-        """
-        Do what is held back.
-        """
+        """Do what is held back."""
         self.flush()
         return succeed(None)
 
     def wal_size(self) -> int:
-        """
-        Bytes of the log that were not moved into the database: here always none.
-        """
+        """Bytes of the log that were not moved into the database: here always none."""
         return 0
 
     def _in_turn(self, work: Callable[[], T]) -> Deferred[T]:
-        """
-        Do something now, or once everything before it is done.
-        """
+        """Do something now, or once everything before it is done."""
         if not self._held:
             return execute(work)
         result: Deferred[T] = Deferred()
@@ -100,47 +90,33 @@ class MemoryServerStore:
         return result
 
     def load_account(self, name: str) -> Deferred[StoredAccount | None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.load_account}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
         return self._in_turn(lambda: self._tables.load_account(name))
 
     def register(self, account: NewAccount) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.register}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.register}."""
         return self._in_turn(lambda: self._tables.register(account))
 
     def publish(
         self, name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
     ) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.publish}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.publish}."""
         return self._in_turn(lambda: self._tables.publish(name, version, body, signature, devices))
 
     def remove_account(self, name: str) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.remove_account}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""
         return self._in_turn(lambda: self._tables.remove_account(name))
 
     def list_accounts(self, after: str, limit: int) -> Deferred[list[AccountSummary]]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.list_accounts}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
         return self._in_turn(lambda: self._tables.list_accounts(after, limit))
 
     def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.ITokenStore.add_token}.
-        """
+        """See L{securemsg.interfaces.ITokenStore.add_token}."""
         return self._in_turn(lambda: self._tables.add_token(digest, uses, expires_at, creator))
 
     def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
-        """
-        See L{securemsg.interfaces.ITokenStore.admits}.
-        """
+        """See L{securemsg.interfaces.ITokenStore.admits}."""
         return self._in_turn(lambda: self._tables.admits(name, identity, token, now))
 
     def add_prekeys(
@@ -153,62 +129,44 @@ class MemoryServerStore:
         limit: int,
         replace: bool,
     ) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.add_prekeys}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.add_prekeys}."""
         return self._in_turn(lambda: self._tables.add_prekeys(mailbox, signed, last_resort, one_time, kem, limit, replace))
 
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Deferred[StoredBundle | None]:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.claim}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.claim}."""
         return self._in_turn(lambda: self._tables.claim(mailbox, requester, now, fresh, spent))
 
     def stock(self, mailbox: int) -> Deferred[StoredStock]:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.stock}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.stock}."""
         return self._in_turn(lambda: self._tables.stock(mailbox))
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
-        """
-        See L{securemsg.interfaces.IMailboxStore.write}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.write}."""
         if self._manual:
             self._held.append(lambda: done(self._tables.write(batch)))
         else:
             done(self._tables.write(batch))
 
     def page(self, mailbox: int, after: int, limit: int, size: int) -> Deferred[list[StoredMessage]]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.page}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.page}."""
         return self._in_turn(lambda: self._tables.page(mailbox, after, limit, size))
 
     def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.find_deposit}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
         return self._in_turn(lambda: self._tables.find_deposit(sender, deposit_id))
 
     def last_clock(self) -> ClockReading:
-        """
-        See L{securemsg.interfaces.IMailboxStore.last_clock}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.last_clock}."""
         return self._tables.clock
 
     def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.expire}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.expire}."""
         return self._in_turn(lambda: self._tables.expire(clock, date, forget_before, limit))
 
 
 @implementer(IRecords)
 class MemoryRecords:
-    """
-    The records of a L{MemoryProfile} within one transaction: tables are copied when they are first changed.
-    """
+    """The records of a L{MemoryProfile} within one transaction: tables are copied when they are first changed."""
 
     def __init__(self, tables: dict[str, _Table], last: dict[tuple[str, bytes], int], writable: bool) -> None:
         self.tables = dict(tables)
@@ -218,15 +176,11 @@ class MemoryRecords:
         self._over = False
 
     def end(self) -> None:
-        """
-        The transaction is over: whoever kept the records cannot use them any more.
-        """
+        """The transaction is over: whoever kept the records cannot use them any more."""
         self._over = True
 
     def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:
-        """
-        See L{IRecords.get}.
-        """
+        """See L{IRecords.get}."""
         return self._read(table).get((bucket, order))
 
     def put(self, table: str, bucket: bytes, value: bytes, order: int = 0) -> None:
@@ -247,9 +201,7 @@ class MemoryRecords:
         self._write(table).pop((bucket, order), None)
 
     def scan(self, table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
-        """
-        See L{IRecords.scan}.
-        """
+        """See L{IRecords.scan}."""
         rows = [
             (name, order, value)
             for (name, order), value in self._read(table).items()
@@ -259,31 +211,22 @@ class MemoryRecords:
         return rows if limit < 0 else rows[:limit]
 
     def count(self, table: str, bucket: bytes) -> int:
-        """
-        See L{IRecords.count}.
-        """
+        """See L{IRecords.count}."""
         return sum(name == bucket for name, _ in self._read(table))
 
     def last(self, table: str, bucket: bytes) -> int:
-        """
-        See L{IRecords.last}.
-        """
+        """See L{IRecords.last}."""
         self._read(table)
         return self.sequences.get((table, bucket), 0)
 
     def _read(self, table: str) -> _Table:
-        """
-        A table as it is.
-        """
         number_of(table)
         if self._over:
             raise LocalProtocolError("the transaction is over")
         return self.tables.get(table, {})
 
     def _write(self, table: str) -> _Table:
-        """
-        A table of this transaction's own.
-        """
+        """A table of this transaction's own."""
         there = self._read(table)
         if not self._writable:
             raise LocalProtocolError("a transaction for reading writes")
@@ -309,35 +252,25 @@ class MemoryProfile:
         self._busy = False
 
     def writing(self) -> AbstractContextManager[IRecords]:
-        """
-        See L{IProfileStore.writing}.
-        """
+        """See L{IProfileStore.writing}."""
         return self._transaction(writable=True)
 
     def reading(self) -> AbstractContextManager[IRecords]:
-        """
-        See L{IProfileStore.reading}.
-        """
+        """See L{IProfileStore.reading}."""
         return self._transaction(writable=False)
 
     def close(self) -> None:
-        """
-        See L{IProfileStore.close}.
-        """
+        """See L{IProfileStore.close}."""
 
     def snapshot(self) -> MemoryProfile:
-        """
-        A profile of its own with what is committed now: a backup, or what the next process finds.
-        """
+        """A profile of its own with what is committed now: a backup, or what the next process finds."""
         other = MemoryProfile()
         other._tables, other._last = dict(self._tables), dict(self._last)
         return other
 
     @contextmanager
     def _transaction(self, writable: bool) -> Iterator[IRecords]:
-        """
-        Hand out the records, then adopt what became of them.
-        """
+        """Hand out the records, then adopt what became of them."""
         if self._busy:
             raise LocalProtocolError("transactions do not nest")
         self._busy = True

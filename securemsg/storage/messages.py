@@ -1,6 +1,4 @@
-"""
-Deposits and what waits in mailboxes, in SQL. Everything here runs within a transaction of the writer.
-"""
+"""Deposits and what waits in mailboxes, in SQL. Everything here runs within a transaction of the writer."""
 
 from __future__ import annotations
 
@@ -43,24 +41,18 @@ FORGET = "DELETE FROM deposits WHERE id = ?"
 
 
 def place(mailbox: int, position: int) -> int:
-    """
-    The key of a message.
-    """
+    """The key of a message."""
     assert 0 <= position <= POSITION_MASK, "positions are used up"
     return mailbox << POSITION_BITS | position
 
 
 def span(mailbox: int, after: int = 0, last: int = POSITION_MASK) -> tuple[int, int]:
-    """
-    The keys of a stretch of a mailbox, the first of them excluded.
-    """
+    """The keys of a stretch of a mailbox, the first of them excluded."""
     return place(mailbox, after), place(mailbox, min(last, POSITION_MASK))
 
 
 def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
-    """
-    See L{securemsg.interfaces.IMailboxStore.write}.
-    """
+    """See L{securemsg.interfaces.IMailboxStore.write}."""
     known = _remember(connection, batch.deposits)
     highest = dict(batch.highest)
     changes: dict[int, tuple[int, int, int]] = {}  # mailbox to messages, bytes, earliest expiry
@@ -116,9 +108,7 @@ def _remember(connection: sqlite3.Connection, deposits: tuple[DepositRow, ...]) 
 
 
 def _change(connection: sqlite3.Connection, highest: dict[int, int], changes: dict[int, tuple[int, int, int]]) -> None:
-    """
-    Keep the counts of the mailboxes, and drop what was written to mailboxes that are gone.
-    """
+    """Keep the counts of the mailboxes, and drop what was written to mailboxes that are gone."""
     values = []
     for mailbox in {**highest, **changes}:
         messages, size, expiry = changes.get(mailbox, (0, 0, FAR))
@@ -145,18 +135,14 @@ def drop(connection: sqlite3.Connection, mailbox: int, last: int = POSITION_MASK
 
 
 def release(connection: sqlite3.Connection, shared: Iterable[tuple[int]]) -> None:
-    """
-    A mailbox less needs these common parts.
-    """
+    """A mailbox less needs these common parts."""
     ids = list(shared)
     connection.executemany(RELEASE, ids)
     connection.executemany(DROP_COMMON, ids)
 
 
 def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, size: int) -> list[StoredMessage]:
-    """
-    See L{securemsg.interfaces.IMailboxStore.page}.
-    """
+    """See L{securemsg.interfaces.IMailboxStore.page}."""
     found = []
     total = 0
     rows = connection.execute(PAGE, (*span(mailbox, after), limit))
@@ -171,17 +157,13 @@ def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, s
 
 
 def find_deposit(connection: sqlite3.Connection, sender: int, deposit_id: bytes) -> bytes | None:
-    """
-    See L{securemsg.interfaces.IMailboxStore.find_deposit}.
-    """
+    """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
     found: tuple[bytes] | None = connection.execute(FIND, (sender, deposit_id)).fetchone()
     return None if found is None else found[0]
 
 
 def read_clock(connection: sqlite3.Connection) -> ClockReading:
-    """
-    See L{securemsg.interfaces.IMailboxStore.last_clock}.
-    """
+    """See L{securemsg.interfaces.IMailboxStore.last_clock}."""
     return ClockReading(*connection.execute(READ_CLOCK).fetchone())
 
 

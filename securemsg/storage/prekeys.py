@@ -1,6 +1,4 @@
-"""
-Public prekeys, in SQL. Everything here runs within a transaction of the writer.
-"""
+"""Public prekeys, in SQL. Everything here runs within a transaction of the writer."""
 
 from __future__ import annotations
 
@@ -61,9 +59,7 @@ def add_prekeys(
 def _add_one_time(
     connection: sqlite3.Connection, mailbox: int, kind: int, offered: tuple[StoredPrekey, ...], replace: bool
 ) -> None:
-    """
-    Keep those that are new.
-    """
+    """Keep those that are new."""
     place = mailbox, kind
     if replace:
         stays = {prekey.id for prekey in offered}
@@ -78,9 +74,7 @@ def _add_one_time(
 def claim(
     connection: sqlite3.Connection, mailbox: int, requester: int, now: int, fresh: bool, spent: int
 ) -> StoredBundle | None:
-    """
-    See L{securemsg.interfaces.IPrekeyStore.claim}.
-    """
+    """See L{securemsg.interfaces.IPrekeyStore.claim}."""
     found = connection.execute(CLAIMED, (mailbox, requester, now - CLAIM_KEPT, spent)).fetchone()
     if found is not None:
         signed, kem, one_time = StoredPrekey(*found[:3]), StoredPrekey(*found[3:6]), found[7:]
@@ -104,17 +98,13 @@ def claim(
 
 
 def _first(connection: sqlite3.Connection, mailbox: int, kind: int) -> StoredPrekey | None:
-    """
-    The prekey with the lowest id; of signed and last-resort prekeys there is one alone.
-    """
+    """The prekey with the lowest id; of signed and last-resort prekeys there is one alone."""
     found = connection.execute(LOWEST, (mailbox, kind)).fetchone()
     return None if found is None else StoredPrekey(*found)
 
 
 def _keep_claim(connection: sqlite3.Connection, mailbox: int, requester: int, now: int, bundle: StoredBundle) -> None:
-    """
-    Remember who got which bundle.
-    """
+    """Remember who got which bundle."""
     one_time = bundle.one_time
     values = (
         mailbox,
@@ -133,25 +123,19 @@ def _keep_claim(connection: sqlite3.Connection, mailbox: int, requester: int, no
 
 
 def stock(connection: sqlite3.Connection, mailbox: int) -> StoredStock:
-    """
-    See L{securemsg.interfaces.IPrekeyStore.stock}.
-    """
+    """See L{securemsg.interfaces.IPrekeyStore.stock}."""
     statements = ((HIGHEST, SIGNED), (HIGHEST, LAST_RESORT), (COUNT, ONE_TIME), (COUNT, KEM))
     numbers = [connection.execute(statement, (mailbox, kind)).fetchone()[0] for statement, kind in statements]
     return StoredStock(*numbers)
 
 
 def expire_claims(connection: sqlite3.Connection, now: int, forget_before: int) -> None:
-    """
-    Delete bundles that are not given again, and ids that nobody will upload again.
-    """
+    """Delete bundles that are not given again, and ids that nobody will upload again."""
     connection.execute("DELETE FROM claims WHERE claimed_at <= ?", (now - CLAIM_KEPT,))
     connection.execute("DELETE FROM spent WHERE claimed_at < ?", (forget_before,))
 
 
 def drop_prekeys(connection: sqlite3.Connection, mailbox: int) -> None:
-    """
-    Delete all that is kept for a device.
-    """
+    """Delete all that is kept for a device."""
     for table in ("prekeys", "spent", "claims"):
         connection.execute(f"DELETE FROM {table} WHERE mailbox = ?", (mailbox,))  # noqa: S608 -- the names are ours

@@ -62,9 +62,7 @@ LAST = "SELECT last FROM sequences WHERE tab = ? AND tag = ?"
 
 
 def bound(*parts: bytes) -> bytes:
-    """
-    Put byte strings into one that can be read in one way only.
-    """
+    """Put byte strings into one that can be read in one way only."""
     return b"".join(len(part).to_bytes(LENGTH_SIZE, "big") + part for part in parts)
 
 
@@ -82,9 +80,7 @@ def number_of(table: str) -> int:
 
 @implementer(IRecords)
 class Records:
-    """
-    The records as one transaction sees them. See L{IRecords}.
-    """
+    """The records as one transaction sees them. See L{IRecords}."""
 
     def __init__(self, connection: sqlite3.Connection, sealer: ISealer, path: Path, writable: bool) -> None:
         self._connection: sqlite3.Connection | None = connection
@@ -93,9 +89,7 @@ class Records:
         self._writable = writable
 
     def end(self) -> None:
-        """
-        The transaction is over: whoever kept the records cannot use them any more.
-        """
+        """The transaction is over: whoever kept the records cannot use them any more."""
         self._connection = None
 
     def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:
@@ -146,38 +140,28 @@ class Records:
         return found
 
     def count(self, table: str, bucket: bytes) -> int:
-        """
-        See L{IRecords.count}.
-        """
+        """See L{IRecords.count}."""
         return int(self._run(COUNT, self._place(table, bucket)).fetchone()[0])
 
     def last(self, table: str, bucket: bytes) -> int:
-        """
-        See L{IRecords.last}.
-        """
+        """See L{IRecords.last}."""
         row = self._run(LAST, self._place(table, bucket)).fetchone()
         return 0 if row is None else int(row[0])
 
     def _place(self, table: str, bucket: bytes, write: bool = False) -> tuple[int, bytes]:
-        """
-        Where a bucket is in the file.
-        """
+        """Where a bucket is in the file."""
         if write and not self._writable:
             raise LocalProtocolError("a transaction for reading writes")
         return number_of(table), self._sealer.tag(bound(table.encode(), bucket))
 
     def _run(self, statement: str, values: tuple[int | bytes, ...]) -> sqlite3.Cursor:
-        """
-        Run a statement within the transaction.
-        """
+        """Run a statement within the transaction."""
         if self._connection is None:
             raise LocalProtocolError("the transaction is over")
         return self._connection.execute(statement, values)
 
     def _open(self, table: str, tag: bytes, order: int, sealed: bytes) -> tuple[bytes, bytes]:
-        """
-        Bucket and value of a record.
-        """
+        """Bucket and value of a record."""
         try:
             plain = self._sealer.open(sealed, _associated(table, tag, order))
         except Unauthentic:
@@ -189,7 +173,5 @@ class Records:
 
 
 def _associated(table: str, tag: bytes, order: int) -> bytes:
-    """
-    What binds a sealed value to its place.
-    """
+    """What binds a sealed value to its place."""
     return bound(table.encode(), tag, order.to_bytes(ORDER_SIZE, "big", signed=True))

@@ -119,9 +119,7 @@ def open_server_store(
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """
-    Set a connection up for the writer.
-    """
+    """Set a connection up for the writer."""
     for pragma in (
         "locking_mode = EXCLUSIVE",
         f"page_size = {PAGE_SIZE}",
@@ -139,9 +137,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def explained(error: sqlite3.Error, path: Path) -> StorageError:
-    """
-    What SQLite says, for people.
-    """
+    """What SQLite says, for people."""
     code = primary_code(error)
     if code in BUSY:
         return StateUnusable(f"Another daemon uses {path}. Stop that one, or name another state folder.")
@@ -151,9 +147,7 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
 
 
 def damaged(path: Path, detail: str) -> StateDamaged:
-    """
-    What to say of a damaged file, in one line: SQLite takes several.
-    """
+    """What to say of a damaged file, in one line: SQLite takes several."""
     return StateDamaged(
         f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Restore it from a backup, or save what can"
         f" be saved: sqlite3 {path} .recover | sqlite3 {path}.recovered"
@@ -163,71 +157,51 @@ def damaged(path: Path, detail: str) -> StateDamaged:
 @implementer(IServerStore)
 @define(eq=False)
 class ServerStore:
-    """
-    The server's store on disk. See L{IServerStore}.
-    """
+    """The server's store on disk. See L{IServerStore}."""
 
     _writer: Writer
     _wal: Path
     _clock: ClockReading
 
     def close(self) -> Deferred[None]:
-        """
-        Do what was asked for, then close the file. What is asked for afterwards fails; what is written is not answered.
-        """
+        """Do what was asked for, then close the file. What is asked for afterwards fails; what is written is not answered."""
         return self._writer.close()
 
     def wal_size(self) -> int:
-        """
-        See L{IServerStore.wal_size}.
-        """
+        """See L{IServerStore.wal_size}."""
         try:
             return self._wal.stat().st_size
         except FileNotFoundError:
             return 0
 
     def load_account(self, name: str) -> Deferred[StoredAccount | None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.load_account}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
         return self._writer.submit(lambda connection: directory.load_account(connection, name), writes=False)
 
     def register(self, account: NewAccount) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.register}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.register}."""
         return self._writer.submit(lambda connection: directory.register(connection, account))
 
     def publish(
         self, name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
     ) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.publish}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.publish}."""
         return self._writer.submit(lambda connection: directory.publish(connection, name, version, body, signature, devices))
 
     def remove_account(self, name: str) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.remove_account}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""
         return self._writer.submit(lambda connection: directory.remove_account(connection, name))
 
     def list_accounts(self, after: str, limit: int) -> Deferred[list[AccountSummary]]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.list_accounts}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
         return self._writer.submit(lambda connection: directory.list_accounts(connection, after, limit), writes=False)
 
     def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.ITokenStore.add_token}.
-        """
+        """See L{securemsg.interfaces.ITokenStore.add_token}."""
         return self._writer.submit(lambda connection: directory.add_token(connection, digest, uses, expires_at, creator))
 
     def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
-        """
-        See L{securemsg.interfaces.ITokenStore.admits}.
-        """
+        """See L{securemsg.interfaces.ITokenStore.admits}."""
         return self._writer.submit(lambda connection: directory.admits(connection, name, identity, token, now), writes=False)
 
     def add_prekeys(
@@ -240,61 +214,43 @@ class ServerStore:
         limit: int,
         replace: bool,
     ) -> Deferred[None]:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.add_prekeys}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.add_prekeys}."""
         return self._writer.submit(
             lambda connection: prekeys.add_prekeys(connection, mailbox, signed, last_resort, one_time, kem, limit, replace)
         )
 
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Deferred[StoredBundle | None]:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.claim}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.claim}."""
         return self._writer.submit(lambda connection: prekeys.claim(connection, mailbox, requester, now, fresh, spent))
 
     def stock(self, mailbox: int) -> Deferred[StoredStock]:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.stock}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.stock}."""
         return self._writer.submit(lambda connection: prekeys.stock(connection, mailbox), writes=False)
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
-        """
-        See L{securemsg.interfaces.IMailboxStore.write}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.write}."""
         self._writer.post(lambda connection: messages.write(connection, batch), done)
 
     def page(self, mailbox: int, after: int, limit: int, size: int) -> Deferred[list[StoredMessage]]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.page}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.page}."""
         return self._writer.submit(lambda connection: messages.page(connection, mailbox, after, limit, size), writes=False)
 
     def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.find_deposit}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
         return self._writer.submit(lambda connection: messages.find_deposit(connection, sender, deposit_id), writes=False)
 
     def last_clock(self) -> ClockReading:
-        """
-        See L{securemsg.interfaces.IMailboxStore.last_clock}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.last_clock}."""
         return self._clock
 
     def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.expire}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.expire}."""
         return Deferred.fromCoroutine(self._expire(clock, date, forget_before, limit))
 
     async def _expire(
         self, clock: ClockReading, date: int, forget_before: int, limit: int
     ) -> dict[int, tuple[int, int]]:
-        """
-        Expire and forget, in steps between which others have their turn.
-        """
+        """Expire and forget, in steps between which others have their turn."""
 
         def first(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
             prekeys.expire_claims(connection, clock.now, forget_before)

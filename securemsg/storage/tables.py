@@ -29,9 +29,7 @@ from securemsg.interfaces import (
 
 @define
 class _Account:
-    """
-    An account and the mailbox numbers of its devices, in the order they came.
-    """
+    """An account and the mailbox numbers of its devices, in the order they came."""
 
     identity: bytes
     body: bytes = field(repr=False)
@@ -64,17 +62,13 @@ class _Mailbox:
     claims: dict[int, tuple[int, StoredBundle]] = Factory(dict)
 
     def size(self) -> int:
-        """
-        Bytes that wait.
-        """
+        """Bytes that wait."""
         return sum(len(deposit.common) + len(own) for deposit, own in self.waiting.values())
 
 
 @define
 class _Token:
-    """
-    What admits registrations.
-    """
+    """What admits registrations."""
 
     uses: int
     expires_at: int
@@ -99,9 +93,7 @@ class Tables:
     # Accounts
 
     def load_account(self, name: str) -> StoredAccount | None:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.load_account}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
         account = self._accounts.get(name)
         if account is None:
             return None
@@ -160,9 +152,7 @@ class Tables:
         self._add_devices(account, devices)
 
     def _add_devices(self, account: _Account, devices: tuple[tuple[bytes, bytes], ...]) -> None:
-        """
-        Give a mailbox to every device that has none.
-        """
+        """Give a mailbox to every device that has none."""
         for device, signing_key in devices:
             if device not in account.mailboxes:
                 account.mailboxes[device] = self._next_mailbox
@@ -183,9 +173,7 @@ class Tables:
         self._tokens = {digest: token for digest, token in self._tokens.items() if token.creator != name}
 
     def list_accounts(self, after: str, limit: int) -> list[AccountSummary]:
-        """
-        See L{securemsg.interfaces.IDirectoryStore.list_accounts}.
-        """
+        """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
         found = []
         for name in sorted(name for name in self._accounts if name > after)[:limit]:
             account = self._accounts[name]
@@ -208,16 +196,12 @@ class Tables:
         self._tokens[digest] = _Token(uses, expires_at, creator)
 
     def admits(self, name: str, identity: bytes, token: bytes, now: int) -> bool:
-        """
-        See L{securemsg.interfaces.ITokenStore.admits}.
-        """
+        """See L{securemsg.interfaces.ITokenStore.admits}."""
         there = self._accounts.get(name)
         return (there is not None and (there.identity, there.token) == (identity, token)) or self._is_good(token, now)
 
     def _is_good(self, digest: bytes, now: int) -> bool:
-        """
-        Does this token admit anybody?
-        """
+        """Does this token admit anybody?"""
         token = self._tokens.get(digest)
         return token is not None and token.uses > 0 and token.expires_at > now
 
@@ -257,9 +241,7 @@ class Tables:
             box.last_resort = last_resort
 
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> StoredBundle | None:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.claim}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.claim}."""
         box = self._mailboxes.get(mailbox)
         if box is None:
             return None
@@ -282,9 +264,7 @@ class Tables:
         return bundle
 
     def stock(self, mailbox: int) -> StoredStock:
-        """
-        See L{securemsg.interfaces.IPrekeyStore.stock}.
-        """
+        """See L{securemsg.interfaces.IPrekeyStore.stock}."""
         box = self._mailboxes.get(mailbox)
         if box is None:
             return StoredStock(0, 0, 0, 0)
@@ -295,9 +275,7 @@ class Tables:
     # Mailboxes
 
     def write(self, batch: WriteBatch) -> WriteOutcome:
-        """
-        See L{securemsg.interfaces.IMailboxStore.write}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.write}."""
         known = {}
         highest = dict(batch.highest)
         for index, deposit in enumerate(batch.deposits):
@@ -320,9 +298,7 @@ class Tables:
         return WriteOutcome(known)
 
     def page(self, mailbox: int, after: int, limit: int, size: int) -> list[StoredMessage]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.page}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.page}."""
         box = self._mailboxes.get(mailbox)
         found: list[StoredMessage] = []
         total = 0
@@ -346,16 +322,12 @@ class Tables:
         return found
 
     def find_deposit(self, sender: int, deposit_id: bytes) -> bytes | None:
-        """
-        See L{securemsg.interfaces.IMailboxStore.find_deposit}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
         found = self._deposits.get((sender, deposit_id))
         return None if found is None else found[0]
 
     def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> dict[int, tuple[int, int]]:
-        """
-        See L{securemsg.interfaces.IMailboxStore.expire}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.expire}."""
         now = clock.now
         self.clock = ClockReading(max(self.clock.now, now), clock.wall)
         taken: dict[int, tuple[int, int]] = {}

@@ -53,9 +53,7 @@ class _Job:
 
 @frozen
 class _Answer:
-    """
-    What became of a job.
-    """
+    """What became of a job."""
 
     result: Deferred[Any]
     value: Any
@@ -79,15 +77,11 @@ class Writer:
 
     @property
     def closing(self) -> bool:
-        """
-        Whether nothing more is taken.
-        """
+        """Whether nothing more is taken."""
         return self._closing
 
     def start(self) -> None:
-        """
-        Start the thread. Threads do not survive a fork, so this comes after it.
-        """
+        """Start the thread. Threads do not survive a fork, so this comes after it."""
         Thread(target=self._run, name="securemsg writer", daemon=True).start()
 
     def submit(self, work: Work[T], *, writes: bool = True) -> Deferred[T]:
@@ -128,9 +122,7 @@ class Writer:
         return waiter
 
     def _run(self) -> None:
-        """
-        The thread.
-        """
+        """The thread."""
         usable, more = True, True
         while more:
             jobs, more = self._gather()
@@ -183,9 +175,7 @@ class Writer:
         return True
 
     def _answer(self, job: _Job) -> _Answer:
-        """
-        Do a job, and keep its result, or the error that somebody is to hear of.
-        """
+        """Do a job, and keep its result, or the error that somebody is to hear of."""
         if not job.may_fail:
             return _Answer(job.result, job.work(self._connection), None)
         if job.writes:
@@ -203,16 +193,12 @@ class Writer:
         return answer
 
     def _end(self, error: Exception) -> None:
-        """
-        Say, in the reactor's thread, that the database cannot be relied on.
-        """
+        """Say, in the reactor's thread, that the database cannot be relied on."""
         fail(error).addErrback(self._fatal)
 
 
 def _deliver(answers: list[_Answer]) -> None:
-    """
-    Hand results out, in the reactor's thread.
-    """
+    """Hand results out, in the reactor's thread."""
     for answer in answers:
         if answer.error is None:
             answer.result.callback(answer.value)
