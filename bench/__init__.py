@@ -1,3 +1,1 @@
-"""
-What the relay costs, measured from the outside: see C{docs/performance.md}.
-"""
+"""What the relay costs, measured from the outside: see C{docs/performance.md}."""

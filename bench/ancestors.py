@@ -1,6 +1,4 @@
-"""
-What the ancestors of this program claimed, tried on it: many clients at once, bad company, a long queue.
-"""
+"""What the ancestors of this program claimed, tried on it: many clients at once, bad company, a long queue."""
 
 from __future__ import annotations
 
@@ -31,17 +29,13 @@ MAX_QUEUE = 100_000
 
 @define
 class Ancestors:
-    """
-    Their claims, one after the other.
-    """
+    """Their claims, one after the other."""
 
     _bench: Bench
     _reactor: IReactorTCP
 
     async def measure(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
-        """
-        All of them.
-        """
+        """All of them."""
         figures = []
         few, many = (min(clients, self._bench.scale.connections) for clients in (FEW, MANY))
         for key, clients in (("few", few), ("many", many)):
@@ -63,9 +57,7 @@ class Ancestors:
         return figures
 
     async def company(self, daemon: Daemon, clients: int) -> list[Figure]:
-        """
-        The same load of so many clients without and with bad company, in turn.
-        """
+        """The same load of so many clients without and with bad company, in turn."""
         alone: list[float] = []
         beside: list[float] = []
         company = Company(daemon.served, self._reactor, self._bench.waiting)
@@ -83,9 +75,7 @@ class Ancestors:
         ]
 
     async def queue(self, daemon: Daemon) -> list[Figure]:
-        """
-        One client is away while another writes to it as fast as it can; then it comes, and gets all in order.
-        """
+        """One client is away while another writes to it as fast as it can; then it comes, and gets all in order."""
         count = min(QUEUE_FACTOR * self._bench.scale.messages, MAX_QUEUE)
         before = daemon.served.state_size()
         queue = await self._bench.store_and_drain(daemon, 1, count)

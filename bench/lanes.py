@@ -41,9 +41,7 @@ class Lane:
 
     @property
     def done(self) -> int:
-        """
-        How many are not in flight any more.
-        """
+        """How many are not in flight any more."""
         if not self.awaits_accept:
             return self.delivered
         if not self.awaits_delivery:
@@ -51,17 +49,13 @@ class Lane:
         return min(self.accepted, self.delivered)
 
     def push(self, count: int, stamp: float) -> None:
-        """
-        Send so many now; C{stamp} is when they should have gone out.
-        """
+        """Send so many now; C{stamp} is when they should have gone out."""
         self.sent += count
         self._stamps.extend([stamp] * count)
         self.submit(count)
 
     def arrived(self, count: int = 1) -> None:
-        """
-        The other end has got the next ones; they come in order.
-        """
+        """The other end has got the next ones; they come in order."""
         now = self.clock()
         for _ in range(count):
             self.delays.append(now - self._stamps.popleft())
@@ -69,16 +63,12 @@ class Lane:
         self.refill()
 
     def answered(self, count: int = 1) -> None:
-        """
-        The server answers for the next ones.
-        """
+        """The server answers for the next ones."""
         self.accepted += count
         self.refill()
 
     def refill(self) -> None:
-        """
-        Fill the window.
-        """
+        """Fill the window."""
         room = self.window - (self.sent - self.done)
         if self.limit >= 0:
             room = min(room, self.limit - self.sent)
@@ -103,23 +93,17 @@ class Pace:
     _running: bool = False
 
     def start(self) -> None:
-        """
-        Begin now.
-        """
+        """Begin now."""
         self._began = self._reactor.seconds()
         self._running = True
         self._tick()
 
     def stop(self) -> None:
-        """
-        Send no more.
-        """
+        """Send no more."""
         self._running = False
 
     def _tick(self) -> None:
-        """
-        Send what is due.
-        """
+        """Send what is due."""
         if not self._running:
             return
         due = int((self._reactor.seconds() - self._began) * self._rate)

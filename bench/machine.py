@@ -1,6 +1,4 @@
-"""
-The machine that measures and is measured: cores, open files, what a process has used, and what all of it is called.
-"""
+"""The machine that measures and is measured: cores, open files, what a process has used, and what all of it is called."""
 
 from __future__ import annotations
 
@@ -22,41 +20,31 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Unmeasurable(Exception):
-    """
-    Why there is no figure; said to the user as it stands.
-    """
+    """Why there is no figure; said to the user as it stands."""
 
 
 @frozen
 class Cores:
-    """
-    Which core serves, and which one makes the load.
-    """
+    """Which core serves, and which one makes the load."""
 
     server: int
     load: int
 
     @property
     def apart(self) -> bool:
-        """
-        Whether the load leaves the server's core alone.
-        """
+        """Whether the load leaves the server's core alone."""
         return self.server != self.load
 
 
 def choose_cores() -> Cores:
-    """
-    The first core we may use serves, the last one makes the load.
-    """
+    """The first core we may use serves, the last one makes the load."""
     allowed = sorted(os.sched_getaffinity(0))
     return Cores(allowed[0], allowed[-1])
 
 
 @contextlib.contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """
-    Run on this core alone; programs that are started meanwhile stay there.
-    """
+    """Run on this core alone; programs that are started meanwhile stay there."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -83,18 +71,14 @@ def allow_files(connections: int) -> None:
 
 
 def cpu_time(pid: int) -> float:
-    """
-    The processor time that a process has used in all its threads, user and system, in seconds. In steps of 10 ms.
-    """
+    """The processor time that a process has used in all its threads, user and system, in seconds. In steps of 10 ms."""
     # The name may hold spaces and brackets; what follows the last one is numbers.
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
 def resident(pid: int) -> int:
-    """
-    The memory that a process holds, in bytes (C{VmRSS}).
-    """
+    """The memory that a process holds, in bytes (C{VmRSS})."""
     for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -102,17 +86,13 @@ def resident(pid: int) -> int:
 
 
 def own_time() -> float:
-    """
-    The processor time of this process, and of those it started that have ended, seconds.
-    """
+    """The processor time of this process, and of those it started that have ended, seconds."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def all_time() -> float:
-    """
-    The processor time that the whole machine has used, idle time left out, seconds.
-    """
+    """The processor time that the whole machine has used, idle time left out, seconds."""
     # user, nice, system, idle, iowait, irq, softirq, steal
     fields = [int(field) for field in Path("/proc/stat").read_text("utf-8").split("\n", 1)[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / _TICK
@@ -144,18 +124,14 @@ def describe(folder: Path) -> dict[str, str]:
 
 
 def _openssl() -> str:
-    """
-    The library under pyOpenSSL, which is not the one of the standard library.
-    """
+    """The library under pyOpenSSL, which is not the one of the standard library."""
     from OpenSSL import SSL
 
     return SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii").split()[1]
 
 
 def _file_system(folder: Path) -> str:
-    """
-    Its type, for an fsync in memory is none.
-    """
+    """Its type, for an fsync in memory is none."""
     try:
         done = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

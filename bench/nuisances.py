@@ -59,9 +59,7 @@ KINDS = (
 
 
 class Nuisance(Protocol):
-    """
-    One connection of one of them.
-    """
+    """One connection of one of them."""
 
     def __init__(self, kind: Kind, lost: Callable[[Nuisance], None]) -> None:
         """
@@ -72,41 +70,31 @@ class Nuisance(Protocol):
         self._dribble = LoopingCall(self._say_more)
 
     def connectionMade(self) -> None:
-        """
-        Say what there is to say. Behind TLS it waits until the handshake is done.
-        """
+        """Say what there is to say. Behind TLS it waits until the handshake is done."""
         assert self.transport is not None
         self.transport.write(self._kind.first())
         if self._kind.dribbles:
             self._dribble.start(DRIBBLE, now=False)
 
     def leave(self) -> None:
-        """
-        Hang up.
-        """
+        """Hang up."""
         assert self.transport is not None
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        It was thrown out, or has left.
-        """
+        """It was thrown out, or has left."""
         if self._dribble.running:
             self._dribble.stop()
         self._lost(self)
 
     def _say_more(self) -> None:
-        """
-        A byte.
-        """
+        """A byte."""
         assert self.transport is not None
         self.transport.write(b"\0")
 
 
 class NuisanceFactory(Factory):
-    """
-    Makes those of a kind.
-    """
+    """Makes those of a kind."""
 
     noisy = False
 
@@ -119,9 +107,7 @@ class NuisanceFactory(Factory):
         self._lost = lost
 
     def buildProtocol(self, addr: IAddress | None) -> Nuisance:
-        """
-        One more.
-        """
+        """One more."""
         nuisance = Nuisance(self._kind, self._lost)
         self._arrived(nuisance)
         return nuisance
@@ -147,15 +133,11 @@ class Company:
     _piling: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Have accounts of our own, for what piles up is not for the others.
-        """
+        """Have accounts of our own, for what piles up is not for the others."""
         self._daemon = Daemon(self._served, self._reactor, self._waiting, prefix="nuisance")
 
     async def come(self) -> None:
-        """
-        Be there until told to go.
-        """
+        """Be there until told to go."""
         await self._daemon.register(2)
         writer, deaf = await self._daemon.connect(self._daemon.accounts)
         self._lane = lane = self._daemon.lane(writer, deaf.credentials, "text")
@@ -189,14 +171,10 @@ class Company:
         return lane.sent
 
     def _connect(self, kind: Kind, visit: int) -> None:
-        """
-        One stranger comes, and comes again.
-        """
+        """One stranger comes, and comes again."""
 
         def lost(nuisance: Nuisance) -> None:
-            """
-            It is out.
-            """
+            """It is out."""
             self._strangers.remove(nuisance)
             if visit == self._visit:
                 self.thrown_out += 1

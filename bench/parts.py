@@ -1,6 +1,4 @@
-"""
-What is measured: each part sets up its load, lets it settle, and takes the figures.
-"""
+"""What is measured: each part sets up its load, lets it settle, and takes the figures."""
 
 from __future__ import annotations
 
@@ -90,9 +88,7 @@ class Queues:
 
 
 def own_cpu() -> float:
-    """
-    What the load process has used, seconds.
-    """
+    """What the load process has used, seconds."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -110,9 +106,7 @@ class Bench:
     say: Callable[[str], None]
 
     async def sample(self, target: Target, lanes: Sequence[Lane]) -> Sample:
-        """
-        Watch a load that runs already.
-        """
+        """Watch a load that runs already."""
         seconds = self.scale.seconds
         await self.waiting.sleep(seconds * SETTLE)
         for lane in lanes:
@@ -129,17 +123,13 @@ class Bench:
         return Sample(server / count * MICRO, count / wall, own / wall, delays)
 
     async def settle(self, lanes: Sequence[Lane]) -> None:
-        """
-        Wait until nothing is in flight: all that was sent has come, and has been answered for.
-        """
+        """Wait until nothing is in flight: all that was sent has come, and has been answered for."""
         for lane in lanes:
             lane.window = 0
         await self.waiting.until(lambda: all(lane.done == lane.sent for lane in lanes), "messages in flight")
 
     async def closed(self, target: Target, window: int, size: str) -> Sample:
-        """
-        So many in flight on each pair.
-        """
+        """So many in flight on each pair."""
         lanes = await target.lanes(self.scale.pairs, size)
         for lane in lanes:
             lane.window = window
@@ -179,9 +169,7 @@ class Bench:
         return sample
 
     async def cost(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
-        """
-        Server CPU a message.
-        """
+        """Server CPU a message."""
         figures = []
         sizes = {"text": f"{MESSAGE_SIZE}-byte text", "total": f"{MESSAGE_SIZE} bytes in all"}
         aims = {1: "3 x", 16: "5 x"}
@@ -198,9 +186,7 @@ class Bench:
         return figures
 
     async def latency(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
-        """
-        From the moment a message is due to the moment the recipient has it.
-        """
+        """From the moment a message is due to the moment the recipient has it."""
         figures = []
         for rate in RATES:
             samples = [await self.paced(target, self.scale.pairs, rate) for target in (daemon, yardstick)]
@@ -211,9 +197,7 @@ class Bench:
         return figures
 
     async def idle(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
-        """
-        Memory of connections that do nothing. To be asked of fresh processes: freed memory would hide what is taken.
-        """
+        """Memory of connections that do nothing. To be asked of fresh processes: freed memory would hide what is taken."""
         held = []
         for target in (daemon, yardstick):
             await target.idle(WARM_UP)
@@ -228,9 +212,7 @@ class Bench:
         return [Figure("idle_kb", label, "kB", held[0], held[1], "45")]
 
     async def logins(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
-        """
-        How many logins a second of server CPU pays for; the yardstick has a TLS handshake to show.
-        """
+        """How many logins a second of server CPU pays for; the yardstick has a TLS handshake to show."""
         rates = []
         await daemon.register(self.scale.pairs)
         for target in (daemon, yardstick):
@@ -239,18 +221,14 @@ class Bench:
         return [Figure("logins", "logins (relay: handshakes) a second of server CPU", "1/s", rates[0], rates[1])]
 
     async def _logins(self, target: Target) -> float:
-        """
-        Connect and disconnect for some seconds.
-        """
+        """Connect and disconnect for some seconds."""
         now = self.waiting.reactor.seconds
         end = now() + self.scale.seconds
         numbers = iter(range(1_000_000))
         counts: list[int] = []
 
         async def work() -> None:
-            """
-            One after the other.
-            """
+            """One after the other."""
             while now() < end:
                 counts.append(await target.log_in(next(numbers)))
 
@@ -298,9 +276,7 @@ class Bench:
         return Queues(stored, drained, used / total * MICRO, drain_used / total * MICRO, disk)
 
     async def mailbox(self, daemon: Daemon) -> list[Figure]:
-        """
-        Many mailboxes at once.
-        """
+        """Many mailboxes at once."""
         queues = await self.store_and_drain(daemon, MAILBOX_PAIRS, self.scale.messages // MAILBOX_PAIRS)
         return [
             Figure("stored", "messages stored for absent devices", "1/s", queues.stored, None, "20,000"),
@@ -310,9 +286,7 @@ class Bench:
         ]
 
     async def growth(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
-        """
-        The same load over few and over many connections: what do the connections themselves cost?
-        """
+        """The same load over few and over many connections: what do the connections themselves cost?"""
         ratios = []
         rate, many = SCALE_RATE, self.scale.connections
         few = min(FEW_CONNECTIONS, many // 2)
@@ -325,7 +299,5 @@ class Bench:
 
 
 def sizes() -> dict[str, int]:
-    """
-    What the two kinds of message weigh: bytes that are opaque to the server.
-    """
+    """What the two kinds of message weigh: bytes that are opaque to the server."""
     return {name: len(parts.common) + len(parts.own) for name, parts in PARTS.items()}

@@ -40,18 +40,14 @@ QUICK = Scale(seconds=1, connections=200, messages=4000, pairs=20)
 
 
 def say(text: str) -> None:
-    """
-    Progress.
-    """
+    """Progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 async def measure(
     reactor: IReactorTCP, folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, ...], profile: Path | None
 ) -> list[Figure]:
-    """
-    Every part that is wanted, in the order of the table.
-    """
+    """Every part that is wanted, in the order of the table."""
     assert IReactorTime.providedBy(reactor)
     waiting = Waiting(reactor)
     bench = Bench(scale, waiting, say)
@@ -108,9 +104,7 @@ def main(
     folder: Path | None,
     profile: Path | None,
 ) -> None:
-    """
-    Measure what the relay costs, beside a stock relay.
-    """
+    """Measure what the relay costs, beside a stock relay."""
     wanted = tuple(parts.split(","))
     if set(wanted) - set(PARTS):
         raise click.UsageError(f"--parts takes some of {','.join(PARTS)}")
@@ -157,9 +151,7 @@ def run(begin: Callable[[IReactorTCP], Coroutine[Any, Any, list[Figure]]]) -> li
     failures: list[Failure] = []
 
     def whole(reactor: IReactorTCP) -> Deferred[None]:
-        """
-        C{react} would print a traceback and exit; we keep both ends.
-        """
+        """C{react} would print a traceback and exit; we keep both ends."""
         return Deferred.fromCoroutine(begin(reactor)).addCallbacks(figures.extend, failures.append)
 
     with contextlib.suppress(SystemExit):

@@ -1,6 +1,4 @@
-"""
-Figures, as a table and as JSON.
-"""
+"""Figures, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -38,16 +36,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """
-        How the two compare.
-        """
+        """How the two compare."""
         return self.daemon / self.yardstick if self.yardstick else None
 
 
 def as_json(figures: Sequence[Figure], machine: Mapping[str, str], options: Mapping[str, object]) -> dict[str, object]:
-    """
-    Everything, for programs.
-    """
+    """Everything, for programs."""
     return {
         "version": VERSION,
         "at": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -58,9 +52,7 @@ def as_json(figures: Sequence[Figure], machine: Mapping[str, str], options: Mapp
 
 
 def write_json(path: Path, report: Mapping[str, object]) -> None:
-    """
-    Keep a report.
-    """
+    """Keep a report."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
@@ -69,9 +61,7 @@ HEADINGS = ("", "daemon", "stock relay", "ratio", "aim")
 
 
 def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
-    """
-    Everything, for people.
-    """
+    """Everything, for people."""
     return [
         (
             f"{figure.label}, {figure.unit}",
@@ -85,9 +75,7 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
 
 
 def written(value: float | None) -> str:
-    """
-    A number with the digits that mean something.
-    """
+    """A number with the digits that mean something."""
     if value is None:
         return ""
     if value >= 1000:
@@ -96,9 +84,7 @@ def written(value: float | None) -> str:
 
 
 def print_table(figures: Sequence[Figure], out: TextIO = sys.stdout) -> None:
-    """
-    Print the table: with lines on a terminal that can, else plain.
-    """
+    """Print the table: with lines on a terminal that can, else plain."""
     table = rows(figures)
     if out.isatty():
         try:

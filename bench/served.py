@@ -1,6 +1,4 @@
-"""
-The programs under measurement: started on their core, asked what they have used, and ended.
-"""
+"""The programs under measurement: started on their core, asked what they have used, and ended."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ STOP_TIME = 10
 
 
 def free_port() -> int:
-    """
-    A port of loopback that nobody uses now.
-    """
+    """A port of loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -37,9 +33,7 @@ def free_port() -> int:
 
 @define
 class Served:
-    """
-    A running server.
-    """
+    """A running server."""
 
     name: str
     port: int
@@ -47,21 +41,15 @@ class Served:
     _process: subprocess.Popen[bytes]
 
     def cpu(self) -> float:
-        """
-        Processor time used so far, seconds.
-        """
+        """Processor time used so far, seconds."""
         return cpu_time(self._process.pid)
 
     def resident(self) -> int:
-        """
-        Memory, bytes.
-        """
+        """Memory, bytes."""
         return resident(self._process.pid)
 
     def state_size(self) -> int:
-        """
-        What its state takes on disk, bytes.
-        """
+        """What its state takes on disk, bytes."""
         return sum(path.stat().st_size for path in (self.log.parent / STATE).rglob("*") if path.is_file())
 
     def wait_until_up(self) -> None:
@@ -83,9 +71,7 @@ class Served:
                 raise Unmeasurable(f"the {self.name} did not start: {''.join(last)}")
 
     def stop(self) -> None:
-        """
-        End it.
-        """
+        """End it."""
         self._process.terminate()
         try:
             self._process.wait(STOP_TIME)
@@ -110,17 +96,13 @@ def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None
 
 
 def start_yardstick(folder: Path, core: int) -> Served:
-    """
-    Start the stock relay.
-    """
+    """Start the stock relay."""
     port = free_port()
     return _start("yardstick", [sys.executable, "-m", "bench.yardstick", str(port)], port, folder, core)
 
 
 def _start(name: str, argv: list[str], port: int, folder: Path, core: int) -> Served:
-    """
-    Start a program on its core, and wait until it listens.
-    """
+    """Start a program on its core, and wait until it listens."""
     log = folder / f"{name}.log"
     with log.open("ab") as output, pinned(core):
         process = subprocess.Popen(

@@ -39,18 +39,14 @@ NUMBER_SIZE = 8
 
 @frozen
 class Parts:
-    """
-    Common and own part of a deposit.
-    """
+    """Common and own part of a deposit."""
 
     common: bytes
     own: bytes
 
 
 def text_parts(size: int) -> Parts:
-    """
-    The parts of a text of so many bytes, in a session that is under way: the real formats, with keys that nobody has.
-    """
+    """The parts of a text of so many bytes, in a session that is under way: the real formats, with keys that nobody has."""
     mark = ListMark(1, bytes(32))
     content = Content(bytes(16), Kind.TEXT, bytes(16), bytes(16), 2**62, 1000, bytes(32), mark, mark, 2**31, True, bytes(size))
     common = a256cbc_hs512_encrypt(os.urandom(64), pad(encode_record(content)))
@@ -60,24 +56,18 @@ def text_parts(size: int) -> Parts:
 
 
 def total_parts(size: int) -> Parts:
-    """
-    Parts that are so many bytes together, to compare with a relay of bare strings.
-    """
+    """Parts that are so many bytes together, to compare with a relay of bare strings."""
     return Parts(os.urandom(size // 2), os.urandom(size - size // 2))
 
 
 def _number(deposit_id: bytes) -> int:
-    """
-    Which deposit of its device that is.
-    """
+    """Which deposit of its device that is."""
     return int.from_bytes(deposit_id[-NUMBER_SIZE:], "big")
 
 
 @frozen
 class Credentials:
-    """
-    A device and the account that it is the only device of.
-    """
+    """A device and the account that it is the only device of."""
 
     account: str
     device: bytes
@@ -122,9 +112,7 @@ class Station:
     _answers: dict[type, Callable[..., None]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        What to do with what comes.
-        """
+        """What to do with what comes."""
         self._answers = {
             m.Challenge: self._prove,
             m.Welcome: self._welcomed,
@@ -137,9 +125,7 @@ class Station:
     # --- commands -------------------------------------------------------------------------------------------------
 
     def submit(self, count: int) -> None:
-        """
-        Deposit so many messages.
-        """
+        """Deposit so many messages."""
         assert self.to is not None
         parts, send = self.parts, self._channel.send
         to = [m.Destination(self.to.account, [m.Part(self.to.device, parts.own)])]
@@ -148,21 +134,15 @@ class Station:
             send(m.Deposit(self._prefix + self._n.to_bytes(NUMBER_SIZE, "big"), self._n, EXPIRY, parts.common, to))
 
     def ping(self) -> None:
-        """
-        Ask for a sign of life, which comes after everything asked before.
-        """
+        """Ask for a sign of life, which comes after everything asked before."""
         self._channel.send(m.Ping(1))
 
     def deafen(self) -> None:
-        """
-        Read no more.
-        """
+        """Read no more."""
         self._channel.pause(True)
 
     def leave(self) -> Deferred[str]:
-        """
-        Hang up. What was taken in this turn is acknowledged first, else it would come again.
-        """
+        """Hang up. What was taken in this turn is acknowledged first, else it would come again."""
         if self._acknowledging:
             self._acknowledge()
         self._leaving = True
@@ -172,18 +152,14 @@ class Station:
     # --- the channel's side ---------------------------------------------------------------------------------------
 
     def opened(self, channel: IChannel) -> None:
-        """
-        Say who we are.
-        """
+        """Say who we are."""
         self._channel = channel
         role = "register" if self._registering else "device"
         own = self.credentials
         channel.send(m.Hello([VERSION], list(FEATURES), role, "tcp", own.account, own.device, nonce()))  # type: ignore[arg-type]
 
     def received(self, message: m.Message | m.Unknown) -> None:
-        """
-        A message of the server.
-        """
+        """A message of the server."""
         answer = self._answers.get(type(message))
         if answer is None:
             self._trouble(f"{self.credentials.account} was sent {message!r:.120}")
@@ -191,14 +167,10 @@ class Station:
             answer(message)
 
     def writable(self, yes: bool) -> None:
-        """
-        What is in flight is bounded anyway.
-        """
+        """What is in flight is bounded anyway."""
 
     def closed(self, code: str) -> None:
-        """
-        The connection is gone.
-        """
+        """The connection is gone."""
         if not self._leaving:
             self._trouble(f"the daemon disconnected {self.credentials.account}: {code}")
         self.gone.callback(code)
@@ -206,9 +178,7 @@ class Station:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _prove(self, challenge: m.Challenge) -> None:
-        """
-        Log in or register. The server's signature is not checked: it is ours, and its work is what is measured.
-        """
+        """Log in or register. The server's signature is not checked: it is ours, and its work is what is measured."""
         own, connection, binding = self.credentials, self._channel.connection, self._channel.binding
         if not self._registering:
             parts = proof_parts(connection.hello, connection.challenge, challenge.identity, self._n, binding)
@@ -224,25 +194,19 @@ class Station:
         self._channel.send(m.Register(b"", own.identity.public, devices, identity_signature, device_signature))
 
     def _welcomed(self, welcome: m.Welcome) -> None:
-        """
-        Logged in. We keep no state, so we go on where the server says we were.
-        """
+        """Logged in. We keep no state, so we go on where the server says we were."""
         self._n = welcome.highest
         self.ready.callback(None)
 
     def _accepted(self, accepted: m.Accepted) -> None:
-        """
-        The server answers for some of our deposits.
-        """
+        """The server answers for some of our deposits."""
         assert self.lane is not None
         if any(acceptance.missed for acceptance in accepted.deposits):
             self._trouble("a mailbox is full")
         self.lane.answered(len(accepted.deposits))
 
     def _delivered(self, deliver: m.Deliver) -> None:
-        """
-        Take it; everything of this turn is acknowledged at once.
-        """
+        """Take it; everything of this turn is acknowledged at once."""
         self._tag = deliver.tag
         self.received_count += 1
         last, self._last = self._last, deliver.deposit_id
@@ -256,20 +220,14 @@ class Station:
             self.source.arrived()
 
     def _acknowledge(self) -> None:
-        """
-        The end of a turn.
-        """
+        """The end of a turn."""
         self._acknowledging = False
         self._channel.send(m.Acknowledge(self._tag))
 
     def _emptied(self, drained: m.Drained) -> None:
-        """
-        What was stored has come.
-        """
+        """What was stored has come."""
         self.drained = True
 
     def _ponged(self, pong: m.Pong) -> None:
-        """
-        There it is.
-        """
+        """There it is."""
         self.pongs += 1

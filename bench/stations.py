@@ -1,6 +1,4 @@
-"""
-Load for the daemon: as many stations as wanted, each an account of its own.
-"""
+"""Load for the daemon: as many stations as wanted, each an account of its own."""
 
 from __future__ import annotations
 
@@ -45,23 +43,17 @@ class Daemon:
     _stations: list[Station] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
-        """
-        All stations share their turns.
-        """
+        """All stations share their turns."""
         self._turn = Turn(self._waiting.reactor)
         self._trust = ClientTrust(HOST, spki_digest)
 
     async def register(self, count: int) -> None:
-        """
-        Make accounts until there are so many.
-        """
+        """Make accounts until there are so many."""
         names = [f"{self.prefix}-{number}" for number in range(len(self.accounts), count)]
         self.accounts += await self._waiting.each([partial(self._register, name) for name in names])
 
     async def lanes(self, pairs: int, size: str) -> Sequence[Lane]:
-        """
-        Connect so many pairs.
-        """
+        """Connect so many pairs."""
         await self.register(2 * pairs)
         stations = await self.connect(self.accounts[: 2 * pairs])
         lanes = []
@@ -71,34 +63,26 @@ class Daemon:
         return lanes
 
     def lane(self, sender: Station, to: Credentials, size: str) -> Lane:
-        """
-        The way from a station to a device, whether that is connected or not.
-        """
+        """The way from a station to a device, whether that is connected or not."""
         sender.parts, sender.to = PARTS[size], to
         sender.lane = Lane(sender.submit, self._waiting.reactor.seconds)
         return sender.lane
 
     async def idle(self, count: int) -> None:
-        """
-        Connect so many more, and let them be.
-        """
+        """Connect so many more, and let them be."""
         here = len(self._stations)
         await self.register(here + count)
         await self.connect(self.accounts[here : here + count])
 
     async def log_in(self, number: int) -> int:
-        """
-        Log in one, and hang up.
-        """
+        """Log in one, and hang up."""
         [station] = await self.connect([self.accounts[number % len(self.accounts)]])
         self._stations.remove(station)
         await station.leave()
         return 1
 
     async def hang_up(self) -> None:
-        """
-        Disconnect everybody.
-        """
+        """Disconnect everybody."""
         stations, self._stations = self._stations, []
         for station in stations:
             await station.leave()
@@ -115,18 +99,14 @@ class Daemon:
         return stations
 
     async def _register(self, name: str) -> Credentials:
-        """
-        Make one account, and leave.
-        """
+        """Make one account, and leave."""
         station = Station(Credentials(name, os.urandom(16)), self._turn.later, self._waiting.troubles.append, True)
         await self._open(station)
         await station.leave()
         return station.credentials
 
     async def _open(self, station: Station) -> None:
-        """
-        Connect a station, and wait until it is logged in.
-        """
+        """Connect a station, and wait until it is logged in."""
         terms = Terms(Side.CLIENT, lambda: station, self._trust.observe, self._waiting.reactor, self._turn)
         endpoint = TCP4ClientEndpoint(self._reactor, HOST, self.served.port)
         await endpoint.connect(SecureFactory(self._trust, True, StreamFactory(terms)))

@@ -1,6 +1,4 @@
-"""
-Load for the yardstick.
-"""
+"""Load for the yardstick."""
 
 from __future__ import annotations
 
@@ -41,55 +39,41 @@ class StringEnd(Int32StringReceiver):
         self.gone: Deferred[None] = Deferred()
 
     def stringReceived(self, string: bytes) -> None:
-        """
-        A message, but for the first one.
-        """
+        """A message, but for the first one."""
         if self.lane is not None:
             self.lane.arrived()
         elif string == PAIRED:
             self.paired = True
 
     def submit(self, count: int) -> None:
-        """
-        Send so many.
-        """
+        """Send so many."""
         for _ in range(count):
             self.sendString(MESSAGE)
 
     def leave(self) -> Deferred[None]:
-        """
-        Hang up.
-        """
+        """Hang up."""
         assert self.transport is not None
         self.transport.loseConnection()
         return self.gone
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Whoever waits for that knows now.
-        """
+        """Whoever waits for that knows now."""
         self.gone.callback(None)
 
 
 class StringFactory(Factory):
-    """
-    Makes client ends.
-    """
+    """Makes client ends."""
 
     noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> StringEnd:
-        """
-        One more.
-        """
+        """One more."""
         return StringEnd()
 
 
 @define
 class Yardstick:
-    """
-    The stock relay as a target.
-    """
+    """The stock relay as a target."""
 
     served: Served
     _reactor: IReactorTCP
@@ -99,16 +83,12 @@ class Yardstick:
     _factory: TLSMemoryBIOFactory = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Clients believe every certificate: it is ours.
-        """
+        """Clients believe every certificate: it is ours."""
         options = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_3)
         self._factory = TLSMemoryBIOFactory(options, True, StringFactory())
 
     async def lanes(self, pairs: int, size: str) -> Sequence[Lane]:
-        """
-        Connect so many pairs. A message is 200 bytes whatever it stands for.
-        """
+        """Connect so many pairs. A message is 200 bytes whatever it stands for."""
         ends = await self._pair_up(pairs)
         lanes = []
         for sender, recipient in ends:
@@ -118,15 +98,11 @@ class Yardstick:
         return lanes
 
     async def idle(self, count: int) -> None:
-        """
-        Connect so many more, in pairs.
-        """
+        """Connect so many more, in pairs."""
         await self._pair_up(count // 2)
 
     async def log_in(self, number: int) -> int:
-        """
-        There is no login: connect two ends, each a TLS handshake and a name, and leave again.
-        """
+        """There is no login: connect two ends, each a TLS handshake and a name, and leave again."""
         name = b"login %d" % number
         ends = [await self._connect(name), await self._connect(name)]
         await self._waiting.until(lambda: all(end.paired for end in ends), "a handshake with the yardstick")
@@ -136,22 +112,16 @@ class Yardstick:
         return len(ends)
 
     async def hang_up(self) -> None:
-        """
-        Disconnect everybody.
-        """
+        """Disconnect everybody."""
         ends, self._ends = self._ends, []
         for end in ends:
             await end.leave()
 
     async def _pair_up(self, pairs: int) -> list[tuple[StringEnd, StringEnd]]:
-        """
-        Connect both ends of so many pairs.
-        """
+        """Connect both ends of so many pairs."""
 
         async def pair(number: int) -> tuple[StringEnd, StringEnd]:
-            """
-            One of them.
-            """
+            """One of them."""
             name = b"pair %d" % number
             return (await self._connect(name), await self._connect(name))
 
@@ -161,9 +131,7 @@ class Yardstick:
         return ends
 
     async def _connect(self, name: bytes) -> StringEnd:
-        """
-        Connect one end, and say which pair it belongs to.
-        """
+        """Connect one end, and say which pair it belongs to."""
         endpoint = TCP4ClientEndpoint(self._reactor, HOST, self.served.port)
         protocol = await endpoint.connect(self._factory)
         assert isinstance(protocol, TLSMemoryBIOProtocol)

@@ -1,6 +1,4 @@
-"""
-What can be put under load, alike for daemon and yardstick; and how a measurement waits.
-"""
+"""What can be put under load, alike for daemon and yardstick; and how a measurement waits."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ class Waiting:
             await self.sleep(LOOK)
 
     async def each(self, jobs: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
-        """
-        Do all of these, some at once.
-        """
+        """Do all of these, some at once."""
         rest = iter(jobs)
         results: list[T] = []
 
@@ -76,9 +72,7 @@ class Waiting:
 
 
 class Target(Protocol):
-    """
-    A server under load.
-    """
+    """A server under load."""
 
     served: Served
 
@@ -90,9 +84,7 @@ class Target(Protocol):
         """
 
     async def idle(self, count: int) -> None:
-        """
-        Connect so many more, and let them be.
-        """
+        """Connect so many more, and let them be."""
 
     async def log_in(self, number: int) -> int:
         """
@@ -102,6 +94,4 @@ class Target(Protocol):
         """
 
     async def hang_up(self) -> None:
-        """
-        Disconnect everybody.
-        """
+        """Disconnect everybody."""

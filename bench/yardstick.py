@@ -26,9 +26,7 @@ PAIRED = b"paired"
 
 
 class Relay(Int32StringReceiver):
-    """
-    The server's end of one connection.
-    """
+    """The server's end of one connection."""
 
     _other: Relay | None = None
     _named = False
@@ -37,9 +35,7 @@ class Relay(Int32StringReceiver):
         self._waiting = waiting
 
     def stringReceived(self, string: bytes) -> None:
-        """
-        Find the other end, then pass everything on to it.
-        """
+        """Find the other end, then pass everything on to it."""
         if self._other is not None:
             self._other.sendString(string)
         elif not self._named:
@@ -54,9 +50,7 @@ class Relay(Int32StringReceiver):
 
 
 class RelayFactory(Factory):
-    """
-    Knows who waits for the other end.
-    """
+    """Knows who waits for the other end."""
 
     noisy = False
 
@@ -64,16 +58,12 @@ class RelayFactory(Factory):
         self._waiting: dict[bytes, Relay] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Relay:
-        """
-        A connection.
-        """
+        """A connection."""
         return Relay(self._waiting)
 
 
 def main() -> None:
-    """
-    Listen on the port that is named on the command line.
-    """
+    """Listen on the port that is named on the command line."""
     key, certificate = tls_key_pair(["localhost"], days=2)
     options = CertificateOptions(
         # Twisted still announces the types of pyOpenSSL, which pyOpenSSL itself gives up.

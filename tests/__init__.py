@@ -1,3 +1,1 @@
-"""
-Tests of securemsg, in memory but for C{functional}.
-"""
+"""Tests of securemsg, in memory but for C{functional}."""

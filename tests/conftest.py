@@ -1,6 +1,4 @@
-"""
-What every test may ask of the command line, and where it runs.
-"""
+"""What every test may ask of the command line, and where it runs."""
 
 import os
 import tempfile
@@ -16,9 +14,7 @@ DEFAULT_ROUNDS = 20
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """
-    Offer C{--rounds}.
-    """
+    """Offer C{--rounds}."""
     parser.addoption(
         "--rounds",
         type=int,
@@ -29,9 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """
-    What hypothesis has learned stays in the checkout, wherever the tests run.
-    """
+    """What hypothesis has learned stays in the checkout, wherever the tests run."""
     set_hypothesis_home_dir(ROOT / ".hypothesis")
 
 

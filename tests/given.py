@@ -1,6 +1,4 @@
-"""
-What vectors are given: values of JSON, read as the program has them.
-"""
+"""What vectors are given: values of JSON, read as the program has them."""
 
 from __future__ import annotations
 
@@ -15,16 +13,12 @@ Given = dict[str, Any]
 
 
 def octets(given: Given, name: str) -> bytes:
-    """
-    One value in hex.
-    """
+    """One value in hex."""
     return bytes.fromhex(given[name])
 
 
 def value_of(item: Any) -> Any:
-    """
-    An item of a record: strings that begin with C{0x} are bytes.
-    """
+    """An item of a record: strings that begin with C{0x} are bytes."""
     if isinstance(item, str) and item.startswith("0x"):
         return bytes.fromhex(item[2:])
     if isinstance(item, list):
@@ -33,9 +27,7 @@ def value_of(item: Any) -> Any:
 
 
 def message_of(given: Given) -> messages.Message:
-    """
-    A message from its class name and items.
-    """
+    """A message from its class name and items."""
     tag = getattr(messages, given["message"]).__struct_config__.tag
     made: messages.Message
     made = msgspec.convert([tag, *value_of(given["items"])], type=messages.Message)
@@ -43,9 +35,7 @@ def message_of(given: Given) -> messages.Message:
 
 
 def signed_list(given: Given) -> messages.SignedDeviceList:
-    """
-    A signed device list, from the private keys on it.
-    """
+    """A signed device list, from the private keys on it."""
     identity = keys.SigningKey(octets(given, "identity_private"))
     rows = [
         devices.Device(

@@ -1,6 +1,4 @@
-"""
-The vectors of what is inside of deposits: contents, what sessions tie them to, and whole own parts.
-"""
+"""The vectors of what is inside of deposits: contents, what sessions tie them to, and whole own parts."""
 
 from __future__ import annotations
 
@@ -29,18 +27,14 @@ RECORDS: dict[str, type[envelope.Receipt | envelope.Reset]] = {"Receipt": envelo
 
 
 def conversation(given: Given) -> Given:
-    """
-    The conversation of two, whoever asks.
-    """
+    """The conversation of two, whoever asks."""
     one, other = (bytes.fromhex(identity) for identity in given["identities"])
     assert conversation_of(one, other) == conversation_of(other, one)
     return {"conversation": conversation_of(one, other).hex()}
 
 
 def content(given: Given) -> Given:
-    """
-    A content as it is encoded, and what the next one names as C{previous}.
-    """
+    """A content as it is encoded, and what the next one names as C{previous}."""
     made = msgspec.convert(value_of(given["items"]), type=envelope.Content)
     encoded = envelope.encode_record(made)
     assert envelope.decode_record(envelope.Content, encoded) == made
@@ -48,9 +42,7 @@ def content(given: Given) -> Given:
 
 
 def body(given: Given) -> Given:
-    """
-    The body of a receipt or a reset.
-    """
+    """The body of a receipt or a reset."""
     kind = RECORDS[given["record"]]
     made: envelope.Receipt | envelope.Reset = msgspec.convert(value_of(given["items"]), type=kind)
     encoded = envelope.encode_record(made)
@@ -59,9 +51,7 @@ def body(given: Given) -> Given:
 
 
 def header(given: Given) -> Given:
-    """
-    The clear header of an own part.
-    """
+    """The clear header of an own part."""
     suite = given["items"][0]
     kind: type[Any] = envelope.KeyHeader if suite == envelope.PSK else envelope.EnvelopeHeader
     made = msgspec.convert(value_of(given["items"]), type=kind)
@@ -71,9 +61,7 @@ def header(given: Given) -> Given:
 
 
 def bundle(given: Given) -> Given:
-    """
-    The digest of a bundle.
-    """
+    """The digest of a bundle."""
     signed, kem, one_time = (
         None if given[name] is None else pqxdh.PublicPrekey(*value_of(given[name])) for name in ("signed", "kem", "one_time")
     )
@@ -82,9 +70,7 @@ def bundle(given: Given) -> Given:
 
 
 def _profile(given: Given) -> Profile:
-    """
-    The profile of somebody with one device, from the private keys on a list.
-    """
+    """The profile of somebody with one device, from the private keys on a list."""
     (device,) = given["devices"]
     return Profile(
         name=given["account"],
@@ -104,25 +90,19 @@ def _profile(given: Given) -> Profile:
 
 
 def _pair(own: Profile, peer: Profile) -> Pair:
-    """
-    Two devices, as the first sees it.
-    """
+    """Two devices, as the first sees it."""
     record = AccountRecord(peer.name, peer.identity.public, peer.devices)
     return Pair(own, trust.judge(own, None, record, NOW, trust.DIRECTORY), peer.listing.devices[0])
 
 
 def _session(given: Given, pair: Pair, ratchet: Ratchet, opening: Opening | None, initiated: bool) -> Session:
-    """
-    A session as it is kept.
-    """
+    """A session as it is kept."""
     session = pair.session(octets(given, "ephemeral"), octets(given, "bundle"), opening, ratchet, NOW)
     return msgspec.structs.replace(session, initiated=initiated, confirmed=opening is None)
 
 
 def associated(given: Given) -> Given:
-    """
-    What a message is tied to, the same for both sides.
-    """
+    """What a message is tied to, the same for both sides."""
     initiator, responder = _profile(given["initiator"]), _profile(given["responder"])
     views = []
     for own, peer in ((initiator, responder), (responder, initiator)):
@@ -169,9 +149,7 @@ def own_part(given: Given) -> Given:
 
 
 def _end(given: Given, key: SharedKey) -> End:
-    """
-    An end of a conversation under a key file: somebody with a device list, or a connection.
-    """
+    """An end of a conversation under a key file: somebody with a device list, or a connection."""
     if "connection" in given:
         nonce = octets(given, "connection")
         return End(key.name, keys.caller_device(nonce), key.caller_identity(nonce).public)

@@ -1,6 +1,4 @@
-"""
-The service unit says what the daemon understands, and hardens it no further than it can bear.
-"""
+"""The service unit says what the daemon understands, and hardens it no further than it can bear."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ UNIT = Path(__file__).resolve().parent.parent / "deploy" / "securemsg.service"
 
 
 def parse(text: str) -> configparser.ConfigParser:
-    """
-    Read a unit file: keys keep their case and percent signs mean nothing here.
-    """
+    """Read a unit file: keys keep their case and percent signs mean nothing here."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read_string(text)
@@ -30,21 +26,15 @@ def parse(text: str) -> configparser.ConfigParser:
 
 
 class UnitTests(SynchronousTestCase):
-    """
-    C{deploy/securemsg.service}.
-    """
+    """C{deploy/securemsg.service}."""
 
     def setUp(self) -> None:
-        """
-        Read it.
-        """
+        """Read it."""
         self.unit = parse(UNIT.read_text(encoding="utf-8"))
         self.service = self.unit["Service"]
 
     def test_command_understood(self) -> None:
-        """
-        C{twistd} and our plugin understand every option of the command line.
-        """
+        """C{twistd} and our plugin understand every option of the command line."""
         program, *arguments = shlex.split(self.service["ExecStart"].replace("%H", "host.example"))
         options = ServerOptions()
         options.parseOptions(arguments)
@@ -54,9 +44,7 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(options["pidfile"], "")
 
     def test_state_private(self) -> None:
-        """
-        The state folder is systemd's to make, and for nobody else's eyes.
-        """
+        """The state folder is systemd's to make, and for nobody else's eyes."""
         self.assertEqual(self.service["StateDirectory"], "securemsg")
         self.assertEqual(self.service["StateDirectoryMode"], "0700")
         self.assertEqual(self.service["UMask"], "0077")
@@ -64,30 +52,22 @@ class UnitTests(SynchronousTestCase):
         self.assertNotIn("--state", self.service["ExecStart"])
 
     def test_restarts(self) -> None:
-        """
-        A daemon that fails comes back, but not for ever.
-        """
+        """A daemon that fails comes back, but not for ever."""
         self.assertEqual(self.service["Restart"], "on-failure")
         self.assertIn("StartLimitBurst", self.unit["Unit"])
         self.assertEqual(self.unit["Install"]["WantedBy"], "multi-user.target")
 
     def test_tls_survives(self) -> None:
-        """
-        Memory that is written and then executed stays allowed, for without it every TLS connection breaks.
-        """
+        """Memory that is written and then executed stays allowed, for without it every TLS connection breaks."""
         self.assertNotIn("MemoryDenyWriteExecute", self.service)
 
     def test_sockets_allowed(self) -> None:
-        """
-        Both internet families and the socket of the admin commands are allowed, and no other.
-        """
+        """Both internet families and the socket of the admin commands are allowed, and no other."""
         self.assertEqual(set(self.service["RestrictAddressFamilies"].split()), {"AF_INET", "AF_INET6", "AF_UNIX"})
 
     @skipUnless(shutil.which("systemd-analyze"), "needs systemd")
     def test_systemd_agrees(self) -> None:
-        """
-        systemd itself has nothing to say against the unit, once the program is where it says.
-        """
+        """systemd itself has nothing to say against the unit, once the program is where it says."""
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / UNIT.name
             program = shlex.split(self.service["ExecStart"])[0]

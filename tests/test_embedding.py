@@ -1,6 +1,4 @@
-"""
-The names that C{docs/embedding.md} promises are those that there are.
-"""
+"""The names that C{docs/embedding.md} promises are those that there are."""
 
 from __future__ import annotations
 
@@ -31,25 +29,19 @@ OWNERS: dict[str, object] = {"": OPEN, "bot": Bot, "agent": Agent, "journal": jo
 
 
 def found(name: str) -> Callable[..., Any]:
-    """
-    What a name of the document stands for.
-    """
+    """What a name of the document stands for."""
     owner, _, last = name.rpartition(".")
     thing: Callable[..., Any] = getattr(OWNERS[owner], last)
     return thing
 
 
 def parameters(call: Callable[..., Any]) -> list[Parameter]:
-    """
-    What something takes.
-    """
+    """What something takes."""
     return [parameter for name, parameter in inspect.signature(call).parameters.items() if name != "self"]
 
 
 def promised(text: str) -> list[Parameter]:
-    """
-    What it takes according to the document.
-    """
+    """What it takes according to the document."""
     scope: dict[str, Any] = {"OSError": OSError}
     exec(f"def call({text}): pass", scope)  # noqa: S102 - a line of our own document
     return parameters(scope["call"])
@@ -70,14 +62,10 @@ def kept(told: list[Parameter], real: list[Parameter]) -> bool:
 
 
 class NameTests(SynchronousTestCase):
-    """
-    Names and parameters.
-    """
+    """Names and parameters."""
 
     def test_parameters(self) -> None:
-        """
-        Everything promised can be called as it is told.
-        """
+        """Everything promised can be called as it is told."""
         self.assertGreater(len(PROMISED), 15)
         for name, text in PROMISED:
             self.assertTrue(kept(promised(text), parameters(found(name))), f"{name}{inspect.signature(found(name))}")
@@ -94,16 +82,12 @@ class NameTests(SynchronousTestCase):
             self.assertTrue(kept(told, promised(text)), text)
 
     def test_all_of_bot(self) -> None:
-        """
-        A bot has no public name that is not told of.
-        """
+        """A bot has no public name that is not told of."""
         told = set(re.findall(r"^\| `bot\.(\w+)", TEXT, re.MULTILINE))
         self.assertEqual({name for name in vars(Bot) if not name.startswith("_")}, told)
 
     def test_fields(self) -> None:
-        """
-        Messages have the fields that are told of.
-        """
+        """Messages have the fields that are told of."""
         came, _, went = TEXT.partition("A message (`Received`")[2].partition("What `send` gives")
         for text, kind in ((came, Received), (went.partition("\n\n")[0], Sent)):
             names = {field.name for field in attrs.fields(kind)} - {"order"}
@@ -111,24 +95,18 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(missing, [])
 
     def test_events(self) -> None:
-        """
-        All events are told of.
-        """
+        """All events are told of."""
         for event in (events.Ready, events.Drained, events.Changed, events.Warned, events.Failed, events.Disconnected):
             self.assertIn(f"`{event.__name__}`", TEXT)
 
     def test_codes(self) -> None:
-        """
-        The codes in the table of errors are those of the program.
-        """
+        """The codes in the table of errors are those of the program."""
         rows = [line for line in TEXT.partition("## Errors")[2].partition("## Ending")[0].splitlines() if line[:3] == "| `"]
         codes = {code for row in rows for code in re.findall(r"`([a-z]+(?:-[a-z0-9]+)+|removed|replaced|conflict)`", row)}
         self.assertGreater(len(codes), 15)
         self.assertEqual([code for code in codes if not is_known(code)], [])
 
     def test_numbers(self) -> None:
-        """
-        Numbers that are told are those of the code.
-        """
+        """Numbers that are told are those of the code."""
         self.assertIn(f"at most {PAGE} messages of 48 KiB", TEXT)
         self.assertIn(f"({Kind.TEXT.value} a text, {Kind.ANSWER.value} an answer;", TEXT)

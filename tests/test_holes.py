@@ -56,9 +56,7 @@ LINK = InviteLink("example.net", 8443, SigningKey.generate().public)
 
 
 def constants() -> list[tuple[str, object]]:
-    """
-    Every constant in the sources, with its place.
-    """
+    """Every constant in the sources, with its place."""
     return [
         (f"{path.name}:{node.lineno}", node.value)
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -68,43 +66,31 @@ def constants() -> list[tuple[str, object]]:
 
 
 def suspicious(value: object) -> bool:
-    """
-    Whether a constant could be a key.
-    """
+    """Whether a constant could be a key."""
     if isinstance(value, bytes):
         return len(value) >= KEY_SIZE and not WORDS.fullmatch(value)
     return isinstance(value, str) and ENCODED_KEY.fullmatch(value) is not None
 
 
 def private_keys(profile: Profile) -> list[bytes]:
-    """
-    The private keys of a profile.
-    """
+    """The private keys of a profile."""
     return [profile.identity.private, profile.device_key.private, profile.agreement.private]
 
 
 class HardCodedKeyTests(SynchronousTestCase):
-    """
-    The key stood in the source, and was everybody's.
-    """
+    """The key stood in the source, and was everybody's."""
 
     def test_sources(self) -> None:
-        """
-        No constant of the program could be a key.
-        """
+        """No constant of the program could be a key."""
         self.assertEqual([place for place, value in constants() if suspicious(value)], [])
 
     def test_would_be_found(self) -> None:
-        """
-        A key in the source, plain, in hex or in base64, would be found.
-        """
+        """A key in the source, plain, in hex or in base64, would be found."""
         for value in (b"\x13" * 16, b"0123456789abcdef", "00112233445566778899aabbccddeeff", "A" * 43 + "="):
             self.assertTrue(suspicious(value), value)
 
     def test_installations(self) -> None:
-        """
-        Two servers, and two profiles of one name on one server, have no private key in common.
-        """
+        """Two servers, and two profiles of one name on one server, have no private key in common."""
         found: list[bytes] = []
         for _ in range(2):
             folder = scratch(self)
@@ -146,9 +132,7 @@ class FixedVectorTests(WorldCase):
 
 
 class KeyOnDiskTests(SynchronousTestCase):
-    """
-    The private key lay on the disk in clear, for everybody to read.
-    """
+    """The private key lay on the disk in clear, for everybody to read."""
 
     def profile(self, passphrase: bytes | None) -> tuple[Path, list[bytes]]:
         """
@@ -169,9 +153,7 @@ class KeyOnDiskTests(SynchronousTestCase):
         return folder, private_keys(profile) + halves
 
     def test_profile(self) -> None:
-        """
-        No private key of a profile is in the bytes of its database, and nothing in its folder is for others to read.
-        """
+        """No private key of a profile is in the bytes of its database, and nothing in its folder is for others to read."""
         folder, private = self.profile(None)
         data = (folder / PROFILE_FILE).read_bytes()
         self.assertEqual([key for key in private if key in data], [])
@@ -190,9 +172,7 @@ class KeyOnDiskTests(SynchronousTestCase):
         self.assertGreater(len((folder / KEY_FILE).read_bytes()), 2 * 32, "the key itself, and nothing else")
 
     def test_server(self) -> None:
-        """
-        The server's own keys are in files that its user alone can read.
-        """
+        """The server's own keys are in files that its user alone can read."""
         folder = scratch(self)
         keep_key(folder / "server.key", lambda: SigningKey.generate().private, 32)
         keep_credentials(folder, ["localhost"], tls_key_pair, spki_digest, time.time())
@@ -201,14 +181,10 @@ class KeyOnDiskTests(SynchronousTestCase):
 
 
 class DeletedTooEarlyTests(TwoPeople):
-    """
-    Messages were deleted before the reply that held them was written.
-    """
+    """Messages were deleted before the reply that held them was written."""
 
     def test_reply_not_written(self) -> None:
-        """
-        What was handed to a connection, and never got onto it, is delivered over the next one; also after a crash.
-        """
+        """What was handed to a connection, and never got onto it, is delivered over the next one; also after a crash."""
         self.rig.lose(self.reader)
         self.store([b"one", b"two"])
         for crash in (False, True):
@@ -222,9 +198,7 @@ class DeletedTooEarlyTests(TwoPeople):
         self.assertEqual(self.rig.login(self.bob).delivered(), [b"one", b"two"])
 
     def test_reply_read_and_not_kept(self) -> None:
-        """
-        What was read and not acknowledged, because the reader died before it could keep it, is delivered again.
-        """
+        """What was read and not acknowledged, because the reader died before it could keep it, is delivered again."""
         self.rig.lose(self.reader)
         self.store([b"one", b"two", b"three"])
         client = self.rig.login(self.bob)
@@ -236,14 +210,10 @@ class DeletedTooEarlyTests(TwoPeople):
 
 
 class CutMessageTests(SynchronousTestCase):
-    """
-    There was no framing: a message was what one read brought, and a long one was cut at 4096 bytes.
-    """
+    """There was no framing: a message was what one read brought, and a long one was cut at 4096 bytes."""
 
     def received(self, *messages: Message, read: int) -> list[Message | Unknown]:
-        """
-        What arrives when these are read in pieces of this size.
-        """
+        """What arrives when these are read in pieces of this size."""
         clock = Clock()
         stream, end = plain(Side.SERVER, clock)
         stream.makeConnection(StringTransport())
@@ -258,9 +228,7 @@ class CutMessageTests(SynchronousTestCase):
         return end.peer.messages
 
     def test_long(self) -> None:
-        """
-        Messages of any size up to the largest arrive whole, and as many as were sent, however they are read.
-        """
+        """Messages of any size up to the largest arrive whole, and as many as were sent, however they are read."""
         to = [Destination("bob", [Part(bytes(16), bytes(MAX_OWN))])]
         sizes = (0, 4000, *range(4090, 4100), 8192, 40_000, MAX_COMMON)
         messages = [Deposit(bytes(16), n, 60, bytes(size), to) for n, size in enumerate(sizes, 1)]
@@ -268,8 +236,6 @@ class CutMessageTests(SynchronousTestCase):
             self.assertEqual(self.received(*messages, read=read), messages, read)
 
     def test_short(self) -> None:
-        """
-        Many short messages in one read are as many messages.
-        """
+        """Many short messages in one read are as many messages."""
         messages = [Ping(number) for number in range(3000)]
         self.assertEqual(self.received(*messages, read=2**20), messages)

@@ -1,6 +1,4 @@
-"""
-What tells signatures, digests and keys apart: a label for each use, and a home for each label.
-"""
+"""What tells signatures, digests and keys apart: a label for each use, and a home for each label."""
 
 from __future__ import annotations
 
@@ -17,21 +15,15 @@ KINDS = (PREFIX, b"securemsg profile", b"securemsg_")
 
 
 def sources() -> dict[str, ast.Module]:
-    """
-    The syntax trees of the package, by path.
-    """
+    """The syntax trees of the package, by path."""
     return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 class LabelTests(SynchronousTestCase):
-    """
-    Two uses with one label would let a signature made for one pass for the other.
-    """
+    """Two uses with one label would let a signature made for one pass for the other."""
 
     def test_distinct(self) -> None:
-        """
-        Every label stands in one place of the whole package: no two uses share one, and none is written out twice.
-        """
+        """Every label stands in one place of the whole package: no two uses share one, and none is written out twice."""
         homes: dict[bytes, list[str]] = {}
         for path, tree in sources().items():
             for node in ast.walk(tree):
@@ -41,9 +33,7 @@ class LabelTests(SynchronousTestCase):
         self.assertEqual({label: places for label, places in homes.items() if len(places) != 1}, {})
 
     def test_no_prefix(self) -> None:
-        """
-        Of two labels none begins the other, so that they differ also where they are not length-prefixed.
-        """
+        """Of two labels none begins the other, so that they differ also where they are not length-prefixed."""
         labels = [
             node.value
             for tree in sources().values()
@@ -54,9 +44,7 @@ class LabelTests(SynchronousTestCase):
             self.assertEqual([other for other in labels if other.startswith(label)], [label])
 
     def test_used(self) -> None:
-        """
-        No label is there for nothing.
-        """
+        """No label is there for nothing."""
         named: set[str] = set()
         used: set[str] = set()
         for tree in sources().values():

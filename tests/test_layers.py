@@ -170,16 +170,12 @@ CAMEL_CASE = re.compile(r"_*[a-z0-9]+[A-Z]")
 
 
 def under(name: str, *prefixes: str) -> bool:
-    """
-    Whether a dotted name is one of the prefixes or inside one.
-    """
+    """Whether a dotted name is one of the prefixes or inside one."""
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
 def layer_of(module: str) -> str | None:
-    """
-    The layer that a module of ours belongs to.
-    """
+    """The layer that a module of ours belongs to."""
     return next((layer for layer in OURS if under(module, layer)), None)
 
 
@@ -202,17 +198,13 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def is_library(target: str) -> bool:
-    """
-    Whether an import is neither ours nor Python's own.
-    """
+    """Whether an import is neither ours nor Python's own."""
     top = target.partition(".")[0]
     return top not in sys.stdlib_module_names and top not in CHECKED
 
 
 def wrong_imports(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """
-    The imports that a module of the package may not have.
-    """
+    """The imports that a module of the package may not have."""
     layer = layer_of(module)
     for line, target in imports(tree):
         if target.startswith("."):
@@ -229,9 +221,7 @@ def wrong_imports(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def wrong_names(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """
-    The classes and functions whose names say nothing, or say it in the wrong dialect.
-    """
+    """The classes and functions whose names say nothing, or say it in the wrong dialect."""
     if module.rpartition(".")[2].capitalize() in EMPTY_WORDS:
         yield 1, f"a module called {module} could hold anything"
     for node in ast.walk(tree):
@@ -280,9 +270,7 @@ def undeclared(source: str, declared: set[str]) -> list[str]:
 
 
 def needs_more_than_docstring(module: str, source: str) -> bool:
-    """
-    Whether the C{__init__} of a package holds more than a docstring (and, at the very top, the version).
-    """
+    """Whether the C{__init__} of a package holds more than a docstring (and, at the very top, the version)."""
     rest = [node for node in ast.parse(source).body if not isinstance(node, ast.Expr)]
     if module == "securemsg":
         rest = [node for node in rest if not ast.unparse(node).startswith("__version__ = ")]
@@ -290,9 +278,7 @@ def needs_more_than_docstring(module: str, source: str) -> bool:
 
 
 def modules(*tops: str) -> Iterator[tuple[str, Path]]:
-    """
-    Name and path of every module under the given folders of the tree.
-    """
+    """Name and path of every module under the given folders of the tree."""
     for top in tops:
         for path in sorted((ROOT / top).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
@@ -300,61 +286,45 @@ def modules(*tops: str) -> Iterator[tuple[str, Path]]:
 
 
 def setup_cfg() -> configparser.ConfigParser:
-    """
-    The packaging metadata of the tree.
-    """
+    """The packaging metadata of the tree."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     return parser
 
 
 def distributions(requirements: str) -> set[str]:
-    """
-    The names in a list of requirements.
-    """
+    """The names in a list of requirements."""
     names = (re.match(r"[\w.-]+", line.strip()) for line in requirements.splitlines())
     return {name.group().lower().replace("_", "-") for name in names if name}
 
 
 class TreeTests(SynchronousTestCase):
-    """
-    The tree as it stands keeps every rule.
-    """
+    """The tree as it stands keeps every rule."""
 
     def test_rules_kept(self) -> None:
-        """
-        No module imports past its layer or carries an empty name.
-        """
+        """No module imports past its layer or carries an empty name."""
         found = [line for name, path in modules(*CHECKED) for line in violations(name, path.read_text("utf-8"))]
         self.assertEqual(found, [], "\n" + "\n".join(found))
 
     def test_layers_exist(self) -> None:
-        """
-        Every layer that has rules is there to keep them.
-        """
+        """Every layer that has rules is there to keep them."""
         names = [name for name, _ in modules("securemsg")]
         for layer in OURS:
             self.assertTrue(any(under(name, layer) for name in names), layer)
 
     def test_packages_listed(self) -> None:
-        """
-        Every folder with modules is named in C{setup.cfg}, the plugin folder last: none is missing from a wheel.
-        """
+        """Every folder with modules is named in C{setup.cfg}, the plugin folder last: none is missing from a wheel."""
         listed = setup_cfg()["options"]["packages"].split()
         folders = {".".join(path.parent.relative_to(ROOT).parts) for _, path in modules("securemsg")}
         self.assertEqual(set(listed), folders | {"twisted.plugins"})
         self.assertEqual(listed[-1], "twisted.plugins")
 
     def test_plugin_folder_open(self) -> None:
-        """
-        The plugin folders have no C{__init__.py}, which would hide Twisted itself.
-        """
+        """The plugin folders have no C{__init__.py}, which would hide Twisted itself."""
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
     def test_libraries_declared(self) -> None:
-        """
-        Whatever the package imports is installed with it or with its extra C{tui}.
-        """
+        """Whatever the package imports is installed with it or with its extra C{tui}."""
         config = setup_cfg()
         declared = distributions(config["options"]["install_requires"])
         declared |= distributions(config["options.extras_require"]["tui"])
@@ -362,9 +332,7 @@ class TreeTests(SynchronousTestCase):
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
 
     def test_test_libraries_declared(self) -> None:
-        """
-        Whatever tests and benches import besides is in the extra C{test}.
-        """
+        """Whatever tests and benches import besides is in the extra C{test}."""
         config = setup_cfg()
         declared = distributions(config["options"]["install_requires"])
         for extra in ("tui", "test"):
@@ -373,44 +341,32 @@ class TreeTests(SynchronousTestCase):
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
 
     def test_package_heads_empty(self) -> None:
-        """
-        An C{__init__} holds a docstring only, so that importing one module never pulls in its neighbours.
-        """
+        """An C{__init__} holds a docstring only, so that importing one module never pulls in its neighbours."""
         for name, path in modules("securemsg"):
             if path.name == "__init__.py":
                 self.assertFalse(needs_more_than_docstring(name, path.read_text("utf-8")), name)
 
 
 class CheckerTests(SynchronousTestCase):
-    """
-    Each rule bites.
-    """
+    """Each rule bites."""
 
     def assert_caught(self, module: str, *sources: str) -> None:
-        """
-        Every one of these sources breaks a rule in that module.
-        """
+        """Every one of these sources breaks a rule in that module."""
         for source in sources:
             self.assertNotEqual(violations(module, source), [], f"{module}: {source!r}")
 
     def assert_clean(self, module: str, *sources: str) -> None:
-        """
-        Every one of these sources is fine in that module.
-        """
+        """Every one of these sources is fine in that module."""
         for source in sources:
             self.assertEqual(violations(module, source), [], source)
 
     def test_errors_alone(self) -> None:
-        """
-        C{errors} imports nothing of ours and no library.
-        """
+        """C{errors} imports nothing of ours and no library."""
         self.assert_caught("securemsg.errors", "from securemsg.protocol import framing", "import msgspec")
         self.assert_clean("securemsg.errors", "from __future__ import annotations", "import enum")
 
     def test_interfaces_low(self) -> None:
-        """
-        C{interfaces} knows errors, attrs and zope, and no layer above.
-        """
+        """C{interfaces} knows errors, attrs and zope, and no layer above."""
         self.assert_caught(
             "securemsg.interfaces",
             "from securemsg.protocol.messages import Deposit",
@@ -425,9 +381,7 @@ class CheckerTests(SynchronousTestCase):
         )
 
     def test_protocol_pure(self) -> None:
-        """
-        C{protocol} knows errors, msgspec, attrs and zope, and neither time nor network.
-        """
+        """C{protocol} knows errors, msgspec, attrs and zope, and neither time nor network."""
         self.assert_caught(
             "securemsg.protocol.connection",
             "from securemsg.interfaces import IBus",
@@ -444,9 +398,7 @@ class CheckerTests(SynchronousTestCase):
         )
 
     def test_crypto_in_the_vault(self) -> None:
-        """
-        Crypto libraries, digests and random bytes come from C{primitives} alone.
-        """
+        """Crypto libraries, digests and random bytes come from C{primitives} alone."""
         offences = (
             "from Crypto.Cipher import AES",
             "from cryptography.exceptions import InvalidTag",
@@ -461,9 +413,7 @@ class CheckerTests(SynchronousTestCase):
         self.assert_clean("securemsg.crypto.primitives", *offences)
 
     def test_server_blind(self) -> None:
-        """
-        Of C{crypto}, the server imports C{keys} and nothing else, whichever way it is written.
-        """
+        """Of C{crypto}, the server imports C{keys} and nothing else, whichever way it is written."""
         self.assert_caught(
             "securemsg.server.mailbox",
             "from securemsg.crypto import ratchet",
@@ -485,9 +435,7 @@ class CheckerTests(SynchronousTestCase):
         )
 
     def test_client_offline(self) -> None:
-        """
-        The client knows neither the server, nor the stores, nor the network.
-        """
+        """The client knows neither the server, nor the stores, nor the network."""
         self.assert_caught(
             "securemsg.client.agent",
             "from securemsg.server import directory",
@@ -499,9 +447,7 @@ class CheckerTests(SynchronousTestCase):
         self.assert_clean("securemsg.client.agent", "from securemsg.crypto import ratchet")
 
     def test_sql_in_storage(self) -> None:
-        """
-        SQL is spoken in C{storage} alone, and storage knows no layer that gives its bytes a meaning.
-        """
+        """SQL is spoken in C{storage} alone, and storage knows no layer that gives its bytes a meaning."""
         self.assert_caught("securemsg.server.directory", "import sqlite3")
         self.assert_caught("securemsg.tap", "import sqlite3")
         self.assert_caught("securemsg.storage.sqlite", "from securemsg.protocol import messages")
@@ -509,45 +455,35 @@ class CheckerTests(SynchronousTestCase):
         self.assert_clean("securemsg.storage.sqlite", "import sqlite3\nfrom twisted.internet.defer import Deferred")
 
     def test_tls_in_net(self) -> None:
-        """
-        OpenSSL is touched in C{net} alone, and C{net} fetches no domain object.
-        """
+        """OpenSSL is touched in C{net} alone, and C{net} fetches no domain object."""
         self.assert_caught("securemsg.tap", "from OpenSSL import SSL", "import ssl")
         self.assert_caught("securemsg.net.stream", "from securemsg.server.mailbox import Mailbox")
         self.assert_caught("securemsg.net.stream", "from securemsg.client.agent import Agent")
         self.assert_clean("securemsg.net.tls", "from OpenSSL import SSL")
 
     def test_twisted_at_the_edge(self) -> None:
-        """
-        Twisted stays out of every pure layer.
-        """
+        """Twisted stays out of every pure layer."""
         for layer in (*PURE, "securemsg.errors", "securemsg.interfaces"):
             self.assertNotEqual(violations(f"{layer}.thing", "from twisted.internet import defer"), [], layer)
         for layer in EDGE:
             self.assert_clean(f"{layer}.thing", "from twisted.internet import defer")
 
     def test_reactor_at_the_roots(self) -> None:
-        """
-        The reactor is handed to everybody but the two roots.
-        """
+        """The reactor is handed to everybody but the two roots."""
         for source in ("from twisted.internet import reactor", "import twisted.internet.reactor"):
             self.assert_caught("securemsg.net.stream", source, f"def connect():\n    {source}")
             self.assert_clean("securemsg.tap", source)
             self.assert_clean("securemsg.cli.main", source)
 
     def test_roots_apart(self) -> None:
-        """
-        Nobody imports a root, not even the other root.
-        """
+        """Nobody imports a root, not even the other root."""
         self.assert_caught("securemsg.cli.main", "from securemsg.tap import Options")
         self.assert_caught("securemsg.tap", "from securemsg.cli import main")
         self.assert_caught("securemsg.net.stream", "from securemsg.tap import Options")
         self.assert_caught("securemsg.daemon", "from securemsg.tap import Options", "from twisted.internet import reactor")
 
     def test_daemon_in_steps(self) -> None:
-        """
-        The daemon is composed for its root alone, and its contact knows nothing of the server that it lives beside.
-        """
+        """The daemon is composed for its root alone, and its contact knows nothing of the server that it lives beside."""
         for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.contact"):
             self.assert_caught(module, "from securemsg.daemon import Daemon")
         for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.tap"):
@@ -557,42 +493,30 @@ class CheckerTests(SynchronousTestCase):
         self.assert_clean("securemsg.tap", "from securemsg.daemon import Daemon")
 
     def test_terminal_in_cli(self) -> None:
-        """
-        Only the command line knows of terminals.
-        """
+        """Only the command line knows of terminals."""
         self.assert_caught("securemsg.tap", "import click", "import rich.table", "from prompt_toolkit import prompt")
 
     def test_no_stranger(self) -> None:
-        """
-        A module of no layer is refused, so that a new layer begins with its rules.
-        """
+        """A module of no layer is refused, so that a new layer begins with its rules."""
         self.assert_caught("securemsg.gossip", "")
 
     def test_relative_import(self) -> None:
-        """
-        Imports are absolute.
-        """
+        """Imports are absolute."""
         self.assert_caught("securemsg.protocol.states", "from . import framing", "from ..errors import Refusal")
 
     def test_version_for_all(self) -> None:
-        """
-        The version is the one thing that anybody may take from the top.
-        """
+        """The version is the one thing that anybody may take from the top."""
         self.assert_clean("securemsg.protocol.messages", "from securemsg import __version__")
 
     def test_empty_names(self) -> None:
-        """
-        Classes and modules whose names say nothing are refused everywhere.
-        """
+        """Classes and modules whose names say nothing are refused everywhere."""
         for name in ("SessionManager", "Handler", "LineProcessor", "Engine", "TestHelper", "Utils", "BaseStore"):
             self.assert_caught("tests.test_thing", f"class {name}: pass")
         self.assert_caught("securemsg.net.utils", "")
         self.assert_clean("securemsg.net.stream", "class Handle: pass\nclass Database: pass")
 
     def test_dialect(self) -> None:
-        """
-        camelCase marks the edge, and is refused in the pure layers.
-        """
+        """camelCase marks the edge, and is refused in the pure layers."""
         offences = ("def dataReceived(): pass", "async def _doIt(): pass", "class A:\n    def onLine(self): pass")
         for layer in PURE:
             self.assert_caught(f"{layer}.thing", *offences)
@@ -600,23 +524,17 @@ class CheckerTests(SynchronousTestCase):
         self.assert_clean("securemsg.protocol.thing", "def data_received(): pass", "def __init__(): pass")
 
     def test_undeclared_library(self) -> None:
-        """
-        A library is found undeclared by the name it is installed under, not by the one it is imported under.
-        """
+        """A library is found undeclared by the name it is installed under, not by the one it is imported under."""
         source = "import attrs, json, Crypto.Cipher\nfrom OpenSSL import SSL\nfrom zope.interface import Interface"
         self.assertEqual(undeclared(source, {"attrs", "pyopenssl"}), ["pycryptodome", "zope.interface"])
         self.assertEqual(undeclared("def later():\n    import prompt_toolkit", set()), ["prompt-toolkit"])
 
     def test_requirement_names(self) -> None:
-        """
-        Versions and extras are no part of a distribution's name.
-        """
+        """Versions and extras are no part of a distribution's name."""
         self.assertEqual(distributions("\ntwisted[tls]>=26.10\nprompt_toolkit\n"), {"twisted", "prompt-toolkit"})
 
     def test_full_package_head(self) -> None:
-        """
-        Code in an C{__init__} is found, and only the very top may state a version.
-        """
+        """Code in an C{__init__} is found, and only the very top may state a version."""
         self.assertTrue(needs_more_than_docstring("securemsg.net", '"""Doc."""\nfrom x import y'))
         self.assertTrue(needs_more_than_docstring("securemsg.net", '__version__ = "1"'))
         self.assertFalse(needs_more_than_docstring("securemsg", '"""Doc."""\n__version__ = "1"'))

@@ -31,25 +31,19 @@ ROUNDS = 50
 
 @define
 class Relay:
-    """
-    Two faces that pass on to each other whatever they hear.
-    """
+    """Two faces that pass on to each other whatever they hear."""
 
     to_client: FakePeer = field(factory=FakePeer)
     to_server: FakePeer = field(factory=FakePeer)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Tie them together.
-        """
+        """Tie them together."""
         self.to_client.react = lambda message: self._pass(message, self.to_server)
         self.to_server.react = lambda message: self._pass(message, self.to_client)
 
     @staticmethod
     def _pass(message: Message | Unknown, other: FakePeer) -> None:
-        """
-        Say what was heard, if there is still somebody to say it to.
-        """
+        """Say what was heard, if there is still somebody to say it to."""
         if other.channel is not None and other.channel.connection.phase is not Phase.CLOSED:
             assert not isinstance(message, Unknown)
             other.channel.send(message)
@@ -61,9 +55,7 @@ class MiddleTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        """
-        Alice is registered, and about to log in again.
-        """
+        """Alice is registered, and about to log in again."""
         self.clock = Clock()
         self.turn = Turn(self.clock)
         self.world = World()
@@ -77,15 +69,11 @@ class MiddleTests(SynchronousTestCase):
         self.client = self.client_terms(self.agent)
 
     def credentials(self) -> ServerCredentials:
-        """
-        The server's certificate and key.
-        """
+        """The server's certificate and key."""
         return ServerCredentials(*key_files(), spki_digest)
 
     def stolen_name(self) -> ServerCredentials:
-        """
-        A certificate for the same names, with another key.
-        """
+        """A certificate for the same names, with another key."""
         folder = scratch(self)
         key, certificate = tls_key_pair(["localhost", "127.0.0.1"], days=2)
         (folder / "key").write_bytes(key)
@@ -93,21 +81,15 @@ class MiddleTests(SynchronousTestCase):
         return ServerCredentials(folder / "certificate", folder / "key", spki_digest)
 
     def client_terms(self, peer: Agent | FakePeer) -> Terms:
-        """
-        Terms of a client's end.
-        """
+        """Terms of a client's end."""
         trust = ClientTrust("localhost", spki_digest)
         return Terms(Side.CLIENT, lambda: peer, trust.observe, self.clock, self.turn)
 
     def join(self, client: Terms, server: Terms, credentials: ServerCredentials) -> None:
-        """
-        Connect two ends with TLS between them.
-        """
+        """Connect two ends with TLS between them."""
 
         def wrapped(terms: Terms, creator: ServerCredentials | ClientTrust) -> TLSMemoryBIOFactory:
-            """
-            A factory of this end.
-            """
+            """A factory of this end."""
             factory = ProtocolFactory()
             factory.buildProtocol = lambda addr: StreamProtocol(terms)  # type: ignore[method-assign]
             return SecureFactory(creator, terms.side is Side.CLIENT, factory, self.clock)
@@ -120,9 +102,7 @@ class MiddleTests(SynchronousTestCase):
         self.pumps.append(iosim.connect(server_end, server_wire, client_end, client_wire, clock=self.clock))
 
     def run_all(self) -> None:
-        """
-        Let everything happen.
-        """
+        """Let everything happen."""
         for _ in range(ROUNDS):
             for pump in self.pumps:
                 pump.flush()
@@ -130,18 +110,14 @@ class MiddleTests(SynchronousTestCase):
             self.clock.advance(0)
 
     def test_nobody(self) -> None:
-        """
-        With nobody in between the login succeeds.
-        """
+        """With nobody in between the login succeeds."""
         self.join(self.client, self.server, self.credentials())
         self.run_all()
         self.assertTrue(self.agent.is_ready)
         self.assertEqual([type(event) for event in self.events if isinstance(event, Ready | Failed)], [Ready])
 
     def assert_found_out(self, relay: Relay) -> None:
-        """
-        Greetings passed, and then nothing that proves or tells anything.
-        """
+        """Greetings passed, and then nothing that proves or tells anything."""
         self.assertEqual([type(message) for message in relay.to_client.messages], [Hello])
         self.assertEqual([type(message) for message in relay.to_server.messages], [Challenge])
         self.assertEqual([event for event in self.events if isinstance(event, Failed)], [Failed("server-identity")])
@@ -160,9 +136,7 @@ class MiddleTests(SynchronousTestCase):
         self.assert_found_out(relay)
 
     def test_same_key(self) -> None:
-        """
-        Even with the TLS key of the server itself: what its identity signed belongs to another channel.
-        """
+        """Even with the TLS key of the server itself: what its identity signed belongs to another channel."""
         relay = Relay()
         self.join(self.client_terms(relay.to_server), self.server, self.credentials())
         middle = Terms(Side.SERVER, lambda: relay.to_client, self.credentials().observe, self.clock, self.turn)

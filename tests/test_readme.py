@@ -1,6 +1,4 @@
-"""
-What the README promises in tables is what the program does.
-"""
+"""What the README promises in tables is what the program does."""
 
 from __future__ import annotations
 
@@ -22,44 +20,32 @@ PROTOCOL = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 
 
 class ReadmeTests(SynchronousTestCase):
-    """
-    Tables that are written by hand.
-    """
+    """Tables that are written by hand."""
 
     def test_statuses(self) -> None:
-        """
-        The table of exit statuses has those that there are, each with the words of C{--help}.
-        """
+        """The table of exit statuses has those that there are, each with the words of C{--help}."""
         rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", README, re.MULTILINE))
         self.assertEqual({int(status) for status in rows}, {status.value for status in MEANINGS})
         for status, meaning in MEANINGS.items():
             self.assertTrue(rows[str(status.value)].startswith(meaning), f"{status.value}: {meaning}")
 
     def test_commands(self) -> None:
-        """
-        Every command stands in the table of commands, and no other.
-        """
+        """Every command stands in the table of commands, and no other."""
         told = set(re.findall(r"`securemsg (?:\[[^]]*\] )?([a-z]+)", README.split("## Commands")[1].split("###")[0]))
         self.assertEqual(told, set(COMMANDS))
 
     def test_daemon_options(self) -> None:
-        """
-        Every option of the daemon is named.
-        """
+        """Every option of the daemon is named."""
         row = next(line for line in README.splitlines() if line.startswith("| `twistd -n securemsg"))
         named = set(re.findall(r"--([a-z-]+)", row))
         self.assertEqual(named, {name.rstrip("=") for name in Options().longOpt} - {"help", "version"})
 
 
 class ProtocolTests(SynchronousTestCase):
-    """
-    The specification's tables.
-    """
+    """The specification's tables."""
 
     def test_messages(self) -> None:
-        """
-        Every message stands there with its tag and its number of items.
-        """
+        """Every message stands there with its tag and its number of items."""
         rows = {
             int(tag): (name, 0 if not items.strip() else len(items.split(";")))
             for tag, name, items in re.findall(r"^\| (\d+) \| (\w+) \| ?(.*) ?\|$", PROTOCOL, re.MULTILINE)
@@ -71,8 +57,6 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(rows, told)
 
     def test_kinds(self) -> None:
-        """
-        Every kind of content is named with its number.
-        """
+        """Every kind of content is named with its number."""
         for kind in Kind:
             self.assertRegex(PROTOCOL, rf"\b{kind.value} {kind.name.lower()}\b")

@@ -39,9 +39,7 @@ from tests.net.fakes import scratch
 
 @contextlib.contextmanager
 def free_port() -> Iterator[int]:
-    """
-    A port that nobody listens on.
-    """
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -49,31 +47,23 @@ def free_port() -> Iterator[int]:
 
 
 class FolderCase(SynchronousTestCase):
-    """
-    A short path for a state folder, and a port.
-    """
+    """A short path for a state folder, and a port."""
 
     def setUp(self) -> None:
-        """
-        Choose them. What is checked sets the umask.
-        """
+        """Choose them. What is checked sets the umask."""
         self.addCleanup(os.umask, os.umask(0o077))
         self.state = scratch(self) / "state"
         with free_port() as port:
             self.port = port
 
     def options(self, *arguments: str) -> Options:
-        """
-        A command line.
-        """
+        """A command line."""
         options = Options()
         options.parseOptions(["--state", str(self.state), "--port", str(self.port), *arguments])
         return options
 
     def complaint(self, *arguments: str, status: int = 1) -> str:
-        """
-        What a start that fails says, in one line on standard error.
-        """
+        """What a start that fails says, in one line on standard error."""
         shown = io.StringIO()
         with contextlib.redirect_stderr(shown), self.assertRaises(SystemExit) as caught:
             makeService(self.options(*arguments))
@@ -85,14 +75,10 @@ class FolderCase(SynchronousTestCase):
 
 
 class PluginTests(SynchronousTestCase):
-    """
-    What twistd finds.
-    """
+    """What twistd finds."""
 
     def test_plugin(self) -> None:
-        """
-        The plugin leads here.
-        """
+        """The plugin leads here."""
         plugin = namedAny("twisted.plugins.securemsg_plugin").securemsg
         self.assertIsInstance(plugin, ServiceMaker)
         self.assertIs(plugin.options, Options)
@@ -100,22 +86,16 @@ class PluginTests(SynchronousTestCase):
 
 
 class CheckTests(FolderCase):
-    """
-    A daemon that could not start says why, while somebody looks; and it changes nothing.
-    """
+    """A daemon that could not start says why, while somebody looks; and it changes nothing."""
 
     def test_good(self) -> None:
-        """
-        Where nothing is in the way there is a service, and nothing was made yet.
-        """
+        """Where nothing is in the way there is a service, and nothing was made yet."""
         service = makeService(self.options())
         self.assertIsInstance(service, Daemon)
         self.assertFalse(self.state.exists())
 
     def test_umask(self) -> None:
-        """
-        Log and pid file are for their owner alone, unless twistd was told a umask.
-        """
+        """Log and pid file are for their owner alone, unless twistd was told a umask."""
         for umask, expected in ((None, 0o077), (0o027, 0o022)):
             os.umask(0o022)
             options = self.options()
@@ -125,9 +105,7 @@ class CheckTests(FolderCase):
             self.assertEqual(os.umask(0o022), expected)
 
     def test_port(self) -> None:
-        """
-        The port is taken.
-        """
+        """The port is taken."""
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
@@ -135,47 +113,35 @@ class CheckTests(FolderCase):
             self.assertIn(f"port {self.port} on 127.0.0.1 is taken", self.complaint())
 
     def test_address(self) -> None:
-        """
-        The address is another machine's.
-        """
+        """The address is another machine's."""
         self.assertIn("no address of this machine", self.complaint("--host", "192.0.2.7"))
 
     def test_folder(self) -> None:
-        """
-        The state folder is a file.
-        """
+        """The state folder is a file."""
         self.state.write_text("mine")
         self.assertIn("not a folder", self.complaint())
         self.assertEqual(self.state.read_text(), "mine")
 
     def test_open_folder(self) -> None:
-        """
-        Others can read the state folder.
-        """
+        """Others can read the state folder."""
         self.state.mkdir()
         (self.state / "x").touch()
         self.state.chmod(0o755)
         self.assertIn(f"chmod 700 {self.state}", self.complaint())
 
     def test_second_daemon(self) -> None:
-        """
-        Another daemon uses the state folder.
-        """
+        """Another daemon uses the state folder."""
         open_folder(self.state)
         with FolderLock(self.state):
             self.assertIn("another daemon", self.complaint())
 
     def test_socket_path(self) -> None:
-        """
-        The path of the control socket would be too long.
-        """
+        """The path of the control socket would be too long."""
         self.state = self.state / ("x" * MAX_SOCKET_PATH)
         self.assertIn("107 is the most", self.complaint())
 
     def test_damaged_database(self) -> None:
-        """
-        The database is none; it stays as it is.
-        """
+        """The database is none; it stays as it is."""
         open_folder(self.state)
         write_private(self.state / DATABASE, b"not a database, but long enough to be one" * 200)
         before = (self.state / DATABASE).read_bytes()
@@ -183,9 +149,7 @@ class CheckTests(FolderCase):
         self.assertEqual((self.state / DATABASE).read_bytes(), before)
 
     def test_newer_database(self) -> None:
-        """
-        A newer release wrote the database.
-        """
+        """A newer release wrote the database."""
         open_folder(self.state)
         write_private(self.state / DATABASE, b"")
         with contextlib.closing(sqlite3.connect(self.state / DATABASE)) as connection:
@@ -195,27 +159,21 @@ class CheckTests(FolderCase):
         self.assertIn(str(self.state / DATABASE), self.complaint())
 
     def test_exposed_key(self) -> None:
-        """
-        Others can read the server identity.
-        """
+        """Others can read the server identity."""
         open_folder(self.state)
         write_private(self.state / SERVER_KEY, b"00" * 32)
         (self.state / SERVER_KEY).chmod(0o644)
         self.assertIn("chmod 600", self.complaint())
 
     def test_damaged_key(self) -> None:
-        """
-        The server identity is none; it is said before the terminal is left.
-        """
+        """The server identity is none; it is said before the terminal is left."""
         open_folder(self.state)
         for content in (b"", b"nonsense", b"00" * 31, b"\xff" * 64):
             write_private(self.state / SERVER_KEY, content)
             self.assertIn(f"{SERVER_KEY} is damaged", self.complaint())
 
     def test_missing_database(self) -> None:
-        """
-        Beside a key or a contact there has to be a database that is not empty; none is made.
-        """
+        """Beside a key or a contact there has to be a database that is not empty; none is made."""
         for name, content in ((SERVER_KEY, b"00" * 32), ("contact/store.key", b"x")):
             self.state = scratch(self) / "state"
             open_folder(self.state)
@@ -229,18 +187,14 @@ class CheckTests(FolderCase):
             self.assertEqual((self.state / DATABASE).stat().st_size, 0)
 
     def test_missing_key(self) -> None:
-        """
-        Beside a contact there has to be a key; none is made.
-        """
+        """Beside a contact there has to be a key; none is made."""
         open_folder(self.state)
         (self.state / "contact").mkdir()
         self.assertIn(f"{self.state / SERVER_KEY} is missing", self.complaint())
         self.assertFalse((self.state / SERVER_KEY).exists())
 
     def test_function(self) -> None:
-        """
-        A function that cannot be imported is told before the terminal is left, whatever goes wrong.
-        """
+        """A function that cannot be imported is told before the terminal is left, whatever goes wrong."""
         for name, problem in (
             ("no_such_module.answer", "ModuleNotFoundError"),
             ("json.no_such_function", "AttributeError"),
@@ -260,9 +214,7 @@ class CheckTests(FolderCase):
             self.assertIn("--answer", self.complaint("--answer", value, status=2))
 
     def test_record(self) -> None:
-        """
-        The record is open to others, or cannot be made, or is another program's file; that stays as it is.
-        """
+        """The record is open to others, or cannot be made, or is another program's file; that stays as it is."""
         path = self.state.parent / "record"
         path.touch(0o644)
         path.chmod(0o644)
@@ -274,9 +226,7 @@ class CheckTests(FolderCase):
         self.assertEqual(path.read_text(), '{"token": "precious"}')
 
     def test_key_file(self) -> None:
-        """
-        The key file is none, is open to others unless that may be, or cannot be made; a missing one is not made yet.
-        """
+        """The key file is none, is open to others unless that may be, or cannot be made; a missing one is not made yet."""
         path = self.state.parent / "key"
         makeService(self.options("--key-file", str(path)))
         makeService(self.options("--key-file", str(self.state / "key")))
@@ -291,9 +241,7 @@ class CheckTests(FolderCase):
         makeService(self.options("--key-file", str(path), "--loose"))
 
     def test_print_in_the_background(self) -> None:
-        """
-        In the background there is nothing to print on.
-        """
+        """In the background there is nothing to print on."""
         options = self.options("--print")
         options.parent = UsageOptions()
         for nodaemon in (0, 1):
@@ -308,59 +256,43 @@ class CheckTests(FolderCase):
             self.assertIn("--print needs twistd's -n", shown.getvalue())
 
     def test_certificate(self) -> None:
-        """
-        The issued certificate is not there, or is none.
-        """
+        """The issued certificate is not there, or is none."""
         missing = str(self.state.parent / "missing.pem")
         self.assertIn(f"{missing} cannot be read", self.complaint("--cert", missing, "--key", missing))
         self.assertIn("no certificate", self.complaint("--cert", __file__, "--key", __file__))
 
 
 class FolderTests(SynchronousTestCase):
-    """
-    Where the state is kept.
-    """
+    """Where the state is kept."""
 
     def folder(self, *arguments: str) -> Path:
-        """
-        The folder that a command line leads to.
-        """
+        """The folder that a command line leads to."""
         options = Options()
         options.parseOptions(list(arguments))
         return state_folder(options.setup)
 
     def test_given(self) -> None:
-        """
-        What the command line names comes first.
-        """
+        """What the command line names comes first."""
         self.patch(os, "environ", {**os.environ, "STATE_DIRECTORY": "/var/lib/x"})
         self.assertEqual(self.folder("--state", "/s"), Path("/s"))
 
     def test_systemd(self) -> None:
-        """
-        Then what the service manager names, of several the first.
-        """
+        """Then what the service manager names, of several the first."""
         self.patch(os, "environ", {**os.environ, "STATE_DIRECTORY": "/var/lib/x:/var/lib/y"})
         self.assertEqual(self.folder(), Path("/var/lib/x"))
 
     def test_usual(self) -> None:
-        """
-        Else a folder of the user's.
-        """
+        """Else a folder of the user's."""
         others = {name: value for name, value in os.environ.items() if name != "STATE_DIRECTORY"}
         self.patch(os, "environ", {**others, "XDG_STATE_HOME": "/home/x/.state"})
         self.assertEqual(self.folder(), Path("/home/x/.state/securemsg"))
 
 
 class FatalTests(FolderCase):
-    """
-    After the start: one line in the log, and status 1.
-    """
+    """After the start: one line in the log, and status 1."""
 
     def end(self, error: Exception) -> list[str]:
-        """
-        What a daemon logs that meets this error.
-        """
+        """What a daemon logs that meets this error."""
         left: list[int] = []
         daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
         with capturedLogs() as events:
@@ -369,17 +301,13 @@ class FatalTests(FolderCase):
         return [str(formatEvent(event)) for event in events if event["log_level"] is LogLevel.critical]
 
     def test_expected(self) -> None:
-        """
-        What was foreseen is one line, without a traceback.
-        """
+        """What was foreseen is one line, without a traceback."""
         for error in (StateError("the disk is full"), StateDamaged("the file is damaged")):
             self.assertEqual(self.end(error), [f"securemsg ends: {error}"])
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_disk(self) -> None:
-        """
-        A disk that fails under the store is one line, too, which says what to do.
-        """
+        """A disk that fails under the store is one line, too, which says what to do."""
         left: list[int] = []
         daemon = Daemon(self.options().setup, self.state, Clock(), left.append)
         with capturedLogs() as events:
@@ -390,16 +318,12 @@ class FatalTests(FolderCase):
         self.assertIn("check the disk", line)
 
     def test_unexpected(self) -> None:
-        """
-        What was not is logged in full besides.
-        """
+        """What was not is logged in full besides."""
         self.assertIn("securemsg ends: oh", self.end(ValueError("oh"))[-1])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_bad_key_after_check(self) -> None:
-        """
-        A start that fails after the checks leaves no deaf daemon behind.
-        """
+        """A start that fails after the checks leaves no deaf daemon behind."""
         self.addCleanup(os.umask, os.umask(0o077))
         open_folder(self.state)
         write_private(self.state / SERVER_KEY, b"nonsense")
@@ -415,9 +339,7 @@ class FatalTests(FolderCase):
         self.successResultOf(daemon.stopService())
 
     def test_folder_taken_after_check(self) -> None:
-        """
-        Two daemons that start at once: one of them goes.
-        """
+        """Two daemons that start at once: one of them goes."""
         self.addCleanup(os.umask, os.umask(0o077))
         open_folder(self.state)
         left: list[int] = []
@@ -432,9 +354,7 @@ class FatalTests(FolderCase):
 
 @define
 class Mouth:
-    """
-    A contact that says things, or fails at it.
-    """
+    """A contact that says things, or fails at it."""
 
     trouble: Exception | None = None
     said: list[tuple[str, str]] = field(factory=list)
@@ -442,61 +362,43 @@ class Mouth:
     forgot: list[frozenset[bytes]] = field(factory=list)
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
-        """
-        See L{securemsg.contact.Contact.forget_gone}.
-        """
+        """See L{securemsg.contact.Contact.forget_gone}."""
         self.forgot.append(present)
 
     def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
-        """
-        See L{securemsg.contact.Contact.reply}.
-        """
+        """See L{securemsg.contact.Contact.reply}."""
         if self.trouble is not None:
             raise self.trouble
         self.said.append((account, text))
 
     def stop(self) -> None:
-        """
-        See L{securemsg.contact.Contact.stop}.
-        """
+        """See L{securemsg.contact.Contact.stop}."""
         self.stopped.append(True)
 
 
 @define
 class Lobby:
-    """
-    A server core whose visitors are these.
-    """
+    """A server core whose visitors are these."""
 
     visiting: frozenset[bytes]
 
     def tick(self) -> None:
-        """
-        See L{securemsg.server.core.Server.tick}.
-        """
+        """See L{securemsg.server.core.Server.tick}."""
 
 
 class ThreadedClock(Clock):
-    """
-    A clock that other threads can call into.
-    """
+    """A clock that other threads can call into."""
 
     def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
-        """
-        Call it in the next turn.
-        """
+        """Call it in the next turn."""
         self.callLater(0, call, *arguments)
 
 
 class MouthTests(FolderCase):
-    """
-    The daemon and its contact.
-    """
+    """The daemon and its contact."""
 
     def setUp(self) -> None:
-        """
-        A daemon whose contact has logged in.
-        """
+        """A daemon whose contact has logged in."""
         super().setUp()
         self.clock = ThreadedClock()
         self.left: list[int] = []
@@ -505,9 +407,7 @@ class MouthTests(FolderCase):
         self.daemon._contact = cast(Contact, self.contact)
 
     def reply(self, trouble: Exception | None) -> Deferred[None]:
-        """
-        Have it say something.
-        """
+        """Have it say something."""
         self.contact.trouble = trouble
         said: Deferred[None] = Deferred()
         self.daemon._reply("ada", "hello", frozenset(), said)
@@ -516,16 +416,12 @@ class MouthTests(FolderCase):
         return said
 
     def test_said(self) -> None:
-        """
-        The operator is told once it is said.
-        """
+        """The operator is told once it is said."""
         self.successResultOf(self.reply(None))
         self.assertEqual(self.contact.said, [("ada", "hello")])
 
     def test_refused(self) -> None:
-        """
-        A refusal is the operator's; a disk that fails is to be tried again, and has a line in the log.
-        """
+        """A refusal is the operator's; a disk that fails is to be tried again, and has a line in the log."""
         refusal = self.failureResultOf(self.reply(Refusal("no-such-account")), Refusal).value
         self.assertEqual(refusal.code, "no-such-account")
         for error in (OSError("the disk is full"), StateDamaged("the disk is full")):
@@ -535,16 +431,12 @@ class MouthTests(FolderCase):
             self.assertIn("the disk is full", str(formatEvent(events[0])))
 
     def test_bug(self) -> None:
-        """
-        Whatever else goes wrong is logged in full, and keeps nobody waiting.
-        """
+        """Whatever else goes wrong is logged in full, and keeps nobody waiting."""
         self.assertEqual(self.failureResultOf(self.reply(ValueError("oh")), Refusal).value.code, "internal")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_minute(self) -> None:
-        """
-        Every minute the contact is told, in its own thread, who of its callers is here, and forgets the others.
-        """
+        """Every minute the contact is told, in its own thread, who of its callers is here, and forgets the others."""
         self.daemon._core = cast(Server, Lobby(frozenset([b"here"])))
         self.daemon._tick()
         self.assertEqual(self.contact.forgot, [])
@@ -556,43 +448,31 @@ class MouthTests(FolderCase):
         self.assertEqual(self.contact.forgot, [frozenset([b"here"])])
 
     def test_end(self) -> None:
-        """
-        A daemon that cannot go on, and closes nothing, leaves no command of its contact's running.
-        """
+        """A daemon that cannot go on, and closes nothing, leaves no command of its contact's running."""
         with capturedLogs():
             self.daemon._lose_store(Failure(sqlite3.OperationalError("disk I/O error")))
         self.assertEqual((self.contact.stopped, self.left), ([True], [1]))
 
 
 class AnswerTests(SynchronousTestCase):
-    """
-    What the contact C{server} answers.
-    """
+    """What the contact C{server} answers."""
 
     message = Received(1, b"", "ada", "server", 1, 1_795_255_200, "hello", 1, True, "pqxdh", 0, "")
 
     def test_ack(self) -> None:
-        """
-        The time of receipt, in UTC.
-        """
+        """The time of receipt, in UTC."""
         self.assertEqual(ANSWERS["ack"](self.message), "Message received at 2026-11-21T10:00:00Z")
 
     def test_echo(self) -> None:
-        """
-        The text itself.
-        """
+        """The text itself."""
         self.assertEqual(ANSWERS["echo"](self.message), "hello")
 
     def test_none(self) -> None:
-        """
-        Nothing.
-        """
+        """Nothing."""
         self.assertIsNone(ANSWERS["none"](self.message))
 
     def test_every_kind(self) -> None:
-        """
-        Whatever the command line offers exists.
-        """
+        """Whatever the command line offers exists."""
         for kind in ANSWERS:
             options = Options()
             options.parseOptions(["--answer", kind])

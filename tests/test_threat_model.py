@@ -1,6 +1,4 @@
-"""
-The threat model keeps its word: every I{cannot} names its tests, and they exist.
-"""
+"""The threat model keeps its word: every I{cannot} names its tests, and they exist."""
 
 from __future__ import annotations
 
@@ -42,24 +40,18 @@ def sections(text: str, marks: str) -> dict[str, str]:
 
 
 def points(text: str) -> list[str]:
-    """
-    The items of a list, each with the lines that continue it.
-    """
+    """The items of a list, each with the lines that continue it."""
     return [item.strip() for item in re.split(r"^- ", text, flags=re.MULTILINE)[1:]]
 
 
 def rows(text: str) -> list[list[str]]:
-    """
-    The cells of a table, without its head.
-    """
+    """The cells of a table, without its head."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def untested(text: str) -> list[str]:
-    """
-    The I{cannots} and holes of a document that name no test.
-    """
+    """The I{cannots} and holes of a document that name no test."""
     found = []
     chapters = sections(text, "##")
     for adversary in ADVERSARIES:
@@ -76,9 +68,7 @@ def names_in(path: Path) -> set[str]:
     classes = {node.name: node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)}
 
     def names(node: ast.ClassDef) -> set[str]:
-        """
-        The tests of one class.
-        """
+        """The tests of one class."""
         found = {item.name for item in node.body if isinstance(item, ast.FunctionDef) and item.name.startswith("test_")}
         for parent in node.bases:
             if isinstance(parent, ast.Name) and parent.id in classes:
@@ -89,9 +79,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def missing(text: str) -> list[str]:
-    """
-    The tests that a document names and that do not exist.
-    """
+    """The tests that a document names and that do not exist."""
     known: dict[str, set[str]] = {}
     found = []
     for name in NAMED.findall(text):
@@ -105,20 +93,14 @@ def missing(text: str) -> list[str]:
 
 
 class DocumentTests(SynchronousTestCase):
-    """
-    The document as it stands.
-    """
+    """The document as it stands."""
 
     def setUp(self) -> None:
-        """
-        Read it.
-        """
+        """Read it."""
         self.text = DOCUMENT.read_text("utf-8")
 
     def test_complete(self) -> None:
-        """
-        Each adversary has both lists, and each hole its row.
-        """
+        """Each adversary has both lists, and each hole its row."""
         chapters = sections(self.text, "##")
         for adversary in ADVERSARIES:
             lists = sections(chapters[adversary], "###")
@@ -131,35 +113,25 @@ class DocumentTests(SynchronousTestCase):
             self.assertEqual(len([name for name in holes if hole in name]), 1, hole)
 
     def test_every_cannot_is_tested(self) -> None:
-        """
-        No I{cannot} and no hole is without a test.
-        """
+        """No I{cannot} and no hole is without a test."""
         self.assertEqual(untested(self.text), [])
 
     def test_every_test_exists(self) -> None:
-        """
-        Every test that is named exists.
-        """
+        """Every test that is named exists."""
         self.assertEqual(missing(self.text), [])
 
 
 class CheckerTests(SynchronousTestCase):
-    """
-    The checks bite.
-    """
+    """The checks bite."""
 
     def test_untested(self) -> None:
-        """
-        A I{cannot} and a hole without a test are found, wherever their lines break.
-        """
+        """A I{cannot} and a hole without a test are found, wherever their lines break."""
         text = DOCUMENT.read_text("utf-8").replace("### It cannot\n", "### It cannot\n\n- fly,\n  or swim.\n", 1)
         self.assertEqual(untested(text), ["fly,\n  or swim."])
         self.assertEqual(untested(f"{text}| a lid | a pot | none |\n"), ["fly,\n  or swim.", "a lid"])
 
     def test_missing(self) -> None:
-        """
-        A test that was renamed, a class, a file that is gone, and a name that is none are found.
-        """
+        """A test that was renamed, a class, a file that is gone, and a name that is none are found."""
         here = "tests/test_threat_model.py"
         good = f"`{here}::CheckerTests::test_missing`"
         bad = [f"{here}::CheckerTests::test_nothing", f"{here}::Tests::test_missing", "tests/test_gone.py::A::test_b", here]
@@ -167,7 +139,5 @@ class CheckerTests(SynchronousTestCase):
         self.assertEqual(missing(" ".join(f"`{name}`" for name in bad)), bad)
 
     def test_inherited(self) -> None:
-        """
-        A class has the tests that it inherits.
-        """
+        """A class has the tests that it inherits."""
         self.assertIn("MessagesInMemoryTests::test_delivered", names_in(ROOT / "tests/storage/test_messages.py"))

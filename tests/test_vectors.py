@@ -24,9 +24,7 @@ VECTORS = Path(__file__).with_name("vectors")
 
 
 def frame(given: Given) -> Given:
-    """
-    A message, its payload, and its frame; what is read back is the same.
-    """
+    """A message, its payload, and its frame; what is read back is the same."""
     message = message_of(given)
     payload = messages.encode_message(message)
     assert messages.decode_message(payload) == message
@@ -34,9 +32,7 @@ def frame(given: Given) -> Given:
 
 
 def malformed(given: Given) -> Given:
-    """
-    A payload that is refused, and with which code; or the unknown message that it is.
-    """
+    """A payload that is refused, and with which code; or the unknown message that it is."""
     try:
         message = messages.decode_message(octets(given, "payload"))
     except RemoteProtocolError as error:
@@ -46,16 +42,12 @@ def malformed(given: Given) -> Given:
 
 
 def _binding(given: Given) -> auth.Binding:
-    """
-    The channel of a transcript.
-    """
+    """The channel of a transcript."""
     return auth.Binding(given["transport"], given["binding"], octets(given, "exporter"), octets(given, "spki"))
 
 
 def login(given: Given) -> Given:
-    """
-    Both signatures of a login.
-    """
+    """Both signatures of a login."""
     server = keys.SigningKey(octets(given, "server_private"))
     device = keys.SigningKey(octets(given, "device_private"))
     hello = messages.encode_message(message_of(given["hello"]))
@@ -73,9 +65,7 @@ def login(given: Given) -> Given:
 
 
 def key_login(given: Given) -> Given:
-    """
-    Both proofs of a login with a key file, and who has logged in.
-    """
+    """Both proofs of a login with a key file, and who has logged in."""
     key = SharedKey(octets(given, "secret"))
     message = message_of(given["hello"])
     assert isinstance(message, messages.Hello), message
@@ -98,17 +88,13 @@ def key_login(given: Given) -> Given:
 
 
 def device_list(given: Given) -> Given:
-    """
-    A device list and its signature.
-    """
+    """A device list and its signature."""
     signed = signed_list(given)
     return {"body": signed.body.hex(), "signature": signed.signature.hex(), "digest": keys.sha256(signed.body).hex()}
 
 
 def registration(given: Given) -> Given:
-    """
-    Both signatures of a registration.
-    """
+    """Both signatures of a registration."""
     identity = keys.SigningKey(octets(given["list"], "identity_private"))
     device = keys.SigningKey(octets(given["list"]["devices"][0], "signing_private"))
     unsigned = messages.Register(octets(given, "token"), identity.public, signed_list(given["list"]), bytes(64), bytes(64))
@@ -122,9 +108,7 @@ def registration(given: Given) -> Given:
 
 
 def prekey(given: Given) -> Given:
-    """
-    The signature of a prekey of each kind.
-    """
+    """The signature of a prekey of each kind."""
     device = keys.SigningKey(octets(given, "device_private"))
     parts = (given["id"].to_bytes(8, "big"), octets(given, "key"))
     return {
@@ -136,9 +120,7 @@ def prekey(given: Given) -> Given:
 
 
 def agreement(given: Given) -> Given:
-    """
-    The responder's side of PQXDH, from its private keys and what the initiator sent.
-    """
+    """The responder's side of PQXDH, from its private keys and what the initiator sent."""
     secret = pqxdh.respond(
         keys.AgreementKey(octets(given, "agreement_private")),
         octets(given, "signed_private"),
@@ -152,9 +134,7 @@ def agreement(given: Given) -> Given:
 
 
 def message_keys(given: Given) -> Given:
-    """
-    Two messages of a new session: the initiator's ratchet key and the sealed bytes.
-    """
+    """Two messages of a new session: the initiator's ratchet key and the sealed bytes."""
     state = ratchet.Ratchet.initiator(octets(given, "secret"), octets(given, "peer_ratchet_key"))
     sealed = []
     for text in given["messages"]:
@@ -164,9 +144,7 @@ def message_keys(given: Given) -> Given:
 
 
 def common_part(given: Given) -> Given:
-    """
-    A padded and encrypted content.
-    """
+    """A padded and encrypted content."""
     padded = envelope.pad(octets(given, "content"))
     key = octets(given, "key")
     is_long = len(key) == envelope.CONTENT_KEY_SIZES[envelope.PQXDH]
@@ -176,9 +154,7 @@ def common_part(given: Given) -> Given:
 
 
 def link(given: Given) -> Given:
-    """
-    An invite.
-    """
+    """An invite."""
     made = invite.InviteLink(
         given["host"],
         given["port"],
@@ -193,9 +169,7 @@ def link(given: Given) -> Given:
 
 
 def safety(given: Given) -> Given:
-    """
-    A safety number, whoever asks.
-    """
+    """A safety number, whoever asks."""
     one = (given["names"][0], bytes.fromhex(given["identities"][0]))
     other = (given["names"][1], bytes.fromhex(given["identities"][1]))
     number = keys.safety_number(*one, *other)
@@ -222,23 +196,17 @@ FILES = {"protocol.json": PROTOCOL, "sessions.json": session_vectors.SECTIONS}
 
 
 class VectorTests(SynchronousTestCase):
-    """
-    The program agrees with the specification's vectors.
-    """
+    """The program agrees with the specification's vectors."""
 
     def test_vectors(self) -> None:
-        """
-        Every case of every section comes out byte for byte.
-        """
+        """Every case of every section comes out byte for byte."""
         for name, sections in FILES.items():
             for section, cases in json.loads((VECTORS / name).read_text()).items():
                 for number, case in enumerate(cases):
                     self.assertEqual(sections[section](case["given"]), case["expected"], f"{section} {number}")
 
     def test_complete(self) -> None:
-        """
-        No section is without a case, and no file is left out.
-        """
+        """No section is without a case, and no file is left out."""
         self.assertEqual({path.name for path in VECTORS.iterdir()}, set(FILES))
         for name, sections in FILES.items():
             vectors = json.loads((VECTORS / name).read_text())
@@ -247,9 +215,7 @@ class VectorTests(SynchronousTestCase):
 
 
 def rewrite() -> None:
-    """
-    Write C{expected} anew from C{given}.
-    """
+    """Write C{expected} anew from C{given}."""
     for name, sections in FILES.items():
         vectors = json.loads((VECTORS / name).read_text())
         for section, cases in vectors.items():

@@ -1,3 +1,1 @@
-"""
-Machines that answer.
-"""
+"""Machines that answer."""

@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.answers}: what can be named, functions, and threads. Commands are run in C{tests/functional}.
-"""
+"""Tests of L{securemsg.answers}: what can be named, functions, and threads. Commands are run in C{tests/functional}."""
 
 from __future__ import annotations
 
@@ -33,35 +31,25 @@ SECRET = "nobody else's business"
 
 
 def message(text: str = "hello") -> Received:
-    """
-    A message of Ada's.
-    """
+    """A message of Ada's."""
     return Received(1, bytes(16), "ada", "server", 1, 1_795_255_200, text, 1, True, "pqxdh", 0, "")
 
 
 def never(call: Callable[[], None]) -> None:
-    """
-    For sources that answer at once.
-    """
+    """For sources that answer at once."""
     raise AssertionError("nothing is called later")
 
 
 class ChoiceTests(SynchronousTestCase):
-    """
-    What C{--answer} names.
-    """
+    """What C{--answer} names."""
 
     def test_words(self) -> None:
-        """
-        The words answer at once.
-        """
+        """The words answer at once."""
         for word in ANSWERS:
             self.assertIsInstance(prepare(word)(never), Immediate)
 
     def test_machines(self) -> None:
-        """
-        Commands and functions answer a few questions at once, in threads.
-        """
+        """Commands and functions answer a few questions at once, in threads."""
         for text in ("exec:/bin/true", "python:json.dumps"):
             source = prepare(text)(never)
             self.assertIsInstance(source, Crew)
@@ -69,9 +57,7 @@ class ChoiceTests(SynchronousTestCase):
             source.stop()
 
     def test_none_of_these(self) -> None:
-        """
-        Whatever else is named is refused in one line.
-        """
+        """Whatever else is named is refused in one line."""
         for text in ("", "all", "exec:", "exec: ", "exec:'x", "python:", "python:json", "python:no.such", "python:json.x"):
             with self.assertRaises(BadAnswer) as caught:
                 prepare(text)
@@ -80,9 +66,7 @@ class ChoiceTests(SynchronousTestCase):
 
 
     def test_folder_is_gone(self) -> None:
-        """
-        A folder that was removed while we are in it is told, too: nothing could be found from there.
-        """
+        """A folder that was removed while we are in it is told, too: nothing could be found from there."""
 
         def gone() -> Path:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -93,9 +77,7 @@ class ChoiceTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """
-    A command, before it runs.
-    """
+    """A command, before it runs."""
 
     def test_there(self) -> None:
         """
@@ -117,23 +99,17 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(f"{path} is no program", Command(str(path)).problem)
 
     def test_line_end(self) -> None:
-        """
-        Of what it writes one line end of either kind is dropped.
-        """
+        """Of what it writes one line end of either kind is dropped."""
         cases = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi\n\n": "hi\n", b"hi\r\n\r\n": "hi\r\n", b"hi\r": "hi\r"}
         for written, text in cases.items():
             self.assertEqual(_decode(written), text)
 
 
 class FunctionTests(SynchronousTestCase):
-    """
-    A function of somebody's.
-    """
+    """A function of somebody's."""
 
     def test_called(self) -> None:
-        """
-        It gets the message, and its answer is the answer; an empty one is none.
-        """
+        """It gets the message, and its answer is the answer; an empty one is none."""
         self.assertEqual(Function(lambda got: f"{got.sender}: {got.text}")(message()), "ada: hello")
         self.assertIsNone(Function(lambda got: None)(message()))
         self.assertIsNone(Function(lambda got: "")(message()))
@@ -165,9 +141,7 @@ class FunctionTests(SynchronousTestCase):
             self.assertNotIn(SECRET, repr(caught.exception) + caught.exception.reason)
 
     def test_current_folder(self) -> None:
-        """
-        A module of the current folder is found.
-        """
+        """A module of the current folder is found."""
         folder = scratch(self)
         (folder / "its_answers.py").write_text("def answer(message):\n    return message.text.upper()\n", "utf-8")
         self.patch(sys, "path", list(sys.path))
@@ -176,9 +150,7 @@ class FunctionTests(SynchronousTestCase):
         self.assertEqual(load_function("its_answers.answer")(message()), "HELLO")
 
     def test_broken_module(self) -> None:
-        """
-        A module that cannot be imported, whatever it does, is told in one line.
-        """
+        """A module that cannot be imported, whatever it does, is told in one line."""
         folder = scratch(self)
         self.patch(sys, "path", [str(folder), *sys.path])
         for number, source in enumerate(("raise SystemExit(0)", "raise ValueError('a\\nb')", "def")):
@@ -192,59 +164,43 @@ class FunctionTests(SynchronousTestCase):
 
 @define
 class Work:
-    """
-    Answers as it is told.
-    """
+    """Answers as it is told."""
 
     make: Callable[[Received], str | None]
     problem: str = ""
     stopped: list[bool] = field(factory=list)
 
     def __call__(self, question: Received) -> str | None:
-        """
-        See L{securemsg.answers.crew.Work}.
-        """
+        """See L{securemsg.answers.crew.Work}."""
         return self.make(question)
 
     def stop(self) -> None:
-        """
-        See L{securemsg.answers.crew.Work}.
-        """
+        """See L{securemsg.answers.crew.Work}."""
         self.stopped.append(True)
 
 
 class CrewTests(SynchronousTestCase):
-    """
-    Threads that answer.
-    """
+    """Threads that answer."""
 
     def setUp(self) -> None:
-        """
-        Somebody waits for answers.
-        """
+        """Somebody waits for answers."""
         self.calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self.given: list[str | None] = []
 
     def ask(self, make: Callable[[Received], str | None]) -> Crew:
-        """
-        Ask for one answer.
-        """
+        """Ask for one answer."""
         crew = Crew(Work(make), self.calls.put)
         crew.ask(message(SECRET), self.given.append)
         return crew
 
     def answer(self, make: Callable[[Received], str | None]) -> str | None:
-        """
-        Ask, and wait for the answer.
-        """
+        """Ask, and wait for the answer."""
         self.ask(make)
         self.calls.get(timeout=LIMIT)()
         return self.given.pop()
 
     def test_answer(self) -> None:
-        """
-        An answer is handed over in the thread of whoever asked, and not before that has time.
-        """
+        """An answer is handed over in the thread of whoever asked, and not before that has time."""
         self.ask(lambda got: got.text)
         call = self.calls.get(timeout=LIMIT)
         self.assertEqual(self.given, [])
@@ -252,9 +208,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.given, [SECRET])
 
     def test_failure(self) -> None:
-        """
-        A failure is answered with its code, and logged in one event without the message.
-        """
+        """A failure is answered with its code, and logged in one event without the message."""
 
         def fail(got: Received) -> str:
             raise AnswerFailed("status 3")
@@ -266,9 +220,7 @@ class CrewTests(SynchronousTestCase):
         self.assertNotIn(SECRET, str(event))
 
     def test_reason(self) -> None:
-        """
-        More of it is for the log, and not for whoever asked.
-        """
+        """More of it is for the log, and not for whoever asked."""
 
         def fail(got: Received) -> str:
             raise AnswerFailed("not-started", "No such file")
@@ -278,9 +230,7 @@ class CrewTests(SynchronousTestCase):
         self.assertIn("not-started (No such file)", str(formatEvent(events[0])))
 
     def test_problem(self) -> None:
-        """
-        What will answer nothing is logged at the start.
-        """
+        """What will answer nothing is logged at the start."""
         with capturedLogs() as events:
             Crew(Work(lambda got: None), self.calls.put)
             self.assertEqual(events, [])
@@ -288,9 +238,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(str(formatEvent(events[0])), "no message will be answered by machine: tr2 is nowhere")
 
     def test_bug(self) -> None:
-        """
-        Even a bug of ours leaves nobody waiting.
-        """
+        """Even a bug of ours leaves nobody waiting."""
 
         def fail(got: Received) -> str:
             raise LookupError
@@ -317,9 +265,7 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.given, ["hello"])
 
     def test_stopped(self) -> None:
-        """
-        What was stopped is not answered.
-        """
+        """What was stopped is not answered."""
         ended: queue.Queue[bool] = queue.Queue()
 
         def stop(got: Received) -> str:

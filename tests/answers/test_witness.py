@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.answers.witness}: what the operator sees of messages.
-"""
+"""Tests of L{securemsg.answers.witness}: what the operator sees of messages."""
 
 from __future__ import annotations
 
@@ -22,23 +20,17 @@ EVIL = 'two\nlines \x1b]0;\u202e"\u2028 \u20ac'
 
 
 def message(text: str, kind: int = 1) -> Received:
-    """
-    A message of a caller's.
-    """
+    """A message of a caller's."""
     return Received(
         1, b"\xab" * 16, "key-1a2b3c4d", "server", 1_795_255_200, 1_795_255_300, text, kind, True, "psk", 0, "", b"\xcd" * 16
     )
 
 
 class LineTests(SynchronousTestCase):
-    """
-    One message, one line.
-    """
+    """One message, one line."""
 
     def test_record(self) -> None:
-        """
-        A program reads everything it wants to know, and the text as it was sent.
-        """
+        """A program reads everything it wants to know, and the text as it was sent."""
         row = record_line(message(EVIL))
         self.assertNotIn(b"\n", row)
         self.assertTrue(row.isascii())
@@ -57,15 +49,11 @@ class LineTests(SynchronousTestCase):
         )
 
     def test_kinds(self) -> None:
-        """
-        Other kinds have their names, or a number.
-        """
+        """Other kinds have their names, or a number."""
         self.assertEqual([json.loads(record_line(message("", kind)))["kind"] for kind in (2, 77)], ["answer", "kind-77"])
 
     def test_printed(self) -> None:
-        """
-        People read one harmless line.
-        """
+        """People read one harmless line."""
         self.assertEqual(printed_line(message("Hello Server!")), "[2026-11-21T10:00:00Z] key-1a2b3c4d: Hello Server!")
         shown = printed_line(message(EVIL))
         self.assertIn("two\\nlines \\x1b]0;\\u202e", shown)
@@ -73,21 +61,15 @@ class LineTests(SynchronousTestCase):
 
 
 class PrinterTests(SynchronousTestCase):
-    """
-    Standard output.
-    """
+    """Standard output."""
 
     def setUp(self) -> None:
-        """
-        It is a pipe.
-        """
+        """It is a pipe."""
         self.reader, self.writer = os.pipe()
         self.addCleanup(os.close, self.reader)
 
     def test_printed(self) -> None:
-        """
-        Lines come out in order, and all of them before the end.
-        """
+        """Lines come out in order, and all of them before the end."""
         printer = Printer(self.writer)
         printer.put([message("1"), message("2")])
         printer.put([message("3")])
@@ -97,9 +79,7 @@ class PrinterTests(SynchronousTestCase):
             self.assertEqual([row[-2] for row in file], ["1", "2", "3"])
 
     def test_nobody_reads(self) -> None:
-        """
-        Who does not read holds up nobody for long; what was left out is counted, and nothing of it is logged.
-        """
+        """Who does not read holds up nobody for long; what was left out is counted, and nothing of it is logged."""
         printer = Printer(self.writer, patience=0.05, room=2)
         long = message("secret " * 20_000)
         with capturedLogs() as events:
@@ -117,9 +97,7 @@ class PrinterTests(SynchronousTestCase):
         drained.join()
 
     def test_slow_reader(self) -> None:
-        """
-        Who reads slowly does not hold up those who print for as long again with each line.
-        """
+        """Who reads slowly does not hold up those who print for as long again with each line."""
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
         printer = Printer(self.writer, patience=1, room=2)
         is_over = threading.Event()
@@ -144,16 +122,12 @@ class PrinterTests(SynchronousTestCase):
         drained.join()
 
     def drain(self) -> None:
-        """
-        Read everything.
-        """
+        """Read everything."""
         while os.read(self.reader, 1 << 20):
             pass
 
     def test_closed(self) -> None:
-        """
-        Who hung up is written to no more; it is said once.
-        """
+        """Who hung up is written to no more; it is said once."""
         reader, writer = os.pipe()
         os.close(reader)
         self.addCleanup(os.close, writer)
@@ -165,9 +139,7 @@ class PrinterTests(SynchronousTestCase):
         self.assertIn("not printed any more", str(formatEvent(event)))
 
     def test_not_blocking(self) -> None:
-        """
-        An output that somebody made non-blocking gets everything all the same.
-        """
+        """An output that somebody made non-blocking gets everything all the same."""
         os.set_blocking(self.writer, False)
         printer = Printer(self.writer)
         text = "x" * 300_000

@@ -1,3 +1,1 @@
-"""
-Tests of C{securemsg.cli}.
-"""
+"""Tests of C{securemsg.cli}."""

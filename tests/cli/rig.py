@@ -1,6 +1,4 @@
-"""
-People with real agents and uplinks around a real server, joined by memory, with a clock that only moves when told to.
-"""
+"""People with real agents and uplinks around a real server, joined by memory, with a clock that only moves when told to."""
 
 from __future__ import annotations
 
@@ -47,9 +45,7 @@ Watch = Callable[[Message | Unknown], None]
 
 @define(eq=False)
 class Line:
-    """
-    Keeps one agent connected through memory, in the place of a L{securemsg.net.client.Dialer}.
-    """
+    """Keeps one agent connected through memory, in the place of a L{securemsg.net.client.Dialer}."""
 
     place: Place
     peer: IPeer
@@ -57,9 +53,7 @@ class Line:
     stream: StreamProtocol | None = None
 
     def start(self) -> None:
-        """
-        Connect, if the server is up.
-        """
+        """Connect, if the server is up."""
         if not self.place.is_up:
             self.place.clock.callLater(0, self.failed, "not-connected")
             return
@@ -69,9 +63,7 @@ class Line:
         _, self.stream = connect_memory(server, client, place.clock)
 
     def stop(self, code: str = "") -> Deferred[None]:
-        """
-        Hang up.
-        """
+        """Hang up."""
         if self.stream is not None:
             self.stream.close(code)
         done: Deferred[None] = Deferred()
@@ -81,9 +73,7 @@ class Line:
 
 @define(eq=False)
 class Person:
-    """
-    Somebody with a profile, and the uplink of one command.
-    """
+    """Somebody with a profile, and the uplink of one command."""
 
     name: str
     desk: Desk
@@ -110,9 +100,7 @@ class Place:
     server: Server = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Start the server.
-        """
+        """Start the server."""
         self.turn = Turn(self.clock)
         self.server = Server(
             MemoryServerStore(),
@@ -126,15 +114,11 @@ class Place:
         )
 
     def now(self) -> float:
-        """
-        The time of everybody.
-        """
+        """The time of everybody."""
         return START + self.clock.seconds()
 
     def person(self, name: str, *, again: bool = False, watch: Watch | None = None) -> Person:
-        """
-        Somebody new, registered.
-        """
+        """Somebody new, registered."""
         link = InviteLink("example", 8443, self.server.identity.public)
         store = MemoryProfile()
         profile = create_profile(link, name, START)
@@ -155,9 +139,7 @@ class Place:
         return person
 
     def caller(self, key: SharedKey) -> Person:
-        """
-        Somebody new, who holds a key file.
-        """
+        """Somebody new, who holds a key file."""
         path = self.folder / key.name
         if not path.exists():
             make_key_file(path, key.secret)
@@ -168,15 +150,11 @@ class Place:
         return person
 
     def beside(self, person: Person) -> Uplink:
-        """
-        The uplink of another process on the same profile.
-        """
+        """The uplink of another process on the same profile."""
         return self._uplink(person.desk, False)
 
     def settle(self, seconds: float = 0) -> None:
-        """
-        Let everything happen that happens by itself, and then some time pass.
-        """
+        """Let everything happen that happens by itself, and then some time pass."""
         for _ in range(PATIENCE):
             if not any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
                 break
@@ -188,9 +166,7 @@ class Place:
             self.settle()
 
     def _uplink(self, desk: Desk, again: bool, watch: Watch | None = None) -> Uplink:
-        """
-        The uplink of one process.
-        """
+        """The uplink of one process."""
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Line:
             self.lines.append(Line(self, peer, failed))
@@ -215,24 +191,16 @@ class Place:
 
 
 class Silence:
-    """
-    A bell that nobody rings.
-    """
+    """A bell that nobody rings."""
 
     def close(self) -> None:
-        """
-        Nothing to close.
-        """
+        """Nothing to close."""
 
 
 class PlaceCase(SynchronousTestCase):
-    """
-    A test with a place of its own.
-    """
+    """A test with a place of its own."""
 
     def setUp(self) -> None:
-        """
-        Make the place.
-        """
+        """Make the place."""
         self.place = Place()
         self.addCleanup(shutil.rmtree, self.place.folder)

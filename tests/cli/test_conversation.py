@@ -1,6 +1,4 @@
-"""
-A chat between two people, without a terminal.
-"""
+"""A chat between two people, without a terminal."""
 
 from __future__ import annotations
 
@@ -23,14 +21,10 @@ from tests.cli.rig import Person, PlaceCase
 
 
 class ChatCase(PlaceCase):
-    """
-    Ada talks with Ben.
-    """
+    """Ada talks with Ben."""
 
     def setUp(self) -> None:
-        """
-        Two people, and a chat of one with the other.
-        """
+        """Two people, and a chat of one with the other."""
         super().setUp()
         self.ada, self.ben = self.place.person("ada", again=True), self.place.person("ben")
         self.data: list[str] = []
@@ -38,9 +32,7 @@ class ChatCase(PlaceCase):
         self.chat = self.talk(self.ada, "ben")
 
     def talk(self, person: Person, name: str) -> Conversation:
-        """
-        Open a chat whose lines are written down.
-        """
+        """Open a chat whose lines are written down."""
         return Conversation(
             person.desk,
             person.uplink,
@@ -51,53 +43,39 @@ class ChatCase(PlaceCase):
         )
 
     def put(self, lines: list[str], text: str) -> Deferred[None]:
-        """
-        Write a line down.
-        """
+        """Write a line down."""
         lines.append(text)
         return succeed(None)
 
     def take(self, line: str) -> bool:
-        """
-        Type a line, and let everything happen.
-        """
+        """Type a line, and let everything happen."""
         taken = Deferred.fromCoroutine(self.chat.take(line))
         self.place.settle(0.5)
         return self.successResultOf(taken)
 
     def show(self) -> None:
-        """
-        Show what waits.
-        """
+        """Show what waits."""
         self.place.settle(1.5)
         self.successResultOf(Deferred.fromCoroutine(self.chat.show_waiting()))
 
     def write(self, person: Person, to: str, text: str) -> None:
-        """
-        Send from elsewhere.
-        """
+        """Send from elsewhere."""
         journal.compose(person.desk.store, to, text, now=self.place.now())
         self.place.settle(1.5)
 
 
 class ConversationTests(ChatCase):
-    """
-    Lines in, lines out.
-    """
+    """Lines in, lines out."""
 
     def test_there(self) -> None:
-        """
-        A line goes to the other side, and is accepted.
-        """
+        """A line goes to the other side, and is accepted."""
         self.assertTrue(self.take("hello"))
         self.show()
         self.assertEqual(self.chat.pending, 0)
         self.assertEqual([message.text for message in journal.ungiven(self.ben.desk.store)], ["hello"])
 
     def test_and_back(self) -> None:
-        """
-        What comes is shown once, and is given with that.
-        """
+        """What comes is shown once, and is given with that."""
         self.write(self.ben, "ada", "hello\x1b")
         self.show()
         self.show()
@@ -105,9 +83,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(journal.ungiven(self.ada.desk.store), [])
 
     def test_for_programs(self) -> None:
-        """
-        Whatever is put out for a program is one object a line.
-        """
+        """Whatever is put out for a program is one object a line."""
         self.ada.desk = evolve(self.ada.desk, settings=Settings(as_json=True))
         self.chat = self.talk(self.ada, "ben")
         self.write(self.ben, "ada", "hello")
@@ -122,9 +98,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(len(rows), 7)
 
     def test_others(self) -> None:
-        """
-        What others write is counted, not shown and not given; turning to them shows it.
-        """
+        """What others write is counted, not shown and not given; turning to them shows it."""
         carol = self.place.person("carol")
         self.write(carol, "ada", "psst")
         self.show()
@@ -138,17 +112,13 @@ class ConversationTests(ChatCase):
         self.assertEqual([message.text for message in journal.ungiven(carol.desk.store)], ["now to carol"])
 
     def test_leave(self) -> None:
-        """
-        C{exit} and C{/quit} end the chat, and nothing is sent.
-        """
+        """C{exit} and C{/quit} end the chat, and nothing is sent."""
         for line in ("exit", "/quit"):
             self.assertFalse(self.take(line))
         self.assertEqual(journal.pending(self.ada.desk.store), 0)
 
     def test_refused(self) -> None:
-        """
-        A message that is refused for good says so, once.
-        """
+        """A message that is refused for good says so, once."""
         self.chat = self.talk(self.ada, "nobody")
         self.take("anyone?")
         self.show()
@@ -158,17 +128,13 @@ class ConversationTests(ChatCase):
         self.assertEqual(self.chat.refused.to, "nobody")
 
     def test_mistakes(self) -> None:
-        """
-        A command that does not exist, and a line that is too long, send nothing and are counted.
-        """
+        """A command that does not exist, and a line that is too long, send nothing and are counted."""
         for line in ("/dance", "x" * 50_000, "/to ada"):
             self.take(line)
         self.assertEqual((self.chat.mistakes, len(self.notes), self.chat.pending), (2, 3, 0))
 
     def test_shown_on_request(self) -> None:
-        """
-        Help, history, contacts and state are data: they go where messages go.
-        """
+        """Help, history, contacts and state are data: they go where messages go."""
         self.take("hello")
         for line in ("/help", "/history", "/who", "/status"):
             self.take(line)
@@ -177,9 +143,7 @@ class ConversationTests(ChatCase):
             self.assertIn(part, shown)
 
     def test_verify(self) -> None:
-        """
-        The number is shown, and C{accept} takes the user's word for it.
-        """
+        """The number is shown, and C{accept} takes the user's word for it."""
         self.take("hello")
         self.assertEqual(self.chat.title(), "ben (unverified)")
         self.take("/verify")
@@ -188,29 +152,21 @@ class ConversationTests(ChatCase):
         self.assertEqual(self.chat.title(), "ben")
 
     def test_nobody_known(self) -> None:
-        """
-        Of somebody who was never met there is no number yet.
-        """
+        """Of somebody who was never met there is no number yet."""
         self.take("/verify")
         self.assertEqual(self.data, [])
         self.assertEqual(len(self.notes), 1)
 
 
 class FinishTests(ChatCase):
-    """
-    The end of a chat on a pipe.
-    """
+    """The end of a chat on a pipe."""
 
     def finish(self, patience: float = 5) -> Deferred[int]:
-        """
-        The input has ended.
-        """
+        """The input has ended."""
         return Deferred.fromCoroutine(finish(self.ada.desk, self.ada.uplink, self.chat, self.place.clock, patience))
 
     def test_accepted(self) -> None:
-        """
-        It ends when everything is accepted.
-        """
+        """It ends when everything is accepted."""
         Deferred.fromCoroutine(self.chat.take("hello"))
         ended = self.finish()
         self.assertNoResult(ended)
@@ -218,9 +174,7 @@ class FinishTests(ChatCase):
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
 
     def test_answered(self) -> None:
-        """
-        By the contact C{server} everything is to be answered as well; answers to others do not count.
-        """
+        """By the contact C{server} everything is to be answered as well; answers to others do not count."""
         server = self.hosted()
         self.chat = self.talk(self.ada, "server")
         self.take("question")
@@ -261,9 +215,7 @@ class FinishTests(ChatCase):
         self.failureResultOf(ended, Trouble)
 
     def test_not_answered(self) -> None:
-        """
-        Without an answer in time it ends with 6.
-        """
+        """Without an answer in time it ends with 6."""
         self.hosted()
         self.chat = self.talk(self.ada, "server")
         self.take("question")
@@ -272,9 +224,7 @@ class FinishTests(ChatCase):
         self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.NOT_CONNECTED)
 
     def test_not_accepted(self) -> None:
-        """
-        Without a server it ends with 6 when the time is over, and the message stays.
-        """
+        """Without a server it ends with 6 when the time is over, and the message stays."""
         self.place.server.stop()
         self.place.settle()
         Deferred.fromCoroutine(self.chat.take("hello"))
@@ -285,9 +235,7 @@ class FinishTests(ChatCase):
         self.assertEqual(journal.pending(self.ada.desk.store), 1)
 
     def test_identity_changed(self) -> None:
-        """
-        A contact with another identity ends it with 4, without waiting for what will not come by itself.
-        """
+        """A contact with another identity ends it with 4, without waiting for what will not come by itself."""
         self.take("hello")
         self.show()
         with self.ada.desk.store.writing() as records:
@@ -300,9 +248,7 @@ class FinishTests(ChatCase):
         self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.IDENTITY_CHANGED)
 
     def test_identity_changed_for_longer(self) -> None:
-        """
-        So it does where an older message to that contact stands in front of what was said now.
-        """
+        """So it does where an older message to that contact stands in front of what was said now."""
         self.take("hello")
         self.show()
         with self.ada.desk.store.writing() as records:
@@ -318,9 +264,7 @@ class FinishTests(ChatCase):
         self.assertIn("securemsg verify ben --accept", problem.hint)
 
     def test_others_go_first(self) -> None:
-        """
-        What was said to others still goes out before a changed identity ends it; its name is told, not that of the last.
-        """
+        """What was said to others still goes out before a changed identity ends it; its name is told, not that of the last."""
         self.place.person("carol")
         self.take("hello")
         self.show()
@@ -336,9 +280,7 @@ class FinishTests(ChatCase):
         self.assertEqual(journal.pending(self.ada.desk.store), 1)
 
     def test_refused_at_the_end(self) -> None:
-        """
-        What was refused decides the status.
-        """
+        """What was refused decides the status."""
         self.chat = self.talk(self.ada, "nobody")
         self.take("anyone?")
         ended = self.finish()
@@ -346,14 +288,10 @@ class FinishTests(ChatCase):
         self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.NO_CONTACT)
 
     def test_not_understood(self) -> None:
-        """
-        A line that was not understood is not passed over in silence.
-        """
+        """A line that was not understood is not passed over in silence."""
         self.take("/dance")
         self.assertEqual(self.successResultOf(self.finish()), Exit.USAGE)
 
     def hosted(self) -> Person:
-        """
-        The contact C{server}, as a daemon has it.
-        """
+        """The contact C{server}, as a daemon has it."""
         return self.place.person("server")

@@ -1,6 +1,4 @@
-"""
-What is said of messages that need a key file.
-"""
+"""What is said of messages that need a key file."""
 
 from __future__ import annotations
 
@@ -18,31 +16,23 @@ COMMAND = "securemsg contacts ben --set-suite psk --key-file FILE"
 
 
 class KeptTests(ChatCase):
-    """
-    Ben writes to Ada with a key file that she has not.
-    """
+    """Ben writes to Ada with a key file that she has not."""
 
     def setUp(self) -> None:
-        """
-        Only Ben has pinned it.
-        """
+        """Only Ben has pinned it."""
         super().setUp()
         self.write(self.ada, "ben", "hello")
         self.choose(self.ben, "ada", KEY)
 
     def choose(self, person: Person, name: str, key: bytes) -> None:
-        """
-        Pin a key file.
-        """
+        """Pin a key file."""
         with person.desk.store.writing() as records:
             suites.choose(records, name, "psk", key, now=int(person.desk.now()))
         person.uplink.nudge()
         self.place.settle(2)
 
     def said(self) -> str:
-        """
-        What the chat says while it shows what is there.
-        """
+        """What the chat says while it shows what is there."""
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             self.show()
@@ -72,9 +62,7 @@ class KeptTests(ChatCase):
         self.assertEqual(kept(self.ada.desk), [])
 
     def test_every_run(self) -> None:
-        """
-        Every chat says it anew, also of somebody else than it is with; who reads from one sender hears of that one alone.
-        """
+        """Every chat says it anew, also of somebody else than it is with; who reads from one sender hears of that one alone."""
         self.write(self.ben, "ada", "one")
         self.assertIn(COMMAND, self.said())
         for name in ("ben", "server"):
@@ -85,21 +73,15 @@ class KeptTests(ChatCase):
         self.assertFalse(Kept(self.ada.desk, "eve").has_news())
 
     def test_contacts(self) -> None:
-        """
-        In the list of contacts it stands beside the name.
-        """
+        """In the list of contacts it stands beside the name."""
         self.write(self.ben, "ada", "one")
         self.take("/who")
         self.assertTrue(self.data[0].endswith("1 kept, needs a key file"), self.data)
 
 
 class CallerTests(CallerCase):
-    """
-    Somebody who calls with a key file.
-    """
+    """Somebody who calls with a key file."""
 
     def test_nothing(self) -> None:
-        """
-        A caller has no command with which to give another file, and is told of none.
-        """
+        """A caller has no command with which to give another file, and is told of none."""
         self.assertEqual(kept(self.ada.desk), [])

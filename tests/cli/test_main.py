@@ -1,6 +1,4 @@
-"""
-The command line as a whole, as far as it goes without a server.
-"""
+"""The command line as a whole, as far as it goes without a server."""
 
 from __future__ import annotations
 
@@ -30,14 +28,10 @@ LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(32))
 
 
 class CommandLineCase(SynchronousTestCase):
-    """
-    Commands in a folder of the test's own.
-    """
+    """Commands in a folder of the test's own."""
 
     def setUp(self) -> None:
-        """
-        An empty folder, and nothing in the environment.
-        """
+        """An empty folder, and nothing in the environment."""
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.profile = self.folder / "profile"
@@ -56,31 +50,23 @@ class CommandLineCase(SynchronousTestCase):
         return status, out.getvalue(), err.getvalue()
 
     def assert_one_line(self, err: str, code: str) -> None:
-        """
-        What went wrong is said in one line.
-        """
+        """What went wrong is said in one line."""
         self.assertEqual(err.count("\n"), 1, err)
         self.assertTrue(err.endswith(f"[{code}]\n"), err)
 
 
 class HelpTests(CommandLineCase):
-    """
-    What the help says.
-    """
+    """What the help says."""
 
     def test_statuses(self) -> None:
-        """
-        The help has the table of exit statuses.
-        """
+        """The help has the table of exit statuses."""
         status, out, _ = self.run_line("--help")
         self.assertEqual(status, Exit.DONE)
         for number in Exit:
             self.assertRegex(out, rf"(?m)^ +{number.value}  \w")
 
     def test_commands(self) -> None:
-        """
-        All commands are there, each with a sentence and the shared options.
-        """
+        """All commands are there, each with a sentence and the shared options."""
         wanted = [
             "join",
             "send",
@@ -107,9 +93,7 @@ class HelpTests(CommandLineCase):
                 self.assertIn(option, out, name)
 
     def test_json_everywhere(self) -> None:
-        """
-        Every command takes C{--json}, and so does every command of the operator's.
-        """
+        """Every command takes C{--json}, and so does every command of the operator's."""
         context = click.Context(group)
         commands = [group.get_command(context, name) for name in group.list_commands(context)]
         for command in commands:
@@ -119,21 +103,15 @@ class HelpTests(CommandLineCase):
             self.assertIn("--json", [option for parameter in command.params for option in parameter.opts], command.name)
 
     def test_version(self) -> None:
-        """
-        The version is said.
-        """
+        """The version is said."""
         self.assertRegex(self.run_line("--version")[1], r"securemsg, version \d")
 
 
 class UsageTests(CommandLineCase):
-    """
-    Status 2.
-    """
+    """Status 2."""
 
     def test_one_line(self) -> None:
-        """
-        Whatever is wrong with the words, it is said in one line, and the help is named.
-        """
+        """Whatever is wrong with the words, it is said in one line, and the help is named."""
         for arguments in (
             ("nope",),
             ("send",),
@@ -151,9 +129,7 @@ class UsageTests(CommandLineCase):
             self.assertIn("--help", err)
 
     def test_punctuation(self) -> None:
-        """
-        A sentence ends once.
-        """
+        """A sentence ends once."""
         for arguments in (
             ("send",),
             ("nope",),
@@ -164,9 +140,7 @@ class UsageTests(CommandLineCase):
             self.assertNotRegex(self.run_line(*arguments)[2], r"[.?!: ];")
 
     def test_no_command(self) -> None:
-        """
-        Without a command the help is shown as help is, on standard error; for a program, one object says so.
-        """
+        """Without a command the help is shown as help is, on standard error; for a program, one object says so."""
         for arguments in ((), ("admin",)):
             status, out, err = self.run_line(*arguments)
             self.assertEqual((status, out), (Exit.USAGE, ""))
@@ -176,9 +150,7 @@ class UsageTests(CommandLineCase):
         self.assertEqual((status, json.loads(err)["code"]), (Exit.USAGE, "usage"))
 
     def test_hosts(self) -> None:
-        """
-        What can be neither a name nor an address of a machine is refused.
-        """
+        """What can be neither a name nor an address of a machine is refused."""
         for host in ("a b", "", "-x", "a/b"):
             status, _, err = self.run_line("ping", "--host", host)
             self.assertEqual(status, Exit.USAGE, err)
@@ -187,18 +159,14 @@ class UsageTests(CommandLineCase):
             self.assertEqual(self.run_line("ping", "--host", host)[0], Exit.PROFILE)
 
     def test_names(self) -> None:
-        """
-        An impossible name is refused wherever one is expected, before anything is opened.
-        """
+        """An impossible name is refused wherever one is expected, before anything is opened."""
         for arguments in (("send", "Bob", "hi"), ("chat", "a b"), ("recv", "--from", "-"), ("admin", "remove", "x" * 33)):
             status, _, err = self.run_line(*arguments)
             self.assertEqual(status, Exit.USAGE)
             self.assert_one_line(err, "illegal-name")
 
     def test_json(self) -> None:
-        """
-        With C{--json}, before or after the command, an error is an object, too.
-        """
+        """With C{--json}, before or after the command, an error is an object, too."""
         for arguments in (("history", "--json"), ("--json", "history"), ("--json", "history", "a b"), ("--json", "whoami")):
             status, out, err = self.run_line(*arguments)
             self.assertIn(status, (Exit.USAGE, Exit.PROFILE))
@@ -207,14 +175,10 @@ class UsageTests(CommandLineCase):
 
 
 class ProfileTests(CommandLineCase):
-    """
-    Status 9, and what is known without a connection.
-    """
+    """Status 9, and what is known without a connection."""
 
     def prepare(self, name: str = "ada", passphrase: str = "") -> None:
-        """
-        Make a profile that is not registered yet.
-        """
+        """Make a profile that is not registered yet."""
         source = None
         if passphrase:
             source = self.folder / "passphrase"
@@ -223,15 +187,11 @@ class ProfileTests(CommandLineCase):
         prepare(Settings(profile=self.profile, passphrase_file=source), LINK, name)
 
     def ours(self, *arguments: str) -> tuple[int, str, str]:
-        """
-        Run a command on the profile.
-        """
+        """Run a command on the profile."""
         return self.run_line("--profile", str(self.profile), *arguments)
 
     def test_none(self) -> None:
-        """
-        Without a profile every command says how to make one, and makes nothing.
-        """
+        """Without a profile every command says how to make one, and makes nothing."""
         for arguments in (("whoami",), ("send", "bob", "hi"), ("recv",), ("chat", "bob"), ("status",), ("contacts",)):
             status, out, err = self.ours(*arguments)
             self.assertEqual((status, out), (Exit.PROFILE, ""))
@@ -240,18 +200,14 @@ class ProfileTests(CommandLineCase):
         self.assertFalse(self.profile.exists())
 
     def test_not_joined(self) -> None:
-        """
-        A join that was not finished is to be repeated.
-        """
+        """A join that was not finished is to be repeated."""
         self.prepare()
         status, _, err = self.ours("whoami")
         self.assertEqual(status, Exit.PROFILE)
         self.assert_one_line(err, "not-joined")
 
     def test_private(self) -> None:
-        """
-        Nobody else can read what a join leaves behind.
-        """
+        """Nobody else can read what a join leaves behind."""
         before = os.umask(0)
         try:
             self.prepare()
@@ -261,27 +217,21 @@ class ProfileTests(CommandLineCase):
             self.assertEqual(path.stat().st_mode & 0o077, 0, path)
 
     def test_keys_kept(self) -> None:
-        """
-        A repeated join uses the keys that are there, also with a newer invite.
-        """
+        """A repeated join uses the keys that are there, also with a newer invite."""
         self.prepare()
         key = (self.profile / "store.key").read_bytes()
         self.prepare()
         self.assertEqual((self.profile / "store.key").read_bytes(), key)
 
     def test_other_name(self) -> None:
-        """
-        A profile is one person's.
-        """
+        """A profile is one person's."""
         self.prepare()
         status, _, err = self.ours("join", str(LINK), "ben")
         self.assertEqual(status, Exit.REFUSED)
         self.assert_one_line(err, "other-name")
 
     def test_other_server(self) -> None:
-        """
-        A profile that is registered is on one server.
-        """
+        """A profile that is registered is on one server."""
         self.prepare()
         store = keystore.open_profile(self.profile, open_vault(self.profile, None))
         self.addCleanup(store.close)
@@ -295,9 +245,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(err, "other-server")
 
     def test_start_over(self) -> None:
-        """
-        A join to another server that came to nothing leaves no trace of that server.
-        """
+        """A join to another server that came to nothing leaves no trace of that server."""
         self.prepare()
         other = InviteLink("127.0.0.1", 2, bytes(32), b"other", bytes(range(1, 33)))
         prepare(Settings(profile=self.profile), other, "ben")
@@ -311,9 +259,7 @@ class ProfileTests(CommandLineCase):
         self.assertEqual([(contact.identity, contact.is_blocked) for contact in known], [(bytes(range(1, 33)), False)])
 
     def test_bad_invite(self) -> None:
-        """
-        What is no invite makes no profile.
-        """
+        """What is no invite makes no profile."""
         for text in ("", "hello", str(LINK)[:40], "https://example.org/#pin=x"):
             status, _, err = self.ours("join", text, "ada")
             self.assertEqual(status, Exit.USAGE)
@@ -321,9 +267,7 @@ class ProfileTests(CommandLineCase):
         self.assertFalse(self.profile.exists())
 
     def test_reserved_name(self) -> None:
-        """
-        Reserved names are refused here already.
-        """
+        """Reserved names are refused here already."""
         for name in ("server", "admin", "key-1"):
             status, _, err = self.ours("join", str(LINK), name)
             self.assertEqual(status, Exit.REFUSED)
@@ -331,9 +275,7 @@ class ProfileTests(CommandLineCase):
         self.assertFalse(self.profile.exists())
 
     def test_passphrase(self) -> None:
-        """
-        A sealed profile opens with its passphrase only; what is wrong is said without it.
-        """
+        """A sealed profile opens with its passphrase only; what is wrong is said without it."""
         self.prepare(passphrase="correct horse")
         wrong = self.folder / "wrong"
         wrong.write_text("battery staple\n", "utf-8")
@@ -346,9 +288,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(self.ours("whoami", "--passphrase-file", str(self.folder / "passphrase"))[2], "not-joined")
 
     def test_passphrase_file(self) -> None:
-        """
-        A passphrase file that is missing, empty or endless is a matter of usage.
-        """
+        """A passphrase file that is missing, empty or endless is a matter of usage."""
         self.prepare(passphrase="correct horse")
         empty, long = self.folder / "empty", self.folder / "long"
         empty.write_text("\n", "utf-8")
@@ -361,9 +301,7 @@ class ProfileTests(CommandLineCase):
             self.assert_one_line(err, "passphrase-file")
 
     def test_exposed_passphrase(self) -> None:
-        """
-        A passphrase file that others may read is not used; a pipe has no such others.
-        """
+        """A passphrase file that others may read is not used; a pipe has no such others."""
         self.prepare(passphrase="correct horse")
         path = self.folder / "passphrase"
         for mode in (0o640, 0o604, 0o620):
@@ -380,9 +318,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(self.ours("whoami", "--passphrase-file", f"/dev/fd/{reader}")[2], "not-joined")
 
     def test_half(self) -> None:
-        """
-        A key without its store, or a store without its key, is named as damage, and nothing is made beside it.
-        """
+        """A key without its store, or a store without its key, is named as damage, and nothing is made beside it."""
         for missing in ("profile.db", "store.key"):
             self.prepare()
             (self.profile / missing).unlink()
@@ -413,9 +349,7 @@ class ProfileTests(CommandLineCase):
         self.assertTrue((self.profile / "profile.db").exists())
 
     def test_no_passphrase_there(self) -> None:
-        """
-        Whoever repeats a join with a passphrase is not left to believe that it protects keys that were made without.
-        """
+        """Whoever repeats a join with a passphrase is not left to believe that it protects keys that were made without."""
         self.prepare()
         path = self.folder / "passphrase"
         path.write_text("late\n", "utf-8")
@@ -425,9 +359,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(err, "no-passphrase-there")
 
     def test_damaged(self) -> None:
-        """
-        A damaged profile is named and left as it is.
-        """
+        """A damaged profile is named and left as it is."""
         self.prepare()
         database = self.profile / "profile.db"
         database.write_bytes(b"\0" * 4096)
@@ -437,9 +369,7 @@ class ProfileTests(CommandLineCase):
         self.assertEqual(database.read_bytes(), b"\0" * 4096)
 
     def test_exposed_key(self) -> None:
-        """
-        A key file that others may read is not used.
-        """
+        """A key file that others may read is not used."""
         self.prepare()
         (self.profile / "store.key").chmod(0o644)
         status, _, err = self.ours("whoami")
@@ -448,14 +378,10 @@ class ProfileTests(CommandLineCase):
 
 
 class AdminTests(CommandLineCase):
-    """
-    The operator's commands where no daemon runs.
-    """
+    """The operator's commands where no daemon runs."""
 
     def test_no_daemon(self) -> None:
-        """
-        Status 6, and the command that starts one.
-        """
+        """Status 6, and the command that starts one."""
         for arguments in (("invite",), ("address",), ("accounts",), ("remove", "bob")):
             status, out, err = self.run_line("admin", "--state", str(self.folder), *arguments)
             self.assertEqual((status, out), (Exit.NOT_CONNECTED, ""))
@@ -463,26 +389,20 @@ class AdminTests(CommandLineCase):
             self.assertIn("twistd -n securemsg --state", err)
 
     def test_state_anywhere(self) -> None:
-        """
-        C{--state} stands before or after the word; the later one counts.
-        """
+        """C{--state} stands before or after the word; the later one counts."""
         _, _, err = self.run_line("admin", "--state", "/nowhere", "accounts", "--state", str(self.folder))
         self.assert_one_line(err, "no-daemon")
         self.assertIn(str(self.folder), err)
 
     def test_remove_server(self) -> None:
-        """
-        The daemon's own account stays, and the operator is not sent to the operator.
-        """
+        """The daemon's own account stays, and the operator is not sent to the operator."""
         status, _, err = self.run_line("admin", "remove", "server")
         self.assertEqual(status, Exit.REFUSED)
         self.assert_one_line(err, "forbidden")
         self.assertIn("--answer none", err)
 
     def test_long_path(self) -> None:
-        """
-        A socket path that the kernel does not take is refused with its limit.
-        """
+        """A socket path that the kernel does not take is refused with its limit."""
         status, _, err = self.run_line("admin", "--state", "/" + "x" * 120, "accounts")
         self.assertEqual(status, Exit.USAGE)
         self.assertIn("107", err)

@@ -1,6 +1,4 @@
-"""
-What goes to standard output, and what becomes of it when nobody reads.
-"""
+"""What goes to standard output, and what becomes of it when nobody reads."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ from securemsg.station.troubles import Exit, Trouble, trouble
 
 @contextlib.contextmanager
 def stdout_to(descriptor: int) -> Iterator[None]:
-    """
-    Let this process's standard output go elsewhere for a while.
-    """
+    """Let this process's standard output go elsewhere for a while."""
     saved = os.dup(output.STDOUT)
     os.dup2(descriptor, output.STDOUT)
     try:
@@ -33,31 +29,23 @@ def stdout_to(descriptor: int) -> Iterator[None]:
 
 
 def close(descriptor: int) -> None:
-    """
-    Close a descriptor that the test may have closed itself.
-    """
+    """Close a descriptor that the test may have closed itself."""
     with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
 class WarningTests(SynchronousTestCase):
-    """
-    What the user should know.
-    """
+    """What the user should know."""
 
     def said(self, as_json: bool) -> str:
-        """
-        What goes to standard error.
-        """
+        """What goes to standard error."""
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             report_warning(Warned("identity-changed", "bob", "the identity has changed"), as_json)
         return err.getvalue()
 
     def test_waiting(self) -> None:
-        """
-        Whoever keeps trying says why, for what, and how to end it: one line, or one object.
-        """
+        """Whoever keeps trying says why, for what, and how to end it: one line, or one object."""
         for code, words in (
             ("server-full", ("the server is full; waiting for a place, Ctrl-C ends",)),
             ("not-connected", ("example:8443", "; trying again, Ctrl-C ends")),
@@ -73,56 +61,42 @@ class WarningTests(SynchronousTestCase):
                     self.assertIn(part, json.loads(line)["warning"] if as_json else line)
 
     def test_people(self) -> None:
-        """
-        One line, which names the contact.
-        """
+        """One line, which names the contact."""
         self.assertEqual(self.said(False), "securemsg: warning (bob): the identity has changed [identity-changed]\n")
 
     def test_programs(self) -> None:
-        """
-        One object.
-        """
+        """One object."""
         record = json.loads(self.said(True))
         self.assertEqual(record["warning"], "the identity has changed")
         self.assertEqual((record["code"], record["name"]), ("identity-changed", "bob"))
 
 
 class PutTests(SynchronousTestCase):
-    """
-    Lines of data.
-    """
+    """Lines of data."""
 
     def pipe(self) -> tuple[int, int]:
-        """
-        A pipe that is closed after the test.
-        """
+        """A pipe that is closed after the test."""
         reader, writer = os.pipe()
         for descriptor in (reader, writer):
             self.addCleanup(close, descriptor)
         return reader, writer
 
     def test_written(self) -> None:
-        """
-        A line is written whole, in UTF-8, and is out when the call returns.
-        """
+        """A line is written whole, in UTF-8, and is out when the call returns."""
         reader, writer = self.pipe()
         with stdout_to(writer):
             put("grüße")
         self.assertEqual(os.read(reader, 100), "grüße\n".encode())
 
     def test_nobody_reads(self) -> None:
-        """
-        A closed pipe is told apart from an error.
-        """
+        """A closed pipe is told apart from an error."""
         reader, writer = self.pipe()
         os.close(reader)
         with stdout_to(writer):
             self.assertRaises(OutputClosed, put, "x")
 
     def test_no_room(self) -> None:
-        """
-        Where nothing can be written, that is said.
-        """
+        """Where nothing can be written, that is said."""
         full = os.open("/dev/full", os.O_WRONLY)
         self.addCleanup(os.close, full)
         with stdout_to(full):
@@ -130,9 +104,7 @@ class PutTests(SynchronousTestCase):
         self.assertEqual((problem.status, problem.code), (Exit.INTERNAL, "output-failed"))
 
     def test_surrogates(self) -> None:
-        """
-        What is no text cannot keep a line from being written.
-        """
+        """What is no text cannot keep a line from being written."""
         reader, writer = self.pipe()
         with stdout_to(writer):
             put("a\udc80")
@@ -140,14 +112,10 @@ class PutTests(SynchronousTestCase):
 
 
 class JsonTests(SynchronousTestCase):
-    """
-    Records for programs.
-    """
+    """Records for programs."""
 
     def test_one_line(self) -> None:
-        """
-        A record is one line of visible ASCII, whatever a peer wrote.
-        """
+        """A record is one line of visible ASCII, whatever a peer wrote."""
         text = "a\nb\x1b[31m\u2028\u202e"
         line = json_line({"text": text})
         self.assertTrue(line.isascii() and line.isprintable())
@@ -155,22 +123,16 @@ class JsonTests(SynchronousTestCase):
 
 
 class ReportTests(SynchronousTestCase):
-    """
-    Why a command ends.
-    """
+    """Why a command ends."""
 
     def report(self, problem: Trouble, as_json: bool) -> str:
-        """
-        What is said on standard error.
-        """
+        """What is said on standard error."""
         with contextlib.redirect_stderr(io.StringIO()) as written:
             report(problem, as_json)
         return written.getvalue()
 
     def test_one_line(self) -> None:
-        """
-        People get one line: what happened, what to do, and the code; a name in it does no harm.
-        """
+        """People get one line: what happened, what to do, and the code; a name in it does no harm."""
         text = self.report(trouble("no-such-account", "b\x1bob\n"), False)
         self.assertEqual(text.count("\n"), 1)
         self.assertNotIn("\x1b", text)
@@ -178,9 +140,7 @@ class ReportTests(SynchronousTestCase):
         self.assertTrue(text.endswith("[no-such-account]\n"))
 
     def test_json(self) -> None:
-        """
-        Programs get an object with error, code and hint.
-        """
+        """Programs get an object with error, code and hint."""
         record = json.loads(self.report(trouble("too-large"), True))
         self.assertEqual(set(record), {"error", "code", "hint"})
         self.assertEqual(record["code"], "too-large")

@@ -1,6 +1,4 @@
-"""
-What is said when the user chooses a suite.
-"""
+"""What is said when the user chooses a suite."""
 
 from __future__ import annotations
 
@@ -21,14 +19,10 @@ KEY = SharedKey(bytes(range(32)))
 
 
 class WaitingTests(PlaceCase):
-    """
-    Somebody writes without a connection, and chooses then.
-    """
+    """Somebody writes without a connection, and chooses then."""
 
     def setUp(self) -> None:
-        """
-        There is a key file, and nothing is chosen.
-        """
+        """There is a key file, and nothing is chosen."""
         super().setUp()
         self.ada = self.place.person("ada")
         self.ada.uplink.stop()
@@ -50,15 +44,11 @@ class WaitingTests(PlaceCase):
         return [line["warning"] for line in said if line["code"] == "suite-of-waiting"]
 
     def write(self, to: str) -> bytes:
-        """
-        Leave a message in the outbox.
-        """
+        """Leave a message in the outbox."""
         return journal.compose(self.ada.desk.store, to, "hello", now=self.place.now())
 
     def test_both_directions(self) -> None:
-        """
-        What waits for this contact goes out with the new choice, which is said of a key file and of none.
-        """
+        """What waits for this contact goes out with the new choice, which is said of a key file and of none."""
         self.write("cleo")
         self.assertEqual(self.pin("psk"), [])
         self.write("ben")
@@ -68,8 +58,6 @@ class WaitingTests(PlaceCase):
         self.assertEqual(self.pin("psk"), [expected])
 
     def test_withdrawn(self) -> None:
-        """
-        What was withdrawn waits for nobody.
-        """
+        """What was withdrawn waits for nobody."""
         journal.withdraw(self.ada.desk.store, self.write("ben"), self.place.now())
         self.assertEqual(self.pin("psk"), [])

@@ -1,6 +1,4 @@
-"""
-Records for programs.
-"""
+"""Records for programs."""
 
 from __future__ import annotations
 
@@ -19,14 +17,10 @@ NUMBER = bytes(range(16))
 
 
 class ContactTests(SynchronousTestCase):
-    """
-    What C{contacts} and C{verify} say of somebody.
-    """
+    """What C{contacts} and C{verify} say of somebody."""
 
     def test_agreed(self) -> None:
-        """
-        Both say the same: whoever's identity has changed is not verified.
-        """
+        """Both say the same: whoever's identity has changed is not verified."""
         for changed_to, expected in ((b"", (True, False)), (bytes(range(32)), (False, True))):
             contact = msgspec.structs.replace(CONTACT, changed_to=changed_to)
             for record in (contact_record(contact, 0, Chosen(), 0), safety_record(contact, "12345", Chosen())):
@@ -34,14 +28,10 @@ class ContactTests(SynchronousTestCase):
 
 
 class LineTests(PlaceCase):
-    """
-    A line of history.
-    """
+    """A line of history."""
 
     def test_own(self) -> None:
-        """
-        Whether we are ourselves was not compared with anybody.
-        """
+        """Whether we are ourselves was not compared with anybody."""
         ada = self.place.person("ada")
         journal.compose(ada.desk.store, "ben", "hello", now=self.place.now())
         [line] = journal.history(ada.desk.store, "ben", 1)
@@ -49,14 +39,10 @@ class LineTests(PlaceCase):
 
 
 class WireTests(SynchronousTestCase):
-    """
-    What C{--show-wire} shows.
-    """
+    """What C{--show-wire} shows."""
 
     def test_line(self) -> None:
-        """
-        One line says direction, sizes, suite, and how the encrypted content begins.
-        """
+        """One line says direction, sizes, suite, and how the encrypted content begins."""
         self.assertEqual(
             wire_text(Exposure(True, "bob", NUMBER, 1243, "pqxdh", bytes(range(256)) + bytes(48))),
             "-> deposit 00010203 to bob, 1,243 bytes in the frame, suite pqxdh, encrypted content 304 bytes:"
@@ -68,15 +54,11 @@ class WireTests(SynchronousTestCase):
         )
 
     def test_odd_suite(self) -> None:
-        """
-        What somebody else has written does nothing to a terminal.
-        """
+        """What somebody else has written does nothing to a terminal."""
         self.assertNotIn("\x1b", wire_text(Exposure(False, "bob", NUMBER, 90, "\x1b[2J", b"")))
 
     def test_record(self) -> None:
-        """
-        A program gets the same.
-        """
+        """A program gets the same."""
         expected = {
             "wire": "delivery",
             "name": "bob",

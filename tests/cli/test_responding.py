@@ -1,6 +1,4 @@
-"""
-What C{securemsg respond} says of itself.
-"""
+"""What C{securemsg respond} says of itself."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ QUESTION = Received(1, bytes(16), "ada", "bix", 0, 0, "a secret", Kind.TEXT, Fal
 
 
 class Failing:
-    """
-    Work that always fails.
-    """
+    """Work that always fails."""
 
     is_stopped = False
     problem = ""
@@ -38,36 +34,26 @@ class Failing:
         raise self._failure from ValueError("the text of an exception")
 
     def stop(self) -> None:
-        """
-        It is over.
-        """
+        """It is over."""
         self.is_stopped = True
 
 
 class SayingTests(SynchronousTestCase):
-    """
-    Lines on standard error.
-    """
+    """Lines on standard error."""
 
     def setUp(self) -> None:
-        """
-        Catch them.
-        """
+        """Catch them."""
         self.err = io.StringIO()
         self.patch(sys, "stderr", self.err)
 
     def test_answered(self) -> None:
-        """
-        One line says who was answered and how long the answer is, or that there is none, and nothing of what was said.
-        """
+        """One line says who was answered and how long the answer is, or that there is none, and nothing of what was said."""
         _tell(QUESTION, "größer")
         _tell(QUESTION, None)
         self.assertEqual(self.err.getvalue(), "answered ada (8 bytes)\nno answer to ada\n")
 
     def test_failure(self) -> None:
-        """
-        A failure is told with its code, and passed on.
-        """
+        """A failure is told with its code, and passed on."""
         work = Failing()
         self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
         said = json.loads(self.err.getvalue())
@@ -77,9 +63,7 @@ class SayingTests(SynchronousTestCase):
         self.assertNotIn("secret", self.err.getvalue())
 
     def test_reason(self) -> None:
-        """
-        Its reason is told; what an exception says only with C{--debug}, which the advice names.
-        """
+        """Its reason is told; what an exception says only with C{--debug}, which the advice names."""
         work = Failing("exception", "ValueError in its.py:3")
         self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
         said = json.loads(self.err.getvalue())
@@ -90,9 +74,7 @@ class SayingTests(SynchronousTestCase):
         self.assertIn("ValueError: the text of an exception", self.err.getvalue())
 
     def test_stop(self) -> None:
-        """
-        To stop reaches the work itself.
-        """
+        """To stop reaches the work itself."""
         work = Failing()
         _Observed(work, False).stop()
         self.assertTrue(work.is_stopped)

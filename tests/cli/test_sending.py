@@ -1,6 +1,4 @@
-"""
-What C{send} takes.
-"""
+"""What C{send} takes."""
 
 from __future__ import annotations
 
@@ -16,42 +14,30 @@ from securemsg.station.troubles import Exit, Trouble
 
 
 class Pipe(io.BytesIO):
-    """
-    Standard input that remembers how much was read of it.
-    """
+    """Standard input that remembers how much was read of it."""
 
     def isatty(self) -> bool:
-        """
-        Not a terminal.
-        """
+        """Not a terminal."""
         return False
 
 
 class TextTests(SynchronousTestCase):
-    """
-    From standard input or the command line.
-    """
+    """From standard input or the command line."""
 
     def test_line_end(self) -> None:
-        """
-        One line end at the end is dropped, and no more.
-        """
+        """One line end at the end is dropped, and no more."""
         expected = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi": "hi", b"a\n\n": "a\n", b" a ": " a ", b"\n\n": "\n", b"a\r": "a\r"}
         for data, text in expected.items():
             self.assertEqual(read_text(Pipe(data)), text)
 
     def test_longest(self) -> None:
-        """
-        48 KiB are taken, with a line end behind them or not.
-        """
+        """48 KiB are taken, with a line end behind them or not."""
         for end in (b"", b"\n", b"\r\n"):
             self.assertEqual(len(read_text(Pipe(b"x" * MAX_TEXT + end))), MAX_TEXT)
         self.assertEqual(checked("ü" * (MAX_TEXT // 2)), "ü" * (MAX_TEXT // 2))
 
     def test_too_long(self) -> None:
-        """
-        A byte more is refused, and an endless input is not read to its end.
-        """
+        """A byte more is refused, and an endless input is not read to its end."""
         for end in (b"", b"\n"):
             problem = self.assertRaises(Trouble, read_text, Pipe(b"x" * (MAX_TEXT + 1) + end))
             self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "too-large"))
@@ -61,9 +47,7 @@ class TextTests(SynchronousTestCase):
         self.assertRaises(Trouble, checked, "ü" * (MAX_TEXT // 2 + 1))
 
     def test_not_text(self) -> None:
-        """
-        What is not UTF-8 is refused, from either side.
-        """
+        """What is not UTF-8 is refused, from either side."""
         for problem in (
             self.assertRaises(Trouble, read_text, Pipe(b"\xff")),
             self.assertRaises(Trouble, checked, "a\udcff"),
@@ -82,14 +66,10 @@ class TextTests(SynchronousTestCase):
 
 
 class IdTests(SynchronousTestCase):
-    """
-    C{--id}.
-    """
+    """C{--id}."""
 
     def test_hex(self) -> None:
-        """
-        32 hex digits, in either case, and nothing else.
-        """
+        """32 hex digits, in either case, and nothing else."""
         option = MessageId()
         self.assertEqual(option.convert("aB" * 16, None, None), b"\xab" * 16)
         for text in ("", "ab", "ab" * 17, "zz" * 16, "ab " * 16, "0x" + "a" * 30):

@@ -1,6 +1,4 @@
-"""
-Shared options, wherever they stand.
-"""
+"""Shared options, wherever they stand."""
 
 from __future__ import annotations
 
@@ -18,18 +16,14 @@ from securemsg.station.troubles import Trouble
 @click.group()
 @shared
 def group() -> None:
-    """
-    A group as ours is.
-    """
+    """A group as ours is."""
 
 
 @group.command()
 @shared
 @click.pass_context
 def show(context: click.Context) -> None:
-    """
-    Show the settings.
-    """
+    """Show the settings."""
     settings = settings_of(context)
     click.echo(
         f"{settings.profile} {settings.host} {settings.port} {settings.timeout} {settings.debug}"
@@ -38,22 +32,16 @@ def show(context: click.Context) -> None:
 
 
 class SharedTests(SynchronousTestCase):
-    """
-    Options before and after the command.
-    """
+    """Options before and after the command."""
 
     def show(self, *arguments: str) -> str:
-        """
-        What the command sees.
-        """
+        """What the command sees."""
         result = CliRunner().invoke(group, list(arguments))
         self.assertEqual(result.exit_code, 0, result.output)
         return result.output.strip()
 
     def test_before_and_after(self) -> None:
-        """
-        It makes no difference on which side of the command an option stands.
-        """
+        """It makes no difference on which side of the command an option stands."""
         for arguments in (
             ("--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "--retry", "show"),
             ("show", "--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "--retry"),
@@ -62,35 +50,25 @@ class SharedTests(SynchronousTestCase):
             self.assertEqual(self.show(*arguments), "p h 1 120 True True 120")
 
     def test_retry(self) -> None:
-        """
-        Who keeps trying waits as long as C{--timeout} says, else for ever; nobody else does.
-        """
+        """Who keeps trying waits as long as C{--timeout} says, else for ever; nobody else does."""
         for arguments, patience in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
             self.assertEqual(self.show("show", *arguments).split()[-1], patience)
 
     def test_after_wins(self) -> None:
-        """
-        What stands nearer to the command wins.
-        """
+        """What stands nearer to the command wins."""
         self.assertEqual(self.show("--host", "a", "show", "--host", "b"), "None b None None False False 30")
 
     def test_not_kept(self) -> None:
-        """
-        One call knows nothing of the call before.
-        """
+        """One call knows nothing of the call before."""
         self.show("--host", "a", "show")
         self.assertEqual(self.show("show"), "None None None None False False 30")
 
 
 class FolderTests(SynchronousTestCase):
-    """
-    Where things lie.
-    """
+    """Where things lie."""
 
     def test_profile(self) -> None:
-        """
-        The option is asked before the environment, the environment before the system's own place.
-        """
+        """The option is asked before the environment, the environment before the system's own place."""
         self.patch_environment("SECUREMSG_PROFILE", "/from/environment")
         self.assertEqual(Settings(profile=Path("/given")).folder, Path("/given"))
         self.assertEqual(Settings().folder, Path("/from/environment"))
@@ -98,28 +76,20 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual(Settings().folder.parts[-2:], ("securemsg", "profile"))
 
     def test_state(self) -> None:
-        """
-        A service's folder is the first that systemd names.
-        """
+        """A service's folder is the first that systemd names."""
         self.patch_environment("STATE_DIRECTORY", "/var/lib/securemsg:/var/lib/other")
         self.assertEqual(default_state(), Path("/var/lib/securemsg"))
 
     def patch_environment(self, name: str, value: str) -> None:
-        """
-        Set a variable for the time of the test.
-        """
+        """Set a variable for the time of the test."""
         self.patch(os, "environ", {**os.environ, name: value})
 
 
 class NameTests(SynchronousTestCase):
-    """
-    Names of accounts.
-    """
+    """Names of accounts."""
 
     def test_illegal(self) -> None:
-        """
-        An impossible name ends the command before anything is opened.
-        """
+        """An impossible name ends the command before anything is opened."""
         self.assertEqual(NAME.convert("bob", None, None), "bob")
         for name in ("", "Bob", "-x", "a b", "x" * 33, "../x"):
             self.assertRaises(Trouble, NAME.convert, name, None, None)

@@ -1,3 +1,1 @@
-"""
-Tests of C{securemsg.client}.
-"""
+"""Tests of C{securemsg.client}."""

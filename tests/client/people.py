@@ -1,6 +1,4 @@
-"""
-People for the tests of the client: each with a profile in memory, and with prekeys on a shelf like the server's.
-"""
+"""People for the tests of the client: each with a profile in memory, and with prekeys on a shelf like the server's."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ Dump = dict[str, list[tuple[bytes, int, bytes]]]
 
 @define
 class Shelf:
-    """
-    Prekeys of one device, as a server hands them out.
-    """
+    """Prekeys of one device, as a server hands them out."""
 
     signed: Prekey | None = None
     last_resort: Prekey | None = None
@@ -50,9 +46,7 @@ class Shelf:
     claims: dict[str, Bundle] = field(factory=dict)
 
     def take(self, upload: Upload) -> None:
-        """
-        Put an upload on the shelf.
-        """
+        """Put an upload on the shelf."""
         self.signed = upload.signed or self.signed
         self.last_resort = upload.last_resort or self.last_resort
         if upload.replace:
@@ -61,9 +55,7 @@ class Shelf:
         self.kem.update({prekey.id: prekey for prekey in upload.kem})
 
     def claim(self, requester: str, spent: int = 0) -> Bundle:
-        """
-        The bundle of this requester; a new one if it has used the last.
-        """
+        """The bundle of this requester; a new one if it has used the last."""
         standing = self.claims.get(requester)
         if standing is not None and standing.kem.id != spent:
             return standing
@@ -76,9 +68,7 @@ class Shelf:
         return bundle
 
     def stock(self) -> PrekeyStock:
-        """
-        What is left.
-        """
+        """What is left."""
         return PrekeyStock(
             self.signed.id if self.signed else 0,
             self.last_resort.id if self.last_resort else 0,
@@ -87,17 +77,13 @@ class Shelf:
         )
 
     def sell_out(self) -> None:
-        """
-        Nothing for one use is left.
-        """
+        """Nothing for one use is left."""
         self.one_time, self.kem = {}, {}
 
 
 @frozen
 class Post:
-    """
-    A message on its way, as the server sees it.
-    """
+    """A message on its way, as the server sees it."""
 
     account: str
     device: bytes
@@ -107,9 +93,7 @@ class Post:
 
 @define(eq=False)
 class Person:
-    """
-    Somebody with one device.
-    """
+    """Somebody with one device."""
 
     profile: Profile
     store: MemoryProfile
@@ -117,29 +101,21 @@ class Person:
 
     @property
     def name(self) -> str:
-        """
-        The account's name.
-        """
+        """The account's name."""
         return self.profile.name
 
     @property
     def record(self) -> AccountRecord:
-        """
-        What an honest directory says of this person.
-        """
+        """What an honest directory says of this person."""
         return AccountRecord(self.name, self.profile.identity.public, self.profile.devices)
 
     @property
     def device(self) -> Device:
-        """
-        The person's device, as others see it.
-        """
+        """The person's device, as others see it."""
         return self.profile.listing.devices[0]
 
     def stock_up(self, now: int = NOW) -> Upload | None:
-        """
-        Upload what the shelf is short of.
-        """
+        """Upload what the shelf is short of."""
         with self.store.writing() as records:
             upload = prekeys.replenish(records, self.profile, self.shelf.stock(), now)
         if upload is not None:
@@ -149,33 +125,25 @@ class Person:
         return upload
 
     def meet(self, other: Person, origin: str = trust.DIRECTORY, now: int = NOW) -> trust.Contact:
-        """
-        Look somebody up.
-        """
+        """Look somebody up."""
         with self.store.writing() as records:
             return trust.adopt(records, self.profile, other.record, now, origin)
 
     def contact(self, other: Person) -> trust.Contact:
-        """
-        What this person knows of somebody.
-        """
+        """What this person knows of somebody."""
         with self.store.reading() as records:
             contact = trust.get_contact(records, other.name)
         assert contact is not None
         return contact
 
     def begin(self, other: Person, bundle: Bundle, now: int = NOW) -> None:
-        """
-        Begin a session with this bundle.
-        """
+        """Begin a session with this bundle."""
         contact = self.contact(other)
         with self.store.writing() as records:
             sessions.begin(records, self.profile, contact, other.device, bundle, now)
 
     def seal(self, other: Person, text: bytes, now: int = NOW) -> Post:
-        """
-        Seal a text in a session that is there.
-        """
+        """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
             common, content_key = sessions.make_common(text, suites.chosen(records, other.name).suite)
@@ -183,9 +151,7 @@ class Person:
         return Post(self.name, self.profile.device_id, own, common)
 
     def send(self, other: Person, text: bytes, now: int = NOW) -> Post:
-        """
-        Seal a text, after claiming a bundle where one is needed.
-        """
+        """Seal a text, after claiming a bundle where one is needed."""
         try:
             return self.seal(other, text, now)
         except NeedBundle as need:
@@ -193,58 +159,42 @@ class Person:
             return self.seal(other, text, now)
 
     def open(self, post: Post, now: int = NOW) -> Opened:
-        """
-        Open the own part of a message.
-        """
+        """Open the own part of a message."""
         with self.store.writing() as records:
             return open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
 
     def read(self, post: Post, now: int = NOW) -> bytes:
-        """
-        Open a message whole.
-        """
+        """Open a message whole."""
         return sessions.open_common(post.common, self.open(post, now).content_key)
 
     def choose(self, other: Person, suite: str, key: bytes = b"", now: int = NOW) -> None:
-        """
-        Choose the suite of a conversation.
-        """
+        """Choose the suite of a conversation."""
         with self.store.writing() as records:
             suites.choose(records, other.name, suite, key, now=now)
 
     def forget(self, other: Person) -> None:
-        """
-        Begin anew with the next message.
-        """
+        """Begin anew with the next message."""
         with self.store.writing() as records:
             sessions.forget(records, other.name, other.device.id)
 
     def renew(self, renewed: Profile) -> None:
-        """
-        Go on with another profile.
-        """
+        """Go on with another profile."""
         with self.store.writing() as records:
             save_profile(records, renewed)
         self.profile = renewed
 
     def dump(self) -> Dump:
-        """
-        Everything in the store.
-        """
+        """Everything in the store."""
         with self.store.reading() as records:
             return {table: sorted(records.scan(table)) for table in TABLES}
 
     def restore(self, backup: MemoryProfile) -> None:
-        """
-        Put an older state back.
-        """
+        """Put an older state back."""
         self.store = backup.snapshot()
 
 
 def person(name: str, link: InviteLink = LINK, now: int = NOW) -> Person:
-    """
-    Somebody new, with prekeys on the shelf.
-    """
+    """Somebody new, with prekeys on the shelf."""
     made = Person(create_profile(link, name, now), MemoryProfile())
     made.renew(made.profile)
     made.stock_up(now)
@@ -252,9 +202,7 @@ def person(name: str, link: InviteLink = LINK, now: int = NOW) -> Person:
 
 
 def friends() -> tuple[Person, Person]:
-    """
-    Two people who looked each other up.
-    """
+    """Two people who looked each other up."""
     alice, bob = person("alice"), person("bob")
     alice.meet(bob)
     bob.meet(alice)

@@ -51,9 +51,7 @@ Tap = Callable[[Message], list[Message]]
 
 
 class Killed(BaseException):
-    """
-    The process ends here, whatever it was at.
-    """
+    """The process ends here, whatever it was at."""
 
 
 @define(eq=False)
@@ -70,9 +68,7 @@ class Fate:
 
     @property
     def is_dead(self) -> bool:
-        """
-        Has it come to that?
-        """
+        """Has it come to that?"""
         return 0 < self.deadline <= self.moments
 
     def moment(self) -> None:
@@ -89,35 +85,25 @@ class Fate:
 @implementer(IProfileStore)
 @define(eq=False)
 class MortalProfile:
-    """
-    The store of a client that may die before or after each commit.
-    """
+    """The store of a client that may die before or after each commit."""
 
     inner: IProfileStore
     fate: Fate = field(factory=Fate)
 
     def writing(self) -> AbstractContextManager[IRecords]:
-        """
-        See L{IProfileStore.writing}.
-        """
+        """See L{IProfileStore.writing}."""
         return self._write()
 
     def reading(self) -> AbstractContextManager[IRecords]:
-        """
-        See L{IProfileStore.reading}.
-        """
+        """See L{IProfileStore.reading}."""
         return self.inner.reading()
 
     def close(self) -> None:
-        """
-        See L{IProfileStore.close}.
-        """
+        """See L{IProfileStore.close}."""
 
     @contextmanager
     def _write(self) -> Iterator[IRecords]:
-        """
-        A transaction with a moment before its commit and one behind it.
-        """
+        """A transaction with a moment before its commit and one behind it."""
         with self.inner.writing() as records:
             yield records
             self.fate.moment()
@@ -126,30 +112,22 @@ class MortalProfile:
 
 @define(eq=False, slots=False)
 class MortalServerStore(MemoryServerStore):
-    """
-    The store of a server that may die before or after each batch.
-    """
+    """The store of a server that may die before or after each batch."""
 
     fate: Fate = field(factory=Fate, kw_only=True)
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
-        """
-        See L{IMailboxStore.write}.
-        """
+        """See L{IMailboxStore.write}."""
         self.fate.moment()
         super().write(batch, lambda outcome: self._committed(done, outcome))
 
     def _committed(self, done: Callable[[WriteOutcome], None], outcome: WriteOutcome) -> None:
-        """
-        It is committed; whether anybody hears of it is another matter.
-        """
+        """It is committed; whether anybody hears of it is another matter."""
         self.fate.moment()
         done(outcome)
 
     def crash(self) -> MortalServerStore:
-        """
-        See L{MemoryServerStore.crash}.
-        """
+        """See L{MemoryServerStore.crash}."""
         after = super().crash()
         return MortalServerStore(tables=after._tables)
 
@@ -157,9 +135,7 @@ class MortalServerStore(MemoryServerStore):
 @implementer(IChannel)
 @define(eq=False)
 class End:
-    """
-    One end of a wire: a channel for its peer.
-    """
+    """One end of a wire: a channel for its peer."""
 
     wire: Wire
     connection: Connection
@@ -170,26 +146,20 @@ class End:
     _out: FrameDecoder = field(factory=lambda: FrameDecoder(MAX_FRAME))
 
     def send(self, message: Message) -> None:
-        """
-        See L{IChannel.send}.
-        """
+        """See L{IChannel.send}."""
         if self.code is None:
             self.connection.send(message)
             self.flush()
 
     def flush(self) -> None:
-        """
-        Put what was said onto the wire.
-        """
+        """Put what was said onto the wire."""
         for payload in self._out.feed(self.connection.take()):
             message = decode_message(payload)
             assert not isinstance(message, Unknown), "nobody here is newer than we are"
             self.wire.carry(self, message)
 
     def close(self, code: str = "") -> None:
-        """
-        See L{IChannel.close}.
-        """
+        """See L{IChannel.close}."""
         if self.code is not None:
             return
         phase = self.connection.phase
@@ -200,24 +170,18 @@ class End:
         self.wire.hang_up(self)
 
     def finish(self, code: str) -> None:
-        """
-        This end is over; its peer hears of that later, as over a network.
-        """
+        """This end is over; its peer hears of that later, as over a network."""
         if self.code is None:
             self.code = code
             self.connection.close()
             self.wire.world.later(lambda: self.peer.closed(code))
 
     def pause(self, wanted: bool) -> None:
-        """
-        See L{IChannel.pause}.
-        """
+        """See L{IChannel.pause}."""
         self.is_paused = wanted
 
     def hear(self, message: Message | bytes) -> None:
-        """
-        Something arrives: a message, or bytes that only look like a frame's payload.
-        """
+        """Something arrives: a message, or bytes that only look like a frame's payload."""
         if self.code is not None:
             return
         payload = message if isinstance(message, bytes) else encode_message(message)
@@ -255,45 +219,33 @@ class Wire:
     _queues: dict[Side, deque[Message | bytes | None]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Nothing is on its way.
-        """
+        """Nothing is on its way."""
         self._queues = {Side.CLIENT: deque(), Side.SERVER: deque()}
 
     def carry(self, end: End, message: Message) -> None:
-        """
-        Somebody said something.
-        """
+        """Somebody said something."""
         side = end.connection.side
         self.log.append((side, message))
         tap = self.to_server if side is Side.CLIENT else self.to_client
         self._queues[side].extend([message] if tap is None else tap(message))
 
     def inject(self, side: Side, message: Message | bytes) -> None:
-        """
-        Put something onto the wire as if this side had said it.
-        """
+        """Put something onto the wire as if this side had said it."""
         self._queues[side].append(message)
 
     def hang_up(self, end: End) -> None:
-        """
-        One end is over: the other learns of it behind what is on its way.
-        """
+        """One end is over: the other learns of it behind what is on its way."""
         self._queues[end.connection.side].append(None)
 
     def cut(self) -> None:
-        """
-        The network is gone, with everything that was on its way.
-        """
+        """The network is gone, with everything that was on its way."""
         for queue in self._queues.values():
             queue.clear()
         self.client.finish("lost")
         self.server.finish("lost")
 
     def orphan(self, side: Side) -> None:
-        """
-        The process at one end is gone. What it had said may still arrive; what was said to it does not.
-        """
+        """The process at one end is gone. What it had said may still arrive; what was said to it does not."""
         dead, other = (self.client, Side.SERVER) if side is Side.CLIENT else (self.server, Side.CLIENT)
         dead.code = "lost"
         self._queues[other].clear()
@@ -320,9 +272,7 @@ class Wire:
         return False
 
     def on_its_way(self, side: Side) -> int:
-        """
-        How much this side said and did not arrive yet.
-        """
+        """How much this side said and did not arrive yet."""
         return len(self._queues[side])
 
 
@@ -347,9 +297,7 @@ class User:
     binding: Binding = TLS
 
     def connect(self, settle: bool = True) -> Wire:
-        """
-        Start an agent, and connect it to the server.
-        """
+        """Start an agent, and connect it to the server."""
         self.disconnect()
         self.is_online = True
         if self.agent is None:
@@ -368,40 +316,30 @@ class User:
 
     @property
     def is_connected(self) -> bool:
-        """
-        Are there processes at both ends of the wire?
-        """
+        """Are there processes at both ends of the wire?"""
         return self.wire is not None and self.wire.client.code is None and self.wire.server.code is None
 
     def profile(self) -> Profile:
-        """
-        The profile as it is committed.
-        """
+        """The profile as it is committed."""
         with self.store.inner.reading() as records:
             profile = load_profile(records)
         assert profile is not None, "made with the user"
         return profile
 
     def backup(self) -> MemoryProfile:
-        """
-        A copy of the store as it is now.
-        """
+        """A copy of the store as it is now."""
         assert isinstance(self.store.inner, MemoryProfile), "in memory"
         return self.store.inner.snapshot()
 
     def disconnect(self) -> None:
-        """
-        Lose the connection, if there is one.
-        """
+        """Lose the connection, if there is one."""
         self.is_online = False
         if self.wire is not None:
             self.wire.cut()
             self.wire = None
 
     def die(self) -> None:
-        """
-        The process is gone; only the store is left.
-        """
+        """The process is gone; only the store is left."""
         if self.agent is not None:
             self.world.forget(self.agent)
         self.agent = None
@@ -410,34 +348,26 @@ class User:
             self.wire = None
 
     def send(self, to: str, text: str, **options: Any) -> bytes:
-        """
-        Write a message, and let the agent look, if there is one.
-        """
+        """Write a message, and let the agent look, if there is one."""
         message_id = journal.compose(self.store, to, text, now=self.world.now(), **options)
         self.pump()
         return message_id
 
     def pump(self) -> None:
-        """
-        What a ring of the bell does.
-        """
+        """What a ring of the bell does."""
         if self.agent is not None:
             self.agent.pump()
             self.world.settle()
 
     def sent(self, message_id: bytes) -> Sent:
-        """
-        What became of a message.
-        """
+        """What became of a message."""
         found = journal.sent(self.store, message_id)
         assert found is not None, "there is such a message"
         return found
 
     @staticmethod
     def sent_order(message_id: bytes, records: IRecords) -> int:
-        """
-        The place of a message in the outbox.
-        """
+        """The place of a message in the outbox."""
         found = find_sent(records, message_id)
         assert found is not None, "there is such a message"
         return found[0].outbox
@@ -454,21 +384,15 @@ class User:
         return [message.text for message in fresh]
 
     def lines(self, name: str) -> list[Line]:
-        """
-        The history with somebody.
-        """
+        """The history with somebody."""
         return journal.history(self.store, name, 1000)
 
     def texts(self, name: str) -> list[str]:
-        """
-        The texts of what somebody sent, in the order of history.
-        """
+        """The texts of what somebody sent, in the order of history."""
         return [line.text for line in self.lines(name) if isinstance(line, Received)]
 
     def codes(self) -> list[str]:
-        """
-        The codes of all events that have one.
-        """
+        """The codes of all events that have one."""
         return [event.code for event in self.events if hasattr(event, "code")]
 
 
@@ -495,41 +419,29 @@ class World:
     _calls: deque[tuple[object, Callable[[], None]]] = field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Start the server.
-        """
+        """Start the server."""
         self._start()
 
     def now(self) -> float:
-        """
-        The time.
-        """
+        """The time."""
         return self.clock
 
     def later(self, call: Callable[[], None]) -> None:
-        """
-        Make a call at the end of this turn.
-        """
+        """Make a call at the end of this turn."""
         self._calls.append((getattr(call, "__self__", None), call))
 
     @property
     def is_quiet(self) -> bool:
-        """
-        Is nothing put off?
-        """
+        """Is nothing put off?"""
         return not self._calls
 
     @property
     def link(self) -> InviteLink:
-        """
-        An invite to this server.
-        """
+        """An invite to this server."""
         return InviteLink("example.net", 8443, self.identity.public)
 
     def user(self, name: str, *, connect: bool = True) -> User:
-        """
-        Somebody new, who joins at once.
-        """
+        """Somebody new, who joins at once."""
         store = MortalProfile(MemoryProfile())
         profile = create_profile(self.link, name, int(self.clock))
         with store.inner.writing() as records:
@@ -541,9 +453,7 @@ class World:
         return user
 
     def join(self, agent: IPeer, binding: Binding = TLS) -> Wire:
-        """
-        Connect an agent to the server.
-        """
+        """Connect an agent to the server."""
         wire = Wire(self)
         wire.client = End(wire, Connection(Side.CLIENT), agent, binding)
         wire.server = End(wire, Connection(Side.SERVER), self.server.caller(), binding)
@@ -553,9 +463,7 @@ class World:
         return wire
 
     def forget(self, agent: Agent) -> None:
-        """
-        A process is gone, with whatever it had put off.
-        """
+        """A process is gone, with whatever it had put off."""
         self._calls = deque((owner, call) for owner, call in self._calls if owner is not agent)
 
     def step(self) -> bool:
@@ -578,18 +486,14 @@ class World:
         return False
 
     def settle(self) -> None:
-        """
-        Let things happen until all is quiet.
-        """
+        """Let things happen until all is quiet."""
         for _ in range(PATIENCE):
             if not self.step():
                 return
         raise AssertionError("the world does not come to rest")
 
     def advance(self, seconds: float, ticks: int = 1) -> None:
-        """
-        Let time pass, with so many ticks of every agent on the way.
-        """
+        """Let time pass, with so many ticks of every agent on the way."""
         for _ in range(ticks):
             self.clock += seconds / ticks
             for user in self.users.values():
@@ -598,9 +502,7 @@ class World:
             self.settle()
 
     def revive(self) -> None:
-        """
-        Whoever has died starts again with what was committed, and lives.
-        """
+        """Whoever has died starts again with what was committed, and lives."""
         for user in self.users.values():
             if user.store.fate.is_dead:
                 user.store.fate = Fate()
@@ -626,9 +528,7 @@ class World:
             return
 
     def restart_server(self) -> None:
-        """
-        The server process ends, and a new one finds what was committed.
-        """
+        """The server process ends, and a new one finds what was committed."""
         for wire in self.wires:
             wire.orphan(Side.SERVER)
         self.store = self.store.crash()
@@ -636,9 +536,7 @@ class World:
         self._start()
 
     def _start(self) -> None:
-        """
-        A new server process.
-        """
+        """A new server process."""
         self.server = Server(
             self.store,
             self.settings,
@@ -651,22 +549,16 @@ class World:
         )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """
-        Run a coroutine of the server's.
-        """
+        """Run a coroutine of the server's."""
         Deferred.fromCoroutine(coroutine).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        """
-        A coroutine of the server's ended badly: that is a bug, or the server's death.
-        """
+        """A coroutine of the server's ended badly: that is a bug, or the server's death."""
         self.failure = failure
 
 
 def decoded(wire: Wire, side: Side, kind: type) -> list[Any]:
-    """
-    Everything of one kind that one side said.
-    """
+    """Everything of one kind that one side said."""
     return [message for sayer, message in wire.log if sayer is side and isinstance(message, kind)]
 
 

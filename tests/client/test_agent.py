@@ -1,6 +1,4 @@
-"""
-Whole conversations: agents, and the real server between them.
-"""
+"""Whole conversations: agents, and the real server between them."""
 
 from __future__ import annotations
 
@@ -33,29 +31,21 @@ from tests.client.rig import MortalProfile, User, World, decoded
 
 
 class ConversationTests(WorldCase):
-    """
-    What one writes the other reads.
-    """
+    """What one writes the other reads."""
 
     def test_interface(self) -> None:
-        """
-        An agent is what a channel talks to.
-        """
+        """An agent is what a channel talks to."""
         self.assertTrue(verifyObject(IPeer, self.alice.agent))
 
     def test_first_message(self) -> None:
-        """
-        The first message arrives, and is accepted.
-        """
+        """The first message arrives, and is accepted."""
         message_id = self.alice.send("bob", "hello")
         self.assertEqual(self.bob.read(), ["hello"])
         sent = self.alice.sent(message_id)
         self.assertEqual((sent.status, sent.accepted_at), ("accepted", self.world.clock))
 
     def test_back_and_forth(self) -> None:
-        """
-        A conversation goes on as long as the two like.
-        """
+        """A conversation goes on as long as the two like."""
         for number in range(20):
             self.alice.send("bob", f"a{number}")
             self.bob.send("alice", f"b{number}")
@@ -64,9 +54,7 @@ class ConversationTests(WorldCase):
         self.assertEqual({line.note for line in self.bob.given + self.alice.given}, {""})
 
     def test_recipient_away(self) -> None:
-        """
-        What is sent to somebody who is away waits on the server, and comes in order.
-        """
+        """What is sent to somebody who is away waits on the server, and comes in order."""
         self.part(self.bob)
         for number in range(100):
             self.alice.send("bob", f"{number}")
@@ -74,9 +62,7 @@ class ConversationTests(WorldCase):
         self.assertEqual(self.bob.read(), [f"{number}" for number in range(100)])
 
     def test_sender_away(self) -> None:
-        """
-        What is written without a connection goes out with the next one, in order.
-        """
+        """What is written without a connection goes out with the next one, in order."""
         self.part(self.alice)
         for number in range(50):
             self.alice.send("bob", f"{number}")
@@ -86,9 +72,7 @@ class ConversationTests(WorldCase):
         self.assertEqual(journal.pending(self.alice.store), 0)
 
     def test_both_begin(self) -> None:
-        """
-        Two who write their first messages at the same moment read each other.
-        """
+        """Two who write their first messages at the same moment read each other."""
         for user, peer in ((self.alice, "bob"), (self.bob, "alice")):
             journal.compose(user.store, peer, f"from {user.name}", now=self.world.clock)
         for user in (self.alice, self.bob):
@@ -101,17 +85,13 @@ class ConversationTests(WorldCase):
         self.assertEqual((self.alice.read(), self.bob.read()), (["again"], ["again"]))
 
     def test_nobody(self) -> None:
-        """
-        A message to an account that does not exist has failed.
-        """
+        """A message to an account that does not exist has failed."""
         sent = self.alice.sent(self.alice.send("nobody", "hello"))
         self.assertEqual((sent.status, sent.code), ("failed", "no-such-account"))
         self.assertEqual(journal.pending(self.alice.store), 0)
 
     def test_independent(self) -> None:
-        """
-        A conversation that is held up holds up no other.
-        """
+        """A conversation that is held up holds up no other."""
         self.part(self.bob)
         wire = self.alice.connect()
         wire.to_server = lambda message: [] if isinstance(message, m.Fetch) and message.account == "bob" else [message]
@@ -121,17 +101,13 @@ class ConversationTests(WorldCase):
         self.assertEqual(carol.read(), ["hello"])
 
     def test_large(self) -> None:
-        """
-        The largest text arrives whole.
-        """
+        """The largest text arrives whole."""
         text = "x" * m.MAX_TEXT
         self.alice.send("bob", text)
         self.assertEqual(self.bob.read(), [text])
 
     def test_window(self) -> None:
-        """
-        No more than sixteen deposits are on their way unanswered.
-        """
+        """No more than sixteen deposits are on their way unanswered."""
         self.alice.send("bob", "first")
         wire = self.alice.wire
         assert wire is not None, "connected"
@@ -145,9 +121,7 @@ class ConversationTests(WorldCase):
         self.assertEqual(len(self.bob.read()), 41)
 
     def test_committed_before_acknowledged(self) -> None:
-        """
-        What is acknowledged is committed: nothing is acknowledged that a dying client did not keep.
-        """
+        """What is acknowledged is committed: nothing is acknowledged that a dying client did not keep."""
         self.alice.send("bob", "first")
         wire = self.bob.wire
         assert wire is not None, "connected"
@@ -161,9 +135,7 @@ class ConversationTests(WorldCase):
         self.assertEqual(self.bob.texts("alice"), ["first", "second"])
 
     def test_drained(self) -> None:
-        """
-        The agent says that all is there once it is committed, not before.
-        """
+        """The agent says that all is there once it is committed, not before."""
         self.part(self.bob)
         for number in range(70):
             self.alice.send("bob", f"{number}")
@@ -176,17 +148,13 @@ class ConversationTests(WorldCase):
         self.assertTrue(self.bob.agent.is_drained)
 
     def test_changed(self) -> None:
-        """
-        Whoever composed the agent hears that there is something to look at.
-        """
+        """Whoever composed the agent hears that there is something to look at."""
         self.bob.events.clear()
         self.alice.send("bob", "hello")
         self.assertEqual(self.bob.events, [Changed()])
 
     def test_list_renewed(self) -> None:
-        """
-        A device list is signed anew weekly, and contacts go on with it.
-        """
+        """A device list is signed anew weekly, and contacts go on with it."""
         self.alice.send("bob", "before")
         self.world.advance(8 * DAY)
         self.bob.connect()
@@ -220,14 +188,10 @@ class ConversationTests(WorldCase):
 
 
 class SharedStoreTests(WorldCase):
-    """
-    Several processes with one profile.
-    """
+    """Several processes with one profile."""
 
     def test_draft_of_another_process(self) -> None:
-        """
-        What another process wrote is found when the bell rings, or a second later.
-        """
+        """What another process wrote is found when the bell rings, or a second later."""
         other = MortalProfile(self.alice.store.inner)
         message_id = journal.compose(other, "bob", "from the script", now=self.world.clock)
         self.assertEqual(self.bob.read(), [])
@@ -236,9 +200,7 @@ class SharedStoreTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
 
     def test_withdrawn_by_another_process(self) -> None:
-        """
-        A draft that another process withdrew before it was sealed is never sent.
-        """
+        """A draft that another process withdrew before it was sealed is never sent."""
         wire = self.alice.wire
         assert wire is not None, "connected"
         wire.held = {Side.CLIENT}
@@ -250,9 +212,7 @@ class SharedStoreTests(WorldCase):
         self.assertEqual(journal.pending(self.alice.store), 0)
 
     def test_holder_dies(self) -> None:
-        """
-        When the process with the connection dies another one takes over with what is in the store.
-        """
+        """When the process with the connection dies another one takes over with what is in the store."""
         self.alice.send("bob", "one")
         self.alice.die()
         journal.compose(self.alice.store, "bob", "two", now=self.world.clock)
@@ -261,9 +221,7 @@ class SharedStoreTests(WorldCase):
         self.assertEqual(self.bob.read(), ["one", "two", "three"])
 
     def test_read_by_another_process(self) -> None:
-        """
-        What one process received another gives to its reader, once.
-        """
+        """What one process received another gives to its reader, once."""
         self.alice.send("bob", "hello")
         other = MortalProfile(self.bob.store.inner)
         fresh = journal.ungiven(other)
@@ -273,28 +231,20 @@ class SharedStoreTests(WorldCase):
 
 
 class QuestionTests(WorldCase):
-    """
-    What the user asks of the server.
-    """
+    """What the user asks of the server."""
 
     def setUp(self) -> None:
-        """
-        Nothing was answered yet.
-        """
+        """Nothing was answered yet."""
         super().setUp()
         self.answers: list[object] = []
 
     def agent(self) -> Agent:
-        """
-        Alice's agent.
-        """
+        """Alice's agent."""
         assert self.alice.agent is not None, "connected"
         return self.alice.agent
 
     def test_ping(self) -> None:
-        """
-        A ping is answered with the server's clock.
-        """
+        """A ping is answered with the server's clock."""
         self.agent().ask(m.Ping(0), self.answers.append)
         self.world.settle()
         answer = self.answers[0]
@@ -302,25 +252,19 @@ class QuestionTests(WorldCase):
         self.assertEqual(answer.now, self.world.clock)
 
     def test_invite(self) -> None:
-        """
-        A user may invite.
-        """
+        """A user may invite."""
         self.agent().ask(m.Invite(0, 1, DAY), self.answers.append)
         self.world.settle()
         self.assertIsInstance(self.answers[0], m.Invited)
 
     def test_refused(self) -> None:
-        """
-        A refusal comes as such, with its code.
-        """
+        """A refusal comes as such, with its code."""
         self.agent().ask(m.Fetch(0, "nobody"), self.answers.append)
         self.world.settle()
         self.assertEqual([getattr(answer, "code", "") for answer in self.answers], ["no-such-account"])
 
     def test_timeout(self) -> None:
-        """
-        What is not answered in time is refused.
-        """
+        """What is not answered in time is refused."""
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = {Side.SERVER}
         self.agent().ask(m.Ping(0), self.answers.append)
@@ -328,9 +272,7 @@ class QuestionTests(WorldCase):
         self.assertEqual([getattr(answer, "code", "") for answer in self.answers], ["timeout"])
 
     def test_late_answer(self) -> None:
-        """
-        An answer that comes too late changes nothing.
-        """
+        """An answer that comes too late changes nothing."""
         self.test_timeout()
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = set()
@@ -339,9 +281,7 @@ class QuestionTests(WorldCase):
         self.assertIs(self.agent().phase, Phase.READY)
 
     def test_lost(self) -> None:
-        """
-        What was not answered before the connection ended is refused.
-        """
+        """What was not answered before the connection ended is refused."""
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = {Side.SERVER}
         self.agent().ask(m.Ping(0), self.answers.append)
@@ -349,9 +289,7 @@ class QuestionTests(WorldCase):
         self.assertEqual([getattr(answer, "code", "") for answer in self.answers], ["lost"])
 
     def test_not_connected(self) -> None:
-        """
-        Without a connection nothing can be asked.
-        """
+        """Without a connection nothing can be asked."""
         self.part(self.alice)
         self.agent().ask(m.Ping(0), self.answers.append)
         answer = self.answers[0]
@@ -369,16 +307,12 @@ class FullDisk(MortalProfile):
     error: Exception | None = None
 
     def writing(self) -> AbstractContextManager[IRecords]:
-        """
-        See L{IProfileStore.writing}.
-        """
+        """See L{IProfileStore.writing}."""
         return self._fail()
 
     @contextmanager
     def _fail(self) -> Iterator[IRecords]:
-        """
-        A transaction that is undone at its end.
-        """
+        """A transaction that is undone at its end."""
         with self.inner.writing() as records:
             yield records
             if self.error is not None:
@@ -386,14 +320,10 @@ class FullDisk(MortalProfile):
 
 
 class LocalTroubleTests(WorldCase):
-    """
-    What goes wrong on this machine is nobody else's matter.
-    """
+    """What goes wrong on this machine is nobody else's matter."""
 
     def setUp(self) -> None:
-        """
-        Bob's store can be broken.
-        """
+        """Bob's store can be broken."""
         super().setUp()
         self.part(self.bob)
         self.bob.agent = None
@@ -402,9 +332,7 @@ class LocalTroubleTests(WorldCase):
         self.bob.connect()
 
     def test_not_acknowledged(self) -> None:
-        """
-        What cannot be kept is not acknowledged; the agent hangs up, and it comes again.
-        """
+        """What cannot be kept is not acknowledged; the agent hangs up, and it comes again."""
         self.store.error = OSError("no space left on device")
         wire = self.bob.wire
         assert wire is not None and self.bob.agent is not None, "connected"
@@ -417,18 +345,14 @@ class LocalTroubleTests(WorldCase):
         self.assertEqual(self.bob.read(), ["hello"])
 
     def test_bug(self) -> None:
-        """
-        What no store ought to raise is raised on, after hanging up.
-        """
+        """What no store ought to raise is raised on, after hanging up."""
         self.store.error = RuntimeError("a bug")
         with self.assertRaises(RuntimeError):
             self.alice.send("bob", "hello")
         self.assertEqual(self.bob.events[-1], Disconnected("local-trouble"))
 
     def test_cannot_seal(self) -> None:
-        """
-        What cannot be committed is not sent.
-        """
+        """What cannot be committed is not sent."""
         self.alice.send("bob", "hello")
         journal.compose(self.bob.store, "alice", "answer", now=self.world.clock)
         wire = self.bob.wire
@@ -442,14 +366,10 @@ class LocalTroubleTests(WorldCase):
 
 
 class ProtocolTests(WorldCase):
-    """
-    A server that does not keep the protocol.
-    """
+    """A server that does not keep the protocol."""
 
     def test_wrong_tag(self) -> None:
-        """
-        Deliveries count from one; a server that skips one is hung up on.
-        """
+        """Deliveries count from one; a server that skips one is hung up on."""
         wire = self.bob.wire
         assert wire is not None, "connected"
         wire.to_client = lambda message: (
@@ -459,17 +379,13 @@ class ProtocolTests(WorldCase):
         self.assertEqual(self.bob.events[-1], Disconnected("bad-tag"))
 
     def test_unasked(self) -> None:
-        """
-        An answer that nobody asked for ends the connection.
-        """
+        """An answer that nobody asked for ends the connection."""
         assert self.alice.agent is not None, "connected"
         with self.assertRaises(RemoteProtocolError):
             self.alice.agent.received(m.Done(99))
 
     def test_wrong_answer(self) -> None:
-        """
-        An answer of another kind than was asked for ends the connection, and the question is refused.
-        """
+        """An answer of another kind than was asked for ends the connection, and the question is refused."""
         assert self.alice.wire is not None and self.alice.agent is not None, "connected"
         answers: list[object] = []
         self.alice.wire.to_client = lambda message: [m.Done(message.request)] if isinstance(message, m.Pong) else [message]
@@ -480,9 +396,7 @@ class ProtocolTests(WorldCase):
         self.assertEqual(self.alice.events[-1], Disconnected("out-of-turn"))
 
     def test_unknown_message(self) -> None:
-        """
-        A message of a newer server is passed over.
-        """
+        """A message of a newer server is passed over."""
         wire = self.alice.wire
         assert wire is not None, "connected"
         wire.inject(Side.SERVER, msgspec.msgpack.encode([99, 1]))
@@ -491,18 +405,14 @@ class ProtocolTests(WorldCase):
         self.assertEqual(self.bob.read(), ["still here"])
 
     def test_reopened(self) -> None:
-        """
-        An agent survives its connections.
-        """
+        """An agent survives its connections."""
         agent = self.alice.agent
         self.alice.connect()
         self.assertIs(self.alice.agent, agent)
         self.assertEqual(self.alice.events.count(Ready()), 2)
 
     def test_replaced(self) -> None:
-        """
-        A second login of the same device ends the first connection.
-        """
+        """A second login of the same device ends the first connection."""
         first = self.alice.agent
         self.alice.agent = None
         wire, self.alice.wire = self.alice.wire, None
@@ -513,22 +423,16 @@ class ProtocolTests(WorldCase):
 
 
 class UnknownKindTests(WorldCase):
-    """
-    Messages of newer versions.
-    """
+    """Messages of newer versions."""
 
     def test_shown(self) -> None:
-        """
-        A kind that is not known here is shown as unsupported, never dropped.
-        """
+        """A kind that is not known here is shown as unsupported, never dropped."""
         self.alice.send("bob", "something new", kind=99)
         message = journal.ungiven(self.bob.store)[0]
         self.assertEqual((message.kind, message.note), (99, "unsupported"))
 
     def test_counted(self) -> None:
-        """
-        It has its place among the others.
-        """
+        """It has its place among the others."""
         for kind in (Kind.TEXT, 99, Kind.TEXT):
             self.alice.send("bob", "x", kind=kind)
         self.bob.read()
@@ -536,14 +440,10 @@ class UnknownKindTests(WorldCase):
 
 
 class OneDeviceListTests(SynchronousTestCase):
-    """
-    A profile whose device the server does not know.
-    """
+    """A profile whose device the server does not know."""
 
     def test_unpublished_list(self) -> None:
-        """
-        A list that was signed but not published before the process died is published at the next login.
-        """
+        """A list that was signed but not published before the process died is published at the next login."""
         world = World()
         alice = world.user("alice")
         alice.disconnect()
@@ -559,9 +459,7 @@ class OneDeviceListTests(SynchronousTestCase):
         self.assertEqual(decoded(alice.connect(), Side.CLIENT, m.Publish), [])
 
     def test_other_identity(self) -> None:
-        """
-        A profile of another identity under the same name is not let in.
-        """
+        """A profile of another identity under the same name is not let in."""
         world = World()
         alice = world.user("alice")
         alice.die()
@@ -574,14 +472,10 @@ class OneDeviceListTests(SynchronousTestCase):
 
 
 class OnDiskTests(SynchronousTestCase):
-    """
-    The same with profiles in files.
-    """
+    """The same with profiles in files."""
 
     def user(self, world: World, name: str) -> User:
-        """
-        Somebody whose profile lies on the disk.
-        """
+        """Somebody whose profile lies on the disk."""
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         store = create_store(folder, create_vault(folder, None))
@@ -593,9 +487,7 @@ class OnDiskTests(SynchronousTestCase):
         return user
 
     def test_conversation(self) -> None:
-        """
-        What is true in memory is true on the disk.
-        """
+        """What is true in memory is true on the disk."""
         world = World()
         alice, bob = self.user(world, "alice"), self.user(world, "bob")
         message_id = alice.send("bob", "hello", wants_receipt=True)

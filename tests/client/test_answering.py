@@ -1,6 +1,4 @@
-"""
-Machines that answer.
-"""
+"""Machines that answer."""
 
 from __future__ import annotations
 
@@ -21,29 +19,21 @@ from tests.client.test_recovery import HOUR, Loss
 
 
 class AnsweringTests(SynchronousTestCase):
-    """
-    A machine that repeats what it is told.
-    """
+    """A machine that repeats what it is told."""
 
     def setUp(self) -> None:
-        """
-        Alice can talk to it.
-        """
+        """Alice can talk to it."""
         self.world = World()
         self.alice, self.bot = self.world.user("alice"), self.world.user("bot")
         self.asked: list[Received] = []
 
     def echo(self, question: Received) -> str | None:
-        """
-        Say the same, or nothing to those who say nothing.
-        """
+        """Say the same, or nothing to those who say nothing."""
         self.asked.append(question)
         return question.text or None
 
     def answer(self) -> int:
-        """
-        Let the machine answer what has come.
-        """
+        """Let the machine answer what has come."""
         before = journal.pending(self.bot.store)
         Answerer(self.bot.store, Immediate(self.echo), lambda: self.world.clock).run()
         count = journal.pending(self.bot.store) - before
@@ -51,9 +41,7 @@ class AnsweringTests(SynchronousTestCase):
         return count
 
     def test_answers(self) -> None:
-        """
-        Every text gets its answer, in order.
-        """
+        """Every text gets its answer, in order."""
         for number in range(3):
             self.alice.send("bot", f"{number}")
         self.assertEqual(self.answer(), 3)
@@ -61,27 +49,21 @@ class AnsweringTests(SynchronousTestCase):
         self.assertEqual({message.kind for message in self.alice.given}, {Kind.ANSWER})
 
     def test_once(self) -> None:
-        """
-        What was answered is not asked again.
-        """
+        """What was answered is not asked again."""
         self.alice.send("bot", "hello")
         self.answer()
         self.assertEqual(self.answer(), 0)
         self.assertEqual(len(self.asked), 1)
 
     def test_no_answer(self) -> None:
-        """
-        A machine that has nothing to say has dealt with the message all the same.
-        """
+        """A machine that has nothing to say has dealt with the message all the same."""
         self.alice.send("bot", "")
         self.assertEqual(self.answer(), 0)
         self.assertEqual(journal.unread(self.bot.store), {})
         self.assertEqual(self.alice.read(), [])
 
     def test_quiet(self) -> None:
-        """
-        Two machines that are pointed at each other stay quiet after one answer.
-        """
+        """Two machines that are pointed at each other stay quiet after one answer."""
         self.alice.send("bot", "hello")
         self.answer()
         Answerer(self.alice.store, Immediate(lambda question: "again"), lambda: self.world.clock).run()
@@ -90,9 +72,7 @@ class AnsweringTests(SynchronousTestCase):
         self.assertEqual(self.answer(), 0)
 
     def test_same_answer(self) -> None:
-        """
-        The answer to a question has an id that is always the same, and another one for everybody else.
-        """
+        """The answer to a question has an id that is always the same, and another one for everybody else."""
         self.alice.send("bot", "hello")
         question = journal.ungiven(self.bot.store)[0]
         self.assertEqual(answer_id(question), answer_id(question))
@@ -111,23 +91,17 @@ class AnsweringTests(SynchronousTestCase):
         self.assertNotEqual(turn("key-00000000", b"1"), turn("key-00000000", b"2"))
 
     def test_long(self) -> None:
-        """
-        An answer that is too long is cut, and not within a character.
-        """
+        """An answer that is too long is cut, and not within a character."""
         text = "\u20ac" * MAX_TEXT
         self.assertLessEqual(len(fitting(text).encode()), MAX_TEXT)
         self.assertEqual(set(fitting(text)), {"\u20ac"})
 
     def test_no_text(self) -> None:
-        """
-        What cannot be encoded becomes question marks.
-        """
+        """What cannot be encoded becomes question marks."""
         self.assertEqual(fitting("a\ud800b"), "a?b")
 
     def test_many(self) -> None:
-        """
-        More questions than are read at once are all answered.
-        """
+        """More questions than are read at once are all answered."""
         self.bot.disconnect()
         self.world.settle()
         for number in range(journal.PAGE + 10):
@@ -141,9 +115,7 @@ class AnsweringTests(SynchronousTestCase):
 
 @define(eq=False)
 class Slow:
-    """
-    A source that answers when its test says so.
-    """
+    """A source that answers when its test says so."""
 
     places: int = 2
     asked: list[tuple[str, str]] = field(factory=list)
@@ -151,35 +123,25 @@ class Slow:
     trouble: Exception | None = None
 
     def ask(self, question: Received, give: Give) -> None:
-        """
-        Somebody wants to know.
-        """
+        """Somebody wants to know."""
         if self.trouble is not None:
             raise self.trouble
         self.asked.append((question.sender, question.text))
         self.gives.append(give)
 
     def stop(self) -> None:
-        """
-        Nothing runs here.
-        """
+        """Nothing runs here."""
 
     def give(self, text: str | None, place: int = 0) -> None:
-        """
-        Answer one of those who wait.
-        """
+        """Answer one of those who wait."""
         self.gives.pop(place)(text)
 
 
 class SlowTests(SynchronousTestCase):
-    """
-    A machine that thinks.
-    """
+    """A machine that thinks."""
 
     def setUp(self) -> None:
-        """
-        Three people can talk to it.
-        """
+        """Three people can talk to it."""
         self.world = World()
         self.bot = self.world.user("bot")
         self.people = {name: self.world.user(name) for name in ("alice", "bob", "carol")}
@@ -189,38 +151,28 @@ class SlowTests(SynchronousTestCase):
         self.answerer = self.make()
 
     def make(self, source: Slow | None = None) -> Answerer:
-        """
-        The machine, after a start.
-        """
+        """The machine, after a start."""
         self.source = source or Slow()
         return Answerer(self.bot.store, self.source, lambda: self.world.clock, self.bot.pump, self.witness)
 
     def witness(self, messages: list[Received]) -> None:
-        """
-        Look at what came.
-        """
+        """Look at what came."""
         if self.trouble is not None:
             raise self.trouble
         self.shown += [message.text for message in messages]
 
     def ask(self, name: str, *texts: str) -> None:
-        """
-        Somebody asks.
-        """
+        """Somebody asks."""
         for text in texts:
             self.people[name].send("bot", text)
         self.answerer.run()
 
     def read(self, name: str) -> list[str]:
-        """
-        What somebody was answered.
-        """
+        """What somebody was answered."""
         return self.people[name].read()
 
     def test_in_turn(self) -> None:
-        """
-        The questions of one person are asked one after the other, and answered in this order.
-        """
+        """The questions of one person are asked one after the other, and answered in this order."""
         self.ask("alice", "1", "2")
         self.assertEqual(self.source.asked, [("alice", "1")])
         self.source.give("one")
@@ -229,9 +181,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["one", "two"])
 
     def test_side_by_side(self) -> None:
-        """
-        Different persons do not wait for each other, as long as the source has places; then whoever came first is next.
-        """
+        """Different persons do not wait for each other, as long as the source has places; then whoever came first is next."""
         self.ask("alice", "a1", "a2")
         self.ask("bob", "b1")
         self.ask("carol", "c1")
@@ -246,18 +196,14 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("carol"), ["C"])
 
     def test_asked_once(self) -> None:
-        """
-        What is under way is not asked again, however often there is news.
-        """
+        """What is under way is not asked again, however often there is news."""
         self.ask("alice", "1")
         self.answerer.run()
         self.ask("bob", "2")
         self.assertEqual(len(self.source.asked), 2)
 
     def test_again_after_a_crash(self) -> None:
-        """
-        A machine that died is asked again; its answer is sent once, even if the dead one's comes back.
-        """
+        """A machine that died is asked again; its answer is sent once, even if the dead one's comes back."""
         self.ask("alice", "1")
         dead = self.source
         self.answerer = self.make()
@@ -268,9 +214,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["one"])
 
     def test_twice(self) -> None:
-        """
-        A source that answers twice is heard once: what is under way by then is not disturbed.
-        """
+        """A source that answers twice is heard once: what is under way by then is not disturbed."""
         self.ask("alice", "1", "2", "3")
         give = self.source.gives[0]
         self.source.give("one")
@@ -281,9 +225,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["one", "two", "three"])
 
     def test_read_meanwhile(self) -> None:
-        """
-        A question that its reader has seen meanwhile, in another process, is not answered any more.
-        """
+        """A question that its reader has seen meanwhile, in another process, is not answered any more."""
         self.ask("alice", "1", "2")
         journal.mark_given(self.bot.store, [journal.ungiven(self.bot.store)[0].order])
         self.source.give("one")
@@ -291,9 +233,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["two"])
 
     def test_no_answer(self) -> None:
-        """
-        Who gets no answer does not hold up what comes next.
-        """
+        """Who gets no answer does not hold up what comes next."""
         self.ask("alice", "1", "2")
         self.source.give(None)
         self.source.give("two")
@@ -301,9 +241,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(journal.unread(self.bot.store), {})
 
     def test_too_many(self) -> None:
-        """
-        Questions that are too many are answered at once, with a code and in order; nobody else is affected.
-        """
+        """Questions that are too many are answered at once, with a code and in order; nobody else is affected."""
         self.patch(answering, "MAX_WAITING", 2)
         self.ask("alice", "1")
         self.ask("alice", "2", "3", "4", "5")
@@ -315,9 +253,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["one", BUSY, BUSY, "four", "five"])
 
     def test_room(self) -> None:
-        """
-        Of very many questions no more are known than there is room for; the others have their turn later.
-        """
+        """Of very many questions no more are known than there is room for; the others have their turn later."""
         self.patch(answering, "MAX_KNOWN", 2)
         self.ask("alice", *map(str, range(7)))
         self.assertEqual(self.answerer._known, 2)
@@ -327,9 +263,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), list(map(str, range(7))))
 
     def test_broken_source(self) -> None:
-        """
-        A source that cannot be asked is asked again with the next call.
-        """
+        """A source that cannot be asked is asked again with the next call."""
         self.source.trouble = OSError("no")
         with self.assertRaises(OSError):
             self.ask("alice", "1")
@@ -339,9 +273,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["one"])
 
     def test_store_fails(self) -> None:
-        """
-        An answer that cannot be committed is asked for again.
-        """
+        """An answer that cannot be committed is asked for again."""
         self.ask("alice", "1", "2")
         self.bot.store.fate = Fate(deadline=1)
         with self.assertRaises(Killed):
@@ -354,9 +286,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.read("alice"), ["one", "two"])
 
     def test_witness(self) -> None:
-        """
-        The witness sees everything once and in order, before it is answered; after a restart nothing again.
-        """
+        """The witness sees everything once and in order, before it is answered; after a restart nothing again."""
         self.ask("alice", "1", "2")
         self.assertEqual(self.shown, ["1", "2"])
         self.ask("bob", "3")
@@ -366,9 +296,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.shown, ["1", "2", "3", "4"])
 
     def test_witness_fails(self) -> None:
-        """
-        While the witness cannot look nothing is answered, and nothing is lost.
-        """
+        """While the witness cannot look nothing is answered, and nothing is lost."""
         self.trouble = OSError("the disk is full")
         for _ in range(2):
             with self.assertRaises(OSError):
@@ -381,30 +309,22 @@ class SlowTests(SynchronousTestCase):
 
 
 class LateTests(SynchronousTestCase):
-    """
-    A message that the server lost comes after the next one, and has its place before it.
-    """
+    """A message that the server lost comes after the next one, and has its place before it."""
 
     def setUp(self) -> None:
-        """
-        Alice and Carol can talk to the machine, whose server loses one of the next messages.
-        """
+        """Alice and Carol can talk to the machine, whose server loses one of the next messages."""
         self.world = World()
         self.alice, self.bot, self.carol = (self.world.user(name) for name in ("alice", "bot", "carol"))
         self.shown: list[str] = []
         self.asked: list[str] = []
 
     def answer(self, question: Received) -> str:
-        """
-        Say it again.
-        """
+        """Say it again."""
         self.asked.append(question.text)
         return f"re {question.text}"
 
     def talk(self, answerer: Answerer) -> None:
-        """
-        Write three messages, of which the second comes last, while the machine runs.
-        """
+        """Write three messages, of which the second comes last, while the machine runs."""
         self.alice.send("bot", "0")
         answerer.run()
         loss = Loss(self.bot)
@@ -418,21 +338,15 @@ class LateTests(SynchronousTestCase):
             answerer.run()
 
     def witness(self, messages: list[Received]) -> None:
-        """
-        Look at what came.
-        """
+        """Look at what came."""
         self.shown += [message.text for message in messages]
 
     def make(self, **options: Any) -> Answerer:
-        """
-        A machine.
-        """
+        """A machine."""
         return Answerer(self.bot.store, Immediate(self.answer), lambda: self.world.clock, self.bot.pump, **options)
 
     def test_of_the_contact(self) -> None:
-        """
-        The machine is shown it when it comes, and answers it, without being started again; and both happen once.
-        """
+        """The machine is shown it when it comes, and answers it, without being started again; and both happen once."""
         self.talk(self.make(witness=self.witness))
         self.assertEqual([line.text for line in self.bot.lines("alice") if isinstance(line, Received)], ["0", "1", "2"])
         self.assertEqual(self.shown, ["0", "2", "1"])
@@ -441,18 +355,14 @@ class LateTests(SynchronousTestCase):
         self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
 
     def test_of_an_account(self) -> None:
-        """
-        So does one that answers one person alone, and leaves the others' messages to their reader.
-        """
+        """So does one that answers one person alone, and leaves the others' messages to their reader."""
         self.carol.send("bot", "for a reader")
         self.talk(self.make(sender="alice", spares=True))
         self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
         self.assertEqual(journal.unread(self.bot.store), {"carol": 1})
 
     def test_of_others(self) -> None:
-        """
-        What others wrote, and is left to its reader, is looked at once, however often there is news.
-        """
+        """What others wrote, and is left to its reader, is looked at once, however often there is news."""
         for number in range(5):
             self.carol.send("bot", f"{number}")
         answerer = self.make(sender="alice", spares=True)
@@ -474,9 +384,7 @@ class LateTests(SynchronousTestCase):
         self.assertEqual(len(looks), 1)
 
     def test_under_way(self) -> None:
-        """
-        What is asked about when something comes late is not asked about again, and what waits keeps its place.
-        """
+        """What is asked about when something comes late is not asked about again, and what waits keeps its place."""
         source = Slow()
         answerer = Answerer(self.bot.store, source, lambda: self.world.clock, self.bot.pump)
         loss = Loss(self.bot)

@@ -37,31 +37,23 @@ ITEMS = (
 
 
 class AssociatedTests(SynchronousTestCase):
-    """
-    Alice began a session with Bob, and both have spoken in it.
-    """
+    """Alice began a session with Bob, and both have spoken in it."""
 
     def setUp(self) -> None:
-        """
-        Nobody repeats the opening any more.
-        """
+        """Nobody repeats the opening any more."""
         self.alice, self.bob = friends()
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.alice.read(self.bob.send(self.alice, b"hi"))
         self.bob.read(self.alice.send(self.bob, b"ho"))
 
     def session(self, sender: Person, reader: Person) -> Session:
-        """
-        What the sender keeps of the only session.
-        """
+        """What the sender keeps of the only session."""
         with sender.store.reading() as records:
             (session,) = archive.all_sessions(records, archive.bucket_of(reader.name, reader.device.id)).values()
         return session
 
     def items(self, sender: Person, reader: Person, header: bytes, common: bytes) -> dict[str, bytes]:
-        """
-        The associated data as the specification has it, made from what the two people are.
-        """
+        """The associated data as the specification has it, made from what the two people are."""
         session = self.session(sender, reader)
         values = (
             b"securemsg/1 session data",
@@ -77,9 +69,7 @@ class AssociatedTests(SynchronousTestCase):
         return dict(zip(ITEMS, values, strict=True))
 
     def sealed(self, sender: Person, reader: Person, item: str = "") -> Post:
-        """
-        A message by a sender that alters one item and nothing else; its session stays as it was.
-        """
+        """A message by a sender that alters one item and nothing else; its session stays as it was."""
         common, content_key = sessions.make_common(b"text")
         _, step, key = load_ratchet(self.session(sender, reader).ratchet).next_sending()
         header = encode_record(EnvelopeHeader("pqxdh", 1, step.public, step.previous_length, step.number, None))
@@ -90,9 +80,7 @@ class AssociatedTests(SynchronousTestCase):
         return Post(sender.name, sender.profile.device_id, encode_record(Envelope(header, sealed)), common)
 
     def assert_bound(self, item: str) -> None:
-        """
-        With this item altered a message is refused, in both directions, and nothing changes; as it should be, it is read.
-        """
+        """With this item altered a message is refused, in both directions, and nothing changes; as it should be, it is read."""
         for sender, reader in ((self.alice, self.bob), (self.bob, self.alice)):
             before = reader.dump()
             self.assertRaises(Unauthentic, reader.read, self.sealed(sender, reader, item))
@@ -100,87 +88,59 @@ class AssociatedTests(SynchronousTestCase):
             self.assertEqual(reader.read(self.sealed(sender, reader)), b"text")
 
     def test_label(self) -> None:
-        """
-        It is tied to what it is.
-        """
+        """It is tied to what it is."""
         self.assert_bound("label")
 
     def test_suite(self) -> None:
-        """
-        It is tied to its suite.
-        """
+        """It is tied to its suite."""
         self.assert_bound("suite")
 
     def test_version(self) -> None:
-        """
-        It is tied to its suite's version.
-        """
+        """It is tied to its suite's version."""
         self.assert_bound("version")
 
     def test_initiator_name(self) -> None:
-        """
-        It is tied to the name of who began the session.
-        """
+        """It is tied to the name of who began the session."""
         self.assert_bound("initiator's name")
 
     def test_initiator_device(self) -> None:
-        """
-        It is tied to the device that began the session.
-        """
+        """It is tied to the device that began the session."""
         self.assert_bound("initiator's device")
 
     def test_initiator_identity(self) -> None:
-        """
-        It is tied to the identity of who began the session.
-        """
+        """It is tied to the identity of who began the session."""
         self.assert_bound("initiator's identity")
 
     def test_responder_name(self) -> None:
-        """
-        It is tied to the name of who answered.
-        """
+        """It is tied to the name of who answered."""
         self.assert_bound("responder's name")
 
     def test_responder_device(self) -> None:
-        """
-        It is tied to the device that answered.
-        """
+        """It is tied to the device that answered."""
         self.assert_bound("responder's device")
 
     def test_responder_identity(self) -> None:
-        """
-        It is tied to the identity of who answered.
-        """
+        """It is tied to the identity of who answered."""
         self.assert_bound("responder's identity")
 
     def test_direction(self) -> None:
-        """
-        It is tied to which of the two speaks.
-        """
+        """It is tied to which of the two speaks."""
         self.assert_bound("direction")
 
     def test_header(self) -> None:
-        """
-        It is tied to the clear header.
-        """
+        """It is tied to the clear header."""
         self.assert_bound("header")
 
     def test_common_part(self) -> None:
-        """
-        It is tied to the common part, apart from what it says of that inside.
-        """
+        """It is tied to the common part, apart from what it says of that inside."""
         self.assert_bound("common part")
 
     def test_bundle(self) -> None:
-        """
-        It is tied to the bundle that the session began with.
-        """
+        """It is tied to the bundle that the session began with."""
         self.assert_bound("bundle")
 
     def test_bundle_of_the_reader(self) -> None:
-        """
-        Who remembers another bundle reads nothing: both sides have it from their own records.
-        """
+        """Who remembers another bundle reads nothing: both sides have it from their own records."""
         post = self.alice.send(self.bob, b"later")
         bucket = archive.bucket_of("alice", self.alice.device.id)
         session = self.session(self.bob, self.alice)

@@ -1,6 +1,4 @@
-"""
-Callers, as the contact C{server} meets them: real agents on both ends, and the real server between them.
-"""
+"""Callers, as the contact C{server} meets them: real agents on both ends, and the real server between them."""
 
 from __future__ import annotations
 
@@ -36,14 +34,10 @@ OTHER = SharedKey(bytes(32))
 
 
 class CallerCase(SynchronousTestCase):
-    """
-    A server with a key file, the contact that lives in it, and two who hold the file.
-    """
+    """A server with a key file, the contact that lives in it, and two who hold the file."""
 
     def setUp(self) -> None:
-        """
-        All are connected.
-        """
+        """All are connected."""
         self.world = World(key_file=KeyFile(KEY.name, KEY.login))
         profile = create_profile(self.world.link, SERVER_NAME, START)
         store = MemoryProfile()
@@ -56,9 +50,7 @@ class CallerCase(SynchronousTestCase):
         self.one, self.other = self.caller("one"), self.caller("other")
 
     def caller(self, called: str, key: SharedKey = KEY) -> User:
-        """
-        Somebody with a file, connected.
-        """
+        """Somebody with a file, connected."""
         store = MemoryProfile()
         calling.prepare(store, key, "example.net", 8443, START)
         user = self.world.users[called] = User(self.world, key.name, MortalProfile(store))
@@ -66,44 +58,32 @@ class CallerCase(SynchronousTestCase):
         return user
 
     def heard(self) -> list[Received]:
-        """
-        What the contact has to read.
-        """
+        """What the contact has to read."""
         fresh = journal.ungiven(self.contact.store)
         journal.mark_given(self.contact.store, [message.order for message in fresh])
         return fresh
 
     def answer(self, question: Received, text: str) -> bytes:
-        """
-        Answer as the contact does.
-        """
+        """Answer as the contact does."""
         message_id = keys.digest(ANSWER_LABEL, question.sender.encode(), question.id)[:16]
         return self.contact.send(question.sender, text, device=question.device, message_id=message_id, kind=Kind.ANSWER)
 
     def outbox(self, user: User) -> list[OutboxRow]:
-        """
-        What somebody has not sent.
-        """
+        """What somebody has not sent."""
         with user.store.inner.reading() as records:
             return [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
 
     def connection(self, device: bytes) -> Connection | None:
-        """
-        What the contact remembers of a connection.
-        """
+        """What the contact remembers of a connection."""
         with self.contact.store.inner.reading() as records:
             return load(records, Connection, callers.TABLE, device)
 
 
 class TalkTests(CallerCase):
-    """
-    What is said.
-    """
+    """What is said."""
 
     def test_hello(self) -> None:
-        """
-        A caller is read under the file's name, verified, in suite psk; the answer comes back and is as good.
-        """
+        """A caller is read under the file's name, verified, in suite psk; the answer comes back and is as good."""
         question_id = self.one.send(SERVER_NAME, "Hello Server!")
         (question,) = self.heard()
         self.assertEqual((question.text, question.sender), ("Hello Server!", KEY.name))
@@ -119,9 +99,7 @@ class TalkTests(CallerCase):
         self.assertEqual(self.one.codes() + self.contact.codes(), [])
 
     def test_fifty_each(self) -> None:
-        """
-        Two callers with one file talk at once; each gets its own answers and no other's, all in order.
-        """
+        """Two callers with one file talk at once; each gets its own answers and no other's, all in order."""
         for number in range(50):
             self.one.send(SERVER_NAME, f"one {number}")
             self.other.send(SERVER_NAME, f"other {number}")
@@ -133,17 +111,13 @@ class TalkTests(CallerCase):
         self.assertEqual(self.contact.codes(), [])
 
     def test_delivered(self) -> None:
-        """
-        A receipt goes to the connection that asked for it.
-        """
+        """A receipt goes to the connection that asked for it."""
         first, second = (user.send(SERVER_NAME, "hi", wants_receipt=True) for user in (self.one, self.other))
         self.world.advance(2, 2)
         self.assertEqual([self.one.sent(first).status, self.other.sent(second).status], ["delivered", "delivered"])
 
     def test_nonces(self) -> None:
-        """
-        Both directions go by the nonce of the connection, each with counters of its own from 1, and no epoch.
-        """
+        """Both directions go by the nonce of the connection, each with counters of its own from 1, and no epoch."""
         for _ in range(2):
             self.one.send(SERVER_NAME, "hi")
             for question in self.heard():
@@ -161,9 +135,7 @@ class TalkTests(CallerCase):
         self.assertEqual(found, [(nonce, 0, 1, None), (nonce, 0, 2, None)] * 2)
 
     def test_beside_accounts(self) -> None:
-        """
-        People with accounts write to the contact as ever.
-        """
+        """People with accounts write to the contact as ever."""
         alice = self.world.user("alice")
         alice.send(SERVER_NAME, "hi")
         (question,) = self.heard()
@@ -172,9 +144,7 @@ class TalkTests(CallerCase):
         self.assertEqual(alice.read(), ["hello"])
 
     def test_latest_of(self) -> None:
-        """
-        Of some connections the one that wrote last is found; one that never wrote is none, however young it is.
-        """
+        """Of some connections the one that wrote last is found; one that never wrote is none, however young it is."""
         silent = self.caller("silent")
         for user in (self.one, self.other):
             user.send(SERVER_NAME, "hello")
@@ -186,9 +156,7 @@ class TalkTests(CallerCase):
                 self.assertEqual(callers.latest_of(records, devices), found)
 
     def test_no_connection_named(self) -> None:
-        """
-        What names no connection is refused, also while there are some: nobody is to guess who hears it.
-        """
+        """What names no connection is refused, also while there are some: nobody is to guess who hears it."""
         self.one.send(SERVER_NAME, "hi")
         error = self.assertRaises(Refusal, self.contact.send, KEY.name, "anybody?")
         self.assertEqual(error.code, "no-such-account")
@@ -196,22 +164,16 @@ class TalkTests(CallerCase):
         self.assertEqual(self.one.read(), ["you"])
 
     def test_accounts_know_no_callers(self) -> None:
-        """
-        An account that writes to such a name is told at once that there is nobody.
-        """
+        """An account that writes to such a name is told at once that there is nobody."""
         alice = self.world.user("alice")
         self.assertEqual(self.assertRaises(Refusal, alice.send, KEY.name, "hi").code, "no-such-account")
 
 
 class GoneTests(CallerCase):
-    """
-    Connections that end.
-    """
+    """Connections that end."""
 
     def test_nobody_there(self) -> None:
-        """
-        An answer to a connection that is gone is given up, with no void and no second try, and holds nobody else up.
-        """
+        """An answer to a connection that is gone is given up, with no void and no second try, and holds nobody else up."""
         self.one.send(SERVER_NAME, "hi")
         self.other.send(SERVER_NAME, "ho")
         first, second = self.heard()
@@ -224,18 +186,14 @@ class GoneTests(CallerCase):
         self.assertEqual(self.outbox(self.contact), [])
 
     def test_receipt_to_nobody(self) -> None:
-        """
-        So it is with a receipt.
-        """
+        """So it is with a receipt."""
         self.one.send(SERVER_NAME, "hi", wants_receipt=True)
         self.one.disconnect()
         self.world.advance(5, 5)
         self.assertEqual(self.outbox(self.contact), [])
 
     def unheard(self) -> None:
-        """
-        One caller says something and hears nothing of what becomes of it.
-        """
+        """One caller says something and hears nothing of what becomes of it."""
         self.one.send(SERVER_NAME, "known")
         self.heard()
         assert self.one.wire is not None
@@ -243,9 +201,7 @@ class GoneTests(CallerCase):
         self.one.send(SERVER_NAME, "hi")
 
     def test_said_again(self) -> None:
-        """
-        What a caller did not hear to have arrived it says again in its next connection; it is shown once.
-        """
+        """What a caller did not hear to have arrived it says again in its next connection; it is shown once."""
         self.unheard()
         self.assertEqual([message.text for message in self.heard()], ["hi"])
         self.one.connect()
@@ -255,9 +211,7 @@ class GoneTests(CallerCase):
         self.assertEqual(len(self.contact.lines(KEY.name)), 2)
 
     def test_answered_where_it_is_said_again(self) -> None:
-        """
-        The answer to what is said again goes to the connection it is said in, also when it had been given up.
-        """
+        """The answer to what is said again goes to the connection it is said in, also when it had been given up."""
         self.unheard()
         (question,) = self.heard()
         self.one.disconnect()
@@ -269,9 +223,7 @@ class GoneTests(CallerCase):
         self.assertEqual(self.contact.sent(answer_id).status, "accepted")
 
     def test_answered_twice_and_shown_once(self) -> None:
-        """
-        An answer that had arrived is not shown again in the next connection.
-        """
+        """An answer that had arrived is not shown again in the next connection."""
         self.one.send(SERVER_NAME, "known")
         self.heard()
         assert self.one.wire is not None
@@ -284,9 +236,7 @@ class GoneTests(CallerCase):
         self.assertEqual(self.one.read(), ["hello"])
 
     def test_question_waits_while_it_is_said_again(self) -> None:
-        """
-        If it was not answered yet, the answer goes to the newer connection.
-        """
+        """If it was not answered yet, the answer goes to the newer connection."""
         self.unheard()
         self.one.connect()
         (question,) = self.heard()
@@ -295,9 +245,7 @@ class GoneTests(CallerCase):
         self.assertEqual(self.one.read(), ["hello"])
 
     def test_said_again_while_it_is_answered(self) -> None:
-        """
-        So it is where the answer was under way already when the question was said again.
-        """
+        """So it is where the answer was under way already when the question was said again."""
         self.unheard()
         source = Slow()
         answerer = Answerer(self.contact.store, source, lambda: self.world.clock, self.contact.pump)
@@ -310,9 +258,7 @@ class GoneTests(CallerCase):
         self.assertEqual(self.one.read(), ["hello"])
 
     def test_new_conversation(self) -> None:
-        """
-        A new connection begins at 1 with a nonce of its own, and nothing is missing from it.
-        """
+        """A new connection begins at 1 with a nonce of its own, and nothing is missing from it."""
         for _ in range(3):
             self.one.send(SERVER_NAME, "hi")
             self.one.connect()
@@ -323,9 +269,7 @@ class GoneTests(CallerCase):
         self.assertEqual(len({message.device for message in heard}), 4)
 
     def test_contact_restarts(self) -> None:
-        """
-        A contact that dies and starts again knows its callers, who go on.
-        """
+        """A contact that dies and starts again knows its callers, who go on."""
         self.one.send(SERVER_NAME, "one")
         self.contact.die()
         self.contact.connect()
@@ -336,28 +280,20 @@ class GoneTests(CallerCase):
 
 
 class ForgettingTests(CallerCase):
-    """
-    Connections are remembered for a while.
-    """
+    """Connections are remembered for a while."""
 
     def tables(self) -> int:
-        """
-        How much the contact keeps besides its history and what it has seen.
-        """
+        """How much the contact keeps besides its history and what it has seen."""
         with self.contact.store.inner.reading() as records:
             return sum(len(records.scan(table)) for table in (COUNTERS, epochs.TABLE, callers.TABLE, "sent"))
 
     def forget_gone(self) -> int:
-        """
-        What the daemon has the contact do every minute.
-        """
+        """What the daemon has the contact do every minute."""
         self.world.settle()
         return callers.forget_gone(self.contact.store, self.world.clock, self.world.server.visiting)
 
     def test_forgotten(self) -> None:
-        """
-        An hour after they were last heard, connections that are gone are forgotten with all that belongs to them.
-        """
+        """An hour after they were last heard, connections that are gone are forgotten with all that belongs to them."""
         sizes = []
         for _ in range(4):
             for _ in range(3):
@@ -373,9 +309,7 @@ class ForgettingTests(CallerCase):
         self.assertEqual(len(set(sizes)), 1, sizes)
 
     def test_not_sooner(self) -> None:
-        """
-        Nobody is forgotten sooner: what was said may still be on its way.
-        """
+        """Nobody is forgotten sooner: what was said may still be on its way."""
         self.one.send(SERVER_NAME, "hi")
         device = self.one.profile().device_id
         self.one.disconnect()
@@ -387,9 +321,7 @@ class ForgettingTests(CallerCase):
         self.assertIsNone(self.connection(device))
 
     def test_in_pages(self) -> None:
-        """
-        However many are gone, none is left, and those who are here stay, wherever they stand among them.
-        """
+        """However many are gone, none is left, and those who are here stay, wherever they stand among them."""
         self.patch(callers, "PAGE", 2)
         self.one.send(SERVER_NAME, "I stay")
         for _ in range(5):
@@ -445,9 +377,7 @@ class ForgettingTests(CallerCase):
         self.assertEqual(len(set(counters)), 2)
 
     def test_slow_answer(self) -> None:
-        """
-        An answer that takes longer than a connection is remembered reaches it all the same, if it stands.
-        """
+        """An answer that takes longer than a connection is remembered reaches it all the same, if it stands."""
         self.one.send(SERVER_NAME, "hi")
         question = self.heard()[0]
         for _ in range(6):
@@ -459,9 +389,7 @@ class ForgettingTests(CallerCase):
         self.assertEqual(self.one.read(), ["at last"])
 
     def test_seen_stays(self) -> None:
-        """
-        What was seen stays known: nonce and counter of a connection that is forgotten are not accepted again.
-        """
+        """What was seen stays known: nonce and counter of a connection that is forgotten are not accepted again."""
         self.one.send(SERVER_NAME, "hi")
         with self.contact.store.inner.reading() as records:
             before = {bucket for bucket, _, _ in records.scan(SEEN)}
@@ -474,14 +402,10 @@ class ForgettingTests(CallerCase):
 
 
 class AdmissionTests(CallerCase):
-    """
-    Which file counts.
-    """
+    """Which file counts."""
 
     def change(self, key: SharedKey | None) -> None:
-        """
-        The daemon starts with another file, or none, for its contact.
-        """
+        """The daemon starts with another file, or none, for its contact."""
         with self.contact.store.inner.writing() as records:
             if key is None:
                 callers.dismiss(records)
@@ -489,9 +413,7 @@ class AdmissionTests(CallerCase):
                 callers.admit(records, key, START)
 
     def test_dismissed(self) -> None:
-        """
-        Without the file nothing of its holders is opened, and nothing is said to them.
-        """
+        """Without the file nothing of its holders is opened, and nothing is said to them."""
         self.one.send(SERVER_NAME, "before")
         self.change(None)
         self.one.send(SERVER_NAME, "after")
@@ -500,9 +422,7 @@ class AdmissionTests(CallerCase):
         self.assertEqual(self.assertRaises(Refusal, self.contact.send, KEY.name, "hi").code, "no-such-account")
 
     def test_admitted_again(self) -> None:
-        """
-        With the file again, what came meanwhile is opened.
-        """
+        """With the file again, what came meanwhile is opened."""
         self.change(None)
         self.one.send(SERVER_NAME, "hi")
         self.change(KEY)
@@ -510,9 +430,7 @@ class AdmissionTests(CallerCase):
         self.assertEqual([message.text for message in self.heard()], ["hi"])
 
     def test_other_file(self) -> None:
-        """
-        Another file takes the place of the first, whose connections are forgotten in time.
-        """
+        """Another file takes the place of the first, whose connections are forgotten in time."""
         self.one.send(SERVER_NAME, "hi")
         self.answer(self.heard()[0], "yes")
         self.change(OTHER)
@@ -528,9 +446,7 @@ class AdmissionTests(CallerCase):
         self.assertEqual((contact.identity, contact.verified), (OTHER.fingerprint, True))
 
     def test_same_again(self) -> None:
-        """
-        The same file at the next start changes nothing.
-        """
+        """The same file at the next start changes nothing."""
         with self.contact.store.inner.reading() as records:
             before = [records.scan(table) for table in (trust.TABLE, suites.TABLE, META)]
         self.change(KEY)
@@ -539,9 +455,7 @@ class AdmissionTests(CallerCase):
 
 
 class AttackTests(CallerCase):
-    """
-    What the server between cannot do.
-    """
+    """What the server between cannot do."""
 
     def spoilt(self, **changes: object) -> None:
         """
@@ -571,15 +485,11 @@ class AttackTests(CallerCase):
         self.assertEqual(self.outbox(self.contact), [])
 
     def test_other_device(self) -> None:
-        """
-        What one connection said is not another's.
-        """
+        """What one connection said is not another's."""
         self.spoilt(device=self.other.profile().device_id)
 
     def test_other_header(self) -> None:
-        """
-        Nonce, epoch and counter are the connection's own, and nobody introduces himself.
-        """
+        """Nonce, epoch and counter are the connection's own, and nobody introduces himself."""
         alice = self.world.user("alice").profile()
         self.spoilt(nonce=self.other.profile().connection)
         self.spoilt(epoch=1)
@@ -587,9 +497,7 @@ class AttackTests(CallerCase):
         self.spoilt(introduction=Introduction(alice.identity.public, alice.devices))
 
     def test_nonce_of_its_own(self) -> None:
-        """
-        Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS.
-        """
+        """Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS."""
         device, contact = self.one.profile().device_id, self.contact.profile()
         common, content_key = sessions.make_common(b"text", suites.PSK)
         recipient = End(SERVER_NAME, contact.device_id, contact.identity.public)
@@ -618,9 +526,7 @@ class AttackTests(CallerCase):
         return encode_record(Envelope(raw, sealed)), content_key.common
 
     def assert_rules(self, reader: User, sender: End, good: KeyHeader, *bad: KeyHeader) -> None:
-        """
-        Somebody opens what is sealed under one header, and nothing under others, which change nothing.
-        """
+        """Somebody opens what is sealed under one header, and nothing under others, which change nothing."""
         profile = reader.profile()
         recipient = End(profile.name, profile.device_id, profile.identity.public)
 
@@ -642,9 +548,7 @@ class AttackTests(CallerCase):
         self.assertEqual(open_it(good).device_id, sender.device)
 
     def test_rules_at_the_contact(self) -> None:
-        """
-        A caller that seals with the right file, and calls its connection an epoch or introduces itself, is refused.
-        """
+        """A caller that seals with the right file, and calls its connection an epoch or introduces itself, is refused."""
         alice, one = self.world.user("alice").profile(), self.one.profile()
         header = KeyHeader("psk", 1, one.connection, 0, 1, None)
         self.assert_rules(
@@ -674,16 +578,12 @@ class AttackTests(CallerCase):
         )
 
     def test_other_name(self) -> None:
-        """
-        What a caller said is not an account's, nor another file's.
-        """
+        """What a caller said is not an account's, nor another file's."""
         self.spoilt(account=OTHER.name)
         self.spoilt(account="alice")
 
     def test_replayed(self) -> None:
-        """
-        What was delivered before is taken for what it is.
-        """
+        """What was delivered before is taken for what it is."""
         assert self.contact.wire is not None
         self.contact.wire.to_client = lambda message: (
             [message, msgspec.structs.replace(message, tag=message.tag + 1)] if isinstance(message, Deliver) else [message]
@@ -692,9 +592,7 @@ class AttackTests(CallerCase):
         self.assertEqual([message.text for message in self.heard()], ["hi"])
 
     def test_answer_into_another_connection(self) -> None:
-        """
-        An answer does not open in another connection than it was made for, and the caller asks for nothing.
-        """
+        """An answer does not open in another connection than it was made for, and the caller asks for nothing."""
         self.one.send(SERVER_NAME, "hi")
         (question,) = self.heard()
         assert self.one.wire is not None
@@ -718,9 +616,7 @@ class AttackTests(CallerCase):
         self.assertEqual(self.outbox(self.other), [])
 
     def test_no_gap_asked_for(self) -> None:
-        """
-        Neither side sends a reset over a gap: a caller says again what did not arrive.
-        """
+        """Neither side sends a reset over a gap: a caller says again what did not arrive."""
         self.one.send(SERVER_NAME, "one")
         assert self.contact.wire is not None
         self.contact.wire.to_client = lambda message: (
@@ -735,9 +631,7 @@ class AttackTests(CallerCase):
         self.assertEqual(self.outbox(self.contact) + self.outbox(self.one), [])
 
     def test_bucket(self) -> None:
-        """
-        Each connection has an epoch of its own in the store.
-        """
+        """Each connection has an epoch of its own in the store."""
         self.one.send(SERVER_NAME, "hi")
         self.other.send(SERVER_NAME, "ho")
         with self.contact.store.inner.reading() as records:

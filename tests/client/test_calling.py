@@ -1,6 +1,4 @@
-"""
-Callers: who comes with a key file, and what becomes of a caller with each connection.
-"""
+"""Callers: who comes with a key file, and what becomes of a caller with each connection."""
 
 from __future__ import annotations
 
@@ -29,16 +27,12 @@ OTHER = SharedKey(bytes(32))
 
 
 def world_with(key: SharedKey | None) -> World:
-    """
-    A world whose server holds this file, or none.
-    """
+    """A world whose server holds this file, or none."""
     return World(key_file=None if key is None else KeyFile(key.name, key.login))
 
 
 def caller(world: World, key: SharedKey = KEY, called: str = "caller") -> User:
-    """
-    Somebody who holds a file, and is not connected.
-    """
+    """Somebody who holds a file, and is not connected."""
     store = MemoryProfile()
     calling.prepare(store, key, "example.net", 8443, START)
     user = world.users[called] = User(world, key.name, MortalProfile(store))
@@ -46,29 +40,21 @@ def caller(world: World, key: SharedKey = KEY, called: str = "caller") -> User:
 
 
 class LoginTests(SynchronousTestCase):
-    """
-    Both ends prove that they hold the file, the server first.
-    """
+    """Both ends prove that they hold the file, the server first."""
 
     def setUp(self) -> None:
-        """
-        A server with the file, and a caller who is not connected.
-        """
+        """A server with the file, and a caller who is not connected."""
         self.world = world_with(KEY)
         self.caller = caller(self.world)
 
     def refused(self, wire: Wire, code: str = "server-identity") -> None:
-        """
-        Check that the caller hung up, and that it proved nothing.
-        """
+        """Check that the caller hung up, and that it proved nothing."""
         self.assertEqual(decoded(wire, Side.CLIENT, Proof), [])
         self.assertEqual(self.caller.events, [Failed(code), Disconnected(code)])
         self.assertEqual(self.caller.profile().connection, b"")
 
     def altered(self, **fields: object) -> Wire:
-        """
-        Connect through somebody who changes the challenge.
-        """
+        """Connect through somebody who changes the challenge."""
 
         def tap(message: Message) -> list[Message]:
             return [msgspec.structs.replace(message, **fields) if isinstance(message, Challenge) else message]
@@ -79,18 +65,14 @@ class LoginTests(SynchronousTestCase):
         return wire
 
     def test_let_in(self) -> None:
-        """
-        Who holds the same file as the server is let in, and drained at once: nothing can have waited.
-        """
+        """Who holds the same file as the server is let in, and drained at once: nothing can have waited."""
         self.caller.connect()
         self.assertIn(Ready(), self.caller.events)
         assert self.caller.agent is not None
         self.assertTrue(self.caller.agent.is_drained)
 
     def test_greeting(self) -> None:
-        """
-        The greeting names no account, no device and no file; and no question but for the time of day is asked by itself.
-        """
+        """The greeting names no account, no device and no file; and no question but for the time of day is asked by itself."""
         wire = self.caller.connect()
         [hello] = decoded(wire, Side.CLIENT, Hello)
         self.assertEqual((hello.role, hello.account, hello.device), ("key", "", b""))
@@ -98,27 +80,21 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(said, [Hello, Proof])
 
     def test_nothing_later(self) -> None:
-        """
-        A caller uploads and publishes nothing however long it stays.
-        """
+        """A caller uploads and publishes nothing however long it stays."""
         wire = self.caller.connect()
         self.world.advance(8 * 3600, 200)
         said = {type(message) for side, message in wire.log if side is Side.CLIENT}
         self.assertEqual(said, {Hello, Proof, messages.Ping})
 
     def test_server_without_file(self) -> None:
-        """
-        A server without a file, or with another one, is told nothing.
-        """
+        """A server without a file, or with another one, is told nothing."""
         for key in (None, OTHER):
             self.world = world_with(key)
             self.caller = caller(self.world)
             self.refused(self.caller.connect())
 
     def test_caller_without_file(self) -> None:
-        """
-        Whoever has not the file, and believes anybody, is refused for good.
-        """
+        """Whoever has not the file, and believes anybody, is refused for good."""
         proofs = (bytes(64), keys.mac(OTHER.login, auth.KEY_PROOF_LABEL, b""))
         for proof in proofs:
             wire = self.caller.connect(settle=False)
@@ -132,9 +108,7 @@ class LoginTests(SynchronousTestCase):
             self.assertFalse(self.caller.agent.is_ready)
 
     def test_altered_challenge(self) -> None:
-        """
-        A challenge that was changed on the way in anything at all does not bear the proof.
-        """
+        """A challenge that was changed on the way in anything at all does not bear the proof."""
         for fields in (
             {"nonce": bytes(32)},
             {"identity": bytes(32)},
@@ -146,17 +120,13 @@ class LoginTests(SynchronousTestCase):
             self.refused(self.altered(**fields))
 
     def test_repeated_challenge(self) -> None:
-        """
-        A challenge of an earlier login does not fit a new greeting.
-        """
+        """A challenge of an earlier login does not fit a new greeting."""
         old = decoded(self.caller.connect(), Side.SERVER, Challenge)[0]
         self.caller = caller(self.world)
         self.refused(self.altered(**{name: getattr(old, name) for name in old.__struct_fields__}))
 
     def test_signed_challenge(self) -> None:
-        """
-        The signature of the server's identity, which accounts go by, is nothing to a caller; and the other way round.
-        """
+        """The signature of the server's identity, which accounts go by, is nothing to a caller; and the other way round."""
 
         def tap(message: Message) -> list[Message]:
             if not isinstance(message, Challenge):
@@ -171,9 +141,7 @@ class LoginTests(SynchronousTestCase):
         self.refused(wire)
 
     def test_unoffered_version(self) -> None:
-        """
-        A server that holds the file and chooses what nobody offered is told so.
-        """
+        """A server that holds the file and chooses what nobody offered is told so."""
 
         def tap(message: Message) -> list[Message]:
             if not isinstance(message, Challenge):
@@ -201,9 +169,7 @@ class LoginTests(SynchronousTestCase):
             self.refused(wire)
 
     def test_no_exporter(self) -> None:
-        """
-        Over TCP nothing is said without keying material of this very connection.
-        """
+        """Over TCP nothing is said without keying material of this very connection."""
         wire = self.caller.connect(settle=False)
         wire.client.binding = Binding("tcp", "spki", b"", bytes(32))
         self.world.settle()
@@ -211,30 +177,22 @@ class LoginTests(SynchronousTestCase):
         self.refused(wire)
 
     def test_account_stays(self) -> None:
-        """
-        The key file is nothing to accounts: they come with their own keys, and go by the pin.
-        """
+        """The key file is nothing to accounts: they come with their own keys, and go by the pin."""
         wire = self.world.user("alice").connect()
         self.assertEqual(decoded(wire, Side.CLIENT, Hello)[0].role, "device")
 
 
 class ConnectionTests(SynchronousTestCase):
-    """
-    Each connection makes a device.
-    """
+    """Each connection makes a device."""
 
     def setUp(self) -> None:
-        """
-        A caller who is connected.
-        """
+        """A caller who is connected."""
         self.world = world_with(KEY)
         self.caller = caller(self.world)
         self.wire = self.caller.connect()
 
     def test_both_agree(self) -> None:
-        """
-        Device and identity follow from the two nonces, the exporter and the file: the server knows the same device.
-        """
+        """Device and identity follow from the two nonces, the exporter and the file: the server knows the same device."""
         [hello], [challenge] = decoded(self.wire, Side.CLIENT, Hello), decoded(self.wire, Side.SERVER, Challenge)
         profile = self.caller.profile()
         nonce = keys.connection_nonce(hello.nonce, challenge.nonce, TLS.exporter)
@@ -246,9 +204,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(getattr(server, "device").id, profile.device_id)  # noqa: B009 - the rig knows only peers
 
     def test_new_each_time(self) -> None:
-        """
-        The next connection is another device, with another identity, to the same account.
-        """
+        """The next connection is another device, with another identity, to the same account."""
         before = self.caller.profile()
         self.caller.connect()
         after = self.caller.profile()
@@ -258,9 +214,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertNotEqual(before.identity.public, after.identity.public)
 
     def test_other_server(self) -> None:
-        """
-        Another server with the same file is as good as the one before: there is no pin that could be wrong.
-        """
+        """Another server with the same file is as good as the one before: there is no pin that could be wrong."""
         self.world.identity = keys.SigningKey.generate()
         self.world.restart_server()
         self.caller.connect()
@@ -269,9 +223,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(self.caller.profile().pin, self.world.identity.public)
 
     def test_two_callers(self) -> None:
-        """
-        Two with one file are two devices of one account, and neither throws the other out.
-        """
+        """Two with one file are two devices of one account, and neither throws the other out."""
         other = caller(self.world, called="other")
         other.connect()
         for user in (self.caller, other):
@@ -313,9 +265,7 @@ class ConnectionTests(SynchronousTestCase):
 
 
 class ResendTests(SynchronousTestCase):
-    """
-    A word of acceptance that was lost.
-    """
+    """A word of acceptance that was lost."""
 
     def test_said_again(self) -> None:
         """

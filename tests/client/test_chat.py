@@ -1,6 +1,4 @@
-"""
-What is typed in a chat and what is shown, without a terminal.
-"""
+"""What is typed in a chat and what is shown, without a terminal."""
 
 from __future__ import annotations
 
@@ -14,35 +12,25 @@ from securemsg.protocol.messages import MAX_TEXT
 
 
 class UnderstandTests(SynchronousTestCase):
-    """
-    From lines to intentions.
-    """
+    """From lines to intentions."""
 
     def test_text(self) -> None:
-        """
-        A line is sent as it was typed, spaces included.
-        """
+        """A line is sent as it was typed, spaces included."""
         self.assertEqual(chat.understand("  hello, world "), Say("  hello, world "))
 
     def test_nothing(self) -> None:
-        """
-        An empty line means nothing.
-        """
+        """An empty line means nothing."""
         self.assertIsNone(chat.understand(""))
         self.assertIsNone(chat.understand("   \t"))
 
     def test_leaving(self) -> None:
-        """
-        C{exit} alone and C{/quit} leave; C{exit} within a text does not.
-        """
+        """C{exit} alone and C{/quit} leave; C{exit} within a text does not."""
         for line in ("exit", " exit ", "/quit"):
             self.assertEqual(chat.understand(line), Leave())
         self.assertEqual(chat.understand("exit now"), Say("exit now"))
 
     def test_commands(self) -> None:
-        """
-        Every command is understood with and without what may follow it.
-        """
+        """Every command is understood with and without what may follow it."""
         expected = {
             "/help": Explain(),
             "/who": ShowContacts(),
@@ -59,50 +47,36 @@ class UnderstandTests(SynchronousTestCase):
             self.assertEqual(chat.understand(line), intention, line)
 
     def test_misunderstood(self) -> None:
-        """
-        A command that does not exist, or with wrong words, does nothing and says so.
-        """
+        """A command that does not exist, or with wrong words, does nothing and says so."""
         for line in ("/", "/nope", "/quit now", "/history many", "/history 1 2", "/verify bob", "/to", "/to Bob!", "/to a b"):
             self.assertIsInstance(chat.understand(line), Misunderstood, line)
 
     def test_slash(self) -> None:
-        """
-        Two slashes begin a text with one.
-        """
+        """Two slashes begin a text with one."""
         self.assertEqual(chat.understand("//usr/bin"), Say("/usr/bin"))
 
     def test_too_long(self) -> None:
-        """
-        A line over the limit is not sent, and one at the limit is.
-        """
+        """A line over the limit is not sent, and one at the limit is."""
         self.assertEqual(chat.understand("x" * MAX_TEXT), Say("x" * MAX_TEXT))
         self.assertIsInstance(chat.understand("ü" * (MAX_TEXT // 2 + 1)), Misunderstood)
 
     @given(st.text())
     def test_any_line(self, line: str) -> None:
-        """
-        No line whatsoever is an error.
-        """
+        """No line whatsoever is an error."""
         chat.understand(line)
         chat.complete(line, ["bob"])
 
 
 class CompleteTests(SynchronousTestCase):
-    """
-    What may follow.
-    """
+    """What may follow."""
 
     def test_command(self) -> None:
-        """
-        A slash at the beginning completes to commands.
-        """
+        """A slash at the beginning completes to commands."""
         self.assertEqual(chat.complete("/h", []), ["/help", "/history"])
         self.assertEqual(chat.complete("see /h", []), [])
 
     def test_name(self) -> None:
-        """
-        Names are completed where a name is expected.
-        """
+        """Names are completed where a name is expected."""
         names = ["carol", "bob", "bert"]
         self.assertEqual(chat.complete("/to b", names), ["bert", "bob"])
         self.assertEqual(chat.complete("ask @c", names), ["@carol"])
@@ -110,48 +84,34 @@ class CompleteTests(SynchronousTestCase):
 
 
 class ShowTests(SynchronousTestCase):
-    """
-    How it reads.
-    """
+    """How it reads."""
 
     def test_line(self) -> None:
-        """
-        A message stands with time, sender and mark, its text escaped.
-        """
+        """A message stands with time, sender and mark, its text escaped."""
         self.assertEqual(chat.line_of("now", "bob", "a\x1b[2J"), "[now] bob: a\\x1b[2J")
         self.assertEqual(chat.line_of("now", "bob", "a", mark="unverified"), "[now] bob (unverified): a")
 
     def test_no_fake_line(self) -> None:
-        """
-        A line end in a text begins no line that looks like another message.
-        """
+        """A line end in a text begins no line that looks like another message."""
         self.assertEqual(chat.line_of("now", "bob", "a\n[now] eve: b"), "[now] bob: a\n    | [now] eve: b")
 
     def test_marks(self) -> None:
-        """
-        A changed identity is said before anything else, a verified one needs no word.
-        """
+        """A changed identity is said before anything else, a verified one needs no word."""
         self.assertEqual([chat.mark_of(True, False), chat.mark_of(False, False)], ["", "unverified"])
         self.assertEqual([chat.mark_of(True, True), chat.mark_of(False, True)], ["CHANGED", "CHANGED"])
 
     def test_unread(self) -> None:
-        """
-        Others who wrote are counted, the one we talk with is not.
-        """
+        """Others who wrote are counted, the one we talk with is not."""
         self.assertEqual(chat.unread_text({"carol": 2, "bob": 1, "ann": 0}, "bob"), "unread: carol 2")
         self.assertEqual(chat.unread_text({"bob": 1}, "bob"), "")
 
     def test_gap(self) -> None:
-        """
-        A gap is counted in words.
-        """
+        """A gap is counted in words."""
         self.assertIn("1 message of bob", chat.gap_line("bob", 1))
         self.assertIn("2 messages of bob", chat.gap_line("bob", 2))
 
     def test_help(self) -> None:
-        """
-        The help names every command.
-        """
+        """The help names every command."""
         text = "\n".join(chat.help_lines())
         for name in chat.COMMANDS:
             self.assertIn(name, text)

@@ -1,6 +1,4 @@
-"""
-Long conversations over a line that loses, repeats, reorders and damages, in which both sides begin sessions at any time.
-"""
+"""Long conversations over a line that loses, repeats, reorders and damages, in which both sides begin sessions at any time."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ STEPS = st.one_of(
 
 @define
 class Waiting:
-    """
-    A message on the line, and by how many later ones it was overtaken.
-    """
+    """A message on the line, and by how many later ones it was overtaken."""
 
     post: Post
     text: bytes
@@ -61,9 +57,7 @@ class Line:
     forgotten: int = 0
 
     def take(self, place: int) -> Waiting:
-        """
-        The message at this place, or the first before it that cannot be overtaken once more.
-        """
+        """The message at this place, or the first before it that cannot be overtaken once more."""
         for earlier, message in enumerate(self.waiting[:place]):
             if message.overtaken == MOST_OVERTAKING:
                 return self.take(earlier)
@@ -74,18 +68,14 @@ class Line:
 
 @define
 class Conversation:
-    """
-    Two people, and a line to each.
-    """
+    """Two people, and a line to each."""
 
     case: SynchronousTestCase
     lines: tuple[Line, Line]
     sent: int = 0
 
     def step(self, what: str, side: int, place: int) -> None:
-        """
-        Do one thing to the line to this side.
-        """
+        """Do one thing to the line to this side."""
         line, back = self.lines[side], self.lines[1 - side]
         if what == "send":
             self.send(line, back.reader)
@@ -112,25 +102,19 @@ class Conversation:
             line.reader.shelf.sell_out()
 
     def send(self, line: Line, sender: Person) -> None:
-        """
-        Put another message on the line.
-        """
+        """Put another message on the line."""
         self.sent += 1
         text = b"%d" % self.sent
         line.waiting.append(Waiting(sender.send(line.reader, text), text))
 
     def refuse(self, reader: Person, post: Post) -> None:
-        """
-        This is refused, and changes nothing.
-        """
+        """This is refused, and changes nothing."""
         before = reader.dump()
         self.case.assertRaises(Refusal, reader.read, post)
         self.case.assertEqual(reader.dump(), before)
 
     def settle(self) -> None:
-        """
-        Deliver everything, then let each side write once more, twice: whatever happened before, both are understood.
-        """
+        """Deliver everything, then let each side write once more, twice: whatever happened before, both are understood."""
         for side in (0, 1):
             while self.lines[side].waiting:
                 self.step("deliver", side, 0)
@@ -140,9 +124,7 @@ class Conversation:
 
 
 class ConversationTests(SynchronousTestCase):
-    """
-    Whatever the line does: what is delivered is read exactly once, and what is refused changes nothing.
-    """
+    """Whatever the line does: what is delivered is read exactly once, and what is refused changes nothing."""
 
     @settings(
         max_examples=60,
@@ -153,9 +135,7 @@ class ConversationTests(SynchronousTestCase):
     )
     @given(st.lists(STEPS, min_size=10, max_size=120))
     def test_long_and_lossy(self, steps: list[tuple[str, int, int]]) -> None:
-        """
-        Every message that is delivered decrypts, exactly once; no repetition, damage or reflection changes a record.
-        """
+        """Every message that is delivered decrypts, exactly once; no repetition, damage or reflection changes a record."""
         alice, bob = friends()
         conversation = Conversation(self, (Line(alice), Line(bob)))
         for what, side, place in steps:

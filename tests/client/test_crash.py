@@ -1,6 +1,4 @@
-"""
-Processes die between any two durable steps: what was accepted is not lost, nothing appears twice, order is kept.
-"""
+"""Processes die between any two durable steps: what was accepted is not lost, nothing appears twice, order is kept."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ SERVER = "server"
 
 
 def named(sender: str, to: str, number: int) -> bytes:
-    """
-    A message id that is the same in every run.
-    """
+    """A message id that is the same in every run."""
     return sha256(f"{sender} {to} {number}".encode())[:16]
 
 
@@ -40,33 +36,23 @@ class Story:
     written: dict[tuple[str, str], list[str]] = field(factory=dict)
 
     def fate(self, who: str) -> Fate:
-        """
-        When somebody dies.
-        """
+        """When somebody dies."""
         return self.world.store.fate if who == SERVER else self.user(who).store.fate
 
     def user(self, name: str) -> User:
-        """
-        Somebody.
-        """
+        """Somebody."""
         return self.world.users[name]
 
     def join(self, name: str) -> None:
-        """
-        Somebody comes.
-        """
+        """Somebody comes."""
         self.world.user(name, connect=False)
 
     def connect(self, name: str) -> None:
-        """
-        Somebody connects.
-        """
+        """Somebody connects."""
         self.world.survive(lambda: self.user(name).connect(settle=False))
 
     def send(self, sender: str, to: str, wants_receipt: bool = False) -> None:
-        """
-        Somebody writes; if that is interrupted, the same again.
-        """
+        """Somebody writes; if that is interrupted, the same again."""
         texts = self.written.setdefault((sender, to), [])
         text = f"{sender} {to} {len(texts)}"
         message_id = named(sender, to, len(texts))
@@ -81,9 +67,7 @@ class Story:
         self.world.survive(write)
 
     def wait(self, seconds: float) -> None:
-        """
-        Time passes.
-        """
+        """Time passes."""
         self.world.clock += seconds
 
         def tick() -> None:
@@ -94,9 +78,7 @@ class Story:
         self.world.survive(tick)
 
     def finish(self, test: SynchronousTestCase) -> None:
-        """
-        Let everybody live and connect, and check the promises.
-        """
+        """Let everybody live and connect, and check the promises."""
         for name in self.world.users:
             self.connect(name)
         for _ in range(3):
@@ -122,9 +104,7 @@ class Story:
 
 
 def conversation(story: Story) -> None:
-    """
-    Two join, write at once and one after the other, and go away in between.
-    """
+    """Two join, write at once and one after the other, and go away in between."""
     story.connect("alice")
     story.connect("bob")
     story.send("alice", "bob", wants_receipt=True)
@@ -140,14 +120,10 @@ def conversation(story: Story) -> None:
 
 
 class EveryMomentTests(SynchronousTestCase):
-    """
-    One conversation, again and again; each time somebody dies at another moment.
-    """
+    """One conversation, again and again; each time somebody dies at another moment."""
 
     def tell(self, prepare: Callable[[Story], None]) -> Story:
-        """
-        Run the conversation, and check the promises.
-        """
+        """Run the conversation, and check the promises."""
         story = Story()
         story.join("alice")
         story.join("bob")
@@ -157,9 +133,7 @@ class EveryMomentTests(SynchronousTestCase):
         return story
 
     def every_moment(self, who: str) -> None:
-        """
-        Let somebody die at each of their moments.
-        """
+        """Let somebody die at each of their moments."""
         moments = self.tell(lambda story: None).fate(who).moments
         self.assertGreater(moments, 10)
         for deadline in range(1, moments + 1):
@@ -172,27 +146,19 @@ class EveryMomentTests(SynchronousTestCase):
                 self.tell(prepare)
 
     def test_sender(self) -> None:
-        """
-        Who writes first may die before and after every commit.
-        """
+        """Who writes first may die before and after every commit."""
         self.every_moment("alice")
 
     def test_recipient(self) -> None:
-        """
-        Who reads first may die before and after every commit.
-        """
+        """Who reads first may die before and after every commit."""
         self.every_moment("bob")
 
     def test_server(self) -> None:
-        """
-        The server may die before and after every batch.
-        """
+        """The server may die before and after every batch."""
         self.every_moment(SERVER)
 
     def test_all_at_odd_moments(self) -> None:
-        """
-        All three may die in one conversation.
-        """
+        """All three may die in one conversation."""
         for stride in range(2, 9):
 
             def prepare(story: Story, stride: int = stride) -> None:
@@ -203,14 +169,10 @@ class EveryMomentTests(SynchronousTestCase):
 
 
 class AnsweringTests(SynchronousTestCase):
-    """
-    A machine that dies while it answers.
-    """
+    """A machine that dies while it answers."""
 
     def test_every_moment(self) -> None:
-        """
-        Every question gets one answer, whenever the machine dies.
-        """
+        """Every question gets one answer, whenever the machine dies."""
         deadline, done = 0, False
         while not done:
             deadline += 1
@@ -233,24 +195,18 @@ class AnsweringTests(SynchronousTestCase):
 
 
 class Lives(RuleBasedStateMachine):
-    """
-    Three people write, come and go, and die together with the server, in any order.
-    """
+    """Three people write, come and go, and die together with the server, in any order."""
 
     people = st.sampled_from(["alice", "bob", "carol"])
 
     def __init__(self) -> None:
-        """
-        An empty world.
-        """
+        """An empty world."""
         super().__init__()
         self.story = Story()
 
     @initialize(loses=st.booleans())
     def join(self, loses: bool) -> None:
-        """
-        All join.
-        """
+        """All join."""
         self.story.world.loses_last_words = loses
         for name in ("alice", "bob", "carol"):
             self.story.join(name)
@@ -258,59 +214,43 @@ class Lives(RuleBasedStateMachine):
 
     @rule(sender=people, to=people, wants_receipt=st.booleans())
     def write(self, sender: str, to: str, wants_receipt: bool) -> None:
-        """
-        Somebody writes.
-        """
+        """Somebody writes."""
         if sender != to:
             self.story.send(sender, to, wants_receipt)
 
     @rule(who=people)
     def leave(self, who: str) -> None:
-        """
-        Somebody loses the connection.
-        """
+        """Somebody loses the connection."""
         self.story.user(who).disconnect()
         self.story.world.survive()
 
     @rule(who=people)
     def come(self, who: str) -> None:
-        """
-        Somebody connects.
-        """
+        """Somebody connects."""
         self.story.connect(who)
 
     @rule(seconds=st.sampled_from([1, 5, 70]))
     def wait(self, seconds: int) -> None:
-        """
-        Time passes.
-        """
+        """Time passes."""
         self.story.wait(seconds)
 
     @rule(who=st.one_of(people, st.just(SERVER)), moments=st.integers(1, 12))
     def doom(self, who: str, moments: int) -> None:
-        """
-        Somebody will die soon.
-        """
+        """Somebody will die soon."""
         fate = self.story.fate(who)
         fate.deadline = fate.moments + moments
 
     def teardown(self) -> None:
-        """
-        In the end all promises are kept.
-        """
+        """In the end all promises are kept."""
         if self.story.world.users:
             self.story.finish(SynchronousTestCase())
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """
-    Histories that nobody thought of.
-    """
+    """Histories that nobody thought of."""
 
     def test_lives(self) -> None:
-        """
-        Whatever order things happen in, the promises are kept.
-        """
+        """Whatever order things happen in, the promises are kept."""
         run_state_machine_as_test(
             Lives,
             settings=settings(

@@ -1,6 +1,4 @@
-"""
-What records show of themselves, in a traceback or a log.
-"""
+"""What records show of themselves, in a traceback or a log."""
 
 from __future__ import annotations
 
@@ -16,14 +14,10 @@ SECRET = b"\x07do not show this"
 
 
 class DiscretionTests(SynchronousTestCase):
-    """
-    Nobody learns a secret from a representation.
-    """
+    """Nobody learns a secret from a representation."""
 
     def assert_silent(self, record: Record, secrets: Iterable[bytes]) -> None:
-        """
-        A record shows its kind and the names of its fields, also from within another one, and none of these.
-        """
+        """A record shows its kind and the names of its fields, also from within another one, and none of these."""
         for shown in (repr(record), str(record), f"{[record]!r}"):
             self.assertIn(type(record).__name__, shown)
             for name in record.__struct_fields__:
@@ -32,9 +26,7 @@ class DiscretionTests(SynchronousTestCase):
                 self.assertNotIn(repr(secret)[2:-1], shown)
 
     def test_content(self) -> None:
-        """
-        A content shows neither its text nor whose it is, but how long it is.
-        """
+        """A content shows neither its text nor whose it is, but how long it is."""
         nobody = ListMark(0, b"")
         conversation = random_bytes(16)
         content = Content(
@@ -44,16 +36,12 @@ class DiscretionTests(SynchronousTestCase):
         self.assertIn(f"body ({len(SECRET)})", repr(content))
 
     def test_content_key(self) -> None:
-        """
-        What opens a common part is not shown.
-        """
+        """What opens a common part is not shown."""
         key = random_bytes(64)
         self.assert_silent(ContentKey(key, bytes(32), None), [key])
 
     def test_tokens(self) -> None:
-        """
-        What admits a registration is shown neither when it is handed out nor when it is used; on the wire it is as ever.
-        """
+        """What admits a registration is shown neither when it is handed out nor when it is used; on the wire it is as ever."""
         devices = SignedDeviceList(b"", bytes(64))
         for message in (Invited(1, SECRET, 2), Register(SECRET, bytes(32), devices, bytes(64), bytes(64))):
             self.assert_silent(message, [SECRET])

@@ -1,6 +1,4 @@
-"""
-Session messages under a key file: epochs, counters, and what a server that is malicious cannot do with them.
-"""
+"""Session messages under a key file: epochs, counters, and what a server that is malicious cannot do with them."""
 
 from __future__ import annotations
 
@@ -31,17 +29,13 @@ OTHER = SharedKey(bytes(32))
 
 
 def keyed(first: Person, second: Person, key: SharedKey = KEY) -> None:
-    """
-    Both choose the key file for each other.
-    """
+    """Both choose the key file for each other."""
     first.choose(second, suites.PSK, key.secret)
     second.choose(first, suites.PSK, key.secret)
 
 
 def friends() -> tuple[Person, Person]:
-    """
-    Two people with a key file, who looked each other up.
-    """
+    """Two people with a key file, who looked each other up."""
     alice, bob = person("alice"), person("bob")
     alice.meet(bob)
     bob.meet(alice)
@@ -50,36 +44,26 @@ def friends() -> tuple[Person, Person]:
 
 
 def header_of(post: Post) -> KeyHeader:
-    """
-    The clear header of a message.
-    """
+    """The clear header of a message."""
     return decode_record(KeyHeader, decode_record(Envelope, post.own).header)
 
 
 def with_header(post: Post, **changes: object) -> Post:
-    """
-    A message whose clear header somebody changed.
-    """
+    """A message whose clear header somebody changed."""
     envelope = decode_record(Envelope, post.own)
     header = msgspec.structs.replace(decode_record(KeyHeader, envelope.header), **changes)
     return evolve(post, own=encode_record(Envelope(encode_record(header), envelope.sealed)))
 
 
 class EpochCase(SynchronousTestCase):
-    """
-    Alice and Bob with a key file.
-    """
+    """Alice and Bob with a key file."""
 
     def setUp(self) -> None:
-        """
-        Nobody has written yet.
-        """
+        """Nobody has written yet."""
         self.alice, self.bob = friends()
 
     def assert_refused(self, reader: Person, post: Post, *codes: str, now: int = NOW) -> Refusal:
-        """
-        This message is refused with one of these codes, and nothing has changed.
-        """
+        """This message is refused with one of these codes, and nothing has changed."""
         before = reader.dump()
         error = self.assertRaises(Refusal, reader.read, post, now)
         self.assertIn(error.code, codes)
@@ -88,9 +72,7 @@ class EpochCase(SynchronousTestCase):
         return error
 
     def epoch(self, of: Person, towards: Person) -> Epoch:
-        """
-        How far somebody came.
-        """
+        """How far somebody came."""
         with of.store.reading() as records:
             epoch = load(records, Epoch, epochs.TABLE, archive.bucket_of(towards.name, towards.device.id))
         assert epoch is not None
@@ -98,14 +80,10 @@ class EpochCase(SynchronousTestCase):
 
 
 class SealingTests(EpochCase):
-    """
-    What is sent.
-    """
+    """What is sent."""
 
     def test_both_ways(self) -> None:
-        """
-        Without a session and without prekeys each reads what the other wrote, in any order.
-        """
+        """Without a session and without prekeys each reads what the other wrote, in any order."""
         self.bob.shelf.sell_out()
         posts = [self.alice.seal(self.bob, b"%d" % number) for number in range(5)]
         self.assertEqual([self.bob.read(post) for post in reversed(posts)], [b"4", b"3", b"2", b"1", b"0"])
@@ -113,18 +91,14 @@ class SealingTests(EpochCase):
         self.assertEqual(self.alice.shelf.claims, {})
 
     def test_header(self) -> None:
-        """
-        The header says suite, version, nonce, epoch and counter; the counter rises by one.
-        """
+        """The header says suite, version, nonce, epoch and counter; the counter rises by one."""
         headers = [header_of(self.alice.seal(self.bob, b"hi")) for _ in range(3)]
         self.assertEqual({(header.suite, header.version, header.epoch) for header in headers}, {("psk", 1, 1)})
         self.assertEqual(len({header.nonce for header in headers}), 1)
         self.assertEqual([header.counter for header in headers], [1, 2, 3])
 
     def test_each_its_epoch(self) -> None:
-        """
-        Each direction, and each device, has a nonce of its own.
-        """
+        """Each direction, and each device, has a nonce of its own."""
         carol = person("carol")
         self.alice.meet(carol)
         self.alice.choose(carol, suites.PSK, KEY.secret)
@@ -132,9 +106,7 @@ class SealingTests(EpochCase):
         self.assertEqual(len({header_of(post).nonce for post in posts}), 3)
 
     def test_introduction(self) -> None:
-        """
-        A sender introduces itself until it was answered, and not any more.
-        """
+        """A sender introduces itself until it was answered, and not any more."""
         first = header_of(self.alice.seal(self.bob, b"hi"))
         self.assertEqual(first.introduction, Introduction(self.alice.profile.identity.public, self.alice.profile.devices))
         self.bob.read(self.alice.seal(self.bob, b"hi"))
@@ -146,9 +118,7 @@ class SealingTests(EpochCase):
         self.assertIsNone(header_of(self.alice.seal(self.bob, b"hi")).introduction)
 
     def test_new_epoch_by_count(self) -> None:
-        """
-        After 100 messages comes a new nonce under a higher number, whose counter begins at 1.
-        """
+        """After 100 messages comes a new nonce under a higher number, whose counter begins at 1."""
         headers = [header_of(self.alice.seal(self.bob, b"hi")) for _ in range(201)]
         self.assertEqual([header.epoch for header in headers], [1] * 100 + [2] * 100 + [3])
         self.assertEqual(headers[100].counter, 1)
@@ -156,9 +126,7 @@ class SealingTests(EpochCase):
         self.assertEqual(len({(header.nonce, header.counter) for header in headers}), 201)
 
     def test_new_epoch_by_time(self) -> None:
-        """
-        So it is after a day, in whichever direction the clock jumped.
-        """
+        """So it is after a day, in whichever direction the clock jumped."""
         first = header_of(self.alice.seal(self.bob, b"hi", NOW))
         self.assertEqual(header_of(self.alice.seal(self.bob, b"hi", NOW + DAY - 1)).nonce, first.nonce)
         later = header_of(self.alice.seal(self.bob, b"hi", NOW + DAY))
@@ -167,9 +135,7 @@ class SealingTests(EpochCase):
         self.assertEqual(len({first.nonce, later.nonce, earlier.nonce}), 3)
 
     def test_new_epoch_for_a_reset(self) -> None:
-        """
-        A new session is a new epoch, which introduces its sender again.
-        """
+        """A new session is a new epoch, which introduces its sender again."""
         first = header_of(self.alice.seal(self.bob, b"hi"))
         self.alice.read(self.bob.seal(self.alice, b"hi"))
         self.alice.forget(self.bob)
@@ -200,9 +166,7 @@ class SealingTests(EpochCase):
         self.assertEqual((third.epoch, third.counter, third.introduction), (2, 1, introduction))
 
     def test_restored_state(self) -> None:
-        """
-        A state that was restored begins a new epoch: what the other life counted is not counted again.
-        """
+        """A state that was restored begins a new epoch: what the other life counted is not counted again."""
         self.alice.seal(self.bob, b"hi")
         backup = self.alice.store.snapshot()
         used = header_of(self.alice.seal(self.bob, b"hi"))
@@ -213,27 +177,21 @@ class SealingTests(EpochCase):
         self.assertNotEqual(after.nonce, used.nonce)
 
     def test_nothing_alike(self) -> None:
-        """
-        Equal texts give a common part and an own part that have nothing in common.
-        """
+        """Equal texts give a common part and an own part that have nothing in common."""
         one, other = self.alice.seal(self.bob, b"same"), self.alice.seal(self.bob, b"same")
         self.assertNotEqual(one.common[:32], other.common[:32])
         sealed = [decode_record(Envelope, post.own).sealed for post in (one, other)]
         self.assertNotEqual(sealed[0][:32], sealed[1][:32])
 
     def test_other_content_key(self) -> None:
-        """
-        To seal a content key of another suite would be our bug.
-        """
+        """To seal a content key of another suite would be our bug."""
         _, content_key = sessions.make_common(b"hi")
         contact = self.alice.contact(self.bob)
         with self.alice.store.writing() as records, self.assertRaises(LocalProtocolError):
             sessions.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
 
     def test_blocked(self) -> None:
-        """
-        The key opens no way around an identity that changed: nothing is sent before the user has accepted it.
-        """
+        """The key opens no way around an identity that changed: nothing is sent before the user has accepted it."""
         stranger = person("bob")
         self.assertRaises(IdentityChanged, self.alice.meet, stranger)
         with self.alice.store.writing() as records:
@@ -245,14 +203,10 @@ class SealingTests(EpochCase):
 
 
 class OpeningTests(EpochCase):
-    """
-    What comes.
-    """
+    """What comes."""
 
     def test_stranger(self) -> None:
-        """
-        Somebody whose key file we have is known by what it introduces itself with, and not verified by that.
-        """
+        """Somebody whose key file we have is known by what it introduces itself with, and not verified by that."""
         carol = person("carol")
         carol.meet(self.bob)
         keyed(carol, self.bob)
@@ -262,9 +216,7 @@ class OpeningTests(EpochCase):
         self.assertEqual(self.bob.contact(carol), opened.contact)
 
     def test_other_identity(self) -> None:
-        """
-        Somebody with the key and the name, and another identity than we know, is noted as that.
-        """
+        """Somebody with the key and the name, and another identity than we know, is noted as that."""
         again = person("alice")
         again.meet(self.bob)
         again.choose(self.bob, suites.PSK, KEY.secret)
@@ -272,27 +224,21 @@ class OpeningTests(EpochCase):
         self.assertEqual(error.contact.changed_to, again.profile.identity.public)
 
     def test_other_identity_without_key(self) -> None:
-        """
-        Without the key nobody can even claim that: the message is wrong before its introduction is looked at.
-        """
+        """Without the key nobody can even claim that: the message is wrong before its introduction is looked at."""
         again = person("alice")
         again.meet(self.bob)
         again.choose(self.bob, suites.PSK, OTHER.secret)
         self.assert_refused(self.bob, again.seal(self.bob, b"hi"), "wrong-key")
 
     def test_without_introduction(self) -> None:
-        """
-        Who was never heard of and does not say who it is finds nobody.
-        """
+        """Who was never heard of and does not say who it is finds nobody."""
         carol = person("carol")
         carol.meet(self.bob)
         keyed(carol, self.bob)
         self.assert_refused(self.bob, with_header(carol.seal(self.bob, b"hi"), introduction=None), "no-session")
 
     def test_no_key(self) -> None:
-        """
-        From somebody whose key file we have not, the suite is unavailable.
-        """
+        """From somebody whose key file we have not, the suite is unavailable."""
         carol = person("carol")
         carol.meet(self.bob)
         carol.choose(self.bob, suites.PSK, KEY.secret)
@@ -313,9 +259,7 @@ class OpeningTests(EpochCase):
         self.assertEqual(self.alice.read(answer), b"answer")
 
     def test_given_up(self) -> None:
-        """
-        So it is where the user went back to sessions; then no file is wrong, there is none.
-        """
+        """So it is where the user went back to sessions; then no file is wrong, there is none."""
         first, second = (self.alice.seal(self.bob, text) for text in (b"first", b"second"))
         self.bob.choose(self.alice, suites.PQXDH)
         self.assertEqual(self.bob.read(first, NOW + FORMER_AGE), b"first")
@@ -324,9 +268,7 @@ class OpeningTests(EpochCase):
         self.assert_refused(self.bob, self.alice.seal(self.bob, b"third"), "suite-unavailable")
 
     def test_replaced_often(self) -> None:
-        """
-        Two files from before are good, and not a third.
-        """
+        """Two files from before are good, and not a third."""
         posts = [self.alice.seal(self.bob, b"%d" % number) for number in range(3)]
         for number, post in enumerate(posts, 1):
             self.bob.choose(self.alice, suites.PSK, bytes([number] * 32))
@@ -336,49 +278,37 @@ class OpeningTests(EpochCase):
                 self.assert_refused(self.bob, post, "wrong-key")
 
     def test_replaced_and_used_up(self) -> None:
-        """
-        Nothing is opened twice because there are two files.
-        """
+        """Nothing is opened twice because there are two files."""
         post = self.alice.seal(self.bob, b"hi")
         self.bob.read(post)
         self.bob.choose(self.alice, suites.PSK, OTHER.secret)
         self.assertIsInstance(self.assert_refused(self.bob, post, "unauthentic"), AlreadyUsed)
 
     def test_pqxdh_still(self) -> None:
-        """
-        A key file for a name does not keep out what comes by sessions.
-        """
+        """A key file for a name does not keep out what comes by sessions."""
         self.alice.choose(self.bob, suites.PQXDH)
         opened = self.bob.open(self.alice.send(self.bob, b"hi"))
         self.assertEqual(opened.suite, "pqxdh")
 
     def test_peer_changes_nothing(self) -> None:
-        """
-        What a peer sends with does not change what we send with.
-        """
+        """What a peer sends with does not change what we send with."""
         self.alice.choose(self.bob, suites.PQXDH)
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.assertEqual(header_of(self.bob.seal(self.alice, b"hi")).suite, "psk")
 
 
 class AttackTests(EpochCase):
-    """
-    What is refused, and leaves no trace.
-    """
+    """What is refused, and leaves no trace."""
 
     def setUp(self) -> None:
-        """
-        Both have heard each other; there is a message in hand.
-        """
+        """Both have heard each other; there is a message in hand."""
         super().setUp()
         self.bob.read(self.alice.seal(self.bob, b"hi"))
         self.alice.read(self.bob.seal(self.alice, b"hi"))
         self.post = self.alice.seal(self.bob, b"ho")
 
     def test_wrong_key(self) -> None:
-        """
-        Under another key file nothing opens; under the right one it still does.
-        """
+        """Under another key file nothing opens; under the right one it still does."""
         later = NOW + FORMER_AGE + 1
         self.bob.choose(self.alice, suites.PSK, OTHER.secret)
         self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key", now=later), WrongKey)
@@ -386,17 +316,13 @@ class AttackTests(EpochCase):
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_replayed(self) -> None:
-        """
-        A nonce and counter are accepted once, for ever.
-        """
+        """A nonce and counter are accepted once, for ever."""
         self.bob.read(self.post)
         for _ in range(3):
             self.assertIsInstance(self.assert_refused(self.bob, self.post, "unauthentic"), AlreadyUsed)
 
     def test_counter_twice(self) -> None:
-        """
-        So it is for two different messages that their sender gave one nonce and counter.
-        """
+        """So it is for two different messages that their sender gave one nonce and counter."""
         epoch = self.epoch(self.alice, self.bob)
         with self.alice.store.writing() as records:
             back = msgspec.structs.replace(epoch, counter=epoch.counter - 1)
@@ -407,9 +333,7 @@ class AttackTests(EpochCase):
         self.assertIsInstance(self.assert_refused(self.bob, twin, "unauthentic"), AlreadyUsed)
 
     def test_counters_per_device(self) -> None:
-        """
-        What one sender used up is nobody else's: the same nonce and counter of another account open.
-        """
+        """What one sender used up is nobody else's: the same nonce and counter of another account open."""
         carol = person("carol")
         carol.meet(self.bob)
         self.bob.meet(carol)
@@ -422,9 +346,7 @@ class AttackTests(EpochCase):
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_every_bit(self) -> None:
-        """
-        A message that differs in any byte of own or common part is refused.
-        """
+        """A message that differs in any byte of own or common part is refused."""
         for index in range(len(self.post.own)):
             own = bytearray(self.post.own)
             own[index] ^= 1 << index % 8
@@ -437,9 +359,7 @@ class AttackTests(EpochCase):
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_header_changed(self) -> None:
-        """
-        Every item of the header is authenticated.
-        """
+        """Every item of the header is authenticated."""
         changes: tuple[dict[str, object], ...] = (
             {"nonce": bytes(32)},
             {"epoch": 2},
@@ -452,9 +372,7 @@ class AttackTests(EpochCase):
         self.assert_refused(self.bob, with_header(self.post, version=2), "suite-unavailable")
 
     def test_somebody_elses(self) -> None:
-        """
-        A message under the name of another account or device is not theirs, though they have the same key file.
-        """
+        """A message under the name of another account or device is not theirs, though they have the same key file."""
         carol = person("carol")
         self.bob.meet(carol)
         carol.meet(self.bob)
@@ -467,22 +385,16 @@ class AttackTests(EpochCase):
         self.assert_refused(carol, self.post, "wrong-key")
 
     def test_reflected(self) -> None:
-        """
-        A message sent back to its sender is refused: directions have different keys.
-        """
+        """A message sent back to its sender is refused: directions have different keys."""
         self.assert_refused(self.alice, evolve(self.post, account="bob", device=self.bob.device.id), "wrong-key")
 
     def test_other_common_part(self) -> None:
-        """
-        The common part of another message of the same sender does not fit.
-        """
+        """The common part of another message of the same sender does not fit."""
         other = self.alice.seal(self.bob, b"other")
         self.assert_refused(self.bob, evolve(self.post, common=other.common), "wrong-key")
 
     def test_lying_sender(self) -> None:
-        """
-        A sender that seals the digest of another common part, or a key of another size, is refused.
-        """
+        """A sender that seals the digest of another common part, or a key of another size, is refused."""
         for change in (
             lambda key: msgspec.structs.replace(key, common=bytes(32)),
             lambda key: msgspec.structs.replace(key, key=bytes(64)),
@@ -516,9 +428,7 @@ class AttackTests(EpochCase):
         return Post("alice", alice.device_id, encode_record(Envelope(header, sealed)), common)
 
     def test_no_connection(self) -> None:
-        """
-        Between accounts there are no connections: what is sealed without an epoch is refused, key or no key.
-        """
+        """Between accounts there are no connections: what is sealed without an epoch is refused, key or no key."""
         alice, bob = self.alice.profile, self.bob.profile
         sender, own_end = (End(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
         common, content_key = sessions.make_common(b"text", suites.PSK)
@@ -527,9 +437,7 @@ class AttackTests(EpochCase):
         self.assert_refused(self.bob, Post("alice", alice.device_id, own, common), "wrong-key")
 
     def test_counters_of_each_device(self) -> None:
-        """
-        Two devices of one account may happen to use one nonce: neither uses up the other's counters.
-        """
+        """Two devices of one account may happen to use one nonce: neither uses up the other's counters."""
         identity, bob = self.alice.profile.identity.public, self.bob.profile
         own = End("bob", bob.device_id, bob.identity.public)
         _, content_key = sessions.make_common(b"text", suites.PSK)
@@ -547,9 +455,7 @@ class AttackTests(EpochCase):
                 self.assertRaises(AlreadyUsed, epochs.open_part, *arguments)
 
     def test_each_item(self) -> None:
-        """
-        A message is tied to every item of the associated data, each alone.
-        """
+        """A message is tied to every item of the associated data, each alone."""
         for index in range(11):
 
             def alter(items: list[bytes], index: int = index) -> list[bytes]:
@@ -559,9 +465,7 @@ class AttackTests(EpochCase):
             self.assert_refused(self.bob, self.forged(alter, lambda key: key), "wrong-key")
 
     def test_removed_device(self) -> None:
-        """
-        A device that is not on the list of its account any more is refused, key or no key.
-        """
+        """A device that is not on the list of its account any more is refused, key or no key."""
         with self.bob.store.writing() as records:
             known = trust.get_contact(records, "alice")
             assert known is not None
@@ -569,9 +473,7 @@ class AttackTests(EpochCase):
         self.assert_refused(self.bob, self.post, "unknown-device")
 
     def test_no_secret_in_representation(self) -> None:
-        """
-        The choice of a key file shows nothing of it in logs.
-        """
+        """The choice of a key file shows nothing of it in logs."""
         shown = repr(suites.Chosen(suites.PSK, KEY.secret))
         self.assertNotIn(repr(KEY.secret)[2:-1], shown)
         self.assertNotIn(KEY.secret.hex(), shown)

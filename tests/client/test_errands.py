@@ -1,6 +1,4 @@
-"""
-Errands between processes of one profile.
-"""
+"""Errands between processes of one profile."""
 
 from __future__ import annotations
 
@@ -14,20 +12,14 @@ NOW = 1_800_000_000.0
 
 
 class ErrandTests(SynchronousTestCase):
-    """
-    Asker and runner over one store.
-    """
+    """Asker and runner over one store."""
 
     def setUp(self) -> None:
-        """
-        A store with nothing in it.
-        """
+        """A store with nothing in it."""
         self.store = MemoryProfile()
 
     def test_there_and_back(self) -> None:
-        """
-        An errand is seen by the runner, its outcome by the asker, and nothing is left of either.
-        """
+        """An errand is seen by the runner, its outcome by the asker, and nothing is left of either."""
         number = errands.leave(self.store, "fetch", "bob", now=NOW, patience=30)
         self.assertIsNone(errands.collect(self.store, number))
         (errand,) = errands.waiting(self.store, now=NOW)
@@ -40,9 +32,7 @@ class ErrandTests(SynchronousTestCase):
         self.assertIsNone(errands.collect(self.store, number))
 
     def test_in_order(self) -> None:
-        """
-        Errands are numbered as they come, and a number never comes again.
-        """
+        """Errands are numbered as they come, and a number never comes again."""
         first = errands.leave(self.store, "ping", now=NOW, patience=30)
         errands.settle(self.store, first, "", {}, now=NOW)
         errands.collect(self.store, first)
@@ -51,9 +41,7 @@ class ErrandTests(SynchronousTestCase):
         self.assertNotIn(first, later)
 
     def test_given_up(self) -> None:
-        """
-        What the asker gave up is neither run nor answered.
-        """
+        """What the asker gave up is neither run nor answered."""
         number = errands.leave(self.store, "ping", now=NOW, patience=30)
         errands.give_up(self.store, number)
         self.assertEqual(errands.waiting(self.store, now=NOW), [])
@@ -61,9 +49,7 @@ class ErrandTests(SynchronousTestCase):
         self.assertIsNone(errands.collect(self.store, number))
 
     def test_asker_died(self) -> None:
-        """
-        What nobody waits for any more is cleared away: errands after their deadline, outcomes after a while.
-        """
+        """What nobody waits for any more is cleared away: errands after their deadline, outcomes after a while."""
         number = errands.leave(self.store, "ping", now=NOW, patience=30)
         self.assertEqual(errands.waiting(self.store, now=NOW + 60), [])
         with self.store.reading() as records:
@@ -74,9 +60,7 @@ class ErrandTests(SynchronousTestCase):
         self.assertIsNone(errands.collect(self.store, number))
 
     def test_no_secret_shown(self) -> None:
-        """
-        An outcome may hold the token of an invite: its representation does not.
-        """
+        """An outcome may hold the token of an invite: its representation does not."""
         number = errands.leave(self.store, "invite", now=NOW, patience=30)
         errands.settle(self.store, number, "", {"token": "secret"}, now=NOW)
         self.assertNotIn("secret", repr(errands.collect(self.store, number)))

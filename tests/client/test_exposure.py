@@ -1,6 +1,4 @@
-"""
-What the wire shows of a message.
-"""
+"""What the wire shows of a message."""
 
 from __future__ import annotations
 
@@ -16,14 +14,10 @@ from tests.client.rig import decoded
 
 
 class SuiteTests(SynchronousTestCase):
-    """
-    The suite, as the clear header of an own part names it.
-    """
+    """The suite, as the clear header of an own part names it."""
 
     def suite(self, own: bytes) -> str:
-        """
-        What is read from an own part, in both directions.
-        """
+        """What is read from an own part, in both directions."""
         deposit = Deposit(bytes(16), 1, 3600, bytes(64), [Destination("bob", [Part(bytes(16), own)])])
         delivery = Deliver(1, "bob", bytes(16), bytes(16), 0, bytes(64), own)
         exposures = [expose(deposit), expose(delivery)]
@@ -32,37 +26,27 @@ class SuiteTests(SynchronousTestCase):
         return suites.pop()
 
     def test_key_file(self) -> None:
-        """
-        Of a message under a key file it is C{psk}.
-        """
+        """Of a message under a key file it is C{psk}."""
         header = encode_record(KeyHeader("psk", 1, bytes(32), 1, 1, None))
         self.assertEqual(self.suite(encode_record(Envelope(header, bytes(80)))), "psk")
 
     def test_unknown(self) -> None:
-        """
-        A suite that we do not know is named; what is no header has none, and ends nothing.
-        """
+        """A suite that we do not know is named; what is no header has none, and ends nothing."""
         self.assertEqual(self.suite(encode_record(Envelope(b"\x93\xa7new one\x02\xc0", b""))), "new one")
         for own in (b"", b"\xc1", encode_record(Envelope(b"", b"")), encode_record(Envelope(b"\x91" * 5000, b""))):
             self.assertEqual(self.suite(own), "")
 
     def test_nothing(self) -> None:
-        """
-        There is no message in anything else.
-        """
+        """There is no message in anything else."""
         for message in (Ping(1), Unknown(200, 1)):
             self.assertIsNone(expose(message))
 
 
 class TalkTests(WorldCase):
-    """
-    Messages of real agents.
-    """
+    """Messages of real agents."""
 
     def test_both_directions(self) -> None:
-        """
-        A message is shown to its sender and its recipient alike, but for the frame; its text is in neither.
-        """
+        """A message is shown to its sender and its recipient alike, but for the frame; its text is in neither."""
         text = "the text of a message that nobody else sees"
         assert self.alice.wire is not None
         assert self.bob.wire is not None

@@ -1,6 +1,4 @@
-"""
-A contact who asks for more than is its own.
-"""
+"""A contact who asks for more than is its own."""
 
 from __future__ import annotations
 
@@ -18,14 +16,10 @@ from tests.client.rig import User, decoded
 
 
 class GreedTests(WorldCase):
-    """
-    Bob has written to Carol; Alice, who writes to him too, would like to read that.
-    """
+    """Bob has written to Carol; Alice, who writes to him too, would like to read that."""
 
     def setUp(self) -> None:
-        """
-        Everybody has talked with Bob.
-        """
+        """Everybody has talked with Bob."""
         super().setUp()
         self.carol = self.world.user("carol")
         self.alice.send("bob", "from alice")
@@ -38,9 +32,7 @@ class GreedTests(WorldCase):
         self.wire.log.clear()
 
     def between(self, one: User, other: User) -> bytes:
-        """
-        The conversation of two.
-        """
+        """The conversation of two."""
         return conversation_of(one.profile().identity.public, other.profile().identity.public)
 
     def ask(self, wanted: bytes, conversation: bytes) -> None:
@@ -69,32 +61,24 @@ class GreedTests(WorldCase):
         self.bob.pump()
 
     def sent(self) -> list[str]:
-        """
-        To whom Bob has sent anything since.
-        """
+        """To whom Bob has sent anything since."""
         return [to.account for deposit in decoded(self.wire, Side.CLIENT, m.Deposit) for to in deposit.to]
 
     def test_own(self) -> None:
-        """
-        Who asks for messages of the own conversation gets them.
-        """
+        """Who asks for messages of the own conversation gets them."""
         ours = self.between(self.alice, self.bob)
         self.ask(ours, ours)
         self.assertEqual(self.sent(), ["alice"])
 
     def test_other_conversation(self) -> None:
-        """
-        Who asks for messages to somebody else gets what was sent to himself, and nothing of theirs.
-        """
+        """Who asks for messages to somebody else gets what was sent to himself, and nothing of theirs."""
         self.ask(self.between(self.bob, self.carol), self.between(self.alice, self.bob))
         self.assertEqual(set(self.sent()), {"alice"})
         self.assertEqual(self.alice.texts("bob"), ["for alice"])
         self.assertEqual(self.alice.codes(), [])
 
     def test_as_the_other(self) -> None:
-        """
-        Who pretends that the request belongs to the other conversation is not heard.
-        """
+        """Who pretends that the request belongs to the other conversation is not heard."""
         theirs = self.between(self.bob, self.carol)
         self.ask(theirs, theirs)
         self.assertEqual(self.sent(), [])

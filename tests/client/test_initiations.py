@@ -1,6 +1,4 @@
-"""
-What is remembered of the sessions that others have begun.
-"""
+"""What is remembered of the sessions that others have begun."""
 
 from __future__ import annotations
 
@@ -16,36 +14,26 @@ from tests.client.people import NOW, friends
 
 
 class InitiationTests(SynchronousTestCase):
-    """
-    The map from initiations to sessions.
-    """
+    """The map from initiations to sessions."""
 
     def setUp(self) -> None:
-        """
-        Alice and Bob know each other; nothing of Bob's for one use is left.
-        """
+        """Alice and Bob know each other; nothing of Bob's for one use is left."""
         self.alice, self.bob = friends()
         self.bob.shelf.sell_out()
 
     def prune(self, now: int) -> None:
-        """
-        Time passes for Bob.
-        """
+        """Time passes for Bob."""
         with self.bob.store.writing() as records:
             prekeys.prune(records, now)
             initiations.prune(records)
 
     def kept(self) -> int:
-        """
-        How many records Bob keeps of initiations: two of each.
-        """
+        """How many records Bob keeps of initiations: two of each."""
         with self.bob.store.reading() as records:
             return len(records.scan(initiations.TABLE))
 
     def header(self) -> PrekeyHeader:
-        """
-        An initiation with Bob's last-resort prekey.
-        """
+        """An initiation with Bob's last-resort prekey."""
         bundle = self.bob.shelf.claim("alice")
         return PrekeyHeader(
             self.alice.profile.identity.public,
@@ -59,9 +47,7 @@ class InitiationTests(SynchronousTestCase):
         )
 
     def test_pruned(self) -> None:
-        """
-        An initiation is remembered as long as a prekey in it, and no longer.
-        """
+        """An initiation is remembered as long as a prekey in it, and no longer."""
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.bob.stock_up(NOW + ROTATION)
         for moment, kept in ((RETIRED_LIFE - 1, 2), (RETIRED_LIFE, 0)):
@@ -84,9 +70,7 @@ class InitiationTests(SynchronousTestCase):
         self.assertEqual(self.kept(), 2 * (MAX_INITIATIONS + 1))
 
     def test_not_read_whole(self) -> None:
-        """
-        To see what may be forgotten, the oldest are looked at and not all.
-        """
+        """To see what may be forgotten, the oldest are looked at and not all."""
         for number in range(20):
             device = bytes([number]) * 16
             with self.bob.store.writing() as records:
@@ -99,15 +83,11 @@ class InitiationTests(SynchronousTestCase):
 
 
 class CountingRecords(MemoryRecords):
-    """
-    Records that count how many initiations are opened.
-    """
+    """Records that count how many initiations are opened."""
 
     reads = 0
 
     def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:
-        """
-        See L{MemoryRecords.get}.
-        """
+        """See L{MemoryRecords.get}."""
         self.reads += table == initiations.TABLE
         return super().get(table, bucket, order)

@@ -1,6 +1,4 @@
-"""
-An agent keeps its connection, and finds out when there is nobody at its other end.
-"""
+"""An agent keeps its connection, and finds out when there is nobody at its other end."""
 
 from __future__ import annotations
 
@@ -15,14 +13,10 @@ from tests.client.rig import Wire, World, decoded
 
 
 class KeepAliveTests(SynchronousTestCase):
-    """
-    A client that is connected and has nothing to say.
-    """
+    """A client that is connected and has nothing to say."""
 
     def setUp(self) -> None:
-        """
-        Alice is connected, and all is quiet.
-        """
+        """Alice is connected, and all is quiet."""
         self.world = World()
         self.alice = self.world.user("alice")
         self.world.settle()
@@ -31,15 +25,11 @@ class KeepAliveTests(SynchronousTestCase):
         self.wire.log.clear()
 
     def pings(self) -> int:
-        """
-        How often Alice's client asked whether anybody is there.
-        """
+        """How often Alice's client asked whether anybody is there."""
         return len(decoded(self.wire, Side.CLIENT, m.Ping))
 
     def test_ping(self) -> None:
-        """
-        After five minutes in which it said nothing, and every five after that, the agent sends a ping.
-        """
+        """After five minutes in which it said nothing, and every five after that, the agent sends a ping."""
         self.world.advance(KEEP_ALIVE - 1)
         self.assertEqual(self.pings(), 0)
         self.world.advance(1)
@@ -49,15 +39,11 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertTrue(self.alice.agent is not None and self.alice.agent.is_ready)
 
     def test_often_enough(self) -> None:
-        """
-        That is so often that two may be lost before the server hangs up.
-        """
+        """That is so often that two may be lost before the server hangs up."""
         self.assertLessEqual(3 * KEEP_ALIVE, IDLE_TIME)
 
     def test_busy(self) -> None:
-        """
-        Who says something anyway sends no ping.
-        """
+        """Who says something anyway sends no ping."""
         for _ in range(4):
             self.world.advance(KEEP_ALIVE - 1)
             self.alice.send("server", "hello")
@@ -65,9 +51,7 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(self.pings(), 0)
 
     def test_nobody_there(self) -> None:
-        """
-        A server that does not answer a ping is left, so that another connection can be tried.
-        """
+        """A server that does not answer a ping is left, so that another connection can be tried."""
         self.wire.held.add(Side.SERVER)
         self.world.advance(KEEP_ALIVE)
         self.world.advance(TIMEOUT - 1)

@@ -1,6 +1,4 @@
-"""
-The order of what is sent again.
-"""
+"""The order of what is sent again."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ class RefusedTests(WorldCase):
     """
 
     def setUp(self) -> None:
-        """
-        There is a session, and three deposits are on their way.
-        """
+        """There is a session, and three deposits are on their way."""
         super().setUp()
         self.alice.send("bob", "zero")
         self.bob.send("alice", "reply")
@@ -36,15 +32,11 @@ class RefusedTests(WorldCase):
         self.wire.log.clear()
 
     def deposits(self) -> list[bytes]:
-        """
-        The deposits that Alice has sent, in order.
-        """
+        """The deposits that Alice has sent, in order."""
         return [deposit.deposit_id for deposit in decoded(self.wire, Side.CLIENT, m.Deposit)]
 
     def refuse(self, *numbers: int) -> None:
-        """
-        Refuse these deposits for now, in this order; then let time pass.
-        """
+        """Refuse these deposits for now, in this order; then let time pass."""
         for number in numbers:
             self.wire.inject(Side.SERVER, m.DepositRefused(self.first[number], "retry-later", []))
         self.world.settle()
@@ -61,9 +53,7 @@ class RefusedTests(WorldCase):
         self.assertEqual([line.gap_before for line in self.bob.given], [0] * 4)
 
     def test_before_what_came_later(self) -> None:
-        """
-        What is written while they wait goes behind them.
-        """
+        """What is written while they wait goes behind them."""
         for number in (1, 2, 0):
             self.wire.inject(Side.SERVER, m.DepositRefused(self.first[number], "retry-later", []))
         self.world.settle()
@@ -75,14 +65,10 @@ class RefusedTests(WorldCase):
 
 
 class LaneTests(SynchronousTestCase):
-    """
-    What waits.
-    """
+    """What waits."""
 
     def test_in_its_place(self) -> None:
-        """
-        A row that is refused goes behind earlier ones and before later ones, sent or not.
-        """
+        """A row that is refused goes behind earlier ones and before later ones, sent or not."""
         lanes = Lanes(lambda: 1.0)
         for order in (1, 2, 3):
             lanes.add("bob", order)
@@ -98,14 +84,10 @@ class LaneTests(SynchronousTestCase):
 
 
 class DeviceTests(SynchronousTestCase):
-    """
-    Those who call under one name.
-    """
+    """Those who call under one name."""
 
     def test_lane_for_each(self) -> None:
-        """
-        Each connection has a lane of its own: what holds one up holds no other up.
-        """
+        """Each connection has a lane of its own: what holds one up holds no other up."""
         lanes = Lanes(lambda: 0.5)
         for order, device in ((1, b"1" * 16), (2, b"2" * 16), (3, b"1" * 16)):
             lanes.add("key-1a2b3c4d", order, device)

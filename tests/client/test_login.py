@@ -1,6 +1,4 @@
-"""
-The client's half of login: it knows the server before it proves anything.
-"""
+"""The client's half of login: it knows the server before it proves anything."""
 
 from __future__ import annotations
 
@@ -20,14 +18,10 @@ from tests.client.rig import START, TLS, User, Wire, World, decoded
 
 
 class LoginTests(SynchronousTestCase):
-    """
-    Who may be at the other end.
-    """
+    """Who may be at the other end."""
 
     def setUp(self) -> None:
-        """
-        Alice has an account, and is not connected.
-        """
+        """Alice has an account, and is not connected."""
         self.world = World()
         self.alice = self.world.user("alice")
         self.alice.disconnect()
@@ -35,16 +29,12 @@ class LoginTests(SynchronousTestCase):
         self.alice.events.clear()
 
     def refused(self, wire: Wire, code: str = "server-identity") -> None:
-        """
-        Check that Alice hung up, and that she proved nothing.
-        """
+        """Check that Alice hung up, and that she proved nothing."""
         self.assertEqual(decoded(wire, Side.CLIENT, Proof) + decoded(wire, Side.CLIENT, Register), [])
         self.assertEqual(self.alice.events, [Failed(code), Disconnected(code)])
 
     def through(self, user: User, client: Binding, server: Binding) -> Wire:
-        """
-        Connect where each end observes another channel, as with somebody in the middle.
-        """
+        """Connect where each end observes another channel, as with somebody in the middle."""
         assert user.agent is not None, "she was connected before"
         wire = self.world.join(user.agent)
         wire.client.binding, wire.server.binding = client, server
@@ -52,9 +42,7 @@ class LoginTests(SynchronousTestCase):
         return wire
 
     def altered(self, **fields: object) -> Wire:
-        """
-        Connect through somebody who changes the challenge.
-        """
+        """Connect through somebody who changes the challenge."""
 
         def tap(message: Message) -> list[Message]:
             return [msgspec.structs.replace(message, **fields) if isinstance(message, Challenge) else message]
@@ -65,58 +53,42 @@ class LoginTests(SynchronousTestCase):
         return wire
 
     def test_welcome(self) -> None:
-        """
-        The server that was pinned is logged in to.
-        """
+        """The server that was pinned is logged in to."""
         wire = self.alice.connect()
         self.assertIn(Ready(), self.alice.events)
         self.assertEqual(len(decoded(wire, Side.CLIENT, Proof)), 1)
 
     def test_other_server(self) -> None:
-        """
-        A server with another identity is told nothing, though its own signature is good.
-        """
+        """A server with another identity is told nothing, though its own signature is good."""
         self.world.identity = SigningKey.generate()
         self.world.restart_server()
         self.refused(self.alice.connect())
 
     def test_borrowed_identity(self) -> None:
-        """
-        A server that names the pinned identity without having its key is found out.
-        """
+        """A server that names the pinned identity without having its key is found out."""
         pin = self.world.identity.public
         self.world.identity = SigningKey.generate()
         self.world.restart_server()
         self.refused(self.altered(identity=pin))
 
     def test_other_nonce(self) -> None:
-        """
-        A challenge with another nonce does not bear the signature.
-        """
+        """A challenge with another nonce does not bear the signature."""
         self.refused(self.altered(nonce=bytes(32)))
 
     def test_other_features(self) -> None:
-        """
-        Features that somebody adds on the way are found out.
-        """
+        """Features that somebody adds on the way are found out."""
         self.refused(self.altered(features=["gifts"]))
 
     def test_other_version(self) -> None:
-        """
-        A version that somebody puts in on the way is found out.
-        """
+        """A version that somebody puts in on the way is found out."""
         self.refused(self.altered(version=2))
 
     def test_other_signature(self) -> None:
-        """
-        A challenge without a good signature is refused.
-        """
+        """A challenge without a good signature is refused."""
         self.refused(self.altered(signature=bytes(64)))
 
     def test_repeated_challenge(self) -> None:
-        """
-        A challenge of an earlier login does not fit a new greeting.
-        """
+        """A challenge of an earlier login does not fit a new greeting."""
         old = decoded(self.alice.connect(), Side.SERVER, Challenge)[0]
         self.alice.disconnect()
         self.world.settle()
@@ -124,29 +96,21 @@ class LoginTests(SynchronousTestCase):
         self.refused(self.altered(**{name: getattr(old, name) for name in old.__struct_fields__}))
 
     def test_other_key(self) -> None:
-        """
-        A challenge that was made for another TLS key is refused: somebody stands in the middle.
-        """
+        """A challenge that was made for another TLS key is refused: somebody stands in the middle."""
         self.refused(self.through(self.alice, TLS, evolve(TLS, spki=bytes(32))))
 
     def test_other_exporter(self) -> None:
-        """
-        A challenge that was made for another TLS connection is refused, though the key is the same.
-        """
+        """A challenge that was made for another TLS connection is refused, though the key is the same."""
         self.refused(self.through(self.alice, TLS, evolve(TLS, exporter=bytes(32))))
 
     def test_no_exporter(self) -> None:
-        """
-        Over TCP nothing is said without keying material of this very connection.
-        """
+        """Over TCP nothing is said without keying material of this very connection."""
         wire = self.through(self.alice, Binding("tcp", "spki", b"", bytes(32)), TLS)
         self.assertEqual(wire.log, [])
         self.assertEqual(self.alice.events, [Failed("server-identity"), Disconnected("server-identity")])
 
     def test_unoffered_version(self) -> None:
-        """
-        A server that chooses a version nobody offered is told so, though it signs that.
-        """
+        """A server that chooses a version nobody offered is told so, though it signs that."""
 
         def tap(message: Message) -> list[Message]:
             if not isinstance(message, Challenge):
@@ -163,9 +127,7 @@ class LoginTests(SynchronousTestCase):
         self.refused(wire, "unsupported-version")
 
     def test_refused_login(self) -> None:
-        """
-        A device that the server does not know has no future there.
-        """
+        """A device that the server does not know has no future there."""
         profile = self.alice.profile()
         with self.alice.store.inner.writing() as records:
             save_profile(records, evolve(profile, device_key=SigningKey.generate()))
@@ -174,29 +136,21 @@ class LoginTests(SynchronousTestCase):
 
 
 class RegistrationTests(SynchronousTestCase):
-    """
-    Accounts that are made.
-    """
+    """Accounts that are made."""
 
     def setUp(self) -> None:
-        """
-        Alice has keys, and no account.
-        """
+        """Alice has keys, and no account."""
         self.world = World()
         self.alice = self.world.user("alice", connect=False)
 
     def test_registered(self) -> None:
-        """
-        The first connection makes the account, the second logs in.
-        """
+        """The first connection makes the account, the second logs in."""
         self.assertEqual(len(decoded(self.alice.connect(), Side.CLIENT, Register)), 1)
         self.assertTrue(self.alice.profile().registered)
         self.assertEqual(len(decoded(self.alice.connect(), Side.CLIENT, Proof)), 1)
 
     def test_lost_reply(self) -> None:
-        """
-        A registration whose answer was lost is made again, and succeeds.
-        """
+        """A registration whose answer was lost is made again, and succeeds."""
         wire = self.alice.connect(settle=False)
         wire.to_client = lambda message: [] if isinstance(message, Welcome) else [message]
         self.world.settle()
@@ -206,9 +160,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertIn(Ready(), self.alice.events)
 
     def test_name_taken(self) -> None:
-        """
-        Somebody else's name is refused for good.
-        """
+        """Somebody else's name is refused for good."""
         self.world.user("bob")
         other = World(identity=self.world.identity).user("bob", connect=False)
         other.world = self.world
@@ -217,9 +169,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(other.events, [Failed("name-taken"), Disconnected("name-taken")])
 
     def test_token_is_dropped(self) -> None:
-        """
-        The token admits once; then nobody needs it any more, and the profile keeps none.
-        """
+        """The token admits once; then nobody needs it any more, and the profile keeps none."""
         world = World(settings=Settings(registration="invite"))
         world.store.add_token(sha256(b"token"), 1, START + 60, "")
         user = world.user("alice", connect=False)
@@ -231,9 +181,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(user.profile().token, b"")
 
     def test_prekeys(self) -> None:
-        """
-        With the account come prekeys, so that others can write at once.
-        """
+        """With the account come prekeys, so that others can write at once."""
         uploads = decoded(self.alice.connect(), Side.CLIENT, messages.Upload)
         self.assertEqual(len(uploads), 1)
         self.assertEqual((len(uploads[0].one_time), len(uploads[0].kem)), (50, 50))

@@ -31,9 +31,7 @@ Alteration = Callable[[Any], Any]
 
 
 def replacing(kind: type, alter: Alteration) -> Tap:
-    """
-    Alter every message of a kind; C{None} drops it.
-    """
+    """Alter every message of a kind; C{None} drops it."""
 
     def tap(message: m.Message) -> list[m.Message]:
         if not isinstance(message, kind):
@@ -45,22 +43,16 @@ def replacing(kind: type, alter: Alteration) -> Tap:
 
 
 def signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
-    """
-    A list that this identity signs.
-    """
+    """A list that this identity signs."""
     body = encode_device_list(devices)
     return SignedDeviceList(body, identity.sign(DEVICE_LIST_LABEL, body))
 
 
 class MaliceCase(WorldCase):
-    """
-    Alice and Bob know each other, and the server has turned bad.
-    """
+    """Alice and Bob know each other, and the server has turned bad."""
 
     def setUp(self) -> None:
-        """
-        They have talked.
-        """
+        """They have talked."""
         super().setUp()
         self.alice.send("bob", "zero")
         self.bob.send("alice", "reply")
@@ -68,59 +60,43 @@ class MaliceCase(WorldCase):
         self.alice.read()
 
     def wire(self, user: User) -> Wire:
-        """
-        Somebody's connection.
-        """
+        """Somebody's connection."""
         assert user.wire is not None, "connected"
         return user.wire
 
     def lie(self, user: User, kind: type, alter: Alteration) -> None:
-        """
-        Alter what the server says to somebody.
-        """
+        """Alter what the server says to somebody."""
         self.wire(user).to_client = replacing(kind, alter)
 
     def contact(self, user: User, name: str) -> Contact:
-        """
-        What somebody knows of a contact.
-        """
+        """What somebody knows of a contact."""
         with user.store.reading() as records:
             contact = trust.get_contact(records, name)
         assert contact is not None, "they have met"
         return contact
 
     def mallory(self, name: str = "bob") -> Profile:
-        """
-        The profile of somebody else under a name.
-        """
+        """The profile of somebody else under a name."""
         return create_profile(self.world.link, name, int(self.world.clock))
 
     def not_sent(self, user: User, message_id: bytes, code: str) -> None:
-        """
-        Check that a message waits, for this reason, and that nobody got anything.
-        """
+        """Check that a message waits, for this reason, and that nobody got anything."""
         sent = user.sent(message_id)
         self.assertEqual((sent.status, sent.code), ("queued", code))
         self.assertEqual([deposit for deposit in decoded(self.wire(user), Side.CLIENT, m.Deposit) if deposit.n > 1], [])
 
 
 class DirectoryTests(MaliceCase):
-    """
-    Lies about accounts.
-    """
+    """Lies about accounts."""
 
     def setUp(self) -> None:
-        """
-        Alice will look Bob up again before her next message.
-        """
+        """Alice will look Bob up again before her next message."""
         super().setUp()
         self.world.clock += 2 * DAY
         self.before = self.contact(self.alice, "bob")
 
     def shown(self, record: AccountRecord, code: str) -> None:
-        """
-        Show Alice a record, and check that she does not believe it.
-        """
+        """Show Alice a record, and check that she does not believe it."""
         self.lie(self.alice, m.Account, lambda answer: m.Account(answer.request, record))
         self.not_sent(self.alice, self.alice.send("bob", "secret"), code)
         self.assertEqual(self.contact(self.alice, "bob").identity, self.before.identity)
@@ -128,72 +104,54 @@ class DirectoryTests(MaliceCase):
         self.assertIn(code, [notice.code for notice in journal.notices(self.alice.store)])
 
     def listing(self, **fields: Any) -> DeviceList:
-        """
-        Bob's list, altered.
-        """
+        """Bob's list, altered."""
         return msgspec.structs.replace(self.bob.profile().listing, **fields)
 
     def test_other_identity(self) -> None:
-        """
-        Another identity under a known name blocks sending, and the user is told.
-        """
+        """Another identity under a known name blocks sending, and the user is told."""
         mallory = self.mallory()
         self.shown(AccountRecord("bob", mallory.identity.public, mallory.devices), "identity-changed")
 
     def test_added_device(self) -> None:
-        """
-        A device that the server adds to a list is not on the list that was signed.
-        """
+        """A device that the server adds to a list is not on the list that was signed."""
         bob, mallory = self.bob.profile(), self.mallory()
         listing = self.listing(version=2, devices=[*bob.listing.devices, *mallory.listing.devices])
         forged = SignedDeviceList(encode_device_list(listing), bob.devices.signature)
         self.shown(AccountRecord("bob", bob.identity.public, forged), "unauthentic")
 
     def test_signed_by_server(self) -> None:
-        """
-        The server's own signature makes no device list.
-        """
+        """The server's own signature makes no device list."""
         listing = self.listing(version=2, devices=self.mallory().listing.devices)
         record = AccountRecord("bob", self.bob.profile().identity.public, signed(self.world.identity, listing))
         self.shown(record, "unauthentic")
 
     def test_list_of_another_account(self) -> None:
-        """
-        A list that Bob signed for an account of another name is not the list of this one.
-        """
+        """A list that Bob signed for an account of another name is not the list of this one."""
         bob = self.bob.profile()
         record = AccountRecord("bob", bob.identity.public, signed(bob.identity, self.listing(account="robert", version=2)))
         self.shown(record, "bad-device-list")
 
     def test_list_of_another_server(self) -> None:
-        """
-        A list that Bob signed for another server does not count on this one.
-        """
+        """A list that Bob signed for another server does not count on this one."""
         bob = self.bob.profile()
         record = AccountRecord("bob", bob.identity.public, signed(bob.identity, self.listing(server=bytes(32), version=2)))
         self.shown(record, "bad-device-list")
 
     def test_forked(self) -> None:
-        """
-        Two lists of the same version cannot both be right; the second is not believed, even with a good signature.
-        """
+        """Two lists of the same version cannot both be right; the second is not believed, even with a good signature."""
         bob = self.bob.profile()
         record = AccountRecord("bob", bob.identity.public, signed(bob.identity, self.listing(issued_at=1)))
         self.shown(record, "list-forked")
 
     def test_answer_about_another(self) -> None:
-        """
-        An answer about somebody else is no answer.
-        """
+        """An answer about somebody else is no answer."""
         carol = self.world.user("carol").profile()
         record = AccountRecord("carol", carol.identity.public, carol.devices)
         self.lie(self.alice, m.Account, lambda answer: m.Account(answer.request, record))
         self.not_sent(self.alice, self.alice.send("bob", "secret"), "bad-device-list")
 
     def test_rolled_back(self) -> None:
-        """
-        An older list is not believed once a newer one was seen.
-        """
+        """An older list is not believed once a newer one was seen."""
         old = self.bob.profile()
         self.world.clock += 8 * DAY
         self.bob.connect()
@@ -212,9 +170,7 @@ class DirectoryTests(MaliceCase):
         self.assertEqual(self.contact(self.alice, "bob").version, 2)
 
     def test_stale_answer(self) -> None:
-        """
-        A refusal that brings another identity's list does not turn a sealed message over to it.
-        """
+        """A refusal that brings another identity's list does not turn a sealed message over to it."""
         self.world.clock -= 2 * DAY
         mallory = self.mallory()
         record = AccountRecord("bob", mallory.identity.public, mallory.devices)
@@ -230,9 +186,7 @@ class DirectoryTests(MaliceCase):
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
 
     def test_invited(self) -> None:
-        """
-        Who came with an invite knows the inviter already: another identity is found out at first contact.
-        """
+        """Who came with an invite knows the inviter already: another identity is found out at first contact."""
         carol = self.world.user("carol", connect=False)
         bob, mallory = self.bob.profile(), self.mallory()
         link = evolve(self.world.link, inviter="bob", inviter_identity=bob.identity.public)
@@ -245,9 +199,7 @@ class DirectoryTests(MaliceCase):
         self.not_sent(carol, carol.send("bob", "secret"), "identity-changed")
 
     def test_list_withheld_from_contacts(self) -> None:
-        """
-        When the server goes on showing others our old list their messages say so, and we are told.
-        """
+        """When the server goes on showing others our old list their messages say so, and we are told."""
         self.world.clock += 8 * DAY
         old = self.alice.profile()
         self.alice.connect()
@@ -260,9 +212,7 @@ class DirectoryTests(MaliceCase):
         self.assertIn("own-list-old", [notice.code for notice in journal.notices(self.alice.store)])
 
     def test_list_withheld_from_us(self) -> None:
-        """
-        When a contact speaks of a newer list than the server shows, we are told.
-        """
+        """When a contact speaks of a newer list than the server shows, we are told."""
         old = self.bob.profile()
         self.world.clock += 8 * DAY
         self.bob.connect()
@@ -273,9 +223,7 @@ class DirectoryTests(MaliceCase):
         self.assertIn("contact-list-withheld", [notice.code for notice in journal.notices(self.alice.store)])
 
     def test_other_list_for_us(self) -> None:
-        """
-        A contact that was shown a list of ours that we never made gives that away with its first message.
-        """
+        """A contact that was shown a list of ours that we never made gives that away with its first message."""
         carol = self.world.user("carol")
         alice = self.alice.profile()
         # The server cannot sign for Alice; this is a stolen key, which is the most that it could have.
@@ -287,21 +235,15 @@ class DirectoryTests(MaliceCase):
 
 
 class PrekeyTests(MaliceCase):
-    """
-    Lies about prekeys: no session begins with keys that the device did not sign for that use.
-    """
+    """Lies about prekeys: no session begins with keys that the device did not sign for that use."""
 
     def setUp(self) -> None:
-        """
-        Carol is about to write to Bob for the first time.
-        """
+        """Carol is about to write to Bob for the first time."""
         super().setUp()
         self.carol = self.world.user("carol")
 
     def handed(self, alter: Callable[[m.Bundle], m.Bundle], code: str = "unauthentic") -> None:
-        """
-        Hand out something else, and check that no session begins.
-        """
+        """Hand out something else, and check that no session begins."""
         self.lie(self.carol, m.Bundle, alter)
         sent = self.carol.sent(self.carol.send("bob", "secret"))
         self.assertEqual((sent.status, sent.code), ("queued", code))
@@ -311,54 +253,38 @@ class PrekeyTests(MaliceCase):
         self.assertIn(code, [notice.code for notice in journal.notices(self.carol.store)])
 
     def own(self, make: Callable[[SigningKey, int], tuple[bytes, pqxdh.PublicPrekey]]) -> m.Prekey:
-        """
-        A prekey of the server's own.
-        """
+        """A prekey of the server's own."""
         _, public = make(SigningKey.generate(), 7)
         return m.Prekey(public.id, public.key, public.signature)
 
     def test_signed(self) -> None:
-        """
-        The signed prekey is not the device's.
-        """
+        """The signed prekey is not the device's."""
         self.handed(lambda bundle: msgspec.structs.replace(bundle, signed=self.own(pqxdh.make_signed_prekey)))
 
     def test_kem(self) -> None:
-        """
-        The KEM prekey is not the device's.
-        """
+        """The KEM prekey is not the device's."""
         self.handed(lambda bundle: msgspec.structs.replace(bundle, kem=self.own(pqxdh.make_kem_prekey)))
 
     def test_one_time(self) -> None:
-        """
-        The one-time prekey is not the device's.
-        """
+        """The one-time prekey is not the device's."""
         self.handed(lambda bundle: msgspec.structs.replace(bundle, one_time=self.own(pqxdh.make_one_time_prekey)))
 
     def test_swapped(self) -> None:
-        """
-        A one-time prekey does not stand in for the signed one, though the device signed both.
-        """
+        """A one-time prekey does not stand in for the signed one, though the device signed both."""
         self.handed(lambda bundle: msgspec.structs.replace(bundle, signed=bundle.one_time))
 
     def test_not_the_last_resort(self) -> None:
-        """
-        A KEM prekey for one use is not passed off as the last resort, to be used again and again.
-        """
+        """A KEM prekey for one use is not passed off as the last resort, to be used again and again."""
         self.handed(lambda bundle: msgspec.structs.replace(bundle, kem_is_last_resort=True))
 
     def test_other_id(self) -> None:
-        """
-        A prekey under another id is not what was signed.
-        """
+        """A prekey under another id is not what was signed."""
         self.handed(
             lambda bundle: msgspec.structs.replace(bundle, kem=msgspec.structs.replace(bundle.kem, id=bundle.kem.id + 1))
         )
 
     def test_of_another_device(self) -> None:
-        """
-        Prekeys of another device are not this one's.
-        """
+        """Prekeys of another device are not this one's."""
         stolen: list[m.Bundle] = []
 
         def steal(bundle: m.Bundle) -> m.Bundle:
@@ -371,37 +297,27 @@ class PrekeyTests(MaliceCase):
         self.handed(lambda bundle: msgspec.structs.replace(stolen[0], request=bundle.request))
 
     def test_without_one_time(self) -> None:
-        """
-        A server that withholds the one-time X25519 prekey changes the bundle, and both sides know which one it was.
-        """
+        """A server that withholds the one-time X25519 prekey changes the bundle, and both sides know which one it was."""
         self.lie(self.carol, m.Bundle, lambda bundle: msgspec.structs.replace(bundle, one_time=None))
         self.carol.send("bob", "hello")
         self.assertEqual(self.bob.read(), ["hello"])
 
 
 class DeliveryTests(MaliceCase):
-    """
-    Lies about messages.
-    """
+    """Lies about messages."""
 
     def sessions(self) -> dict[int, archive.Session]:
-        """
-        Bob's sessions with Alice.
-        """
+        """Bob's sessions with Alice."""
         device = self.alice.profile().device_id
         with self.bob.store.reading() as records:
             return archive.all_sessions(records, archive.bucket_of("alice", device))
 
     def silence(self) -> None:
-        """
-        Nothing that Bob says in return arrives, so that what he knows comes of deliveries alone.
-        """
+        """Nothing that Bob says in return arrives, so that what he knows comes of deliveries alone."""
         self.wire(self.bob).to_server = lambda message: [message] if isinstance(message, m.Acknowledge) else []
 
     def rejected(self, alter: Callable[[m.Deliver], m.Deliver]) -> None:
-        """
-        Deliver something else, and check that Bob shows nothing and that no session of his has received anything.
-        """
+        """Deliver something else, and check that Bob shows nothing and that no session of his has received anything."""
         before = self.sessions()
         self.silence()
         wire = self.wire(self.bob)
@@ -414,9 +330,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(decoded(wire, Side.CLIENT, m.Acknowledge)[-1].tag, decoded(wire, Side.SERVER, m.Deliver)[-1].tag)
 
     def unmoved(self, before: dict[int, archive.Session]) -> None:
-        """
-        Check that no session of Bob's has received anything, and that there is no new one.
-        """
+        """Check that no session of Bob's has received anything, and that there is no new one."""
         after = self.sessions()
         self.assertEqual(list(after), list(before))
         for number, session in before.items():
@@ -427,24 +341,18 @@ class DeliveryTests(MaliceCase):
             )
 
     def recovered(self, texts: list[str]) -> None:
-        """
-        Check that with an honest server everything comes after all.
-        """
+        """Check that with an honest server everything comes after all."""
         self.bob.connect()
         self.world.advance(4000, ticks=10)
         self.assertEqual([line.text for line in self.bob.lines("alice") if isinstance(line, Received)], ["zero", *texts])
 
     def test_altered_common(self) -> None:
-        """
-        A changed common part is rejected, and what it was comes after all.
-        """
+        """A changed common part is rejected, and what it was comes after all."""
         self.rejected(lambda delivery: msgspec.structs.replace(delivery, common=flip(delivery.common, 20)))
         self.recovered(["secret"])
 
     def test_altered_own(self) -> None:
-        """
-        A changed own part is rejected, wherever it was changed.
-        """
+        """A changed own part is rejected, wherever it was changed."""
         places = 12
         delivery = self.caught()
         before = self.sessions()
@@ -456,70 +364,52 @@ class DeliveryTests(MaliceCase):
         self.unmoved(before)
 
     def test_truncated_common(self) -> None:
-        """
-        A common part that was cut is rejected.
-        """
+        """A common part that was cut is rejected."""
         self.rejected(lambda delivery: msgspec.structs.replace(delivery, common=delivery.common[:-16]))
         self.recovered(["secret"])
 
     def test_truncated_own(self) -> None:
-        """
-        An own part that was cut is rejected.
-        """
+        """An own part that was cut is rejected."""
         self.rejected(lambda delivery: msgspec.structs.replace(delivery, own=delivery.own[:-1]))
         self.recovered(["secret"])
 
     def test_emptied(self) -> None:
-        """
-        A delivery of nothing is rejected.
-        """
+        """A delivery of nothing is rejected."""
         self.rejected(lambda delivery: msgspec.structs.replace(delivery, own=b"", common=b""))
         self.recovered(["secret"])
 
     def test_relabelled_account(self) -> None:
-        """
-        Nobody's message is shown under another name.
-        """
+        """Nobody's message is shown under another name."""
         self.world.user("carol").send("bob", "hello from carol")
         self.bob.read()
         self.rejected(lambda delivery: msgspec.structs.replace(delivery, account="carol"))
 
     def test_relabelled_device(self) -> None:
-        """
-        A message under another device of its account is rejected.
-        """
+        """A message under another device of its account is rejected."""
         self.rejected(lambda delivery: msgspec.structs.replace(delivery, device=bytes(16)))
 
     def test_relabelled_deposit(self) -> None:
-        """
-        The deposit id says nothing of a message: under another one it is the same message, and shown once.
-        """
+        """The deposit id says nothing of a message: under another one it is the same message, and shown once."""
         delivery = self.caught()
         self.inject(delivery)
         self.inject(msgspec.structs.replace(delivery, deposit_id=bytes(16)))
         self.assertEqual(self.bob.read(), ["caught"])
 
     def test_relabelled_time(self) -> None:
-        """
-        When something was sent its sender says, not the server.
-        """
+        """When something was sent its sender says, not the server."""
         self.lie(self.bob, m.Deliver, lambda delivery: msgspec.structs.replace(delivery, time=5))
         self.alice.send("bob", "hello")
         self.assertEqual(journal.ungiven(self.bob.store)[0].sent_at, self.world.clock)
 
     def test_mixed(self) -> None:
-        """
-        The common part of one message does not go with the own part of another.
-        """
+        """The common part of one message does not go with the own part of another."""
         first, second = self.caught("one"), self.caught("two")
         self.inject(msgspec.structs.replace(first, common=second.common))
         self.inject(msgspec.structs.replace(second, common=first.common))
         self.assertEqual(self.bob.read(), [])
 
     def test_replayed(self) -> None:
-        """
-        A message that is delivered again, now or after a new login, is shown once.
-        """
+        """A message that is delivered again, now or after a new login, is shown once."""
         delivery = self.caught()
         for _ in range(3):
             self.inject(delivery)
@@ -529,9 +419,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(journal.quarantined(self.bob.store), (0, 0))
 
     def test_first_message_replayed(self) -> None:
-        """
-        The first message of a session, replayed, makes no second session and shows nothing again.
-        """
+        """The first message of a session, replayed, makes no second session and shows nothing again."""
         carol = self.world.user("carol")
         carol.send("bob", "first")
         delivery = decoded(self.wire(self.bob), Side.SERVER, m.Deliver)[-1]
@@ -543,9 +431,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.bob.read(), ["first"])
 
     def test_delivered_to_another(self) -> None:
-        """
-        A message for Bob says nothing to Carol.
-        """
+        """A message for Bob says nothing to Carol."""
         carol = self.world.user("carol")
         self.alice.send("carol", "hello carol")
         carol.read()
@@ -554,9 +440,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(journal.quarantined(carol.store), (1, 0))
 
     def test_reflected(self) -> None:
-        """
-        A message that comes back to its sender, under its own name or the recipient's, is not taken for an answer.
-        """
+        """A message that comes back to its sender, under its own name or the recipient's, is not taken for an answer."""
         self.alice.send("bob", "mirror")
         delivery = decoded(self.wire(self.bob), Side.SERVER, m.Deliver)[-1]
         for account, device in (("alice", self.alice.profile().device_id), ("bob", self.bob.profile().device_id)):
@@ -565,9 +449,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(journal.quarantined(self.alice.store), (2, 0))
 
     def test_reordered(self) -> None:
-        """
-        Messages that come in another order are marked, and stand in history in their own.
-        """
+        """Messages that come in another order are marked, and stand in history in their own."""
         first, second = self.caught("one"), self.caught("two")
         self.inject(second)
         self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("two", 1)])
@@ -579,17 +461,13 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.bob.texts("alice"), ["zero", "one", "two"])
 
     def test_dropped(self) -> None:
-        """
-        A message that the server accepted and dropped shows as a gap, once a later one comes.
-        """
+        """A message that the server accepted and dropped shows as a gap, once a later one comes."""
         self.caught("dropped")
         self.inject(self.caught("later"))
         self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("later", 1)])
 
     def test_never_kept(self) -> None:
-        """
-        A deposit that the server only claims to have accepted shows as a gap, once a later one comes.
-        """
+        """A deposit that the server only claims to have accepted shows as a gap, once a later one comes."""
         wire = self.wire(self.alice)
 
         def accept(deposit: m.Deposit) -> None:
@@ -602,9 +480,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("later", 1)])
 
     def test_first_dropped(self) -> None:
-        """
-        Even the very first message of a new contact is missed, once a later one comes.
-        """
+        """Even the very first message of a new contact is missed, once a later one comes."""
         carol = self.world.user("carol")
         Loss(self.bob).lose(0)
         carol.send("bob", "first")
@@ -612,9 +488,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("second", 1)])
 
     def test_old_state(self) -> None:
-        """
-        A server that is put back to an older state loses messages, and that shows.
-        """
+        """A server that is put back to an older state loses messages, and that shows."""
         self.bob.disconnect()
         self.world.settle()
         backup = self.world.store.crash()
@@ -627,18 +501,14 @@ class DeliveryTests(MaliceCase):
         self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("later", 1)])
 
     def test_forged(self) -> None:
-        """
-        The server cannot write a message itself, however well it knows the form.
-        """
+        """The server cannot write a message itself, however well it knows the form."""
         delivery = self.caught()
         for own in (b"", b"\x00" * 100, b"\x92\xc4\x00\xc4\x00", delivery.own + b"\x00"):
             self.inject(msgspec.structs.replace(delivery, own=own))
         self.assertEqual(self.bob.read(), [])
 
     def test_false_restoration(self) -> None:
-        """
-        A server that says it has seen more than was sent costs new sessions, and loses nothing.
-        """
+        """A server that says it has seen more than was sent costs new sessions, and loses nothing."""
         wire = self.alice.connect(settle=False)
         wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=10**6))
         self.world.settle()
@@ -648,9 +518,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.bob.given[-1].gap_before, 0)
 
     def test_absurd_count(self) -> None:
-        """
-        A count that nobody can reach is not believed: it would be the last one.
-        """
+        """A count that nobody can reach is not believed: it would be the last one."""
         incarnation = self.alice.profile().incarnation
         wire = self.alice.connect(settle=False)
         wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=2**63 - 1))
@@ -661,9 +529,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.bob.read(), ["hello"])
 
     def test_false_receipt(self) -> None:
-        """
-        Accepted is all that the server can say; delivered is for the recipient alone.
-        """
+        """Accepted is all that the server can say; delivered is for the recipient alone."""
         self.bob.disconnect()
         self.world.settle()
         message_id = self.alice.send("bob", "hello", wants_receipt=True)
@@ -672,9 +538,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
 
     def test_cloned_sender(self) -> None:
-        """
-        Two lives of one device that count alike contradict each other, and that shows.
-        """
+        """Two lives of one device that count alike contradict each other, and that shows."""
         backup = self.alice.backup()
         self.alice.send("bob", "one")
         self.alice.die()
@@ -692,18 +556,14 @@ class DeliveryTests(MaliceCase):
     # --- tools ----------------------------------------------------------------------------------------------------
 
     def caught(self, text: str = "caught") -> m.Deliver:
-        """
-        A message of Alice's to Bob that the server holds back.
-        """
+        """A message of Alice's to Bob that the server holds back."""
         held: list[m.Deliver] = []
         self.lie(self.bob, m.Deliver, held.append)
         self.alice.send("bob", text)
         return held[0]
 
     def inject(self, delivery: m.Deliver, user: User | None = None) -> None:
-        """
-        Deliver something to Bob, or to another, under the tag that is due.
-        """
+        """Deliver something to Bob, or to another, under the tag that is due."""
         user = user or self.bob
         wire = self.wire(user)
         agent: Any = user.agent
@@ -720,7 +580,5 @@ class DeliveryTests(MaliceCase):
 
 
 def flip(data: bytes, place: int) -> bytes:
-    """
-    Change one bit.
-    """
+    """Change one bit."""
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]

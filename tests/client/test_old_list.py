@@ -1,6 +1,4 @@
-"""
-A device list that was not renewed for a month may be one that the server goes on showing.
-"""
+"""A device list that was not renewed for a month may be one that the server goes on showing."""
 
 from __future__ import annotations
 
@@ -12,30 +10,22 @@ from tests.client.case import WorldCase
 
 
 class OldListTests(WorldCase):
-    """
-    Alice looks Bob up before she writes to him.
-    """
+    """Alice looks Bob up before she writes to him."""
 
     def setUp(self) -> None:
-        """
-        They know each other.
-        """
+        """They know each other."""
         super().setUp()
         self.alice.send("bob", "zero")
         self.old = self.bob.profile()
 
     def warned(self) -> bool:
-        """
-        Whether Alice was told, when she writes.
-        """
+        """Whether Alice was told, when she writes."""
         self.alice.connect()
         self.alice.send("bob", "hello")
         return "contact-list-old" in [notice.code for notice in journal.notices(self.alice.store)]
 
     def test_withheld(self) -> None:
-        """
-        Who is shown a list for a month that its owner has renewed is told, and the message goes out all the same.
-        """
+        """Who is shown a list for a month that its owner has renewed is told, and the message goes out all the same."""
         self.world.clock += LIST_WARNING
         self.bob.connect()
         record = AccountRecord("bob", self.old.identity.public, self.old.devices)
@@ -49,17 +39,13 @@ class OldListTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
 
     def test_away(self) -> None:
-        """
-        It looks the same when a contact was away for a month.
-        """
+        """It looks the same when a contact was away for a month."""
         self.part(self.bob)
         self.world.clock += LIST_WARNING
         self.assertTrue(self.warned())
 
     def test_renewed(self) -> None:
-        """
-        A list that is renewed is none to warn of, nor is one that is a little old.
-        """
+        """A list that is renewed is none to warn of, nor is one that is a little old."""
         self.world.clock += LIST_WARNING
         self.bob.connect()
         self.assertFalse(self.warned())

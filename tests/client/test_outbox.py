@@ -1,6 +1,4 @@
-"""
-How drafts become deposits: in one transaction, for exactly the devices that there are.
-"""
+"""How drafts become deposits: in one transaction, for exactly the devices that there are."""
 
 from __future__ import annotations
 
@@ -28,29 +26,21 @@ TABLES = ("profile", "contacts", "lists", "sessions", "outbox", "history", "inde
 
 
 def dump(store: IProfileStore) -> dict[str, list[tuple[bytes, int, bytes]]]:
-    """
-    Everything that sending touches.
-    """
+    """Everything that sending touches."""
     with store.reading() as records:
         return {table: records.scan(table) for table in TABLES}
 
 
 class SealingTests(WorldCase):
-    """
-    A draft is sealed in one transaction.
-    """
+    """A draft is sealed in one transaction."""
 
     def setUp(self) -> None:
-        """
-        There is a session.
-        """
+        """There is a session."""
         super().setUp()
         self.alice.send("bob", "zero")
 
     def test_at_once(self) -> None:
-        """
-        Ratchet, counter, n, ciphertext and history move together or not at all.
-        """
+        """Ratchet, counter, n, ciphertext and history move together or not at all."""
         self.alice.die()
         message_id = journal.compose(self.alice.store, "bob", "one", now=self.world.clock)
         store = self.alice.store.inner
@@ -73,9 +63,7 @@ class SealingTests(WorldCase):
         self.assertEqual(dump(store), after)
 
     def test_waits_unsealed(self) -> None:
-        """
-        Without a session nothing is sealed, and nothing has changed.
-        """
+        """Without a session nothing is sealed, and nothing has changed."""
         self.world.user("carol")
         self.alice.die()
         message_id = journal.compose(self.alice.store, "carol", "one", now=self.world.clock)
@@ -86,17 +74,13 @@ class SealingTests(WorldCase):
         self.assertEqual(dump(self.alice.store.inner), before)
 
     def test_gone(self) -> None:
-        """
-        A row that is not there any more is nothing to send.
-        """
+        """A row that is not there any more is nothing to send."""
         profile = self.alice.profile()
         with self.alice.store.inner.writing() as records:
             self.assertIsNone(outbox.prepare(records, profile, 99, int(self.world.clock)))
 
     def test_numbers_rise(self) -> None:
-        """
-        C{n} rises with every deposit, whoever it goes to.
-        """
+        """C{n} rises with every deposit, whoever it goes to."""
         self.world.user("carol")
         for _ in range(3):
             self.alice.send("bob", "hello")
@@ -106,9 +90,7 @@ class SealingTests(WorldCase):
         self.assertEqual(numbers, list(range(1, 8)))
 
     def test_own_keys(self) -> None:
-        """
-        Equal texts give deposits that have nothing in common but their sizes.
-        """
+        """Equal texts give deposits that have nothing in common but their sizes."""
         for _ in range(2):
             self.alice.send("bob", "the same")
         assert self.alice.wire is not None, "connected"
@@ -118,9 +100,7 @@ class SealingTests(WorldCase):
         self.assertNotEqual(first.to, second.to)
 
     def test_key_stays_secret(self) -> None:
-        """
-        What opens a waiting deposit is not part of what it looks like in a log.
-        """
+        """What opens a waiting deposit is not part of what it looks like in a log."""
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = {Side.SERVER}
         message_id = self.alice.send("bob", "one")
@@ -131,22 +111,16 @@ class SealingTests(WorldCase):
 
 
 class DeviceTests(WorldCase):
-    """
-    A contact whose devices change.
-    """
+    """A contact whose devices change."""
 
     def setUp(self) -> None:
-        """
-        Alice knows Bob, who has one device.
-        """
+        """Alice knows Bob, who has one device."""
         super().setUp()
         self.alice.send("bob", "zero")
         self.bob.send("alice", "reply")
 
     def link(self) -> User:
-        """
-        Give Bob a second device, as linking would: the account's identity signs a list with both.
-        """
+        """Give Bob a second device, as linking would: the account's identity signs a list with both."""
         first = self.bob.profile()
         fresh = create_profile(self.world.link, "bob", int(self.world.clock))
         device = Device(random_id(), fresh.device_key.public, fresh.agreement.public, None)
@@ -178,16 +152,12 @@ class DeviceTests(WorldCase):
         return second
 
     def bob_account(self) -> m.AccountRecord:
-        """
-        What the directory says of Bob.
-        """
+        """What the directory says of Bob."""
         bob = self.bob.profile()
         return m.AccountRecord("bob", bob.identity.public, bob.devices)
 
     def leap(self, profile: Profile, contact: trust.Contact) -> Content:
-        """
-        A message of Bob's that shows that others are missing.
-        """
+        """A message of Bob's that shows that others are missing."""
         return msgspec.structs.replace(
             recovery.draft_receipt(self.bob.profile(), b"", int(self.world.clock)),
             kind=int(Kind.TEXT),
@@ -196,9 +166,7 @@ class DeviceTests(WorldCase):
         )
 
     def test_added(self) -> None:
-        """
-        A message to an account with a new device is made anew, and reaches both.
-        """
+        """A message to an account with a new device is made anew, and reaches both."""
         second = self.link()
         message_id = self.alice.send("bob", "to both", wants_receipt=True)
         self.assertEqual(self.bob.read(), ["zero", "to both"])
@@ -207,9 +175,7 @@ class DeviceTests(WorldCase):
         self.assertEqual(set(sent.devices), {self.bob.profile().device_id, second.profile().device_id})
 
     def test_same_bytes(self) -> None:
-        """
-        The device that was there before gets its bytes again, under a new deposit id and a higher n.
-        """
+        """The device that was there before gets its bytes again, under a new deposit id and a higher n."""
         self.link()
         assert self.alice.wire is not None, "connected"
         self.alice.wire.log.clear()
@@ -254,9 +220,7 @@ class DeviceTests(WorldCase):
         self.assertEqual(dump(store), before)
 
     def test_base(self) -> None:
-        """
-        A new device is told that there was something before its time, and shows that as a gap.
-        """
+        """A new device is told that there was something before its time, and shows that as a gap."""
         second = self.link()
         self.alice.send("bob", "one")
         self.alice.send("bob", "two")
@@ -264,9 +228,7 @@ class DeviceTests(WorldCase):
         self.assertEqual([(line.text, line.gap_before) for line in second.given], [("one", 1), ("two", 0)])
 
     def test_two_senders(self) -> None:
-        """
-        What two devices of a contact send is counted for each.
-        """
+        """What two devices of a contact send is counted for each."""
         second = self.link()
         for number in range(3):
             self.bob.send("alice", f"first {number}")
@@ -275,9 +237,7 @@ class DeviceTests(WorldCase):
         self.assertEqual([line.gap_before for line in self.alice.given], [0] * 7)
 
     def test_removed(self) -> None:
-        """
-        What was sealed for a device that is gone goes to the one that stays.
-        """
+        """What was sealed for a device that is gone goes to the one that stays."""
         second = self.link()
         self.alice.send("bob", "to both")
         assert self.alice.wire is not None, "connected"
@@ -298,14 +258,10 @@ class DeviceTests(WorldCase):
 
 
 class HorizonTests(WorldCase):
-    """
-    What waits for too long.
-    """
+    """What waits for too long."""
 
     def test_sealed_and_expired(self) -> None:
-        """
-        A sealed message that waited for a month becomes a void; later ones show no gap.
-        """
+        """A sealed message that waited for a month becomes a void; later ones show no gap."""
         self.alice.send("bob", "zero")
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = {Side.CLIENT}
@@ -322,9 +278,7 @@ class HorizonTests(WorldCase):
 
 
     def test_wrong_clock(self) -> None:
-        """
-        A clock that is a month ahead for one login, or from one moment to the next, fails nothing of what waits.
-        """
+        """A clock that is a month ahead for one login, or from one moment to the next, fails nothing of what waits."""
         waiting = []
         self.alice.disconnect()
         self.world.settle()
@@ -356,14 +310,10 @@ class HorizonTests(WorldCase):
 
 
 class RefusalTests(WorldCase):
-    """
-    Codes.
-    """
+    """Codes."""
 
     def test_need_account(self) -> None:
-        """
-        A contact that was not looked up for a day is looked up before the next message.
-        """
+        """A contact that was not looked up for a day is looked up before the next message."""
         self.alice.send("bob", "zero")
         assert self.alice.wire is not None, "connected"
         self.alice.wire.log.clear()
@@ -373,9 +323,7 @@ class RefusalTests(WorldCase):
         self.assertEqual(self.bob.read(), ["zero", "one"])
 
     def test_account_removed(self) -> None:
-        """
-        When a contact's account is gone for good, what waits has failed.
-        """
+        """When a contact's account is gone for good, what waits has failed."""
         self.alice.send("bob", "zero")
         self.world.store.remove_account("bob")
         self.bob.die()
@@ -387,7 +335,5 @@ class RefusalTests(WorldCase):
         self.assertEqual(journal.pending(self.alice.store), 0)
 
     def test_refusals_are_refusals(self) -> None:
-        """
-        What a row needs is said as a refusal, so that nothing but a code leaves this layer.
-        """
+        """What a row needs is said as a refusal, so that nothing but a code leaves this layer."""
         self.assertTrue(issubclass(outbox.NeedAccount, Refusal))

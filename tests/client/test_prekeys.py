@@ -1,6 +1,4 @@
-"""
-Tests of C{securemsg.client.prekeys}.
-"""
+"""Tests of C{securemsg.client.prekeys}."""
 
 from __future__ import annotations
 
@@ -16,56 +14,40 @@ from tests.client.people import NOW, Person, person
 
 
 class PrekeyTests(SynchronousTestCase):
-    """
-    Making, rotating, retrying and forgetting prekeys.
-    """
+    """Making, rotating, retrying and forgetting prekeys."""
 
     def setUp(self) -> None:
-        """
-        Alice, whose prekeys are uploaded.
-        """
+        """Alice, whose prekeys are uploaded."""
         self.alice = person("alice")
 
     def replenish(self, stock: PrekeyStock, now: int = NOW) -> Upload | None:
-        """
-        What Alice would upload.
-        """
+        """What Alice would upload."""
         with self.alice.store.writing() as records:
             return prekeys.replenish(records, self.alice.profile, stock, now)
 
     def retire(self, now: int) -> None:
-        """
-        The server tells Alice what it has left.
-        """
+        """The server tells Alice what it has left."""
         with self.alice.store.writing() as records:
             prekeys.retire_claimed(records, self.alice.shelf.stock(), now)
 
     def prune(self, now: int) -> None:
-        """
-        Time passes.
-        """
+        """Time passes."""
         with self.alice.store.writing() as records:
             prekeys.prune(records, now)
 
     def count(self, kind: bytes) -> int:
-        """
-        How many private halves of a kind Alice has.
-        """
+        """How many private halves of a kind Alice has."""
         with self.alice.store.reading() as records:
             return len(records.scan(prekeys.TABLE, kind))
 
     def has(self, kind: bytes, prekey: Prekey | None) -> bool:
-        """
-        Does Alice still have the private half?
-        """
+        """Does Alice still have the private half?"""
         assert prekey is not None
         with self.alice.store.reading() as records:
             return prekeys.find(records, kind, prekey.id) is not None
 
     def test_first_upload(self) -> None:
-        """
-        The first upload holds everything, each prekey signed under the label of its kind.
-        """
+        """The first upload holds everything, each prekey signed under the label of its kind."""
         fresh = Person(self.alice.profile, MemoryProfile())
         upload = fresh.stock_up()
         assert upload is not None
@@ -84,17 +66,13 @@ class PrekeyTests(SynchronousTestCase):
                 public.verify(fresh.profile.device_key.public, label)
 
     def test_nothing_needed(self) -> None:
-        """
-        With enough on the server nothing is made.
-        """
+        """With enough on the server nothing is made."""
         before = self.alice.dump()
         self.assertIs(self.replenish(self.alice.shelf.stock()), None)
         self.assertEqual(self.alice.dump(), before)
 
     def test_low(self) -> None:
-        """
-        Only the kind that runs low is made, with ids that were never given before.
-        """
+        """Only the kind that runs low is made, with ids that were never given before."""
         stock = self.alice.shelf.stock()
         upload = self.replenish(PrekeyStock(stock.signed_id, stock.last_resort_id, LOW, LOW - 1))
         assert upload is not None
@@ -103,9 +81,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertGreater(min(prekey.id for prekey in upload.kem), max(self.alice.shelf.kem))
 
     def test_retry(self) -> None:
-        """
-        Until an upload is confirmed the same set goes out again.
-        """
+        """Until an upload is confirmed the same set goes out again."""
         empty = PrekeyStock(0, 0, 0, 0)
         later = NOW + ROTATION
         upload = self.replenish(empty, later)
@@ -117,9 +93,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertIs(self.replenish(self.alice.shelf.stock(), later + 1), None)
 
     def test_ids_survive_restore(self) -> None:
-        """
-        After an older state was restored no id is given twice: they begin at the time of making.
-        """
+        """After an older state was restored no id is given twice: they begin at the time of making."""
         before = self.alice.store.snapshot()
         empty = PrekeyStock(0, 0, 0, 0)
         lost = self.replenish(empty, NOW + ROTATION)
@@ -130,9 +104,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(ids[0] & ids[1], set())
 
     def test_rotation(self) -> None:
-        """
-        Signed and last-resort prekeys rotate weekly; the old halves live until no message can name them any more.
-        """
+        """Signed and last-resort prekeys rotate weekly; the old halves live until no message can name them any more."""
         old = self.alice.shelf.signed, self.alice.shelf.last_resort
         self.assertIs(self.alice.stock_up(NOW + ROTATION - 1), None)
         upload = self.alice.stock_up(NOW + ROTATION)
@@ -146,9 +118,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertGreaterEqual(RETIRED_LIFE, 60 * DAY)
 
     def test_unconfirmed_does_not_retire(self) -> None:
-        """
-        A rotation that the server has not confirmed retires nothing.
-        """
+        """A rotation that the server has not confirmed retires nothing."""
         old = self.alice.shelf.signed
         self.replenish(self.alice.shelf.stock(), NOW + ROTATION)
         with self.alice.store.writing() as records:
@@ -156,17 +126,13 @@ class PrekeyTests(SynchronousTestCase):
         self.assertTrue(self.has(SIGNED, old))
 
     def test_server_lost_them(self) -> None:
-        """
-        A server that has lost the signed prekeys gets the current ones again.
-        """
+        """A server that has lost the signed prekeys gets the current ones again."""
         upload = self.replenish(PrekeyStock(0, 0, BATCH, BATCH))
         assert upload is not None
         self.assertEqual((upload.signed, upload.last_resort), (self.alice.shelf.signed, self.alice.shelf.last_resort))
 
     def test_made_by_another_life(self) -> None:
-        """
-        A signed prekey on the server whose private half a restore took from us is replaced at once.
-        """
+        """A signed prekey on the server whose private half a restore took from us is replaced at once."""
         before = self.alice.store.snapshot()
         self.alice.stock_up(NOW + ROTATION)
         stock = self.alice.shelf.stock()
@@ -211,9 +177,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertTrue(all(self.has(KEM, prekey) for prekey in left))
 
     def test_unconfirmed_is_not_claimed(self) -> None:
-        """
-        What the server has not confirmed was handed out to nobody, and does not count among what is left there.
-        """
+        """What the server has not confirmed was handed out to nobody, and does not count among what is left there."""
         self.alice.shelf.sell_out()
         self.replenish(self.alice.shelf.stock())
         self.retire(NOW)
@@ -225,9 +189,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertTrue(all(self.has(KEM, prekey) for prekey in upload.kem))
 
     def test_insatiable(self) -> None:
-        """
-        A server that always says it has none left does not make us keep more and more private halves.
-        """
+        """A server that always says it has none left does not make us keep more and more private halves."""
         for number in range(MAX_HALVES // BATCH + 2):
             self.alice.shelf.sell_out()
             self.alice.stock_up(NOW + number)
@@ -240,9 +202,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual((len(upload.one_time), len(upload.kem)), (BATCH, BATCH))
 
     def test_shows_no_secret(self) -> None:
-        """
-        The representation of a prekey holds no private key.
-        """
+        """The representation of a prekey holds no private key."""
         prekey = self.alice.shelf.signed
         assert prekey is not None
         with self.alice.store.reading() as records:

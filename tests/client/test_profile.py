@@ -1,6 +1,4 @@
-"""
-Tests of C{securemsg.client.profile}.
-"""
+"""Tests of C{securemsg.client.profile}."""
 
 from __future__ import annotations
 
@@ -24,14 +22,10 @@ from tests.client.people import LINK, NOW, SERVER
 
 
 class ProfileTests(SynchronousTestCase):
-    """
-    An account's keys and its list.
-    """
+    """An account's keys and its list."""
 
     def test_first_list(self) -> None:
-        """
-        The first list names server, account and device, follows none, and is signed by the identity.
-        """
+        """The first list names server, account and device, follows none, and is signed by the identity."""
         profile = create_profile(LINK, "alice", NOW)
         keys.verify(profile.identity.public, profile.devices.signature, DEVICE_LIST_LABEL, profile.devices.body)
         listing = profile.listing
@@ -44,16 +38,12 @@ class ProfileTests(SynchronousTestCase):
         )
 
     def test_illegal_name(self) -> None:
-        """
-        A name that no server takes makes no keys.
-        """
+        """A name that no server takes makes no keys."""
         error = self.assertRaises(Refusal, create_profile, LINK, "Alice!", NOW)
         self.assertEqual(error.code, "illegal-name")
 
     def test_kept(self) -> None:
-        """
-        A profile comes back as it was kept, private keys included.
-        """
+        """A profile comes back as it was kept, private keys included."""
         profile = create_profile(LINK, "alice", NOW)
         store = MemoryProfile()
         with store.writing() as records:
@@ -68,9 +58,7 @@ class ProfileTests(SynchronousTestCase):
         self.assertEqual(loaded.agreement.private, profile.agreement.private)
 
     def test_resigned(self) -> None:
-        """
-        The next list has the same devices and names the one before by its hash; both are remembered.
-        """
+        """The next list has the same devices and names the one before by its hash; both are remembered."""
         profile = create_profile(LINK, "alice", NOW)
         renewed = resigned(profile, NOW + 5)
         self.assertEqual(renewed.listing.version, 2)
@@ -87,17 +75,13 @@ class ProfileTests(SynchronousTestCase):
                 self.assertEqual(seen.digest, keys.sha256(body))
 
     def test_due(self) -> None:
-        """
-        A list is due for renewal when it is a week old.
-        """
+        """A list is due for renewal when it is a week old."""
         profile = create_profile(LINK, "alice", NOW)
         self.assertFalse(is_due(profile, NOW + LIST_AGE - 1))
         self.assertTrue(is_due(profile, NOW + LIST_AGE))
 
     def test_reborn(self) -> None:
-        """
-        A new life has another incarnation and the same keys.
-        """
+        """A new life has another incarnation and the same keys."""
         profile = create_profile(LINK, "alice", NOW)
         other = reborn(profile)
         self.assertNotEqual(other.incarnation, profile.incarnation)
@@ -105,9 +89,7 @@ class ProfileTests(SynchronousTestCase):
         self.assertEqual(other.identity, profile.identity)
 
     def test_shows_no_secret(self) -> None:
-        """
-        The representation of a profile holds neither token nor private keys.
-        """
+        """The representation of a profile holds neither token nor private keys."""
         profile = create_profile(LINK, "alice", NOW)
         shown = repr(profile)
         for secret in (

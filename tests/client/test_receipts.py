@@ -1,6 +1,4 @@
-"""
-Receipts: who asks for it hears that a message arrived.
-"""
+"""Receipts: who asks for it hears that a message arrived."""
 
 from __future__ import annotations
 
@@ -16,31 +14,23 @@ from tests.client.rig import decoded
 
 
 class ReceiptTests(WorldCase):
-    """
-    Who asks for it hears that a message arrived.
-    """
+    """Who asks for it hears that a message arrived."""
 
     def test_delivered(self) -> None:
-        """
-        A receipt says on which device the message is.
-        """
+        """A receipt says on which device the message is."""
         sent = self.alice.sent(self.alice.send("bob", "hello", wants_receipt=True))
         self.assertEqual((sent.status, sent.devices), ("delivered", (self.bob.profile().device_id,)))
         self.assertEqual(sent.delivered_at, self.world.clock)
 
     def test_not_asked(self) -> None:
-        """
-        Who does not ask is not told.
-        """
+        """Who does not ask is not told."""
         wire = self.bob.wire
         assert wire is not None, "connected"
         self.alice.send("bob", "hello")
         self.assertEqual(decoded(wire, Side.CLIENT, m.Deposit), [])
 
     def test_together(self) -> None:
-        """
-        What came together is confirmed in one message.
-        """
+        """What came together is confirmed in one message."""
         self.alice.send("bob", "first")
         self.part(self.bob)
         sent = [self.alice.send("bob", f"{number}", wants_receipt=True) for number in range(100)]
@@ -49,18 +39,14 @@ class ReceiptTests(WorldCase):
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
 
     def test_never_for_receipts(self) -> None:
-        """
-        Nobody answers a receipt.
-        """
+        """Nobody answers a receipt."""
         self.alice.send("bob", "hello", wants_receipt=True)
         wire = self.alice.wire
         assert wire is not None, "connected"
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
 
     def test_not_shown(self) -> None:
-        """
-        A receipt is nothing to read, and leaves no gap between messages.
-        """
+        """A receipt is nothing to read, and leaves no gap between messages."""
         self.bob.send("alice", "one")
         self.alice.send("bob", "hello", wants_receipt=True)
         self.bob.send("alice", "two")
@@ -68,9 +54,7 @@ class ReceiptTests(WorldCase):
         self.assertEqual([message.gap_before for message in self.alice.given], [0, 0])
 
     def test_recipient_away(self) -> None:
-        """
-        As long as nobody fetched the message it is accepted, not delivered.
-        """
+        """As long as nobody fetched the message it is accepted, not delivered."""
         self.part(self.bob)
         message_id = self.alice.send("bob", "hello", wants_receipt=True)
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
@@ -78,9 +62,7 @@ class ReceiptTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).status, "delivered")
 
     def test_only_by_recipient(self) -> None:
-        """
-        Nobody confirms what was sent to somebody else.
-        """
+        """Nobody confirms what was sent to somebody else."""
         carol = self.world.user("carol")
         self.part(self.bob)
         message_id = self.alice.send("bob", "hello", wants_receipt=True)

@@ -1,6 +1,4 @@
-"""
-The ratchets of a profile that was put back from an older copy: what its other life has used is used no more.
-"""
+"""The ratchets of a profile that was put back from an older copy: what its other life has used is used no more."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from tests.client.rig import MortalProfile, Wire, decoded
 
 
 def headers(wire: Wire) -> list[EnvelopeHeader]:
-    """
-    The clear headers of all that was deposited over a wire, in order.
-    """
+    """The clear headers of all that was deposited over a wire, in order."""
     return [
         decode_record(EnvelopeHeader, decode_record(Envelope, part.own).header)
         for deposit in decoded(wire, Side.CLIENT, m.Deposit)
@@ -24,14 +20,10 @@ def headers(wire: Wire) -> list[EnvelopeHeader]:
 
 
 class KeyTests(WorldCase):
-    """
-    Alice is in the midst of a chain of sending when her profile is copied; she goes on with it, and then with the copy.
-    """
+    """Alice is in the midst of a chain of sending when her profile is copied; she goes on with it, and then with the copy."""
 
     def setUp(self) -> None:
-        """
-        Both lives of Alice begin at the same message.
-        """
+        """Both lives of Alice begin at the same message."""
         super().setUp()
         self.carol = self.world.user("carol")
         assert self.alice.wire is not None, "connected"
@@ -65,9 +57,7 @@ class KeyTests(WorldCase):
             self.assertEqual(friend.read()[-1], "three")
 
     def test_no_key_twice(self) -> None:
-        """
-        No place in any chain of keys is taken twice, whatever is said before and after the restore.
-        """
+        """No place in any chain of keys is taken twice, whatever is said before and after the restore."""
         for number in range(4):
             for friend in (self.bob, self.carol):
                 self.alice.send(friend.name, f"again {number}")
@@ -77,9 +67,7 @@ class KeyTests(WorldCase):
         self.assertEqual(len(set(places)), len(places))
 
     def test_not_without_a_reply(self) -> None:
-        """
-        Until it is answered every message repeats the opening, and all in the same new session.
-        """
+        """Until it is answered every message repeats the opening, and all in the same new session."""
         self.part(self.bob)
         self.wire.log.clear()
         for text in ("three", "four", "five"):
@@ -91,9 +79,7 @@ class KeyTests(WorldCase):
         self.assertEqual(self.bob.read()[-3:], ["three", "four", "five"])
 
     def test_what_comes_meanwhile(self) -> None:
-        """
-        A message that comes in an old session first does not bring that back for sending.
-        """
+        """A message that comes in an old session first does not bring that back for sending."""
         self.bob.send("alice", "in the old session")
         self.wire.log.clear()
         self.alice.send("bob", "three")

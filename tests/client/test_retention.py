@@ -1,6 +1,4 @@
-"""
-Machines that answer keep only so much of what people write to them.
-"""
+"""Machines that answer keep only so much of what people write to them."""
 
 from __future__ import annotations
 
@@ -49,23 +47,17 @@ TIMES = 3
 
 
 class RetentionTests(WorldCase):
-    """
-    Alice writes to a machine that keeps little.
-    """
+    """Alice writes to a machine that keeps little."""
 
     def setUp(self) -> None:
-        """
-        It repeats what it is told.
-        """
+        """It repeats what it is told."""
         super().setUp()
         self.bot = self.world.user("bot")
         self.retention = Retention(rows=ROOM, age=30 * DAY)
         self.asked: list[str] = []
 
     def answer(self) -> None:
-        """
-        Let the machine answer what has come.
-        """
+        """Let the machine answer what has come."""
 
         def echo(question: journal.Received) -> str:
             self.asked.append(question.text)
@@ -75,9 +67,7 @@ class RetentionTests(WorldCase):
         self.bot.pump()
 
     def ask(self, count: int, first: int = 0) -> list[str]:
-        """
-        Write so many questions, and have them answered.
-        """
+        """Write so many questions, and have them answered."""
         texts = [f"{number}" for number in range(first, first + count)]
         for text in texts:
             self.alice.send("bot", text)
@@ -85,16 +75,12 @@ class RetentionTests(WorldCase):
         return texts
 
     def count(self, table: str, name: str | None = None) -> int:
-        """
-        How many records of a kind the machine has, of one person or of all.
-        """
+        """How many records of a kind the machine has, of one person or of all."""
         with self.bot.store.reading() as records:
             return len(records.scan(table)) if name is None else records.count(table, bucket_of(name))
 
     def test_at_most(self) -> None:
-        """
-        However much somebody writes, what is kept is as much as before; every question is answered all the same.
-        """
+        """However much somebody writes, what is kept is as much as before; every question is answered all the same."""
         texts = self.ask(ROOM * TIMES)
         self.assertEqual(self.count(HISTORY), ROOM)
         self.assertLessEqual(max(self.count(INDEX), self.count(SENT)), ROOM)
@@ -104,18 +90,14 @@ class RetentionTests(WorldCase):
         self.assertEqual([line.text for line in self.bot.lines("alice")], [text for text in texts[-5:] for _ in range(2)])
 
     def test_everybody_has_room(self) -> None:
-        """
-        Who writes much does not shorten what is kept of others.
-        """
+        """Who writes much does not shorten what is kept of others."""
         self.bob.send("bot", "hello")
         self.answer()
         self.ask(ROOM * TIMES)
         self.assertEqual(self.count(HISTORY, "bob"), 2)
 
     def test_still_known(self) -> None:
-        """
-        What was dropped is not taken in again when the server delivers it once more.
-        """
+        """What was dropped is not taken in again when the server delivers it once more."""
         assert self.bot.wire is not None, "connected"
         self.ask(ROOM * TIMES)
         seen = self.count(SEEN)
@@ -130,9 +112,7 @@ class RetentionTests(WorldCase):
         self.assertEqual(self.count(SEEN), seen)
 
     def test_missed_later(self) -> None:
-        """
-        Who asks for what was dropped is told that it will not come.
-        """
+        """Who asks for what was dropped is told that it will not come."""
         self.bot.send("alice", "one")
         self.bot.send("alice", "two")
         self.ask(ROOM * TIMES)
@@ -153,9 +133,7 @@ class RetentionTests(WorldCase):
         self.assertEqual(kinds, {Kind.VOID})
 
     def test_not_fetched(self) -> None:
-        """
-        Answers that cannot be sent do not pile up; those that remain come in order and without a gap.
-        """
+        """Answers that cannot be sent do not pile up; those that remain come in order and without a gap."""
         self.bot.disconnect()
         self.world.settle()
         texts = [f"{number}" for number in range(ROOM * TIMES)]
@@ -173,9 +151,7 @@ class RetentionTests(WorldCase):
         self.assertEqual(self.count(HISTORY, "alice"), ROOM)
 
     def test_on_its_way(self) -> None:
-        """
-        What may have left us stays until the server answers for it.
-        """
+        """What may have left us stays until the server answers for it."""
         assert self.bot.wire is not None, "connected"
         self.ask(1)
         self.bot.wire.held = {Side.CLIENT}
@@ -187,9 +163,7 @@ class RetentionTests(WorldCase):
         self.assertEqual({line.gap_before for line in self.alice.given}, {0})
 
     def test_not_answered_yet(self) -> None:
-        """
-        What came and was not answered yet stays, whatever its number and age.
-        """
+        """What came and was not answered yet stays, whatever its number and age."""
         for number in range(ROOM * TIMES):
             self.alice.send("bot", f"{number}")
         self.world.clock += 31 * DAY
@@ -198,9 +172,7 @@ class RetentionTests(WorldCase):
         self.assertEqual(len(self.asked), ROOM * TIMES)
 
     def test_age(self) -> None:
-        """
-        After a month everything is gone, also of those who write no more; not before.
-        """
+        """After a month everything is gone, also of those who write no more; not before."""
         self.ask(2)
         for moment, kept in ((30 * DAY, 4), (30 * DAY + 1, 0)):
             self.retention.sweep(self.bot.store, self.world.clock + moment)
@@ -208,9 +180,7 @@ class RetentionTests(WorldCase):
         self.assertEqual((self.count(INDEX), self.count(SENT)), (0, 0))
 
     def test_receipts_that_wait(self) -> None:
-        """
-        Receipts that cannot be sent do not pile up either.
-        """
+        """Receipts that cannot be sent do not pile up either."""
         self.part(self.bot)
         now = int(self.world.clock)
         draft = encode_record(recovery.draft_receipt(self.bot.profile(), b"", now))
@@ -223,22 +193,16 @@ class RetentionTests(WorldCase):
 
 
 class ContactTests(SynchronousTestCase):
-    """
-    The contact C{server} is such a machine.
-    """
+    """The contact C{server} is such a machine."""
 
     def open(self, folder: Path, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
-        """
-        Open it as the daemon does. It hears nothing, and its thread never runs.
-        """
+        """Open it as the daemon does. It hears nothing, and its thread never runs."""
         duties = Duties(prepare("ack"), key=key)
         link = InviteLink("example.net", 8443, pin)
         return open_contact(folder, link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
 
     def test_key_file(self) -> None:
-        """
-        Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before.
-        """
+        """Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before."""
         folder = Path(self.mktemp())
         old, new = SharedKey.generate(), SharedKey.generate()
         for key in (old, new, None):
@@ -249,9 +213,7 @@ class ContactTests(SynchronousTestCase):
             contact.close()
 
     def test_other_server(self) -> None:
-        """
-        It belongs to one server: with another's key it is not opened, and stays as it is.
-        """
+        """It belongs to one server: with another's key it is not opened, and stays as it is."""
         folder = Path(self.mktemp())
         self.open(folder).close()
         error = self.assertRaises(StateError, self.open, folder, None, bytes(32))
@@ -259,9 +221,7 @@ class ContactTests(SynchronousTestCase):
         self.open(folder).close()
 
     def test_sweeps(self) -> None:
-        """
-        From time to time it drops what is old, also of those who write no more.
-        """
+        """From time to time it drops what is old, also of those who write no more."""
         contact = self.open(Path(self.mktemp()))
         self.addCleanup(contact.close)
         alice = person("alice")
@@ -291,16 +251,12 @@ class ContactTests(SynchronousTestCase):
         return device
 
     def known(self, contact: Contact, key: SharedKey, device: bytes) -> bool:
-        """
-        Is a connection remembered?
-        """
+        """Is a connection remembered?"""
         with contact._store.reading() as records:
             return callers.get_contact(records, key.name, device) is not None
 
     def test_forgets_callers(self) -> None:
-        """
-        It forgets callers that are gone, and none that is here; and no more of anything once it is closed.
-        """
+        """It forgets callers that are gone, and none that is here; and no more of anything once it is closed."""
         key = SharedKey.generate()
         contact = self.open(Path(self.mktemp()), key)
         here, gone = self.caller(contact, key), self.caller(contact, key)
@@ -310,9 +266,7 @@ class ContactTests(SynchronousTestCase):
         contact.forget_gone(frozenset())
 
     def test_forgets_while_held_up(self) -> None:
-        """
-        That it can forget them does not say that it can answer: what is held up stays so, and is tried again.
-        """
+        """That it can forget them does not say that it can answer: what is held up stays so, and is tried again."""
         contact = self.open(Path(self.mktemp()), SharedKey.generate())
         self.addCleanup(contact.close)
 

@@ -26,25 +26,19 @@ from tests.client.people import LINK, NOW, Person, Post, friends, person
 
 
 def with_header(post: Post, change: Callable[[EnvelopeHeader], EnvelopeHeader]) -> Post:
-    """
-    A message whose clear header somebody changed.
-    """
+    """A message whose clear header somebody changed."""
     envelope = decode_record(Envelope, post.own)
     header = encode_record(change(decode_record(EnvelopeHeader, envelope.header)))
     return evolve(post, own=encode_record(Envelope(header, envelope.sealed)))
 
 
 def with_step(post: Post, **changes: object) -> Post:
-    """
-    A message with other fields in its clear header.
-    """
+    """A message with other fields in its clear header."""
     return with_header(post, lambda header: msgspec.structs.replace(header, **changes))
 
 
 def with_opening(post: Post, change: Callable[[PrekeyHeader], PrekeyHeader]) -> Post:
-    """
-    A message whose prekey header somebody changed.
-    """
+    """A message whose prekey header somebody changed."""
 
     def changed(header: EnvelopeHeader) -> EnvelopeHeader:
         assert header.prekey is not None
@@ -54,36 +48,26 @@ def with_opening(post: Post, change: Callable[[PrekeyHeader], PrekeyHeader]) -> 
 
 
 def with_other_prekeys(post: Post, change: Mapping[str, int | None]) -> Post:
-    """
-    A message that names other prekeys than it was made with.
-    """
+    """A message that names other prekeys than it was made with."""
     return with_opening(post, lambda opening: msgspec.structs.replace(opening, **change))
 
 
 def on_the_wire(public: PublicPrekey) -> Prekey:
-    """
-    A prekey as bundles carry it.
-    """
+    """A prekey as bundles carry it."""
     return Prekey(public.id, public.key, public.signature)
 
 
 class AttackTests(SynchronousTestCase):
-    """
-    What every attack has in common.
-    """
+    """What every attack has in common."""
 
     def setUp(self) -> None:
-        """
-        Alice has written to Bob, who has not read it; and has another message in hand.
-        """
+        """Alice has written to Bob, who has not read it; and has another message in hand."""
         self.alice, self.bob = friends()
         self.first = self.alice.send(self.bob, b"hi")
         self.second = self.alice.send(self.bob, b"ho")
 
     def assert_refused(self, reader: Person, post: Post, *codes: str) -> Refusal:
-        """
-        This message is refused with one of these codes, and nothing has changed.
-        """
+        """This message is refused with one of these codes, and nothing has changed."""
         before = reader.dump()
         error = self.assertRaises(Refusal, reader.read, post)
         self.assertIn(error.code, codes)
@@ -92,9 +76,7 @@ class AttackTests(SynchronousTestCase):
         return error
 
     def converse(self) -> None:
-        """
-        Bring the session to where nobody repeats the opening.
-        """
+        """Bring the session to where nobody repeats the opening."""
         self.bob.read(self.first)
         self.bob.read(self.second)
         self.alice.read(self.bob.send(self.alice, b"hi"))
@@ -102,14 +84,10 @@ class AttackTests(SynchronousTestCase):
 
 
 class EnvelopeTests(AttackTests):
-    """
-    Bytes of a session message.
-    """
+    """Bytes of a session message."""
 
     def test_replayed(self) -> None:
-        """
-        A message cannot be delivered twice, be it the first or a later one.
-        """
+        """A message cannot be delivered twice, be it the first or a later one."""
         self.converse()
         later = self.alice.send(self.bob, b"later")
         self.bob.read(later)
@@ -118,9 +96,7 @@ class EnvelopeTests(AttackTests):
         self.assertIsInstance(self.assert_refused(self.bob, later, "unauthentic"), AlreadyUsed)
 
     def test_reflected(self) -> None:
-        """
-        A message cannot be sent back to its author as if from its recipient.
-        """
+        """A message cannot be sent back to its author as if from its recipient."""
         self.assert_refused(self.alice, evolve(self.first, account="bob", device=self.bob.device.id), "bad-device-list")
         self.converse()
         post = self.alice.send(self.bob, b"later")
@@ -129,17 +105,13 @@ class EnvelopeTests(AttackTests):
         self.assert_refused(self.bob, evolve(answer, account="alice", device=self.alice.device.id), "unauthentic")
 
     def test_back_as_our_own(self) -> None:
-        """
-        A message cannot be sent back to its author as if from the author.
-        """
+        """A message cannot be sent back to its author as if from the author."""
         self.assert_refused(self.alice, self.first, "own-account")
         self.converse()
         self.assert_refused(self.alice, self.alice.send(self.bob, b"later"), "no-session")
 
     def test_to_another_account(self) -> None:
-        """
-        A message cannot be redirected to somebody else.
-        """
+        """A message cannot be redirected to somebody else."""
         carol = person("carol")
         carol.meet(self.alice)
         self.assert_refused(carol, self.first, "unauthentic", "unknown-prekey")
@@ -148,16 +120,12 @@ class EnvelopeTests(AttackTests):
         self.assert_refused(carol, self.alice.send(self.bob, b"later"), "unauthentic")
 
     def alice_to(self, other: Person) -> Post:
-        """
-        A message from Alice to somebody she did not know.
-        """
+        """A message from Alice to somebody she did not know."""
         self.alice.meet(other)
         return self.alice.send(other, b"hi")
 
     def test_from_another_account(self) -> None:
-        """
-        A message cannot be passed off as another account's.
-        """
+        """A message cannot be passed off as another account's."""
         carol = person("carol")
         self.bob.meet(carol)
         carol.meet(self.bob)
@@ -169,18 +137,14 @@ class EnvelopeTests(AttackTests):
         self.assert_refused(self.bob, evolve(later, account="carol", device=carol.device.id), "unauthentic")
 
     def test_from_another_device(self) -> None:
-        """
-        A message cannot be passed off as another device's, on the list or not.
-        """
+        """A message cannot be passed off as another device's, on the list or not."""
         self.assert_refused(self.bob, evolve(self.first, device=bytes(16)), "unknown-device")
         self.converse()
         later = self.alice.send(self.bob, b"later")
         self.assert_refused(self.bob, evolve(later, device=bytes(16)), "unknown-device")
 
     def test_from_another_device_on_the_list(self) -> None:
-        """
-        A message cannot be passed off as that of another device of the same account.
-        """
+        """A message cannot be passed off as that of another device of the same account."""
         alice = self.alice.profile
         other = msgspec.structs.replace(
             self.alice.device,
@@ -200,9 +164,7 @@ class EnvelopeTests(AttackTests):
         self.assertEqual(bob.read(post), b"hi")
 
     def test_with_another_common_part(self) -> None:
-        """
-        An own part opens beside no other common part than its own.
-        """
+        """An own part opens beside no other common part than its own."""
         self.assert_refused(self.bob, evolve(self.second, common=self.first.common), "unauthentic")
         self.converse()
         one, other = self.alice.send(self.bob, b"1"), self.alice.send(self.bob, b"2")
@@ -210,9 +172,7 @@ class EnvelopeTests(AttackTests):
         self.assertEqual(self.bob.read(one), b"1")
 
     def test_recipients_cannot_swap(self) -> None:
-        """
-        Who holds the key of a common part cannot put another one under the own part of somebody else.
-        """
+        """Who holds the key of a common part cannot put another one under the own part of somebody else."""
         common, content_key = sessions.make_common(b"real")
         contact = self.alice.contact(self.bob)
         with self.alice.store.writing() as records:
@@ -226,9 +186,7 @@ class EnvelopeTests(AttackTests):
         self.assert_refused(self.bob, evolve(post, own=own, common=common), "unauthentic")
 
     def test_truncated(self) -> None:
-        """
-        A message that is cut anywhere, or has more behind it, is refused.
-        """
+        """A message that is cut anywhere, or has more behind it, is refused."""
         self.converse()
         post = self.alice.send(self.bob, b"later")
         for cut in range(len(post.own)):
@@ -239,18 +197,14 @@ class EnvelopeTests(AttackTests):
         self.assertEqual(self.bob.read(post), b"later")
 
     def test_sealed_cut(self) -> None:
-        """
-        A message whose ciphertext is cut within a whole envelope is refused.
-        """
+        """A message whose ciphertext is cut within a whole envelope is refused."""
         envelope = decode_record(Envelope, self.first.own)
         for cut in range(len(envelope.sealed)):
             own = encode_record(Envelope(envelope.header, envelope.sealed[:cut]))
             self.assert_refused(self.bob, evolve(self.first, own=own), "unauthentic")
 
     def test_every_bit_of_a_first_message(self) -> None:
-        """
-        A first message with any byte changed is refused, and opens afterwards as it was.
-        """
+        """A first message with any byte changed is refused, and opens afterwards as it was."""
         for place in range(len(self.first.own)):
             own = bytearray(self.first.own)
             own[place] ^= 1 << place % 8
@@ -260,9 +214,7 @@ class EnvelopeTests(AttackTests):
         self.assertEqual(self.bob.read(self.first), b"hi")
 
     def test_every_bit_of_a_later_message(self) -> None:
-        """
-        A later message with any byte changed is refused, and opens afterwards as it was.
-        """
+        """A later message with any byte changed is refused, and opens afterwards as it was."""
         self.converse()
         post = self.alice.send(self.bob, b"later")
         for place in range(8 * len(post.own)):
@@ -272,9 +224,7 @@ class EnvelopeTests(AttackTests):
         self.assertEqual(self.bob.read(post), b"later")
 
     def test_far_jump(self) -> None:
-        """
-        A header that would make us derive thousands of keys is refused.
-        """
+        """A header that would make us derive thousands of keys is refused."""
         self.converse()
         post = self.alice.send(self.bob, b"later")
         for number in (MAX_JUMP + 2, 2**32 - 1):
@@ -284,9 +234,7 @@ class EnvelopeTests(AttackTests):
         )
 
     def test_zero_keys(self) -> None:
-        """
-        Keys of low order, in ratchet or opening, are refused.
-        """
+        """Keys of low order, in ratchet or opening, are refused."""
         self.assert_refused(
             self.bob,
             with_opening(self.first, lambda opening: msgspec.structs.replace(opening, ephemeral=bytes(32))),
@@ -302,9 +250,7 @@ class EnvelopeTests(AttackTests):
         self.assert_refused(self.bob, with_step(later, ratchet_key=bytes(32)), "unauthentic")
 
     def test_other_suite(self) -> None:
-        """
-        A suite or version that we do not speak is refused, not guessed at.
-        """
+        """A suite or version that we do not speak is refused, not guessed at."""
         for suite, version in (("rsa", 1), ("psk", 2), ("pqxdh", 2), ("pqxdh", 0)):
             self.assert_refused(self.bob, with_step(self.first, suite=suite, version=version), "suite-unavailable")
         self.assert_refused(self.bob, with_step(self.first, suite="psk"), "bad-envelope")
@@ -322,9 +268,7 @@ class EnvelopeTests(AttackTests):
         self.assert_refused(self.bob, post, "bad-envelope")
 
     def test_stripped_opening(self) -> None:
-        """
-        A first message without its opening finds no session, and an added one finds no way in.
-        """
+        """A first message without its opening finds no session, and an added one finds no way in."""
         stripped = with_step(self.first, prekey=None)
         self.assert_refused(self.bob, stripped, "no-session")
         opening = decode_record(EnvelopeHeader, decode_record(Envelope, self.second.own).header).prekey
@@ -334,14 +278,10 @@ class EnvelopeTests(AttackTests):
 
 
 class OpeningTests(AttackTests):
-    """
-    Who a first message says it is from, and which prekeys it names.
-    """
+    """Who a first message says it is from, and which prekeys it names."""
 
     def test_substituted_identity(self) -> None:
-        """
-        A first message under another identity than the known one is refused; what may be noted comes with the refusal.
-        """
+        """A first message under another identity than the known one is refused; what may be noted comes with the refusal."""
         mallory = person("alice")
         mallory.meet(self.bob)
         error = self.assert_refused(self.bob, mallory.send(self.bob, b"it is me"), "identity-changed")
@@ -350,9 +290,7 @@ class OpeningTests(AttackTests):
         self.assertEqual(error.contact.identity, self.alice.profile.identity.public)
 
     def test_swapped_identity(self) -> None:
-        """
-        The identity beside a first message cannot be exchanged for another.
-        """
+        """The identity beside a first message cannot be exchanged for another."""
         mallory = person("alice")
         bob = Person(self.bob.profile, self.bob.store.snapshot())
         with bob.store.writing() as records:
@@ -365,9 +303,7 @@ class OpeningTests(AttackTests):
         self.assert_refused(bob, evolve(both, device=mallory.device.id), "unauthentic")
 
     def test_list_of_another_server(self) -> None:
-        """
-        A first message that introduces itself with a list for another server is refused.
-        """
+        """A first message that introduces itself with a list for another server is refused."""
         elsewhere = create_profile(evolve(LINK, pin=bytes(32)), "carol", NOW)
         carol = Person(elsewhere, MemoryProfile())
         here = Person(evolve(self.bob.profile, pin=bytes(32)), self.bob.store)
@@ -383,9 +319,7 @@ class OpeningTests(AttackTests):
         self.assert_refused(self.bob, post, "bad-device-list")
 
     def test_forked_list(self) -> None:
-        """
-        A first message with another list than we know under the same or an older version is refused.
-        """
+        """A first message with another list than we know under the same or an older version is refused."""
         listing = msgspec.structs.replace(self.alice.profile.listing, issued_at=NOW + 1)
         body = encode_device_list(listing)
         forked = SignedDeviceList(body, self.alice.profile.identity.sign(DEVICE_LIST_LABEL, body))
@@ -396,9 +330,7 @@ class OpeningTests(AttackTests):
         self.assert_refused(self.bob, post, "list-forked")
 
     def test_removed_device(self) -> None:
-        """
-        An old list does not bring back a device that a newer one leaves out.
-        """
+        """An old list does not bring back a device that a newer one leaves out."""
         listing = self.alice.profile.listing
         other = msgspec.structs.replace(self.alice.device, id=bytes(16))
         following = msgspec.structs.replace(listing, version=2, previous=self.alice.profile.mark.digest, devices=[other])
@@ -409,16 +341,12 @@ class OpeningTests(AttackTests):
         self.assert_refused(self.bob, self.first, "unknown-device")
 
     def test_unknown_prekeys(self) -> None:
-        """
-        A first message that names prekeys we do not have is refused.
-        """
+        """A first message that names prekeys we do not have is refused."""
         for change in ({"signed_id": 1}, {"kem_id": 1}, {"one_time_id": 1}, {"kem_id": 1, "kem_is_last_resort": True}):
             self.assert_refused(self.bob, with_other_prekeys(self.first, change), "unknown-prekey")
 
     def test_other_prekeys(self) -> None:
-        """
-        A first message that names other prekeys of ours than it was made with is refused, and those prekeys stay.
-        """
+        """A first message that names other prekeys of ours than it was made with is refused, and those prekeys stay."""
         last_resort = self.bob.shelf.last_resort
         assert last_resort is not None
         for change in (
@@ -431,38 +359,28 @@ class OpeningTests(AttackTests):
 
 
 class BundleTests(SynchronousTestCase):
-    """
-    What a directory can put into a bundle.
-    """
+    """What a directory can put into a bundle."""
 
     def setUp(self) -> None:
-        """
-        Alice knows Bob, and has an honest bundle of his.
-        """
+        """Alice knows Bob, and has an honest bundle of his."""
         self.alice, self.bob = friends()
         self.bundle = self.bob.shelf.claim("alice")
 
     def assert_refused(self, bundle: Bundle) -> None:
-        """
-        Alice begins nothing with this bundle.
-        """
+        """Alice begins nothing with this bundle."""
         before = self.alice.dump()
         self.assertRaises(Unauthentic, self.alice.begin, self.bob, bundle)
         self.assertEqual(self.alice.dump(), before)
 
     def test_of_another_device(self) -> None:
-        """
-        No prekey of another device passes, neither all of them nor one.
-        """
+        """No prekey of another device passes, neither all of them nor one."""
         mallory = person("mallory").shelf.claim("alice")
         self.assert_refused(mallory)
         for part in ("signed", "kem", "one_time"):
             self.assert_refused(msgspec.structs.replace(self.bundle, **{part: getattr(mallory, part)}))
 
     def test_of_another_kind(self) -> None:
-        """
-        A prekey that the device signed for one use passes for no other.
-        """
+        """A prekey that the device signed for one use passes for no other."""
         assert self.bundle.one_time is not None
         swapped = msgspec.structs.replace(self.bundle, signed=self.bundle.one_time, one_time=self.bundle.signed)
         self.assert_refused(swapped)
@@ -471,18 +389,14 @@ class BundleTests(SynchronousTestCase):
         self.assert_refused(msgspec.structs.replace(self.bundle, kem=self.bundle.signed))
 
     def test_last_resort_posing(self) -> None:
-        """
-        The last resort does not pass for a prekey for one use, nor the other way round.
-        """
+        """The last resort does not pass for a prekey for one use, nor the other way round."""
         self.assert_refused(msgspec.structs.replace(self.bundle, kem_is_last_resort=True))
         last_resort = self.bob.shelf.last_resort
         assert last_resort is not None
         self.assert_refused(msgspec.structs.replace(self.bundle, kem=last_resort))
 
     def test_signed_under_another_label(self) -> None:
-        """
-        A key that Bob's device signed under the label of another kind is refused in each place.
-        """
+        """A key that Bob's device signed under the label of another kind is refused in each place."""
         device = self.bob.profile.device_key
         x25519 = [on_the_wire(make(device, 7)[1]) for make in (pqxdh.make_signed_prekey, pqxdh.make_one_time_prekey)]
         kem = [on_the_wire(make(device, 7)[1]) for make in (pqxdh.make_kem_prekey, pqxdh.make_last_resort_prekey)]
@@ -493,18 +407,14 @@ class BundleTests(SynchronousTestCase):
         self.alice.begin(self.bob, honest)
 
     def test_other_id(self) -> None:
-        """
-        A prekey under another id than it was signed with is refused.
-        """
+        """A prekey under another id than it was signed with is refused."""
         assert self.bundle.one_time is not None
         for part in ("signed", "kem", "one_time"):
             prekey = msgspec.structs.replace(getattr(self.bundle, part), id=5)
             self.assert_refused(msgspec.structs.replace(self.bundle, **{part: prekey}))
 
     def test_without_one_time(self) -> None:
-        """
-        A directory may hold the one-time prekey back: the session begins without, and the responder knows it.
-        """
+        """A directory may hold the one-time prekey back: the session begins without, and the responder knows it."""
         self.alice.begin(self.bob, msgspec.structs.replace(self.bundle, one_time=None))
         self.assertEqual(self.bob.read(self.alice.seal(self.bob, b"hi")), b"hi")
 

@@ -1,6 +1,4 @@
-"""
-Tests of C{securemsg.client.sessions}: what two honest devices may rely on.
-"""
+"""Tests of C{securemsg.client.sessions}: what two honest devices may rely on."""
 
 from __future__ import annotations
 
@@ -21,61 +19,45 @@ from tests.client.people import NOW, Person, Post, friends, person
 
 
 def opening_of(post: Post) -> PrekeyHeader | None:
-    """
-    The prekey header of a message.
-    """
+    """The prekey header of a message."""
     return decode_record(EnvelopeHeader, decode_record(Envelope, post.own).header).prekey
 
 
 def sessions_of(one: Person, other: Person) -> dict[int, Session]:
-    """
-    The sessions that somebody has with somebody's device.
-    """
+    """The sessions that somebody has with somebody's device."""
     with one.store.reading() as records:
         return archive.all_sessions(records, archive.bucket_of(other.name, other.device.id))
 
 
 def chosen_by(one: Person, other: Person) -> bytes | None:
-    """
-    The ephemeral key that names the session on which the next message would go.
-    """
+    """The ephemeral key that names the session on which the next message would go."""
     with one.store.reading() as records:
         chosen = archive.choose(records, archive.bucket_of(other.name, other.device.id), lambda session: True)
     return None if chosen is None else chosen[1].ephemeral
 
 
 class CommonPartTests(SynchronousTestCase):
-    """
-    What all devices share.
-    """
+    """What all devices share."""
 
     def test_round_trip(self) -> None:
-        """
-        A content comes out as it went in, and its length only shows in steps.
-        """
+        """A content comes out as it went in, and its length only shows in steps."""
         for size in (0, 1, 255, 256, 5000, MAX_CONTENT):
             common, content_key = sessions.make_common(b"x" * size)
             self.assertEqual(sessions.open_common(common, content_key), b"x" * size)
             self.assertEqual(len(common), 16 + bucket(size) + 16 + 32)
 
     def test_fresh_key(self) -> None:
-        """
-        The same content twice has nothing in common.
-        """
+        """The same content twice has nothing in common."""
         one, other = sessions.make_common(b"hi"), sessions.make_common(b"hi")
         self.assertNotEqual(one[1].key, other[1].key)
         self.assertNotEqual(one[0][:16], other[0][:16])
 
     def test_too_large(self) -> None:
-        """
-        More than a message may hold is our own mistake.
-        """
+        """More than a message may hold is our own mistake."""
         self.assertRaises(LocalProtocolError, sessions.make_common, b"x" * (MAX_CONTENT + 1))
 
     def test_changed(self) -> None:
-        """
-        A common part that anybody changed does not open, even if its hash is made to fit.
-        """
+        """A common part that anybody changed does not open, even if its hash is made to fit."""
         common, content_key = sessions.make_common(b"hi")
         for place in range(len(common)):
             changed = common[:place] + bytes([common[place] ^ 0x80]) + common[place + 1 :]
@@ -85,30 +67,22 @@ class CommonPartTests(SynchronousTestCase):
 
 
 class FirstMessageTests(SynchronousTestCase):
-    """
-    Writing to somebody who is away.
-    """
+    """Writing to somebody who is away."""
 
     def setUp(self) -> None:
-        """
-        Alice knows Bob; Bob does not know Alice.
-        """
+        """Alice knows Bob; Bob does not know Alice."""
         self.alice, self.bob = person("alice"), person("bob")
         self.alice.meet(self.bob)
 
     def test_needs_bundle(self) -> None:
-        """
-        Without a session nothing is sealed and nothing changes.
-        """
+        """Without a session nothing is sealed and nothing changes."""
         before = self.alice.dump()
         need = self.assertRaises(NeedBundle, self.alice.seal, self.bob, b"hi")
         self.assertEqual((need.account, need.device_id, need.spent), ("bob", self.bob.device.id, 0))
         self.assertEqual(self.alice.dump(), before)
 
     def test_introduces(self) -> None:
-        """
-        The first message makes its sender known, unverified, and says that it was the first.
-        """
+        """The first message makes its sender known, unverified, and says that it was the first."""
         post = self.alice.send(self.bob, b"hi")
         opened = self.bob.open(post)
         self.assertTrue(opened.first)
@@ -119,9 +93,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertEqual((contact.origin, opened.device_id), (trust.MESSAGE, self.alice.device.id))
 
     def test_answer(self) -> None:
-        """
-        The answer goes back in the same session, and needs no bundle.
-        """
+        """The answer goes back in the same session, and needs no bundle."""
         self.bob.read(self.alice.send(self.bob, b"hi"))
         post = self.bob.seal(self.alice, b"you too")
         self.assertIs(opening_of(post), None)
@@ -130,9 +102,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertEqual(sessions.open_common(post.common, opened.content_key), b"you too")
 
     def test_opening_repeated(self) -> None:
-        """
-        Every message carries the opening until an answer was decrypted, and none after that.
-        """
+        """Every message carries the opening until an answer was decrypted, and none after that."""
         posts = [self.alice.send(self.bob, b"%d" % number) for number in range(3)]
         self.assertEqual({opening_of(post) for post in posts}, {opening_of(posts[0])})
         for post in posts:
@@ -141,17 +111,13 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertIs(opening_of(self.alice.send(self.bob, b"thanks")), None)
 
     def test_first_lost(self) -> None:
-        """
-        Any of the first messages may be the first to arrive; the others still open, and make no other session.
-        """
+        """Any of the first messages may be the first to arrive; the others still open, and make no other session."""
         posts = [self.alice.send(self.bob, b"%d" % number) for number in range(4)]
         self.assertEqual([self.bob.read(posts[number]) for number in (2, 3, 0)], [b"2", b"3", b"0"])
         self.assertEqual(len(sessions_of(self.bob, self.alice)), 1)
 
     def test_used_prekeys_go(self) -> None:
-        """
-        With the first message its one-time prekeys are deleted, those and no others.
-        """
+        """With the first message its one-time prekeys are deleted, those and no others."""
         before = self.bob.dump()[prekeys.TABLE]
         post = self.alice.send(self.bob, b"hi")
         opening = opening_of(post)
@@ -164,9 +130,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertEqual(len(self.bob.dump()[prekeys.TABLE]), len(before) - 2)
 
     def test_died_before_commit(self) -> None:
-        """
-        Where the process dies before the commit, map and prekeys are as they were, and the same message opens again.
-        """
+        """Where the process dies before the commit, map and prekeys are as they were, and the same message opens again."""
         post = self.alice.send(self.bob, b"hi")
         before = self.bob.dump()
 
@@ -193,9 +157,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertEqual(len(sessions_of(self.bob, self.alice)), 1)
 
     def test_renewed_list(self) -> None:
-        """
-        A message that waited while its sender's list was renewed still opens; the newer list stays.
-        """
+        """A message that waited while its sender's list was renewed still opens; the newer list stays."""
         post = self.alice.send(self.bob, b"hi")
         self.alice.renew(resigned(self.alice.profile, NOW + DAY))
         self.bob.meet(self.alice)
@@ -204,18 +166,14 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertEqual(self.bob.read(self.alice.send(self.bob, b"ho")), b"ho")
 
     def test_newer_list_in_opening(self) -> None:
-        """
-        A repeated opening brings the sender's list as it is now.
-        """
+        """A repeated opening brings the sender's list as it is now."""
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.alice.renew(resigned(self.alice.profile, NOW + DAY))
         self.bob.read(self.alice.send(self.bob, b"ho"))
         self.assertEqual(self.bob.contact(self.alice).version, 2)
 
     def test_long_unanswered(self) -> None:
-        """
-        An opening that nobody answered for a week is given up for a new one, before its bundle is too old to be answered.
-        """
+        """An opening that nobody answered for a week is given up for a new one, before its bundle is too old to be answered."""
         self.alice.send(self.bob, b"hi")
         self.alice.seal(self.bob, b"ho", NOW + UNANSWERED_LIFE - 1)
         need = self.assertRaises(NeedBundle, self.alice.seal, self.bob, b"ho", NOW + UNANSWERED_LIFE)
@@ -223,9 +181,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertGreaterEqual(RETIRED_LIFE, UNANSWERED_LIFE + 60 * DAY)
 
     def test_older_than_the_map(self) -> None:
-        """
-        A session that we never answered opens repetitions of its opening even when the map has forgotten it.
-        """
+        """A session that we never answered opens repetitions of its opening even when the map has forgotten it."""
         self.bob.shelf.sell_out()
         posts = [self.alice.send(self.bob, b"%d" % number) for number in range(2)]
         self.bob.read(posts[0])
@@ -237,9 +193,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.assertEqual(self.bob.read(posts[1]), b"1")
 
     def test_last_resort(self) -> None:
-        """
-        When nothing for one use is left, the last resort serves any number of sessions, and stays.
-        """
+        """When nothing for one use is left, the last resort serves any number of sessions, and stays."""
         self.bob.shelf.sell_out()
         carol = person("carol")
         carol.meet(self.bob)
@@ -257,20 +211,14 @@ class FirstMessageTests(SynchronousTestCase):
 
 
 class ChoiceTests(SynchronousTestCase):
-    """
-    Several sessions with one device.
-    """
+    """Several sessions with one device."""
 
     def setUp(self) -> None:
-        """
-        Alice and Bob know each other.
-        """
+        """Alice and Bob know each other."""
         self.alice, self.bob = friends()
 
     def test_both_begin(self) -> None:
-        """
-        Where both begin at once, both read both, and from then on both send in the one with the lower ephemeral key.
-        """
+        """Where both begin at once, both read both, and from then on both send in the one with the lower ephemeral key."""
         for _ in range(8):
             alice, bob = friends()
             posts = alice.send(bob, b"from alice"), bob.send(alice, b"from bob")
@@ -283,9 +231,7 @@ class ChoiceTests(SynchronousTestCase):
                 self.assertEqual(chosen_by(sender, reader), lower)
 
     def test_last_decrypted(self) -> None:
-        """
-        Who lost everything begins anew, and the other follows into the session that last decrypted something.
-        """
+        """Who lost everything begins anew, and the other follows into the session that last decrypted something."""
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.alice.read(self.bob.send(self.alice, b"hi"))
         self.alice.forget(self.bob)
@@ -296,9 +242,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(chosen_by(self.bob, self.alice), opening.ephemeral)
 
     def test_forget(self) -> None:
-        """
-        A forgotten session sends no more, also after it has received again; it receives as ever.
-        """
+        """A forgotten session sends no more, also after it has received again; it receives as ever."""
         self.bob.read(self.alice.send(self.bob, b"hi"))
         late = self.bob.send(self.alice, b"late")
         later = self.bob.send(self.alice, b"later")
@@ -313,9 +257,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(self.bob.read(post), b"ho")
 
     def test_forget_all(self) -> None:
-        """
-        After a restore no session with anybody sends any more.
-        """
+        """After a restore no session with anybody sends any more."""
         carol = person("carol")
         self.alice.meet(carol)
         for other in (self.bob, carol):
@@ -328,9 +270,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(other.read(self.alice.send(other, b"ho")), b"ho")
 
     def test_at_most_forty(self) -> None:
-        """
-        Forty sessions with a device are kept; the oldest go, never the one that is in use.
-        """
+        """Forty sessions with a device are kept; the oldest go, never the one that is in use."""
         for _ in range(2):
             self.alice.read(self.bob.send(self.alice, b"hi"))
             self.bob.read(self.alice.send(self.bob, b"hi"))
@@ -344,9 +284,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(chosen_by(self.alice, self.bob), used)
 
     def test_evicted(self) -> None:
-        """
-        A session that had to go is not made again from its opening, though the last resort would still answer it.
-        """
+        """A session that had to go is not made again from its opening, though the last resort would still answer it."""
         self.alice.shelf.sell_out()
         first = [self.bob.send(self.alice, b"%d" % number) for number in range(2)]
         self.alice.read(first[0])
@@ -383,22 +321,16 @@ class ChoiceTests(SynchronousTestCase):
 
 
 class LimitTests(SynchronousTestCase):
-    """
-    Whom we may write to, and what is shown of secrets.
-    """
+    """Whom we may write to, and what is shown of secrets."""
 
     def setUp(self) -> None:
-        """
-        Alice and Bob are in conversation.
-        """
+        """Alice and Bob are in conversation."""
         self.alice, self.bob = friends()
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.alice.read(self.bob.send(self.alice, b"hi"))
 
     def test_blocked(self) -> None:
-        """
-        Nothing is sealed for a contact whose identity changed, until it was accepted; then a new session begins.
-        """
+        """Nothing is sealed for a contact whose identity changed, until it was accepted; then a new session begins."""
         other = person("bob")
         with self.alice.store.writing() as records:
             self.assertRaises(
@@ -415,9 +347,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(other.read(self.alice.send(other, b"ho")), b"ho")
 
     def test_not_on_the_list(self) -> None:
-        """
-        Nothing is sealed for a device that does not stand on the contact's list as it is.
-        """
+        """Nothing is sealed for a device that does not stand on the contact's list as it is."""
         contact = self.alice.contact(self.bob)
         _, content_key = sessions.make_common(b"hi")
         with self.alice.store.writing() as records:
@@ -429,18 +359,14 @@ class LimitTests(SynchronousTestCase):
                 self.assertEqual(error.code, "unknown-device")
 
     def test_spent_bundle(self) -> None:
-        """
-        A bundle for one use that we used is not used again, whoever hands it out.
-        """
+        """A bundle for one use that we used is not used again, whoever hands it out."""
         bundle = self.bob.shelf.claims["alice"]
         before = self.alice.dump()
         self.assertEqual(self.assertRaises(Refusal, self.alice.begin, self.bob, bundle).code, "spent-bundle")
         self.assertEqual(self.alice.dump(), before)
 
     def test_shows_no_secret(self) -> None:
-        """
-        The representations of sessions and of opened messages hold no keys.
-        """
+        """The representations of sessions and of opened messages hold no keys."""
         for session in sessions_of(self.alice, self.bob).values():
             self.assertEqual(repr(session), "<Session>")
         opened = self.bob.open(self.alice.send(self.bob, b"hi"))

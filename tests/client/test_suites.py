@@ -1,6 +1,4 @@
-"""
-The suite of a conversation: who chooses it, and how two agents talk under a key file.
-"""
+"""The suite of a conversation: who chooses it, and how two agents talk under a key file."""
 
 from __future__ import annotations
 
@@ -26,91 +24,67 @@ OTHER = SharedKey(bytes(32))
 
 
 def choose(user: User, name: str, suite: str = suites.PSK, key: bytes = KEY.secret) -> None:
-    """
-    Somebody chooses a suite.
-    """
+    """Somebody chooses a suite."""
     with user.store.inner.writing() as records:
         suites.choose(records, name, suite, key if suite == suites.PSK else b"", now=int(user.world.clock))
 
 
 def headers(user: User) -> list[Header]:
-    """
-    The headers of everything that somebody deposited over the present wire.
-    """
+    """The headers of everything that somebody deposited over the present wire."""
     assert user.wire is not None
     return [header for deposit in decoded(user.wire, Side.CLIENT, Deposit) for header in headers_of(deposit)]
 
 
 def headers_of(deposit: Deposit) -> list[Header]:
-    """
-    The headers of all own parts of a deposit.
-    """
+    """The headers of all own parts of a deposit."""
     return [
         decode_header(decode_record(Envelope, part.own).header) for destination in deposit.to for part in destination.parts
     ]
 
 
 def suites_of(user: User, name: str) -> list[str]:
-    """
-    The suites that the history names, in order.
-    """
+    """The suites that the history names, in order."""
     return [line.suite for line in user.lines(name)]
 
 
 class ChoiceTests(SynchronousTestCase):
-    """
-    What may be chosen.
-    """
+    """What may be chosen."""
 
     def setUp(self) -> None:
-        """
-        Nothing is chosen.
-        """
+        """Nothing is chosen."""
         self.store = MemoryProfile()
 
     def chosen(self, *choices: tuple[str, bytes]) -> suites.Chosen:
-        """
-        What stands after these choices.
-        """
+        """What stands after these choices."""
         with self.store.writing() as records:
             for suite, key in choices:
                 suites.choose(records, "bob", suite, key, now=START)
             return suites.chosen(records, "bob")
 
     def refused(self, suite: str, key: bytes) -> str:
-        """
-        The code with which a choice is refused.
-        """
+        """The code with which a choice is refused."""
         with self.store.writing() as records:
             error = self.assertRaises(Refusal, suites.choose, records, "bob", suite, key, now=START)
         assert isinstance(error, Refusal)
         return error.code
 
     def test_default(self) -> None:
-        """
-        Nobody has to choose: it is pqxdh.
-        """
+        """Nobody has to choose: it is pqxdh."""
         self.assertEqual(self.chosen(), suites.Chosen("pqxdh", b""))
 
     def test_key(self) -> None:
-        """
-        With a key file goes its secret, which another one replaces, and which stays where none is given.
-        """
+        """With a key file goes its secret, which another one replaces, and which stays where none is given."""
         self.assertEqual(self.chosen(("psk", KEY.secret), ("psk", b"")), suites.Chosen("psk", KEY.secret))
         self.assertEqual(self.chosen(("psk", OTHER.secret)).shared, OTHER)
 
     def test_back(self) -> None:
-        """
-        Back to pqxdh, there is no key that could be chosen again without its file.
-        """
+        """Back to pqxdh, there is no key that could be chosen again without its file."""
         chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""))
         self.assertEqual((chosen.suite, chosen.key, chosen.key_file), ("pqxdh", b"", b""))
         self.assertEqual(self.refused("psk", b""), "bad-request")
 
     def test_former(self) -> None:
-        """
-        Keys from before are kept, the newest first, each once and none that is chosen again; two of them at most.
-        """
+        """Keys from before are kept, the newest first, each once and none that is chosen again; two of them at most."""
         third = SharedKey(bytes([3] * 32))
         chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""), ("psk", OTHER.secret), ("psk", KEY.secret))
         self.assertEqual(chosen.opening(START), [KEY, OTHER])
@@ -118,9 +92,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(chosen.opening(START), [third, KEY])
 
     def test_pruned(self) -> None:
-        """
-        After their time they are deleted, and nothing else is.
-        """
+        """After their time they are deleted, and nothing else is."""
         self.chosen(("psk", KEY.secret), ("psk", OTHER.secret))
         for now, former in ((START + suites.FORMER_AGE, 1), (START + suites.FORMER_AGE + 1, 0)):
             with self.store.writing() as records:
@@ -129,9 +101,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual((chosen.suite, chosen.shared, len(chosen.former)), ("psk", OTHER, former))
 
     def test_nonsense(self) -> None:
-        """
-        No unknown suite, no key of another size, no key for a suite without one.
-        """
+        """No unknown suite, no key of another size, no key for a suite without one."""
         self.assertEqual(self.refused("none", b""), "suite-unavailable")
         self.assertEqual(self.refused("psk", bytes(16)), "bad-request")
         self.assertEqual(self.refused("pqxdh", KEY.secret), "bad-request")
@@ -139,22 +109,16 @@ class ChoiceTests(SynchronousTestCase):
 
 
 class PeerTests(WorldCase):
-    """
-    Two people with a key file.
-    """
+    """Two people with a key file."""
 
     def setUp(self) -> None:
-        """
-        Both have chosen it.
-        """
+        """Both have chosen it."""
         super().setUp()
         choose(self.alice, "bob")
         choose(self.bob, "alice")
 
     def test_both_ways(self) -> None:
-        """
-        Messages go both ways with no bundle claimed, and the history on both sides names the suite.
-        """
+        """Messages go both ways with no bundle claimed, and the history on both sides names the suite."""
         first = self.alice.send("bob", "hi", wants_receipt=True)
         self.assertEqual(self.bob.read(), ["hi"])
         self.bob.send("alice", "you too")
@@ -168,9 +132,7 @@ class PeerTests(WorldCase):
             self.assertEqual(decoded(user.wire, Side.CLIENT, Claim), [])
 
     def test_one_side_away(self) -> None:
-        """
-        It needs nobody at the other end: what was sent meanwhile is read later, in order.
-        """
+        """It needs nobody at the other end: what was sent meanwhile is read later, in order."""
         self.part(self.bob)
         for number in range(50):
             self.alice.send("bob", f"{number}")
@@ -179,9 +141,7 @@ class PeerTests(WorldCase):
         self.assertEqual(self.bob.read(), [f"{number}" for number in range(50)])
 
     def test_fifty_both_ways(self) -> None:
-        """
-        Fifty messages each way, in turn, arrive once and in order, over two epochs.
-        """
+        """Fifty messages each way, in turn, arrive once and in order, over two epochs."""
         for number in range(110):
             self.alice.send("bob", f"a{number}")
             if number % 2:
@@ -192,9 +152,7 @@ class PeerTests(WorldCase):
         self.assertEqual(self.alice.codes() + self.bob.codes(), [])
 
     def change(self, suite: str) -> None:
-        """
-        While Bob is away, Alice writes, and then both choose another file, or none.
-        """
+        """While Bob is away, Alice writes, and then both choose another file, or none."""
         self.alice.send("bob", "before")
         self.bob.disconnect()
         self.alice.send("bob", "one")
@@ -207,21 +165,15 @@ class PeerTests(WorldCase):
         self.assertEqual(suites_of(self.bob, "alice"), ["psk", "psk", suite])
 
     def test_another_file(self) -> None:
-        """
-        What waits under a file while both change to another is read, with what comes after it.
-        """
+        """What waits under a file while both change to another is read, with what comes after it."""
         self.change(suites.PSK)
 
     def test_no_file(self) -> None:
-        """
-        So it is when both go back to sessions.
-        """
+        """So it is when both go back to sessions."""
         self.change(suites.PQXDH)
 
     def test_forgotten(self) -> None:
-        """
-        A profile that is in use forgets a replaced key after its time.
-        """
+        """A profile that is in use forgets a replaced key after its time."""
         choose(self.alice, "bob", suites.PQXDH)
         for days, count in ((29, 1), (2, 0)):
             self.world.advance(days * DAY, 100)
@@ -229,9 +181,7 @@ class PeerTests(WorldCase):
                 self.assertEqual(len(suites.chosen(records, "bob").former), count)
 
     def test_restored(self) -> None:
-        """
-        A restored profile goes on in a new epoch, and is read.
-        """
+        """A restored profile goes on in a new epoch, and is read."""
         self.alice.send("bob", "one")
         backup = self.alice.backup()
         self.alice.send("bob", "two")
@@ -248,9 +198,7 @@ class PeerTests(WorldCase):
         self.assertIn("state-restored", self.alice.codes())
 
     def test_tampered(self) -> None:
-        """
-        What the server spoils is not shown, and once the next message shows the gap, it is asked for and sent again.
-        """
+        """What the server spoils is not shown, and once the next message shows the gap, it is asked for and sent again."""
         self.alice.send("bob", "one")
         self.bob.send("alice", "hi")
 
@@ -270,9 +218,7 @@ class PeerTests(WorldCase):
 
 
 class DeathTests(SynchronousTestCase):
-    """
-    A process may end at any commit.
-    """
+    """A process may end at any commit."""
 
     def story(self, victim: str, deadline: int) -> bool:
         """
@@ -324,14 +270,10 @@ class DeathTests(SynchronousTestCase):
 
 
 class PinningTests(WorldCase):
-    """
-    Nobody but the user changes a suite.
-    """
+    """Nobody but the user changes a suite."""
 
     def test_peer(self) -> None:
-        """
-        Whatever a contact writes with, answers go out in the suite that was chosen here.
-        """
+        """Whatever a contact writes with, answers go out in the suite that was chosen here."""
         choose(self.alice, "bob")
         choose(self.bob, "alice")
         choose(self.bob, "alice", suites.PQXDH)
@@ -342,9 +284,7 @@ class PinningTests(WorldCase):
         self.assertEqual(suites_of(self.alice, "bob"), ["pqxdh", "psk"])
 
     def test_refusals(self) -> None:
-        """
-        Whatever a server refuses, and however often, nothing goes out in another suite.
-        """
+        """Whatever a server refuses, and however often, nothing goes out in another suite."""
         choose(self.alice, "bob")
         codes = ["stale-devices", "retry-later", "rate-limited", "mailbox-full"]
 
@@ -363,9 +303,7 @@ class PinningTests(WorldCase):
         self.assertEqual({type(header) for header in headers(self.alice)}, {KeyHeader})
 
     def test_chosen_later(self) -> None:
-        """
-        What was sealed before the choice goes out as it is, and says so; what was not, in the new suite.
-        """
+        """What was sealed before the choice goes out as it is, and says so; what was not, in the new suite."""
         assert self.alice.wire is not None
         self.alice.wire.to_server = lambda message: [] if isinstance(message, Deposit) else [message]
         self.alice.send("bob", "before")
@@ -433,46 +371,34 @@ class PinningTests(WorldCase):
         self.assertEqual(suites_of(self.alice, "bob") + suites_of(self.bob, "alice"), ["psk", "psk"])
 
     def test_made_anew_with_another_file(self) -> None:
-        """
-        So it is where the suite stays and the file is another: nothing of the old one goes out again.
-        """
+        """So it is where the suite stays and the file is another: nothing of the old one goes out again."""
         (first,), (second,) = self.made_anew(KEY.secret, OTHER.secret)
         assert isinstance(first, KeyHeader) and isinstance(second, KeyHeader)
         self.assertEqual((first.nonce, first.counter, second.nonce, second.counter), (first.nonce, 1, first.nonce, 2))
         self.assertEqual((self.bob.read(), self.bob.codes()), (["text"], []))
 
     def test_made_anew_with_the_same_file(self) -> None:
-        """
-        Where nothing else was chosen the devices that stay get their bytes again.
-        """
+        """Where nothing else was chosen the devices that stay get their bytes again."""
         (first,), (second,) = self.made_anew(KEY.secret, KEY.secret)
         self.assertEqual(first, second)
         self.assertEqual((self.bob.read(), self.bob.codes()), (["text"], []))
 
 
 class QuarantineTests(WorldCase):
-    """
-    What cannot be opened for want of a key waits for it.
-    """
+    """What cannot be opened for want of a key waits for it."""
 
     def setUp(self) -> None:
-        """
-        Alice writes under a key file that Bob has not.
-        """
+        """Alice writes under a key file that Bob has not."""
         super().setUp()
         choose(self.alice, "bob")
         self.first = self.alice.send("bob", "one", wants_receipt=True)
 
     def totals(self) -> int:
-        """
-        How many messages Bob could not open.
-        """
+        """How many messages Bob could not open."""
         return journal.quarantined(self.bob.store.inner)[0]
 
     def test_waits(self) -> None:
-        """
-        Nothing is shown and nothing confirmed; Bob is told which command gives the key, and no reset goes out.
-        """
+        """Nothing is shown and nothing confirmed; Bob is told which command gives the key, and no reset goes out."""
         self.assertEqual((self.bob.read(), self.totals()), ([], 1))
         self.assertEqual(self.alice.sent(self.first).status, "accepted")
         self.assertEqual(self.bob.codes(), ["suite-unavailable"])
@@ -482,9 +408,7 @@ class QuarantineTests(WorldCase):
         self.assertEqual(headers(self.bob), [])
 
     def test_opened_with_key(self) -> None:
-        """
-        Once the key is given, at the next tick, everything is shown in order and confirmed.
-        """
+        """Once the key is given, at the next tick, everything is shown in order and confirmed."""
         self.alice.send("bob", "two")
         choose(self.bob, "alice")
         self.world.advance(2, 2)
@@ -492,9 +416,7 @@ class QuarantineTests(WorldCase):
         self.assertEqual(self.alice.sent(self.first).status, "delivered")
 
     def test_wrong_key_first(self) -> None:
-        """
-        A wrong key opens nothing and says that it is wrong; the right one then opens everything.
-        """
+        """A wrong key opens nothing and says that it is wrong; the right one then opens everything."""
         choose(self.bob, "alice", key=OTHER.secret)
         self.world.advance(2, 2)
         self.assertEqual((self.bob.read(), self.totals()), ([], 1))
@@ -504,18 +426,14 @@ class QuarantineTests(WorldCase):
         self.assertEqual((self.bob.read(), self.totals()), (["one"], 0))
 
     def test_tried_once(self) -> None:
-        """
-        It is tried once for each key, not again and again.
-        """
+        """It is tried once for each key, not again and again."""
         choose(self.bob, "alice", key=OTHER.secret)
         self.world.advance(2, 2)
         with self.bob.store.inner.reading() as records:
             self.assertEqual([peer.again for peer in load_totals(records).peers], [False])
 
     def test_patience(self) -> None:
-        """
-        It waits longer than what a new session mends.
-        """
+        """It waits longer than what a new session mends."""
         self.bob.disconnect()
         self.world.advance(20 * DAY)
         choose(self.bob, "alice")
@@ -524,9 +442,7 @@ class QuarantineTests(WorldCase):
         self.assertEqual(self.bob.read(), ["one"])
 
     def test_no_quarrel(self) -> None:
-        """
-        Two with different keys do not keep each other busy: nobody asks for what nobody could open.
-        """
+        """Two with different keys do not keep each other busy: nobody asks for what nobody could open."""
         choose(self.bob, "alice", key=OTHER.secret)
         self.bob.send("alice", "other")
         self.world.advance(4 * 3600, 40)

@@ -1,6 +1,4 @@
-"""
-What an agent throws away, and when.
-"""
+"""What an agent throws away, and when."""
 
 from __future__ import annotations
 
@@ -14,14 +12,10 @@ from tests.client.rig import decoded
 
 
 class ClearingTests(WorldCase):
-    """
-    Bob has claimed a prekey of Alice's, and never used it.
-    """
+    """Bob has claimed a prekey of Alice's, and never used it."""
 
     def setUp(self) -> None:
-        """
-        He asks for nothing but the bundle.
-        """
+        """He asks for nothing but the bundle."""
         super().setUp()
         assert self.bob.agent is not None and self.bob.wire is not None, "connected"
         self.bob.agent.ask(m.Claim(0, "alice", self.alice.profile().device_id, 0), lambda answer: None)
@@ -29,23 +23,17 @@ class ClearingTests(WorldCase):
         self.claimed = decoded(self.bob.wire, Side.SERVER, m.Bundle)[0].kem.id
 
     def has_claimed(self) -> bool:
-        """
-        Does Alice still have the private half?
-        """
+        """Does Alice still have the private half?"""
         with self.alice.store.reading() as records:
             return prekeys.find(records, KEM, self.claimed) is not None
 
     def count(self) -> int:
-        """
-        How many private halves of that kind Alice has.
-        """
+        """How many private halves of that kind Alice has."""
         with self.alice.store.reading() as records:
             return len(records.scan(prekeys.TABLE, KEM))
 
     def test_claimed_is_cleared(self) -> None:
-        """
-        The private half lives until no message can name it any more; the others, which nobody has claimed, live on.
-        """
+        """The private half lives until no message can name it any more; the others, which nobody has claimed, live on."""
         self.alice.connect()
         self.world.clock += RETIRED_LIFE - 1
         self.alice.connect()
@@ -56,9 +44,7 @@ class ClearingTests(WorldCase):
         self.assertEqual(self.count(), BATCH - 1)
 
     def test_without_another_login(self) -> None:
-        """
-        It goes as well while a connection lasts.
-        """
+        """It goes as well while a connection lasts."""
         self.alice.connect()
         assert self.alice.agent is not None, "connected"
         self.world.clock += RETIRED_LIFE
@@ -68,9 +54,7 @@ class ClearingTests(WorldCase):
         self.assertFalse(self.has_claimed())
 
     def test_wrong_clock(self) -> None:
-        """
-        A clock that is months ahead for one login clears nothing.
-        """
+        """A clock that is months ahead for one login clears nothing."""
         self.alice.connect()
         self.alice.die()
         self.alice.agent = Agent(

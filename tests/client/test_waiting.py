@@ -1,6 +1,4 @@
-"""
-What cannot be sent now, and whom nothing is sent to.
-"""
+"""What cannot be sent now, and whom nothing is sent to."""
 
 from __future__ import annotations
 
@@ -15,14 +13,10 @@ from tests.client.rig import World, decoded
 
 
 class WaitingTests(WorldCase):
-    """
-    What cannot be sent now.
-    """
+    """What cannot be sent now."""
 
     def test_mailbox_full(self) -> None:
-        """
-        A message to a full mailbox waits, and goes out when there is room; those behind it wait for their turn.
-        """
+        """A message to a full mailbox waits, and goes out when there is room; those behind it wait for their turn."""
         world = World(settings=Settings(registration="open", mailbox_messages=2))
         alice, bob = world.user("alice"), world.user("bob")
         alice.send("bob", "zero")
@@ -36,9 +30,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(bob.read(), ["zero", "0", "1", "2", "3"])
 
     def test_backoff(self) -> None:
-        """
-        What is refused for now is tried again after growing times, at most once a minute.
-        """
+        """What is refused for now is tried again after growing times, at most once a minute."""
         self.alice.send("bob", "zero")
         wire = self.alice.wire
         assert wire is not None, "connected"
@@ -61,9 +53,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(max(pauses), 45)
 
     def test_same_bytes(self) -> None:
-        """
-        A repetition is the same deposit, byte for byte.
-        """
+        """A repetition is the same deposit, byte for byte."""
         self.alice.send("bob", "zero")
         wire = self.alice.wire
         assert wire is not None, "connected"
@@ -76,9 +66,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.bob.read(), ["zero", "one"])
 
     def test_lost_answer(self) -> None:
-        """
-        A deposit whose answer was lost is sent again, and arrives once.
-        """
+        """A deposit whose answer was lost is sent again, and arrives once."""
         wire = self.alice.wire
         assert wire is not None, "connected"
         wire.to_client = lambda message: [] if isinstance(message, m.Accepted) else [message]
@@ -89,9 +77,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.bob.read(), ["hello"])
 
     def test_silent_server(self) -> None:
-        """
-        A server that does not answer a deposit is hung up on.
-        """
+        """A server that does not answer a deposit is hung up on."""
         wire = self.alice.wire
         assert wire is not None, "connected"
         self.alice.send("bob", "zero")
@@ -101,9 +87,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
 
     def test_withdrawn_unsent(self) -> None:
-        """
-        A sealed message that is withdrawn becomes a void: nobody misses it, and nobody reads it.
-        """
+        """A sealed message that is withdrawn becomes a void: nobody misses it, and nobody reads it."""
         self.alice.send("bob", "zero")
         wire = self.alice.wire
         assert wire is not None, "connected"
@@ -117,9 +101,7 @@ class WaitingTests(WorldCase):
         self.assertEqual([(line.gap_before, line.note) for line in self.bob.given], [(0, ""), (0, "")])
 
     def test_withdrawn_then_wanted(self) -> None:
-        """
-        A message that was withdrawn after it was sealed, and is wanted again, arrives once.
-        """
+        """A message that was withdrawn after it was sealed, and is wanted again, arrives once."""
         wire = self.alice.wire
         assert wire is not None, "connected"
         self.alice.send("bob", "zero")
@@ -132,9 +114,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
 
     def test_refused_for_good(self) -> None:
-        """
-        A message that the server will never take has failed, and its counter is filled.
-        """
+        """A message that the server will never take has failed, and its counter is filled."""
         self.alice.send("bob", "zero")
         wire = self.alice.wire
         assert wire is not None, "connected"
@@ -155,9 +135,7 @@ class WaitingTests(WorldCase):
         self.assertEqual([line.gap_before for line in self.bob.given], [0, 0])
 
     def test_expired(self) -> None:
-        """
-        What nobody took for a month is given up.
-        """
+        """What nobody took for a month is given up."""
         self.part(self.alice)
         message_id = self.alice.send("bob", "hello")
         self.world.clock += 31 * DAY
@@ -167,9 +145,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.bob.read(), [])
 
     def test_full_transport(self) -> None:
-        """
-        Nothing more is sent while the network takes nothing.
-        """
+        """Nothing more is sent while the network takes nothing."""
         wire, agent = self.alice.wire, self.alice.agent
         assert wire is not None and agent is not None, "connected"
         agent.writable(False)
@@ -182,14 +158,10 @@ class WaitingTests(WorldCase):
 
 
 class IdentityTests(WorldCase):
-    """
-    A contact that is somebody else now.
-    """
+    """A contact that is somebody else now."""
 
     def setUp(self) -> None:
-        """
-        Alice has written to Bob; then Bob's account was removed, and made again with new keys.
-        """
+        """Alice has written to Bob; then Bob's account was removed, and made again with new keys."""
         super().setUp()
         self.alice.send("bob", "to the first")
         self.world.store.remove_account("bob")
@@ -199,9 +171,7 @@ class IdentityTests(WorldCase):
         self.alice.connect()
 
     def test_held(self) -> None:
-        """
-        Nothing is sent to the new identity before the user has accepted it.
-        """
+        """Nothing is sent to the new identity before the user has accepted it."""
         self.message_id = self.alice.send("bob", "for whom?")
         sent = self.alice.sent(self.message_id)
         self.assertEqual((sent.status, sent.code), ("queued", "identity-changed"))
@@ -209,9 +179,7 @@ class IdentityTests(WorldCase):
         self.assertIn("identity-changed", self.alice.codes())
 
     def test_accepted(self) -> None:
-        """
-        Once the user has accepted it, what waited goes out, in a conversation of its own.
-        """
+        """Once the user has accepted it, what waited goes out, in a conversation of its own."""
         self.test_held()
         self.alice.send("bob", "and this")
         with self.alice.store.writing() as records:
@@ -222,9 +190,7 @@ class IdentityTests(WorldCase):
         self.assertEqual(self.alice.sent(self.message_id).status, "accepted")
 
     def test_incoming(self) -> None:
-        """
-        What the new identity writes is kept away, and shown once the user has accepted it.
-        """
+        """What the new identity writes is kept away, and shown once the user has accepted it."""
         self.other.send("alice", "it is me")
         self.assertEqual(self.alice.read(), [])
         self.assertEqual(journal.quarantined(self.alice.store), (1, 0))
@@ -236,9 +202,7 @@ class IdentityTests(WorldCase):
         self.assertEqual([line.verified for line in self.alice.given], [True])
 
     def test_accepted_later(self) -> None:
-        """
-        What is kept away waits for the user's word over any number of logins.
-        """
+        """What is kept away waits for the user's word over any number of logins."""
         self.other.send("alice", "it is me")
         self.alice.connect()
         self.alice.connect()
@@ -248,9 +212,7 @@ class IdentityTests(WorldCase):
         self.assertEqual(self.alice.read(), ["it is me"])
 
     def test_others_go_on(self) -> None:
-        """
-        Whoever did not change is written to all the same.
-        """
+        """Whoever did not change is written to all the same."""
         carol = self.world.user("carol")
         self.alice.send("bob", "for whom?")
         self.alice.send("carol", "hello")

@@ -1,3 +1,1 @@
-"""
-Tests of keys, key agreement and sessions: vectors of the RFCs, the other library, attacks on every byte.
-"""
+"""Tests of keys, key agreement and sessions: vectors of the RFCs, the other library, attacks on every byte."""

@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.crypto.dump}.
-"""
+"""Tests of L{securemsg.crypto.dump}."""
 
 from __future__ import annotations
 
@@ -14,14 +12,10 @@ from tests.crypto.test_ratchet import pair, talking
 
 
 class DumpTests(SynchronousTestCase):
-    """
-    A ratchet written down and read again.
-    """
+    """A ratchet written down and read again."""
 
     def test_every_state(self) -> None:
-        """
-        In whatever state it is dumped, the loaded ratchet is the same and goes on.
-        """
+        """In whatever state it is dumped, the loaded ratchet is the same and goes on."""
         alice, bob = pair()
         for _ in range(4):
             for sender, receiver in ((alice, bob), (bob, alice)):
@@ -34,9 +28,7 @@ class DumpTests(SynchronousTestCase):
                     receiver.receive(message)
 
     def test_truncated(self) -> None:
-        """
-        No part of a dump loads.
-        """
+        """No part of a dump loads."""
         alice, bob = talking()
         alice.send()
         bob.receive(alice.send())
@@ -46,9 +38,7 @@ class DumpTests(SynchronousTestCase):
         self.assertRaises(ValueError, load_ratchet, dump + b"\x00")
 
     def test_damaged(self) -> None:
-        """
-        A dump with a changed byte is refused, or loads as another ratchet: never another error, never the same.
-        """
+        """A dump with a changed byte is refused, or loads as another ratchet: never another error, never the same."""
         alice, bob = talking()
         alice.send()
         bob.receive(alice.send())
@@ -61,9 +51,7 @@ class DumpTests(SynchronousTestCase):
             self.assertNotEqual(loaded, bob.ratchet)
 
     def test_impossible(self) -> None:
-        """
-        What is well formed and no ratchet is refused: another format, wrong sizes, negative counts, a chain of nobody.
-        """
+        """What is well formed and no ratchet is refused: another format, wrong sizes, negative counts, a chain of nobody."""
         key = bytes(32)
         fields = [1, key, key, key, key, key, key, 0, 0, 0, []]
         self.assertEqual(load_ratchet(msgspec.msgpack.encode(fields)).root, key)

@@ -1,6 +1,4 @@
-"""
-The Double Ratchet, step by step, within its limits, and under attack.
-"""
+"""The Double Ratchet, step by step, within its limits, and under attack."""
 
 from __future__ import annotations
 
@@ -24,24 +22,18 @@ SECRET = bytes(range(32))
 
 @define
 class Side:
-    """
-    One side of a session that adopts a ratchet only when it should.
-    """
+    """One side of a session that adopts a ratchet only when it should."""
 
     ratchet: Ratchet
 
     def send(self, text: bytes = b"text") -> tuple[Header, bytes]:
-        """
-        Seal a message.
-        """
+        """Seal a message."""
         following, header, message_key = self.ratchet.next_sending()
         self.ratchet = following
         return header, ratchet.seal_message(message_key, text, b"associated")
 
     def receive(self, message: tuple[Header, bytes]) -> bytes:
-        """
-        Open a message; where that fails, nothing changes.
-        """
+        """Open a message; where that fails, nothing changes."""
         header, sealed = message
         following, message_key = self.ratchet.next_receiving(header)
         text = ratchet.open_message(message_key, sealed, b"associated")
@@ -50,17 +42,13 @@ class Side:
 
 
 def pair() -> tuple[Side, Side]:
-    """
-    A fresh session: the side that sends first, and the other.
-    """
+    """A fresh session: the side that sends first, and the other."""
     prekey = AgreementKey.generate()
     return Side(Ratchet.initiator(SECRET, prekey.public)), Side(Ratchet.responder(SECRET, prekey.private))
 
 
 def talking() -> tuple[Side, Side]:
-    """
-    A session in which each side has heard of the other.
-    """
+    """A session in which each side has heard of the other."""
     alice, bob = pair()
     bob.receive(alice.send())
     alice.receive(bob.send())
@@ -68,14 +56,10 @@ def talking() -> tuple[Side, Side]:
 
 
 class ConversationTests(SynchronousTestCase):
-    """
-    Messages that come as they should, late, or never.
-    """
+    """Messages that come as they should, late, or never."""
 
     def test_turns(self) -> None:
-        """
-        Several messages in each of several turns arrive.
-        """
+        """Several messages in each of several turns arrive."""
         alice, bob = pair()
         for turn in range(6):
             sender, receiver = ((alice, bob), (bob, alice))[turn % 2]
@@ -84,24 +68,18 @@ class ConversationTests(SynchronousTestCase):
                 self.assertEqual(receiver.receive(sender.send(text)), text)
 
     def test_initiator_sends_first(self) -> None:
-        """
-        The initiator can send any number of messages before it hears anything.
-        """
+        """The initiator can send any number of messages before it hears anything."""
         alice, bob = pair()
         messages = [alice.send(b"%d" % number) for number in range(50)]
         self.assertEqual([bob.receive(message) for message in messages], [b"%d" % number for number in range(50)])
 
     def test_responder_must_receive_first(self) -> None:
-        """
-        The responder cannot send before it has received: that is our own bug.
-        """
+        """The responder cannot send before it has received: that is our own bug."""
         _, bob = pair()
         self.assertRaises(LocalProtocolError, bob.ratchet.next_sending)
 
     def test_headers(self) -> None:
-        """
-        Headers count messages within a chain, and name the length of the chain before.
-        """
+        """Headers count messages within a chain, and name the length of the chain before."""
         alice, bob = pair()
         first = [alice.send() for _ in range(3)]
         for message in first:
@@ -113,9 +91,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertNotEqual(header.public, first[0][0].public)
 
     def test_ratchet_key_changes_with_turns(self) -> None:
-        """
-        A side keeps its ratchet key while it goes on sending, and takes a fresh one after it has heard a new one.
-        """
+        """A side keeps its ratchet key while it goes on sending, and takes a fresh one after it has heard a new one."""
         alice, bob = talking()
         first, second = (alice.send() for _ in range(2))
         self.assertEqual(first[0].public, second[0].public)
@@ -124,18 +100,14 @@ class ConversationTests(SynchronousTestCase):
         self.assertNotEqual(alice.send()[0].public, first[0].public)
 
     def test_reordered(self) -> None:
-        """
-        Messages of one turn can be read in any order.
-        """
+        """Messages of one turn can be read in any order."""
         alice, bob = pair()
         messages = [alice.send(b"%d" % number) for number in range(6)]
         self.assertEqual([bob.receive(messages[number]) for number in (5, 0, 3, 1, 4, 2)], [b"5", b"0", b"3", b"1", b"4", b"2"])
         self.assertEqual(len(bob.ratchet.skipped), 0)
 
     def test_late_across_turns(self) -> None:
-        """
-        A message that was overtaken by later turns can be read when it comes.
-        """
+        """A message that was overtaken by later turns can be read when it comes."""
         alice, bob = talking()
         late = [alice.send(b"late"), alice.send(b"later")]
         for _ in range(3):
@@ -144,9 +116,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual([bob.receive(message) for message in late], [b"late", b"later"])
 
     def test_lost(self) -> None:
-        """
-        Messages that never come do not stop those that do.
-        """
+        """Messages that never come do not stop those that do."""
         alice, bob = talking()
         for _ in range(10):
             alice.send()
@@ -155,9 +125,7 @@ class ConversationTests(SynchronousTestCase):
             bob.receive(alice.send())
 
     def test_message_keys_differ(self) -> None:
-        """
-        No two messages have the same key, within a turn and across turns.
-        """
+        """No two messages have the same key, within a turn and across turns."""
         alice, bob = pair()
         message_keys = set()
         for _ in range(10):
@@ -169,9 +137,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(len(message_keys), 60)
 
     def test_asking_changes_nothing(self) -> None:
-        """
-        A value that was asked for its next keys still gives the same, and leaves no trace.
-        """
+        """A value that was asked for its next keys still gives the same, and leaves no trace."""
         alice, bob = talking()
         header, _ = alice.send()
         before = dump_ratchet(bob.ratchet)
@@ -181,9 +147,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(dump_ratchet(bob.ratchet), before)
 
     def test_knows(self) -> None:
-        """
-        A session knows the ratchet keys of its current and its incomplete chains, and no others.
-        """
+        """A session knows the ratchet keys of its current and its incomplete chains, and no others."""
         alice, bob = pair()
         first, missing = alice.send(), alice.send()
         self.assertFalse(bob.ratchet.knows(first[0]))
@@ -197,9 +161,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertFalse(bob.ratchet.knows(Header(AgreementKey.generate().public, 0, 0)))
 
     def test_knows_no_prekey(self) -> None:
-        """
-        An initiator does not take the peer's signed prekey for a chain of the peer.
-        """
+        """An initiator does not take the peer's signed prekey for a chain of the peer."""
         prekey = AgreementKey.generate()
         alice = Ratchet.initiator(SECRET, prekey.public)
         header = Header(prekey.public, 0, 0)
@@ -209,14 +171,10 @@ class ConversationTests(SynchronousTestCase):
 
 
 class SpecificationTests(SynchronousTestCase):
-    """
-    The algorithms of section 5.2, computed anew with the other library.
-    """
+    """The algorithms of section 5.2, computed anew with the other library."""
 
     def test_first_message(self) -> None:
-        """
-        The first message is sealed as the specification says, from the shared secret on.
-        """
+        """The first message is sealed as the specification says, from the shared secret on."""
         prekey, own = AgreementKey.generate(), AgreementKey.generate()
         _, header, message_key = Ratchet.initiator(SECRET, prekey.public).next_sending(own.private)
         self.assertEqual(header, Header(own.public, 0, 0))
@@ -229,9 +187,7 @@ class SpecificationTests(SynchronousTestCase):
         self.assertEqual(ratchet.seal_message(message_key, b"text", b"associated"), ciphertext + tag)
 
     def test_second_message(self) -> None:
-        """
-        The second message key comes from the chain key's HMAC over 0x02.
-        """
+        """The second message key comes from the chain key's HMAC over 0x02."""
         chain_key = bytes(range(32))
         state = Ratchet(SECRET, SECRET, SECRET, SECRET, chain_key)
         following, _, _ = state.next_sending()
@@ -242,22 +198,16 @@ class SpecificationTests(SynchronousTestCase):
 
 
 class AttackTests(SynchronousTestCase):
-    """
-    Whatever the network does: refused, and the state is as it was.
-    """
+    """Whatever the network does: refused, and the state is as it was."""
 
     def refused(self, side: Side, message: tuple[Header, bytes], error: type[Unauthentic] = Unauthentic) -> None:
-        """
-        Check that C{side} refuses a message and stays what it is.
-        """
+        """Check that C{side} refuses a message and stays what it is."""
         before = side.ratchet
         self.assertRaises(error, side.receive, message)
         self.assertIs(side.ratchet, before)
 
     def test_every_change(self) -> None:
-        """
-        A sealed message that differs in any byte, or in length, is refused, and the true one still opens.
-        """
+        """A sealed message that differs in any byte, or in length, is refused, and the true one still opens."""
         for sessions in (pair, talking):
             alice, bob = sessions()
             header, sealed = alice.send()
@@ -266,9 +216,7 @@ class AttackTests(SynchronousTestCase):
             self.assertEqual(bob.receive((header, sealed)), b"text")
 
     def test_other_header(self) -> None:
-        """
-        A message under another number or ratchet key is refused, and the true one still opens.
-        """
+        """A message under another number or ratchet key is refused, and the true one still opens."""
         for sessions in (pair, talking):
             alice, bob = sessions()
             alice.send()
@@ -281,9 +229,7 @@ class AttackTests(SynchronousTestCase):
             self.assertEqual(bob.receive((header, sealed)), b"text")
 
     def test_other_associated_data(self) -> None:
-        """
-        A message does not open under other associated data.
-        """
+        """A message does not open under other associated data."""
         alice, bob = pair()
         header, sealed = alice.send()
         _, message_key = bob.ratchet.next_receiving(header)
@@ -291,9 +237,7 @@ class AttackTests(SynchronousTestCase):
             self.assertRaises(Unauthentic, ratchet.open_message, message_key, sealed, spoilt)
 
     def test_low_order(self) -> None:
-        """
-        A ratchet key of low order is refused, in a header and as a first prekey.
-        """
+        """A ratchet key of low order is refused, in a header and as a first prekey."""
         alice, bob = pair()
         header, sealed = alice.send()
         for point in LOW_ORDER:
@@ -301,9 +245,7 @@ class AttackTests(SynchronousTestCase):
             self.assertRaises(Unauthentic, Ratchet.initiator(SECRET, point).next_sending)
 
     def test_replayed(self) -> None:
-        """
-        A message that came before is refused: the last one, an earlier one, a late one, and one of an earlier turn.
-        """
+        """A message that came before is refused: the last one, an earlier one, a late one, and one of an earlier turn."""
         alice, bob = talking()
         late, first, second = (alice.send() for _ in range(3))
         for message in (first, second, late):
@@ -316,9 +258,7 @@ class AttackTests(SynchronousTestCase):
             self.refused(bob, message)
 
     def test_replayed_of_incomplete_chain(self) -> None:
-        """
-        A repeated message of an earlier turn, of which another is still missing, is refused as a repetition.
-        """
+        """A repeated message of an earlier turn, of which another is still missing, is refused as a repetition."""
         alice, bob = talking()
         missing, came = alice.send(b"missing"), alice.send()
         bob.receive(came)
@@ -328,34 +268,26 @@ class AttackTests(SynchronousTestCase):
         self.assertEqual(bob.receive(missing), b"missing")
 
     def test_reflected(self) -> None:
-        """
-        A message that comes back to its sender is refused.
-        """
+        """A message that comes back to its sender is refused."""
         alice, bob = talking()
         for side in (alice, bob):
             self.refused(side, side.send())
 
     def test_answer_to_nothing(self) -> None:
-        """
-        A new ratchet key of the peer is refused while it cannot know one of ours that is newer than its last.
-        """
+        """A new ratchet key of the peer is refused while it cannot know one of ours that is newer than its last."""
         alice, bob = pair()
         bob.receive(alice.send())
         header, sealed = alice.send()
         self.refused(bob, (evolve(header, public=AgreementKey.generate().public), sealed))
 
     def test_other_session(self) -> None:
-        """
-        A message of another session is refused.
-        """
+        """A message of another session is refused."""
         alice, _ = talking()
         _, bob = talking()
         self.refused(bob, alice.send())
 
     def test_forward_secrecy(self) -> None:
-        """
-        Nothing in a state opens what was received before it, but for messages that are still missing.
-        """
+        """Nothing in a state opens what was received before it, but for messages that are still missing."""
         alice, bob = pair()
         missing, came = alice.send(b"missing"), alice.send(b"came")
         bob.receive(came)
@@ -364,9 +296,7 @@ class AttackTests(SynchronousTestCase):
         self.assertEqual(thief.receive(missing), b"missing")
 
     def test_no_ratchet_key_is_left(self) -> None:
-        """
-        Once a ratchet key has agreed on a receiving chain it is gone, not kept until we answer.
-        """
+        """Once a ratchet key has agreed on a receiving chain it is gone, not kept until we answer."""
         alice, bob = pair()
         private = bob.ratchet.own_private
         bob.receive(alice.send())
@@ -375,9 +305,7 @@ class AttackTests(SynchronousTestCase):
         self.assertNotIn(private, dump_ratchet(bob.ratchet))
 
     def test_healing(self) -> None:
-        """
-        Whoever copied a state cannot read what is sent after both sides have answered each other.
-        """
+        """Whoever copied a state cannot read what is sent after both sides have answered each other."""
         alice, bob = talking()
         thief = Side(bob.ratchet)
         bob.receive(alice.send())
@@ -385,9 +313,7 @@ class AttackTests(SynchronousTestCase):
         self.refused(thief, alice.send())
 
     def test_no_secret_in_representation(self) -> None:
-        """
-        No key of a ratchet shows in its representation.
-        """
+        """No key of a ratchet shows in its representation."""
         alice, bob = talking()
         late, message = alice.send(), alice.send()
         bob.receive(message)
@@ -401,14 +327,10 @@ class AttackTests(SynchronousTestCase):
 
 
 class LimitTests(SynchronousTestCase):
-    """
-    What one message may cost, and what a session may keep.
-    """
+    """What one message may cost, and what a session may keep."""
 
     def test_jump(self) -> None:
-        """
-        2000 missing messages of one chain are bridged, one more is refused.
-        """
+        """2000 missing messages of one chain are bridged, one more is refused."""
         alice, bob = talking()
         message = alice.send()
         bob.receive(message)
@@ -418,9 +340,7 @@ class LimitTests(SynchronousTestCase):
         self.assertRaises(TooFar, bob.ratchet.next_receiving, Header(public, 1, 2**63))
 
     def test_jump_in_new_chain(self) -> None:
-        """
-        2000 missing messages at the start of a chain are bridged, one more is refused.
-        """
+        """2000 missing messages at the start of a chain are bridged, one more is refused."""
         _, bob = talking()
         public = AgreementKey.generate().public
         bob.ratchet.next_receiving(Header(public, 1, 2000))
@@ -428,9 +348,7 @@ class LimitTests(SynchronousTestCase):
         self.assertRaises(TooFar, bob.ratchet.next_receiving, Header(public, 1, 2**63))
 
     def test_jump_over_two_chains(self) -> None:
-        """
-        The rest of the last chain and the start of the next count together.
-        """
+        """The rest of the last chain and the start of the next count together."""
         alice, bob = talking()
         bob.receive(alice.send())
         bob.send()
@@ -441,9 +359,7 @@ class LimitTests(SynchronousTestCase):
         self.assertRaises(TooFar, state.next_receiving, Header(public, 2**63, 0))
 
     def test_refused_jump_costs_nothing(self) -> None:
-        """
-        After a refused jump the messages before it can still be read.
-        """
+        """After a refused jump the messages before it can still be read."""
         alice, bob = pair()
         messages = [alice.send(b"%d" % number) for number in range(2002)]
         self.assertRaises(TooFar, bob.receive, messages[2001])
@@ -452,9 +368,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(bob.receive(messages[0]), b"0")
 
     def test_kept_keys(self) -> None:
-        """
-        A session keeps 2000 keys: with more missing, the oldest messages can no longer be read.
-        """
+        """A session keeps 2000 keys: with more missing, the oldest messages can no longer be read."""
         alice, bob = pair()
         messages = [alice.send() for _ in range(2011)]
         bob.receive(messages[2000])
@@ -464,9 +378,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(bob.receive(messages[9]), b"text")
 
     def test_kept_chains(self) -> None:
-        """
-        A session keeps what is missing of 5 turns: of the sixth last, nothing can be read any more.
-        """
+        """A session keeps what is missing of 5 turns: of the sixth last, nothing can be read any more."""
         alice, bob = talking()
         missing = []
         for number in range(MAX_CHAINS + 1):
@@ -478,9 +390,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([bob.receive(message) for message in missing[1:]], [b"1", b"2", b"3", b"4", b"5"])
 
     def test_own_keys_checked(self) -> None:
-        """
-        A session cannot begin with a secret or key of our own that has another size.
-        """
+        """A session cannot begin with a secret or key of our own that has another size."""
         for size in (0, 31, 33):
             self.assertRaises(LocalProtocolError, Ratchet.initiator, bytes(size), SECRET)
             self.assertRaises(LocalProtocolError, Ratchet.responder, bytes(size), SECRET)

@@ -1,6 +1,4 @@
-"""
-Long conversations over a network that loses, repeats, reorders and spoils what it carries.
-"""
+"""Long conversations over a network that loses, repeats, reorders and spoils what it carries."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ BEGINNING: list[Action] = [(0, "send", 0), (0, "send", 0), (1, "deliver", 1)]  #
 
 @frozen
 class Message:
-    """
-    A message on its way, and what must come out of it.
-    """
+    """A message on its way, and what must come out of it."""
 
     header: Header
     sealed: bytes
@@ -51,9 +47,7 @@ class Side:
     overflowed: bool = False
 
     def take(self, message: Message) -> bytes:
-        """
-        Open a message, and go on from a ratchet that was written down and read again.
-        """
+        """Open a message, and go on from a ratchet that was written down and read again."""
         following, message_key = self.ratchet.next_receiving(message.header)
         text = ratchet.open_message(message_key, message.sealed, b"")
         self.ratchet = load_ratchet(dump_ratchet(following))
@@ -62,16 +56,12 @@ class Side:
 
 
 class NetworkTests(SynchronousTestCase):
-    """
-    What arrives is read once and right; what is spoilt or repeated changes nothing.
-    """
+    """What arrives is read once and right; what is spoilt or repeated changes nothing."""
 
     @settings(deadline=None)
     @given(actions=ACTIONS)
     def test_any_network(self, actions: list[Action]) -> None:
-        """
-        Every message that arrives is read, unless it is of a turn long past; no other is; no key is used twice.
-        """
+        """Every message that arrives is read, unless it is of a turn long past; no other is; no key is used twice."""
         self._converse(actions)
 
     @settings(deadline=None, max_examples=20)
@@ -80,18 +70,14 @@ class NetworkTests(SynchronousTestCase):
         weights=st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1)),
     )
     def test_long(self, seed: int, weights: tuple[int, ...]) -> None:
-        """
-        The same holds over a thousand steps, on networks of any kind.
-        """
+        """The same holds over a thousand steps, on networks of any kind."""
         chance = random.Random(seed)
         names = chance.choices(ACTION_NAMES, weights, k=1000)
         sides = self._converse([(chance.randrange(2), name, chance.randrange(1000)) for name in names])
         event(f"{sum(len(side.read) for side in sides) // 100 * 100} or more read")
 
     def _converse(self, actions: list[Action]) -> tuple[Side, Side]:
-        """
-        Begin a session, do what C{actions} say, and see each of them end as it must.
-        """
+        """Begin a session, do what C{actions} say, and see each of them end as it must."""
         prekey = AgreementKey.generate()
         sides = (Side(Ratchet.initiator(bytes(32), prekey.public)), Side(Ratchet.responder(bytes(32), prekey.private)))
         used: set[bytes] = set()
@@ -110,9 +96,7 @@ class NetworkTests(SynchronousTestCase):
         return sides
 
     def _send(self, side: Side, peer: Side, text: bytes, used: set[bytes]) -> None:
-        """
-        Send, if this side can.
-        """
+        """Send, if this side can."""
         if side.ratchet.peer_public is None:
             self.assertRaises(LocalProtocolError, side.ratchet.next_sending)
             return
@@ -123,9 +107,7 @@ class NetworkTests(SynchronousTestCase):
         peer.coming.append(Message(header, ratchet.seal_message(message_key, text, b""), text))
 
     def _deliver(self, side: Side, message: Message) -> None:
-        """
-        Read a message for the first time.
-        """
+        """Read a message for the first time."""
         try:
             text = side.take(message)
         except Unauthentic:
@@ -135,17 +117,13 @@ class NetworkTests(SynchronousTestCase):
         side.read.append(message)
 
     def _refused(self, side: Side, message: Message) -> None:
-        """
-        See a message refused, and nothing changed.
-        """
+        """See a message refused, and nothing changed."""
         before = dump_ratchet(side.ratchet)
         self.assertRaises(Unauthentic, side.take, message)
         self.assertEqual(dump_ratchet(side.ratchet), before)
 
     def _spoil(self, side: Side, message: Message, choice: int) -> None:
-        """
-        Change the ciphertext, the number or the ratchet key of a message that has not come yet.
-        """
+        """Change the ciphertext, the number or the ratchet key of a message that has not come yet."""
         at = choice % len(message.sealed)
         sealed = message.sealed[:at] + bytes((message.sealed[at] ^ 1,)) + message.sealed[at + 1 :]
         self._refused(side, evolve(message, sealed=sealed))

@@ -1,6 +1,4 @@
-"""
-The Double Ratchet against an independent implementation: the package C{DoubleRatchet}, with its recommended algorithms.
-"""
+"""The Double Ratchet against an independent implementation: the package C{DoubleRatchet}, with its recommended algorithms."""
 
 from __future__ import annotations
 
@@ -33,27 +31,21 @@ T = TypeVar("T")
 
 
 def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """
-    Run a coroutine that never waits.
-    """
+    """Run a coroutine that never waits."""
     results: list[T] = []
     Deferred.fromCoroutine(coroutine).addCallback(results.append)
     return results[0]
 
 
 def associated_with(header: Header) -> bytes:
-    """
-    Associated data as a caller composes it: its own, and the header.
-    """
+    """Associated data as a caller composes it: its own, and the header."""
     return length_prefixed(
         ASSOCIATED, header.public, header.previous_length.to_bytes(8, "big"), header.number.to_bytes(8, "big")
     )
 
 
 class RootKdf(kdf_hkdf.KDF):
-    """
-    Their KDF_RK with our label.
-    """
+    """Their KDF_RK with our label."""
 
     @staticmethod
     def _get_hash_function() -> HashFunction:
@@ -65,9 +57,7 @@ class RootKdf(kdf_hkdf.KDF):
 
 
 class ChainKdf(kdf_separate_hmacs.KDF):
-    """
-    Their KDF_CK.
-    """
+    """Their KDF_CK."""
 
     @staticmethod
     def _get_hash_function() -> HashFunction:
@@ -75,9 +65,7 @@ class ChainKdf(kdf_separate_hmacs.KDF):
 
 
 class Aead(aead_aes_hmac.AEAD):
-    """
-    Their encryption with our label.
-    """
+    """Their encryption with our label."""
 
     @staticmethod
     def _get_hash_function() -> HashFunction:
@@ -89,9 +77,7 @@ class Aead(aead_aes_hmac.AEAD):
 
 
 class Session(doubleratchet.DoubleRatchet):
-    """
-    Their session with our associated data.
-    """
+    """Their session with our associated data."""
 
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
@@ -99,14 +85,10 @@ class Session(doubleratchet.DoubleRatchet):
 
 
 def curve_with(fresh: Iterator[bytes]) -> type[doubleratchet.DiffieHellmanRatchet]:
-    """
-    Their Diffie-Hellman ratchet, which takes its private keys from C{fresh}.
-    """
+    """Their Diffie-Hellman ratchet, which takes its private keys from C{fresh}."""
 
     class Curve(diffie_hellman_ratchet_curve25519.DiffieHellmanRatchet):
-        """
-        X25519 with keys that are handed in.
-        """
+        """X25519 with keys that are handed in."""
 
         @staticmethod
         def _generate_priv() -> bytes:
@@ -116,42 +98,30 @@ def curve_with(fresh: Iterator[bytes]) -> type[doubleratchet.DiffieHellmanRatche
 
 
 class Talker(Protocol):
-    """
-    One side of a session, ours or theirs.
-    """
+    """One side of a session, ours or theirs."""
 
     def send(self, text: bytes) -> Message:
-        """
-        Seal a message.
-        """
+        """Seal a message."""
 
     def receive(self, message: Message) -> bytes:
-        """
-        Open a message.
-        """
+        """Open a message."""
 
 
 @define
 class Ours:
-    """
-    Our side.
-    """
+    """Our side."""
 
     ratchet: Ratchet
     fresh: Iterator[bytes]
 
     def send(self, text: bytes) -> Message:
-        """
-        Seal a message; a new ratchet key, where one is due, comes from C{fresh}.
-        """
+        """Seal a message; a new ratchet key, where one is due, comes from C{fresh}."""
         due = self.ratchet.sending is None
         self.ratchet, header, message_key = self.ratchet.next_sending(next(self.fresh) if due else None)
         return header, ratchet.seal_message(message_key, text, associated_with(header))
 
     def receive(self, message: Message) -> bytes:
-        """
-        Open a message.
-        """
+        """Open a message."""
         header, sealed = message
         following, message_key = self.ratchet.next_receiving(header)
         text = ratchet.open_message(message_key, sealed, associated_with(header))
@@ -161,9 +131,7 @@ class Ours:
 
 @define
 class Theirs:
-    """
-    Their side, which begins its session with the first message.
-    """
+    """Their side, which begins its session with the first message."""
 
     prekey: AgreementKey
     fresh: Iterator[bytes]
@@ -171,9 +139,7 @@ class Theirs:
     parameters: dict[str, Any] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Say which algorithms a session takes, and which limits.
-        """
+        """Say which algorithms a session takes, and which limits."""
         self.parameters = {
             "diffie_hellman_ratchet_class": curve_with(self.fresh),
             "root_chain_kdf": RootKdf,
@@ -187,9 +153,7 @@ class Theirs:
         }
 
     def send(self, text: bytes) -> Message:
-        """
-        Seal a message.
-        """
+        """Seal a message."""
         if self.session is None:
             beginning = Session.encrypt_initial_message(
                 recipient_ratchet_pub=self.prekey.public, message=text, **self.parameters
@@ -200,9 +164,7 @@ class Theirs:
         return Header(*encrypted.header), encrypted.ciphertext
 
     def receive(self, message: Message) -> bytes:
-        """
-        Open a message.
-        """
+        """Open a message."""
         header, ciphertext = message
         theirs = doubleratchet.EncryptedMessage(
             doubleratchet.Header(header.public, header.previous_length, header.number), ciphertext
@@ -215,9 +177,7 @@ class Theirs:
 
 
 def keys_of(name: bytes) -> Iterator[bytes]:
-    """
-    Private keys without end, the same for the same name.
-    """
+    """Private keys without end, the same for the same name."""
     number = 0
     while True:
         yield primitives.sha256(length_prefixed(name, number.to_bytes(4, "big")))
@@ -228,9 +188,7 @@ PREKEY = AgreementKey(primitives.sha256(b"prekey"))
 
 
 def initiators() -> tuple[Ours, Theirs]:
-    """
-    The side that begins, ours and theirs, with the same keys.
-    """
+    """The side that begins, ours and theirs, with the same keys."""
     return (
         Ours(Ratchet.initiator(SECRET, PREKEY.public), keys_of(b"initiator")),
         Theirs(PREKEY, keys_of(b"initiator")),
@@ -238,9 +196,7 @@ def initiators() -> tuple[Ours, Theirs]:
 
 
 def responders() -> tuple[Ours, Theirs]:
-    """
-    The side that answers, ours and theirs, with the same keys.
-    """
+    """The side that answers, ours and theirs, with the same keys."""
     return (
         Ours(Ratchet.responder(SECRET, PREKEY.private), keys_of(b"responder")),
         Theirs(PREKEY, keys_of(b"responder")),
@@ -270,40 +226,30 @@ def converse(initiator: Talker, responder: Talker, turns: int) -> list[Message]:
 
 
 class PeerTests(SynchronousTestCase):
-    """
-    Ours and theirs talk to each other, and say the same.
-    """
+    """Ours and theirs talk to each other, and say the same."""
 
     def test_byte_for_byte(self) -> None:
-        """
-        With the same keys, headers and ciphertexts are the same, whichever implementation is on either side.
-        """
+        """With the same keys, headers and ciphertexts are the same, whichever implementation is on either side."""
         expected = converse(initiators()[1], responders()[1], 12)
         for initiator in (0, 1):
             for responder in (0, 1):
                 self.assertEqual(converse(initiators()[initiator], responders()[responder], 12), expected)
 
     def test_ours_begins(self) -> None:
-        """
-        Theirs reads what ours begins, and ours reads the answers, out of order and with random keys.
-        """
+        """Theirs reads what ours begins, and ours reads the answers, out of order and with random keys."""
         prekey = AgreementKey.generate()
         random = iter(primitives.x25519_generate, b"")
         converse(Ours(Ratchet.initiator(SECRET, prekey.public), random), Theirs(prekey, random), 20)
 
     def test_theirs_begins(self) -> None:
-        """
-        Ours reads what theirs begins, and theirs reads the answers, out of order and with random keys.
-        """
+        """Ours reads what theirs begins, and theirs reads the answers, out of order and with random keys."""
         prekey = AgreementKey.generate()
         random = iter(primitives.x25519_generate, b"")
         converse(Theirs(prekey, random), Ours(Ratchet.responder(SECRET, prekey.private), random), 20)
 
     @given(plan=st.lists(st.tuples(st.booleans(), st.binary(max_size=40), st.booleans()), min_size=5, max_size=40))
     def test_any_conversation(self, plan: list[tuple[bool, bytes, bool]]) -> None:
-        """
-        Whoever sends what, and whatever gets lost, ours makes every message as theirs does, and each reads the other's.
-        """
+        """Whoever sends what, and whatever gets lost, ours makes every message as theirs does, and each reads the other's."""
         initiator, responder = initiators(), responders()
         for from_initiator, text, lost in [(True, b"first", False), *plan]:
             senders, receivers = (initiator, responder) if from_initiator else (responder, initiator)

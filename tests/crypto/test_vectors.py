@@ -1,6 +1,4 @@
-"""
-The primitives against the vectors that their specifications publish.
-"""
+"""The primitives against the vectors that their specifications publish."""
 
 from __future__ import annotations
 
@@ -69,20 +67,14 @@ X_WING_CIPHERTEXT = unhex(
 
 
 class HashVectorTests(SynchronousTestCase):
-    """
-    SHA-256, SHA-512, HMAC, HKDF and scrypt.
-    """
+    """SHA-256, SHA-512, HMAC, HKDF and scrypt."""
 
     def test_sha256(self) -> None:
-        """
-        SHA-256 of "abc" is as in FIPS 180-4 (NIST example values).
-        """
+        """SHA-256 of "abc" is as in FIPS 180-4 (NIST example values)."""
         self.assertEqual(primitives.sha256(b"abc").hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
 
     def test_sha512(self) -> None:
-        """
-        SHA-512 of "abc" is as in FIPS 180-4 (NIST example values).
-        """
+        """SHA-512 of "abc" is as in FIPS 180-4 (NIST example values)."""
         self.assertEqual(
             primitives.sha512(b"abc").hex(),
             "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
@@ -90,9 +82,7 @@ class HashVectorTests(SynchronousTestCase):
         )
 
     def test_hmac(self) -> None:
-        """
-        HMAC-SHA-256 gives the values of RFC 4231, sections 4.2 and 4.7 (a key longer than the block).
-        """
+        """HMAC-SHA-256 gives the values of RFC 4231, sections 4.2 and 4.7 (a key longer than the block)."""
         self.assertEqual(
             primitives.hmac_sha256(b"\x0b" * 20, b"Hi There").hex(),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
@@ -103,9 +93,7 @@ class HashVectorTests(SynchronousTestCase):
         )
 
     def test_hkdf_basic(self) -> None:
-        """
-        HKDF gives the value of RFC 5869, appendix A.1.
-        """
+        """HKDF gives the value of RFC 5869, appendix A.1."""
         self.assertEqual(
             primitives.hkdf(
                 b"\x0b" * 22, salt=unhex("000102030405060708090a0b0c"), info=unhex("f0f1f2f3f4f5f6f7f8f9"), length=42
@@ -114,9 +102,7 @@ class HashVectorTests(SynchronousTestCase):
         )
 
     def test_hkdf_long(self) -> None:
-        """
-        HKDF gives the value of RFC 5869, appendix A.2: longer inputs and output.
-        """
+        """HKDF gives the value of RFC 5869, appendix A.2: longer inputs and output."""
         self.assertEqual(
             primitives.hkdf(bytes(range(0x50)), salt=bytes(range(0x60, 0xB0)), info=bytes(range(0xB0, 0x100)), length=82).hex(),
             "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da"
@@ -124,18 +110,14 @@ class HashVectorTests(SynchronousTestCase):
         )
 
     def test_hkdf_without_salt(self) -> None:
-        """
-        HKDF gives the value of RFC 5869, appendix A.3: no salt, no info.
-        """
+        """HKDF gives the value of RFC 5869, appendix A.3: no salt, no info."""
         self.assertEqual(
             primitives.hkdf(b"\x0b" * 22, salt=b"", info=b"", length=42).hex(),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
         )
 
     def test_scrypt(self) -> None:
-        """
-        scrypt gives the first 32 bytes of two values of RFC 7914, section 12.
-        """
+        """scrypt gives the first 32 bytes of two values of RFC 7914, section 12."""
         self.assertEqual(
             primitives.scrypt(b"password", b"NaCl", n=1024, r=8, p=16).hex(),
             "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162",
@@ -147,14 +129,10 @@ class HashVectorTests(SynchronousTestCase):
 
 
 class CurveVectorTests(SynchronousTestCase):
-    """
-    X25519 and Ed25519.
-    """
+    """X25519 and Ed25519."""
 
     def test_x25519_function(self) -> None:
-        """
-        X25519 gives the two values of RFC 7748, section 5.2; the second has the unused top bit of the point set.
-        """
+        """X25519 gives the two values of RFC 7748, section 5.2; the second has the unused top bit of the point set."""
         for scalar, point, result in (
             (
                 "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
@@ -170,9 +148,7 @@ class CurveVectorTests(SynchronousTestCase):
             self.assertEqual(primitives.x25519(unhex(scalar), unhex(point)).hex(), result)
 
     def test_x25519_iterated(self) -> None:
-        """
-        X25519 gives the values of RFC 7748, section 5.2, after 1 and after 1000 iterations.
-        """
+        """X25519 gives the values of RFC 7748, section 5.2, after 1 and after 1000 iterations."""
         scalar = point = unhex("0900000000000000000000000000000000000000000000000000000000000000")
         results = []
         for _ in range(1000):
@@ -182,9 +158,7 @@ class CurveVectorTests(SynchronousTestCase):
         self.assertEqual(results[999], "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51")
 
     def test_x25519_agreement(self) -> None:
-        """
-        Alice and Bob of RFC 7748, section 6.1, have their public keys and their shared secret.
-        """
+        """Alice and Bob of RFC 7748, section 6.1, have their public keys and their shared secret."""
         self.assertEqual(
             primitives.x25519_public(ALICE).hex(), "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
         )
@@ -196,9 +170,7 @@ class CurveVectorTests(SynchronousTestCase):
         self.assertEqual(primitives.x25519(BOB, primitives.x25519_public(ALICE)).hex(), shared)
 
     def test_ed25519(self) -> None:
-        """
-        Ed25519 gives the keys and signatures of RFC 8032, section 7.1: tests 1, 2 and 3.
-        """
+        """Ed25519 gives the keys and signatures of RFC 8032, section 7.1: tests 1, 2 and 3."""
         for private, public, message, signature in ED25519:
             self.assertEqual(primitives.ed25519_public(unhex(private)).hex(), public)
             self.assertEqual(primitives.ed25519_sign(unhex(private), unhex(message)).hex(), signature)
@@ -206,14 +178,10 @@ class CurveVectorTests(SynchronousTestCase):
 
 
 class CipherVectorTests(SynchronousTestCase):
-    """
-    AES-256-CBC, A256CBC-HS512 and AES-256-GCM-SIV.
-    """
+    """AES-256-CBC, A256CBC-HS512 and AES-256-GCM-SIV."""
 
     def test_aes256_cbc(self) -> None:
-        """
-        AES-256-CBC gives the four blocks of NIST SP 800-38A, F.2.5, and a fifth that is all padding.
-        """
+        """AES-256-CBC gives the four blocks of NIST SP 800-38A, F.2.5, and a fifth that is all padding."""
         sealed = primitives.aes256_cbc_encrypt(
             unhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"),
             bytes(range(16)),
@@ -230,9 +198,7 @@ class CipherVectorTests(SynchronousTestCase):
         )
 
     def test_a256cbc_hs512(self) -> None:
-        """
-        A256CBC-HS512 gives the ciphertext and tag of RFC 7518, appendix B.3, and takes them apart again.
-        """
+        """A256CBC-HS512 gives the ciphertext and tag of RFC 7518, appendix B.3, and takes them apart again."""
         key, iv = bytes(range(64)), unhex("1af38c2dc2b96ffdd86694092341bc04")
         plaintext = (
             b"A cipher system must not be required to be secret, and it must be able to fall into the hands of the enemy"
@@ -252,9 +218,7 @@ class CipherVectorTests(SynchronousTestCase):
         self.assertEqual(primitives.a256cbc_hs512_decrypt(key, sealed, associated_data), plaintext)
 
     def test_a128cbc_hs256(self) -> None:
-        """
-        A128CBC-HS256 gives the ciphertext and tag of RFC 7518, appendix B.1, and takes them apart again.
-        """
+        """A128CBC-HS256 gives the ciphertext and tag of RFC 7518, appendix B.1, and takes them apart again."""
         key, iv = bytes(range(32)), unhex("1af38c2dc2b96ffdd86694092341bc04")
         plaintext = (
             b"A cipher system must not be required to be secret, and it must be able to fall into the hands of the enemy"
@@ -274,9 +238,7 @@ class CipherVectorTests(SynchronousTestCase):
         self.assertEqual(primitives.a128cbc_hs256_decrypt(key, sealed, associated_data), plaintext)
 
     def test_aes256_gcm_siv(self) -> None:
-        """
-        What AES-256-GCM-SIV made in RFC 8452, appendix C.2, opens to the plaintext given there.
-        """
+        """What AES-256-GCM-SIV made in RFC 8452, appendix C.2, opens to the plaintext given there."""
         key, nonce = unhex("01" + "00" * 31), unhex("030000000000000000000000")
         for result, associated_data, plaintext in (
             ("07f5f4169bbf55a8400cd47ea6fd400f", "", ""),
@@ -287,9 +249,7 @@ class CipherVectorTests(SynchronousTestCase):
 
 
 class KemVectorTests(SynchronousTestCase):
-    """
-    ML-KEM-768.
-    """
+    """ML-KEM-768."""
 
     def test_x_wing(self) -> None:
         """

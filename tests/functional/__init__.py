@@ -1,3 +1,1 @@
-"""
-Tests with real processes, files and loopback sockets.
-"""
+"""Tests with real processes, files and loopback sockets."""

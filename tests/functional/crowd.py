@@ -63,18 +63,14 @@ class Member:
     _dialer: Dialer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Make keys.
-        """
+        """Make keys."""
         profile = create_profile(self.link, self.name, int(time.time()))
         with self.store.writing() as records:
             save_profile(records, profile)
         self.agent = Agent(self.store, profile, now=time.time, soon=self.turn.later, notify=lambda event: None)
 
     def connect(self) -> None:
-        """
-        Go to the daemon, and register there if that was not done yet.
-        """
+        """Go to the daemon, and register there if that was not done yet."""
         self.channel, self.code, self.kept_away = None, None, None
         self._dialer = dial_tcp(
             self.reactor,
@@ -88,64 +84,46 @@ class Member:
         self._dialer.start()
 
     def leave(self) -> Deferred[None]:
-        """
-        Hang up.
-        """
+        """Hang up."""
         return self._dialer.stop()
 
     def opened(self, channel: IChannel) -> None:
-        """
-        See L{IPeer.opened}.
-        """
+        """See L{IPeer.opened}."""
         self.channel = channel
         self.agent.opened(channel)
 
     def received(self, message: m.Message | m.Unknown) -> None:
-        """
-        See L{IPeer.received}.
-        """
+        """See L{IPeer.received}."""
         if self.kept_away is not None and isinstance(message, m.Deliver):
             self.kept_away += 1
         else:
             self.agent.received(message)
 
     def writable(self, yes: bool) -> None:
-        """
-        See L{IPeer.writable}.
-        """
+        """See L{IPeer.writable}."""
         self.agent.writable(yes)
 
     def closed(self, code: str) -> None:
-        """
-        See L{IPeer.closed}.
-        """
+        """See L{IPeer.closed}."""
         self.code = code
         self.agent.closed(code)
 
     def write(self, to: str, text: str) -> None:
-        """
-        Write a message.
-        """
+        """Write a message."""
         journal.compose(self.store, to, text, now=int(time.time()))
 
     def lines(self, name: str) -> list[str]:
-        """
-        The texts that came from somebody, in order.
-        """
+        """The texts that came from somebody, in order."""
         return [line.text for line in journal.history(self.store, name) if isinstance(line, Received)]
 
     def outcomes(self, name: str) -> list[str]:
-        """
-        What became of the messages to somebody, in order.
-        """
+        """What became of the messages to somebody, in order."""
         return [line.status for line in journal.history(self.store, name) if isinstance(line, Sent)]
 
 
 @define(eq=False)
 class Crowd:
-    """
-    All of them, and what they can be told to do.
-    """
+    """All of them, and what they can be told to do."""
 
     reactor: Any
     link: InviteLink
@@ -153,9 +131,7 @@ class Crowd:
     _turn: Turn = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        All share their turns, and their seconds.
-        """
+        """All share their turns, and their seconds."""
         self._turn = Turn(self.reactor)
         beat = task.LoopingCall(self._tick)
         beat.clock = self.reactor
@@ -178,17 +154,13 @@ class Crowd:
         return {member.name: [member.channel is not None, member.agent.is_ready, member.code] for member in members}
 
     async def leave(self, *names: str) -> object:
-        """
-        These hang up.
-        """
+        """These hang up."""
         for name in names:
             await self._members[name].leave()
         return list(names)
 
     async def deafen(self, name: str) -> object:
-        """
-        This one does not read any more.
-        """
+        """This one does not read any more."""
         channel = self._members[name].channel
         assert channel is not None
         channel.pause(True)
@@ -247,16 +219,12 @@ class Crowd:
         return {"sent": sent, "came": {other: member.lines(other) for other in senders}}
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        """
-        Wait; whoever waits for us has a limit.
-        """
+        """Wait; whoever waits for us has a limit."""
         while not condition():
             await task.deferLater(self.reactor, LOOK)
 
     async def _ping(self, members: list[Member]) -> None:
-        """
-        Have everybody ask for an answer, and wait for all.
-        """
+        """Have everybody ask for an answer, and wait for all."""
         answers: list[Answer | Refusal] = []
         for member in members:
             member.agent.ask(m.Ping(0), answers.append)
@@ -264,9 +232,7 @@ class Crowd:
         assert all(isinstance(answer, m.Pong) for answer in answers), answers
 
     def _tick(self) -> None:
-        """
-        A second has passed.
-        """
+        """A second has passed."""
         for member in self._members.values():
             member.agent.tick()
 
@@ -282,16 +248,12 @@ class Commands(LineReceiver):
     _crowd: Crowd | None = None
 
     def __init__(self, reactor: Any) -> None:
-        """
-        Wait for the invite.
-        """
+        """Wait for the invite."""
         self._reactor = reactor
         self.over: Deferred[None] = Deferred()
 
     def lineReceived(self, line: bytes) -> None:
-        """
-        Do it, and say how it went.
-        """
+        """Do it, and say how it went."""
         words = line.decode().split()
         if self._crowd is None:
             self._crowd = Crowd(self._reactor, parse_invite(words[0]))
@@ -301,22 +263,16 @@ class Commands(LineReceiver):
         done.addErrback(self.over.errback)
 
     def connectionLost(self, reason: object = None) -> None:
-        """
-        Nobody asks for anything any more.
-        """
+        """Nobody asks for anything any more."""
         if not self.over.called:
             self.over.callback(None)
 
 
 def main() -> None:
-    """
-    Run until the input ends.
-    """
+    """Run until the input ends."""
 
     def run(reactor: Any) -> Deferred[None]:
-        """
-        Listen to what is wanted.
-        """
+        """Listen to what is wanted."""
         commands = Commands(reactor)
         StandardIO(commands, reactor=reactor)
         return commands.over

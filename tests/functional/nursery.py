@@ -47,9 +47,7 @@ class Born:
     returncode: int | None = None
 
     def poll(self) -> int | None:
-        """
-        Its status, if it has ended.
-        """
+        """Its status, if it has ended."""
         if self.returncode is None and select.select([self._line], [], [], 0)[0]:
             self.returncode = int(self._line.recv(16))
             self._line.close()
@@ -71,31 +69,23 @@ class Born:
         return status
 
     def send_signal(self, number: int) -> None:
-        """
-        Send it a signal, if it lives.
-        """
+        """Send it a signal, if it lives."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """
-        End it without order.
-        """
+        """End it without order."""
         self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """
-        Ask it to end.
-        """
+        """Ask it to end."""
         self.send_signal(signal.SIGTERM)
 
 
 @define(eq=False)
 class Nursery:
-    """
-    The process that has imported the program, started when it is first needed. It ends with us.
-    """
+    """The process that has imported the program, started when it is first needed. It ends with us."""
 
     _control: socket.socket | None = None
     _process: subprocess.Popen[bytes] | None = None
@@ -125,9 +115,7 @@ class Nursery:
         return Born(int(pid), os.fdopen(write, "wb") if pipe else None, line)
 
     def _open(self) -> None:
-        """
-        Start the process.
-        """
+        """Start the process."""
         self._control, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVE],
@@ -140,9 +128,7 @@ class Nursery:
 
 
 def serve() -> None:
-    """
-    Make processes until nobody is there to ask. In such a process this runs the command.
-    """
+    """Make processes until nobody is there to ask. In such a process this runs the command."""
     # Before anything is asked for: what is imported already, every command finds at hand.
     from securemsg.cli.main import COMMANDS
     from securemsg.cli.start import main
@@ -185,9 +171,7 @@ def serve() -> None:
 
 
 def _attend(line: int, streams: list[int], command: int) -> None:
-    """
-    Wait for a command, and tell how it ended.
-    """
+    """Wait for a command, and tell how it ended."""
     for stream in streams:
         os.close(stream)
     os.write(line, b"%d\n" % command)

@@ -61,9 +61,7 @@ def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> N
 
 
 def free_port() -> int:
-    """
-    A port of loopback that nobody uses now.
-    """
+    """A port of loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -71,27 +69,21 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """
-    Whether somebody answers there.
-    """
+    """Whether somebody answers there."""
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
         return True
     return False
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """
-    Settings of our own user, who lives in C{folder}.
-    """
+    """Settings of our own user, who lives in C{folder}."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SECUREMSG", "XDG", "STATE_"))}
     return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
 @frozen
 class Done:
-    """
-    A command that has ended.
-    """
+    """A command that has ended."""
 
     status: int
     out: str
@@ -99,17 +91,13 @@ class Done:
 
     @property
     def rows(self) -> list[Json]:
-        """
-        What it printed with C{--json}.
-        """
+        """What it printed with C{--json}."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 @define(eq=False)
 class Running:
-    """
-    A process under way. Its output goes to files, so that it never waits for us.
-    """
+    """A process under way. Its output goes to files, so that it never waits for us."""
 
     name: str
     process: subprocess.Popen[bytes] | Born
@@ -118,52 +106,38 @@ class Running:
 
     @property
     def out(self) -> str:
-        """
-        Standard output so far.
-        """
+        """Standard output so far."""
         return self._out.read_text("utf-8", "replace")
 
     @property
     def err(self) -> str:
-        """
-        Standard error so far.
-        """
+        """Standard error so far."""
         return self._err.read_text("utf-8", "replace")
 
     @property
     def lines(self) -> list[str]:
-        """
-        The complete lines of standard output so far.
-        """
+        """The complete lines of standard output so far."""
         return self.out.rpartition("\n")[0].splitlines() if "\n" in self.out else []
 
     @property
     def is_alive(self) -> bool:
-        """
-        Whether it still runs.
-        """
+        """Whether it still runs."""
         return self.process.poll() is None
 
     def type(self, text: str) -> None:
-        """
-        Write to its standard input.
-        """
+        """Write to its standard input."""
         assert self.process.stdin is not None
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
     def end_input(self) -> None:
-        """
-        Close its standard input.
-        """
+        """Close its standard input."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
 
     def wait(self, limit: float = LIMIT) -> Done:
-        """
-        Wait for its end.
-        """
+        """Wait for its end."""
         try:
             status = self.process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -172,31 +146,23 @@ class Running:
         return Done(status, self.out, self.err)
 
     def interrupt(self) -> Done:
-        """
-        As Ctrl-C does.
-        """
+        """As Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)
         return self.wait()
 
     def interrupt_group(self) -> None:
-        """
-        As Ctrl-C does at a terminal: whatever it has started hears of it, too.
-        """
+        """As Ctrl-C does at a terminal: whatever it has started hears of it, too."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """
-        As the power cut does.
-        """
+        """As the power cut does."""
         self.process.kill()
         self.process.wait()
         self.close()
 
     def close(self) -> None:
-        """
-        End it, and whatever it has started.
-        """
+        """End it, and whatever it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -208,9 +174,7 @@ class Running:
 
 @define(eq=False)
 class Place:
-    """
-    A folder with everything of one small world: the daemon's state, profiles, logs.
-    """
+    """A folder with everything of one small world: the daemon's state, profiles, logs."""
 
     folder: Path
     _count: int = 0
@@ -218,9 +182,7 @@ class Place:
 
     @classmethod
     def make(cls) -> Place:
-        """
-        A new one. Its path is short, for the daemon keeps a socket in it.
-        """
+        """A new one. Its path is short, for the daemon keeps a socket in it."""
         return cls(Path(tempfile.mkdtemp(prefix="securemsg-")))
 
     def start(
@@ -238,9 +200,7 @@ class Place:
     def start_command(
         self, name: str, *arguments: str, pipe: bool = False, stdout: int | None = None, **extra: str
     ) -> Running:
-        """
-        Start C{securemsg}; otherwise as L{start}.
-        """
+        """Start C{securemsg}; otherwise as L{start}."""
         out, err = self._logs(name)
         with out.open("wb") as out_file, err.open("wb") as err_file:
             output = out_file.fileno() if stdout is None else stdout
@@ -249,16 +209,12 @@ class Place:
         return self._keep(Running(name, process, out, err))
 
     def start_shell(self, name: str, script: str, *, pipe: bool = False, **extra: str) -> Running:
-        """
-        Start a line of the shell, which finds our programs by their names.
-        """
+        """Start a line of the shell, which finds our programs by their names."""
         path = f"{self.programs()}:{os.environ['PATH']}"
         return self._start(name, ["bash", "-c", script], pipe, None, {"PATH": path, **extra})
 
     def programs(self) -> Path:
-        """
-        A folder with our two programs, as an installation makes it.
-        """
+        """A folder with our two programs, as an installation makes it."""
         folder = self.folder / "bin"
         if not folder.is_dir():
             folder.mkdir()
@@ -269,9 +225,7 @@ class Place:
         return folder
 
     def _start(self, name: str, argv: list[str], pipe: bool, stdout: int | None, extra: dict[str, str]) -> Running:
-        """
-        Start a program, as the leader of a group of its own.
-        """
+        """Start a program, as the leader of a group of its own."""
         out, err = self._logs(name)
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
@@ -286,24 +240,18 @@ class Place:
         return self._keep(Running(name, process, out, err))
 
     def _logs(self, name: str) -> tuple[Path, Path]:
-        """
-        Where a program's output goes.
-        """
+        """Where a program's output goes."""
         self._count += 1
         out, err = (self.folder / f"log.{self._count}.{name}.{kind}" for kind in ("out", "err"))
         return out, err
 
     def _keep(self, running: Running) -> Running:
-        """
-        See to it that it ends with us.
-        """
+        """See to it that it ends with us."""
         self._running.append(running)
         return running
 
     def forget(self) -> None:
-        """
-        End what was started and remove what was written.
-        """
+        """End what was started and remove what was written."""
         for running in self._running:
             running.close()
         shutil.rmtree(self.folder)
@@ -311,9 +259,7 @@ class Place:
 
 @define(eq=False)
 class Daemon:
-    """
-    C{twistd securemsg}.
-    """
+    """C{twistd securemsg}."""
 
     place: Place
     options: Sequence[str] = ()
@@ -323,9 +269,7 @@ class Daemon:
 
     @property
     def state(self) -> Path:
-        """
-        Its state folder.
-        """
+        """Its state folder."""
         return self.place.folder / self.name
 
     def launch(self, stdout: int | None = None) -> Running:
@@ -359,36 +303,26 @@ class Daemon:
         assert done.status in (0, -signal.SIGTERM), done
 
     def kill(self) -> None:
-        """
-        End it without order.
-        """
+        """End it without order."""
         self.running.kill()
 
     @property
     def log(self) -> str:
-        """
-        What it said since it was started last.
-        """
+        """What it said since it was started last."""
         return self.running.out + self.running.err
 
     def admin(self, *arguments: str, status: int = 0) -> Done:
-        """
-        Run an operator's command.
-        """
+        """Run an operator's command."""
         done = self.place.start_command("admin", "admin", "--state", str(self.state), *arguments).wait()
         return checked(done, status, ("admin", *arguments))
 
     def invite(self, uses: int = 1) -> str:
-        """
-        A new invite.
-        """
+        """A new invite."""
         return self.admin("invite", "--uses", str(uses)).out.strip()
 
 
 def checked(done: Done, status: int, what: Sequence[str]) -> Done:
-    """
-    See to it that a command ended as it should, and never with a traceback.
-    """
+    """See to it that a command ended as it should, and never with a traceback."""
     assert done.status == status, f"{' '.join(what)}: status {done.status}, not {status}\n{done.out}\n{done.err}"
     assert "Traceback" not in done.err + done.out, f"{' '.join(what)}: {done.err}"
     return done
@@ -396,24 +330,18 @@ def checked(done: Done, status: int, what: Sequence[str]) -> Done:
 
 @define(eq=False)
 class Person:
-    """
-    Somebody with a profile of their own.
-    """
+    """Somebody with a profile of their own."""
 
     place: Place
     name: str
 
     @property
     def profile(self) -> Path:
-        """
-        The folder.
-        """
+        """The folder."""
         return self.place.folder / f"profile-{self.name}"
 
     def start(self, *arguments: str, pipe: bool = False, stdout: int | None = None) -> Running:
-        """
-        Start a command, and do not wait.
-        """
+        """Start a command, and do not wait."""
         return self.place.start_command(
             f"{self.name}-{arguments[0]}", *arguments, pipe=pipe, stdout=stdout, SECUREMSG_PROFILE=str(self.profile)
         )
@@ -432,9 +360,7 @@ class Person:
         return checked(running.wait(limit), status, (self.name, *arguments))
 
     def error(self, *arguments: str, status: int, text: str | None = None) -> Json:
-        """
-        Run a command that fails, and give what it says of that: one line on standard error.
-        """
+        """Run a command that fails, and give what it says of that: one line on standard error."""
         done = self.run(*arguments, "--json", text=text, status=status)
         lines: list[Json] = [json.loads(line) for line in done.err.splitlines()]
         [said] = [line for line in lines if "warning" not in line]
@@ -442,35 +368,25 @@ class Person:
         return said
 
     def join(self, invite: str) -> Person:
-        """
-        Get an account.
-        """
+        """Get an account."""
         self.run("join", "-", self.name, text=invite + "\n")
         return self
 
     def send(self, to: str, text: str, *options: str, status: int = 0) -> Json:
-        """
-        Send a message, and give what became of it.
-        """
+        """Send a message, and give what became of it."""
         [row] = self.run("send", to, text, "--json", *options, status=status).rows
         return row
 
     def recv(self, *options: str, status: int = 0) -> list[Json]:
-        """
-        Receive, and give the messages.
-        """
+        """Receive, and give the messages."""
         return self.run("recv", "--json", *options, status=status).rows
 
     def texts(self, count: int, *options: str) -> list[str]:
-        """
-        Wait for so many messages, and give their texts.
-        """
+        """Wait for so many messages, and give their texts."""
         return [row["text"] for row in self.recv("--count", str(count), *options)]
 
     def history(self, name: str) -> list[Json]:
-        """
-        The conversation with somebody.
-        """
+        """The conversation with somebody."""
         return self.run("history", name, "--json").rows
 
 
@@ -488,9 +404,7 @@ class PlaceCase(SynchronousTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """
-        Start the daemon.
-        """
+        """Start the daemon."""
         cls.place = Place.make()
         try:
             cls.daemon = Daemon(cls.place, cls.options)
@@ -502,57 +416,41 @@ class PlaceCase(SynchronousTestCase):
 
     @classmethod
     def tearDownClass(cls) -> None:
-        """
-        Leave nothing behind.
-        """
+        """Leave nothing behind."""
         cls.place.forget()
 
     def person(self, name: str) -> Person:
-        """
-        Somebody who has joined.
-        """
+        """Somebody who has joined."""
         return Person(self.place, name).join(self._invite)
 
     def assert_time(self, text: object) -> None:
-        """
-        A time in UTC, ISO 8601.
-        """
+        """A time in UTC, ISO 8601."""
         self.assertIsInstance(text, str)
         assert isinstance(text, str)
         self.assertTrue(re.fullmatch(TIME, text), text)
 
 
 class RoundsCase(SynchronousTestCase):
-    """
-    Tests that kill processes, as often as C{--rounds} says.
-    """
+    """Tests that kill processes, as often as C{--rounds} says."""
 
     rounds: int
 
     @pytest.fixture(autouse=True)
     def _take_rounds(self, rounds: int) -> None:
-        """
-        As often as the command line says.
-        """
+        """As often as the command line says."""
         self.rounds = rounds
 
 
 class MachineCase(PlaceCase):
-    """
-    A machine that answers, and somebody who asks it.
-    """
+    """A machine that answers, and somebody who asks it."""
 
     def answers(self, asker: Person, machine: str) -> list[str]:
-        """
-        What somebody was answered so far.
-        """
+        """What somebody was answered so far."""
         return [row["text"] for row in asker.history(machine) if row["from"] == machine]
 
 
 class MachineKillCase(MachineCase, RoundsCase):
-    """
-    C{kill -9} of machine and daemon at any moment.
-    """
+    """C{kill -9} of machine and daemon at any moment."""
 
     def ask_through_kills(self, asker: Person, machine: str, start: Callable[[], Running]) -> tuple[list[str], list[str], str]:
         """

@@ -1,6 +1,4 @@
-"""
-Strangers on the port: whatever they send, the daemon stays up and everybody else is served.
-"""
+"""Strangers on the port: whatever they send, the daemon stays up and everybody else is served."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from tests.functional.support import HOST, LIMIT, Daemon, Person, Place, PlaceCa
 
 
 def context(*protocols: str) -> ssl.SSLContext:
-    """
-    A client that believes every certificate.
-    """
+    """A client that believes every certificate."""
     made = ssl.create_default_context()
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
@@ -29,33 +25,23 @@ def context(*protocols: str) -> ssl.SSLContext:
 
 
 class AbuseTests(PlaceCase):
-    """
-    Each test does its worst, and then two people talk.
-    """
+    """Each test does its worst, and then two people talk."""
 
     def setUp(self) -> None:
-        """
-        Whatever a test opens is closed.
-        """
+        """Whatever a test opens is closed."""
         self.sockets = contextlib.ExitStack()
         self.addCleanup(self.sockets.close)
 
     def plain(self) -> socket.socket:
-        """
-        A TCP connection.
-        """
+        """A TCP connection."""
         return self.sockets.enter_context(socket.create_connection((HOST, self.daemon.port), LIMIT))
 
     def secure(self, *protocols: str) -> ssl.SSLSocket:
-        """
-        A TLS connection.
-        """
+        """A TLS connection."""
         return self.sockets.enter_context(context(*protocols).wrap_socket(self.plain(), server_hostname="localhost"))
 
     def all_of(self, connection: socket.socket) -> bytes:
-        """
-        Everything until the other end hangs up.
-        """
+        """Everything until the other end hangs up."""
         connection.settimeout(LIMIT)
         found = b""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -64,44 +50,34 @@ class AbuseTests(PlaceCase):
         return found
 
     def assert_fine(self, name: str) -> None:
-        """
-        Somebody else gets an answer, and the log has no traceback.
-        """
+        """Somebody else gets an answer, and the log has no traceback."""
         done = self.person(name).run("chat", "server", text="still there?\n")
         self.assertIn("Message received", done.out)
         self.assertNotIn("Traceback", self.daemon.log)
 
     def test_no_tls(self) -> None:
-        """
-        Bytes that are no TLS.
-        """
+        """Bytes that are no TLS."""
         connection = self.plain()
         connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n" * 10)
         self.all_of(connection)
         self.assert_fine("ada")
 
     def test_silent(self) -> None:
-        """
-        A hundred connections that say nothing hold up nobody, and are dropped in the end.
-        """
+        """A hundred connections that say nothing hold up nobody, and are dropped in the end."""
         silent = [self.plain() for _ in range(100)]
         self.assert_fine("ben")
         for connection in silent:
             self.assertEqual(self.all_of(connection), b"")
 
     def test_no_alpn(self) -> None:
-        """
-        TLS without our protocol's name is not served.
-        """
+        """TLS without our protocol's name is not served."""
         for protocols in ((), ("http/1.1",)):
             with contextlib.suppress(ssl.SSLError, ConnectionError):
                 self.assertEqual(self.all_of(self.secure(*protocols)), b"")
         self.assert_fine("cleo")
 
     def test_old_tls(self) -> None:
-        """
-        TLS 1.2 is not spoken.
-        """
+        """TLS 1.2 is not spoken."""
         old = context("securemsg/1")
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         with self.assertRaises((ssl.SSLError, ConnectionError)):
@@ -109,9 +85,7 @@ class AbuseTests(PlaceCase):
         self.assert_fine("dan")
 
     def test_garbage(self) -> None:
-        """
-        Random bytes behind TLS end the connection with a code.
-        """
+        """Random bytes behind TLS end the connection with a code."""
         for _ in range(20):
             connection = self.secure("securemsg/1")
             with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -120,18 +94,14 @@ class AbuseTests(PlaceCase):
         self.assert_fine("eve")
 
     def test_oversized(self) -> None:
-        """
-        A frame that announces too much is refused before it is sent.
-        """
+        """A frame that announces too much is refused before it is sent."""
         connection = self.secure("securemsg/1")
         connection.sendall(struct.pack(">I", 2**31))
         self.assertIn(b"frame-too-large", self.all_of(connection))
         self.assert_fine("fay")
 
     def test_out_of_turn(self) -> None:
-        """
-        A deposit before the login.
-        """
+        """A deposit before the login."""
         connection = self.secure("securemsg/1")
         ping = bytes([0x92, 28, 1])
         connection.sendall(struct.pack(">I", len(ping)) + ping)
@@ -139,18 +109,14 @@ class AbuseTests(PlaceCase):
         self.assert_fine("gus")
 
     def test_silent_behind_tls(self) -> None:
-        """
-        Nobody stays who does not log in.
-        """
+        """Nobody stays who does not log in."""
         connection = self.secure("securemsg/1")
         self.assertIn(b"timeout", self.all_of(connection))
         self.assert_fine("hal")
 
 
 class FatalTests(SynchronousTestCase):
-    """
-    A daemon that cannot keep its promise ends.
-    """
+    """A daemon that cannot keep its promise ends."""
 
     def test_disk_fails(self) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-C{--host} and C{--port} override, on every command that connects, where the profile says that the server is.
-"""
+"""C{--host} and C{--port} override, on every command that connects, where the profile says that the server is."""
 
 from __future__ import annotations
 
@@ -31,39 +29,29 @@ ENDLESS = {("recv", "--follow"), ("respond", "--exec", "cat")}
 
 
 class AddressTests(PlaceCase):
-    """
-    A daemon whose invites name an address at which nobody listens: that is the one in every profile.
-    """
+    """A daemon whose invites name an address at which nobody listens: that is the one in every profile."""
 
     dead = free_port()
     options = ("--advertise", f"{HOST}:{dead}")
 
     def here(self) -> tuple[str, ...]:
-        """
-        Where the daemon really is.
-        """
+        """Where the daemon really is."""
         return ("--host", HOST, "--port", str(self.daemon.port))
 
     def joined(self, name: str) -> Person:
-        """
-        Somebody with an account.
-        """
+        """Somebody with an account."""
         person = Person(self.place, name)
         person.run("join", "-", name, *self.here(), text=self.daemon.invite() + "\n")
         return person
 
     def test_table(self) -> None:
-        """
-        Every command stands in one of the tables above: a new one belongs there, too.
-        """
+        """Every command stands in one of the tables above: a new one belongs there, too."""
         connecting = {row[0] for row in CONNECTING}
         self.assertEqual(connecting & LOCAL, set())
         self.assertEqual(connecting | LOCAL, set(COMMANDS))
 
     def test_override(self) -> None:
-        """
-        Each command reaches the server at the address that it is given, and not at the one in the profile.
-        """
+        """Each command reaches the server at the address that it is given, and not at the one in the profile."""
         ada, *_ = (self.joined(name) for name in ("ada", "somebody", "another"))
         for number, row in enumerate(CONNECTING):
             if row in ENDLESS:

@@ -17,18 +17,14 @@ TEXT = (ROOT / "docs" / "ancestors.md").read_text("utf-8")
 
 
 def section(letter: str) -> str:
-    """
-    The section of one ancestor.
-    """
+    """The section of one ancestor."""
     found = re.search(rf"^## {letter}\. .*?(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
     assert found is not None, f"{letter} has no section"
     return found[0]
 
 
 class AncestorTests(SynchronousTestCase):
-    """
-    The stories of the ancestors, with real processes.
-    """
+    """The stories of the ancestors, with real processes."""
 
     def replay(self, letter: str, *told: str) -> None:
         """
@@ -45,25 +41,17 @@ class AncestorTests(SynchronousTestCase):
             self.assertIn(words, commands)
 
     def test_shared_key_file(self) -> None:
-        """
-        A: sender and server share a file, and nothing else; so do two people.
-        """
+        """A: sender and server share a file, and nothing else; so do two people."""
         self.replay("A", "--key-file shared.key --print", '"Hello Server!"', "chat --key-file", "--suite psk", "# status 8")
 
     def test_record(self) -> None:
-        """
-        B: the server acknowledges and records; C{--host} and C{--port} go before what the profile says.
-        """
+        """B: the server acknowledges and records; C{--host} and C{--port} go before what the profile says."""
         self.replay("B", "--record", "exit", "cat messages.jsonl", "--port 9 ")
 
     def test_store_and_forward(self) -> None:
-        """
-        D: what is sent to somebody who is away waits, through C{kill -9}; a server that is full lets one wait for a turn.
-        """
+        """D: what is sent to somebody who is away waits, through C{kill -9}; a server that is full lets one wait for a turn."""
         self.replay("D", "kill -9", "--max-clients 1", "--retry", "accounts")
 
     def test_request_and_answer(self) -> None:
-        """
-        E: a command answers for the server and for a person; the wire is shown; the operator speaks.
-        """
+        """E: a command answers for the server and for a person; the wire is shown; the operator speaks."""
         self.replay("E", "exec:", "respond --exec", "--show-wire", "admin --state state reply")

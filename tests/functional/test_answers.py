@@ -1,6 +1,4 @@
-"""
-Answers by machine, with real commands: what they are given, what becomes of what they say, and how they are ended.
-"""
+"""Answers by machine, with real commands: what they are given, what becomes of what they say, and how they are ended."""
 
 from __future__ import annotations
 
@@ -30,67 +28,49 @@ from tests.functional.support import HOST, LIMIT, TIME, TWISTD, Daemon, Json, Pe
 
 
 def message(text: str) -> Received:
-    """
-    A message of Ada's.
-    """
+    """A message of Ada's."""
     return Received(1, b"\xab" * 16, "ada", "server", 1_795_255_200, 1_795_255_300, text, 1, True, "pqxdh", 0, "")
 
 
 def is_running(pid: int) -> bool:
-    """
-    Whether there is such a process, other than a dead one that nobody has asked about.
-    """
+    """Whether there is such a process, other than a dead one that nobody has asked about."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
     return False
 
 
 def python(code: str) -> str:
-    """
-    A command line that runs some Python.
-    """
+    """A command line that runs some Python."""
     return shlex.join([sys.executable, "-c", code])
 
 
 class CommandTests(SynchronousTestCase):
-    """
-    One command.
-    """
+    """One command."""
 
     def run_command(self, line: str, text: str = "hello", limit: float = LIMIT) -> str | None:
-        """
-        What a command answers.
-        """
+        """What a command answers."""
         return Command(line, limit)(message(text))
 
     def failure(self, line: str, text: str = "hello", limit: float = LIMIT) -> str:
-        """
-        The code that a command ends with.
-        """
+        """The code that a command ends with."""
         with self.assertRaises(AnswerFailed) as caught:
             self.run_command(line, text, limit)
         return str(caught.exception)
 
     def pid_file(self) -> Path:
-        """
-        A file for the number of a process.
-        """
+        """A file for the number of a process."""
         folder = tempfile.TemporaryDirectory(prefix="sm-")
         self.addCleanup(folder.cleanup)
         return Path(folder.name) / "pid"
 
     def test_text(self) -> None:
-        """
-        The text is the standard input, byte for byte; the output is the answer, but for one line end.
-        """
+        """The text is the standard input, byte for byte; the output is the answer, but for one line end."""
         self.assertEqual(self.run_command("cat", "grüß\n dich "), "grüß\n dich ")
         self.assertEqual(self.run_command("cat", "two\n\n"), "two\n")
         self.assertEqual(self.run_command("wc -c", "€"), "3")
 
     def test_environment(self) -> None:
-        """
-        Of our environment it gets nothing but a place for programs, a home and a language.
-        """
+        """Of our environment it gets nothing but a place for programs, a home and a language."""
         self.patch(os, "environ", {**os.environ, "TOKEN": "secret", "SECUREMSG_PROFILE": "/p"})
         shown = self.run_command("env")
         assert shown is not None
@@ -101,15 +81,11 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(set(variables), {"PATH", "HOME", "LANG", "SECUREMSG_SENDER", "SECUREMSG_ID", "SECUREMSG_TIME"})
 
     def test_no_shell(self) -> None:
-        """
-        Words are split as a shell does, and nothing else is done to them.
-        """
+        """Words are split as a shell does, and nothing else is done to them."""
         self.assertEqual(self.run_command("echo 'a  b' $HOME; `id` > x"), "a  b $HOME; `id` > x")
 
     def test_no_descriptor(self) -> None:
-        """
-        Nothing that is open here is open there.
-        """
+        """Nothing that is open here is open there."""
         with tempfile.TemporaryFile() as file:
             os.set_inheritable(file.fileno(), True)
             shown = self.run_command("ls /proc/self/fd")
@@ -118,38 +94,28 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(shown.split(), ["0", "1", "2", "3"])
 
     def test_long(self) -> None:
-        """
-        What is more than a message holds is thrown away, without holding up the command.
-        """
+        """What is more than a message holds is thrown away, without holding up the command."""
         self.assertEqual(self.run_command(python("import sys; sys.stdout.write('x' * 5_000_000)")), "x" * MAX_TEXT)
 
     def test_no_half_character(self) -> None:
-        """
-        The end is not within a character; what is no text is marked.
-        """
+        """The end is not within a character; what is no text is marked."""
         code = "import sys; sys.stdout.buffer.write(b'x' + '\u20ac'.encode() * 20_000)"
         self.assertEqual(self.run_command(python(code)), "x" + "\u20ac" * ((MAX_TEXT - 1) // 3))
         self.assertEqual(self.run_command("printf 'a\\377b\\342\\202'"), "a\ufffdb\ufffd")
 
     def test_nothing(self) -> None:
-        """
-        No output is no answer, and neither is an empty line.
-        """
+        """No output is no answer, and neither is an empty line."""
         self.assertIsNone(self.run_command("true"))
         self.assertIsNone(self.run_command("echo"))
 
     def test_deaf(self) -> None:
-        """
-        A command need not read what it is given, and may answer first.
-        """
+        """A command need not read what it is given, and may answer first."""
         self.assertEqual(self.run_command("echo no", "x" * MAX_TEXT), "no")
         self.assertEqual(self.run_command("head -c 1", "x" * MAX_TEXT), "x")
         self.assertEqual(self.run_command("cat", "x" * MAX_TEXT), "x" * MAX_TEXT)
 
     def test_silent_about_errors(self) -> None:
-        """
-        Standard error goes nowhere.
-        """
+        """Standard error goes nowhere."""
         self.assertEqual(self.run_command("sh -c 'echo plain >&2; readlink /proc/$$/fd/2'"), "/dev/null")
 
     def test_files(self) -> None:
@@ -162,9 +128,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_command("sh -c 'ulimit -n'"), str(FILES))
 
     def test_signals(self) -> None:
-        """
-        Signals mean to it what they usually mean.
-        """
+        """Signals mean to it what they usually mean."""
         for name in ("TERM", "INT", "HUP"):
             number = signal.Signals[f"SIG{name}"].value
             self.assertEqual(self.failure(f"sh -c 'kill -{name} $$; sleep 1000'"), f"signal {number}")
@@ -182,18 +146,14 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(command(message("TERM\n")), "alive")
 
     def test_reason(self) -> None:
-        """
-        Why a command could not be started is told to whoever looks after it.
-        """
+        """Why a command could not be started is told to whoever looks after it."""
         for line, reason in (("/no/such/command", errno.ENOENT), ("/etc/passwd", errno.EACCES)):
             error = self.assertRaises(AnswerFailed, Command(line), message("hello"))
             assert isinstance(error, AnswerFailed)
             self.assertEqual((error.code, error.reason), ("not-started", os.strerror(reason)))
 
     def test_failures(self) -> None:
-        """
-        Each way to fail has its code, whatever was written before.
-        """
+        """Each way to fail has its code, whatever was written before."""
         self.assertEqual(self.failure("sh -c 'echo x; exit 3'"), "status 3")
         self.assertEqual(self.failure("sh -c 'echo x; kill -9 $$'"), "signal 9")
         self.assertEqual(self.failure("/no/such/command"), "not-started")
@@ -203,27 +163,21 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.failure("yes", limit=0.3), "timeout")
 
     def test_children(self) -> None:
-        """
-        At the limit its children are killed with it.
-        """
+        """At the limit its children are killed with it."""
         path = self.pid_file()
         self.assertEqual(self.failure(f"sh -c 'sleep 1000 & echo $! > {path}; wait'", limit=1), "timeout")
         pid = int(path.read_text("ascii"))
         until(lambda: not is_running(pid), "the end of the child")
 
     def test_child_stays_behind(self) -> None:
-        """
-        A child that holds the output open when the command has ended is not waited for, and is killed.
-        """
+        """A child that holds the output open when the command has ended is not waited for, and is killed."""
         path = self.pid_file()
         self.assertEqual(self.run_command(f"sh -c 'sleep 1000 & echo $! > {path}; echo done'"), "done")
         pid = int(path.read_text("ascii"))
         until(lambda: not is_running(pid), "the end of the child")
 
     def test_child_that_left(self) -> None:
-        """
-        Nor is one that has left the group, and goes on writing.
-        """
+        """Nor is one that has left the group, and goes on writing."""
         path = self.pid_file()
         script = f"setsid sh -c \"echo $$ > {path}; exec yes\" & while [ ! -s {path} ]; do sleep 0.01; done; exit 0"
         answer = self.run_command(f"sh -c {shlex.quote(script)}")
@@ -233,9 +187,7 @@ class CommandTests(SynchronousTestCase):
         self.assertLessEqual(set(answer or ""), {"y", "\n"})
 
     def test_stop(self) -> None:
-        """
-        Who stops leaves nothing running, and nothing begins after it.
-        """
+        """Who stops leaves nothing running, and nothing begins after it."""
         path = self.pid_file()
         command = Command(f"sh -c 'sleep 1000 & echo $! > {path}.new; mv {path}.new {path}; wait'", 1000)
         ends: queue.Queue[BaseException | str | None] = queue.Queue()
@@ -281,28 +233,20 @@ def answer(message):
 
 @define(eq=False)
 class LoggingDaemon(Daemon):
-    """
-    A daemon with a log file, so that its standard output is for messages alone.
-    """
+    """A daemon with a log file, so that its standard output is for messages alone."""
 
     @property
     def log_file(self) -> Path:
-        """
-        Where that is.
-        """
+        """Where that is."""
         return self.place.folder / "daemon.log"
 
     @property
     def log(self) -> str:
-        """
-        What it said since it was made.
-        """
+        """What it said since it was made."""
         return self.log_file.read_text("utf-8") + self.running.err
 
     def launch(self, stdout: int | None = None) -> Running:
-        """
-        Start it, and do not wait.
-        """
+        """Start it, and do not wait."""
         twistd = ("-n", "--pidfile=", f"--logfile={self.log_file}", "securemsg")
         state = ("--host", HOST, "--port", str(self.port), "--state", str(self.state))
         self.running = self.place.start("twistd", TWISTD, *twistd, *state, *self.options, stdout=stdout)
@@ -319,9 +263,7 @@ class AnsweringDaemonCase(SynchronousTestCase):
     options: tuple[str, ...] = ("--answer", "exec:sh answer.sh")
 
     def setUp(self) -> None:
-        """
-        Start it, with Ada and Ben.
-        """
+        """Start it, with Ada and Ben."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
         (self.place.folder / "answer.sh").write_text(SCRIPT, "utf-8")
@@ -332,23 +274,17 @@ class AnsweringDaemonCase(SynchronousTestCase):
         self.ada, self.ben = (Person(self.place, name).join(invite) for name in ("ada", "ben"))
 
     def talk(self, person: Person, *texts: str) -> list[str]:
-        """
-        What somebody is answered.
-        """
+        """What somebody is answered."""
         for text in texts:
             person.send("server", text)
         return person.texts(len(texts), "--from", "server")
 
 
 class ExecTests(AnsweringDaemonCase):
-    """
-    A command answers.
-    """
+    """A command answers."""
 
     def test_answers(self) -> None:
-        """
-        Whatever it does is answered in order: with what it says, or with a code; and the log knows none of it.
-        """
+        """Whatever it does is answered in order: with what it says, or with a code; and the log knows none of it."""
         said = self.talk(self.ada, "hello", "fail", "die", "a\nb")
         self.assertEqual(said, ["hello, ada", "error: status 3", "error: signal 9", "you said: a\nb"])
         self.ada.send("server", "quiet")
@@ -358,9 +294,7 @@ class ExecTests(AnsweringDaemonCase):
             self.assertNotIn(word, self.daemon.log)
 
     def test_side_by_side(self) -> None:
-        """
-        Who waits for a slow answer holds up nobody else, and gets the answers in order.
-        """
+        """Who waits for a slow answer holds up nobody else, and gets the answers in order."""
         folder = self.place.folder
         self.ada.send("server", "wait")
         self.ada.send("server", "hello")
@@ -371,9 +305,7 @@ class ExecTests(AnsweringDaemonCase):
         self.assertEqual(self.ada.texts(2), ["wait", "hello, ada"])
 
     def test_killed(self) -> None:
-        """
-        A daemon that is killed meanwhile asks again, and the answer is sent once.
-        """
+        """A daemon that is killed meanwhile asks again, and the answer is sent once."""
         folder = self.place.folder
         self.ada.send("server", "wait")
         until((folder / "wait.pid").exists, "a command that runs")
@@ -398,9 +330,7 @@ class ExecTests(AnsweringDaemonCase):
         until(lambda: not any(map(is_running, pids)), "the end of the command and its child", 5)
 
     def test_stopped(self) -> None:
-        """
-        A daemon that is stopped takes the command with it, and does not wait for it.
-        """
+        """A daemon that is stopped takes the command with it, and does not wait for it."""
         folder = self.place.folder
         self.ada.send("server", "wait")
         until(lambda: (folder / "wait.pid").exists() and (folder / "wait.pid").read_text("ascii"), "a command that runs")
@@ -414,16 +344,12 @@ class ExecTests(AnsweringDaemonCase):
 
 
 class FunctionTests(AnsweringDaemonCase):
-    """
-    A function answers.
-    """
+    """A function answers."""
 
     options = ("--answer", "python:its_answers.answer")
 
     def test_answers(self) -> None:
-        """
-        It is found in the folder where the daemon was started, knows the message, and may fail.
-        """
+        """It is found in the folder where the daemon was started, knows the message, and may fail."""
         self.assertEqual(self.talk(self.ada, "four", "odd", "xx"), ["ada 16 True 0.25", "error: exception", "ada 16 True 0.5"])
         [line] = [line for line in self.daemon.log.splitlines() if "could not be answered" in line]
         self.assertRegex(line, r"exception \(ValueError in .*/its_answers\.py:6\)$")
@@ -433,23 +359,17 @@ class FunctionTests(AnsweringDaemonCase):
 
 
 class WitnessTests(AnsweringDaemonCase):
-    """
-    What the operator sees, and says.
-    """
+    """What the operator sees, and says."""
 
     options = ("--answer", "echo", "--record", "record.jsonl", "--record-size", "4K", "--print", "--key-file", "shared.key")
 
     def record(self, whole: bool = False) -> list[Json]:
-        """
-        The lines of the record that is in use, or of all.
-        """
+        """The lines of the record that is in use, or of all."""
         files = sorted(self.place.folder.glob("record.jsonl*" if whole else "record.jsonl"), reverse=True)
         return [json.loads(line) for path in files for line in path.read_text("ascii").splitlines()]
 
     def call(self, text: str) -> None:
-        """
-        Say something with the key file, and no account.
-        """
+        """Say something with the key file, and no account."""
         where = ("--key-file", "shared.key", "--host", HOST, "--port", str(self.daemon.port))
         checked(self.place.start_command("call", "send", *where, "server", text).wait(), 0, ["send"])
 
@@ -471,9 +391,7 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertEqual(os.stat(self.place.folder / "record.jsonl").st_mode & 0o777, 0o600)
 
     def test_rotated(self) -> None:
-        """
-        A full record is put aside, as private as the new one; nothing is lost on the way.
-        """
+        """A full record is put aside, as private as the new one; nothing is lost on the way."""
         texts = [str(number) * 3000 for number in range(4)]
         self.assertEqual(self.talk(self.ada, *texts), texts)
         found = sorted(self.place.folder.glob("record.jsonl*"), reverse=True)
@@ -482,9 +400,7 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertEqual({path.stat().st_mode & 0o777 for path in found}, {0o600})
 
     def test_killed(self) -> None:
-        """
-        A daemon that is killed whenever it is loses no line; a torn one is mended.
-        """
+        """A daemon that is killed whenever it is loses no line; a torn one is mended."""
         texts = []
         for turn in range(3):
             texts += [f"{turn}.{number}" for number in range(5)]
@@ -542,9 +458,7 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertEqual([row["text"] for row in self.record()], ["four"])
 
     def test_printed(self) -> None:
-        """
-        Each message is one line on standard output, as C{recv} prints it; the log knows nothing of it.
-        """
+        """Each message is one line on standard output, as C{recv} prints it; the log knows nothing of it."""
         self.call("Hello Server!")
         self.ada.send("server", "two\nlines \x1b[31m")
         until(lambda: len(self.daemon.running.lines) == 2, "two lines")
@@ -555,9 +469,7 @@ class WitnessTests(AnsweringDaemonCase):
             self.assertNotIn(word, self.daemon.log)
 
     def test_key_file(self) -> None:
-        """
-        A missing key file is made, private, and said so without its secret; it serves again after a restart.
-        """
+        """A missing key file is made, private, and said so without its secret; it serves again after a restart."""
         path = self.place.folder / "shared.key"
         secret = path.read_bytes()
         self.assertEqual((len(secret), path.stat().st_mode & 0o777), (32, 0o600))
@@ -571,9 +483,7 @@ class WitnessTests(AnsweringDaemonCase):
         until(lambda: [row["text"] for row in self.record()] == ["once more"], "the message")
 
     def test_reply(self) -> None:
-        """
-        The operator says something as C{server}: to accounts, in the argument or on standard input.
-        """
+        """The operator says something as C{server}: to accounts, in the argument or on standard input."""
         said = self.daemon.admin("reply", "ada", "hello, Ada", "--json")
         self.assertEqual(said.rows, [{"to": "ada", "status": "queued"}])
         running = self.place.start_command("admin", "admin", "--state", str(self.daemon.state), "reply", "ada", pipe=True)
@@ -586,9 +496,7 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertEqual({row["kind"] for row in rows}, {"text"})
 
     def test_reply_to_nobody(self) -> None:
-        """
-        Who is not there is not replied to: neither an account, nor a caller that never called, nor C{server} itself.
-        """
+        """Who is not there is not replied to: neither an account, nor a caller that never called, nor C{server} itself."""
         self.assertIn("admin accounts", self.daemon.admin("reply", "nobody", "hello?", status=3).err)
         self.assertIn("key file", self.daemon.admin("reply", "key-00000000", "hello?", status=3).err)
         self.daemon.admin("reply", "server", "hello?", status=5)
@@ -597,9 +505,7 @@ class WitnessTests(AnsweringDaemonCase):
         self.assertEqual(self.ada.recv(), [])
 
     def test_reply_to_caller(self) -> None:
-        """
-        A caller hears it in the connection that wrote last and still stands; without one the operator is told so.
-        """
+        """A caller hears it in the connection that wrote last and still stands; without one the operator is told so."""
         where = ("--key-file", "shared.key", "--host", HOST, "--port", str(self.daemon.port))
         chat = self.place.start_command("chat", "chat", *where, "server", pipe=True)
         chat.type("anybody here?\n")

@@ -1,6 +1,4 @@
-"""
-What others on the machine can see of a command, and what a command says when it fails: no tokens, no passphrases.
-"""
+"""What others on the machine can see of a command, and what a command says when it fails: no tokens, no passphrases."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ SECRET_WORDS = ("pass", "secret", "token", "key", "pin")
 
 
 def seen(pid: int) -> bytes:
-    """
-    Arguments and environment of a process and of all that it has started, as C{/proc} shows them.
-    """
+    """Arguments and environment of a process and of all that it has started, as C{/proc} shows them."""
     found = b""
     waiting = [pid]
     while waiting:
@@ -35,9 +31,7 @@ def seen(pid: int) -> bytes:
 
 
 def commands(command: click.Command, name: str = "securemsg") -> dict[str, click.Command]:
-    """
-    A command and all below it, by what is typed. Commands are imported when they are asked for by name.
-    """
+    """A command and all below it, by what is typed. Commands are imported when they are asked for by name."""
     found = {name: command}
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -49,41 +43,31 @@ def commands(command: click.Command, name: str = "securemsg") -> dict[str, click
 
 
 class SecretCase(PlaceCase):
-    """
-    Somebody with an invite and a passphrase.
-    """
+    """Somebody with an invite and a passphrase."""
 
     def setUp(self) -> None:
-        """
-        The passphrase lies in a file.
-        """
+        """The passphrase lies in a file."""
         self.file = self.place.folder / "passphrase"
         self.file.write_text(f"{PASSPHRASE}\n", "utf-8")
         self.file.chmod(0o600)
         self.token = ""
 
     def fresh(self) -> str:
-        """
-        A new invite.
-        """
+        """A new invite."""
         invite = self.daemon.invite()
         self.token = invite.partition("token=")[2].partition("&")[0]
         self.assertTrue(self.token)
         return invite
 
     def assert_silent(self, text: str) -> None:
-        """
-        Neither secret stands in a text, whichever way it is written.
-        """
+        """Neither secret stands in a text, whichever way it is written."""
         for secret in (self.token, PASSPHRASE):
             for form in {secret, repr(secret)[1:-1], secret.encode().hex()} - {""}:
                 self.assertNotIn(form, text)
 
 
 class ProcessTests(SecretCase):
-    """
-    The list of processes.
-    """
+    """The list of processes."""
 
     def look(self, person: Person, *arguments: str, text: str = "") -> str:
         """
@@ -111,9 +95,7 @@ class ProcessTests(SecretCase):
         return visible
 
     def test_nothing_visible(self) -> None:
-        """
-        From C{join -} on nothing that others can see of a command holds token or passphrase.
-        """
+        """From C{join -} on nothing that others can see of a command holds token or passphrase."""
         ada, ben = Person(self.place, "ada"), self.person("ben")
         protected = ("--passphrase-file", str(self.file))
         self.assert_silent(self.look(ada, "join", "-", "ada", *protected, text=self.fresh() + "\n"))
@@ -125,9 +107,7 @@ class ProcessTests(SecretCase):
         self.assertEqual(ben.texts(2), ["hello", "hello"])
 
     def test_no_option_takes_a_secret(self) -> None:
-        """
-        No option takes a secret itself, but the name of a file that holds it; the one argument that is one may be C{-}.
-        """
+        """No option takes a secret itself, but the name of a file that holds it; the one argument that is one may be C{-}."""
         for name, command in commands(group).items():
             for parameter in command.params:
                 if isinstance(parameter, click.Option) and not parameter.is_flag:
@@ -144,14 +124,10 @@ class ProcessTests(SecretCase):
 
 
 class ErrorTests(SecretCase):
-    """
-    What is said of failures.
-    """
+    """What is said of failures."""
 
     def fails(self, person: Person, *arguments: str, status: int, text: str = "") -> None:
-        """
-        A command fails and tells no secret, be it asked for people, for programs or for reports of bugs.
-        """
+        """A command fails and tells no secret, be it asked for people, for programs or for reports of bugs."""
         for extra in ((), ("--json",), ("--debug",)):
             profile = str(person.profile)
             running = self.place.start_command(person.name, *arguments, *extra, pipe=True, SECUREMSG_PROFILE=profile)
@@ -163,9 +139,7 @@ class ErrorTests(SecretCase):
             self.assert_silent(done.err + done.out)
 
     def test_invites(self) -> None:
-        """
-        An invite that is cut, used up, misplaced or doubled is not repeated in the answer.
-        """
+        """An invite that is cut, used up, misplaced or doubled is not repeated in the answer."""
         cia = Person(self.place, "cia")
         invite = self.fresh()
         self.fails(cia, "join", "-", "cia", status=2, text=invite.replace("securemsg://", "securemsg:/"))
@@ -182,9 +156,7 @@ class ErrorTests(SecretCase):
         self.assert_silent(self.daemon.log)
 
     def test_passphrases(self) -> None:
-        """
-        A passphrase that is wrong, or that nobody asked for, is not repeated in the answer.
-        """
+        """A passphrase that is wrong, or that nobody asked for, is not repeated in the answer."""
         fay = Person(self.place, "fay")
         fay.run("join", self.fresh(), "fay", "--passphrase-file", str(self.file))
         wrong = self.place.folder / "wrong"

@@ -1,6 +1,4 @@
-"""
-C{make bench} runs, in small.
-"""
+"""C{make bench} runs, in small."""
 
 from __future__ import annotations
 
@@ -28,14 +26,10 @@ ALONE = {
 
 
 class BenchTests(SynchronousTestCase):
-    """
-    The figures of so short a run mean nothing; that they are there is what counts.
-    """
+    """The figures of so short a run mean nothing; that they are there is what counts."""
 
     def test_small(self) -> None:
-        """
-        A tiny run prints a table and writes every figure as JSON, with the machine they come from.
-        """
+        """A tiny run prints a table and writes every figure as JSON, with the machine they come from."""
         with tempfile.TemporaryDirectory(prefix="securemsg-") as folder:
             path = Path(folder) / "figures.json"
             sizes = ("--seconds", "0.3", "--connections", "24", "--messages", "320", "--pairs", "4")

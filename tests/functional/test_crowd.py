@@ -30,9 +30,7 @@ MAX_CLIENTS = 50
 
 @define(eq=False)
 class Told:
-    """
-    The process with the crowd.
-    """
+    """The process with the crowd."""
 
     place: Place
     daemon: Daemon
@@ -40,17 +38,13 @@ class Told:
     _answers: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Start it, with an invite for all.
-        """
+        """Start it, with an invite for all."""
         invite = self.daemon.invite(100)
         self._running = self.place.start("crowd", CROWD, pipe=True)
         self._running.type(invite + "\n")
 
     def tell(self, *words: str) -> None:
-        """
-        Begin something.
-        """
+        """Begin something."""
         self._running.type(" ".join(words) + "\n")
         self._answers += 1
 
@@ -64,36 +58,26 @@ class Told:
         return len(self._running.lines) >= self._answers
 
     def do(self, *words: str) -> Any:
-        """
-        Do something, and say how it went.
-        """
+        """Do something, and say how it went."""
         self.tell(*words)
         until(self.has_answered, f"the crowd's {words[0]}")
         return self.answer()
 
     def answer(self) -> Any:
-        """
-        How the last one went.
-        """
+        """How the last one went."""
         return json.loads(self._running.lines[-1])
 
 
 def texts(sender: str, to: str) -> list[str]:
-    """
-    What one writes to another, in order.
-    """
+    """What one writes to another, in order."""
     return [f"{number} from {sender} to {to}" for number in range(EACH)]
 
 
 class CrowdCase(SynchronousTestCase):
-    """
-    Each test has a daemon and a crowd of its own.
-    """
+    """Each test has a daemon and a crowd of its own."""
 
     def prepare(self, *options: str) -> None:
-        """
-        Start both.
-        """
+        """Start both."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
         self.daemon = Daemon(self.place, ("--registration", "open", *options))
@@ -102,14 +86,10 @@ class CrowdCase(SynchronousTestCase):
 
 
 class NuisanceTests(CrowdCase):
-    """
-    All talk at once, and four are a nuisance.
-    """
+    """All talk at once, and four are a nuisance."""
 
     def setUp(self) -> None:
-        """
-        Everybody is there, and an account that has stopped to read.
-        """
+        """Everybody is there, and an account that has stopped to read."""
         self.prepare("--answer", "echo")
         self.talkers = [f"member-{number}" for number in range(TALKERS)]
         self.assertEqual(self.crowd.do("join", *self.talkers, "deaf")["deaf"], [True, True, None])
@@ -123,23 +103,17 @@ class NuisanceTests(CrowdCase):
         self.silent, (self.dribbler, self.garbler) = plain[0], secure
 
     def dribble(self) -> None:
-        """
-        One more byte of a frame that will never be whole.
-        """
+        """One more byte of a frame that will never be whole."""
         with contextlib.suppress(OSError):
             self.dribbler.sendall(b"\0")
 
     def has_dribbled_on(self) -> bool:
-        """
-        Whether the crowd is done; if not, here is one more byte.
-        """
+        """Whether the crowd is done; if not, here is one more byte."""
         self.dribble()
         return self.crowd.has_answered()
 
     def last_words(self, connection: socket.socket) -> bytes:
-        """
-        What was said to one of them, up to the end of its connection.
-        """
+        """What was said to one of them, up to the end of its connection."""
         found = b""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             while data := connection.recv(4096):
@@ -169,9 +143,7 @@ class NuisanceTests(CrowdCase):
         said = bytearray()
 
         def is_out() -> bool:
-            """
-            The dribbler goes on until it is thrown out.
-            """
+            """The dribbler goes on until it is thrown out."""
             self.dribble()
             try:
                 data = self.dribbler.recv(4096)
@@ -195,23 +167,17 @@ class NuisanceTests(CrowdCase):
 
 
 class FullTests(CrowdCase):
-    """
-    C{--max-clients}.
-    """
+    """C{--max-clients}."""
 
     def setUp(self) -> None:
-        """
-        All places are taken; Ada, who has an account, is not among them.
-        """
+        """All places are taken; Ada, who has an account, is not among them."""
         self.prepare("--max-clients", str(MAX_CLIENTS))
         self.ada = Person(self.place, "ada").join(self.daemon.invite())
         names = [f"member-{number}" for number in range(MAX_CLIENTS)]
         self.assertEqual(self.crowd.do("join", *names), {name: [True, True, None] for name in names})
 
     def test_one_too_many(self) -> None:
-        """
-        Number 51, with an account or without, is told C{server-full} behind TLS; when one leaves the next gets in.
-        """
+        """Number 51, with an account or without, is told C{server-full} behind TLS; when one leaves the next gets in."""
         self.assertEqual(self.ada.error("ping", "--timeout", "1", status=6)["code"], "server-full")
         self.assertEqual(self.crowd.do("join", "late"), {"late": [True, False, "server-full"]})
         self.crowd.do("leave", "member-7")
@@ -220,9 +186,7 @@ class FullTests(CrowdCase):
         self.assertEqual(self.ada.error("ping", "--timeout", "1", status=6)["code"], "server-full")
 
     def test_wait_for_a_place(self) -> None:
-        """
-        C{--retry} waits until somebody leaves; then the message is sent.
-        """
+        """C{--retry} waits until somebody leaves; then the message is sent."""
         waiting = self.ada.start("send", "member-1", "at last", "--retry", "--json")
         until(lambda: "server-full" in waiting.err, "word that all places are taken")
         self.assertTrue(waiting.is_alive)

@@ -1,6 +1,4 @@
-"""
-The programs in C{docs/embedding.md}, word by word, with a real daemon.
-"""
+"""The programs in C{docs/embedding.md}, word by word, with a real daemon."""
 
 from __future__ import annotations
 
@@ -15,30 +13,22 @@ BOT, SENDER, ASYNCIO_BOT = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_te
 
 
 class BotCase(MachineCase):
-    """
-    A bot, and somebody who asks it.
-    """
+    """A bot, and somebody who asks it."""
 
     def start(self, bot: Person, program: str = BOT, *arguments: str) -> Running:
-        """
-        Run a program of the document on the bot's profile.
-        """
+        """Run a program of the document on the bot's profile."""
         path = self.place.folder / f"{bot.name}.py"
         path.write_text(program, "utf-8")
         code = f"exec(compile(open({str(path)!r}).read(), 'bot.py', 'exec'))"
         return self.place.start(bot.name, code, str(bot.profile), *arguments)
 
     def ask(self, asker: Person, bot: Person, texts: list[str]) -> None:
-        """
-        Commit questions, and have them sent.
-        """
+        """Commit questions, and have them sent."""
         asker.run("chat", bot.name, text="".join(f"{text}\n" for text in texts))
 
 
 class EmbeddingTests(BotCase):
-    """
-    What the document says of the bot.
-    """
+    """What the document says of the bot."""
 
     def test_ten_lines(self) -> None:
         """
@@ -59,9 +49,7 @@ class EmbeddingTests(BotCase):
         self.assertEqual(bix.recv(), [])
 
     def test_asyncio(self) -> None:
-        """
-        The one on asyncio's loop answers as well, and ends as well.
-        """
+        """The one on asyncio's loop answers as well, and ends as well."""
         dan, eve = self.person("dan"), self.person("eve")
         running = self.start(eve, ASYNCIO_BOT)
         self.ask(dan, eve, ["one", "two"])
@@ -71,9 +59,7 @@ class EmbeddingTests(BotCase):
         self.assertEqual((done.status, done.err), (0, ""))
 
     def test_sender(self) -> None:
-        """
-        The one that sends says what went wrong: what is in the outbox goes out later, and what is refused has a status.
-        """
+        """The one that sends says what went wrong: what is in the outbox goes out later, and what is refused has a status."""
         hal, ida = self.person("hal"), self.person("ida")
         done = self.start(hal, SENDER, "ida", "hello").wait()
         self.assertEqual((done.status, done.out, done.err), (0, "", ""))
@@ -91,9 +77,7 @@ class EmbeddingTests(BotCase):
         self.assertEqual(ida.texts(2), ["hello", "later"])
 
     def test_two_bots(self) -> None:
-        """
-        Two bots that are made to talk with each other do not talk for ever.
-        """
+        """Two bots that are made to talk with each other do not talk for ever."""
         fay, gil = self.person("fay"), self.person("gil")
         programs = [self.start(bot) for bot in (fay, gil)]
         fay.send("gil", "hello", "--wait", "delivered")
@@ -108,14 +92,10 @@ class EmbeddingTests(BotCase):
 
 
 class KillTests(BotCase, MachineKillCase):
-    """
-    C{kill -9} of bot and daemon at any moment.
-    """
+    """C{kill -9} of bot and daemon at any moment."""
 
     def test_kill(self) -> None:
-        """
-        Each message is answered once and in order, and none is lost.
-        """
+        """Each message is answered once and in order, and none is lost."""
         ada, bix = self.person("ada"), self.person("bix")
         texts, answers, note = self.ask_through_kills(ada, "bix", lambda: self.start(bix))
         self.assertEqual(answers, [f"you said: {text}" for text in texts], note)

@@ -14,27 +14,19 @@ from tests.functional.support import HOST, TIME, Daemon, Done, Json, Person, Pla
 
 
 class KeygenTests(SynchronousTestCase):
-    """
-    C{securemsg keygen}.
-    """
+    """C{securemsg keygen}."""
 
     def setUp(self) -> None:
-        """
-        A folder.
-        """
+        """A folder."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
 
     def run_line(self, *arguments: str) -> Done:
-        """
-        Run a command.
-        """
+        """Run a command."""
         return self.place.start_command(arguments[0], *arguments).wait()
 
     def test_hex(self) -> None:
-        """
-        C{--hex} prints the key, alone on standard output: with FILE the one in it, without FILE one that is in none.
-        """
+        """C{--hex} prints the key, alone on standard output: with FILE the one in it, without FILE one that is in none."""
         done = self.run_line("keygen", "shared.key", "--hex")
         self.assertEqual((done.status, done.out.strip()), (0, (self.place.folder / "shared.key").read_bytes().hex()))
         before = sorted(path.name for path in self.place.folder.iterdir() if not path.name.startswith("log."))
@@ -45,9 +37,7 @@ class KeygenTests(SynchronousTestCase):
         self.assertRegex(done.err, r"\Akey-[0-9a-f]{8}; no file was made\n\Z")
 
     def test_json(self) -> None:
-        """
-        C{--json} gives path and name, and the key only with C{--hex}.
-        """
+        """C{--json} gives path and name, and the key only with C{--hex}."""
         [row] = self.run_line("keygen", "a.key", "--json").rows
         self.assertEqual(set(row), {"file", "key"})
         [row] = self.run_line("keygen", "b.key", "--json", "--hex").rows
@@ -55,28 +45,20 @@ class KeygenTests(SynchronousTestCase):
 
 
 class PeerTests(PlaceCase):
-    """
-    Two people who share a file, over a daemon that knows nothing of it.
-    """
+    """Two people who share a file, over a daemon that knows nothing of it."""
 
     def key_file(self, name: str) -> Path:
-        """
-        A new key file.
-        """
+        """A new key file."""
         path = self.place.folder / f"{name}.key"
         checked(self.place.start_command("keygen", "keygen", str(path)).wait(), 0, ["keygen"])
         return path
 
     def pair(self, one: str, other: str) -> tuple[Person, Person, Path]:
-        """
-        Two people, and a file that both have.
-        """
+        """Two people, and a file that both have."""
         return self.person(one), self.person(other), self.key_file(f"{one}-{other}")
 
     def pin(self, person: Person, name: str, path: Path) -> Done:
-        """
-        Have a conversation use this file.
-        """
+        """Have a conversation use this file."""
         return person.run("contacts", name, "--set-suite", "psk", "--key-file", str(path))
 
     def test_both_ways(self) -> None:
@@ -101,9 +83,7 @@ class PeerTests(PlaceCase):
             self.assertEqual([(row["text"], row["suite"]) for row in person.history(name)], expected)
 
     def test_offline_and_killed(self) -> None:
-        """
-        It works while the other is away from the first message on, and over a daemon that is killed in between.
-        """
+        """It works while the other is away from the first message on, and over a daemon that is killed in between."""
         cleo, dan, path = self.pair("cleo", "dan")
         self.pin(dan, "cleo", path)
         for number in range(3):
@@ -160,9 +140,7 @@ class PeerTests(PlaceCase):
         self.assertEqual(eve.texts(1), ["now I can"])
 
     def test_key_comes_later_to_a_reader(self) -> None:
-        """
-        So it is where another process has the connection: it sees the key in the store, and gives the message out.
-        """
+        """So it is where another process has the connection: it sees the key in the store, and gives the message out."""
         gus, hal, path = self.pair("gus", "hal")
         reader = hal.start("recv", "--follow", "--json")
         gus.send("hal", "kept for you", "--suite", "psk", "--key-file", str(path))
@@ -173,9 +151,7 @@ class PeerTests(PlaceCase):
         self.assertEqual(reader.interrupt().status, 130)
 
     def test_through_another_process(self) -> None:
-        """
-        What is pinned by one process counts for the one that has the connection: it seals with the key file at once.
-        """
+        """What is pinned by one process counts for the one that has the connection: it seals with the key file at once."""
         una, vic, path = self.pair("una", "vic")
         self.pin(vic, "una", path)
         holder = una.start("recv", "--follow", "--json")
@@ -186,9 +162,7 @@ class PeerTests(PlaceCase):
         self.assertEqual(holder.interrupt().status, 130)
 
     def test_other_file(self) -> None:
-        """
-        With different files nothing is given out, and nothing is said to be delivered.
-        """
+        """With different files nothing is given out, and nothing is said to be delivered."""
         ida, jon, path = self.pair("ida", "jon")
         self.pin(jon, "ida", self.key_file("other"))
         ida.send("jon", "secret", "--suite", "psk", "--key-file", str(path))
@@ -231,9 +205,7 @@ class PeerTests(PlaceCase):
         self.assertEqual(kim.history("lea")[-1]["suite"], "pqxdh")
 
     def test_one_file_for_two(self) -> None:
-        """
-        A file that is pinned for another contact already is used, with a warning: both can read both conversations.
-        """
+        """A file that is pinned for another contact already is used, with a warning: both can read both conversations."""
         uwe, vera, path = self.pair("uwe", "vera")
         wim = self.person("wim")
         self.assertNotIn("key-shared", self.pin(uwe, vera.name, path).err)
@@ -243,9 +215,7 @@ class PeerTests(PlaceCase):
         self.assertNotIn("key-shared", self.pin(uwe, wim.name, self.key_file("own")).err)
 
     def test_never_changed_by_the_other(self) -> None:
-        """
-        What the other uses changes nothing for us: each side's suite is its own user's.
-        """
+        """What the other uses changes nothing for us: each side's suite is its own user's."""
         max_, nia, path = self.pair("max", "nia")
         self.pin(nia, "max", path)
         max_.send("nia", "in pqxdh")
@@ -257,9 +227,7 @@ class PeerTests(PlaceCase):
         self.assertEqual(nia.run("contacts", "max", "--json").rows[0]["suite"], "psk")
 
     def test_chat(self) -> None:
-        """
-        C{chat --suite psk} talks with whoever holds the file, and needs it once.
-        """
+        """C{chat --suite psk} talks with whoever holds the file, and needs it once."""
         oto, pia, path = self.pair("oto", "pia")
         self.pin(pia, "oto", path)
         oto.run("chat", "pia", "--suite", "psk", "--key-file", str(path), text="from the chat\n")
@@ -268,9 +236,7 @@ class PeerTests(PlaceCase):
         self.assertEqual([(row["text"], row["suite"]) for row in rows], [("from the chat", "psk"), ("once more", "psk")])
 
     def test_wrong_use(self) -> None:
-        """
-        Options that make no sense are wrong usage, before anything is pinned or sent.
-        """
+        """Options that make no sense are wrong usage, before anything is pinned or sent."""
         quin, ria, path = self.pair("quin", "ria")
         del ria
         file = str(path)
@@ -288,9 +254,7 @@ class PeerTests(PlaceCase):
         self.assertEqual([row["name"] for row in quin.run("contacts", "--json").rows if row["name"] == "ria"], [])
 
     def test_key_lies_sealed(self) -> None:
-        """
-        The pinned key lies in the profile, sealed: no file of it shows the secret.
-        """
+        """The pinned key lies in the profile, sealed: no file of it shows the secret."""
         sam, tom, path = self.pair("sam", "tom")
         del tom
         self.pin(sam, "tom", path)
@@ -303,23 +267,17 @@ class PeerTests(PlaceCase):
 
 
 class CallerCase(SynchronousTestCase):
-    """
-    Callers, who have no profile and nothing but a file.
-    """
+    """Callers, who have no profile and nothing but a file."""
 
     def setUp(self) -> None:
-        """
-        A folder, and a daemon that is not started yet.
-        """
+        """A folder, and a daemon that is not started yet."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
         self.path = self.place.folder / "shared.key"
         self.daemon = Daemon(self.place, ("--key-file", str(self.path), "--answer", "echo", "--print"))
 
     def start(self, command: str, *arguments: str, path: Path | None = None, pipe: bool = False) -> Running:
-        """
-        Start C{send} or C{chat} as a caller.
-        """
+        """Start C{send} or C{chat} as a caller."""
         where = ("--host", HOST, "--port", str(self.daemon.port))
         return self.place.start_command(
             command, command, "--key-file", str(path or self.path), *where, *arguments, pipe=pipe
@@ -328,9 +286,7 @@ class CallerCase(SynchronousTestCase):
     def call(
         self, command: str, *arguments: str, text: str | None = None, status: int = 0, path: Path | None = None
     ) -> Done:
-        """
-        The same to its end.
-        """
+        """The same to its end."""
         running = self.start(command, *arguments, path=path, pipe=text is not None)
         if text is not None:
             running.type(text)
@@ -338,29 +294,21 @@ class CallerCase(SynchronousTestCase):
         return checked(running.wait(), status, (command, *arguments))
 
     def error(self, *arguments: str, status: int, path: Path | None = None) -> Json:
-        """
-        What a C{send} that fails says of that.
-        """
+        """What a C{send} that fails says of that."""
         done = self.call("send", "--json", *arguments, status=status, path=path)
         return next(row for row in Done(0, done.err, "").rows if "error" in row)
 
     def printed(self, text: str) -> list[str]:
-        """
-        The lines of C{--print} with this text.
-        """
+        """The lines of C{--print} with this text."""
         return [line for line in self.daemon.running.out.splitlines() if line.endswith(f": {text}")]
 
     def make_file(self) -> None:
-        """
-        A key file before there is a daemon.
-        """
+        """A key file before there is a daemon."""
         checked(self.place.start_command("keygen", "keygen", str(self.path)).wait(), 0, ["keygen"])
 
 
 class CallerTests(CallerCase):
-    """
-    The story of the oldest program, and what can go wrong with it.
-    """
+    """The story of the oldest program, and what can go wrong with it."""
 
     def test_story(self) -> None:
         """
@@ -445,9 +393,7 @@ class CallerTests(CallerCase):
         self.assertEqual(self.error("server", "x", "--loose", status=6)["code"], "not-connected")
 
     def test_nobody_there(self) -> None:
-        """
-        Without a daemon it ends with 6; nothing is kept, that is said, and so is how to send it once all the same.
-        """
+        """Without a daemon it ends with 6; nothing is kept, that is said, and so is how to send it once all the same."""
         self.make_file()
         said = self.error("server", "x", status=6)
         self.assertRegex(said["hint"], r"the message is not kept; send it again with --id [0-9a-f]{32}")
@@ -457,9 +403,7 @@ class CallerTests(CallerCase):
         self.assertIn("nothing of it is kept", done.err)
 
     def test_two_at_once(self) -> None:
-        """
-        Two callers with one file talk at the same time; each gets its own answers and no other's.
-        """
+        """Two callers with one file talk at the same time; each gets its own answers and no other's."""
         self.make_file()
         self.daemon.start()
         chats = [self.start("chat", "server", pipe=True) for _ in range(2)]
@@ -474,9 +418,7 @@ class CallerTests(CallerCase):
             self.assertEqual(texts, [f"server: caller {number} turn {turn}" for turn in range(3)])
 
     def test_daemon_killed(self) -> None:
-        """
-        A chat goes on by itself when the daemon is killed and comes back: what was said meanwhile is sent, and answered.
-        """
+        """A chat goes on by itself when the daemon is killed and comes back: what was said meanwhile is sent, and answered."""
         self.make_file()
         self.daemon.start()
         chat = self.start("chat", "server", pipe=True)
@@ -493,9 +435,7 @@ class CallerTests(CallerCase):
         self.assertEqual(texts, ["before", "meanwhile", "after"])
 
     def test_equal_messages(self) -> None:
-        """
-        The same text again is other bytes on the wire, each time.
-        """
+        """The same text again is other bytes on the wire, each time."""
         self.make_file()
         self.daemon.start()
         shown = set[str]()
@@ -508,9 +448,7 @@ class CallerTests(CallerCase):
         self.assertEqual(len(shown), 4)
 
     def test_accounts_beside(self) -> None:
-        """
-        A daemon with a key file serves accounts as before, and nobody can take the name of who holds it.
-        """
+        """A daemon with a key file serves accounts as before, and nobody can take the name of who holds it."""
         self.make_file()
         self.daemon.start()
         self.call("send", "server", "from the file")
@@ -547,9 +485,7 @@ class CallerTests(CallerCase):
         self.assertEqual(ben.texts(1), ["before"])
 
     def test_daemons_file_unconnected(self) -> None:
-        """
-        A command that would not connect pins no file that was never tried, whosever it is; one that is pinned it uses.
-        """
+        """A command that would not connect pins no file that was never tried, whosever it is; one that is pinned it uses."""
         self.make_file()
         self.daemon.start()
         invite = self.daemon.invite(2)
@@ -568,9 +504,7 @@ class CallerTests(CallerCase):
         self.assertEqual(ben.texts(2), ["secret", "now"])
 
     def test_daemons_file_full(self) -> None:
-        """
-        A daemon that is full has proved that it holds the file before it says so, and is found out.
-        """
+        """A daemon that is full has proved that it holds the file before it says so, and is found out."""
         self.make_file()
         self.daemon.options = (*self.daemon.options, "--max-clients", "1")
         self.daemon.start()
@@ -583,9 +517,7 @@ class CallerTests(CallerCase):
         self.assertEqual([row["suite"] for row in ada.run("contacts", "--json").rows], ["pqxdh", "pqxdh"])
 
     def test_daemon_unchecked(self) -> None:
-        """
-        Where the daemon cannot be asked, the file is taken, and people are told in one line that nothing is known.
-        """
+        """Where the daemon cannot be asked, the file is taken, and people are told in one line that nothing is known."""
         self.daemon.options = ()
         self.daemon.start()
         invite = self.daemon.invite(2)

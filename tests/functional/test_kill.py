@@ -47,23 +47,17 @@ class Writer:
     _thread: threading.Thread = field(init=False)
 
     def start(self) -> None:
-        """
-        Open the chat, and type until told to stop.
-        """
+        """Open the chat, and type until told to stop."""
         self.open()
         self._thread = threading.Thread(target=self._type, name="writer")
         self._thread.start()
 
     def open(self) -> None:
-        """
-        Open the chat.
-        """
+        """Open the chat."""
         self.chat = self._person.start("chat", self._to, pipe=True)
 
     def kill(self) -> None:
-        """
-        Kill the chat, and open another one.
-        """
+        """Kill the chat, and open another one."""
         with self._lock:
             self.chat.kill()
             # What it had not read yet is gone with it; nobody was told that it was sent.
@@ -71,16 +65,12 @@ class Writer:
             self.open()
 
     def stop(self) -> None:
-        """
-        Type no more.
-        """
+        """Type no more."""
         self._stopped.set()
         self._thread.join()
 
     def _type(self) -> None:
-        """
-        The thread.
-        """
+        """The thread."""
         while not self._stopped.wait(TYPING):
             if self.typed % LOOK_EVERY == 0 and self.typed > self._shown() + self._lost + AHEAD:
                 continue
@@ -93,14 +83,10 @@ class Writer:
 
 
 class KillTests(RoundsCase):
-    """
-    Ada types, Ben's C{recv --follow} prints, and somebody is killed.
-    """
+    """Ada types, Ben's C{recv --follow} prints, and somebody is killed."""
 
     def setUp(self) -> None:
-        """
-        A daemon, two people, a conversation under way.
-        """
+        """A daemon, two people, a conversation under way."""
         seed = random.randrange(2**32)
         self.random = random.Random(seed)
         self.note = f"seed {seed}"
@@ -119,22 +105,16 @@ class KillTests(RoundsCase):
         self.await_flow()
 
     def shown(self) -> int:
-        """
-        How many lines Ben has been shown.
-        """
+        """How many lines Ben has been shown."""
         return sum(len(running.lines) for running in self.printed)
 
     def await_flow(self) -> None:
-        """
-        Wait until messages flow again.
-        """
+        """Wait until messages flow again."""
         before = self.shown()
         until(lambda: self.shown() > before, f"a message after {before} others ({self.note})", PATIENCE)
 
     def strike(self) -> None:
-        """
-        Let a random time pass.
-        """
+        """Let a random time pass."""
         time.sleep(self.random.uniform(0, SPAN))
 
     def check(self, sent_beside: list[Json]) -> None:
@@ -165,9 +145,7 @@ class KillTests(RoundsCase):
         self.assertEqual(self.printed_ids(), [row["id"] for row in sent], self.note)
 
     def last_shown(self) -> str | None:
-        """
-        The id of the last message that was printed.
-        """
+        """The id of the last message that was printed."""
         ids = self.printed_ids()
         return ids[-1] if ids else None
 
@@ -203,9 +181,7 @@ class KillTests(RoundsCase):
         self.check(beside)
 
     def test_kill_clients(self) -> None:
-        """
-        The sender's or the recipient's process is killed, now and then both.
-        """
+        """The sender's or the recipient's process is killed, now and then both."""
         for _, victims in zip(range(self.rounds), itertools.cycle(("ada", "ben", "ben", "ada ben")), strict=False):
             self.strike()
             if "ada" in victims:

@@ -33,9 +33,7 @@ PROGRAMS = {
 
 
 def free_port() -> int:
-    """
-    A port of loopback that nobody uses now.
-    """
+    """A port of loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -43,9 +41,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """
-    Whether anything listens there.
-    """
+    """Whether anything listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:
@@ -54,14 +50,10 @@ def answers(port: int) -> bool:
 
 
 class MakeRunTests(SynchronousTestCase):
-    """
-    The targets C{run}, C{run-server} and C{run-client}.
-    """
+    """The targets C{run}, C{run-server} and C{run-client}."""
 
     def setUp(self) -> None:
-        """
-        A checkout whose environment is ready.
-        """
+        """A checkout whose environment is ready."""
         # A short path: the state folder holds a socket.
         self.folder = Path(tempfile.mkdtemp(prefix="securemsg-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -90,9 +82,7 @@ class MakeRunTests(SynchronousTestCase):
         )  # fmt: skip
 
     def wait_for(self, server: subprocess.Popen[bytes]) -> None:
-        """
-        Wait until the daemon listens; fail when it ends first, or does not in time.
-        """
+        """Wait until the daemon listens; fail when it ends first, or does not in time."""
         deadline = time.monotonic() + LIMIT
         while not answers(self.port):
             self.assertLess(time.monotonic(), deadline, "the daemon does not listen")
@@ -100,9 +90,7 @@ class MakeRunTests(SynchronousTestCase):
                 self.fail(f"the daemon ended with {server.wait(0.05)}")
 
     def test_answer_and_end(self) -> None:
-        """
-        What is piped in goes to C{server}, its answer alone is on standard output, and the daemon is gone afterwards.
-        """
+        """What is piped in goes to C{server}, its answer alone is on standard output, and the daemon is gone afterwards."""
         done = self.make("run", text="hi\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, ANSWER)
@@ -110,18 +98,14 @@ class MakeRunTests(SynchronousTestCase):
         self.assertFalse(answers(self.port))
 
     def test_again(self) -> None:
-        """
-        The profile and the state are kept, so the second run goes as the first did.
-        """
+        """The profile and the state are kept, so the second run goes as the first did."""
         for text in ("one\n", "two\n"):
             done = self.make("run", text=text)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertRegex(done.stdout, ANSWER)
 
     def test_nothing_open(self) -> None:
-        """
-        Nobody else can read what the runner keeps.
-        """
+        """Nobody else can read what the runner keeps."""
         self.make("run", text="hi\n")
         kept = self.folder / ".run"
         self.assertTrue((kept / "profile").is_dir())
@@ -129,9 +113,7 @@ class MakeRunTests(SynchronousTestCase):
             self.assertEqual(path.lstat().st_mode & 0o077, 0, path)
 
     def test_port_of_another(self) -> None:
-        """
-        A port that another program has is said to be taken; that program goes on.
-        """
+        """A port that another program has is said to be taken; that program goes on."""
         with socket.create_server(("127.0.0.1", self.port)):
             done = self.make("run", text="hi\n")
             self.assertTrue(answers(self.port))
@@ -140,9 +122,7 @@ class MakeRunTests(SynchronousTestCase):
         self.foreign(done)
 
     def test_port_of_another_daemon(self) -> None:
-        """
-        So is the port of a daemon with another folder, before we have joined our own and after that.
-        """
+        """So is the port of a daemon with another folder, before we have joined our own and after that."""
         self.make("run", text="hi\n")
         with self.serving("--state", "elsewhere"):
             self.foreign(self.make("run", text="hi\n"))
@@ -152,18 +132,14 @@ class MakeRunTests(SynchronousTestCase):
             self.foreign(self.make("run", text="hi\n"))
 
     def foreign(self, done: subprocess.CompletedProcess[str]) -> None:
-        """
-        See that it was said, once, that the port is not our daemon's.
-        """
+        """See that it was said, once, that the port is not our daemon's."""
         self.assertNotEqual(done.returncode, 0)
         said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
         self.assertEqual(len(said), 1, done.stderr)
         self.assertIn(f"127.0.0.1:{self.port} is not answered by the daemon", said[0])
 
     def test_no_port(self) -> None:
-        """
-        What is no port is refused with its reason, and no log is named that has none.
-        """
+        """What is no port is refused with its reason, and no log is named that has none."""
         for port in ("abc", "0", "65536", "9" * 20):
             done = self.make("run", text="hi\n", port=port)
             self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
@@ -173,9 +149,7 @@ class MakeRunTests(SynchronousTestCase):
             self.assertIn("65535", said[0])
 
     def test_larger_set(self) -> None:
-        """
-        An environment that was made for more than running is not set up again to run.
-        """
+        """An environment that was made for more than running is not set up again to run."""
         (self.folder / ".venv" / ".ready-run").unlink()
         for stamp in (".ready-test", ".ready-dev"):
             path = self.folder / ".venv" / stamp
@@ -187,9 +161,7 @@ class MakeRunTests(SynchronousTestCase):
         self.assertIn("pip install", self.make("-n", "run").stdout)
 
     def test_client_alone(self) -> None:
-        """
-        A client without a daemon says which command starts one.
-        """
+        """A client without a daemon says which command starts one."""
         done = self.make("run-client", text="hi\n")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("make run-server", done.stderr)
@@ -208,9 +180,7 @@ class MakeRunTests(SynchronousTestCase):
 
     @contextlib.contextmanager
     def serving(self, *options: str) -> Iterator[None]:
-        """
-        Keep C{make run-server} running.
-        """
+        """Keep C{make run-server} running."""
         with (self.folder / "log").open("wb") as log:
             server = subprocess.Popen(
                 ["make", "run-server", f"PORT={self.port}", f"SERVER_ARGS={' '.join(options)}"],

@@ -60,17 +60,13 @@ def environment(folder: Path) -> Path:
 
 
 def install(python: Path, *what: str | Path) -> None:
-    """
-    Install into an environment with the pip of the running one, without asking the network.
-    """
+    """Install into an environment with the pip of the running one, without asking the network."""
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python)
     run(*pip, "install", "--no-index", "--no-deps", "--no-build-isolation", *what, cwd=python.parent)
 
 
 class PackagingTests(SynchronousTestCase):
-    """
-    Wheel, sdist and editable install.
-    """
+    """Wheel, sdist and editable install."""
 
     folder: Path
     elsewhere: Path
@@ -80,9 +76,7 @@ class PackagingTests(SynchronousTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """
-        Build once. The wheel is built from the sdist, which shows that the sdist is whole.
-        """
+        """Build once. The wheel is built from the sdist, which shows that the sdist is whole."""
         cls.folder = Path(tempfile.mkdtemp(prefix="securemsg-packaging-"))
         cls.tree = cls.folder / "tree"
         cls.elsewhere = cls.folder / "elsewhere"
@@ -95,57 +89,43 @@ class PackagingTests(SynchronousTestCase):
 
     @classmethod
     def tearDownClass(cls) -> None:
-        """
-        Leave nothing behind.
-        """
+        """Leave nothing behind."""
         shutil.rmtree(cls.folder)
 
     def assert_shown(self, python: Path, home: Path) -> None:
-        """
-        From a folder of no meaning, the environment shows the plugin and both commands, and they come from C{home}.
-        """
+        """From a folder of no meaning, the environment shows the plugin and both commands, and they come from C{home}."""
         self.assertTrue(Path(run(python, "-c", WHERE, cwd=self.elsewhere).strip()).is_relative_to(home))
         self.assertRegex(run(python, "-c", TWISTD, "--help", cwd=self.elsewhere), r"(?m)^ +securemsg +\S")
         self.assertIn("--registration", run(python, "-c", TWISTD, "securemsg", "--help", cwd=self.elsewhere))
         self.assertIn("join", run(python.parent / "securemsg", "--help", cwd=self.elsewhere))
 
     def test_wheel_shows_plugin(self) -> None:
-        """
-        The wheel, installed in a fresh environment, shows the plugin from any folder.
-        """
+        """The wheel, installed in a fresh environment, shows the plugin from any folder."""
         python = environment(self.folder / "fresh")
         install(python, self.wheel)
         self.assert_shown(python, self.folder / "fresh")
 
     def test_editable_shows_plugin(self) -> None:
-        """
-        An editable install shows it just so, which a plain C{package_dir} would not.
-        """
+        """An editable install shows it just so, which a plain C{package_dir} would not."""
         python = environment(self.folder / "editable")
         install(python, "--editable", self.tree)
         self.assert_shown(python, self.tree)
 
     def test_sdist_shows_plugin(self) -> None:
-        """
-        The sdist, installed in a fresh environment, shows it too.
-        """
+        """The sdist, installed in a fresh environment, shows it too."""
         python = environment(self.folder / "source")
         install(python, self.sdist)
         self.assert_shown(python, self.folder / "source")
 
     def test_wheel_content(self) -> None:
-        """
-        The wheel holds every module and the type marker, and nothing that would shadow Twisted or fill site-packages.
-        """
+        """The wheel holds every module and the type marker, and nothing that would shadow Twisted or fill site-packages."""
         names = set(zipfile.ZipFile(self.wheel).namelist())
         modules = {str(path.relative_to(self.tree)) for path in (self.tree / "securemsg").rglob("*.py")}
         code = {name for name in names if ".dist-info/" not in name}
         self.assertEqual(code, modules | {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"})
 
     def test_sdist_content(self) -> None:
-        """
-        Whoever has the sdist can test, lint, read and deploy.
-        """
+        """Whoever has the sdist can test, lint, read and deploy."""
         with tarfile.open(self.sdist) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
         wanted = {str(path.relative_to(self.tree)) for path in (self.tree / "tests").rglob("*") if path.is_file()}
@@ -155,9 +135,7 @@ class PackagingTests(SynchronousTestCase):
         self.assertEqual(wanted - names, set())
 
     def test_version(self) -> None:
-        """
-        The packages carry the version that the program says of itself.
-        """
+        """The packages carry the version that the program says of itself."""
         version = run(sys.executable, "-c", "import securemsg; print(securemsg.__version__)", cwd=self.tree).strip()
         self.assertEqual(setup_cfg()["metadata"]["version"], "attr: securemsg.__version__")
         self.assertEqual(self.sdist.name, f"securemsg-{version}.tar.gz")

@@ -1,6 +1,4 @@
-"""
-C{securemsg respond}: people's own accounts answer by machine, through a real daemon.
-"""
+"""C{securemsg respond}: people's own accounts answer by machine, through a real daemon."""
 
 from __future__ import annotations
 
@@ -15,20 +13,14 @@ UPPER = "tr a-z A-Z"
 
 
 class RespondCase(MachineCase):
-    """
-    Somebody asks, a machine answers.
-    """
+    """Somebody asks, a machine answers."""
 
     def respond(self, who: Person, *options: str) -> Running:
-        """
-        Start a machine.
-        """
+        """Start a machine."""
         return who.start("respond", *options)
 
     def script(self, name: str, body: str) -> str:
-        """
-        A command of the shell's.
-        """
+        """A command of the shell's."""
         path = self.place.folder / name
         path.write_text(f"#!/bin/sh\n{body}\n", "utf-8")
         path.chmod(0o755)
@@ -36,14 +28,10 @@ class RespondCase(MachineCase):
 
 
 class RespondTests(RespondCase):
-    """
-    What it does when all is well, and when it is not.
-    """
+    """What it does when all is well, and when it is not."""
 
     def test_answers(self) -> None:
-        """
-        Texts are answered by the command's output, marked as answers; an interrupt ends it with 130, and prints nothing.
-        """
+        """Texts are answered by the command's output, marked as answers; an interrupt ends it with 130, and prints nothing."""
         ada, bix = self.person("ada"), self.person("bix")
         running = self.respond(bix, "--exec", UPPER)
         ada.send("bix", "how are you?")
@@ -54,9 +42,7 @@ class RespondTests(RespondCase):
         self.assertEqual(bix.recv(), [])
 
     def test_environment(self) -> None:
-        """
-        The command learns who wrote, when, and under which id, and nothing else of our environment.
-        """
+        """The command learns who wrote, when, and under which id, and nothing else of our environment."""
         cid, dot = self.person("cid"), self.person("dot")
         self.respond(dot, "--exec", "env")
         sent = cid.send("dot", "?")
@@ -69,9 +55,7 @@ class RespondTests(RespondCase):
         self.assertEqual({name for name in told if not name.startswith(("_", "LC_", "PWD", "SHLVL"))}, own)
 
     def test_failure(self) -> None:
-        """
-        A command that fails is answered with a code and told of on standard error; the machine goes on.
-        """
+        """A command that fails is answered with a code and told of on standard error; the machine goes on."""
         eve, fay = self.person("eve"), self.person("fay")
         running = self.respond(fay, "--exec", self.script("fails", "read x; [ $x = good ] && echo fine || exit 3"), "--json")
         eve.send("fay", "bad")
@@ -81,9 +65,7 @@ class RespondTests(RespondCase):
         self.assertEqual((json.loads(line)["code"], json.loads(line)["name"]), ("answer-failed", "eve"))
 
     def test_no_command(self) -> None:
-        """
-        A command that is nowhere is told of before anybody asks, and what came of it when somebody did.
-        """
+        """A command that is nowhere is told of before anybody asks, and what came of it when somebody did."""
         una, vic = self.person("una"), self.person("vic")
         running = self.respond(vic, "--exec", "no-such-command", "--json")
         until(lambda: "no message will be answered: no-such-command is in none of" in running.err, "a warning")
@@ -95,9 +77,7 @@ class RespondTests(RespondCase):
         self.assertTrue(first["hint"] and second["hint"])
 
     def test_function(self) -> None:
-        """
-        A function of a module in this folder answers as well; one that is not there is told so at once.
-        """
+        """A function of a module in this folder answers as well; one that is not there is told so at once."""
         gus, hal = self.person("gus"), self.person("hal")
         (self.place.folder / "machine.py").write_text("def turn(message): return message.text[::-1]\n", "utf-8")
         self.assertEqual(hal.error("respond", "--python", "machine.burn", status=2)["code"], "usage")
@@ -106,17 +86,13 @@ class RespondTests(RespondCase):
         self.assertEqual(gus.texts(1), ["cba"])
 
     def test_usage(self) -> None:
-        """
-        Without anything that answers, with two such things, or with quotes that do not match nothing is begun.
-        """
+        """Without anything that answers, with two such things, or with quotes that do not match nothing is begun."""
         ida = Person(self.place, "ida")
         for options in ((), ("--exec", "cat", "--python", "a.b"), ("--exec", "'"), ("--exec", "")):
             self.assertEqual(ida.error("respond", *options, status=2)["code"], "usage")
 
     def test_from(self) -> None:
-        """
-        With C{--from} only one sender is answered; what others write stays for C{recv}.
-        """
+        """With C{--from} only one sender is answered; what others write stays for C{recv}."""
         jon, kim, lea = self.person("jon"), self.person("kim"), self.person("lea")
         running = self.respond(lea, "--exec", UPPER, "--from", "kim")
         jon.send("lea", "from jon")
@@ -126,9 +102,7 @@ class RespondTests(RespondCase):
         self.assertEqual(lea.texts(1), ["from jon"])
 
     def test_one_reader(self) -> None:
-        """
-        Of C{recv} and C{respond} one runs at a time on a profile.
-        """
+        """Of C{recv} and C{respond} one runs at a time on a profile."""
         max_ = self.person("max")
         running = self.respond(max_, "--exec", UPPER)
         until(lambda: (max_.profile / "wake").exists(), "the machine at work")
@@ -138,9 +112,7 @@ class RespondTests(RespondCase):
         max_.recv()
 
     def test_two_machines(self) -> None:
-        """
-        Two machines that are made to talk with each other stay quiet: an answer is not answered. It stays for its reader.
-        """
+        """Two machines that are made to talk with each other stay quiet: an answer is not answered. It stays for its reader."""
         nia, oto = self.person("nia"), self.person("oto")
         machines = [self.respond(who, "--exec", "cat") for who in (nia, oto)]
         nia.send("oto", "one", "--wait", "delivered")
@@ -172,9 +144,7 @@ class RespondTests(RespondCase):
             self.assertEqual(pia.texts(1), ["HELLO"])
 
     def test_killed_with_its_commands(self) -> None:
-        """
-        A machine that is killed takes its commands and their children with it.
-        """
+        """A machine that is killed takes its commands and their children with it."""
         wim, xia = self.person("wim"), self.person("xia")
         leader = self.place.folder / "leader"
         body = f"sleep 1000 & echo $$ > {leader}.new; mv {leader}.new {leader}; wait"
@@ -188,18 +158,14 @@ class RespondTests(RespondCase):
         until(lambda: not members(group), "the end of the command and its child", 5)
 
     def test_time_is_over(self) -> None:
-        """
-        With C{--timeout} it ends by itself, and its answers are out.
-        """
+        """With C{--timeout} it ends by itself, and its answers are out."""
         ron, sue = self.person("ron"), self.person("sue")
         ron.send("sue", "hello")
         sue.run("respond", "--exec", UPPER, "--timeout", "3")
         self.assertEqual(ron.texts(1), ["HELLO"])
 
     def test_beside_a_chat(self) -> None:
-        """
-        With a chat open that holds the connection, the machine answers what others write.
-        """
+        """With a chat open that holds the connection, the machine answers what others write."""
         tom, una, vic = self.person("tom"), self.person("una"), self.person("vic")
         chat = una.start("chat", "vic", pipe=True)
         chat.type("hello\n")
@@ -213,14 +179,10 @@ class RespondTests(RespondCase):
 
 
 class KillTests(RespondCase, MachineKillCase):
-    """
-    C{kill -9} of machine and daemon at any moment.
-    """
+    """C{kill -9} of machine and daemon at any moment."""
 
     def test_kill(self) -> None:
-        """
-        The command may run again, its answer arrives once: every question has exactly one, and none is lost.
-        """
+        """The command may run again, its answer arrives once: every question has exactly one, and none is lost."""
         ada, bix = self.person("ada"), self.person("bix")
         runs = self.place.folder / "runs"
         # Says each time something else, so that a second answer would show.
@@ -233,9 +195,7 @@ class KillTests(RespondCase, MachineKillCase):
 
 
 def members(group: int) -> list[int]:
-    """
-    The processes of a process group.
-    """
+    """The processes of a process group."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,6 +1,4 @@
-"""
-C{--retry}: commands that wait their turn, with the real daemon, and without it.
-"""
+"""C{--retry}: commands that wait their turn, with the real daemon, and without it."""
 
 from __future__ import annotations
 
@@ -8,16 +6,12 @@ from tests.functional.support import Daemon, Person, PlaceCase, Running, until
 
 
 class TurnTests(PlaceCase):
-    """
-    A server with room for one device.
-    """
+    """A server with room for one device."""
 
     options = ("--max-clients", "1")
 
     def test_turn(self) -> None:
-        """
-        Whoever comes second is told that the server is full, and gets in when the first leaves: with every command.
-        """
+        """Whoever comes second is told that the server is full, and gets in when the first leaves: with every command."""
         ada, ben, cleo, dan = (self.person(name) for name in ("ada", "ben", "cleo", "dan"))
         ada.send("dan", "for dan")
         first = self.hold(ada)
@@ -43,9 +37,7 @@ class TurnTests(PlaceCase):
         eve.run("ping")
 
     def test_interrupted(self) -> None:
-        """
-        130: whoever does not want to wait any longer leaves; the message stays in the outbox.
-        """
+        """130: whoever does not want to wait any longer leaves; the message stays in the outbox."""
         first = self.hold(self.person("fay"))
         gus = Person(self.place, "gus")
         self.addCleanup(first.interrupt)
@@ -54,9 +46,7 @@ class TurnTests(PlaceCase):
         self.assertEqual(joining.interrupt().status, 130)
 
     def test_time(self) -> None:
-        """
-        6: the turn did not come in time; the reason is said, and is the same for a program.
-        """
+        """6: the turn did not come in time; the reason is said, and is the same for a program."""
         hal = self.person("hal")
         first = self.hold(self.person("ida"))
         self.addCleanup(first.interrupt)
@@ -65,31 +55,23 @@ class TurnTests(PlaceCase):
             self.assertEqual(said["code"], "server-full", command)
 
     def hold(self, person: Person) -> Running:
-        """
-        Somebody takes the place.
-        """
+        """Somebody takes the place."""
         running = person.start("recv", "--follow", "--json")
         person.send("server", "hello")
         until(lambda: running.lines or not running.is_alive, "the answer, which only comes to whoever has the place")
         return running
 
     def wait_for(self, running: Running, text: str) -> None:
-        """
-        Wait until a command has said something on standard error.
-        """
+        """Wait until a command has said something on standard error."""
         until(lambda: text in running.err or not running.is_alive, text)
         self.assertIn(text, running.err)
 
 
 class AbsenceTests(PlaceCase):
-    """
-    A server that is not there.
-    """
+    """A server that is not there."""
 
     def test_comes_back(self) -> None:
-        """
-        Commands that were started while nobody was there are done once the daemon is; one line says why they wait.
-        """
+        """Commands that were started while nobody was there are done once the daemon is; one line says why they wait."""
         ada, ben = self.person("ada"), self.person("ben")
         self.daemon.kill()
         sending = ada.start("send", "ben", "by one", "--retry", "--json")
@@ -107,9 +89,7 @@ class AbsenceTests(PlaceCase):
         self.assertIn("by one", talking.out + ben.run("recv").out)
 
     def test_gone(self) -> None:
-        """
-        6: without C{--retry} the first failure ends a command; with it, the time does.
-        """
+        """6: without C{--retry} the first failure ends a command; with it, the time does."""
         eve = self.person("eve")
         self.daemon.kill()
         try:
@@ -119,9 +99,7 @@ class AbsenceTests(PlaceCase):
             self.daemon.start()
 
     def test_said(self) -> None:
-        """
-        Commands that go on for ever say at once that there is no connection, and once; 6 if there was none to the end.
-        """
+        """Commands that go on for ever say at once that there is no connection, and once; 6 if there was none to the end."""
         ivy = self.person("ivy")
         for command in (("recv", "--follow"), ("respond", "--exec", "cat")):
             self.assertEqual(ivy.run(*command, "--timeout", "1").err, "", command)
@@ -139,9 +117,7 @@ class AbsenceTests(PlaceCase):
             self.daemon.start()
 
     def test_fatal(self) -> None:
-        """
-        8: another attempt would meet the same server, which is not ours.
-        """
+        """8: another attempt would meet the same server, which is not ours."""
         fay = self.person("fay")
         other = Daemon(self.place, name="other")
         other.start()

@@ -1,6 +1,4 @@
-"""
-What may stand nowhere: texts in clear, and anything that others could read.
-"""
+"""What may stand nowhere: texts in clear, and anything that others could read."""
 
 from __future__ import annotations
 
@@ -14,14 +12,10 @@ TEXT = "xyzzy the eagle has landed plugh"
 
 
 class SecretTests(PlaceCase):
-    """
-    A conversation has taken place, with everything at its most talkative; then the disk is searched.
-    """
+    """A conversation has taken place, with everything at its most talkative; then the disk is searched."""
 
     def test_nowhere_in_clear(self) -> None:
-        """
-        Neither profiles nor the server's state nor any log holds the text in clear, whichever way it is encoded.
-        """
+        """Neither profiles nor the server's state nor any log holds the text in clear, whichever way it is encoded."""
         before = os.umask(0)
         try:
             self.daemon.stop()
@@ -47,9 +41,7 @@ class SecretTests(PlaceCase):
                 self.assertEqual(stat.S_IMODE(path.lstat().st_mode) & 0o077, 0, path)
 
     def search(self, *folders: Path) -> list[str]:
-        """
-        The files that hold the text.
-        """
+        """The files that hold the text."""
         found = []
         for folder in folders:
             for path in folder.rglob("*"):
@@ -60,9 +52,7 @@ class SecretTests(PlaceCase):
         return found
 
     def test_arguments(self) -> None:
-        """
-        C{join -} keeps the invite out of the list of processes, and no log holds it.
-        """
+        """C{join -} keeps the invite out of the list of processes, and no log holds it."""
         invite = self.daemon.invite()
         cleo = Person(self.place, "cleo").join(invite)
         token = invite.partition("token=")[2].partition("&")[0]

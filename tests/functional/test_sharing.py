@@ -1,6 +1,4 @@
-"""
-One profile and several processes at once, some of which die.
-"""
+"""One profile and several processes at once, some of which die."""
 
 from __future__ import annotations
 
@@ -18,20 +16,14 @@ BURST = 150
 
 
 class HeirTests(PlaceCase):
-    """
-    Whoever holds the connection is killed while others wait for it.
-    """
+    """Whoever holds the connection is killed while others wait for it."""
 
     def sends(self, who: Person, to: str, texts: list[str]) -> list[Running]:
-        """
-        Start a C{send} for each text, and do not wait.
-        """
+        """Start a C{send} for each text, and do not wait."""
         return [who.start("send", to, text, "--json", "--timeout", "60") for text in texts]
 
     def await_history(self, who: Person, name: str, count: int) -> None:
-        """
-        Wait until so many messages are written.
-        """
+        """Wait until so many messages are written."""
         until(lambda: len(who.history(name)) >= count, f"{count} messages")
 
     def assert_sent(self, sending: list[Running]) -> list[str]:
@@ -50,18 +42,14 @@ class HeirTests(PlaceCase):
         return ids
 
     def assert_arrived(self, reader: Person, sender: Person, ids: list[str]) -> None:
-        """
-        All of these came, each of them once, and nothing else; in the order in which they stand in the sender's history.
-        """
+        """All of these came, each of them once, and nothing else; in the order in which they stand in the sender's history."""
         rows = reader.recv("--count", str(len(ids))) + reader.recv()
         self.assertEqual(Counter(row["id"] for row in rows), Counter(ids))
         self.assertEqual([row["gap_before"] for row in rows], [0] * len(rows))
         self.assertEqual([row["id"] for row in rows], [row["id"] for row in sender.history(reader.name)])
 
     def test_heir(self) -> None:
-        """
-        The holder stands still, so that everybody waits for it, and is killed: one of them takes over, and sends for all.
-        """
+        """The holder stands still, so that everybody waits for it, and is killed: one of them takes over, and sends for all."""
         ada, ben = self.person("ada"), self.person("ben")
         holder = ada.start("recv", "--follow")
         ids = self.assert_sent(self.sends(ada, "ben", ["zero"]))
@@ -75,9 +63,7 @@ class HeirTests(PlaceCase):
         self.assert_arrived(ben, ada, ids)
 
     def test_killed_at_work(self) -> None:
-        """
-        A holder that is killed in the midst of sending for others leaves nothing unsent, and nothing is sent twice.
-        """
+        """A holder that is killed in the midst of sending for others leaves nothing unsent, and nothing is sent twice."""
         cia, dan = self.person("cia"), self.person("dan")
         ids = [cia.send("dan", "zero")["id"]]
         for turn in range(ROUNDS):
@@ -96,9 +82,7 @@ class HeirTests(PlaceCase):
 
 
 class ReaderTests(PlaceCase):
-    """
-    Several readers of one profile.
-    """
+    """Several readers of one profile."""
 
     def burst(self, sender: Person, to: str) -> list[str]:
         """
@@ -132,9 +116,7 @@ class ReaderTests(PlaceCase):
         self.assertIn(rest, (["one more"], [texts[-1], "one more"]))
 
     def test_beside_a_chat(self) -> None:
-        """
-        With C{recv --follow} and a C{chat} on the same profile each message is given by one of them, and once.
-        """
+        """With C{recv --follow} and a C{chat} on the same profile each message is given by one of them, and once."""
         gil, hal = self.person("gil"), self.person("hal")
         follower = gil.start("recv", "--follow")
         chat = gil.start("chat", "hal", pipe=True)

@@ -1,6 +1,4 @@
-"""
-C{--show-wire}: what the server sees of a message, for whoever wants to see it.
-"""
+"""C{--show-wire}: what the server sees of a message, for whoever wants to see it."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ DELIVERY = rf"<- delivery [0-9a-f]{{{{8}}}} from {{}}, {SIZES}"
 
 
 class WireTests(PlaceCase):
-    """
-    On standard error, beside whatever else a command says.
-    """
+    """On standard error, beside whatever else a command says."""
 
     def test_send(self) -> None:
         """
@@ -41,9 +37,7 @@ class WireTests(PlaceCase):
         self.assertEqual(ada.run("send", "ben", "and more").err, "")
 
     def test_program(self) -> None:
-        """
-        With C{--json} each is an object on standard error.
-        """
+        """With C{--json} each is an object on standard error."""
         cleo = self.person("cleo")
         done = cleo.run("send", "server", "hello", "--wait", "delivered", "--show-wire", "--json")
         rows = [json.loads(line) for line in done.err.splitlines()]
@@ -56,9 +50,7 @@ class WireTests(PlaceCase):
             self.assertEqual(len(bytes.fromhex(row["hex"])), 32)
 
     def test_chat(self) -> None:
-        """
-        C{chat} shows what it says and what comes; the texts stay on standard output.
-        """
+        """C{chat} shows what it says and what comes; the texts stay on standard output."""
         dan = self.person("dan")
         done = dan.run("chat", "server", "--show-wire", text="hello\n")
         self.assertRegex(done.err, DEPOSIT.format("server"))
@@ -68,9 +60,7 @@ class WireTests(PlaceCase):
         self.assertEqual(len(done.out.splitlines()), 1)
 
     def test_key_file(self) -> None:
-        """
-        A conversation under a key file shows the suite C{psk}, to both.
-        """
+        """A conversation under a key file shows the suite C{psk}, to both."""
         ida, jon = self.person("ida"), self.person("jon")
         ida.run("keygen", "shared.key")
         options = ("--suite", "psk", "--key-file", "shared.key", "--show-wire")
@@ -81,9 +71,7 @@ class WireTests(PlaceCase):
         self.assertRegex(done.err, r"-> deposit [0-9a-f]{8} to ida, [\d,]+ bytes in the frame, suite psk, ")
 
     def test_elsewhere(self) -> None:
-        """
-        Through the connection of another process nothing shows here; one line says where it does.
-        """
+        """Through the connection of another process nothing shows here; one line says where it does."""
         eve, fay = self.person("eve"), self.person("fay")
         talking = eve.start("chat", "fay", "--show-wire", pipe=True)
         talking.type("by the holder\n")
@@ -96,21 +84,15 @@ class WireTests(PlaceCase):
         self.assertEqual(fay.texts(2), ["by the holder", "by the guest"])
 
     def test_nothing_to_see(self) -> None:
-        """
-        2: C{--wait none} sends nothing itself, so that nothing would show.
-        """
+        """2: C{--wait none} sends nothing itself, so that nothing would show."""
         self.person("gus").run("send", "server", "hi", "--wait", "none", "--show-wire", status=2)
 
 
 class PromptTests(TerminalCase):
-    """
-    At the prompt.
-    """
+    """At the prompt."""
 
     def test_above(self) -> None:
-        """
-        The lines show above the line being typed, which stays as it is; what passes the wire shows before what it says.
-        """
+        """The lines show above the line being typed, which stays as it is; what passes the wire shows before what it says."""
         seat = self.sit_down(self.person("hal"), "chat", "server", "--show-wire")
         seat.expect("hal -> server>")
         seat.type("hello\r")

@@ -16,49 +16,35 @@ from tests.functional.support import HOST, TWISTD, Daemon, Done, Person, Place, 
 
 
 class StartCase(SynchronousTestCase):
-    """
-    A place and a daemon that is not started.
-    """
+    """A place and a daemon that is not started."""
 
     def setUp(self) -> None:
-        """
-        Make them.
-        """
+        """Make them."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
         self.daemon = Daemon(self.place)
 
     def made(self) -> None:
-        """
-        A state folder from a first start.
-        """
+        """A state folder from a first start."""
         self.daemon.start()
         self.daemon.stop()
 
     def contents(self) -> dict[str, bytes]:
-        """
-        Every file of the state folder.
-        """
+        """Every file of the state folder."""
         files = [path for path in self.daemon.state.rglob("*") if path.is_file()]
         return {str(path.relative_to(self.daemon.state)): path.read_bytes() for path in files}
 
 
 class DaemonisedTests(StartCase):
-    """
-    C{twistd} without C{-n}.
-    """
+    """C{twistd} without C{-n}."""
 
     def setUp(self) -> None:
-        """
-        Where log and pid file lie.
-        """
+        """Where log and pid file lie."""
         super().setUp()
         self.log, self.pid_file = self.place.folder / "daemon.log", self.place.folder / "daemon.pid"
 
     def launch(self, *options: str) -> Done:
-        """
-        Start it, and wait until the terminal is free again.
-        """
+        """Start it, and wait until the terminal is free again."""
         where = ("--host", HOST, "--port", str(self.daemon.port), "--state", str(self.daemon.state))
         files = (f"--logfile={self.log}", f"--pidfile={self.pid_file}")
         before = os.umask(0o022)
@@ -68,9 +54,7 @@ class DaemonisedTests(StartCase):
             os.umask(before)
 
     def test_good(self) -> None:
-        """
-        The terminal is told of success; the daemon serves, its log is private, and it stops by its pid file.
-        """
+        """The terminal is told of success; the daemon serves, its log is private, and it stops by its pid file."""
         done = self.launch()
         self.assertEqual((done.status, done.out, done.err), (0, "", ""))
         until(self.pid_file.exists, "a pid file")
@@ -85,9 +69,7 @@ class DaemonisedTests(StartCase):
         self.assertIn("securemsg stopped", self.log.read_text("utf-8"))
 
     def test_bad_key(self) -> None:
-        """
-        A damaged key is one line at the terminal, with status 1, and nothing is left running.
-        """
+        """A damaged key is one line at the terminal, with status 1, and nothing is left running."""
         self.made()
         (self.daemon.state / "server.key").write_text("nonsense", "ascii")
         done = self.launch()
@@ -96,9 +78,7 @@ class DaemonisedTests(StartCase):
         self.assertFalse(self.pid_file.exists())
 
     def test_bad_after_check(self) -> None:
-        """
-        What only shows after the terminal was left ends the daemon: one line in the log, no pid file, no journal.
-        """
+        """What only shows after the terminal was left ends the daemon: one line in the log, no pid file, no journal."""
         self.made()
         (self.daemon.state / "contact" / "store.key").write_bytes(b"nonsense")
         started = time.monotonic()
@@ -112,14 +92,10 @@ class DaemonisedTests(StartCase):
 
 
 class MissingPartTests(StartCase):
-    """
-    A state folder that lost a part is left as it is, so that the part can be put back.
-    """
+    """A state folder that lost a part is left as it is, so that the part can be put back."""
 
     def setUp(self) -> None:
-        """
-        A folder with somebody in it.
-        """
+        """A folder with somebody in it."""
         super().setUp()
         self.daemon.start()
         self.ada = Person(self.place, "ada").join(self.daemon.invite())
@@ -145,39 +121,27 @@ class MissingPartTests(StartCase):
         self.ada.send("server", "still there?")
 
     def test_database(self) -> None:
-        """
-        The database is missing.
-        """
+        """The database is missing."""
         self.refuse(self.daemon.state / "server.db")
 
     def test_empty_database(self) -> None:
-        """
-        The database is empty.
-        """
+        """The database is empty."""
         self.refuse(self.daemon.state / "server.db", spoil=True)
 
     def test_key(self) -> None:
-        """
-        The server identity is missing.
-        """
+        """The server identity is missing."""
         self.refuse(self.daemon.state / "server.key")
 
     def test_contact(self) -> None:
-        """
-        The store of the contact is missing.
-        """
+        """The store of the contact is missing."""
         self.refuse(self.daemon.state / "contact" / "profile.db")
 
 
 class UsageTests(StartCase):
-    """
-    What means nothing is one line on standard error, with status 2.
-    """
+    """What means nothing is one line on standard error, with status 2."""
 
     def test_usage(self) -> None:
-        """
-        Numbers that are none, options that are unknown, and a wildcard host that invites could not name.
-        """
+        """Numbers that are none, options that are unknown, and a wildcard host that invites could not name."""
         for word, *options in (("--port", "--port", "abc"), ("no-such", "--no-such"), ("--advertise", "--host", "0.0.0.0")):  # noqa: S104
             done = self.place.start("twistd", TWISTD, "-n", "--pidfile=", "securemsg", *options).wait()
             self.assertEqual((done.status, done.out, done.err.count("\n")), (2, "", 1), done.out + done.err)

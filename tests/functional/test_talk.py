@@ -1,6 +1,4 @@
-"""
-Two people talk through a real daemon, as the README says.
-"""
+"""Two people talk through a real daemon, as the README says."""
 
 from __future__ import annotations
 
@@ -11,14 +9,10 @@ from tests.functional.support import TIME, Person, PlaceCase, checked, until
 
 
 class TalkTests(PlaceCase):
-    """
-    What a user does when all is well.
-    """
+    """What a user does when all is well."""
 
     def test_first_message_while_away(self) -> None:
-        """
-        A message reaches somebody who was never online since joining, once, with everything a program wants to know.
-        """
+        """A message reaches somebody who was never online since joining, once, with everything a program wants to know."""
         ada, ben = self.person("ada"), self.person("ben")
         sent = ada.send("ben", "grüß dich")
         self.assertEqual((sent["to"], sent["status"]), ("ben", "accepted"))
@@ -32,9 +26,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(ben.recv(), [])
 
     def test_both_ways_in_order(self) -> None:
-        """
-        A conversation goes to and fro, over many logins, in order.
-        """
+        """A conversation goes to and fro, over many logins, in order."""
         cleo, dan = self.person("cleo"), self.person("dan")
         for turn in range(3):
             for number in range(2):
@@ -47,9 +39,7 @@ class TalkTests(PlaceCase):
             self.assertEqual([row["text"] for row in one.history(other)], expected)
 
     def test_both_begin(self) -> None:
-        """
-        Both write first, before either has received: both messages arrive, and so does what follows.
-        """
+        """Both write first, before either has received: both messages arrive, and so does what follows."""
         eve, fay = self.person("eve"), self.person("fay")
         eve.send("fay", "from eve")
         fay.send("eve", "from fay")
@@ -59,9 +49,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(fay.texts(1), ["again"])
 
     def test_delivered(self) -> None:
-        """
-        C{--wait delivered} comes back once the recipient has committed the message, and names its device.
-        """
+        """C{--wait delivered} comes back once the recipient has committed the message, and names its device."""
         gus, hal = self.person("gus"), self.person("hal")
         follower = hal.start("recv", "--follow", "--json")
         sent = gus.send("hal", "are you there?", "--wait", "delivered")
@@ -72,9 +60,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(follower.interrupt().status, 130)
 
     def test_receipt_before_leaving(self) -> None:
-        """
-        A plain C{recv} sends the receipts that are wanted before it ends.
-        """
+        """A plain C{recv} sends the receipts that are wanted before it ends."""
         ken, lou = self.person("ken"), self.person("lou")
         waiting = ken.start("send", "lou", "tell me", "--wait", "delivered", "--json")
         self.assertEqual(lou.texts(1), ["tell me"])
@@ -82,18 +68,14 @@ class TalkTests(PlaceCase):
         self.assertEqual(checked(waiting.wait(), 0, ["send"]).rows[0]["status"], "delivered")
 
     def test_not_delivered(self) -> None:
-        """
-        C{--wait delivered} for somebody who stays away ends with 7; the message is accepted, and comes later.
-        """
+        """C{--wait delivered} for somebody who stays away ends with 7; the message is accepted, and comes later."""
         ida, jon = self.person("ida"), self.person("jon")
         said = ida.error("send", "jon", "later", "--wait", "delivered", "--timeout", "2", status=7)
         self.assertEqual(said["code"], "not-delivered")
         self.assertEqual(jon.texts(1), ["later"])
 
     def test_too_few(self) -> None:
-        """
-        C{--count} ends with 7 when fewer messages came in time; those that came are printed, and given.
-        """
+        """C{--count} ends with 7 when fewer messages came in time; those that came are printed, and given."""
         kim, lea = self.person("kim"), self.person("lea")
         kim.send("lea", "only one")
         rows = lea.run("recv", "--count", "2", "--timeout", "2", "--json", status=7).rows
@@ -101,9 +83,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(lea.recv(), [])
 
     def test_from(self) -> None:
-        """
-        C{--from} gives the messages of one sender, and leaves the others for later.
-        """
+        """C{--from} gives the messages of one sender, and leaves the others for later."""
         max_, nia, oto = self.person("max"), self.person("nia"), self.person("oto")
         max_.send("oto", "from max")
         nia.send("oto", "from nia")
@@ -111,26 +91,20 @@ class TalkTests(PlaceCase):
         self.assertEqual(oto.texts(1), ["from max"])
 
     def test_text_on_standard_input(self) -> None:
-        """
-        Standard input is sent as it is, but for one line end at its end.
-        """
+        """Standard input is sent as it is, but for one line end at its end."""
         pia, quin = self.person("pia"), self.person("quin")
         pia.run("send", "quin", text="two\nlines\n\n")
         self.assertEqual(quin.texts(1), ["two\nlines\n"])
 
     def test_largest_text(self) -> None:
-        """
-        48 KiB of text arrive whole.
-        """
+        """48 KiB of text arrive whole."""
         rita, sam = self.person("rita"), self.person("sam")
         text = "é" * (24 * 1024)
         rita.run("send", "sam", text=text)
         self.assertEqual(sam.texts(1), [text])
 
     def test_same_id(self) -> None:
-        """
-        A retry with the same id is the same message.
-        """
+        """A retry with the same id is the same message."""
         tom, uma = self.person("tom"), self.person("uma")
         for _ in range(2):
             self.assertEqual(tom.send("uma", "once", "--id", "ab" * 16)["id"], "ab" * 16)
@@ -138,9 +112,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(uma.texts(2), ["once", "end"])
 
     def test_safe_to_join_again(self) -> None:
-        """
-        The same join again succeeds, and changes nothing.
-        """
+        """The same join again succeeds, and changes nothing."""
         val = Person(self.place, "val")
         invite = self.daemon.invite()
         for _ in range(2):
@@ -149,18 +121,14 @@ class TalkTests(PlaceCase):
         self.assertEqual(facts["name"], "val")
 
     def test_invited_by_a_user(self) -> None:
-        """
-        Whoever joins with a user's invite has verified that user's identity.
-        """
+        """Whoever joins with a user's invite has verified that user's identity."""
         wim = self.person("wim")
         xia = Person(self.place, "xia").join(wim.run("invite").out.strip())
         rows = {row["name"]: row["verified"] for row in xia.run("contacts", "--json").rows}
         self.assertIs(rows["wim"], True)
 
     def test_verify(self) -> None:
-        """
-        Both see the same sixty digits; accepting them marks the contact and what comes from it as verified.
-        """
+        """Both see the same sixty digits; accepting them marks the contact and what comes from it as verified."""
         yan, zoe = self.person("yan"), self.person("zoe")
         yan.send("zoe", "one")
         self.assertEqual([row["verified"] for row in zoe.recv()], [False])
@@ -172,9 +140,7 @@ class TalkTests(PlaceCase):
         self.assertEqual([row["verified"] for row in zoe.recv()], [True])
 
     def test_status(self) -> None:
-        """
-        C{status} says how the connection is protected; C{ping} that somebody is there.
-        """
+        """C{status} says how the connection is protected; C{ping} that somebody is there."""
         abe = self.person("abe")
         [facts] = abe.run("status", "--json").rows
         shown = str(facts)
@@ -183,9 +149,7 @@ class TalkTests(PlaceCase):
         abe.run("ping", "--json")
 
     def test_admin(self) -> None:
-        """
-        The operator sees accounts and address, and can remove an account, which then cannot log in any more.
-        """
+        """The operator sees accounts and address, and can remove an account, which then cannot log in any more."""
         bea = self.person("bea")
         names = [row["name"] for row in self.daemon.admin("accounts", "--json").rows]
         self.assertIn("bea", names)
@@ -196,9 +160,7 @@ class TalkTests(PlaceCase):
         bea.run("ping", status=5)
 
     def test_restart(self) -> None:
-        """
-        What was accepted is there after a restart, and the invites that were given out still hold.
-        """
+        """What was accepted is there after a restart, and the invites that were given out still hold."""
         cal, dee = self.person("cal"), self.person("dee")
         invite = self.daemon.invite()
         cal.send("dee", "before")
@@ -210,22 +172,16 @@ class TalkTests(PlaceCase):
 
 
 class ChatTests(PlaceCase):
-    """
-    C{chat} on a pipe.
-    """
+    """C{chat} on a pipe."""
 
     def test_server_answers(self) -> None:
-        """
-        At the end of piped input the chat waits for the answer of C{server}, prints it and ends well.
-        """
+        """At the end of piped input the chat waits for the answer of C{server}, prints it and ends well."""
         ann = self.person("ann")
         done = ann.run("chat", "server", text="hi\n")
         self.assertRegex(done.out, rf"Message received at {TIME}")
 
     def test_for_programs(self) -> None:
-        """
-        With C{--json}, before the command or after it, what comes is written as by C{recv}, and remarks are objects, too.
-        """
+        """With C{--json}, before the command or after it, what comes is written as by C{recv}, and remarks are objects, too."""
         eva = self.person("eva")
         for arguments in (("--json", "chat", "server"), ("chat", "server", "--json")):
             done = eva.run(*arguments, text="hi\n/oops\n", status=2)
@@ -236,17 +192,13 @@ class ChatTests(PlaceCase):
             self.assertIn("/oops is no command", note["warning"])
 
     def test_exit(self) -> None:
-        """
-        C{exit} leaves; what comes after it is not sent.
-        """
+        """C{exit} leaves; what comes after it is not sent."""
         bob, cia = self.person("bob"), self.person("cia")
         bob.run("chat", "cia", text="one\nexit\ntwo\n")
         self.assertEqual([row["text"] for row in cia.recv()], ["one"])
 
     def test_two_chats(self) -> None:
-        """
-        Two chats are open at once; what one types the other shows.
-        """
+        """Two chats are open at once; what one types the other shows."""
         dora, eno = self.person("dora"), self.person("eno")
         one, other = dora.start("chat", "eno", pipe=True), eno.start("chat", "dora", pipe=True)
         one.type("hello eno\n")
@@ -258,9 +210,7 @@ class ChatTests(PlaceCase):
             self.assertEqual(chat.wait().status, 0, chat.err)
 
     def test_harmless(self) -> None:
-        """
-        What a peer writes cannot command the terminal.
-        """
+        """What a peer writes cannot command the terminal."""
         flo, gil = self.person("flo"), self.person("gil")
         flo.run("send", "gil", text="\x1b]0;title\x07\x9b31m\u202egnp.exe\r\n")
         done = gil.run("recv")
@@ -270,14 +220,10 @@ class ChatTests(PlaceCase):
 
 
 class HolderTests(PlaceCase):
-    """
-    One profile, many commands.
-    """
+    """One profile, many commands."""
 
     def test_send_beside_follow(self) -> None:
-        """
-        While C{recv --follow} holds the profile, C{send} on it works, accepted and all.
-        """
+        """While C{recv --follow} holds the profile, C{send} on it works, accepted and all."""
         ann, bob = self.person("ann"), self.person("bob")
         follower = ann.start("recv", "--follow", "--json")
         bob.send("ann", "are you up?")
@@ -287,9 +233,7 @@ class HolderTests(PlaceCase):
         self.assertEqual(follower.interrupt().status, 130)
 
     def test_second_recv(self) -> None:
-        """
-        A second C{recv} at once is refused; the first goes on.
-        """
+        """A second C{recv} at once is refused; the first goes on."""
         cleo, dan = self.person("cleo"), self.person("dan")
         follower = cleo.start("recv", "--follow", "--json")
         dan.send("cleo", "one")
@@ -299,9 +243,7 @@ class HolderTests(PlaceCase):
         until(lambda: len(follower.lines) == 2, "the second message")
 
     def test_holder_dies(self) -> None:
-        """
-        When the holder is killed, whoever waits for it takes over.
-        """
+        """When the holder is killed, whoever waits for it takes over."""
         eve, fay = self.person("eve"), self.person("fay")
         follower = eve.start("recv", "--follow")
         eve.send("fay", "one")
@@ -310,9 +252,7 @@ class HolderTests(PlaceCase):
         self.assertEqual(fay.texts(2), ["one", "two"])
 
     def test_bot(self) -> None:
-        """
-        A loop of the shell is a bot.
-        """
+        """A loop of the shell is a bot."""
         gus, hal = self.person("gus"), self.person("hal")
         loop = (
             "securemsg recv --follow --json | while read -r line; do"
@@ -325,9 +265,7 @@ class HolderTests(PlaceCase):
         self.assertEqual(gus.texts(3), ["heard you, gus"] * 3)
 
     def test_closed_pipe(self) -> None:
-        """
-        A reader that goes away ends C{recv} quietly; what it did not take stays ungiven.
-        """
+        """A reader that goes away ends C{recv} quietly; what it did not take stays ungiven."""
         ida, jon = self.person("ida"), self.person("jon")
         read, write = os.pipe()
         follower = jon.start("recv", "--follow", "--json", stdout=write)

@@ -1,6 +1,4 @@
-"""
-C{chat} at a terminal: a pseudo-terminal with somebody at its keyboard.
-"""
+"""C{chat} at a terminal: a pseudo-terminal with somebody at its keyboard."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ SHORTEST = 0.2
 
 @define(eq=False)
 class Seat:
-    """
-    A terminal with a command in it.
-    """
+    """A terminal with a command in it."""
 
     keyboard: int
     process: subprocess.Popen[bytes]
@@ -51,9 +47,7 @@ class Seat:
         return bool(ready)
 
     def expect(self, text: str, times: int = 1) -> None:
-        """
-        Wait until something shows.
-        """
+        """Wait until something shows."""
         deadline = time.monotonic() + LIMIT
         while self.shown.count(text) < times:
             assert time.monotonic() < deadline, f"{text!r} does not show {times} times in\n{self.shown[-4000:]!r}"
@@ -63,9 +57,7 @@ class Seat:
             pass
 
     def type(self, text: str) -> None:
-        """
-        Type, as fast as a terminal takes it.
-        """
+        """Type, as fast as a terminal takes it."""
         os.write(self.keyboard, text.encode())
 
     def end(self) -> int:
@@ -83,23 +75,17 @@ class Seat:
 
     @property
     def is_restored(self) -> bool:
-        """
-        Whether the terminal is as it was, and does not take reading for waiting.
-        """
+        """Whether the terminal is as it was, and does not take reading for waiting."""
         return termios.tcgetattr(self.keyboard) == self.before
 
 
 class TerminalCase(PlaceCase):
-    """
-    Tests at a terminal.
-    """
+    """Tests at a terminal."""
 
     kind = "xterm"
 
     def sit_down(self, person: Person, *arguments: str) -> Seat:
-        """
-        Start a command in a terminal of its own.
-        """
+        """Start a command in a terminal of its own."""
         keyboard, screen = pty.openpty()
         termios.tcsetwinsize(screen, (ROWS, COLUMNS))
         before = termios.tcgetattr(keyboard)
@@ -117,23 +103,17 @@ class TerminalCase(PlaceCase):
         return Seat(keyboard, process, before)
 
     def stand_up(self, process: subprocess.Popen[bytes]) -> None:
-        """
-        End what still runs.
-        """
+        """End what still runs."""
         if process.poll() is None:
             process.kill()
         process.wait()
 
 
 class PromptTests(TerminalCase):
-    """
-    With the extra C{tui}.
-    """
+    """With the extra C{tui}."""
 
     def test_talk(self) -> None:
-        """
-        What is typed goes out, what comes shows, the end of the input leaves, and the terminal is as it was.
-        """
+        """What is typed goes out, what comes shows, the end of the input leaves, and the terminal is as it was."""
         seat = self.sit_down(self.person("ada"), "chat", "server")
         seat.expect("-> server>")
         seat.type("hello\r")
@@ -144,9 +124,7 @@ class PromptTests(TerminalCase):
         self.assertTrue(seat.is_restored)
 
     def test_incoming_while_typing(self) -> None:
-        """
-        What comes while a line is being typed shows above it, escaped, and disturbs nothing of the line.
-        """
+        """What comes while a line is being typed shows above it, escaped, and disturbs nothing of the line."""
         ben, cleo = self.person("ben"), self.person("cleo")
         seat = self.sit_down(ben, "chat", "cleo")
         seat.expect("ben -> cleo>")
@@ -160,9 +138,7 @@ class PromptTests(TerminalCase):
         self.assertEqual([row["text"] for row in cleo.recv()], ["half a line"])
 
     def test_whose_line(self) -> None:
-        """
-        The prompt says who speaks and to whom, also after turning to somebody else.
-        """
+        """The prompt says who speaks and to whom, also after turning to somebody else."""
         mia, ned = self.person("mia"), self.person("ned")
         seat = self.sit_down(mia, "chat", "server")
         seat.expect("mia -> server>")
@@ -174,9 +150,7 @@ class PromptTests(TerminalCase):
         self.assertEqual(ned.texts(1), ["hello"])
 
     def test_completion(self) -> None:
-        """
-        The tab key completes commands.
-        """
+        """The tab key completes commands."""
         seat = self.sit_down(self.person("dora"), "chat", "server")
         seat.expect("-> server>")
         seat.type("/hel" + TAB)
@@ -187,9 +161,7 @@ class PromptTests(TerminalCase):
         self.assertEqual(seat.end(), 0)
 
     def test_unread(self) -> None:
-        """
-        The line at the bottom says who else has written, and who is not verified.
-        """
+        """The line at the bottom says who else has written, and who is not verified."""
         eno, fay, gus = self.person("eno"), self.person("fay"), self.person("gus")
         fay.send("eno", "hello")
         seat = self.sit_down(eno, "chat", "fay")
@@ -201,9 +173,7 @@ class PromptTests(TerminalCase):
         self.assertEqual(seat.end(), 0)
 
     def test_interrupted(self) -> None:
-        """
-        Ctrl-C ends it with 130, and the terminal is as it was.
-        """
+        """Ctrl-C ends it with 130, and the terminal is as it was."""
         seat = self.sit_down(self.person("hal"), "chat", "server")
         seat.expect("-> server>")
         seat.type("half")
@@ -212,9 +182,7 @@ class PromptTests(TerminalCase):
         self.assertTrue(seat.is_restored)
 
     def test_terminated(self) -> None:
-        """
-        So does a signal from elsewhere.
-        """
+        """So does a signal from elsewhere."""
         seat = self.sit_down(self.person("ida"), "chat", "server")
         seat.expect("-> server>")
         seat.type("half")
@@ -224,9 +192,7 @@ class PromptTests(TerminalCase):
         self.assertTrue(seat.is_restored)
 
     def test_removed(self) -> None:
-        """
-        An end that is not ours leaves the terminal as it was, too, and says why in one line.
-        """
+        """An end that is not ours leaves the terminal as it was, too, and says why in one line."""
         seat = self.sit_down(self.person("jon"), "chat", "server")
         seat.expect("-> server>")
         seat.type("hello\r")
@@ -239,16 +205,12 @@ class PromptTests(TerminalCase):
 
 
 class PlainTests(TerminalCase):
-    """
-    At a terminal that can do nothing, or without the extra.
-    """
+    """At a terminal that can do nothing, or without the extra."""
 
     kind = "dumb"
 
     def test_talk(self) -> None:
-        """
-        The plain console serves as well.
-        """
+        """The plain console serves as well."""
         seat = self.sit_down(self.person("kim"), "chat", "server")
         seat.expect("`exit` leaves")
         seat.type("hello\n")
@@ -258,9 +220,7 @@ class PlainTests(TerminalCase):
         self.assertTrue(seat.is_restored)
 
     def test_passphrase(self) -> None:
-        """
-        A sealed profile asks for its passphrase where somebody can be asked, and shows nothing of it.
-        """
+        """A sealed profile asks for its passphrase where somebody can be asked, and shows nothing of it."""
         secret = self.place.folder / "passphrase"
         secret.write_text("open sesame\n", "utf-8")
         secret.chmod(0o600)

@@ -16,22 +16,16 @@ from tests.functional.support import HOST, Daemon, Done, Person, Place, PlaceCas
 
 
 class CommandTests(PlaceCase):
-    """
-    Commands that cannot do what they were asked for.
-    """
+    """Commands that cannot do what they were asked for."""
 
     def test_unknown_contact(self) -> None:
-        """
-        3: nobody is called so; the message does not stay in the outbox.
-        """
+        """3: nobody is called so; the message does not stay in the outbox."""
         ada = self.person("ada")
         self.assertEqual(ada.error("send", "nobody", "hi", status=3)["code"], "no-such-account")
         self.assertEqual(ada.error("send", "nobody", "hi", status=3)["code"], "no-such-account")
 
     def test_unknown_sender(self) -> None:
-        """
-        3: nothing can come from a name that is not known; who is known and silent is no trouble.
-        """
+        """3: nothing can come from a name that is not known; who is known and silent is no trouble."""
         sue, tom = self.person("sue"), self.person("tom")
         self.assertEqual(sue.error("recv", "--from", "nobody", status=3)["code"], "no-such-account")
         sue.send("tom", "hello")
@@ -39,16 +33,12 @@ class CommandTests(PlaceCase):
         self.assertEqual([row["text"] for row in tom.recv("--from", "sue")], ["hello"])
 
     def test_no_waiting(self) -> None:
-        """
-        0: C{recv --timeout 0} prints what is here, and asks nobody.
-        """
+        """0: C{recv --timeout 0} prints what is here, and asks nobody."""
         uma = self.person("uma")
         self.assertEqual(uma.recv("--timeout", "0"), [])
 
     def test_removed(self) -> None:
-        """
-        5: the account is gone; the message stays, and nobody says that it will go out.
-        """
+        """5: the account is gone; the message stays, and nobody says that it will go out."""
         vic = self.person("vic")
         self.daemon.admin("remove", "vic")
         said = vic.error("send", "server", "hello", status=5)
@@ -57,9 +47,7 @@ class CommandTests(PlaceCase):
         self.assertNotIn("goes out", said["hint"])
 
     def test_foreign_invite(self) -> None:
-        """
-        A join with an invite to nowhere leaves the folder good for the right one.
-        """
+        """A join with an invite to nowhere leaves the folder good for the right one."""
         will = Person(self.place, "will")
         link = parse_invite(self.daemon.invite())
         foreign = InviteLink(HOST, free_port(), bytes(32), link.token, bytes(range(32)))
@@ -70,9 +58,7 @@ class CommandTests(PlaceCase):
         will.send("server", "hello")
 
     def test_usage(self) -> None:
-        """
-        2: what was typed means nothing.
-        """
+        """2: what was typed means nothing."""
         ben = self.person("ben")
         ben.run("send", status=2)
         ben.run("send", "Not A Name", "hi", status=2)
@@ -80,35 +66,27 @@ class CommandTests(PlaceCase):
         ben.run("no-such-command", status=2)
 
     def test_no_profile(self) -> None:
-        """
-        9: there is no profile yet, and asking for one makes none.
-        """
+        """9: there is no profile yet, and asking for one makes none."""
         nobody = Person(self.place, "nobody")
         self.assertEqual(nobody.error("recv", status=9)["code"], "no-profile")
         self.assertFalse(nobody.profile.exists())
 
     def test_too_large(self) -> None:
-        """
-        5: a text above 48 KiB is refused, and not queued.
-        """
+        """5: a text above 48 KiB is refused, and not queued."""
         cleo, dan = self.person("cleo"), self.person("dan")
         self.assertEqual(cleo.error("send", "dan", text="x" * (48 * 1024 + 2), status=5)["code"], "too-large")
         cleo.run("history", "dan", status=3)
         self.assertEqual(dan.recv(), [])
 
     def test_conflict(self) -> None:
-        """
-        5: an id stands for one message only.
-        """
+        """5: an id stands for one message only."""
         eve, fay = self.person("eve"), self.person("fay")
         eve.send("fay", "one", "--id", "cd" * 16)
         self.assertEqual(eve.error("send", "fay", "two", "--id", "cd" * 16, status=5)["code"], "conflict")
         self.assertEqual(fay.texts(1), ["one"])
 
     def test_used_invite(self) -> None:
-        """
-        5: an invite serves as often as it says; the newcomer can join with another one later.
-        """
+        """5: an invite serves as often as it says; the newcomer can join with another one later."""
         invite = self.daemon.invite()
         Person(self.place, "gus").join(invite)
         hal = Person(self.place, "hal")
@@ -117,9 +95,7 @@ class CommandTests(PlaceCase):
         hal.run("ping")
 
     def test_name_taken(self) -> None:
-        """
-        5: a name is given once; the same invite serves for another name.
-        """
+        """5: a name is given once; the same invite serves for another name."""
         self.person("ida")
         invite = self.daemon.invite()
         jon = Person(self.place, "jon")
@@ -128,9 +104,7 @@ class CommandTests(PlaceCase):
         jon.run("ping")
 
     def test_names(self) -> None:
-        """
-        Reserved names are refused (5), impossible ones are a matter of usage (2); both leave the invite unused.
-        """
+        """Reserved names are refused (5), impossible ones are a matter of usage (2); both leave the invite unused."""
         invite = self.daemon.invite()
         for name in ("server", "admin", "key-1"):
             self.assertEqual(joined(Person(self.place, name), invite, name, status=5), "reserved-name")
@@ -139,16 +113,12 @@ class CommandTests(PlaceCase):
         Person(self.place, "kim").join(invite)
 
     def test_no_invite(self) -> None:
-        """
-        2: what was pasted is cut short.
-        """
+        """2: what was pasted is cut short."""
         lea = Person(self.place, "lea")
         self.assertEqual(joined(lea, self.daemon.invite()[:60], "lea", status=2), "bad-invite")
 
     def test_identity_changed(self) -> None:
-        """
-        4: somebody else has the name now; nothing goes out before the user accepts that, and then it does.
-        """
+        """4: somebody else has the name now; nothing goes out before the user accepts that, and then it does."""
         max_, nia = self.person("max"), self.person("nia")
         max_.send("nia", "to the first nia")
         self.assertEqual(nia.texts(1), ["to the first nia"])
@@ -170,9 +140,7 @@ class CommandTests(PlaceCase):
         self.assertIn("to the second nia", second.texts(1) + [row["text"] for row in second.recv()])
 
     def test_wrong_server(self) -> None:
-        """
-        8: another server answers there than the one that the invite named; nothing is sent to it.
-        """
+        """8: another server answers there than the one that the invite named; nothing is sent to it."""
         oto = self.person("oto")
         other = Daemon(self.place, name="other")
         other.start()
@@ -185,18 +153,14 @@ class CommandTests(PlaceCase):
             other.stop()
 
     def test_not_a_server(self) -> None:
-        """
-        6: something else listens there.
-        """
+        """6: something else listens there."""
         pia = self.person("pia")
         with socket.create_server((HOST, 0)) as listener:
             port = listener.getsockname()[1]
             pia.error("ping", "--port", str(port), "--timeout", "3", status=6)
 
     def test_passphrase(self) -> None:
-        """
-        9: a profile that is sealed opens with its passphrase, and with no other.
-        """
+        """9: a profile that is sealed opens with its passphrase, and with no other."""
         right, wrong = (self.place.folder / name for name in ("right", "wrong"))
         for path in (right, wrong):
             path.write_text(f"{path.name} horse battery\n", "utf-8")
@@ -208,9 +172,7 @@ class CommandTests(PlaceCase):
         self.assertEqual(quin.error("ping", status=9)["code"], "passphrase-needed")
 
     def test_damaged_profile(self) -> None:
-        """
-        9: a damaged profile says so, and is left as it is.
-        """
+        """9: a damaged profile says so, and is left as it is."""
         rita = self.person("rita")
         database = rita.profile / "profile.db"
         database.write_bytes(b"not a database at all, but long enough" * 100)
@@ -220,21 +182,15 @@ class CommandTests(PlaceCase):
 
 
 class OutboxTests(PlaceCase):
-    """
-    Messages that cannot go out at once.
-    """
+    """Messages that cannot go out at once."""
 
     def setUp(self) -> None:
-        """
-        Every test stops the daemon, so every test starts it.
-        """
+        """Every test stops the daemon, so every test starts it."""
         if not self.daemon.running.is_alive:
             self.daemon.start()
 
     def test_waits(self) -> None:
-        """
-        6: the message stays in the outbox, stderr names it, and it goes out with the next connection, in order.
-        """
+        """6: the message stays in the outbox, stderr names it, and it goes out with the next connection, in order."""
         ada, ben = self.person("ada"), self.person("ben")
         self.daemon.kill()
         for number in range(2):
@@ -247,9 +203,7 @@ class OutboxTests(PlaceCase):
         self.assertEqual(ben.texts(3), ["patience 0", "patience 1", "patience 2"])
 
     def test_no_queue(self) -> None:
-        """
-        6 with C{--no-queue}: the message is withdrawn, and never goes out.
-        """
+        """6 with C{--no-queue}: the message is withdrawn, and never goes out."""
         cleo, dan = self.person("cleo"), self.person("dan")
         self.daemon.kill()
         cleo.run("send", "dan", "now or never", "--no-queue", "--timeout", "2", status=6)
@@ -259,9 +213,7 @@ class OutboxTests(PlaceCase):
         self.assertEqual(dan.recv(), [])
 
     def test_none(self) -> None:
-        """
-        C{--wait none} is done once the message is committed here.
-        """
+        """C{--wait none} is done once the message is committed here."""
         eve, fay = self.person("eve"), self.person("fay")
         self.daemon.kill()
         self.assertEqual(eve.send("fay", "some day", "--wait", "none")["status"], "queued")
@@ -271,16 +223,12 @@ class OutboxTests(PlaceCase):
 
 
 class LimitTests(PlaceCase):
-    """
-    C{--max-clients}.
-    """
+    """C{--max-clients}."""
 
     options = ("--max-clients", "2")
 
     def test_full(self) -> None:
-        """
-        6: the server is full, and says so after TLS; a device that leaves makes room.
-        """
+        """6: the server is full, and says so after TLS; a device that leaves makes room."""
         people = [self.person(name) for name in ("ada", "ben", "cleo")]
         followers = [person.start("recv", "--follow", "--json") for person in people[:2]]
         for person in people[:2]:
@@ -292,22 +240,16 @@ class LimitTests(PlaceCase):
 
 
 class StartTests(SynchronousTestCase):
-    """
-    Daemons that cannot start: status 1, one clear line, and nothing is destroyed.
-    """
+    """Daemons that cannot start: status 1, one clear line, and nothing is destroyed."""
 
     def setUp(self) -> None:
-        """
-        A place of its own.
-        """
+        """A place of its own."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
         self.daemon = Daemon(self.place)
 
     def fails(self, *words: str, status: int = 1) -> Done:
-        """
-        The daemon does not start, and says why.
-        """
+        """The daemon does not start, and says why."""
         done = self.daemon.launch().wait()
         self.assertEqual(done.status, status, done.out + done.err)
         self.assertNotIn("Traceback", done.out + done.err)
@@ -316,33 +258,25 @@ class StartTests(SynchronousTestCase):
         return done
 
     def made(self) -> None:
-        """
-        A state folder from a first start.
-        """
+        """A state folder from a first start."""
         self.daemon.start()
         self.daemon.stop()
 
     def test_port_in_use(self) -> None:
-        """
-        Another program has the port.
-        """
+        """Another program has the port."""
         with socket.create_server((HOST, 0)) as listener:
             self.daemon.port = listener.getsockname()[1]
             self.fails(str(self.daemon.port), "taken")
 
     def test_second_daemon(self) -> None:
-        """
-        Another daemon has the state folder.
-        """
+        """Another daemon has the state folder."""
         self.daemon.start()
         first, self.daemon.port = self.daemon.port, free_port()
         self.fails(str(self.daemon.state))
         self.assertTrue(is_listening(first))
 
     def test_damaged_database(self) -> None:
-        """
-        A damaged database is named, and left as it is.
-        """
+        """A damaged database is named, and left as it is."""
         self.made()
         database = self.daemon.state / "server.db"
         for leftover in self.daemon.state.glob("server.db-*"):
@@ -353,9 +287,7 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(database.read_bytes(), before)
 
     def test_newer_database(self) -> None:
-        """
-        A database of a newer version is left alone.
-        """
+        """A database of a newer version is left alone."""
         self.made()
         with contextlib.closing(sqlite3.connect(self.daemon.state / "server.db")) as database:
             database.execute("PRAGMA user_version = 9999")
@@ -365,31 +297,23 @@ class StartTests(SynchronousTestCase):
             self.assertEqual(database.execute("PRAGMA user_version").fetchone(), (9999,))
 
     def test_unreadable_folder(self) -> None:
-        """
-        The state folder is a file.
-        """
+        """The state folder is a file."""
         self.daemon.state.write_text("I am no folder", "utf-8")
         self.fails(str(self.daemon.state))
         self.assertEqual(self.daemon.state.read_text("utf-8"), "I am no folder")
 
     def test_long_path(self) -> None:
-        """
-        A state folder whose socket has a path above 107 bytes is refused at start.
-        """
+        """A state folder whose socket has a path above 107 bytes is refused at start."""
         self.daemon.name = "x" * 100
         self.fails("107")
 
     def test_wildcard_host(self) -> None:
-        """
-        A wildcard host needs C{--advertise}, for invites must name something.
-        """
+        """A wildcard host needs C{--advertise}, for invites must name something."""
         self.daemon.options = ("--host", "0.0.0.0")  # noqa: S104 - it must not come to that
         self.fails("--advertise", status=2)
 
     def test_first_invite(self) -> None:
-        """
-        The first start writes an invite for its owner alone, and the log names the file and not the invite.
-        """
+        """The first start writes an invite for its owner alone, and the log names the file and not the invite."""
         self.daemon.start()
         path = self.daemon.state / "first-invite"
         invite = path.read_text("utf-8").strip()
@@ -399,9 +323,7 @@ class StartTests(SynchronousTestCase):
         Person(self.place, "ada").join(invite)
 
     def test_open_folder(self) -> None:
-        """
-        Nothing in the state folder is readable by others, whatever the umask says.
-        """
+        """Nothing in the state folder is readable by others, whatever the umask says."""
         before = os.umask(0)
         try:
             self.daemon.start()
@@ -412,8 +334,6 @@ class StartTests(SynchronousTestCase):
 
 
 def joined(person: Person, invite: str, name: str, status: int) -> str:
-    """
-    Try to join; the code of what goes wrong, as it stands at the end of the line.
-    """
+    """Try to join; the code of what goes wrong, as it stands at the end of the line."""
     done = person.run("join", invite, name, status=status)
     return done.err.strip().rpartition("[")[2].rstrip("]") if status else ""

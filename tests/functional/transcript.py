@@ -75,9 +75,7 @@ class Step:
 
 
 def steps(text: str) -> list[Step]:
-    """
-    Read a transcript.
-    """
+    """Read a transcript."""
     found: list[Step] = []
     for block in _FENCE.finditer(text):
         if not any(_COMMAND.match(line) for line in block[1].splitlines()):
@@ -97,9 +95,7 @@ def steps(text: str) -> list[Step]:
 
 
 def pattern(lines: list[str]) -> str:
-    """
-    A regular expression for output that is written with C{...}.
-    """
+    """A regular expression for output that is written with C{...}."""
     parts = []
     for line in lines:
         if line.strip() == ANYTHING:
@@ -126,9 +122,7 @@ class Terminal:
     line: int = 0
 
     def run(self, command: str, line: int) -> None:
-        """
-        Run a command, once the one before has ended.
-        """
+        """Run a command, once the one before has ended."""
         self.finish()
         export = _EXPORT.fullmatch(command)
         if export:
@@ -141,9 +135,7 @@ class Terminal:
         self.running = self.place.start_shell(self.name, script, pipe=True, **self.environment)
 
     def type(self, text: str, line: int) -> None:
-        """
-        Type into the command that runs.
-        """
+        """Type into the command that runs."""
         running = self.running
         assert running is not None and running.is_alive, f"line {line}: nothing runs in {self.name}"
         if text == "^D":
@@ -154,9 +146,7 @@ class Terminal:
             running.type(text + "\n")
 
     def expect(self, output: list[str]) -> None:
-        """
-        Wait for more output.
-        """
+        """Wait for more output."""
         self.expected += output
         shown = re.compile(pattern(self.expected))
         running = self.running
@@ -170,9 +160,7 @@ class Terminal:
             raise AssertionError(self._difference()) from None
 
     def finish(self) -> None:
-        """
-        Wait for the end of the command.
-        """
+        """Wait for the end of the command."""
         if self.running is None:
             return
         self.running.end_input()
@@ -182,9 +170,7 @@ class Terminal:
         self.running = None
 
     def _difference(self) -> str:
-        """
-        What was to come, and what came.
-        """
+        """What was to come, and what came."""
         assert self.running is not None
         return f"line {self.line}: expected\n{chr(10).join(self.expected)}\n--- but got\n{self.running.out}"
 

@@ -1,3 +1,1 @@
-"""
-Tests of the network edge.
-"""
+"""Tests of the network edge."""

@@ -1,6 +1,4 @@
-"""
-What the tests of the network edge share: a peer that records, key files, and two ends with real TLS in memory.
-"""
+"""What the tests of the network edge share: a peer that records, key files, and two ends with real TLS in memory."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ WELCOME = Welcome(0, 0, PrekeyStock(0, 0, 0, 0))
 
 
 def scratch(case: SynchronousTestCase) -> Path:
-    """
-    A folder for one test, gone after it.
-    """
+    """A folder for one test, gone after it."""
     folder = tempfile.TemporaryDirectory(prefix="sm-")
     case.addCleanup(folder.cleanup)
     return Path(folder.name)
@@ -47,17 +43,13 @@ def scratch(case: SynchronousTestCase) -> Path:
 
 @cache
 def _shared() -> tempfile.TemporaryDirectory[str]:
-    """
-    A folder for all tests, gone at the end.
-    """
+    """A folder for all tests, gone at the end."""
     return tempfile.TemporaryDirectory(prefix="sm-")
 
 
 @cache
 def key_files() -> tuple[Path, Path]:
-    """
-    Certificate and key of a server, made once.
-    """
+    """Certificate and key of a server, made once."""
     folder = Path(_shared().name)
     key, certificate = tls_key_pair(["localhost", "127.0.0.1"], days=2)
     (folder / "key").write_bytes(key)
@@ -81,36 +73,26 @@ class FakePeer:
     codes: list[str] = Factory(list)
 
     def opened(self, channel: IChannel) -> None:
-        """
-        Keep the channel.
-        """
+        """Keep the channel."""
         self.channel = channel
 
     def received(self, message: Message | Unknown) -> None:
-        """
-        Keep the message.
-        """
+        """Keep the message."""
         self.messages.append(message)
         self.react(message)
 
     def writable(self, yes: bool) -> None:
-        """
-        Keep what is said of the buffer.
-        """
+        """Keep what is said of the buffer."""
         self.full.append(not yes)
 
     def closed(self, code: str) -> None:
-        """
-        Keep the code.
-        """
+        """Keep the code."""
         self.codes.append(code)
 
 
 @define
 class End:
-    """
-    One end: its peer, the codes it hung up with, and why it never stood.
-    """
+    """One end: its peer, the codes it hung up with, and why it never stood."""
 
     side: Side
     clock: Clock
@@ -121,14 +103,10 @@ class End:
     idle_time: float = 0
 
     def terms(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> Terms:
-        """
-        Terms that lead here.
-        """
+        """Terms that lead here."""
 
         def ended(stream: StreamProtocol, reason: Failure) -> None:
-            """
-            Keep the end of what never stood.
-            """
+            """Keep the end of what never stood."""
             if stream.link is None:
                 self.unopened.append(stream.code or "")
                 self.reasons.append(reason)
@@ -148,17 +126,13 @@ class End:
 
 
 def plain(side: Side, clock: Clock, idle_time: float = 0) -> tuple[StreamProtocol, End]:
-    """
-    A stream without TLS, still to be connected.
-    """
+    """A stream without TLS, still to be connected."""
     end = End(side, clock, idle_time=idle_time)
     return StreamProtocol(end.terms(lambda transport: LinkInfo(UNIX), handshake=False)), end
 
 
 def log_in(server: FakePeer, client: FakePeer, pump: Callable[[], object]) -> None:
-    """
-    Take both ends to phase ready.
-    """
+    """Take both ends to phase ready."""
     assert server.channel is not None
     assert client.channel is not None
     for channel, message in (
@@ -197,9 +171,7 @@ def secure_pair(
     server_creator: IOpenSSLServerConnectionCreator | None = None,
     greet: bool = True,
 ) -> SecurePair:
-    """
-    Connect two ends; either may be another than ours.
-    """
+    """Connect two ends; either may be another than ours."""
     clock = Clock()
     client, server = End(Side.CLIENT, clock), End(Side.SERVER, clock)
     credentials = ServerCredentials(*key_files(), spki_digest)
@@ -208,9 +180,7 @@ def secure_pair(
     client_stream: Protocol = client_protocol or StreamProtocol(client.terms(trust.observe))
 
     def wrapped(protocol: Protocol, creator: object, is_client: bool) -> Protocol:
-        """
-        The protocol with TLS below it.
-        """
+        """The protocol with TLS below it."""
         factory = ProtocolFactory()
         factory.buildProtocol = lambda addr: protocol  # type: ignore[method-assign]
         secure: TLSMemoryBIOFactory = SecureFactory(creator, is_client, factory, clock)  # type: ignore[arg-type]

@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.client}: one attempt, many attempts, and what is said of those that fail.
-"""
+"""Tests of L{securemsg.net.client}: one attempt, many attempts, and what is said of those that fail."""
 
 from __future__ import annotations
 
@@ -31,24 +29,18 @@ from tests.net.test_stream import frames
 @implementer(IStreamClientEndpoint)
 @define
 class FakeEndpoint:
-    """
-    Keeps the attempts, for the test to decide what becomes of them.
-    """
+    """Keeps the attempts, for the test to decide what becomes of them."""
 
     attempts: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = Factory(list)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """
-        One more.
-        """
+        """One more."""
         attempt: Deferred[IProtocol] = Deferred()
         self.attempts.append((protocolFactory, attempt))
         return attempt
 
     def succeed(self) -> tuple[IProtocol, StringTransport]:
-        """
-        The last attempt gets its transport.
-        """
+        """The last attempt gets its transport."""
         factory, attempt = self.attempts[-1]
         protocol = factory.buildProtocol(None)  # type: ignore[arg-type]
         assert protocol is not None
@@ -59,23 +51,17 @@ class FakeEndpoint:
 
 
 class DialerCase(SynchronousTestCase):
-    """
-    A dialer, still at rest.
-    """
+    """A dialer, still at rest."""
 
     def setUp(self) -> None:
-        """
-        Make one for each manner.
-        """
+        """Make one for each manner."""
         self.clock = Clock()
         self.endpoint = FakeEndpoint()
         self.peer = FakePeer()
         self.failures: list[str] = []
 
     def dialer(self, *, again: bool = False, secure: bool = False) -> Dialer:
-        """
-        A dialer that has begun.
-        """
+        """A dialer that has begun."""
         trust = ClientTrust("localhost", spki_digest) if secure else None
         made = Dialer(
             self.endpoint,
@@ -92,15 +78,11 @@ class DialerCase(SynchronousTestCase):
         return made
 
     def lose(self, protocol: IProtocol, reason: Exception | None = None) -> None:
-        """
-        A connection ends.
-        """
+        """A connection ends."""
         protocol.connectionLost(Failure(reason or ConnectionDone()))
 
     def log_in(self, protocol: IProtocol) -> None:
-        """
-        The login succeeds.
-        """
+        """The login succeeds."""
         assert isinstance(protocol, StreamProtocol)
         protocol.send(HELLO)
         protocol.dataReceived(frames(CHALLENGE))
@@ -109,14 +91,10 @@ class DialerCase(SynchronousTestCase):
 
 
 class FailureTests(DialerCase):
-    """
-    Why it did not come to a connection.
-    """
+    """Why it did not come to a connection."""
 
     def test_codes(self) -> None:
-        """
-        Nobody there, no such host, and no answer in time are told apart as far as that helps.
-        """
+        """Nobody there, no such host, and no answer in time are told apart as far as that helps."""
         for reason, code in (
             (error.ConnectionRefusedError(), "not-connected"),
             (DNSLookupError(), "not-connected"),
@@ -128,9 +106,7 @@ class FailureTests(DialerCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_tls(self) -> None:
-        """
-        A handshake that fails is C{tls}, one that is cut off is C{not-connected}.
-        """
+        """A handshake that fails is C{tls}, one that is cut off is C{not-connected}."""
         for reason, code in ((SSL.Error([]), "tls"), (ConnectionDone(), "not-connected")):
             self.dialer(secure=True)
             protocol, _ = self.endpoint.succeed()
@@ -139,9 +115,7 @@ class FailureTests(DialerCase):
         self.assertIsNone(self.peer.channel)
 
     def test_silent_server(self) -> None:
-        """
-        A server that says nothing in its handshake is a C{timeout}.
-        """
+        """A server that says nothing in its handshake is a C{timeout}."""
         self.dialer(secure=True)
         protocol, transport = self.endpoint.succeed()
         self.clock.advance(HANDSHAKE_TIME)
@@ -150,9 +124,7 @@ class FailureTests(DialerCase):
         self.assertEqual(self.failures, ["timeout"])
 
     def test_other_program(self) -> None:
-        """
-        A port where something else answers is C{tls}.
-        """
+        """A port where something else answers is C{tls}."""
         self.dialer(secure=True)
         protocol, _ = self.endpoint.succeed()
         protocol.dataReceived(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -160,9 +132,7 @@ class FailureTests(DialerCase):
         self.assertEqual(self.failures, ["tls"])
 
     def test_end_of_connection(self) -> None:
-        """
-        Once the connection stood its peer alone hears of the end.
-        """
+        """Once the connection stood its peer alone hears of the end."""
         self.dialer()
         protocol, _ = self.endpoint.succeed()
         self.lose(protocol)
@@ -170,14 +140,10 @@ class FailureTests(DialerCase):
 
 
 class AgainTests(DialerCase):
-    """
-    Again and again.
-    """
+    """Again and again."""
 
     def test_delays_grow(self) -> None:
-        """
-        Each failure doubles the delay, up to a minute.
-        """
+        """Each failure doubles the delay, up to a minute."""
         self.dialer(again=True)
         delays = []
         for _ in range(10):
@@ -189,9 +155,7 @@ class AgainTests(DialerCase):
         self.assertEqual(delays[-1], MAX_DELAY)
 
     def test_login_shortens(self) -> None:
-        """
-        After a login the first delay is short again; a connection that did not come so far does not count.
-        """
+        """After a login the first delay is short again; a connection that did not come so far does not count."""
         self.dialer(again=True)
         for _ in range(5):
             protocol, _ = self.endpoint.succeed()
@@ -205,9 +169,7 @@ class AgainTests(DialerCase):
         self.assertEqual(len(self.endpoint.attempts), before + 1)
 
     def test_full(self) -> None:
-        """
-        A full server is asked again every few seconds, however often it said no; one that is gone after that, less often.
-        """
+        """A full server is asked again every few seconds, however often it said no; one that is gone after that, less often."""
         self.dialer(again=True)
         delays = []
         for code in (*[FULL_CODE] * 8, "stopping"):
@@ -227,9 +189,7 @@ class AgainTests(DialerCase):
         self.assertEqual(delays[8], MAX_DELAY)
 
     def test_once(self) -> None:
-        """
-        Who wants one connection gets one.
-        """
+        """Who wants one connection gets one."""
         self.dialer()
         protocol, _ = self.endpoint.succeed()
         self.lose(protocol)
@@ -238,31 +198,23 @@ class AgainTests(DialerCase):
 
 
 class StopTests(DialerCase):
-    """
-    It ends when it is told to.
-    """
+    """It ends when it is told to."""
 
     def test_waiting(self) -> None:
-        """
-        Between two attempts there is nothing but a timer, and that stops.
-        """
+        """Between two attempts there is nothing but a timer, and that stops."""
         dialer = self.dialer(again=True)
         self.endpoint.attempts[-1][1].errback(Failure(error.ConnectionRefusedError()))
         self.assertIsNone(self.successResultOf(dialer.stop()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_connecting(self) -> None:
-        """
-        An attempt that is under way is given up, and is no failure.
-        """
+        """An attempt that is under way is given up, and is no failure."""
         dialer = self.dialer(again=True)
         self.successResultOf(dialer.stop())
         self.assertEqual((self.failures, self.clock.getDelayedCalls()), ([], []))
 
     def test_connected(self) -> None:
-        """
-        A connection is ended, and the end is waited for.
-        """
+        """A connection is ended, and the end is waited for."""
         dialer = self.dialer(again=True)
         protocol, transport = self.endpoint.succeed()
         self.log_in(protocol)
@@ -276,9 +228,7 @@ class StopTests(DialerCase):
         self.assertEqual(self.peer.codes, [""])
 
     def test_start_again(self) -> None:
-        """
-        A dialer that was stopped can be started again.
-        """
+        """A dialer that was stopped can be started again."""
         dialer = self.dialer()
         self.successResultOf(dialer.stop())
         dialer.start()

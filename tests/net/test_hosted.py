@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.hosted}: a peer in a thread of its own. The threads here are real; the reactor is not.
-"""
+"""Tests of L{securemsg.net.hosted}: a peer in a thread of its own. The threads here are real; the reactor is not."""
 
 from __future__ import annotations
 
@@ -32,27 +30,19 @@ PATIENCE = 10
 
 
 class ThreadClock(Clock):
-    """
-    A clock that takes calls from other threads, and makes them in the test's.
-    """
+    """A clock that takes calls from other threads, and makes them in the test's."""
 
     def __init__(self) -> None:
-        """
-        Nothing came yet.
-        """
+        """Nothing came yet."""
         super().__init__()
         self.waiting: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 
     def callFromThread(self, call: Callable[..., object], *args: object, **kwargs: object) -> None:
-        """
-        See C{IReactorFromThreads}.
-        """
+        """See C{IReactorFromThreads}."""
         self.waiting.put(lambda: call(*args, **kwargs))
 
     def settle(self, worker: Worker) -> None:
-        """
-        Let thread and reactor work until neither has anything left for the other.
-        """
+        """Let thread and reactor work until neither has anything left for the other."""
         quiet = 0
         while quiet < 3:
             self.advance(0)
@@ -66,18 +56,14 @@ class ThreadClock(Clock):
                 quiet = 0
 
     def wait_for(self, seen: Callable[[], object]) -> None:
-        """
-        Make calls until something is seen.
-        """
+        """Make calls until something is seen."""
         while not seen():
             self.waiting.get(timeout=PATIENCE)()
 
 
 @define
 class FakeLodging:
-    """
-    What lives in the thread.
-    """
+    """What lives in the thread."""
 
     peer: FakePeer = Factory(FakePeer)
     ticks: int = 0
@@ -85,51 +71,37 @@ class FakeLodging:
     threads: set[str] = Factory(set)
 
     def tick(self) -> None:
-        """
-        Count it.
-        """
+        """Count it."""
         self.ticks += 1
         self.threads.add(threading.current_thread().name)
 
     def close(self) -> None:
-        """
-        Remember where.
-        """
+        """Remember where."""
         self.closed_in = threading.current_thread().name
 
 
 class WorkerCase(SynchronousTestCase):
-    """
-    A thread.
-    """
+    """A thread."""
 
     def setUp(self) -> None:
-        """
-        Start it.
-        """
+        """Start it."""
         self.clock = ThreadClock()
         # Of a reactor no more is used here than this clock has.
         self.reactor = cast(Any, self.clock)
         self.worker = Worker(self.reactor, "contact")
 
     def end(self) -> None:
-        """
-        Wait for its end.
-        """
+        """Wait for its end."""
         stopped = self.worker.stop()
         self.clock.wait_for(lambda: stopped.called)
         self.successResultOf(stopped)
 
 
 class WorkerTests(WorkerCase):
-    """
-    One call after another.
-    """
+    """One call after another."""
 
     def test_order(self) -> None:
-        """
-        Calls are made in order, in the thread; one that fails is logged, and the next is made.
-        """
+        """Calls are made in order, in the thread; one that fails is logged, and the next is made."""
         made: list[str] = []
         self.worker.start()
         self.worker.do(lambda: made.append(threading.current_thread().name))
@@ -141,14 +113,10 @@ class WorkerTests(WorkerCase):
 
 
 class FarTests(WorkerCase):
-    """
-    Channel and peer, each as the other side of the thread sees it.
-    """
+    """Channel and peer, each as the other side of the thread sees it."""
 
     def setUp(self) -> None:
-        """
-        Put a peer into the thread, and join it to the server.
-        """
+        """Put a peer into the thread, and join it to the server."""
         super().setUp()
         self.server = FakePeer()
         self.lodging = FakeLodging()
@@ -166,9 +134,7 @@ class FarTests(WorkerCase):
         self.addCleanup(self.leave)
 
     def leave(self) -> None:
-        """
-        Everything ends, and nothing is left ticking.
-        """
+        """Everything ends, and nothing is left ticking."""
         stopped = self.lodger.stop()
         self.clock.wait_for(lambda: stopped.called)
         self.assertEqual(self.lodging.closed_in, "contact")
@@ -177,48 +143,36 @@ class FarTests(WorkerCase):
 
     @property
     def far(self) -> FarChannel:
-        """
-        The channel in the thread.
-        """
+        """The channel in the thread."""
         assert isinstance(self.lodging.peer.channel, FarChannel)
         return self.lodging.peer.channel
 
     def say(self, *messages: Message) -> None:
-        """
-        The peer in the thread says something.
-        """
+        """The peer in the thread says something."""
         for message in messages:
             self.worker.do(partial(self.far.send, message))
         self.clock.settle(self.worker)
 
     def hear(self, message: Message) -> None:
-        """
-        The server says something.
-        """
+        """The server says something."""
         assert self.server.channel is not None
         self.server.channel.send(message)
         self.clock.settle(self.worker)
 
     def log_in(self) -> None:
-        """
-        Both ends become ready.
-        """
+        """Both ends become ready."""
         self.say(HELLO)
         self.hear(CHALLENGE)
         self.say(PROOF)
         self.hear(WELCOME)
 
     def test_interfaces(self) -> None:
-        """
-        The far ends are what they stand for.
-        """
+        """The far ends are what they stand for."""
         verifyObject(IChannel, self.far)
         verifyObject(IPeer, FarPeer(self.reactor, self.worker, FakePeer()))
 
     def test_login(self) -> None:
-        """
-        The peer sees the greetings that are signed, and how far things have come.
-        """
+        """The peer sees the greetings that are signed, and how far things have come."""
         phases: list[Phase] = []
         self.lodging.peer.react = lambda message: phases.append(self.far.connection.phase)
         self.log_in()
@@ -228,9 +182,7 @@ class FarTests(WorkerCase):
         self.assertEqual(self.far.binding, MEMORY)
 
     def test_both_ways(self) -> None:
-        """
-        Messages go both ways, in order.
-        """
+        """Messages go both ways, in order."""
         self.log_in()
         self.say(Ping(1), Ping(2))
         self.hear(Pong(3, 3))
@@ -238,15 +190,11 @@ class FarTests(WorkerCase):
         self.assertEqual(self.lodging.peer.messages[-1], Pong(3, 3))
 
     def test_complaint(self) -> None:
-        """
-        A peer in the thread that finds fault ends the connection with its code, and another is made.
-        """
+        """A peer in the thread that finds fault ends the connection with its code, and another is made."""
         self.log_in()
 
         def complain(message: Message | Unknown) -> None:
-            """
-            Find fault.
-            """
+            """Find fault."""
             raise RemoteProtocolError("out-of-turn")
 
         self.lodging.peer.react = complain
@@ -258,9 +206,7 @@ class FarTests(WorkerCase):
         self.assertIsNot(self.server.channel, first)
 
     def test_bug(self) -> None:
-        """
-        A peer in the thread that fails ends the connection as C{internal}.
-        """
+        """A peer in the thread that fails ends the connection as C{internal}."""
         self.log_in()
         self.lodging.peer.react = lambda message: [][0]
         self.hear(Pong(1, 1))
@@ -268,9 +214,7 @@ class FarTests(WorkerCase):
         self.assertEqual(self.server.codes, ["internal"])
 
     def test_nothing_after_close(self) -> None:
-        """
-        A peer that hung up hears nothing of what was on its way.
-        """
+        """A peer that hung up hears nothing of what was on its way."""
         self.log_in()
         heard = len(self.lodging.peer.messages)
         self.worker.do(lambda: self.far.close("enough"))
@@ -282,9 +226,7 @@ class FarTests(WorkerCase):
         self.assertEqual(self.server.codes, ["enough"])
 
     def test_pressure(self) -> None:
-        """
-        The peer can pause the reading, and is told of a full buffer.
-        """
+        """The peer can pause the reading, and is told of a full buffer."""
         self.log_in()
         self.worker.do(lambda: self.far.pause(True))
         self.clock.settle(self.worker)
@@ -295,9 +237,7 @@ class FarTests(WorkerCase):
         self.assertIn(Pong(1, 1), self.lodging.peer.messages)
 
     def test_ticks(self) -> None:
-        """
-        The peer's clock ticks in its own thread; a thread that is busy is not given ticks to pile up.
-        """
+        """The peer's clock ticks in its own thread; a thread that is busy is not given ticks to pile up."""
         self.clock.advance(TICK)
         self.clock.settle(self.worker)
         self.assertEqual((self.lodging.ticks, self.lodging.threads), (1, {"contact"}))
@@ -311,20 +251,14 @@ class FarTests(WorkerCase):
 
 
 class FailingTests(WorkerCase):
-    """
-    Where nothing can be opened in the thread.
-    """
+    """Where nothing can be opened in the thread."""
 
     def test_told(self) -> None:
-        """
-        Whoever waits is told why, in the reactor's thread.
-        """
+        """Whoever waits is told why, in the reactor's thread."""
         failures: list[Failure] = []
 
         def make() -> FakeLodging:
-            """
-            Fail.
-            """
+            """Fail."""
             raise OSError("no disk")
 
         lodger = Lodger(self.reactor, self.worker, Turn(self.clock), FakePeer, make, failures.append)

@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.link}: what TCP is told, and how a reader is noticed.
-"""
+"""Tests of L{securemsg.net.link}: what TCP is told, and how a reader is noticed."""
 
 from __future__ import annotations
 
@@ -13,38 +11,26 @@ from securemsg.net.link import KEEPALIVE_IDLE, USER_TIMEOUT, innermost, tune, un
 
 
 class Holding:
-    """
-    A transport that holds a socket.
-    """
+    """A transport that holds a socket."""
 
     def __init__(self, handle: socket.socket) -> None:
-        """
-        Hold it.
-        """
+        """Hold it."""
         self.socket = handle
 
 
 class Around:
-    """
-    A transport around another, as TLS is.
-    """
+    """A transport around another, as TLS is."""
 
     def __init__(self, transport: object) -> None:
-        """
-        Wrap it.
-        """
+        """Wrap it."""
         self.transport = transport
 
 
 class TuneTests(SynchronousTestCase):
-    """
-    Options of a socket.
-    """
+    """Options of a socket."""
 
     def test_tcp(self) -> None:
-        """
-        What was collected is sent at once, and a dead peer is found in minutes, not hours; through any wrapping.
-        """
+        """What was collected is sent at once, and a dead peer is found in minutes, not hours; through any wrapping."""
         with socket.socket() as handle:
             tune(Around(Around(Holding(handle))))
             for level, option, expected in (
@@ -56,32 +42,24 @@ class TuneTests(SynchronousTestCase):
                 self.assertEqual(handle.getsockopt(level, option), expected)
 
     def test_others(self) -> None:
-        """
-        A UNIX socket, or none, is left as it is.
-        """
+        """A UNIX socket, or none, is left as it is."""
         with socket.socket(socket.AF_UNIX) as handle:
             tune(Holding(handle))
             self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
         tune(StringTransport())
 
     def test_innermost(self) -> None:
-        """
-        What holds the socket is found below whatever wraps it.
-        """
+        """What holds the socket is found below whatever wraps it."""
         inside = StringTransport()
         self.assertIs(innermost(Around(Around(inside))), inside)
         self.assertIs(innermost(inside), inside)
 
 
 class MarkTests(SynchronousTestCase):
-    """
-    Whether a reader takes anything.
-    """
+    """Whether a reader takes anything."""
 
     def test_kernel(self) -> None:
-        """
-        The mark moves when the other end reads what waits in the kernel, and stays where it does not.
-        """
+        """The mark moves when the other end reads what waits in the kernel, and stays where it does not."""
         one, other = socket.socketpair(socket.AF_UNIX)
         self.addCleanup(one.close)
         self.addCleanup(other.close)
@@ -94,7 +72,5 @@ class MarkTests(SynchronousTestCase):
         self.assertNotEqual(unsent_mark(transport), before)
 
     def test_no_socket(self) -> None:
-        """
-        Where there is no socket there is a mark all the same.
-        """
+        """Where there is no socket there is a mark all the same."""
         self.assertEqual(unsent_mark(StringTransport()), (0, 0, 0))

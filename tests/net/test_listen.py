@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.listen}: how many get in, and what is written of the others.
-"""
+"""Tests of L{securemsg.net.listen}: how many get in, and what is written of the others."""
 
 from __future__ import annotations
 
@@ -19,20 +17,14 @@ from tests.net.fakes import End, key_files
 
 
 class LimitTests(SynchronousTestCase):
-    """
-    The door has a width.
-    """
+    """The door has a width."""
 
     def test_limit(self) -> None:
-        """
-        Twice as many as may be logged in, and some more, get an answer.
-        """
+        """Twice as many as may be logged in, and some more, get an answer."""
         self.assertEqual(connection_limit(1000), 2064)
 
     def test_beyond(self) -> None:
-        """
-        Beyond the limit there is no protocol, so that Twisted closes the socket; an end makes room again.
-        """
+        """Beyond the limit there is no protocol, so that Twisted closes the socket; an end makes room again."""
         clock = Clock()
         end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
@@ -49,14 +41,10 @@ class LimitTests(SynchronousTestCase):
 
 
 class TallyTests(SynchronousTestCase):
-    """
-    The log stays short.
-    """
+    """The log stays short."""
 
     def test_first_at_once(self) -> None:
-        """
-        The first of a kind is logged when it happens, a thousand more are one line.
-        """
+        """The first of a kind is logged when it happens, a thousand more are one line."""
         tally = Tally()
         with capturedLogs() as events:
             for _ in range(1000):
@@ -74,9 +62,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual({event["log_level"] for event in events}, {LogLevel.info})
 
     def test_quiet(self) -> None:
-        """
-        Where nothing happened nothing is reported, and a report is made once.
-        """
+        """Where nothing happened nothing is reported, and a report is made once."""
         tally = Tally()
         tally.note("malformed")
         tally.note("malformed")

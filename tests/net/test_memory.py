@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.memory}: a pair of ends in one process.
-"""
+"""Tests of L{securemsg.net.memory}: a pair of ends in one process."""
 
 from __future__ import annotations
 
@@ -16,14 +14,10 @@ from tests.net.fakes import End, log_in
 
 
 class PairTests(SynchronousTestCase):
-    """
-    Two ends that are joined and logged in.
-    """
+    """Two ends that are joined and logged in."""
 
     def setUp(self) -> None:
-        """
-        Join them.
-        """
+        """Join them."""
         self.clock = Clock()
         self.server, self.client = End(Side.SERVER, self.clock), End(Side.CLIENT, self.clock)
         self.server_stream, self.client_stream = connect_memory(
@@ -33,27 +27,19 @@ class PairTests(SynchronousTestCase):
         )
 
     def turn(self) -> None:
-        """
-        Let the ends write, and take what the other wrote.
-        """
+        """Let the ends write, and take what the other wrote."""
         self.clock.advance(0)
 
     def log_in(self) -> None:
-        """
-        Both ends become ready.
-        """
+        """Both ends become ready."""
         log_in(self.server.peer, self.client.peer, self.turn)
 
     def test_binding(self) -> None:
-        """
-        A login over memory is bound to nothing but that.
-        """
+        """A login over memory is bound to nothing but that."""
         self.assertEqual((self.server_stream.binding, self.client_stream.binding), (MEMORY, MEMORY))
 
     def test_both_ways(self) -> None:
-        """
-        Messages go both ways.
-        """
+        """Messages go both ways."""
         self.log_in()
         self.client_stream.send(Ping(1))
         self.server_stream.send(Pong(2, 3))
@@ -61,16 +47,12 @@ class PairTests(SynchronousTestCase):
         self.assertEqual((self.server.peer.messages, self.client.peer.messages), ([Ping(1)], [Pong(2, 3)]))
 
     def test_never_nested(self) -> None:
-        """
-        Two ends that answer each other do so in turns of their own, however long it goes on.
-        """
+        """Two ends that answer each other do so in turns of their own, however long it goes on."""
         self.log_in()
         inside = [False]
 
         def answer(message: Message | Unknown) -> None:
-            """
-            Answer, and see that nobody calls us while we do.
-            """
+            """Answer, and see that nobody calls us while we do."""
             self.assertFalse(inside[0])
             inside[0] = True
             if isinstance(message, Ping):
@@ -85,9 +67,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(len(self.server.peer.messages), 5000)
 
     def test_pressure(self) -> None:
-        """
-        Who does not read has the other end told that its buffer is full; nothing is lost, and reading goes on.
-        """
+        """Who does not read has the other end told that its buffer is full; nothing is lost, and reading goes on."""
         self.log_in()
         self.server_stream.pause(True)
         for number in range(20000):
@@ -100,9 +80,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.server.peer.messages, [Ping(number) for number in range(20000)])
 
     def test_close(self) -> None:
-        """
-        The last words arrive, both ends hear one end each, and nothing is left ticking.
-        """
+        """The last words arrive, both ends hear one end each, and nothing is left ticking."""
         self.log_in()
         self.client_stream.send(Ping(1))
         self.server_stream.close("stopping")
@@ -111,9 +89,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_both_close(self) -> None:
-        """
-        Ends that hang up at the same time hear one end each.
-        """
+        """Ends that hang up at the same time hear one end each."""
         self.log_in()
         self.client_stream.close()
         self.server_stream.close("stopping")
@@ -121,9 +97,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual((self.server.peer.codes, self.client.peer.codes), (["stopping"], [""]))
 
     def test_late_abort(self) -> None:
-        """
-        An end that does not read is gone five seconds after the last words.
-        """
+        """An end that does not read is gone five seconds after the last words."""
         self.log_in()
         self.client_stream.pause(True)
         self.server_stream.close("stopping")

@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.stream} over a transport without TLS: messages, turns, backpressure, time, and ends.
-"""
+"""Tests of L{securemsg.net.stream} over a transport without TLS: messages, turns, backpressure, time, and ends."""
 
 from __future__ import annotations
 
@@ -32,46 +30,34 @@ from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer, plain
 
 
 def frames(*messages: Message) -> bytes:
-    """
-    Messages as bytes of the wire.
-    """
+    """Messages as bytes of the wire."""
     return b"".join(encode_frame(encode_message(message)) for message in messages)
 
 
 def messages_in(data: bytes) -> list[Message | Unknown]:
-    """
-    The reverse of L{frames}.
-    """
+    """The reverse of L{frames}."""
     return [decode_message(payload) for payload in FrameDecoder(2**20).feed(data)]
 
 
 class CountingTransport(StringTransport):
-    """
-    A transport that counts the writes, and can be aborted.
-    """
+    """A transport that counts the writes, and can be aborted."""
 
     writes = 0
     offset = 0
 
     def write(self, data: bytes) -> None:
-        """
-        Count, too.
-        """
+        """Count, too."""
         self.writes += 1
         super().write(data)
 
 
 class StreamCase(SynchronousTestCase):
-    """
-    A server's end that is connected, with its peer.
-    """
+    """A server's end that is connected, with its peer."""
 
     idle_time = 0
 
     def setUp(self) -> None:
-        """
-        Connect it.
-        """
+        """Connect it."""
         self.clock = Clock()
         self.stream, self.end = plain(Side.SERVER, self.clock, self.idle_time)
         self.peer = self.end.peer
@@ -79,9 +65,7 @@ class StreamCase(SynchronousTestCase):
         self.stream.makeConnection(self.transport)
 
     def log_in(self) -> None:
-        """
-        Take the stream to phase ready.
-        """
+        """Take the stream to phase ready."""
         self.stream.dataReceived(frames(HELLO))
         self.stream.send(CHALLENGE)
         self.stream.dataReceived(frames(PROOF))
@@ -92,40 +76,28 @@ class StreamCase(SynchronousTestCase):
         self.transport.writes = 0
 
     def lose(self) -> None:
-        """
-        The transport goes away.
-        """
+        """The transport goes away."""
         self.stream.connectionLost(Failure(ConnectionDone()))
 
     def said(self) -> list[Message | Unknown]:
-        """
-        What the stream wrote.
-        """
+        """What the stream wrote."""
         return messages_in(self.transport.value())
 
 
 class MessageTests(StreamCase):
-    """
-    Bytes to messages and back.
-    """
+    """Bytes to messages and back."""
 
     def test_interfaces(self) -> None:
-        """
-        The stream is a channel, and the fake a peer.
-        """
+        """The stream is a channel, and the fake a peer."""
         verifyObject(IChannel, self.stream)
         verifyObject(IPeer, self.peer)
 
     def test_opened(self) -> None:
-        """
-        Without TLS the peer has its channel as soon as the transport stands.
-        """
+        """Without TLS the peer has its channel as soon as the transport stands."""
         self.assertIs(self.peer.channel, self.stream)
 
     def test_every_cut(self) -> None:
-        """
-        Messages arrive whole wherever the network cuts the stream.
-        """
+        """Messages arrive whole wherever the network cuts the stream."""
         wire = frames(Ping(1), Ping(2), Ping(3))
         for cut in range(len(wire) + 1):
             self.setUp()
@@ -135,18 +107,14 @@ class MessageTests(StreamCase):
             self.assertEqual(self.peer.messages, [Ping(1), Ping(2), Ping(3)])
 
     def test_dribble(self) -> None:
-        """
-        A peer that sends byte by byte is understood.
-        """
+        """A peer that sends byte by byte is understood."""
         self.log_in()
         for byte in frames(Ping(7)):
             self.stream.dataReceived(bytes((byte,)))
         self.assertEqual(self.peer.messages, [Ping(7)])
 
     def test_one_write_a_turn(self) -> None:
-        """
-        Everything that is sent in one turn is one write at its end, in order.
-        """
+        """Everything that is sent in one turn is one write at its end, in order."""
         self.log_in()
         for number in range(5):
             self.stream.send(Pong(number, 0))
@@ -156,9 +124,7 @@ class MessageTests(StreamCase):
         self.assertEqual(self.said(), [Pong(number, 0) for number in range(5)])
 
     def test_one_timer_for_all(self) -> None:
-        """
-        However many streams have something to write, the turn costs one timer.
-        """
+        """However many streams have something to write, the turn costs one timer."""
         turn = Turn(self.clock)
         before = len(self.clock.getDelayedCalls())
         for _ in range(3):
@@ -166,9 +132,7 @@ class MessageTests(StreamCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), before + 1)
 
     def test_turn_goes_on(self) -> None:
-        """
-        A call that fails at the end of a turn is logged, and the others are made.
-        """
+        """A call that fails at the end of a turn is logged, and the others are made."""
         turn = Turn(self.clock)
         made: list[int] = []
         turn.later(lambda: made.append(1))
@@ -179,9 +143,7 @@ class MessageTests(StreamCase):
         self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
 
     def test_unknown_message(self) -> None:
-        """
-        After the login a message of a newer version reaches the peer as what it is.
-        """
+        """After the login a message of a newer version reaches the peer as what it is."""
         self.log_in()
         self.stream.dataReceived(encode_frame(b"\x92\xcc\xc8\x05"))
         self.assertEqual(self.peer.messages, [Unknown(200, 5)])
@@ -189,14 +151,10 @@ class MessageTests(StreamCase):
 
 
 class BadInputTests(StreamCase):
-    """
-    What the peer does wrong ends its own connection, with a code.
-    """
+    """What the peer does wrong ends its own connection, with a code."""
 
     def assert_hung_up(self, code: str) -> None:
-        """
-        The peer was told this code, and nothing was logged as an error.
-        """
+        """The peer was told this code, and nothing was logged as an error."""
         self.assertEqual(self.said()[-1], Failed(code))
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(self.end.hung_up, [code])
@@ -205,37 +163,27 @@ class BadInputTests(StreamCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_garbage(self) -> None:
-        """
-        Bytes that are no message are answered C{malformed}.
-        """
+        """Bytes that are no message are answered C{malformed}."""
         self.stream.dataReceived(encode_frame(b"\xc1 nonsense"))
         self.assert_hung_up("malformed")
 
     def test_other_protocol(self) -> None:
-        """
-        Somebody who speaks HTTP announces far too large a frame.
-        """
+        """Somebody who speaks HTTP announces far too large a frame."""
         self.stream.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
         self.assert_hung_up("frame-too-large")
 
     def test_announced_size(self) -> None:
-        """
-        A frame that is too large is refused when it is announced, before any of it came.
-        """
+        """A frame that is too large is refused when it is announced, before any of it came."""
         self.stream.dataReceived((4097).to_bytes(4, "big"))
         self.assert_hung_up("frame-too-large")
 
     def test_out_of_turn(self) -> None:
-        """
-        A deposit or anything else before the login is out of turn.
-        """
+        """A deposit or anything else before the login is out of turn."""
         self.stream.dataReceived(frames(Ping(1)))
         self.assert_hung_up("out-of-turn")
 
     def test_good_before_bad(self) -> None:
-        """
-        Messages before the bad one were handed over, and what was answered to them goes out before the code.
-        """
+        """Messages before the bad one were handed over, and what was answered to them goes out before the code."""
         self.log_in()
         self.peer.react = lambda message: self.stream.send(Pong(1, 0))
         self.stream.dataReceived(frames(Ping(1)) + encode_frame(b"\xc1") + frames(Ping(2)))
@@ -243,15 +191,11 @@ class BadInputTests(StreamCase):
         self.assertEqual(self.said(), [Pong(1, 0), Failed("malformed")])
 
     def test_peer_complains(self) -> None:
-        """
-        The domain can find fault with a well-formed message, too.
-        """
+        """The domain can find fault with a well-formed message, too."""
         self.log_in()
 
         def complain(message: Message | Unknown) -> None:
-            """
-            Find fault.
-            """
+            """Find fault."""
             raise RemoteProtocolError("bad-acknowledgement", "detail that stays here")
 
         self.peer.react = complain
@@ -260,9 +204,7 @@ class BadInputTests(StreamCase):
         self.assert_hung_up("bad-acknowledgement")
 
     def test_bug(self) -> None:
-        """
-        An exception of ours is logged, the peer hears C{internal}, and the connection ends.
-        """
+        """An exception of ours is logged, the peer hears C{internal}, and the connection ends."""
         self.log_in()
         self.peer.react = lambda message: [][0]
         self.stream.dataReceived(frames(Ping(1), Ping(2)))
@@ -273,27 +215,19 @@ class BadInputTests(StreamCase):
         self.assertEqual(self.peer.codes, ["internal"])
 
     def test_send_out_of_turn(self) -> None:
-        """
-        To send out of turn is a bug that ends this connection and does not reach the sender, who may have many to serve.
-        """
+        """To send out of turn is a bug that ends this connection and does not reach the sender, who may have many to serve."""
         self.stream.send(Pong(1, 0))
         self.assertEqual(len(self.flushLoggedErrors()), 1)
         self.assertEqual(self.said(), [Failed("internal")])
 
     def test_opened_fails(self) -> None:
-        """
-        A peer that fails when it is introduced loses the connection, and hears of the end.
-        """
+        """A peer that fails when it is introduced loses the connection, and hears of the end."""
 
         class Broken(FakePeer):
-            """
-            Fails at once.
-            """
+            """Fails at once."""
 
             def opened(self, channel: IChannel) -> None:
-                """
-                Fail.
-                """
+                """Fail."""
                 raise ValueError
 
         stream, end = plain(Side.SERVER, self.clock)
@@ -304,19 +238,13 @@ class BadInputTests(StreamCase):
         self.assertTrue(transport.disconnecting)
 
     def test_closed_fails(self) -> None:
-        """
-        A peer that fails when it hears of the end is logged, no more.
-        """
+        """A peer that fails when it hears of the end is logged, no more."""
 
         class Broken(FakePeer):
-            """
-            Fails at the end.
-            """
+            """Fails at the end."""
 
             def closed(self, code: str) -> None:
-                """
-                Fail.
-                """
+                """Fail."""
                 raise ValueError
 
         stream, end = plain(Side.SERVER, self.clock)
@@ -326,9 +254,7 @@ class BadInputTests(StreamCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_client_stays_in_turn(self) -> None:
-        """
-        A client hangs up on a server that talks nonsense, and says so only where the protocol lets it.
-        """
+        """A client hangs up on a server that talks nonsense, and says so only where the protocol lets it."""
         stream, end = plain(Side.CLIENT, self.clock)
         transport = StringTransport()
         stream.makeConnection(transport)
@@ -342,14 +268,10 @@ class BadInputTests(StreamCase):
 
 
 class TimeTests(StreamCase):
-    """
-    Nothing takes for ever.
-    """
+    """Nothing takes for ever."""
 
     def test_login(self) -> None:
-        """
-        Who does not log in within ten seconds is told so and disconnected.
-        """
+        """Who does not log in within ten seconds is told so and disconnected."""
         self.clock.advance(LOGIN_TIME - 1)
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
@@ -357,18 +279,14 @@ class TimeTests(StreamCase):
         self.assertEqual(self.end.hung_up, ["timeout"])
 
     def test_dribbled_login(self) -> None:
-        """
-        Bytes that trickle in do not lengthen the time for the login.
-        """
+        """Bytes that trickle in do not lengthen the time for the login."""
         for byte in frames(HELLO)[:LOGIN_TIME]:
             self.stream.dataReceived(bytes((byte,)))
             self.clock.advance(1)
         self.assertTrue(self.transport.disconnecting)
 
     def test_no_limit(self) -> None:
-        """
-        Where there is no such limit a peer that is logged in may be silent for ever, and costs no timer.
-        """
+        """Where there is no such limit a peer that is logged in may be silent for ever, and costs no timer."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -376,9 +294,7 @@ class TimeTests(StreamCase):
         self.assertFalse(self.transport.disconnecting)
 
     def test_late_abort(self) -> None:
-        """
-        Who does not let go after the last words is cut off five seconds later.
-        """
+        """Who does not let go after the last words is cut off five seconds later."""
         self.log_in()
         self.stream.close("stopping")
         self.clock.advance(CLOSING_TIME - 1)
@@ -387,17 +303,13 @@ class TimeTests(StreamCase):
         self.assertTrue(self.transport.disconnected)
 
     def test_nothing_left_ticking(self) -> None:
-        """
-        After the end no timer is left.
-        """
+        """After the end no timer is left."""
         self.stream.close()
         self.lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stalled_reader(self) -> None:
-        """
-        Who takes nothing of a full buffer for thirty seconds is cut off without a word.
-        """
+        """Who takes nothing of a full buffer for thirty seconds is cut off without a word."""
         self.log_in()
         self.stream.pauseProducing()
         self.clock.advance(STALL_TIME)
@@ -406,9 +318,7 @@ class TimeTests(StreamCase):
         self.assertEqual(self.end.hung_up, ["timeout"])
 
     def test_slow_reader(self) -> None:
-        """
-        Who takes little, but takes, is left alone.
-        """
+        """Who takes little, but takes, is left alone."""
         self.log_in()
         self.stream.pauseProducing()
         for _ in range(5):
@@ -417,9 +327,7 @@ class TimeTests(StreamCase):
         self.assertFalse(self.transport.disconnected)
 
     def test_buffer_full_at_login(self) -> None:
-        """
-        A buffer that was full when the login ended is watched from then on.
-        """
+        """A buffer that was full when the login ended is watched from then on."""
         self.stream.pauseProducing()
         self.log_in()
         self.clock.advance(LOGIN_TIME)
@@ -428,16 +336,12 @@ class TimeTests(StreamCase):
 
 
 class IdleTests(StreamCase):
-    """
-    A device that sends nothing keeps no place.
-    """
+    """A device that sends nothing keeps no place."""
 
     idle_time = IDLE_TIME
 
     def test_silent(self) -> None:
-        """
-        Who is logged in and sends no byte for fifteen minutes is told so and disconnected.
-        """
+        """Who is logged in and sends no byte for fifteen minutes is told so and disconnected."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         self.clock.advance(IDLE_TIME - LOGIN_TIME - 1)
@@ -449,9 +353,7 @@ class IdleTests(StreamCase):
         self.assertEqual((self.peer.codes, self.clock.getDelayedCalls()), (["timeout"], []))
 
     def test_heard(self) -> None:
-        """
-        Fifteen minutes count from the last byte, wherever in a message it was.
-        """
+        """Fifteen minutes count from the last byte, wherever in a message it was."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         for payload in (frames(Ping(1))[:1], frames(Ping(1))[1:]):
@@ -464,9 +366,7 @@ class IdleTests(StreamCase):
         self.assertEqual(self.said(), [Failed("timeout")])
 
     def test_spoken_to(self) -> None:
-        """
-        What we send proves nothing of the peer.
-        """
+        """What we send proves nothing of the peer."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         self.clock.advance(IDLE_TIME - LOGIN_TIME - 1)
@@ -475,9 +375,7 @@ class IdleTests(StreamCase):
         self.assertEqual(self.said(), [Pong(1, 0), Failed("timeout")])
 
     def test_one_timer(self) -> None:
-        """
-        However much comes, there is one timer, and it is set once in fifteen minutes.
-        """
+        """However much comes, there is one timer, and it is set once in fifteen minutes."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         (timer,) = self.clock.getDelayedCalls()
@@ -487,9 +385,7 @@ class IdleTests(StreamCase):
         self.assertEqual(self.clock.getDelayedCalls(), [timer])
 
     def test_not_read(self) -> None:
-        """
-        While we do not read, and right after, a peer cannot be blamed for silence.
-        """
+        """While we do not read, and right after, a peer cannot be blamed for silence."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         self.stream.pause(True)
@@ -501,9 +397,7 @@ class IdleTests(StreamCase):
         self.assertEqual(self.said(), [Failed("timeout")])
 
     def test_after_full_buffer(self) -> None:
-        """
-        After the buffer was full, and moved, silence counts as before.
-        """
+        """After the buffer was full, and moved, silence counts as before."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         self.stream.pauseProducing()
@@ -518,14 +412,10 @@ class IdleTests(StreamCase):
 
 
 class PressureTests(StreamCase):
-    """
-    Backpressure both ways.
-    """
+    """Backpressure both ways."""
 
     def test_full_and_drained(self) -> None:
-        """
-        The peer is told once when the buffer is full, and once when it has drained.
-        """
+        """The peer is told once when the buffer is full, and once when it has drained."""
         self.log_in()
         for call in (self.stream.pauseProducing, self.stream.pauseProducing, self.stream.resumeProducing):
             call()
@@ -535,34 +425,26 @@ class PressureTests(StreamCase):
         self.assertFalse(self.transport.disconnected)
 
     def test_registered(self) -> None:
-        """
-        The transport knows whom to tell.
-        """
+        """The transport knows whom to tell."""
         self.assertIs(self.transport.producer, self.stream)
         self.assertTrue(self.transport.streaming)
 
     def test_pause(self) -> None:
-        """
-        The peer can stop the reading, and have it go on.
-        """
+        """The peer can stop the reading, and have it go on."""
         self.stream.pause(True)
         self.assertEqual(self.transport.producerState, "paused")
         self.stream.pause(False)
         self.assertEqual(self.transport.producerState, "producing")
 
     def test_read_already(self) -> None:
-        """
-        What was read when the peer asked for a pause still comes.
-        """
+        """What was read when the peer asked for a pause still comes."""
         self.log_in()
         self.peer.react = lambda message: self.stream.pause(True)
         self.stream.dataReceived(frames(Ping(1), Ping(2)))
         self.assertEqual(self.peer.messages, [Ping(1), Ping(2)])
 
     def test_close_reads_again(self) -> None:
-        """
-        A paused stream reads again when it closes, or it would never see the other end hang up.
-        """
+        """A paused stream reads again when it closes, or it would never see the other end hang up."""
         self.stream.pause(True)
         self.stream.close()
         self.assertEqual(self.transport.producerState, "producing")
@@ -570,21 +452,15 @@ class PressureTests(StreamCase):
 
 
 class EndTests(StreamCase):
-    """
-    Every end is told once.
-    """
+    """Every end is told once."""
 
     def test_lost(self) -> None:
-        """
-        A transport that goes away with nothing said is C{lost}.
-        """
+        """A transport that goes away with nothing said is C{lost}."""
         self.lose()
         self.assertEqual(self.peer.codes, ["lost"])
 
     def test_last_words_of_the_peer(self) -> None:
-        """
-        What the peer said last is the code, nothing is said in return, and the message itself is not handed over.
-        """
+        """What the peer said last is the code, nothing is said in return, and the message itself is not handed over."""
         self.log_in()
         self.stream.dataReceived(frames(Failed("going-home"), Ping(1)))
         self.assertTrue(self.transport.disconnecting)
@@ -593,18 +469,14 @@ class EndTests(StreamCase):
         self.assertEqual((self.said(), self.peer.messages), ([], []))
 
     def test_unreadable_last_words(self) -> None:
-        """
-        A peer's text does not get through in the place of a code.
-        """
+        """A peer's text does not get through in the place of a code."""
         self.log_in()
         self.stream.dataReceived(frames(Failed("\x1b[31mpwned")))
         self.lose()
         self.assertEqual(self.peer.codes, [UNREADABLE_CODE])
 
     def test_own_words(self) -> None:
-        """
-        What is queued goes out first, then the code; the peer hears that code at the end.
-        """
+        """What is queued goes out first, then the code; the peer hears that code at the end."""
         self.log_in()
         self.stream.send(Pong(1, 2))
         self.stream.close("replaced")
@@ -614,18 +486,14 @@ class EndTests(StreamCase):
         self.assertEqual(self.end.hung_up, [])
 
     def test_close_twice(self) -> None:
-        """
-        Only the first end counts.
-        """
+        """Only the first end counts."""
         self.log_in()
         self.stream.close("replaced")
         self.stream.close("stopping")
         self.assertEqual(self.said(), [Failed("replaced")])
 
     def test_late_bytes(self) -> None:
-        """
-        After the end bytes are dropped, and sending does nothing.
-        """
+        """After the end bytes are dropped, and sending does nothing."""
         self.log_in()
         self.stream.close()
         self.stream.dataReceived(frames(Ping(1)) + b"\xff" * 100)
@@ -634,9 +502,7 @@ class EndTests(StreamCase):
         self.assertEqual((self.peer.messages, self.said()), ([], []))
 
     def test_close_while_receiving(self) -> None:
-        """
-        A peer that hangs up in the middle of a read gets nothing more of it.
-        """
+        """A peer that hangs up in the middle of a read gets nothing more of it."""
         self.log_in()
         self.peer.react = lambda message: self.stream.close("enough")
         self.stream.dataReceived(frames(Ping(1), Ping(2)))
@@ -644,9 +510,7 @@ class EndTests(StreamCase):
         self.assertEqual(self.said(), [Failed("enough")])
 
     def test_ready(self) -> None:
-        """
-        Whoever waits for the login of a client hears of it once.
-        """
+        """Whoever waits for the login of a client hears of it once."""
         stream, _ = plain(Side.CLIENT, self.clock)
         stream.makeConnection(StringTransport())
         heard: list[bool] = []
@@ -662,9 +526,7 @@ class EndTests(StreamCase):
         self.assertEqual(heard, [True])
 
     def test_refused_by_observation(self) -> None:
-        """
-        A transport that is not what it must be is dropped before anybody is introduced to it.
-        """
+        """A transport that is not what it must be is dropped before anybody is introduced to it."""
         _, end = plain(Side.SERVER, self.clock)
         stream = StreamProtocol(end.terms(lambda transport: None, handshake=False))
         transport = StringTransport()

@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.net.tls} and of streams above it, with real TLS in memory.
-"""
+"""Tests of L{securemsg.net.tls} and of streams above it, with real TLS in memory."""
 
 from __future__ import annotations
 
@@ -28,40 +26,28 @@ from tests.net.fakes import HELLO, End, key_files, log_in, scratch, secure_pair
 
 
 class Recorder(Protocol):
-    """
-    A client that is not ours.
-    """
+    """A client that is not ours."""
 
     def __init__(self) -> None:
-        """
-        Nothing came yet.
-        """
+        """Nothing came yet."""
         self.received = b""
         self.reason: Failure | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Keep it.
-        """
+        """Keep it."""
         self.received += data
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Keep the reason.
-        """
+        """Keep the reason."""
         self.reason = reason
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class OtherClient:
-    """
-    A client's end with settings that ours does not have.
-    """
+    """A client's end with settings that ours does not have."""
 
     def __init__(self, protocols: tuple[bytes, ...] = (ALPN,), newest: int = SSL.TLS1_3_VERSION) -> None:
-        """
-        Offer these.
-        """
+        """Offer these."""
         self.context = SSL.Context(SSL.TLS_METHOD)
         self.context.set_max_proto_version(newest)
         if protocols:
@@ -69,9 +55,7 @@ class OtherClient:
         self.session: SSL.Session | None = None
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """
-        One end.
-        """
+        """One end."""
         self.connection = SSL.Connection(self.context, None)
         if self.session is not None:
             self.connection.set_session(self.session)
@@ -79,14 +63,10 @@ class OtherClient:
 
 
 class HandshakeTests(SynchronousTestCase):
-    """
-    Who gets a connection, and what both ends know of it.
-    """
+    """Who gets a connection, and what both ends know of it."""
 
     def test_both_open(self) -> None:
-        """
-        Two ends of ours agree, without a warning.
-        """
+        """Two ends of ours agree, without a warning."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             pair = secure_pair()
@@ -94,9 +74,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertIsNotNone(pair.server.peer.channel)
 
     def test_binding(self) -> None:
-        """
-        Both ends see the same exporter and the same server key.
-        """
+        """Both ends see the same exporter and the same server key."""
         pair = secure_pair()
         assert isinstance(pair.client_stream, StreamProtocol)
         binding = pair.server_stream.binding
@@ -106,16 +84,12 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(binding.spki, spki_digest(key_files()[0].read_bytes()))
 
     def test_exporter_is_fresh(self) -> None:
-        """
-        Another connection has another exporter.
-        """
+        """Another connection has another exporter."""
         one, other = secure_pair(), secure_pair()
         self.assertNotEqual(one.server_stream.binding.exporter, other.server_stream.binding.exporter)
 
     def test_group(self) -> None:
-        """
-        Two default ends agree on a post-quantum key exchange in TLS 1.3, and both know it.
-        """
+        """Two default ends agree on a post-quantum key exchange in TLS 1.3, and both know it."""
         pair = secure_pair()
         assert isinstance(pair.client_stream, StreamProtocol)
         for link in (pair.client_stream.link, pair.server_stream.link):
@@ -124,9 +98,7 @@ class HandshakeTests(SynchronousTestCase):
             self.assertIn(link.cipher, ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"))
 
     def test_no_alpn(self) -> None:
-        """
-        A client that offers no ALPN is dropped with nothing said, and nobody is introduced to it.
-        """
+        """A client that offers no ALPN is dropped with nothing said, and nobody is introduced to it."""
         other = Recorder()
         pair = secure_pair(client_creator=OtherClient(()), client_protocol=other)
         self.assertEqual(other.received, b"")
@@ -135,9 +107,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(pair.server.unopened, ["tls"])
 
     def test_wrong_alpn(self) -> None:
-        """
-        A client that wants another protocol fails in its handshake, with the alert made for that.
-        """
+        """A client that wants another protocol fails in its handshake, with the alert made for that."""
         other = Recorder()
         pair = secure_pair(client_creator=OtherClient((b"h2", b"http/1.1")), client_protocol=other)
         assert other.reason is not None
@@ -146,9 +116,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_old_tls(self) -> None:
-        """
-        TLS 1.2 is refused.
-        """
+        """TLS 1.2 is refused."""
         other = Recorder()
         pair = secure_pair(client_creator=OtherClient(newest=SSL.TLS1_2_VERSION), client_protocol=other)
         assert other.reason is not None
@@ -156,9 +124,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertIsNone(pair.server.peer.channel)
 
     def test_server_without_alpn(self) -> None:
-        """
-        Our client drops a server that agrees on no protocol.
-        """
+        """Our client drops a server that agrees on no protocol."""
         credentials = ServerCredentials(*key_files(), spki_digest)
         credentials._context = SSL.Context(SSL.TLS_METHOD)
         credentials._context.use_certificate_chain_file(str(key_files()[0]))
@@ -168,9 +134,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(pair.client.unopened, ["tls"])
 
     def test_no_resumption(self) -> None:
-        """
-        Whatever tickets a client got, nothing is resumed with them.
-        """
+        """Whatever tickets a client got, nothing is resumed with them."""
         creator = OtherClient()
         credentials = ServerCredentials(*key_files(), spki_digest)
         secure_pair(client_creator=creator, client_protocol=Recorder(), server_creator=credentials)
@@ -184,14 +148,10 @@ class HandshakeTests(SynchronousTestCase):
 
 
 class SilenceTests(SynchronousTestCase):
-    """
-    Strangers hold a place for ten seconds at most.
-    """
+    """Strangers hold a place for ten seconds at most."""
 
     def connect(self) -> tuple[End, Clock, StringTransport, TLSMemoryBIOProtocol]:
-        """
-        A server's end with nobody at the other.
-        """
+        """A server's end with nobody at the other."""
         clock = Clock()
         end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
@@ -205,9 +165,7 @@ class SilenceTests(SynchronousTestCase):
         return end, clock, transport, outer
 
     def test_silent_handshake(self) -> None:
-        """
-        Who says nothing at all is cut off after ten seconds.
-        """
+        """Who says nothing at all is cut off after ten seconds."""
         end, clock, transport, outer = self.connect()
         clock.advance(HANDSHAKE_TIME - 1)
         self.assertFalse(transport.disconnected)
@@ -218,9 +176,7 @@ class SilenceTests(SynchronousTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_dribbled_handshake(self) -> None:
-        """
-        A client hello that trickles in does not lengthen that time.
-        """
+        """A client hello that trickles in does not lengthen that time."""
         _, clock, transport, outer = self.connect()
         for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03":
             outer.dataReceived(bytes((byte,)))
@@ -228,9 +184,7 @@ class SilenceTests(SynchronousTestCase):
         self.assertTrue(transport.disconnected)
 
     def test_garbage_handshake(self) -> None:
-        """
-        Something else than TLS ends the connection, with no traceback.
-        """
+        """Something else than TLS ends the connection, with no traceback."""
         end, _, transport, outer = self.connect()
         outer.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertTrue(transport.disconnecting)
@@ -239,9 +193,7 @@ class SilenceTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_silence_after_handshake(self) -> None:
-        """
-        Who says nothing after the handshake is told C{timeout} ten seconds later.
-        """
+        """Who says nothing after the handshake is told C{timeout} ten seconds later."""
         pair = secure_pair()
         pair.clock.advance(LOGIN_TIME)
         pair.pump.flush()
@@ -250,14 +202,10 @@ class SilenceTests(SynchronousTestCase):
 
 
 class TrafficTests(SynchronousTestCase):
-    """
-    Messages through TLS.
-    """
+    """Messages through TLS."""
 
     def test_messages(self) -> None:
-        """
-        Messages go both ways.
-        """
+        """Messages go both ways."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         assert pair.client.peer.channel is not None
@@ -269,9 +217,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.client.peer.messages, [Pong(1, 2)])
 
     def test_close(self) -> None:
-        """
-        The last words arrive, and both ends hear one end.
-        """
+        """The last words arrive, and both ends hear one end."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         pair.server_stream.close("replaced")
@@ -281,9 +227,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.clock.getDelayedCalls(), [])
 
     def test_full_server(self) -> None:
-        """
-        A code that is said before anything else reaches the other end as such, and not as a message.
-        """
+        """A code that is said before anything else reaches the other end as such, and not as a message."""
         pair = secure_pair()
         pair.server_stream.close("server-full")
         pair.pump.flush()
@@ -291,9 +235,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.client.peer.messages, [])
 
     def test_never_reads(self) -> None:
-        """
-        Who takes neither the last words nor the end of TLS is cut off five seconds later.
-        """
+        """Who takes neither the last words nor the end of TLS is cut off five seconds later."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         pair.server_stream.close("replaced")
@@ -302,9 +244,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertTrue(pair.wire[1].disconnecting)
 
     def test_full_buffer(self) -> None:
-        """
-        A full buffer below TLS is told through TLS.
-        """
+        """A full buffer below TLS is told through TLS."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         producer = pair.wire[1].producer
@@ -314,9 +254,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.server.peer.full, [True, False])
 
     def test_records_in_pieces(self) -> None:
-        """
-        TLS records that arrive byte by byte carry whole messages.
-        """
+        """TLS records that arrive byte by byte carry whole messages."""
         pair = secure_pair()
         assert pair.client.peer.channel is not None
         pair.client.peer.channel.send(HELLO)
@@ -326,9 +264,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.server.peer.messages, [HELLO])
 
     def test_garbage_in_tls(self) -> None:
-        """
-        Nonsense inside TLS is answered with its code.
-        """
+        """Nonsense inside TLS is answered with its code."""
         other = Recorder()
         pair = secure_pair(client_protocol=other)
         assert other.transport is not None
@@ -338,9 +274,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertTrue(other.received.endswith(b"malformed"))
 
     def test_flipped_bit(self) -> None:
-        """
-        A record that was altered on its way ends the connection as lost, with no traceback.
-        """
+        """A record that was altered on its way ends the connection as lost, with no traceback."""
         pair = secure_pair()
         assert pair.client.peer.channel is not None
         pair.client.peer.channel.send(HELLO)
@@ -355,29 +289,21 @@ class TrafficTests(SynchronousTestCase):
 
 
 class IssuedCertificateTests(SynchronousTestCase):
-    """
-    A client that wants a certificate by a known issuer, for the very host it meant.
-    """
+    """A client that wants a certificate by a known issuer, for the very host it meant."""
 
     def reason(self, trust: ClientTrust) -> Failure | None:
-        """
-        Why a client with this trust lost its connection, if it did.
-        """
+        """Why a client with this trust lost its connection, if it did."""
         other = Recorder()
         secure_pair(client_creator=trust, client_protocol=other)
         return other.reason
 
     def test_accepted(self) -> None:
-        """
-        Right issuer and right name: the connection stands, for a DNS name and for an address.
-        """
+        """Right issuer and right name: the connection stands, for a DNS name and for an address."""
         for host in ("localhost", "127.0.0.1"):
             self.assertIsNone(self.reason(ClientTrust(host, spki_digest, key_files()[0])))
 
     def test_other_name(self) -> None:
-        """
-        A certificate for another host is a TLS failure.
-        """
+        """A certificate for another host is a TLS failure."""
         for host in ("example.org", "127.0.0.2"):
             reason = self.reason(ClientTrust(host, spki_digest, key_files()[0]))
             assert reason is not None
@@ -385,9 +311,7 @@ class IssuedCertificateTests(SynchronousTestCase):
             self.assertTrue(is_tls_failure(reason))
 
     def test_other_issuer(self) -> None:
-        """
-        A certificate that nobody known issued is a TLS failure.
-        """
+        """A certificate that nobody known issued is a TLS failure."""
         _, certificate = tls_key_pair(["localhost"], days=1)
         authority = scratch(self) / "thing"
         authority.write_bytes(certificate)
@@ -396,21 +320,15 @@ class IssuedCertificateTests(SynchronousTestCase):
         self.assertTrue(is_tls_failure(reason))
 
     def test_pinned_needs_no_issuer(self) -> None:
-        """
-        Without authorities any certificate will do, under any name: the server identity is what counts.
-        """
+        """Without authorities any certificate will do, under any name: the server identity is what counts."""
         self.assertIsNone(self.reason(ClientTrust("example.org", spki_digest)))
 
 
 class CredentialTests(SynchronousTestCase):
-    """
-    The server's files.
-    """
+    """The server's files."""
 
     def test_other_key(self) -> None:
-        """
-        A key that does not belong to the certificate is refused.
-        """
+        """A key that does not belong to the certificate is refused."""
         key, _ = tls_key_pair(["localhost"], days=1)
         path = scratch(self) / "thing"
         path.write_bytes(key)
@@ -418,16 +336,12 @@ class CredentialTests(SynchronousTestCase):
             ServerCredentials(key_files()[0], path, spki_digest)
 
     def test_missing(self) -> None:
-        """
-        A file that is not there is an C{OSError}.
-        """
+        """A file that is not there is an C{OSError}."""
         with self.assertRaises(OSError):
             ServerCredentials(key_files()[0], scratch(self) / "thing", spki_digest)
 
     def test_refused_connection(self) -> None:
-        """
-        A factory that makes no protocol makes none with TLS either.
-        """
+        """A factory that makes no protocol makes none with TLS either."""
         factory = Factory()
         factory.buildProtocol = lambda addr: None  # type: ignore[method-assign]
         credentials = ServerCredentials(*key_files(), spki_digest)

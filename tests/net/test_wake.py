@@ -1,6 +1,4 @@
-"""
-The bell between processes.
-"""
+"""The bell between processes."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ from securemsg.net.wake import Bell, ring
 
 
 class Readers:
-    """
-    The part of a reactor that watches descriptors.
-    """
+    """The part of a reactor that watches descriptors."""
 
     def __init__(self) -> None:
         self.watched: list[object] = []
@@ -29,14 +25,10 @@ class Readers:
 
 
 class BellTests(SynchronousTestCase):
-    """
-    A FIFO in a folder of the test.
-    """
+    """A FIFO in a folder of the test."""
 
     def setUp(self) -> None:
-        """
-        A bell that counts.
-        """
+        """A bell that counts."""
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         self.path = folder / "wake"
@@ -44,23 +36,17 @@ class BellTests(SynchronousTestCase):
         self.reactor = Readers()
 
     def listen(self) -> Bell:
-        """
-        Hang up the bell.
-        """
+        """Hang up the bell."""
         bell = Bell(self.reactor, self.path, self.rung)  # type: ignore[arg-type]  # the part that it uses
         self.addCleanup(bell.close)
         return bell
 
     def rung(self) -> None:
-        """
-        Count.
-        """
+        """Count."""
         self.rings += 1
 
     def test_ring(self) -> None:
-        """
-        Any number of rings is heard as one, and the next is heard again.
-        """
+        """Any number of rings is heard as one, and the next is heard again."""
         bell = self.listen()
         verifyObject(IReadDescriptor, bell)
         for _ in range(3):
@@ -72,16 +58,12 @@ class BellTests(SynchronousTestCase):
         self.assertEqual(self.rings, 2)
 
     def test_private(self) -> None:
-        """
-        Nobody else may ring.
-        """
+        """Nobody else may ring."""
         self.listen()
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
 
     def test_nobody_listens(self) -> None:
-        """
-        A ring with no bell, no listener or another file in the bell's place is nothing, and never waits.
-        """
+        """A ring with no bell, no listener or another file in the bell's place is nothing, and never waits."""
         self.assertFalse(ring(self.path))
         self.listen().close()
         self.assertFalse(ring(self.path))
@@ -91,9 +73,7 @@ class BellTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), b"")
 
     def test_full(self) -> None:
-        """
-        Whoever rings for ever is not held up.
-        """
+        """Whoever rings for ever is not held up."""
         self.listen()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, descriptor)
@@ -103,9 +83,7 @@ class BellTests(SynchronousTestCase):
         self.assertFalse(ring(self.path))
 
     def test_left_over(self) -> None:
-        """
-        The bell of a process that died is used again, and a file in its place makes way.
-        """
+        """The bell of a process that died is used again, and a file in its place makes way."""
         self.listen().close()
         self.listen().close()
         self.path.unlink()
@@ -116,9 +94,7 @@ class BellTests(SynchronousTestCase):
         self.assertEqual(self.rings, 1)
 
     def test_closed_once(self) -> None:
-        """
-        The reactor is told once that the bell is gone.
-        """
+        """The reactor is told once that the bell is gone."""
         bell = self.listen()
         bell.close()
         bell.close()

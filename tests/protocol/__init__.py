@@ -1,3 +1,1 @@
-"""
-Tests of the wire protocol.
-"""
+"""Tests of the wire protocol."""

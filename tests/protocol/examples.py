@@ -1,6 +1,4 @@
-"""
-One valid message of each kind, and strategies that draw any.
-"""
+"""One valid message of each kind, and strategies that draw any."""
 
 from __future__ import annotations
 

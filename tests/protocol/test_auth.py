@@ -1,6 +1,4 @@
-"""
-What is signed at login and registration.
-"""
+"""What is signed at login and registration."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ OTHER = b"\xff" * 32
 
 
 def other_bindings() -> Iterator[Binding]:
-    """
-    Every binding that differs from L{TLS} in one part.
-    """
+    """Every binding that differs from L{TLS} in one part."""
     yield evolve(TLS, transport="unix")
     yield evolve(TLS, kind="none")
     yield evolve(TLS, exporter=OTHER)
@@ -31,21 +27,15 @@ def other_bindings() -> Iterator[Binding]:
 
 
 class TranscriptTests(SynchronousTestCase):
-    """
-    Two transcripts that differ in anything differ in what is signed.
-    """
+    """Two transcripts that differ in anything differ in what is signed."""
 
     def all_differ(self, transcripts: list[tuple[bytes, ...]]) -> None:
-        """
-        No two are the same, and all have the same number of parts, so that each part keeps its place.
-        """
+        """No two are the same, and all have the same number of parts, so that each part keeps its place."""
         self.assertEqual(len(set(transcripts)), len(transcripts))
         self.assertEqual(len({len(transcript) for transcript in transcripts}), 1)
 
     def test_challenge(self) -> None:
-        """
-        Hello, version, features, nonce, identity and every part of the binding are signed.
-        """
+        """Hello, version, features, nonce, identity and every part of the binding are signed."""
         self.all_differ(
             [
                 challenge_parts(b"hello", 1, [], KEY, KEY, TLS),
@@ -60,9 +50,7 @@ class TranscriptTests(SynchronousTestCase):
         )
 
     def test_proof(self) -> None:
-        """
-        Both greetings, identity, highest n and every part of the binding are signed.
-        """
+        """Both greetings, identity, highest n and every part of the binding are signed."""
         self.all_differ(
             [
                 proof_parts(b"hello", b"challenge", KEY, 1, TLS),
@@ -75,9 +63,7 @@ class TranscriptTests(SynchronousTestCase):
         )
 
     def test_registration(self) -> None:
-        """
-        Both greetings, server identity, token, identity, list, its signature and every part of the binding are signed.
-        """
+        """Both greetings, server identity, token, identity, list, its signature and every part of the binding are signed."""
         changes: list[dict[str, object]] = [
             {"token": b"other"},
             {"identity": OTHER},
@@ -99,18 +85,14 @@ class TranscriptTests(SynchronousTestCase):
         )
 
     def test_own_signatures_left_out(self) -> None:
-        """
-        The proofs of a registration are not part of what they sign.
-        """
+        """The proofs of a registration are not part of what they sign."""
         other = bytes(63) + b"\x01"
         changed = msgspec.structs.replace(REGISTER, identity_signature=other, device_signature=other)
         transcripts = {register_parts(b"hello", b"challenge", KEY, one, TLS) for one in (REGISTER, changed)}
         self.assertEqual(len(transcripts), 1)
 
     def test_labels(self) -> None:
-        """
-        Each signature has a label of its own.
-        """
+        """Each signature has a label of its own."""
         labels = {
             auth.CHALLENGE_LABEL, auth.PROOF_LABEL, auth.REGISTER_IDENTITY_LABEL, auth.REGISTER_DEVICE_LABEL,
             auth.KEY_CHALLENGE_LABEL, auth.KEY_PROOF_LABEL,
@@ -118,9 +100,7 @@ class TranscriptTests(SynchronousTestCase):
         self.assertEqual(len(labels), 6)
 
     def test_bindings_inside(self) -> None:
-        """
-        Inside one machine nothing is exported, and the transports differ.
-        """
+        """Inside one machine nothing is exported, and the transports differ."""
         for binding in (MEMORY, UNIX):
             self.assertEqual((binding.kind, binding.exporter, binding.spki), ("none", b"", b""))
         self.assertNotEqual(MEMORY.parts(), UNIX.parts())

@@ -1,6 +1,4 @@
-"""
-Envelopes: padding, and the records inside.
-"""
+"""Envelopes: padding, and the records inside."""
 
 from __future__ import annotations
 
@@ -43,14 +41,10 @@ SEALED_MORE = 16 + 32
 
 
 class PaddingTests(SynchronousTestCase):
-    """
-    Lengths that say little.
-    """
+    """Lengths that say little."""
 
     def test_every_class(self) -> None:
-        """
-        Around every size class: what is padded comes back, and has the size of its class.
-        """
+        """Around every size class: what is padded comes back, and has the size of its class."""
         classes = [*e.SMALL_BUCKETS, *range(2 * e.BUCKET_STEP, e.MAX_CONTENT + 1, e.BUCKET_STEP)]
         for size in {near for edge in classes for near in (edge - 2, edge - 1, edge, edge + 1)} | {0, 1, e.MAX_CONTENT}:
             if size > e.MAX_CONTENT:
@@ -63,34 +57,24 @@ class PaddingTests(SynchronousTestCase):
 
     @given(st.binary(max_size=5000))
     def test_any(self, data: bytes) -> None:
-        """
-        So it is for anything.
-        """
+        """So it is for anything."""
         self.assertEqual(e.unpad(e.pad(data)), data)
 
     def test_same_class_same_length(self) -> None:
-        """
-        Short texts all look alike.
-        """
+        """Short texts all look alike."""
         self.assertEqual({len(e.pad(bytes(size))) for size in range(256)}, {256})
 
     def test_classes(self) -> None:
-        """
-        The classes are those of the specification.
-        """
+        """The classes are those of the specification."""
         edges = [len(e.pad(bytes(size))) for size in (255, 256, 511, 512, 1023, 1024, 2047, 2048, 4095, 4096, 8191, 8192)]
         self.assertEqual(edges, [256, 512, 512, 1024, 1024, 2048, 2048, 4096, 4096, 8192, 8192, 12288])
 
     def test_too_large(self) -> None:
-        """
-        We pad nothing that does not fit.
-        """
+        """We pad nothing that does not fit."""
         self.assertRaises(LocalProtocolError, e.pad, bytes(e.MAX_CONTENT + 1))
 
     def test_bad(self) -> None:
-        """
-        Without a mark, with another size than the class's, or with anything behind the mark it is no padding.
-        """
+        """Without a mark, with another size than the class's, or with anything behind the mark it is no padding."""
         good = e.pad(b"text")
         for bad in (b"", bytes(256), b"\x80", good[:-1], good + b"\x00", good[:-1] + b"\x01", e.pad(bytes(300))[:256]):
             self.assertEqual(self.assertRaises(Refusal, e.unpad, bad).code, "bad-envelope")
@@ -98,9 +82,7 @@ class PaddingTests(SynchronousTestCase):
         self.assertRaises(Refusal, e.unpad, b"text\x80".ljust(512, b"\x00"))
 
     def test_longest_text_fits(self) -> None:
-        """
-        The longest text with all that stands around it fits, padded and sealed, into a common part.
-        """
+        """The longest text with all that stands around it fits, padded and sealed, into a common part."""
         longest = msgspec.structs.replace(
             CONTENT, body=bytes(MAX_TEXT), incarnation=2**63 - 1, counter=2**63 - 1, sent_at=2**63 - 1
         )
@@ -109,9 +91,7 @@ class PaddingTests(SynchronousTestCase):
         self.assertLessEqual(len(e.pad(bytes(e.MAX_CONTENT))) + SEALED_MORE, MAX_COMMON)
 
     def test_largest_first_message_fits(self) -> None:
-        """
-        The own part of a first message, with a list of ten devices that all have an RSA key of 2048 bits, fits.
-        """
+        """The own part of a first message, with a list of ten devices that all have an RSA key of 2048 bits, fits."""
         devices = [Device(bytes([n]) * 16, bytes([n]) * 32, bytes([n]) * 32, bytes(RSA_2048)) for n in range(MAX_DEVICES)]
         body = encode_device_list(DeviceList(KEY, "x" * 32, 2**31, KEY, 2**40, devices))
         prekey = msgspec.structs.replace(PREKEY, devices=msgspec.structs.replace(LIST, body=body))
@@ -124,27 +104,19 @@ class PaddingTests(SynchronousTestCase):
 
 
 class RecordTests(SynchronousTestCase):
-    """
-    What travels inside.
-    """
+    """What travels inside."""
 
     def refused(self, kind: type[Any], data: bytes) -> None:
-        """
-        This is no such record.
-        """
+        """This is no such record."""
         self.assertEqual(self.assertRaises(Refusal, e.decode_record, kind, data).code, "bad-envelope")
 
     def test_round_trip(self) -> None:
-        """
-        Each record comes back as it was.
-        """
+        """Each record comes back as it was."""
         for record in RECORDS:
             self.assertEqual(e.decode_record(type(record), e.encode_record(record)), record)
 
     def test_every_truncation(self) -> None:
-        """
-        A record that lacks anything is refused, and one with anything more.
-        """
+        """A record that lacks anything is refused, and one with anything more."""
         for record in RECORDS:
             data = e.encode_record(record)
             cuts = range(len(data)) if len(data) < 300 else [*range(0, len(data), 37), len(data) - 1]
@@ -154,9 +126,7 @@ class RecordTests(SynchronousTestCase):
             self.refused(type(record), msgspec.msgpack.encode([*msgspec.msgpack.decode(data), 1]))
 
     def test_limits(self) -> None:
-        """
-        Lists and numbers are bounded.
-        """
+        """Lists and numbers are bounded."""
         for record in (
             e.Receipt([ID] * (e.MAX_RECEIPT_IDS + 1)),
             e.Reset([e.Missing(ID, 1, [], 1)] * 17),
@@ -174,61 +144,45 @@ class RecordTests(SynchronousTestCase):
             self.refused(type(record), e.encode_record(record))
 
     def test_unknown_kind(self) -> None:
-        """
-        A kind of later times is kept as its number.
-        """
+        """A kind of later times is kept as its number."""
         data = e.encode_record(msgspec.structs.replace(CONTENT, kind=77))
         self.assertEqual(e.decode_record(e.Content, data).kind, 77)
 
     @given(st.sampled_from([type(record) for record in RECORDS]), st.binary(max_size=100) | values.map(msgspec.msgpack.encode))
     def test_any_bytes(self, kind: type[Any], data: bytes) -> None:
-        """
-        Whatever bytes come, there is a record or a refusal.
-        """
+        """Whatever bytes come, there is a record or a refusal."""
         try:
             e.decode_record(kind, data)
         except Refusal as refusal:
             self.assertEqual(refusal.code, "bad-envelope")
 
     def test_deep_nesting(self) -> None:
-        """
-        Nesting, however deep, is refused and nothing worse.
-        """
+        """Nesting, however deep, is refused and nothing worse."""
         for record in RECORDS:
             self.refused(type(record), b"\x91" * 50_000)
 
 
 class HeaderTests(SynchronousTestCase):
-    """
-    A header's first item says what the rest means.
-    """
+    """A header's first item says what the rest means."""
 
     def code(self, data: bytes) -> str:
-        """
-        The code with which a header is refused.
-        """
+        """The code with which a header is refused."""
         error = self.assertRaises(Refusal, e.decode_header, data)
         assert isinstance(error, Refusal)
         return error.code
 
     def test_by_suite(self) -> None:
-        """
-        Each suite has a header of its own.
-        """
+        """Each suite has a header of its own."""
         for header in HEADERS:
             self.assertEqual(e.decode_header(e.encode_record(header)), header)
 
     def test_unknown_suite(self) -> None:
-        """
-        Another suite or version is unavailable, whatever stands behind.
-        """
+        """Another suite or version is unavailable, whatever stands behind."""
         for data in (["rsa", 1], ["rsa", 1, KEY, {}], ["psk", 2, 3], ["pqxdh", 0], ["", 1], ["psk", 2**32 - 1]):
             self.assertEqual(self.code(msgspec.msgpack.encode(data)), "suite-unavailable")
 
     def test_other_shape(self) -> None:
-        """
-        What introduces a sender in one suite is malformed in another, and so is anything cut short or longer.
-        """
+        """What introduces a sender in one suite is malformed in another, and so is anything cut short or longer."""
         for header in HEADERS:
             items = msgspec.msgpack.decode(e.encode_record(header))
             other = "psk" if items[0] == "pqxdh" else "pqxdh"
@@ -240,17 +194,13 @@ class HeaderTests(SynchronousTestCase):
 
     @given(st.binary(max_size=100) | values.map(msgspec.msgpack.encode))
     def test_any_bytes(self, data: bytes) -> None:
-        """
-        Whatever bytes come, there is a header or a refusal.
-        """
+        """Whatever bytes come, there is a header or a refusal."""
         try:
             e.decode_header(data)
         except Refusal as refusal:
             self.assertIn(refusal.code, ("bad-envelope", "suite-unavailable"))
 
     def test_suites(self) -> None:
-        """
-        Every suite has its version, its header and the size of its content keys.
-        """
+        """Every suite has its version, its header and the size of its content keys."""
         self.assertEqual(set(e.SUITES), {"pqxdh", "psk"})
         self.assertEqual(set(e.CONTENT_KEY_SIZES), set(e.SUITES))

@@ -1,6 +1,4 @@
-"""
-Invites.
-"""
+"""Invites."""
 
 from __future__ import annotations
 
@@ -16,20 +14,14 @@ FULL = InviteLink("chat.example", 8443, KEY, bytes(range(16)), KEY[::-1], "alice
 
 
 class InviteTests(SynchronousTestCase):
-    """
-    A string to pass on.
-    """
+    """A string to pass on."""
 
     def refused(self, text: str) -> None:
-        """
-        This is no invite.
-        """
+        """This is no invite."""
         self.assertEqual(self.assertRaises(Refusal, parse_invite, text).code, "bad-invite", text)
 
     def test_round_trip(self) -> None:
-        """
-        An invite comes back as it was, with little or much in it.
-        """
+        """An invite comes back as it was, with little or much in it."""
         small, six = InviteLink("127.0.0.1", 1, KEY), InviteLink("::1", 65535, KEY, b"t")
         for link in (FULL, small, six, InviteLink("h", 8443, KEY, contact=KEY)):
             self.assertEqual(parse_invite(str(link)), link)
@@ -41,41 +33,29 @@ class InviteTests(SynchronousTestCase):
         st.binary(max_size=64),
     )
     def test_any_round_trip(self, host: str, port: int, pin: bytes, token: bytes) -> None:
-        """
-        So it does with any host, port, pin and token.
-        """
+        """So it does with any host, port, pin and token."""
         link = InviteLink(host, port, pin, token)
         self.assertEqual(parse_invite(str(link)), link)
 
     def test_surroundings(self) -> None:
-        """
-        Blanks and line ends around it do not matter.
-        """
+        """Blanks and line ends around it do not matter."""
         self.assertEqual(parse_invite(f"  {FULL}\r\n"), FULL)
 
     def test_newer(self) -> None:
-        """
-        Items of later times are ignored.
-        """
+        """Items of later times are ignored."""
         self.assertEqual(parse_invite(f"{FULL}&udp=8443&later=x"), FULL)
 
     def test_plain(self) -> None:
-        """
-        It is one line of plain characters that no shell or mail program breaks.
-        """
+        """It is one line of plain characters that no shell or mail program breaks."""
         self.assertRegex(str(FULL), r"^securemsg://[!-~]+$")
         self.assertNotIn("'", str(FULL))
 
     def test_token_not_shown(self) -> None:
-        """
-        Its representation, which may get into a log, holds no token.
-        """
+        """Its representation, which may get into a log, holds no token."""
         self.assertNotIn(repr(FULL.token), repr(FULL))
 
     def test_cut_short(self) -> None:
-        """
-        An invite that was cut off is refused wherever a key is not whole, and never read as another server's.
-        """
+        """An invite that was cut off is refused wherever a key is not whole, and never read as another server's."""
         text = str(FULL)
         for size in range(len(text)):
             try:
@@ -85,9 +65,7 @@ class InviteTests(SynchronousTestCase):
             self.assertEqual((link.host, link.port, link.pin), (FULL.host, FULL.port, FULL.pin))
 
     def test_bad(self) -> None:
-        """
-        What is no invite is refused, each with the one code.
-        """
+        """What is no invite is refused, each with the one code."""
         text = str(FULL)
         pin = text.split("pin=")[1].split("&")[0]
         for bad in (
@@ -120,9 +98,7 @@ class InviteTests(SynchronousTestCase):
 
     @given(st.text(max_size=80))
     def test_garbage(self, text: str) -> None:
-        """
-        Whatever is typed ends in a refusal.
-        """
+        """Whatever is typed ends in a refusal."""
         self.refused(text)
         try:
             parse_invite(f"securemsg://h:1/#{text}")

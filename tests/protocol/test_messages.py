@@ -1,6 +1,4 @@
-"""
-Every message, and what is none.
-"""
+"""Every message, and what is none."""
 
 from __future__ import annotations
 
@@ -22,77 +20,57 @@ OPEN = (m.Hello, m.Challenge)
 
 
 def items_of(message: Message) -> list[Any]:
-    """
-    A message as the array that it is on the wire.
-    """
+    """A message as the array that it is on the wire."""
     items: list[Any] = msgspec.msgpack.decode(encode_message(message))
     return items
 
 
 class MessageTests(SynchronousTestCase):
-    """
-    Structs to bytes, and back.
-    """
+    """Structs to bytes, and back."""
 
     def refused(self, payload: bytes, why: object = None) -> None:
-        """
-        This is no message.
-        """
+        """This is no message."""
         error = self.assertRaises(RemoteProtocolError, decode_message, payload)
         self.assertEqual(error.code, "malformed", why)
 
     def refused_items(self, *items: object) -> None:
-        """
-        Nor is this array.
-        """
+        """Nor is this array."""
         self.refused(msgspec.msgpack.encode(items), items)
 
     def test_examples_complete(self) -> None:
-        """
-        There is an example of each kind, and each tag belongs to one kind.
-        """
+        """There is an example of each kind, and each tag belongs to one kind."""
         self.assertEqual(set(EXAMPLES), set(KINDS))
         tags = {kind.__struct_config__.tag for kind in KINDS}  # type: ignore[attr-defined]
         self.assertEqual(tags, KNOWN_TAGS)
         self.assertEqual(len(tags), len(KINDS))
 
     def test_round_trip(self) -> None:
-        """
-        Each message comes back as it was, under its tag.
-        """
+        """Each message comes back as it was, under its tag."""
         for kind, message in EXAMPLES.items():
             self.assertEqual(decode_message(encode_message(message)), message)
             self.assertEqual(items_of(message)[0], kind.__struct_config__.tag)  # type: ignore[attr-defined]
 
     def test_every_truncation(self) -> None:
-        """
-        A message that lacks its last bytes, however many, is malformed.
-        """
+        """A message that lacks its last bytes, however many, is malformed."""
         for message in EXAMPLES.values():
             payload = encode_message(message)
             for size in range(len(payload)):
                 self.refused(payload[:size], (message, size))
 
     def test_trailing_bytes(self) -> None:
-        """
-        So is one with bytes behind it.
-        """
+        """So is one with bytes behind it."""
         for message in EXAMPLES.values():
             self.refused(encode_message(message) + b"\x00", message)
 
     def test_missing_item(self) -> None:
-        """
-        So is one with items missing.
-        """
+        """So is one with items missing."""
         for message in EXAMPLES.values():
             items = items_of(message)
             for count in range(1, len(items)):
                 self.refused_items(*items[:count])
 
     def test_extra_item(self) -> None:
-        """
-        So is one with an item more; but the two greetings ignore what they do not know.
-        """
+        """So is one with an item more; but the two greetings ignore what they do not know."""
         for kind, message in EXAMPLES.items():
             items = [*items_of(message), "later"]
             if kind in OPEN:
@@ -101,17 +79,13 @@ class MessageTests(SynchronousTestCase):
                 self.refused_items(*items)
 
     def test_extra_item_inside(self) -> None:
-        """
-        So is one whose parts have an item more.
-        """
+        """So is one whose parts have an item more."""
         items = items_of(EXAMPLES[m.Publish])
         items[2].append(1)
         self.refused_items(*items)
 
     def test_wrong_types(self) -> None:
-        """
-        So is one with an item of another type, whichever.
-        """
+        """So is one with an item of another type, whichever."""
         wrongs: list[object] = [None, {}, 1.5, {"a": 1}, [[[]]], -1, 2**63]
         for message in EXAMPLES.values():
             items = items_of(message)
@@ -123,23 +97,17 @@ class MessageTests(SynchronousTestCase):
                     self.refused_items(*changed)
 
     def test_text_is_not_bytes(self) -> None:
-        """
-        Texts and bytes are two things.
-        """
+        """Texts and bytes are two things."""
         self.refused_items(20, 1, b"bob")
         self.refused_items(6, b"stopping")
         self.refused_items(3, 1, "x" * 64)
 
     def test_text_is_utf8(self) -> None:
-        """
-        A text that is no UTF-8 is malformed.
-        """
+        """A text that is no UTF-8 is malformed."""
         self.refused(b"\x93\x14\x01\xa2\xff\xfe")
 
     def test_sizes(self) -> None:
-        """
-        Ids, keys, signatures and lists have the sizes they have.
-        """
+        """Ids, keys, signatures and lists have the sizes they have."""
         part, prekeys = [ID, b""], [msgspec.msgpack.decode(msgspec.msgpack.encode(PREKEY))] * 51
         cases: list[tuple[object, ...]] = [
             (10, ID[:-1], 1, 1, b"", [["bob", [part]]]),
@@ -173,34 +141,26 @@ class MessageTests(SynchronousTestCase):
             self.refused_items(*case)
 
     def test_deep_nesting(self) -> None:
-        """
-        Nesting, however deep, is malformed and nothing worse.
-        """
+        """Nesting, however deep, is malformed and nothing worse."""
         for depth in (100, 5_000, 90_000):
             self.refused(b"\x91" * depth + b"\x01")
             self.refused(b"\x92\x63" + b"\x91" * depth)
             self.refused(b"\x93\x0a" + b"\x91" * depth + b"\x01\x01")
 
     def test_announced_sizes(self) -> None:
-        """
-        An array or text that announces more than is there costs nothing.
-        """
+        """An array or text that announces more than is there costs nothing."""
         for payload in (b"\xdd\xff\xff\xff\xff", b"\x92\x0e\xc6\xff\xff\xff\xff", b"\x92\xdb\xff\xff\xff\xff"):
             self.refused(payload)
 
     def test_no_array(self) -> None:
-        """
-        What is no array with a number in front is no message.
-        """
+        """What is no array with a number in front is no message."""
         for items in (None, 1, "text", b"bytes", {"a": 1}, {}, [], ["10"], [None], [True], [1.0], [[10]], [b"\n"]):
             self.refused(msgspec.msgpack.encode(items), items)
         self.refused(b"")
         self.refused(b"\xc1")
 
     def test_unknown(self) -> None:
-        """
-        An array with an unknown number in front is a message of later times; its request number is found, if it has one.
-        """
+        """An array with an unknown number in front is a message of later times; its request number is found, if it has one."""
         for items, expected in (
             ([99], Unknown(99, 0)),
             ([-5, 3], Unknown(-5, 3)),
@@ -214,32 +174,24 @@ class MessageTests(SynchronousTestCase):
 
     @given(st.binary(max_size=200))
     def test_any_bytes(self, payload: bytes) -> None:
-        """
-        Whatever bytes come, there is a message, an unknown one, or a clean refusal.
-        """
+        """Whatever bytes come, there is a message, an unknown one, or a clean refusal."""
         self.attempt(payload)
 
     @given(st.one_of(st.sampled_from(sorted(KNOWN_TAGS)), values), st.lists(values, max_size=8))
     def test_any_array(self, tag: object, items: list[object]) -> None:
-        """
-        So it is for any array.
-        """
+        """So it is for any array."""
         self.attempt(msgspec.msgpack.encode([tag, *items]))
 
     @given(st.sampled_from(list(EXAMPLES.values())), st.data())
     def test_any_change(self, message: Message, data: st.DataObject) -> None:
-        """
-        So it is for a message in which some bytes were changed.
-        """
+        """So it is for a message in which some bytes were changed."""
         payload = bytearray(encode_message(message))
         for place in data.draw(st.lists(st.integers(0, len(payload) - 1), min_size=1, max_size=4)):
             payload[place] = data.draw(st.integers(0, 255))
         self.attempt(bytes(payload))
 
     def attempt(self, payload: bytes) -> None:
-        """
-        Decode; what is accepted is stable: encoded again and decoded it is the same.
-        """
+        """Decode; what is accepted is stable: encoded again and decoded it is the same."""
         try:
             message = decode_message(payload)
         except RemoteProtocolError as error:
@@ -249,9 +201,7 @@ class MessageTests(SynchronousTestCase):
             self.assertEqual(decode_message(encode_message(message)), message)
 
     def test_frames_have_room(self) -> None:
-        """
-        The largest messages that our own ends send fit into the frame of their phase.
-        """
+        """The largest messages that our own ends send fit into the frame of their phase."""
         hello = m.Hello([2**31] * 16, ["f" * 32] * 16, "register", "memory", "x" * 32, ID, KEY)
         self.assertLessEqual(len(encode_message(hello)), MAX_GREETING_FRAME)
         largest_list = m.SignedDeviceList(bytes(m.MAX_LIST_BODY), SIGNATURE)
@@ -268,9 +218,7 @@ class MessageTests(SynchronousTestCase):
         self.assertLessEqual(len(encode_message(deliver)), MAX_FRAME)
 
     def test_no_secret_needed(self) -> None:
-        """
-        Records that travel inside messages are checked as strictly.
-        """
+        """Records that travel inside messages are checked as strictly."""
         for record, wrong in ((RECORD, "name"), (LIST, "signature")):
             items = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
             place = record.__struct_fields__.index(wrong)

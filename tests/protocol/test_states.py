@@ -1,6 +1,4 @@
-"""
-The whole conversation: every phase, side and message.
-"""
+"""The whole conversation: every phase, side and message."""
 
 from __future__ import annotations
 
@@ -48,21 +46,15 @@ ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
 
 
 def frame(message: Message) -> bytes:
-    """
-    A message on the wire.
-    """
+    """A message on the wire."""
     return encode_frame(encode_message(message))
 
 
 class TripleTests(SynchronousTestCase):
-    """
-    Every (phase, side, message).
-    """
+    """Every (phase, side, message)."""
 
     def test_table(self) -> None:
-        """
-        The table is the specification's, no more and no less.
-        """
+        """The table is the specification's, no more and no less."""
         self.assertEqual(TRANSITIONS, ALLOWED)
 
     def test_sending(self) -> None:
@@ -104,26 +96,18 @@ class TripleTests(SynchronousTestCase):
 
 
 class PairTests(SynchronousTestCase):
-    """
-    Two ends of one conversation.
-    """
+    """Two ends of one conversation."""
 
     def setUp(self) -> None:
-        """
-        Nobody has said anything.
-        """
+        """Nobody has said anything."""
         self.client, self.server = Connection(CLIENT), Connection(SERVER)
 
     def pass_on(self, data: bytes, to: Connection, cut: int = 1 << 30) -> list[Message | Unknown]:
-        """
-        Let bytes arrive in pieces.
-        """
+        """Let bytes arrive in pieces."""
         return [message for at in range(0, len(data), cut) for message in to.receive(data[at : at + cut])]
 
     def say(self, message: Message, cut: int = 1 << 30) -> None:
-        """
-        The one whose message it is says it, and the other hears it.
-        """
+        """The one whose message it is says it, and the other hears it."""
         speaker, listener = self.client, self.server
         if (self.server.side, type(message)) in ALLOWED[self.server.phase] and type(message) is not m.Failed:
             speaker, listener = self.server, self.client
@@ -132,16 +116,12 @@ class PairTests(SynchronousTestCase):
         self.assertIs(self.client.phase, self.server.phase)
 
     def log_in(self, cut: int = 1 << 30) -> None:
-        """
-        The whole greeting.
-        """
+        """The whole greeting."""
         for kind in (m.Hello, m.Challenge, m.Proof, m.Welcome):
             self.say(EXAMPLES[kind], cut)
 
     def test_conversation(self) -> None:
-        """
-        Both ends agree on every phase, with the stream whole or in pieces.
-        """
+        """Both ends agree on every phase, with the stream whole or in pieces."""
         for cut in (1 << 30, 7, 1):
             self.setUp()
             self.log_in(cut)
@@ -150,27 +130,21 @@ class PairTests(SynchronousTestCase):
             self.assertIs(self.server.phase, Phase.READY)
 
     def test_greetings_kept(self) -> None:
-        """
-        Both ends have the very bytes of both greetings, for they are signed whole.
-        """
+        """Both ends have the very bytes of both greetings, for they are signed whole."""
         self.log_in()
         for connection in (self.client, self.server):
             self.assertEqual(connection.hello, encode_message(EXAMPLES[m.Hello]))
             self.assertEqual(connection.challenge, encode_message(EXAMPLES[m.Challenge]))
 
     def test_greeting_with_more(self) -> None:
-        """
-        What a newer client says besides is kept too, so that it is signed.
-        """
+        """What a newer client says besides is kept too, so that it is signed."""
         payload = encode_message(EXAMPLES[m.Hello])
         newer = bytes([payload[0] + 1]) + payload[1:] + b"\xa5later"
         self.assertEqual(list(self.server.receive(encode_frame(newer))), [EXAMPLES[m.Hello]])
         self.assertEqual(self.server.hello, newer)
 
     def test_many_in_one_piece(self) -> None:
-        """
-        Messages that were queued together arrive together, in order.
-        """
+        """Messages that were queued together arrive together, in order."""
         self.log_in()
         sent: list[Message] = [m.Ping(number) for number in range(100)]
         for message in sent:
@@ -179,9 +153,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.client.take(), b"")
 
     def test_limits_by_phase(self) -> None:
-        """
-        A stranger is held to a small frame, who registers to a larger one, and who is logged in to the largest.
-        """
+        """A stranger is held to a small frame, who registers to a larger one, and who is logged in to the largest."""
         limits = {
             Phase.GREETING: MAX_GREETING_FRAME, Phase.CHALLENGING: MAX_GREETING_FRAME, Phase.PROVING: MAX_GREETING_FRAME,
             Phase.VERIFYING: MAX_GREETING_FRAME, Phase.READY: MAX_FRAME,
@@ -192,9 +164,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.server._decoder.max_size, MAX_FRAME)
 
     def test_limit_of_registration(self) -> None:
-        """
-        Who says it registers may send a larger frame, and no larger.
-        """
+        """Who says it registers may send a larger frame, and no larger."""
         hello = m.Hello([1], [], "register", "tcp", "alice", bytes(16), bytes(32))
         self.say(hello)
         self.say(EXAMPLES[m.Challenge])
@@ -204,9 +174,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual((error.code, self.server.phase), ("frame-too-large", Phase.CLOSED))
 
     def test_unknown(self) -> None:
-        """
-        An unknown message is passed on after login, and ends it before.
-        """
+        """An unknown message is passed on after login, and ends it before."""
         self.log_in()
         later = encode_frame(b"\x92\x63\x07")
         self.assertEqual(list(self.server.receive(later)), [Unknown(99, 7)])
@@ -216,18 +184,14 @@ class PairTests(SynchronousTestCase):
         self.assertEqual((error.code, stranger.phase), ("unknown-message", Phase.CLOSED))
 
     def test_nothing_after_the_last_word(self) -> None:
-        """
-        What a peer says after Failed is not heard.
-        """
+        """What a peer says after Failed is not heard."""
         self.log_in()
         failed, ping = m.Failed("bye"), m.Ping(1)
         self.assertEqual(list(self.server.receive(frame(failed) + frame(ping))), [failed])
         self.assertEqual(list(self.server.receive(frame(ping))), [])
 
     def test_hung_up_in_the_middle(self) -> None:
-        """
-        Whoever hangs up while a message is dealt with does not hear the rest of that read.
-        """
+        """Whoever hangs up while a message is dealt with does not hear the rest of that read."""
         self.log_in()
         heard = []
         for message in self.server.receive(frame(m.Ping(1)) + frame(m.Ping(2))):
@@ -236,9 +200,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(heard, [m.Ping(1)])
 
     def test_garbage_after_good(self) -> None:
-        """
-        The messages before a bad one were given, those after it are not.
-        """
+        """The messages before a bad one were given, those after it are not."""
         self.log_in()
         messages = self.server.receive(frame(m.Ping(1)) + encode_frame(b"\xc1") + frame(m.Ping(2)))
         self.assertEqual(next(messages), m.Ping(1))
@@ -247,9 +209,7 @@ class PairTests(SynchronousTestCase):
 
     @given(st.lists(st.binary(max_size=50), max_size=10))
     def test_any_stream(self, pieces: list[bytes]) -> None:
-        """
-        Whatever bytes come, they end in messages or in a clean refusal, and after that in nothing.
-        """
+        """Whatever bytes come, they end in messages or in a clean refusal, and after that in nothing."""
         server = Connection(SERVER)
         for piece in pieces:
             try:
@@ -258,9 +218,7 @@ class PairTests(SynchronousTestCase):
                 self.assertIs(server.phase, Phase.CLOSED)
 
     def test_too_large_to_send(self) -> None:
-        """
-        A message that fits no frame is our own bug, and changes nothing.
-        """
+        """A message that fits no frame is our own bug, and changes nothing."""
         parts = [m.Part(bytes(16), bytes(m.MAX_OWN)) for _ in range(10)]
         deposit = m.Deposit(bytes(16), 1, 1, bytes(m.MAX_COMMON), [m.Destination("bob", parts)])
         self.log_in()

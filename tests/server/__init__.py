@@ -1,3 +1,1 @@
-"""
-Tests of the server's domain.
-"""
+"""Tests of the server's domain."""

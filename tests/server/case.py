@@ -1,6 +1,4 @@
-"""
-Two people and a server, for tests to begin with.
-"""
+"""Two people and a server, for tests to begin with."""
 
 from __future__ import annotations
 
@@ -14,21 +12,15 @@ from tests.server.rig import DAY, Client, Rig, User
 
 
 def changed(deposit: Deposit, **items: object) -> Deposit:
-    """
-    The same deposit, but for some of its items.
-    """
+    """The same deposit, but for some of its items."""
     return msgspec.structs.replace(deposit, **items)
 
 
 class TwoPeople(SynchronousTestCase):
-    """
-    Alice writes to Bob. The store holds commits back until it is told.
-    """
+    """Alice writes to Bob. The store holds commits back until it is told."""
 
     def setUp(self) -> None:
-        """
-        Both are here.
-        """
+        """Both are here."""
         self.rig = Rig(store=MemoryServerStore(manual=True), settings=self.settings())
         self.alice, self.sender = self.rig.register("alice")
         self.bob, self.reader = self.rig.register("bob")
@@ -36,21 +28,15 @@ class TwoPeople(SynchronousTestCase):
         self.reader.inbox.clear()
 
     def settings(self) -> Settings:
-        """
-        What this class needs.
-        """
+        """What this class needs."""
         return Settings(registration="open")
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
     def refused(self, deposit: Deposit, client: Client | None = None) -> str:
-        """
-        With which code this deposit is refused.
-        """
+        """With which code this deposit is refused."""
         client = client or self.sender
         client.send(deposit)
         self.rig.commit()
@@ -59,9 +45,7 @@ class TwoPeople(SynchronousTestCase):
         return refusal.code
 
     def two_devices(self) -> tuple[User, Client]:
-        """
-        Bob gets a second device, which is connected.
-        """
+        """Bob gets a second device, which is connected."""
         second = self.bob.sibling()
         self.bob.version = 2
         self.reader.send(Publish(1, self.bob.device_list()))
@@ -70,9 +54,7 @@ class TwoPeople(SynchronousTestCase):
         return second, self.rig.login(second)
 
     def store(self, wanted: list[bytes], expiry: int = DAY) -> None:
-        """
-        Have these deposited and accepted.
-        """
+        """Have these deposited and accepted."""
         self.sender.send(*[self.sender.deposit(self.bob, text=text, expiry=expiry) for text in wanted])
         self.rig.commit()
         self.assertEqual(len(self.sender.accepted()), len(wanted))

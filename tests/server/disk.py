@@ -1,6 +1,4 @@
-"""
-The whole server over a database, for tests: its commits take their time, and L{DiskRig} waits for them.
-"""
+"""The whole server over a database, for tests: its commits take their time, and L{DiskRig} waits for them."""
 
 from __future__ import annotations
 
@@ -33,22 +31,16 @@ class DiskStore:
     _inner: ServerStore = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Open it.
-        """
+        """Open it."""
         self._inner = self.reactor.open(self.folder / "server.db")
 
     def __getattr__(self, name: str) -> Any:
-        """
-        Everything else is the store's; what it answers later is counted.
-        """
+        """Everything else is the store's; what it answers later is counted."""
         attribute = getattr(self._inner, name)
         return lambda *arguments: self._count(attribute(*arguments))
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
-        """
-        See L{securemsg.interfaces.IMailboxStore.write}.
-        """
+        """See L{securemsg.interfaces.IMailboxStore.write}."""
         self.held += 1
 
         def committed(outcome: WriteOutcome) -> None:
@@ -58,15 +50,11 @@ class DiskStore:
         self._inner.write(batch, committed)
 
     def flush(self) -> None:
-        """
-        Wait for the next answers.
-        """
+        """Wait for the next answers."""
         self.reactor.turn()
 
     def crash(self) -> DiskStore:
-        """
-        The store as a kill at this moment leaves it to the next process. Nothing must be on its way.
-        """
+        """The store as a kill at this moment leaves it to the next process. Nothing must be on its way."""
         assert self.held == 0, "this would copy half a commit"
         folder = Path(tempfile.mkdtemp())
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
@@ -74,40 +62,30 @@ class DiskStore:
         return DiskStore(folder)
 
     def remove(self) -> None:
-        """
-        Leave nothing behind.
-        """
+        """Leave nothing behind."""
         self.reactor.wait(self._inner.close())
         shutil.rmtree(self.folder)
         assert self.reactor.failures == []
 
     def _count(self, answer: Any) -> Any:
-        """
-        See whether this comes later.
-        """
+        """See whether this comes later."""
         if isinstance(answer, Deferred):
             self.held += 1
             answer.addBoth(self._counted)
         return answer
 
     def _counted(self, result: Any) -> Any:
-        """
-        Here it is.
-        """
+        """Here it is."""
         self.held -= 1
         return result
 
 
 @define(eq=False)
 class DiskRig(Rig):
-    """
-    Nothing is settled before the disk has answered.
-    """
+    """Nothing is settled before the disk has answered."""
 
     def settle(self) -> None:
-        """
-        Turn and wait until nothing happens any more.
-        """
+        """Turn and wait until nothing happens any more."""
         super().settle()
         while self.store.held:
             self.store.flush()
@@ -115,7 +93,5 @@ class DiskRig(Rig):
 
 
 def disk_rig() -> DiskRig:
-    """
-    A server over an empty database. Its store is to be removed in the end.
-    """
+    """A server over an empty database. Its store is to be removed in the end."""
     return DiskRig(store=DiskStore())  # type: ignore[arg-type]

@@ -1,6 +1,4 @@
-"""
-A whole server in memory with real frames: both ends are a C{Connection}, and nothing happens before L{Rig.settle}.
-"""
+"""A whole server in memory with real frames: both ends are a C{Connection}, and nothing happens before L{Rig.settle}."""
 
 from __future__ import annotations
 
@@ -79,23 +77,17 @@ class Wire:
     code: str | None = None
 
     def send(self, message: Message) -> None:
-        """
-        Queue a message.
-        """
+        """Queue a message."""
         if self.code is None:
             self.connection.send(message)
             self.peak = max(self.peak, self.connection.queued)
 
     def flush(self) -> None:
-        """
-        The turn ends: write what was queued.
-        """
+        """The turn ends: write what was queued."""
         self.out += self.connection.take()
 
     def close(self, code: str = "") -> None:
-        """
-        Say the code, where the phase lets us, and hang up.
-        """
+        """Say the code, where the phase lets us, and hang up."""
         if self.code is None:
             self.code = code
             if code:
@@ -107,17 +99,13 @@ class Wire:
             self.connection.close()
 
     def pause(self, wanted: bool) -> None:
-        """
-        Stop reading, or go on.
-        """
+        """Stop reading, or go on."""
         assert wanted is not self.paused, "asked twice"
         self.paused = wanted
         self.pauses += wanted
 
     def feed(self, data: bytes) -> None:
-        """
-        Bytes from the client, in one piece.
-        """
+        """Bytes from the client, in one piece."""
         phase = self.connection.phase
         try:
             for message in self.connection.receive(data):
@@ -134,9 +122,7 @@ class Wire:
 
 @define(eq=False)
 class User:
-    """
-    An account with one device, and everything that only its owner has.
-    """
+    """An account with one device, and everything that only its owner has."""
 
     name: str
     server: bytes
@@ -150,15 +136,11 @@ class User:
 
     @property
     def own(self) -> Device:
-        """
-        The device, as it stands in lists.
-        """
+        """The device, as it stands in lists."""
         return Device(self.device_id, self.device.public, self.agreement.public, None)
 
     def device_list(self, **changes: Any) -> SignedDeviceList:
-        """
-        The list, signed; with some of its items changed.
-        """
+        """The list, signed; with some of its items changed."""
         items: dict[str, Any] = {
             "server": self.server,
             "account": self.name,
@@ -171,9 +153,7 @@ class User:
         return SignedDeviceList(body, self.identity.sign(DEVICE_LIST_LABEL, body))
 
     def sibling(self) -> User:
-        """
-        A second device of the same account, on the list from the next version on.
-        """
+        """A second device of the same account, on the list from the next version on."""
         other = User(self.name, self.server, self.identity)
         self.others.append(other.own)
         return other
@@ -181,9 +161,7 @@ class User:
 
 @define(eq=False)
 class Client:
-    """
-    The other end: what came is kept in C{inbox}.
-    """
+    """The other end: what came is kept in C{inbox}."""
 
     rig: Rig
     wire: Wire
@@ -193,53 +171,39 @@ class Client:
     n: int = 0
 
     def send(self, *messages: Message) -> None:
-        """
-        Say something; it goes out when the rig settles.
-        """
+        """Say something; it goes out when the rig settles."""
         for message in messages:
             self.connection.send(message)
         self.unsent += self.connection.take()
 
     def ask(self, *messages: Message) -> None:
-        """
-        Say something, and let everything happen that follows from it.
-        """
+        """Say something, and let everything happen that follows from it."""
         self.send(*messages)
         self.rig.settle()
 
     def raw(self, data: bytes) -> None:
-        """
-        Send bytes that our own end would not.
-        """
+        """Send bytes that our own end would not."""
         self.unsent += data
         self.rig.settle()
 
     def take(self, kind: type[M]) -> list[M]:
-        """
-        Take all messages of one kind out of the inbox.
-        """
+        """Take all messages of one kind out of the inbox."""
         found: list[M] = [message for message in self.inbox if isinstance(message, kind)]
         self.inbox[:] = [message for message in self.inbox if not isinstance(message, kind)]
         return found
 
     def one(self, kind: type[M]) -> M:
-        """
-        Take the only message of this kind.
-        """
+        """Take the only message of this kind."""
         found = self.take(kind)
         assert len(found) == 1, f"{len(found)} {kind.__name__}, and {self.inbox}"
         return found[0]
 
     def failed(self) -> str:
-        """
-        With which code the server hung up.
-        """
+        """With which code the server hung up."""
         return self.one(Failed).code
 
     def deposit(self, *to: User, text: bytes = b"common", expiry: int = DAY, own: bytes = b"own") -> Deposit:
-        """
-        Make a deposit for the first devices of some users.
-        """
+        """Make a deposit for the first devices of some users."""
         self.n += 1
         destinations = [
             Destination(user.name, [Part(user.device_id, own), *(Part(other.id, own) for other in user.others)]) for user in to
@@ -247,29 +211,21 @@ class Client:
         return Deposit(keys.random_id(), self.n, expiry, text, destinations)
 
     def accepted(self) -> list[bytes]:
-        """
-        Take the ids of all deposits that were accepted.
-        """
+        """Take the ids of all deposits that were accepted."""
         return [acceptance.deposit_id for message in self.take(Accepted) for acceptance in message.deposits]
 
     def delivered(self) -> list[bytes]:
-        """
-        Take the common parts that were delivered.
-        """
+        """Take the common parts that were delivered."""
         return [message.common for message in self.take(Deliver)]
 
     def acknowledge(self, tag: int = 0) -> None:
-        """
-        Acknowledge up to this tag, or else everything that came, which is taken out of the inbox.
-        """
+        """Acknowledge up to this tag, or else everything that came, which is taken out of the inbox."""
         self.ask(Acknowledge(tag or max(message.tag for message in self.take(Deliver))))
 
 
 @define(eq=False)
 class Rig:
-    """
-    The server, its store, its time, and everybody who is connected.
-    """
+    """The server, its store, its time, and everybody who is connected."""
 
     settings: Settings = field(factory=lambda: Settings(registration="open"))
     store: MemoryServerStore = field(factory=MemoryServerStore)
@@ -284,15 +240,11 @@ class Rig:
     _later: list[Callable[[], None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        """
-        Start.
-        """
+        """Start."""
         self.start()
 
     def start(self) -> None:
-        """
-        A new process over the same store.
-        """
+        """A new process over the same store."""
         self._clients = []
         self._later = []
         self.server = Server(
@@ -308,16 +260,12 @@ class Rig:
         )
 
     def crash(self) -> None:
-        """
-        The process dies, and another one starts over what was committed.
-        """
+        """The process dies, and another one starts over what was committed."""
         self.store = self.store.crash()
         self.start()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """
-        Run a coroutine; what fails is for the test to look at.
-        """
+        """Run a coroutine; what fails is for the test to look at."""
         Deferred.fromCoroutine(work).addErrback(self.failures.append)
 
     def turn(self) -> bool:
@@ -349,27 +297,21 @@ class Rig:
         return happened or bool(later)
 
     def settle(self) -> None:
-        """
-        Turn until nothing happens any more.
-        """
+        """Turn until nothing happens any more."""
         for _ in range(ROUNDS):
             if not self.turn():
                 return
         raise AssertionError("it does not come to rest")
 
     def commit(self) -> None:
-        """
-        Let a manual store do what it holds back, until nothing happens any more.
-        """
+        """Let a manual store do what it holds back, until nothing happens any more."""
         self.settle()
         while self.store.held:
             self.store.flush()
             self.settle()
 
     def lose(self, client: Client) -> None:
-        """
-        The network drops a connection.
-        """
+        """The network drops a connection."""
         if client in self._clients:
             self._clients.remove(client)
             client.wire.code = "lost"
@@ -379,9 +321,7 @@ class Rig:
     # --- people -----------------------------------------------------------------------------------------------------
 
     def connect(self, binding: Binding = TLS, operator: bool = False) -> Client:
-        """
-        Open a connection.
-        """
+        """Open a connection."""
         caller = self.server.caller(operator=operator)
         client = Client(self, Wire(caller, binding))
         self._clients.append(client)
@@ -389,15 +329,11 @@ class Rig:
         return client
 
     def user(self, name: str) -> User:
-        """
-        Somebody who has keys, and no account yet.
-        """
+        """Somebody who has keys, and no account yet."""
         return User(name, self.identity.public)
 
     def greet(self, user: User, role: Any = "device", binding: Binding = TLS, device: bytes | None = None) -> Client:
-        """
-        Connect and say Hello; the challenge was checked.
-        """
+        """Connect and say Hello; the challenge was checked."""
         client = self.connect(binding)
         own = user.device_id if device is None else device
         client.ask(Hello([1], [], role, binding.transport, user.name, own, keys.nonce()))  # type: ignore[arg-type]
@@ -406,9 +342,7 @@ class Rig:
         return client
 
     def check(self, client: Client, challenge: Challenge) -> None:
-        """
-        The server identity answered in this very channel.
-        """
+        """The server identity answered in this very channel."""
         parts = auth.challenge_parts(
             client.connection.hello, challenge.version, challenge.features, challenge.nonce, self.identity.public,
             client.wire.binding,
@@ -416,18 +350,14 @@ class Rig:
         keys.verify(self.identity.public, challenge.signature, auth.CHALLENGE_LABEL, *parts)
 
     def proof(self, client: Client, user: User, highest: int = 0) -> Proof:
-        """
-        What logs this user's device in.
-        """
+        """What logs this user's device in."""
         parts = auth.proof_parts(
             client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
         )
         return Proof(highest, user.device.sign(auth.PROOF_LABEL, *parts))
 
     def registration(self, client: Client, user: User, token: bytes = b"", **changes: Any) -> Register:
-        """
-        What makes this user's account.
-        """
+        """What makes this user's account."""
         bare = Register(token, user.identity.public, user.device_list(**changes), bytes(64), bytes(64))
         parts = auth.register_parts(
             client.connection.hello, client.connection.challenge, self.identity.public, bare, client.wire.binding
@@ -441,39 +371,29 @@ class Rig:
         )
 
     def try_login(self, user: User) -> Client:
-        """
-        Log in, whatever comes of it.
-        """
+        """Log in, whatever comes of it."""
         return self.login_waiting(user)
 
     def login(self, user: User) -> Client:
-        """
-        Log in, and see that it worked.
-        """
+        """Log in, and see that it worked."""
         client = self.try_login(user)
         client.n = max(client.n, client.one(Welcome).highest)
         return client
 
     def login_waiting(self, user: User) -> Client:
-        """
-        Ask to be logged in; the store may still have something to do first.
-        """
+        """Ask to be logged in; the store may still have something to do first."""
         client = self.greet(user)
         client.ask(self.proof(client, user))
         return client
 
     def try_register(self, user: User, token: bytes = b"", binding: Binding = TLS, **changes: Any) -> Client:
-        """
-        Register, whatever comes of it.
-        """
+        """Register, whatever comes of it."""
         client = self.greet(user, "register", binding)
         client.ask(self.registration(client, user, token, **changes))
         return client
 
     def register(self, name: str) -> tuple[User, Client]:
-        """
-        Make an account; its device is logged in.
-        """
+        """Make an account; its device is logged in."""
         user = self.user(name)
         client = self.try_register(user)
         client.one(Welcome)
@@ -481,26 +401,20 @@ class Rig:
         return user, client
 
     def greet_with_key(self, binding: Binding = TLS) -> Client:
-        """
-        Connect and say Hello as somebody who has a key file; the challenge is left in the inbox.
-        """
+        """Connect and say Hello as somebody who has a key file; the challenge is left in the inbox."""
         client = self.connect(binding)
         client.ask(Hello([1], [], "key", binding.transport, "", b"", keys.nonce()))  # type: ignore[arg-type]
         return client
 
     def key_proof(self, client: Client, key: SharedKey, highest: int = 0) -> Proof:
-        """
-        What lets a holder of this file in.
-        """
+        """What lets a holder of this file in."""
         parts = auth.proof_parts(
             client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
         )
         return Proof(highest, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
 
     def try_visit(self, key: SharedKey) -> Client:
-        """
-        Come with a key file, whatever comes of it.
-        """
+        """Come with a key file, whatever comes of it."""
         client = self.greet_with_key()
         client.ask(self.key_proof(client, key))
         return client
@@ -520,9 +434,7 @@ class Rig:
         return User(key.name, self.identity.public, device_id=keys.caller_device(nonce)), client
 
     def contact(self) -> tuple[User, Client]:
-        """
-        The contact C{server}, which lives here and is logged in.
-        """
+        """The contact C{server}, which lives here and is logged in."""
         user = self.user("server")
         client = self.try_register(user, binding=auth.MEMORY)
         self.commit()
@@ -530,9 +442,7 @@ class Rig:
         return user, client
 
     def contact_again(self, user: User) -> Client:
-        """
-        The contact connects anew.
-        """
+        """The contact connects anew."""
         client = self.greet(user, binding=auth.MEMORY)
         client.ask(self.proof(client, user))
         self.commit()
@@ -540,9 +450,7 @@ class Rig:
         return client
 
     def operator(self) -> Client:
-        """
-        The operator, logged in.
-        """
+        """The operator, logged in."""
         client = self.connect(auth.UNIX, operator=True)
         client.ask(Hello([1], [], "operator", "unix", "", b"", keys.nonce()))
         self.check(client, client.one(Challenge))
@@ -552,16 +460,12 @@ class Rig:
 
 
 def public(prekey: pqxdh.PublicPrekey) -> Prekey:
-    """
-    A prekey as it goes over the wire.
-    """
+    """A prekey as it goes over the wire."""
     return Prekey(prekey.id, prekey.key, prekey.signature)
 
 
 def upload(user: User, request: int = 1, first: int = 1, count: int = 2, replace: bool = False) -> Upload:
-    """
-    A full upload of prekeys.
-    """
+    """A full upload of prekeys."""
     return Upload(
         request,
         public(pqxdh.make_signed_prekey(user.device, first)[1]),

@@ -1,6 +1,4 @@
-"""
-What the operator may do.
-"""
+"""What the operator may do."""
 
 from __future__ import annotations
 
@@ -23,21 +21,15 @@ from tests.server.rig import START
 
 
 class OperatorTests(TwoPeople):
-    """
-    The operator looks after Alice and Bob.
-    """
+    """The operator looks after Alice and Bob."""
 
     def setUp(self) -> None:
-        """
-        The operator is here.
-        """
+        """The operator is here."""
         super().setUp()
         self.operator = self.rig.operator()
 
     def test_accounts(self) -> None:
-        """
-        Accounts come by name, with what waits for them.
-        """
+        """Accounts come by name, with what waits for them."""
         self.store([b"12345", b"123"])
         self.operator.ask(ListAccounts(1, ""))
         page = self.operator.one(Accounts)
@@ -46,9 +38,7 @@ class OperatorTests(TwoPeople):
         self.assertFalse(page.more)
 
     def test_pages(self) -> None:
-        """
-        Many accounts come in pages, each after the last name of the one before.
-        """
+        """Many accounts come in pages, each after the last name of the one before."""
         self.rig.settings = Settings(registration="open", accounts_page=1)
         self.rig.crash()
         self.operator = self.rig.operator()
@@ -63,9 +53,7 @@ class OperatorTests(TwoPeople):
         self.assertEqual(names, ["alice", "bob"])
 
     def test_remove(self) -> None:
-        """
-        A removed account is gone with what waited for it; its devices are told and do not get in again.
-        """
+        """A removed account is gone with what waited for it; its devices are told and do not get in again."""
         self.store([b"waits"])
         self.operator.ask(RemoveAccount(1, "bob"))
         self.operator.one(Done)
@@ -74,9 +62,7 @@ class OperatorTests(TwoPeople):
         self.assertEqual(self.rig.server.logged_in, 1)
 
     def test_name_again(self) -> None:
-        """
-        Who takes a removed name gets nothing of what was for the one before.
-        """
+        """Who takes a removed name gets nothing of what was for the one before."""
         self.store([b"waits"])
         self.operator.ask(RemoveAccount(1, "bob"))
         other, client = self.rig.register("bob")
@@ -88,17 +74,13 @@ class OperatorTests(TwoPeople):
         self.assertEqual(client.delivered(), [b"new"])
 
     def test_remove_nobody(self) -> None:
-        """
-        There is no such account; and the contact that lives here stays.
-        """
+        """There is no such account; and the contact that lives here stays."""
         self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
         self.operator.ask(RemoveAccount(1, "nobody"), RemoveAccount(2, "server"))
         self.assertEqual(self.operator.take(Refused), [Refused(1, "no-such-account"), Refused(2, "forbidden")])
 
     def test_address(self) -> None:
-        """
-        The address names host, port, the server identity, and the contact once there is one.
-        """
+        """The address names host, port, the server identity, and the contact once there is one."""
         self.rig.server.address = ("chat.example", 8443)
         self.operator.ask(GetAddress(1))
         self.assertEqual(self.operator.one(Address), Address(1, "chat.example", 8443, self.rig.identity.public, b""))
@@ -109,14 +91,10 @@ class OperatorTests(TwoPeople):
 
 
 class ReplyTests(TwoPeople):
-    """
-    The operator has the contact C{server} say something.
-    """
+    """The operator has the contact C{server} say something."""
 
     def setUp(self) -> None:
-        """
-        What is to be said is noted.
-        """
+        """What is to be said is noted."""
         super().setUp()
         self.said: list[tuple[str, str]] = []
         self.operator = self.rig.operator()
@@ -140,34 +118,26 @@ class ReplyTests(TwoPeople):
         return refusals[0].code if refusals else ""
 
     def test_said(self) -> None:
-        """
-        An account gets what was asked for, whether it is connected or not.
-        """
+        """An account gets what was asked for, whether it is connected or not."""
         self.rig.lose(self.reader)
         for account in ("alice", "bob"):
             self.assertEqual(self.answer(account, "Good evening"), "")
         self.assertEqual(self.said, [(account, "Good evening") for account in ("alice", "bob")])
 
     def test_nobody(self) -> None:
-        """
-        There is no such account, or nobody is here with such a key file, and nothing is said.
-        """
+        """There is no such account, or nobody is here with such a key file, and nothing is said."""
         self.assertEqual(self.answer("nobody", "text"), "no-such-account")
         self.assertEqual(self.answer("key-1a2b3c4d", "text"), "no-such-account")
         self.assertEqual(self.said, [])
 
     def test_to_itself(self) -> None:
-        """
-        The contact does not talk to itself.
-        """
+        """The contact does not talk to itself."""
         self.rig.contact()
         self.assertEqual(self.answer("server", "text"), "forbidden")
         self.assertEqual(self.said, [])
 
     def test_sizes(self) -> None:
-        """
-        A text has from one byte to 48 KiB of UTF-8, however few characters that are.
-        """
+        """A text has from one byte to 48 KiB of UTF-8, however few characters that are."""
         self.assertEqual(self.answer("bob", ""), "bad-request")
         self.assertEqual(self.answer("bob", "\u00e9" * (MAX_TEXT // 2) + "x"), "too-large")
         self.assertEqual(self.said, [])
@@ -175,24 +145,18 @@ class ReplyTests(TwoPeople):
         self.assertEqual(len(self.said), 1)
 
     def test_operator_alone(self) -> None:
-        """
-        Nobody else may ask for it.
-        """
+        """Nobody else may ask for it."""
         self.sender.ask(Reply(1, "bob", "text"))
         self.assertEqual(self.sender.one(Refused), Refused(1, "forbidden"))
         self.assertEqual(self.said, [])
 
     def test_nobody_lives_here(self) -> None:
-        """
-        A server without a contact that could say it refuses.
-        """
+        """A server without a contact that could say it refuses."""
         self.operator = self.rig.operator()
         self.rig.crash()
         self.operator = self.rig.operator()
         self.assertEqual(self.answer("bob", "text"), "forbidden")
 
     def test_not_shown(self) -> None:
-        """
-        The text is in nobody's log.
-        """
+        """The text is in nobody's log."""
         self.assertNotIn("Good evening", repr(Reply(1, "bob", "Good evening")))

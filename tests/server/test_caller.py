@@ -1,6 +1,4 @@
-"""
-One caller: roles, order, backlog, pauses, and what is not understood.
-"""
+"""One caller: roles, order, backlog, pauses, and what is not understood."""
 
 from __future__ import annotations
 
@@ -38,30 +36,22 @@ from tests.server.rig import Rig, upload
 
 
 class BrokenStore(MemoryServerStore):
-    """
-    A store with a bug.
-    """
+    """A store with a bug."""
 
     broken = False
 
     def load_account(self, name: str):  # type: ignore[no-untyped-def]
-        """
-        Fail, once it is broken.
-        """
+        """Fail, once it is broken."""
         if self.broken:
             raise RuntimeError("a bug")
         return super().load_account(name)
 
 
 class RoleTests(TwoPeople):
-    """
-    Who may say what.
-    """
+    """Who may say what."""
 
     def test_table(self) -> None:
-        """
-        Each command is for the roles that the protocol names, and there are no others.
-        """
+        """Each command is for the roles that the protocol names, and there are no others."""
         device, operator, stranger, key = Role.DEVICE, Role.OPERATOR, Role.STRANGER, Role.KEY
         expected = {
             Hello: {stranger}, Proof: {stranger}, Register: {stranger},
@@ -76,17 +66,13 @@ class RoleTests(TwoPeople):
         self.assertEqual({kind: {role for role in pages if kind in pages[role]} for kind in kinds}, expected)
 
     def test_operators_commands(self) -> None:
-        """
-        What is the operator's is forbidden to a device, and nothing happens.
-        """
+        """What is the operator's is forbidden to a device, and nothing happens."""
         self.sender.ask(ListAccounts(1, ""), RemoveAccount(2, "bob"), GetAddress(3))
         self.assertEqual(self.sender.take(Refused), [Refused(request, "forbidden") for request in (1, 2, 3)])
         self.rig.login(self.bob)
 
     def test_devices_commands(self) -> None:
-        """
-        What is a device's is forbidden to the operator.
-        """
+        """What is a device's is forbidden to the operator."""
         operator = self.rig.operator()
         publish = Publish(3, self.bob.device_list(version=2))
         operator.ask(Fetch(1, "bob"), Claim(2, "bob", self.bob.device_id, 0), publish, upload(self.bob, request=4))
@@ -97,9 +83,7 @@ class RoleTests(TwoPeople):
         self.assertEqual(operator.failed(), "forbidden")
 
     def test_unknown(self) -> None:
-        """
-        A message of a later version is refused under its request number, and the connection stays.
-        """
+        """A message of a later version is refused under its request number, and the connection stays."""
         self.sender.raw(encode_frame(msgspec.msgpack.encode([99, 1234, "later"])))
         self.assertEqual(self.sender.one(Refused), Refused(1234, "unknown-message"))
         self.sender.raw(encode_frame(msgspec.msgpack.encode([98])))
@@ -108,17 +92,13 @@ class RoleTests(TwoPeople):
         self.sender.one(Pong)
 
     def test_unknown_before_login(self) -> None:
-        """
-        From a stranger it ends the connection.
-        """
+        """From a stranger it ends the connection."""
         client = self.rig.connect()
         client.raw(encode_frame(msgspec.msgpack.encode([99, 1])))
         self.assertEqual(client.failed(), "unknown-message")
 
     def test_garbage(self) -> None:
-        """
-        What is no message ends this connection, and no other.
-        """
+        """What is no message ends this connection, and no other."""
         for garbage in (b"\x00\x00\x00\x01\xc1", encode_frame(b"\x90"), b"\xff\xff\xff\xff"):
             client = self.rig.login(self.alice)
             client.raw(garbage)
@@ -127,36 +107,26 @@ class RoleTests(TwoPeople):
         self.reader.one(Pong)
 
     def test_hello_twice(self) -> None:
-        """
-        A second greeting is out of turn.
-        """
+        """A second greeting is out of turn."""
         hello = Hello([1], [], "device", "tcp", "bob", self.bob.device_id, bytes(32))
         self.sender.raw(encode_frame(msgspec.msgpack.encode(hello)))
         self.assertEqual(self.sender.failed(), "out-of-turn")
 
     def test_last_word(self) -> None:
-        """
-        A peer that says Failed is gone.
-        """
+        """A peer that says Failed is gone."""
         self.sender.ask(Failed("bye"))
         self.assertEqual(self.rig.server.logged_in, 1)
 
 
 class OrderTests(TwoPeople):
-    """
-    Commands that wait, and what comes behind them.
-    """
+    """Commands that wait, and what comes behind them."""
 
     def wait(self) -> None:
-        """
-        Have a commit on its way, so that whatever asks the store waits.
-        """
+        """Have a commit on its way, so that whatever asks the store waits."""
         self.reader.ask(self.reader.deposit(self.alice))
 
     def test_one_after_the_other(self) -> None:
-        """
-        What comes behind a command that waits is done after it, in order.
-        """
+        """What comes behind a command that waits is done after it, in order."""
         carol, _ = self.rig.register("carol")
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
@@ -170,9 +140,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 1)
 
     def test_not_read_from(self) -> None:
-        """
-        While something waits behind a command the channel is not read from; a command alone is no reason.
-        """
+        """While something waits behind a command the channel is not read from; a command alone is no reason."""
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
         carol = self.rig.user("carol")
@@ -186,9 +154,7 @@ class OrderTests(TwoPeople):
         self.sender.one(Pong)
 
     def test_backlog_bounded(self) -> None:
-        """
-        Whoever piles up more than fits is sent away.
-        """
+        """Whoever piles up more than fits is sent away."""
         self.rig.settings = Settings(registration="open", max_backlog=3)
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
@@ -199,9 +165,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(self.sender.take(Pong), [])
 
     def test_long_backlog(self) -> None:
-        """
-        A thousand commands that end at once are worked through without piling up on the stack.
-        """
+        """A thousand commands that end at once are worked through without piling up on the stack."""
         self.wait()
         self.rig.server._accounts.forget("nobody")
         self.sender.send(*[Fetch(number, "nobody") for number in range(500)], *[Fetch(number, "bob") for number in range(500)])
@@ -210,9 +174,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(answers), 1000)
 
     def test_answers_bounded(self) -> None:
-        """
-        Many short questions in one read do not pile up long answers: each waits until those before were written.
-        """
+        """Many short questions in one read do not pile up long answers: each waits until those before were written."""
         self.rig.settings = Settings(registration="open", max_queued=4096)
         self.rig.crash()
         self.sender = self.rig.login(self.alice)
@@ -225,9 +187,7 @@ class OrderTests(TwoPeople):
         self.assertFalse(self.sender.wire.paused)
 
     def test_not_taken(self) -> None:
-        """
-        While a peer does not take its answers nothing is answered, also of what was read already; then all is.
-        """
+        """While a peer does not take its answers nothing is answered, also of what was read already; then all is."""
         caller = self.sender.wire.caller
         caller.writable(False)
         self.sender.send(Ping(1), Ping(2))
@@ -241,9 +201,7 @@ class OrderTests(TwoPeople):
         self.assertFalse(self.sender.wire.paused)
 
     def test_bad_word_behind(self) -> None:
-        """
-        What breaks the protocol ends the connection, also where it waited behind other answers.
-        """
+        """What breaks the protocol ends the connection, also where it waited behind other answers."""
         caller = self.sender.wire.caller
         caller.writable(False)
         self.sender.send(Ping(1), Acknowledge(1000), Ping(2))
@@ -255,9 +213,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(self.sender.take(Pong)), 1)
 
     def test_lost_while_waiting(self) -> None:
-        """
-        What a connection left behind is not done.
-        """
+        """What a connection left behind is not done."""
         self.wait()
         client = self.sender
         client.ask(Fetch(1, "nobody"), self.sender.deposit(self.bob))
@@ -266,9 +222,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), [])
 
     def test_gone_while_looked_up(self) -> None:
-        """
-        A deposit that was being looked up when its connection was lost is not taken; it is when it comes again.
-        """
+        """A deposit that was being looked up when its connection was lost is not taken; it is when it comes again."""
         deposit = self.sender.deposit(self.bob)
         self.rig.space = 0
         self.assertEqual(self.refused(deposit), "retry-later")
@@ -286,9 +240,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(self.reader.delivered()), 1)
 
     def test_fenced_while_loaded(self) -> None:
-        """
-        A deposit whose recipient was being loaded when its device logged in anew is not taken; it is when it comes again.
-        """
+        """A deposit whose recipient was being loaded when its device logged in anew is not taken; it is when it comes again."""
         carol, _ = self.rig.register("carol")
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
@@ -309,9 +261,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(again.accepted(), [deposit.deposit_id])
 
     def test_unanswered_bounded(self) -> None:
-        """
-        Who has many deposits unanswered is not read from until the commit.
-        """
+        """Who has many deposits unanswered is not read from until the commit."""
         self.rig.settings = Settings(registration="open", max_unanswered=4)
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
@@ -327,9 +277,7 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 5)
 
     def test_crowd(self) -> None:
-        """
-        When all deposits together are many, depositors are not read from, then refused; and all goes on after the commit.
-        """
+        """When all deposits together are many, depositors are not read from, then refused; and all goes on after the commit."""
         self.rig.settings = Settings(registration="open", crowded_size=3000, max_pending_size=6000)
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
@@ -348,9 +296,7 @@ class OrderTests(TwoPeople):
 
 
 class BugTests(SynchronousTestCase):
-    """
-    Something of ours is wrong.
-    """
+    """Something of ours is wrong."""
 
     def test_one_pays(self) -> None:
         """

@@ -61,18 +61,14 @@ class Endpoint:
 
 
 class MailboxMachine(RuleBasedStateMachine):
-    """
-    Three accounts, one of them with two devices, and a store whose commits take their time.
-    """
+    """Three accounts, one of them with two devices, and a store whose commits take their time."""
 
     endpoints: list[Endpoint]
     rig: Rig
 
     @initialize(present=st.sets(WHO))
     def begin(self, present: set[int]) -> None:
-        """
-        Register everybody; some stay.
-        """
+        """Register everybody; some stay."""
         self.rig = Rig(SMALL, store=MemoryServerStore(manual=True))
         people = [self.rig.register(name) for name in ("alice", "bob", "carol")]
         bob, client = people[1]
@@ -87,16 +83,12 @@ class MailboxMachine(RuleBasedStateMachine):
             self.connect(who)
 
     def everybody(self) -> None:
-        """
-        All log in.
-        """
+        """All log in."""
         for who in range(len(self.endpoints)):
             self.connect(who)
 
     def ready(self, which: int, wanted: Callable[[Endpoint], object] = lambda endpoint: True) -> Endpoint | None:
-        """
-        One of those who are logged in, and have something of this kind.
-        """
+        """One of those who are logged in, and have something of this kind."""
         able = [one for one in self.endpoints if one.client is not None and one.logged_in and wanted(one)]
         return able[which % len(able)] if able else None
 
@@ -104,9 +96,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def connect(self, who: int) -> None:
-        """
-        Log in, perhaps over a connection that is there.
-        """
+        """Log in, perhaps over a connection that is there."""
         endpoint = self.endpoints[who]
         endpoint.client = self.rig.greet(endpoint.user)
         endpoint.logged_in = False
@@ -116,9 +106,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def lose(self, who: int) -> None:
-        """
-        The network fails.
-        """
+        """The network fails."""
         endpoint = self.endpoints[who]
         if endpoint.client is not None:
             self.absorb()
@@ -128,9 +116,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(who=WHO, to=st.sets(st.integers(0, 2), min_size=1), size=st.integers(0, 300), count=st.integers(1, 4))
     def deposit(self, who: int, to: set[int], size: int, count: int) -> None:
-        """
-        Make deposits; they are sent if the device is logged in, else after the next login.
-        """
+        """Make deposits; they are sent if the device is logged in, else after the next login."""
         endpoint = self.endpoints[who]
         sender = endpoint.user
         destinations = []
@@ -151,9 +137,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(who=WHO, which=st.integers(0, 50), spoil=st.booleans())
     def repeat(self, who: int, which: int, spoil: bool) -> None:
-        """
-        Send something again that was answered, perhaps with other bytes.
-        """
+        """Send something again that was answered, perhaps with other bytes."""
         endpoint = self.ready(who, lambda one: one.accepted)
         if endpoint is None or endpoint.client is None:
             return
@@ -165,9 +149,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(who=WHO, which=st.integers(0, 50))
     def repeat_pending(self, who: int, which: int) -> None:
-        """
-        Send something again that was not answered yet.
-        """
+        """Send something again that was not answered yet."""
         endpoint = self.ready(who, lambda one: one.outbox)
         if endpoint is None or endpoint.client is None:
             return
@@ -175,17 +157,13 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(who=WHO, which=st.integers(0, 10))
     def acknowledge(self, who: int, which: int) -> None:
-        """
-        Commit some of what came, and say so.
-        """
+        """Commit some of what came, and say so."""
         endpoint = self.ready(who, lambda one: one.in_hand)
         if endpoint is not None:
             self.acknowledge_some(endpoint, which % len(endpoint.in_hand) + 1)
 
     def acknowledge_some(self, endpoint: Endpoint, count: int) -> None:
-        """
-        The first so many.
-        """
+        """The first so many."""
         client = endpoint.client
         assert client is not None
         done = endpoint.in_hand[:count]
@@ -200,34 +178,26 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def turn(self, count: int) -> None:
-        """
-        Some turns of the reactor.
-        """
+        """Some turns of the reactor."""
         for _ in range(count):
             self.rig.turn()
 
     @precondition(lambda self: self.rig.store.held)
     @rule()
     def commit(self) -> None:
-        """
-        The store does one thing of what it was asked.
-        """
+        """The store does one thing of what it was asked."""
         self.rig.store._held.popleft()()
 
     @precondition(lambda self: self.rig.store.held)
     @rule()
     def commit_all(self) -> None:
-        """
-        The store catches up.
-        """
+        """The store catches up."""
         self.rig.store.flush()
         self.rig.settle()
 
     @rule(present=st.sets(WHO))
     def crash(self, present: set[int]) -> None:
-        """
-        The process dies; some are there again at once.
-        """
+        """The process dies; some are there again at once."""
         self.absorb()
         self.rig.crash()
         for endpoint in self.endpoints:
@@ -241,9 +211,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def absorb(self) -> None:
-        """
-        Look at everything that came.
-        """
+        """Look at everything that came."""
         for endpoint in getattr(self, "endpoints", []):
             client = endpoint.client
             if client is None:
@@ -255,9 +223,7 @@ class MailboxMachine(RuleBasedStateMachine):
             assert self.rig.failures == []
 
     def look_at(self, endpoint: Endpoint, client: Client, message: object) -> None:
-        """
-        One message that came.
-        """
+        """One message that came."""
         assert not isinstance(message, (Failed, Unknown)), message
         if isinstance(message, Welcome):
             assert message.highest <= endpoint.n
@@ -274,9 +240,7 @@ class MailboxMachine(RuleBasedStateMachine):
             self.delivered(endpoint, message)
 
     def answered(self, endpoint: Endpoint, deposit_id: bytes) -> None:
-        """
-        An acceptance is of something that this device sent.
-        """
+        """An acceptance is of something that this device sent."""
         deposit = self.deposits[deposit_id]
         if deposit in endpoint.outbox:
             endpoint.outbox.remove(deposit)
@@ -284,9 +248,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert deposit in endpoint.accepted
 
     def delivered(self, endpoint: Endpoint, delivery: Deliver) -> None:
-        """
-        A delivery is for this device, unchanged, in the order of its sender, and not of what was acknowledged.
-        """
+        """A delivery is for this device, unchanged, in the order of its sender, and not of what was acknowledged."""
         deposit = self.deposits[delivery.deposit_id]
         assert delivery.own == b"to " + endpoint.user.device_id
         assert delivery.common == deposit.common
@@ -300,9 +262,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert len(endpoint.in_hand) <= SMALL.window_frames
 
     def teardown(self) -> None:
-        """
-        In the end everybody comes, and has everything that was accepted; and nothing is left on its way.
-        """
+        """In the end everybody comes, and has everything that was accepted; and nothing is left on its way."""
         if not hasattr(self, "rig"):
             return
         self.absorb()
@@ -328,9 +288,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.check_rest()
 
     def check_rest(self) -> None:
-        """
-        At rest the server holds nothing, and its counts are those of the store.
-        """
+        """At rest the server holds nothing, and its counts are those of the store."""
         batches = self.rig.server._batches
         assert (batches.size, batches.pending, batches._crowd) == (0, {}, set())
         for endpoint in self.endpoints:

@@ -1,6 +1,4 @@
-"""
-Deliveries, windows and acknowledgements.
-"""
+"""Deliveries, windows and acknowledgements."""
 
 from __future__ import annotations
 
@@ -10,27 +8,19 @@ from tests.server.case import TwoPeople
 
 
 def texts(count: int, first: int = 0) -> list[bytes]:
-    """
-    Texts that tell each other apart and sort.
-    """
+    """Texts that tell each other apart and sort."""
     return [b"%05d" % number for number in range(first, first + count)]
 
 
 class DeliveryTests(TwoPeople):
-    """
-    What Bob gets.
-    """
+    """What Bob gets."""
 
     def settings(self) -> Settings:
-        """
-        A window that is soon full.
-        """
+        """A window that is soon full."""
         return Settings(registration="open", window_frames=4, window_size=1000)
 
     def read_all(self, rounds: int) -> list[bytes]:
-        """
-        Acknowledge whatever comes, so often.
-        """
+        """Acknowledge whatever comes, so often."""
         got = []
         for _ in range(rounds):
             page = [message for message in self.reader.inbox if isinstance(message, Deliver)]
@@ -40,9 +30,7 @@ class DeliveryTests(TwoPeople):
         return got
 
     def test_window(self) -> None:
-        """
-        No more than the window is ever on its way, whatever waits.
-        """
+        """No more than the window is ever on its way, whatever waits."""
         wanted = texts(10)
         self.store(wanted)
         self.assertEqual(self.reader.delivered(), wanted[:4])
@@ -51,9 +39,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), wanted[4:6])
 
     def test_page_worth_reading(self) -> None:
-        """
-        The store is asked when a quarter of the window is free, not for each acknowledgement; all the same all comes.
-        """
+        """The store is asked when a quarter of the window is free, not for each acknowledgement; all the same all comes."""
         self.rig.settings = Settings(registration="open")
         self.rig.crash()
         self.sender = self.rig.login(self.alice)
@@ -73,9 +59,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), wanted[80:144])
 
     def test_window_in_bytes(self) -> None:
-        """
-        Bytes fill a window as well as frames.
-        """
+        """Bytes fill a window as well as frames."""
         self.store([bytes(600)] * 3)
         self.assertEqual(len(self.reader.delivered()), 2)
         self.reader.acknowledge(1)
@@ -83,18 +67,14 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(len(self.reader.delivered()), 1)
 
     def test_all_in_order(self) -> None:
-        """
-        A reader that acknowledges gets everything, in order, once.
-        """
+        """A reader that acknowledges gets everything, in order, once."""
         wanted = texts(30)
         self.store(wanted)
         self.assertEqual(self.read_all(8), wanted)
         self.assertEqual(self.reader.delivered(), [])
 
     def test_slow_reader_costs_rows(self) -> None:
-        """
-        What a slow reader has not room for lies in the store, and nowhere in memory.
-        """
+        """What a slow reader has not room for lies in the store, and nowhere in memory."""
         self.store(texts(500))
         self.assertEqual(self.rig.server._batches.size, 0)
         self.assertEqual(self.rig.server._batches.pending, {})
@@ -103,9 +83,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(len(subscription._in_flight), 4)
 
     def test_new_while_behind(self) -> None:
-        """
-        What is committed while the reader is behind waits its turn.
-        """
+        """What is committed while the reader is behind waits its turn."""
         wanted = texts(8)
         self.store(wanted[:6])
         self.reader.acknowledge(1)
@@ -115,9 +93,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), wanted[:6])
 
     def test_commit_during_page(self) -> None:
-        """
-        What is committed while a page is read is delivered once, after it.
-        """
+        """What is committed while a page is read is delivered once, after it."""
         wanted = texts(8)
         self.store(wanted[:6])
         self.reader.delivered()
@@ -128,9 +104,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), wanted[4:])
 
     def test_full_channel(self) -> None:
-        """
-        Nothing is delivered to, nor heard from, a channel that is full; then it goes on.
-        """
+        """Nothing is delivered to, nor heard from, a channel that is full; then it goes on."""
         self.reader.wire.caller.writable(False)
         self.assertTrue(self.reader.wire.paused)
         self.store(texts(2))
@@ -141,9 +115,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), texts(2))
 
     def test_unacknowledged_again(self) -> None:
-        """
-        After a reconnect everything that was not acknowledged comes again, then what is new.
-        """
+        """After a reconnect everything that was not acknowledged comes again, then what is new."""
         self.store(texts(3))
         self.reader.acknowledge(1)
         self.rig.lose(self.reader)
@@ -155,9 +127,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual([one.tag for one in deliveries], [1, 2, 3])
 
     def test_acknowledged_before_commit(self) -> None:
-        """
-        What was acknowledged is not delivered again, though its deletion is still on its way.
-        """
+        """What was acknowledged is not delivered again, though its deletion is still on its way."""
         self.store(texts(2))
         self.reader.acknowledge(2)
         self.rig.lose(self.reader)
@@ -168,9 +138,7 @@ class DeliveryTests(TwoPeople):
         again.one(Drained)
 
     def test_acknowledged_before_batch(self) -> None:
-        """
-        Nor is it while its deletion waits for the commit before.
-        """
+        """Nor is it while its deletion waits for the commit before."""
         self.store(texts(2))
         self.sender.ask(self.sender.deposit(self.bob, text=b"on its way"))
         self.reader.acknowledge(2)
@@ -181,9 +149,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(again.delivered(), [b"on its way"])
 
     def test_lost_deletion(self) -> None:
-        """
-        A deletion that a crash lost is a second delivery, nothing more.
-        """
+        """A deletion that a crash lost is a second delivery, nothing more."""
         self.store(texts(2))
         self.reader.acknowledge(2)
         self.rig.crash()
@@ -191,9 +157,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(reader.delivered(), texts(2))
 
     def test_acknowledged_for_good(self) -> None:
-        """
-        What was acknowledged and committed is gone.
-        """
+        """What was acknowledged and committed is gone."""
         self.store(texts(2))
         self.reader.acknowledge(1)
         self.rig.commit()
@@ -201,9 +165,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.rig.login(self.bob).delivered(), texts(1, 1))
 
     def test_acknowledged_during_commit(self) -> None:
-        """
-        An acknowledgement that comes while a commit runs goes into the next one.
-        """
+        """An acknowledgement that comes while a commit runs goes into the next one."""
         self.store(texts(2))
         self.sender.ask(self.sender.deposit(self.bob))
         self.reader.acknowledge(2)
@@ -216,9 +178,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(len(self.rig.login(self.bob).delivered()), 1)
 
     def test_false_acknowledgement(self) -> None:
-        """
-        Acknowledging what was never sent ends the connection, and deletes nothing.
-        """
+        """Acknowledging what was never sent ends the connection, and deletes nothing."""
         self.store(texts(2))
         self.reader.ask(Acknowledge(3))
         self.assertEqual(self.reader.failed(), "bad-acknowledgement")
@@ -226,9 +186,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(len(self.rig.login(self.bob).delivered()), 2)
 
     def test_acknowledged_twice(self) -> None:
-        """
-        An acknowledgement that was overtaken says nothing new.
-        """
+        """An acknowledgement that was overtaken says nothing new."""
         self.store(texts(3))
         self.reader.acknowledge(2)
         self.reader.acknowledge(2)
@@ -240,9 +198,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.rig.login(self.bob).delivered(), texts(1, 2))
 
     def test_drained(self) -> None:
-        """
-        Drained comes once: after all that was stored before the login, and before what came later.
-        """
+        """Drained comes once: after all that was stored before the login, and before what came later."""
         self.rig.lose(self.reader)
         self.store(texts(6))
         self.reader = reader = self.rig.login(self.bob)
@@ -258,9 +214,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(len(reader.take(Drained)), 1)
 
     def test_removed_in_the_middle(self) -> None:
-        """
-        A reader that hangs up while a page is read gets nothing of it, and nothing breaks.
-        """
+        """A reader that hangs up while a page is read gets nothing of it, and nothing breaks."""
         self.rig.lose(self.reader)
         self.store(texts(3))
         self.sender.ask(self.sender.deposit(self.bob))
@@ -272,9 +226,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(len(self.rig.login(self.bob).delivered()), 4)
 
     def test_fenced_reader(self) -> None:
-        """
-        A connection that was fenced cannot acknowledge for the one that follows it.
-        """
+        """A connection that was fenced cannot acknowledge for the one that follows it."""
         self.store(texts(2))
         caller = self.reader.wire.caller
         reader = self.rig.login(self.bob)

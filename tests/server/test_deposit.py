@@ -1,6 +1,4 @@
-"""
-Deposits, step by step as the protocol orders them.
-"""
+"""Deposits, step by step as the protocol orders them."""
 
 from __future__ import annotations
 
@@ -21,14 +19,10 @@ from tests.server.rig import DAY, START, User
 
 
 class DepositTests(TwoPeople):
-    """
-    Alice writes to Bob. The store holds commits back until it is told.
-    """
+    """Alice writes to Bob. The store holds commits back until it is told."""
 
     def test_accepted_after_commit(self) -> None:
-        """
-        Nobody hears anything before the commit has returned; then both do.
-        """
+        """Nobody hears anything before the commit has returned; then both do."""
         deposit = self.sender.deposit(self.bob, text=b"hello")
         self.sender.ask(deposit)
         self.assertEqual((self.sender.inbox, self.reader.inbox), ([], []))
@@ -39,9 +33,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(delivery, expected)
 
     def test_answers_together(self) -> None:
-        """
-        Answers of one commit travel in one frame.
-        """
+        """Answers of one commit travel in one frame."""
         deposits = [self.sender.deposit(self.bob) for _ in range(5)]
         self.sender.send(*deposits)
         self.rig.commit()
@@ -50,9 +42,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(accepted.now, START)
 
     def test_one_batch_at_a_time(self) -> None:
-        """
-        While one commit runs the next batch fills; it goes out as one.
-        """
+        """While one commit runs the next batch fills; it goes out as one."""
         for _ in range(4):
             self.sender.ask(self.sender.deposit(self.bob))
             self.assertEqual(self.rig.store.held, 1)
@@ -65,9 +55,7 @@ class DepositTests(TwoPeople):
         self.assertEqual([one.tag for one in self.reader.take(Deliver)], [1, 2, 3, 4])
 
     def test_repeated_after_commit(self) -> None:
-        """
-        The same deposit again is accepted again, and delivered once.
-        """
+        """The same deposit again is accepted again, and delivered once."""
         deposit = self.sender.deposit(self.bob)
         for _ in range(3):
             self.sender.send(deposit)
@@ -76,9 +64,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.reader.delivered()), 1)
 
     def test_repeated_while_pending(self) -> None:
-        """
-        A deposit that is repeated before its commit returned is one deposit with one answer.
-        """
+        """A deposit that is repeated before its commit returned is one deposit with one answer."""
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit, deposit)
         self.sender.ask(deposit)
@@ -88,9 +74,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.sender.wire.caller.unanswered, 0)
 
     def test_repeated_over_new_connection(self) -> None:
-        """
-        A pending deposit that is repeated after a reconnect is answered in the new connection.
-        """
+        """A pending deposit that is repeated after a reconnect is answered in the new connection."""
         deposit = self.sender.deposit(self.bob)
         self.sender.ask(deposit)
         self.rig.lose(self.sender)
@@ -104,9 +88,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.reader.delivered()), 1)
 
     def test_pending_attached(self) -> None:
-        """
-        Where the new connection is faster than the commit, it gets the answer.
-        """
+        """Where the new connection is faster than the commit, it gets the answer."""
         first, second = self.sender.deposit(self.bob), self.sender.deposit(self.bob)
         self.sender.ask(first)
         self.sender.ask(second)  # in the next batch
@@ -123,9 +105,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(again.wire.caller.unanswered, 0)
 
     def test_conflict_after_commit(self) -> None:
-        """
-        A known deposit id with other bytes, recipients or expiry is a conflict.
-        """
+        """A known deposit id with other bytes, recipients or expiry is a conflict."""
         carol, _ = self.rig.register("carol")
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit)
@@ -140,9 +120,7 @@ class DepositTests(TwoPeople):
         self.assertEqual([self.refused(one) for one in others], ["conflict"] * 4)
 
     def test_conflict_while_pending(self) -> None:
-        """
-        So it is before the commit returned.
-        """
+        """So it is before the commit returned."""
         deposit = self.sender.deposit(self.bob)
         self.sender.ask(deposit)
         self.sender.ask(changed(deposit, common=b"other"))
@@ -151,9 +129,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
 
     def test_repeated_under_higher_n(self) -> None:
-        """
-        The store recognises a repetition even where n says there can be none.
-        """
+        """The store recognises a repetition even where n says there can be none."""
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit)
         self.rig.commit()
@@ -168,9 +144,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), [b"goes on"])
 
     def test_dedupe_before_lists(self) -> None:
-        """
-        A repetition is accepted though the recipient's devices have changed since.
-        """
+        """A repetition is accepted though the recipient's devices have changed since."""
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit)
         self.rig.commit()
@@ -180,9 +154,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id] * 2)
 
     def test_dedupe_before_disk(self) -> None:
-        """
-        A repetition is accepted though the disk is full.
-        """
+        """A repetition is accepted though the disk is full."""
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit)
         self.rig.commit()
@@ -193,9 +165,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id] * 2)
 
     def test_dedupe_after_crash(self) -> None:
-        """
-        A repetition is recognised by the next process.
-        """
+        """A repetition is recognised by the next process."""
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit)
         self.rig.commit()
@@ -207,9 +177,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.rig.login(self.bob).delivered()), 1)
 
     def test_crash_before_commit(self) -> None:
-        """
-        What was not committed was not accepted, and its repetition is new.
-        """
+        """What was not committed was not accepted, and its repetition is new."""
         deposit = self.sender.deposit(self.bob)
         self.sender.ask(deposit)
         self.rig.crash()
@@ -220,17 +188,13 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.rig.login(self.bob).delivered()), 1)
 
     def test_n_of_refused(self) -> None:
-        """
-        The highest n is kept though the deposit was refused.
-        """
+        """The highest n is kept though the deposit was refused."""
         self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), n=41, expiry=0)), "bad-request")
         self.rig.crash()
         self.assertEqual(self.rig.login(self.alice).n, 41)
 
     def test_refused_then_accepted(self) -> None:
-        """
-        A deposit that was refused for now is accepted later, with the same n.
-        """
+        """A deposit that was refused for now is accepted later, with the same n."""
         deposit = self.sender.deposit(self.bob)
         self.rig.space = 0
         self.rig.time += 2
@@ -242,9 +206,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
 
     def test_disk_guard(self) -> None:
-        """
-        Nothing new is taken below the limit, and acknowledgements go on.
-        """
+        """Nothing new is taken below the limit, and acknowledgements go on."""
         self.sender.send(self.sender.deposit(self.bob))
         self.rig.commit()
         self.rig.space = MIN_FREE_SPACE - 1
@@ -259,9 +221,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 2)
 
     def test_expiry_limits(self) -> None:
-        """
-        Nothing is kept for no time, or for longer than published.
-        """
+        """Nothing is kept for no time, or for longer than published."""
         for expiry in (0, 30 * DAY + 1):
             self.assertEqual(self.refused(self.sender.deposit(self.bob, expiry=expiry)), "bad-request")
         self.sender.send(self.sender.deposit(self.bob, expiry=30 * DAY))
@@ -269,9 +229,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 1)
 
     def test_account_twice(self) -> None:
-        """
-        An account or a device that is named twice is no set.
-        """
+        """An account or a device that is named twice is no set."""
         deposit = self.sender.deposit(self.bob)
         [to] = deposit.to
         self.assertEqual(self.refused(changed(deposit, to=[to, to])), "bad-request")
@@ -279,9 +237,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.refused(changed(deposit, to=[twice])), "bad-request")
 
     def test_gone(self) -> None:
-        """
-        An account that does not exist is named.
-        """
+        """An account that does not exist is named."""
         deposit = self.sender.deposit(self.bob, self.rig.user("nobody"))
         self.sender.send(deposit)
         self.rig.commit()
@@ -291,9 +247,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), [])
 
     def test_missing_device(self) -> None:
-        """
-        A deposit that leaves out a device is refused, with the list as it is now, of that account alone.
-        """
+        """A deposit that leaves out a device is refused, with the list as it is now, of that account alone."""
         carol, _ = self.rig.register("carol")
         deposit = self.sender.deposit(self.bob, carol)
         self.two_devices()
@@ -306,9 +260,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(record.devices, self.bob.device_list())
 
     def test_lists_counted(self) -> None:
-        """
-        A refusal that brings lists counts as a question to the directory; one that brings none does not.
-        """
+        """A refusal that brings lists counts as a question to the directory; one that brings none does not."""
         self.rig.settings = Settings(registration="open", requests=Rate(2, 5))
         self.rig.crash()
         self.sender = self.rig.login(self.alice)
@@ -324,9 +276,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.refused(late), "stale-devices")
 
     def test_added_device(self) -> None:
-        """
-        So is one that adds a device that is on no list.
-        """
+        """So is one that adds a device that is on no list."""
         deposit = self.sender.deposit(self.bob)
         self.bob.sibling()
         self.assertEqual(self.refused(self.sender.deposit(self.bob)), "stale-devices")
@@ -335,9 +285,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 1)
 
     def test_both_devices(self) -> None:
-        """
-        A deposit to two devices brings each its own part, and both the common one.
-        """
+        """A deposit to two devices brings each its own part, and both the common one."""
         second, other = self.two_devices()
         deposit = self.sender.deposit(self.bob)
         parts = [Part(self.bob.device_id, b"one"), Part(second.device_id, b"two")]
@@ -347,9 +295,7 @@ class DepositTests(TwoPeople):
         self.assertEqual([one.own for one in other.take(Deliver)], [b"two"])
 
     def test_own_devices(self) -> None:
-        """
-        Of the sender's own account all devices but the sending one are named.
-        """
+        """Of the sender's own account all devices but the sending one are named."""
         second, other = self.two_devices()
         self.reader.send(self.reader.deposit(self.bob))
         self.rig.commit()
@@ -361,9 +307,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(other.delivered()), 1)
 
     def test_lists_fit(self) -> None:
-        """
-        Many lists that differ come in a frame that fits, as many as do.
-        """
+        """Many lists that differ come in a frame that fits, as many as do."""
         many = [self.rig.register(f"user{number}")[0] for number in range(64)]
         for user in many:
             user.others = [User(user.name, user.server).own]
@@ -372,9 +316,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.sender.one(DepositRefused).accounts), 64)
 
     def test_not_in_memory(self) -> None:
-        """
-        An account that is not in memory is loaded, and what comes behind keeps its place.
-        """
+        """An account that is not in memory is loaded, and what comes behind keeps its place."""
         self.rig.crash()
         sender = self.rig.login(self.alice)
         texts = [b"1", b"2", b"3"]
@@ -384,9 +326,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.rig.login(self.bob).delivered(), texts)
 
     def test_removed_while_pending(self) -> None:
-        """
-        A deposit whose recipient is removed before the commit ends in an answer, and nothing else is disturbed.
-        """
+        """A deposit whose recipient is removed before the commit ends in an answer, and nothing else is disturbed."""
         operator = self.rig.operator()
         carol, other = self.rig.register("carol")
         self.sender.send(self.sender.deposit(self.bob, carol))
@@ -399,9 +339,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.refused(self.sender.deposit(self.bob)), "no-such-account")
 
     def test_sender_removed_while_pending(self) -> None:
-        """
-        A deposit whose sender is removed before the commit does no harm.
-        """
+        """A deposit whose sender is removed before the commit does no harm."""
         operator = self.rig.operator()
         self.sender.ask(self.sender.deposit(self.bob))
         self.sender.ask(self.sender.deposit(self.bob))
@@ -411,9 +349,7 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.reader.delivered()), 2)
 
     def test_device_removed_while_pending(self) -> None:
-        """
-        A device that leaves its list while something is on its way to it does not stop the others.
-        """
+        """A device that leaves its list while something is on its way to it does not stop the others."""
         second, other = self.two_devices()
         self.sender.ask(self.sender.deposit(self.bob))
         self.sender.ask(self.sender.deposit(self.bob))
@@ -429,20 +365,14 @@ class DepositTests(TwoPeople):
 
 
 class QuotaTests(TwoPeople):
-    """
-    Mailboxes are small.
-    """
+    """Mailboxes are small."""
 
     def settings(self) -> Settings:
-        """
-        Three messages or a thousand bytes.
-        """
+        """Three messages or a thousand bytes."""
         return Settings(registration="open", mailbox_messages=3, mailbox_size=1000)
 
     def test_messages(self) -> None:
-        """
-        A full mailbox takes nothing more, until something was acknowledged.
-        """
+        """A full mailbox takes nothing more, until something was acknowledged."""
         self.rig.lose(self.reader)
         for _ in range(3):
             self.sender.send(self.sender.deposit(self.bob))
@@ -456,16 +386,12 @@ class QuotaTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 4)
 
     def test_size(self) -> None:
-        """
-        Bytes count too, common and own part.
-        """
+        """Bytes count too, common and own part."""
         self.sender.send(self.sender.deposit(self.bob, text=bytes(900), own=bytes(100)))
         self.assertEqual(self.refused(self.sender.deposit(self.bob, text=b"", own=b"1")), "mailbox-full")
 
     def test_counts_after_crash(self) -> None:
-        """
-        The next process counts what is there.
-        """
+        """The next process counts what is there."""
         self.rig.lose(self.reader)
         self.sender.send(*[self.sender.deposit(self.bob) for _ in range(3)])
         self.rig.commit()
@@ -474,9 +400,7 @@ class QuotaTests(TwoPeople):
         self.assertEqual(self.refused(sender.deposit(self.bob), sender), "mailbox-full")
 
     def test_missed(self) -> None:
-        """
-        A full mailbox does not stand in the way of others; the answer names it, and so does that to a repetition.
-        """
+        """A full mailbox does not stand in the way of others; the answer names it, and so does that to a repetition."""
         carol, other = self.rig.register("carol")
         self.sender.send(*[self.sender.deposit(self.bob) for _ in range(3)])
         self.rig.commit()
@@ -515,9 +439,7 @@ class QuotaTests(TwoPeople):
         self.assertEqual(self.sender.accepted(), [late.deposit_id])
 
     def test_known_takes_no_room(self) -> None:
-        """
-        A repetition that only the store recognised takes no room in the mailbox.
-        """
+        """A repetition that only the store recognised takes no room in the mailbox."""
         self.rig.lose(self.reader)
         deposit = self.sender.deposit(self.bob)
         for n in range(1, 3):

@@ -1,6 +1,4 @@
-"""
-Questions about accounts, new device lists, and prekeys.
-"""
+"""Questions about accounts, new device lists, and prekeys."""
 
 from __future__ import annotations
 
@@ -29,28 +27,20 @@ from tests.server.rig import DAY, Client, Rig, User, public, upload
 
 
 class DirectoryTests(SynchronousTestCase):
-    """
-    Alice asks, and publishes.
-    """
+    """Alice asks, and publishes."""
 
     def setUp(self) -> None:
-        """
-        Alice and Bob have accounts.
-        """
+        """Alice and Bob have accounts."""
         self.rig = Rig()
         self.alice, self.client = self.rig.register("alice")
         self.bob, _ = self.rig.register("bob")
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
     def published(self, devices: SignedDeviceList) -> str:
-        """
-        What comes of a list: the code of the refusal, or nothing.
-        """
+        """What comes of a list: the code of the refusal, or nothing."""
         self.client.ask(Publish(1, devices))
         refusals = self.client.take(Refused)
         if refusals:
@@ -59,9 +49,7 @@ class DirectoryTests(SynchronousTestCase):
         return ""
 
     def test_fetch(self) -> None:
-        """
-        An account is found with the exact list that it signed, in memory or not.
-        """
+        """An account is found with the exact list that it signed, in memory or not."""
         for _ in range(2):
             self.client.ask(Fetch(7, "bob"))
             account = self.client.one(Account)
@@ -72,16 +60,12 @@ class DirectoryTests(SynchronousTestCase):
             self.client = self.rig.login(self.alice)
 
     def test_fetch_nobody(self) -> None:
-        """
-        There is no such account.
-        """
+        """There is no such account."""
         self.client.ask(Fetch(7, "nobody"))
         self.assertEqual(self.client.one(Refused), Refused(7, "no-such-account"))
 
     def test_rate(self) -> None:
-        """
-        Questions come at a limited rate, for each device.
-        """
+        """Questions come at a limited rate, for each device."""
         self.rig.settings = Settings(registration="open", requests=Rate(2, 5))
         self.rig.crash()
         client, other = self.rig.login(self.alice), self.rig.login(self.bob)
@@ -94,9 +78,7 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(len(client.take(Account)), 3)
 
     def test_publish(self) -> None:
-        """
-        The next list replaces the one before; a device on it may log in.
-        """
+        """The next list replaces the one before; a device on it may log in."""
         second = self.alice.sibling()
         self.alice.version = 2
         devices = self.alice.device_list()
@@ -106,17 +88,13 @@ class DirectoryTests(SynchronousTestCase):
         self.rig.login(second)
 
     def test_publish_repeated(self) -> None:
-        """
-        The same list again changes nothing, and is no error.
-        """
+        """The same list again changes nothing, and is no error."""
         self.alice.version = 2
         devices = self.alice.device_list()
         self.assertEqual([self.published(devices), self.published(devices)], ["", ""])
 
     def test_stale(self) -> None:
-        """
-        A list that does not follow the stored one is stale: a version skipped, repeated, or on top of another list.
-        """
+        """A list that does not follow the stored one is stale: a version skipped, repeated, or on top of another list."""
         self.assertEqual(self.published(self.alice.device_list(version=3)), "stale-list")
         self.assertEqual(self.published(self.alice.device_list(issued_at=1)), "stale-list")
         self.assertEqual(self.published(self.alice.device_list(version=2, previous=bytes(32))), "stale-list")
@@ -124,9 +102,7 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.published(self.alice.device_list(version=2, issued_at=9)), "stale-list")
 
     def test_foreign(self) -> None:
-        """
-        Nobody publishes for another account, under another identity, or for another server.
-        """
+        """Nobody publishes for another account, under another identity, or for another server."""
         self.alice.version = self.bob.version = 2
         self.assertEqual(self.published(self.bob.device_list()), "unauthentic")
         self.assertEqual(self.published(self.alice.device_list(account="bob")), "bad-device-list")
@@ -135,17 +111,13 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.published(SignedDeviceList(right.body + b"\x00", right.signature)), "unauthentic")
 
     def test_other_key(self) -> None:
-        """
-        A device keeps its key as long as it keeps its id.
-        """
+        """A device keeps its key as long as it keeps its id."""
         self.alice.version = 2
         other = User("alice", self.alice.server, device_id=self.alice.device_id).own
         self.assertEqual(self.published(self.alice.device_list(devices=[other])), "bad-device-list")
 
     def test_device_dropped(self) -> None:
-        """
-        A device that is on the list no more is disconnected, and does not get in again.
-        """
+        """A device that is on the list no more is disconnected, and does not get in again."""
         second = self.alice.sibling()
         self.alice.version = 2
         self.assertEqual(self.published(self.alice.device_list()), "")
@@ -158,9 +130,7 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.rig.try_login(second).failed(), "login-failed")
 
     def test_own_device_dropped(self) -> None:
-        """
-        A device may take itself off the list, and is gone.
-        """
+        """A device may take itself off the list, and is gone."""
         second = self.alice.sibling()
         self.alice.version = 2
         self.client.ask(Publish(1, self.alice.device_list(devices=[second.own])))
@@ -169,14 +139,10 @@ class DirectoryTests(SynchronousTestCase):
 
 
 class PrekeyTests(SynchronousTestCase):
-    """
-    Alice claims what Bob uploads.
-    """
+    """Alice claims what Bob uploads."""
 
     def setUp(self) -> None:
-        """
-        Both are here; Bob has uploaded.
-        """
+        """Both are here; Bob has uploaded."""
         self.rig = Rig()
         self.alice, self.client = self.rig.register("alice")
         self.bob, self.other = self.rig.register("bob")
@@ -184,30 +150,22 @@ class PrekeyTests(SynchronousTestCase):
         self.other.one(Done)
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
     def claim(self, client: Client | None = None, spent: int = 0) -> Bundle:
-        """
-        Claim a bundle of Bob's.
-        """
+        """Claim a bundle of Bob's."""
         client = client or self.client
         client.ask(Claim(5, "bob", self.bob.device_id, spent))
         return client.one(Bundle)
 
     def refused(self, client: Client, message: Upload | Claim) -> str:
-        """
-        With which code this is refused.
-        """
+        """With which code this is refused."""
         client.ask(message)
         return client.one(Refused).code
 
     def test_bundle(self) -> None:
-        """
-        A bundle is what the device signed.
-        """
+        """A bundle is what the device signed."""
         bundle = self.claim()
         assert bundle.one_time is not None
         given = [pqxdh.PublicPrekey(one.id, one.key, one.signature) for one in (bundle.signed, bundle.kem, bundle.one_time)]
@@ -216,9 +174,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(bundle.request, 5)
 
     def test_same_for_a_day(self) -> None:
-        """
-        The same requester gets the same bundle for a day, so that a lost answer costs nothing.
-        """
+        """The same requester gets the same bundle for a day, so that a lost answer costs nothing."""
         first = self.claim()
         self.assertEqual(self.claim(), first)
         self.rig.crash()
@@ -231,9 +187,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertNotEqual(self.claim(client), first)
 
     def test_spent_under_wrong_date(self) -> None:
-        """
-        What was claimed while the clock was a year behind is not handed out once more after its correction.
-        """
+        """What was claimed while the clock was a year behind is not handed out once more after its correction."""
         self.rig.time -= 365 * DAY
         self.rig.server.tick()
         first = self.claim()
@@ -245,18 +199,14 @@ class PrekeyTests(SynchronousTestCase):
         self.assertNotEqual(self.claim(spent=first.kem.id).kem.id, first.kem.id)
 
     def test_spent(self) -> None:
-        """
-        Who has used a bundle says so, and gets another.
-        """
+        """Who has used a bundle says so, and gets another."""
         first = self.claim()
         second = self.claim(spent=first.kem.id)
         self.assertNotEqual(first.kem, second.kem)
         self.assertEqual(self.claim(spent=first.kem.id), second)
 
     def test_each_once(self) -> None:
-        """
-        A one-time prekey is handed to one requester only.
-        """
+        """A one-time prekey is handed to one requester only."""
         _, third = self.rig.register("carol")
         first, second = self.claim(), self.claim(third)
         assert first.one_time is not None
@@ -265,9 +215,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertNotEqual(first.kem, second.kem)
 
     def test_last_resort(self) -> None:
-        """
-        When all are gone the last-resort bundle is left.
-        """
+        """When all are gone the last-resort bundle is left."""
         for name in ("carol", "dave"):
             self.claim(self.rig.register(name)[1])
         bundle = self.claim()
@@ -275,9 +223,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertIsNone(bundle.one_time)
 
     def test_limits(self) -> None:
-        """
-        Beyond a limit, of the two or of the requested, one-time prekeys are not touched.
-        """
+        """Beyond a limit, of the two or of the requested, one-time prekeys are not touched."""
         for limit in ({"claims_between": Rate(1, 60)}, {"claims_of": Rate(1, 60)}):
             self.rig.settings = Settings(registration="open", **limit)  # type: ignore[arg-type]
             self.rig.crash()
@@ -290,9 +236,7 @@ class PrekeyTests(SynchronousTestCase):
             self.rig.server.tick()
 
     def drained_by(self, client: Client) -> int:
-        """
-        How many one-time prekeys of Bob's this caller gets who always says that it has used the last.
-        """
+        """How many one-time prekeys of Bob's this caller gets who always says that it has used the last."""
         taken: set[int] = set()
         spent = 0
         for _ in range(60):
@@ -319,9 +263,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(self.drained_by(self.client), 3)
 
     def test_not_together(self) -> None:
-        """
-        Many accounts do not use up in a day the 50 that a client puts here, though it does not come back.
-        """
+        """Many accounts do not use up in a day the 50 that a client puts here, though it does not come back."""
         self.other.ask(upload(self.bob, first=10, count=48))
         self.rig.lose(self.other)
         clients = [self.rig.register(f"user{number}")[1] for number in range(25)]
@@ -333,9 +275,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertGreater(min(stock.one_time, stock.kem), 0)
 
     def test_told_low(self) -> None:
-        """
-        A device that is connected is told once when fewer than 20 are left, and again only after it has uploaded.
-        """
+        """A device that is connected is told once when fewer than 20 are left, and again only after it has uploaded."""
         self.other.ask(upload(self.bob, first=10, count=19))
         clients = [self.rig.register(f"user{number}")[1] for number in range(6)]
         self.claim(clients[0])
@@ -350,9 +290,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(self.other.one(Stock), Stock(PrekeyStock(100, 100, 19, 19)))
 
     def test_nothing_there(self) -> None:
-        """
-        No account, no device, no prekeys: each is said.
-        """
+        """No account, no device, no prekeys: each is said."""
         claims = {
             "no-such-account": Claim(1, "nobody", self.bob.device_id, 0),
             "no-such-device": Claim(1, "bob", self.alice.device_id, 0),
@@ -362,9 +300,7 @@ class PrekeyTests(SynchronousTestCase):
             self.assertEqual(self.refused(self.client, claim), code)
 
     def test_upload_repeated(self) -> None:
-        """
-        The same upload again changes nothing, and gives no prekey back that was claimed.
-        """
+        """The same upload again changes nothing, and gives no prekey back that was claimed."""
         message = upload(self.alice)
         self.client.ask(message, message)
         self.assertEqual(len(self.client.take(Done)), 2)
@@ -374,9 +310,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual((welcome.stock.one_time, welcome.stock.kem), (1, 1))
 
     def test_replaced(self) -> None:
-        """
-        A device that lost its private halves withdraws what is there.
-        """
+        """A device that lost its private halves withdraws what is there."""
         self.other.ask(upload(self.bob, first=100, replace=True))
         welcome = self.rig.try_login(self.bob).one(Welcome)
         self.assertEqual((welcome.stock.one_time, welcome.stock.kem, welcome.stock.signed_id), (2, 2, 100))
@@ -384,18 +318,14 @@ class PrekeyTests(SynchronousTestCase):
         self.assertGreaterEqual(bundle.kem.id, 100)
 
     def test_too_many(self) -> None:
-        """
-        A device has so many prekeys of a kind and no more.
-        """
+        """A device has so many prekeys of a kind and no more."""
         self.rig.settings = Settings(registration="open", max_prekeys=3)
         self.rig.crash()
         other = self.rig.login(self.bob)
         self.assertEqual(self.refused(other, upload(self.bob, first=10)), "too-many-prekeys")
 
     def test_upload_rate(self) -> None:
-        """
-        Uploads come at a limited rate.
-        """
+        """Uploads come at a limited rate."""
         self.rig.settings = Settings(registration="open", uploads=Rate(1, 60))
         self.rig.crash()
         other = self.rig.login(self.bob)
@@ -403,9 +333,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(self.refused(other, upload(self.bob)), "rate-limited")
 
     def test_strange_signature(self) -> None:
-        """
-        A prekey that the device did not sign, or signed for another use, is refused; nothing of its upload is kept.
-        """
+        """A prekey that the device did not sign, or signed for another use, is refused; nothing of its upload is kept."""
         right = upload(self.alice)
         strange = upload(self.bob)
         wrong = [
@@ -419,9 +347,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(self.refused(self.other, Claim(1, "alice", self.alice.device_id, 0)), "no-prekeys")
 
     def test_wrong_size(self) -> None:
-        """
-        A key of another kind's size, or of none's, or an id of 0, is no prekey; the connection stays.
-        """
+        """A key of another kind's size, or of none's, or an id of 0, is no prekey; the connection stays."""
         zero = public(pqxdh.make_signed_prekey(self.alice.device, 0)[1])
         right = upload(self.alice)
         for message in (

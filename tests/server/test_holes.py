@@ -1,6 +1,4 @@
-"""
-A hole of an ancestor, named, and closed.
-"""
+"""A hole of an ancestor, named, and closed."""
 
 from __future__ import annotations
 
@@ -33,14 +31,10 @@ from tests.server.rig import Client, Rig, upload
 
 
 class QueueTests(TwoPeople):
-    """
-    "Any id may list, read and delete any queue": a client id was the only credential.
-    """
+    """"Any id may list, read and delete any queue": a client id was the only credential."""
 
     def setUp(self) -> None:
-        """
-        Something waits for Bob, who is away; Mallory has an account, and the key file of this server.
-        """
+        """Something waits for Bob, who is away; Mallory has an account, and the key file of this server."""
         self.key = SharedKey(bytes(range(32)))
         self.rig = Rig(store=MemoryServerStore(manual=True), settings=self.settings(), key=self.key)
         self.alice, self.sender = self.rig.register("alice")
@@ -119,9 +113,7 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_visitor_as_the_other(self) -> None:
-        """
-        Nor does the key file prove to be somebody: not with Bob's name and device in the greeting, nor as a device.
-        """
+        """Nor does the key file prove to be somebody: not with Bob's name and device in the greeting, nor as a device."""
         client = self.rig.connect()
         self.say(client, Hello([1], [], "key", "tcp", "bob", self.bob.device_id, keys.nonce()))
         self.assertEqual(client.inbox, [Failed("malformed")])
@@ -132,9 +124,7 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_visitor_and_visitor(self) -> None:
-        """
-        Nor is what the contact has for one visitor to be had by another with the same file.
-        """
+        """Nor is what the contact has for one visitor to be had by another with the same file."""
         guest, first = self.rig.visit(self.key)
         _, second = self.rig.visit(self.key)
         _, contact = self.rig.contact()
@@ -146,15 +136,11 @@ class QueueTests(TwoPeople):
         self.assertEqual(second.inbox, [Failed("bad-acknowledgement")])
 
     def say(self, client: Client, *messages: Message) -> None:
-        """
-        Send frames that our own client would not send.
-        """
+        """Send frames that our own client would not send."""
         client.raw(b"".join(encode_frame(encode_message(message)) for message in messages))
 
     def test_second_account(self) -> None:
-        """
-        A registered account can neither list, nor read, nor delete the queue of another.
-        """
+        """A registered account can neither list, nor read, nor delete the queue of another."""
         self.say(self.other, ListAccounts(1, ""), RemoveAccount(2, "bob"))
         self.assertEqual(self.other.take(Refused), [Refused(1, "forbidden"), Refused(2, "forbidden")])
         self.say(self.other, Acknowledge(1))
@@ -162,9 +148,7 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_second_account_as_the_other(self) -> None:
-        """
-        An account that names another's device in its greeting and signs with its own key does not get in.
-        """
+        """An account that names another's device in its greeting and signs with its own key does not get in."""
         client = self.rig.connect()
         client.ask(Hello([1], [], "device", "tcp", "bob", self.bob.device_id, keys.nonce()))
         client.inbox.clear()
@@ -173,9 +157,7 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_second_account_with_its_device(self) -> None:
-        """
-        An account that puts another's device id on its own list gets a mailbox of its own, and an empty one.
-        """
+        """An account that puts another's device id on its own list gets a mailbox of its own, and an empty one."""
         impostor = self.rig.user("trudy")
         impostor.device_id = self.bob.device_id
         client = self.rig.try_register(impostor)
@@ -185,16 +167,12 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_registering_over(self) -> None:
-        """
-        Nobody registers an account that exists, to have its queue.
-        """
+        """Nobody registers an account that exists, to have its queue."""
         self.assertEqual(self.rig.try_register(self.rig.user("bob")).failed(), "name-taken")
         self.still_there()
 
     def test_unregistered(self) -> None:
-        """
-        A caller without an account is heard by nobody: no command passes before the login.
-        """
+        """A caller without an account is heard by nobody: no command passes before the login."""
         for message in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), Fetch(1, "bob")):
             for prelude in (False, True):
                 client = self.rig.greet(self.bob) if prelude else self.rig.connect()
@@ -204,9 +182,7 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_unregistered_with_an_id(self) -> None:
-        """
-        To know account and device id is to know nothing.
-        """
+        """To know account and device id is to know nothing."""
         for signature in (b"", bytes(64), self.mallory.device.sign(b"securemsg/1 device login")):
             client = self.rig.greet(self.bob)
             self.say(client, Proof(0, signature))

@@ -1,6 +1,4 @@
-"""
-The login with a key file: both sides prove that they have it, over everything that was said and the channel.
-"""
+"""The login with a key file: both sides prove that they have it, over everything that was said and the channel."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ OTHER = b"\xff" * 32
 
 
 def other_bindings() -> Iterator[Binding]:
-    """
-    Every channel that differs from ours in one part.
-    """
+    """Every channel that differs from ours in one part."""
     yield evolve(TLS, transport="unix")
     yield evolve(TLS, kind="none")
     yield evolve(TLS, exporter=OTHER)
@@ -34,41 +30,29 @@ def other_bindings() -> Iterator[Binding]:
 
 
 class KeyCase(SynchronousTestCase):
-    """
-    A server with a key file.
-    """
+    """A server with a key file."""
 
     def setUp(self) -> None:
-        """
-        Somebody else has another file.
-        """
+        """Somebody else has another file."""
         self.key = SharedKey(bytes(range(32)))
         self.other = SharedKey(bytes(32))
         self.rig = Rig(key=self.key)
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
 
 class ServerProofTests(KeyCase):
-    """
-    The server proves first.
-    """
+    """The server proves first."""
 
     def greet(self, rig: Rig | None = None) -> tuple[Client, Challenge]:
-        """
-        Say Hello, and hear who answers.
-        """
+        """Say Hello, and hear who answers."""
         client = (rig or self.rig).greet_with_key()
         return client, client.one(Challenge)
 
     def test_file(self) -> None:
-        """
-        The challenge is proved with the file, over the whole Hello, the answer and the channel.
-        """
+        """The challenge is proved with the file, over the whole Hello, the answer and the channel."""
         client, challenge = self.greet()
         parts = auth.challenge_parts(
             client.connection.hello, challenge.version, challenge.features, challenge.nonce, self.rig.identity.public, TLS
@@ -101,9 +85,7 @@ class ServerProofTests(KeyCase):
         self.assertEqual(challenge.signature, keys.mac(self.key.login, auth.KEY_CHALLENGE_LABEL, *parts))
 
     def test_without_file(self) -> None:
-        """
-        A server without a file gives an answer of the same form, which proves nothing, and lets nobody in.
-        """
+        """A server without a file gives an answer of the same form, which proves nothing, and lets nobody in."""
         rig = Rig()
         client, challenge = self.greet(rig)
         _, with_file = self.greet()
@@ -128,18 +110,14 @@ class ServerProofTests(KeyCase):
         self.assertNotEqual(visitors.challenge((b"a", b"b")), Rig().server._visitors.challenge((b"a", b"b")))
 
     def test_devices_not_by_key(self) -> None:
-        """
-        To a device the server identity signs as ever, and to nobody with both.
-        """
+        """To a device the server identity signs as ever, and to nobody with both."""
         alice, client = self.rig.register("alice")
         client = self.rig.connect()
         client.ask(Hello([1], [], "device", "tcp", "alice", alice.device_id, keys.nonce()))
         self.rig.check(client, client.one(Challenge))
 
     def test_reveals_no_secret(self) -> None:
-        """
-        What the core has of the file shows no secret when it is printed.
-        """
+        """What the core has of the file shows no secret when it is printed."""
         shown = repr(KeyFile(self.key.name, self.key.login)) + repr(self.rig.server)
         for secret in (self.key.secret, self.key.login):
             self.assertNotIn(secret.hex(), shown)
@@ -147,14 +125,10 @@ class ServerProofTests(KeyCase):
 
 
 class CallerProofTests(KeyCase):
-    """
-    Then the caller proves.
-    """
+    """Then the caller proves."""
 
     def refused(self, proof: Proof, client: Client | None = None) -> None:
-        """
-        This proof opens nothing.
-        """
+        """This proof opens nothing."""
         client = client or self.rig.greet_with_key()
         client.ask(proof)
         self.assertEqual([type(message) for message in client.inbox], [Challenge, Failed])
@@ -162,9 +136,7 @@ class CallerProofTests(KeyCase):
         self.assertEqual(self.rig.server.logged_in, 0)
 
     def test_welcome(self) -> None:
-        """
-        Whoever has the file is welcome: no n, no prekeys, an empty mailbox.
-        """
+        """Whoever has the file is welcome: no n, no prekeys, an empty mailbox."""
         client = self.rig.try_visit(self.key)
         self.assertEqual(client.one(Welcome), Welcome(0, START, PrekeyStock(0, 0, 0, 0)))
         client.one(Drained)
@@ -172,16 +144,12 @@ class CallerProofTests(KeyCase):
         self.assertEqual(self.rig.server.logged_in, 1)
 
     def test_other_file(self) -> None:
-        """
-        Another file is no file.
-        """
+        """Another file is no file."""
         client = self.rig.greet_with_key()
         self.refused(self.rig.key_proof(client, self.other), client)
 
     def test_every_part(self) -> None:
-        """
-        A proof over another Hello, Challenge, identity, n, channel or under another label is refused.
-        """
+        """A proof over another Hello, Challenge, identity, n, channel or under another label is refused."""
         for number in range(9):
             client = self.rig.greet_with_key()
             hello, challenge, identity = client.connection.hello, client.connection.challenge, self.rig.identity.public
@@ -199,16 +167,12 @@ class CallerProofTests(KeyCase):
             self.refused(Proof(0, keys.mac(self.key.login, label, *parts)), client)
 
     def test_highest(self) -> None:
-        """
-        A caller has no n: one that claims to have one is refused, though it has proved it.
-        """
+        """A caller has no n: one that claims to have one is refused, though it has proved it."""
         client = self.rig.greet_with_key()
         self.refused(self.rig.key_proof(client, self.key, 7), client)
 
     def test_every_bit(self) -> None:
-        """
-        A MAC that differs in one bit is wrong, and so is one that is cut, empty or a signature.
-        """
+        """A MAC that differs in one bit is wrong, and so is one that is cut, empty or a signature."""
         for bit in (0, 7, 255, 511):
             client = self.rig.greet_with_key()
             proof = self.rig.key_proof(client, self.key).signature
@@ -220,17 +184,13 @@ class CallerProofTests(KeyCase):
         self.refused(Proof(0, SigningKey.generate().sign(auth.PROOF_LABEL)))
 
     def test_servers_own_proof(self) -> None:
-        """
-        The server's proof sent back to it is no proof.
-        """
+        """The server's proof sent back to it is no proof."""
         client = self.rig.greet_with_key()
         challenge = next(message for message in client.inbox if isinstance(message, Challenge))
         self.refused(Proof(0, challenge.signature), client)
 
     def test_replay(self) -> None:
-        """
-        A proof that was overheard is worth nothing in another connection.
-        """
+        """A proof that was overheard is worth nothing in another connection."""
         first = self.rig.greet_with_key()
         proof = self.rig.key_proof(first, self.key)
         self.refused(proof)
@@ -238,18 +198,14 @@ class CallerProofTests(KeyCase):
         first.one(Welcome)
 
     def test_passed_on(self) -> None:
-        """
-        Nor in the same words over another TLS channel: nobody in the middle can pass it on.
-        """
+        """Nor in the same words over another TLS channel: nobody in the middle can pass it on."""
         client = self.rig.greet_with_key()
         proof = self.rig.key_proof(client, self.key)
         client.wire.caller.channel.binding = evolve(TLS, exporter=OTHER)
         self.refused(proof, client)
 
     def test_names_nobody(self) -> None:
-        """
-        A greeting with a key file that names an account or a device as well is malformed, file or none.
-        """
+        """A greeting with a key file that names an account or a device as well is malformed, file or none."""
         for rig in (self.rig, Rig()):
             for account, device in (("server", b""), (self.key.name, b""), ("", bytes(16))):
                 client = rig.connect()
@@ -257,9 +213,7 @@ class CallerProofTests(KeyCase):
                 self.assertEqual(client.inbox, [Failed("malformed")])
 
     def test_doors(self) -> None:
-        """
-        The operator's door is not for key files, and what is said of the transport must be true.
-        """
+        """The operator's door is not for key files, and what is said of the transport must be true."""
         client = self.rig.connect(auth.UNIX, operator=True)
         client.ask(Hello([1], [], "key", "unix", "", b"", keys.nonce()))
         self.assertEqual(client.inbox, [Failed("forbidden")])
@@ -268,9 +222,7 @@ class CallerProofTests(KeyCase):
         self.assertEqual(client.inbox, [Failed("forbidden")])
 
     def test_does_not_register(self) -> None:
-        """
-        Whoever came with a key file cannot register instead, nor does a device prove itself with one.
-        """
+        """Whoever came with a key file cannot register instead, nor does a device prove itself with one."""
         user = self.rig.user("alice")
         client = self.rig.greet_with_key()
         client.ask(self.rig.registration(client, user))
@@ -281,8 +233,6 @@ class CallerProofTests(KeyCase):
         self.assertEqual(client.failed(), "login-failed")
 
     def test_name_reserved(self) -> None:
-        """
-        Nobody registers the name that holders of the file appear under.
-        """
+        """Nobody registers the name that holders of the file appear under."""
         client = self.rig.try_register(self.rig.user(self.key.name))
         self.assertEqual(client.failed(), "reserved-name")

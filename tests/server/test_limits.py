@@ -1,6 +1,4 @@
-"""
-Buckets, the disk, and the cache of accounts.
-"""
+"""Buckets, the disk, and the cache of accounts."""
 
 from __future__ import annotations
 
@@ -12,28 +10,20 @@ from tests.server.rig import Rig
 
 
 class BucketTests(SynchronousTestCase):
-    """
-    A token for everything.
-    """
+    """A token for everything."""
 
     def setUp(self) -> None:
-        """
-        Two at once, then one in ten seconds, for two keys.
-        """
+        """Two at once, then one in ten seconds, for two keys."""
         self.time = 1000.0
         self.buckets = Buckets(Rate(2, 10), lambda: self.time, 2)
 
     def test_burst(self) -> None:
-        """
-        A burst is let through, and no more; each key has its own.
-        """
+        """A burst is let through, and no more; each key has its own."""
         self.assertEqual([self.buckets.take(1) for _ in range(3)], [True, True, False])
         self.assertTrue(self.buckets.take(2))
 
     def test_refilled(self) -> None:
-        """
-        Time refills, up to the burst.
-        """
+        """Time refills, up to the burst."""
         for _ in range(3):
             self.buckets.take(1)
         self.time += 9
@@ -44,17 +34,13 @@ class BucketTests(SynchronousTestCase):
         self.assertEqual([self.buckets.take(1) for _ in range(3)], [True, True, False])
 
     def test_clock_back(self) -> None:
-        """
-        A clock that is set back takes nothing away, and gives nothing.
-        """
+        """A clock that is set back takes nothing away, and gives nothing."""
         self.buckets.take(1)
         self.time -= 500
         self.assertEqual([self.buckets.take(1) for _ in range(2)], [True, False])
 
     def test_bounded(self) -> None:
-        """
-        The table forgets who was not heard of for longest.
-        """
+        """The table forgets who was not heard of for longest."""
         for key in (1, 2, 1, 3):
             self.buckets.take(key)
         self.assertEqual(len(self.buckets), 2)
@@ -63,14 +49,10 @@ class BucketTests(SynchronousTestCase):
 
 
 class DiskTests(SynchronousTestCase):
-    """
-    Room on the disk.
-    """
+    """Room on the disk."""
 
     def test_log_counts(self) -> None:
-        """
-        A long log needs room of its own.
-        """
+        """A long log needs room of its own."""
         time, log = [0.0], [0]
         guard = DiskGuard(lambda: 100 * MIB, lambda: log[0], lambda: time[0])
         self.assertTrue(guard.has_room())
@@ -80,9 +62,7 @@ class DiskTests(SynchronousTestCase):
         self.assertFalse(guard.has_room())
 
     def test_asked_seldom(self) -> None:
-        """
-        The disk is asked once a second, also when the clock is set back.
-        """
+        """The disk is asked once a second, also when the clock is set back."""
         asked: list[float] = []
         time = [100.0]
 
@@ -98,14 +78,10 @@ class DiskTests(SynchronousTestCase):
 
 
 class CacheTests(SynchronousTestCase):
-    """
-    Accounts in memory.
-    """
+    """Accounts in memory."""
 
     def test_bounded(self) -> None:
-        """
-        There are never more than the limit, besides those that are connected.
-        """
+        """There are never more than the limit, besides those that are connected."""
         rig = Rig(Settings(registration="open", cached_accounts=3))
         people = [rig.register(f"user{number}") for number in range(8)]
         self.assertEqual(len(rig.server._accounts), 8)
@@ -125,9 +101,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(rig.failures, [])
 
     def test_many_destinations(self) -> None:
-        """
-        A deposit to more accounts than fit in memory is accepted.
-        """
+        """A deposit to more accounts than fit in memory is accepted."""
         rig = Rig(Settings(registration="open", cached_accounts=2))
         people = [rig.register(f"user{number}") for number in range(6)]
         for _, client in people[1:]:
@@ -138,9 +112,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(rig.failures, [])
 
     def test_on_its_way(self) -> None:
-        """
-        An account to which something is on its way stays, so that no position is given twice.
-        """
+        """An account to which something is on its way stays, so that no position is given twice."""
         rig = Rig(Settings(registration="open", cached_accounts=1), store=MemoryServerStore(manual=True))
         people = [rig.register(name) for name in ("alice", "bob", "carol")]
         for _, client in people[1:]:
@@ -157,9 +129,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(rig.failures, [])
 
     def test_mailboxes_with_accounts(self) -> None:
-        """
-        What is dropped leaves nothing behind.
-        """
+        """What is dropped leaves nothing behind."""
         rig = Rig(Settings(registration="open", cached_accounts=2))
         for number in range(20):
             rig.lose(rig.register(f"user{number}")[1])

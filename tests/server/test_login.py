@@ -1,6 +1,4 @@
-"""
-Who gets in.
-"""
+"""Who gets in."""
 
 from __future__ import annotations
 
@@ -21,54 +19,38 @@ from tests.server.rig import START, TLS, Client, Rig, User, upload
 
 
 class NotingStore(MemoryServerStore):
-    """
-    A store that notes which accounts it is asked for.
-    """
+    """A store that notes which accounts it is asked for."""
 
     def __init__(self) -> None:
-        """
-        Nothing was asked yet.
-        """
+        """Nothing was asked yet."""
         super().__init__()
         self.asked: list[str] = []
 
     def load_account(self, name: str) -> Deferred[StoredAccount | None]:
-        """
-        Note it, and answer.
-        """
+        """Note it, and answer."""
         self.asked.append(name)
         return super().load_account(name)
 
 
 class LoginTests(SynchronousTestCase):
-    """
-    A device proves itself.
-    """
+    """A device proves itself."""
 
     def setUp(self) -> None:
-        """
-        Alice has an account.
-        """
+        """Alice has an account."""
         self.rig = Rig()
         self.alice, self.first = self.rig.register("alice")
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
     def test_interfaces(self) -> None:
-        """
-        The fake wire is a channel, and a caller a peer.
-        """
+        """The fake wire is a channel, and a caller a peer."""
         verifyObject(IChannel, self.first.wire)
         verifyObject(IPeer, self.first.wire.caller)
 
     def test_welcome(self) -> None:
-        """
-        A device is welcomed with the server's time, its own highest n and what prekeys are left.
-        """
+        """A device is welcomed with the server's time, its own highest n and what prekeys are left."""
         self.first.ask(upload(self.alice), self.first.deposit(self.rig.register("bob")[0]))
         client = self.rig.try_login(self.alice)
         welcome = client.one(Welcome)
@@ -77,9 +59,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual((stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem), (1, 1, 2, 2))
 
     def test_strangers_alike(self) -> None:
-        """
-        Unknown account, unknown device, wrong signature and an illegal name get the same answer.
-        """
+        """Unknown account, unknown device, wrong signature and an illegal name get the same answer."""
         wrong_key = User("alice", self.alice.server, device_id=self.alice.device_id)
         wrong_device = User("alice", self.alice.server, device=self.alice.device)
         nobody = User("nobody", self.alice.server)
@@ -118,18 +98,14 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(work, [work[0]] * 4)
 
     def test_replay(self) -> None:
-        """
-        A proof that was overheard is worth nothing in another connection.
-        """
+        """A proof that was overheard is worth nothing in another connection."""
         proof = self.rig.proof(self.rig.greet(self.alice), self.alice)
         client = self.rig.greet(self.alice)
         client.ask(proof)
         self.assertEqual(client.failed(), "login-failed")
 
     def test_other_channel(self) -> None:
-        """
-        A proof for another TLS channel is refused: nobody in the middle can pass it on.
-        """
+        """A proof for another TLS channel is refused: nobody in the middle can pass it on."""
         client = self.rig.greet(self.alice)
         other = auth.Binding("tcp", "tls-exporter", b"\xff" * 32, bytes(32))
         parts = auth.proof_parts(client.connection.hello, client.connection.challenge, self.alice.server, 0, other)
@@ -137,51 +113,39 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(client.failed(), "login-failed")
 
     def test_other_highest(self) -> None:
-        """
-        The n that was signed is the one that was sent.
-        """
+        """The n that was signed is the one that was sent."""
         client = self.rig.greet(self.alice)
         proof = self.rig.proof(client, self.alice, 5)
         client.ask(Proof(6, proof.signature))
         self.assertEqual(client.failed(), "login-failed")
 
     def test_signature_of_odd_size(self) -> None:
-        """
-        A signature that is none is a wrong one.
-        """
+        """A signature that is none is a wrong one."""
         client = self.rig.greet(self.alice)
         client.ask(Proof(0, b""))
         self.assertEqual(client.failed(), "login-failed")
 
     def test_version(self) -> None:
-        """
-        Without a version in common there is no conversation.
-        """
+        """Without a version in common there is no conversation."""
         client = self.rig.connect()
         client.ask(Hello([2, 3], [], "device", "tcp", "alice", self.alice.device_id, keys.nonce()))
         self.assertEqual(client.failed(), "unsupported-version")
 
     def test_newer_client(self) -> None:
-        """
-        A client that speaks more is answered with what both speak.
-        """
+        """A client that speaks more is answered with what both speak."""
         client = self.rig.connect()
         client.ask(Hello([7, 1], ["smell"], "device", "tcp", "alice", self.alice.device_id, keys.nonce()))
         challenge = client.one(Challenge)
         self.assertEqual((challenge.version, challenge.features), (1, []))
 
     def test_false_transport(self) -> None:
-        """
-        A caller that names another transport than it came by is sent away.
-        """
+        """A caller that names another transport than it came by is sent away."""
         client = self.rig.connect()
         client.ask(Hello([1], [], "device", "memory", "alice", self.alice.device_id, keys.nonce()))
         self.assertEqual(client.failed(), "forbidden")
 
     def test_false_operator(self) -> None:
-        """
-        Nobody is operator by saying so, and a device does not come in by the operator's door.
-        """
+        """Nobody is operator by saying so, and a device does not come in by the operator's door."""
         client = self.rig.connect()
         client.ask(Hello([1], [], "operator", "tcp", "", b"", keys.nonce()))
         self.assertEqual(client.failed(), "forbidden")
@@ -190,9 +154,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(client.failed(), "forbidden")
 
     def test_role_kept(self) -> None:
-        """
-        Whoever said it registers cannot log in instead, nor the other way round.
-        """
+        """Whoever said it registers cannot log in instead, nor the other way round."""
         client = self.rig.greet(self.alice, "register")
         client.ask(self.rig.proof(client, self.alice))
         self.assertEqual(client.failed(), "out-of-turn")
@@ -201,9 +163,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(client.failed(), "out-of-turn")
 
     def test_commands_before_login(self) -> None:
-        """
-        Nothing is done for a stranger.
-        """
+        """Nothing is done for a stranger."""
         client = self.rig.connect()
         other = self.rig.login(self.alice)
         other.send(Ping(1))
@@ -211,9 +171,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(client.failed(), "out-of-turn")
 
     def test_fenced(self) -> None:
-        """
-        A new login of a device ends the one before, and nothing more from that is heard.
-        """
+        """A new login of a device ends the one before, and nothing more from that is heard."""
         bob, reader = self.rig.register("bob")
         caller = self.first.wire.caller
         self.rig.login(self.alice)
@@ -225,9 +183,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.rig.server.logged_in, 2)
 
     def test_two_logins_at_once(self) -> None:
-        """
-        Of two connections that log in at the same moment one is left.
-        """
+        """Of two connections that log in at the same moment one is left."""
         clients: list[Client] = [self.rig.greet(self.alice) for _ in range(2)]
         for client in clients:
             client.send(self.rig.proof(client, self.alice))
@@ -236,15 +192,11 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.rig.server.logged_in, 1)
 
     def test_drained(self) -> None:
-        """
-        An empty mailbox is drained at once.
-        """
+        """An empty mailbox is drained at once."""
         self.rig.login(self.alice).one(Drained)
 
     def test_lost_during_login(self) -> None:
-        """
-        Who is gone before the store has answered was never here.
-        """
+        """Who is gone before the store has answered was never here."""
         self.rig.store._manual = True
         bob, other = self.rig.register("bob")
         other.ask(other.deposit(self.alice))
@@ -256,30 +208,22 @@ class LoginTests(SynchronousTestCase):
         self.assertTrue(self.first.wire.caller.is_open)
 
     def test_key_not_shared(self) -> None:
-        """
-        A server identity of another server does not open a list here.
-        """
+        """A server identity of another server does not open a list here."""
         stranger = User("mallory", SigningKey.generate().public)
         self.assertEqual(self.rig.try_register(stranger).failed(), "bad-device-list")
 
 
 class PlacesTests(SynchronousTestCase):
-    """
-    There are so many places.
-    """
+    """There are so many places."""
 
     def setUp(self) -> None:
-        """
-        Both are taken.
-        """
+        """Both are taken."""
         self.rig = Rig(Settings(registration="open", max_clients=2))
         self.alice, self.first = self.rig.register("alice")
         self.bob, self.second = self.rig.register("bob")
 
     def test_server_full(self) -> None:
-        """
-        Beyond them a caller is told so, and no registration is used up.
-        """
+        """Beyond them a caller is told so, and no registration is used up."""
         carol = self.rig.user("carol")
         self.assertEqual(self.rig.try_register(carol).failed(), "server-full")
         self.rig.lose(self.first)
@@ -287,24 +231,18 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(self.rig.try_login(self.alice).failed(), "server-full")
 
     def test_own_place(self) -> None:
-        """
-        A device that logs in anew takes its own place.
-        """
+        """A device that logs in anew takes its own place."""
         self.rig.login(self.alice)
         self.assertEqual(self.rig.server.logged_in, 2)
 
     def test_operator_has_none(self) -> None:
-        """
-        The operator always gets in.
-        """
+        """The operator always gets in."""
         client = self.rig.operator()
         client.ask(Ping(3))
         self.assertEqual(client.one(Pong).request, 3)
 
     def test_counts(self) -> None:
-        """
-        Connections and logins are counted, up and down.
-        """
+        """Connections and logins are counted, up and down."""
         self.rig.connect(TLS)
         self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (3, 2))
         self.rig.lose(self.second)
@@ -312,14 +250,10 @@ class PlacesTests(SynchronousTestCase):
 
 
 class FiftyTests(SynchronousTestCase):
-    """
-    C{--max-clients 50}: accounts and visitors share the places.
-    """
+    """C{--max-clients 50}: accounts and visitors share the places."""
 
     def setUp(self) -> None:
-        """
-        Forty accounts and ten visitors are here; Zoe has an account, and is not.
-        """
+        """Forty accounts and ten visitors are here; Zoe has an account, and is not."""
         self.key = SharedKey(bytes(range(32)))
         self.rig = Rig(Settings(registration="open", max_clients=50), key=self.key)
         self.zoe, client = self.rig.register("zoe")
@@ -329,32 +263,24 @@ class FiftyTests(SynchronousTestCase):
         self.visitors = [self.rig.visit(self.key)[1] for _ in range(10)]
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug, and those who were here still are.
-        """
+        """No coroutine ended in a bug, and those who were here still are."""
         self.assertEqual(self.rig.failures, [])
         for client in [*[client for _, client in self.people], *self.visitors]:
             self.assertEqual((client.take(Failed), client.wire.code), ([], None))
 
     def full(self) -> None:
-        """
-        Number 51 is told so, whoever it is, once it has proved who that is; then the same place is for each of them.
-        """
+        """Number 51 is told so, whoever it is, once it has proved who that is; then the same place is for each of them."""
         self.assertEqual(self.rig.server.logged_in, 50)
         self.assertEqual(self.rig.try_login(self.zoe).failed(), "server-full")
         self.assertEqual(self.rig.try_register(self.rig.user("carol")).failed(), "server-full")
         self.assertEqual(self.rig.try_visit(self.key).failed(), "server-full")
 
     def test_number_51(self) -> None:
-        """
-        Number 51 gets server-full: an account, a registration, and a visitor.
-        """
+        """Number 51 gets server-full: an account, a registration, and a visitor."""
         self.full()
 
     def test_place_of_an_account(self) -> None:
-        """
-        When an account leaves, one more gets in, of whatever kind, and then it is full again.
-        """
+        """When an account leaves, one more gets in, of whatever kind, and then it is full again."""
         self.full()
         self.rig.lose(self.people.pop()[1])
         self.visitors.append(self.rig.visit(self.key)[1])
@@ -364,26 +290,20 @@ class FiftyTests(SynchronousTestCase):
         self.assertEqual(self.rig.try_register(self.rig.user("carol")).failed(), "server-full")
 
     def test_place_of_a_visitor(self) -> None:
-        """
-        So too when a visitor leaves: its place is free at once, for nothing of it stays.
-        """
+        """So too when a visitor leaves: its place is free at once, for nothing of it stays."""
         self.rig.lose(self.visitors.pop())
         self.people.append(self.rig.register("carol"))
         self.full()
 
     def test_without_proof(self) -> None:
-        """
-        Whoever cannot prove who it is hears that, and not that there is no place.
-        """
+        """Whoever cannot prove who it is hears that, and not that there is no place."""
         wrong = User("zoe", self.zoe.server, device_id=self.zoe.device_id)
         self.assertEqual(self.rig.try_login(wrong).failed(), "login-failed")
         self.assertEqual(self.rig.try_visit(SharedKey(bytes(32))).failed(), "login-failed")
         self.assertEqual(self.rig.try_register(self.rig.user("Carol!")).failed(), "illegal-name")
 
     def test_nothing_used_up(self) -> None:
-        """
-        An invite that was shown at a full server is as good as before.
-        """
+        """An invite that was shown at a full server is as good as before."""
         token = bytes(16)
         rig = Rig(Settings(registration="invite", max_clients=1), key=self.key)
         rig.store.add_token(keys.sha256(token), 1, START + 3600, "")
@@ -395,9 +315,7 @@ class FiftyTests(SynchronousTestCase):
         rig.try_register(carol, token).one(Welcome)
 
     def test_others(self) -> None:
-        """
-        The contact, the operator, and a device that is here already get in nevertheless.
-        """
+        """The contact, the operator, and a device that is here already get in nevertheless."""
         self.rig.contact_again(self.contact)
         self.rig.operator().ask(Ping(1))
         user, _ = self.people.pop()
@@ -405,9 +323,7 @@ class FiftyTests(SynchronousTestCase):
         self.full()
 
     def test_at_once(self) -> None:
-        """
-        Of many that prove themselves at the same moment as many get in as there are places.
-        """
+        """Of many that prove themselves at the same moment as many get in as there are places."""
         for _ in range(2):
             self.rig.lose(self.visitors.pop())
         late = [self.rig.greet_with_key() for _ in range(4)]
@@ -421,14 +337,10 @@ class FiftyTests(SynchronousTestCase):
 
 
 class StopTests(SynchronousTestCase):
-    """
-    The server stops.
-    """
+    """The server stops."""
 
     def test_everybody_told(self) -> None:
-        """
-        Everybody hears it, strangers too, and nobody gets in after.
-        """
+        """Everybody hears it, strangers too, and nobody gets in after."""
         rig = Rig()
         _, client = rig.register("alice")
         stranger = rig.connect()
@@ -440,9 +352,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(rig.server.connected, 0)
 
     def test_acknowledgements_kept(self) -> None:
-        """
-        What was acknowledged in the last moment is deleted.
-        """
+        """What was acknowledged in the last moment is deleted."""
         rig = Rig()
         alice, sender = rig.register("alice")
         bob, reader = rig.register("bob")
@@ -453,9 +363,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(rig.login(bob).delivered(), [])
 
     def test_frames_after(self) -> None:
-        """
-        A deposit that comes too late is not taken.
-        """
+        """A deposit that comes too late is not taken."""
         rig = Rig()
         alice, sender = rig.register("alice")
         bob, _ = rig.register("bob")

@@ -1,6 +1,4 @@
-"""
-New accounts and the tokens that admit them.
-"""
+"""New accounts and the tokens that admit them."""
 
 from __future__ import annotations
 
@@ -14,64 +12,46 @@ from tests.server.rig import DAY, START, TLS, Client, Rig
 
 
 class OpenRegistrationTests(SynchronousTestCase):
-    """
-    Everybody may register.
-    """
+    """Everybody may register."""
 
     def setUp(self) -> None:
-        """
-        Nobody has.
-        """
+        """Nobody has."""
         self.rig = Rig()
         self.alice = self.rig.user("alice")
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
     def refused(self, name: str) -> str:
-        """
-        With which code a name is refused.
-        """
+        """With which code a name is refused."""
         return self.rig.try_register(self.rig.user(name)).failed()
 
     def test_registered(self) -> None:
-        """
-        Who registers is logged in, and may log in again.
-        """
+        """Who registers is logged in, and may log in again."""
         welcome = self.rig.try_register(self.alice).one(Welcome)
         self.assertEqual((welcome.highest, welcome.now), (0, START))
         self.rig.login(self.alice)
 
     def test_lost_reply(self) -> None:
-        """
-        The same registration again, after a lost answer, succeeds as the first did.
-        """
+        """The same registration again, after a lost answer, succeeds as the first did."""
         self.rig.try_register(self.alice).one(Welcome)
         self.rig.crash()
         self.rig.try_register(self.alice).one(Welcome)
 
     def test_other_device_again(self) -> None:
-        """
-        The identity alone does not repeat a registration: the device has to be on the list that is stored.
-        """
+        """The identity alone does not repeat a registration: the device has to be on the list that is stored."""
         self.rig.try_register(self.alice).one(Welcome)
         self.alice.device_id = keys.random_id()
         self.assertEqual(self.rig.try_register(self.alice).failed(), "login-failed")
 
     def test_name_taken(self) -> None:
-        """
-        A name belongs to who came first.
-        """
+        """A name belongs to who came first."""
         self.rig.try_register(self.alice)
         self.assertEqual(self.refused("alice"), "name-taken")
 
     def test_names(self) -> None:
-        """
-        Names are plain, and some are kept back.
-        """
+        """Names are plain, and some are kept back."""
         for name in ("", "Alice", "-a", "a b", "ä", "a/b", "a\n"):
             self.assertEqual(self.refused(name), "illegal-name", name)
         for name in ("server", "admin", "key-1234"):
@@ -80,16 +60,12 @@ class OpenRegistrationTests(SynchronousTestCase):
             self.rig.try_register(self.rig.user(name)).one(Welcome)
 
     def test_hosted_contact(self) -> None:
-        """
-        The contact that lives in this process may be called server, and takes nobody's place.
-        """
+        """The contact that lives in this process may be called server, and takes nobody's place."""
         self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
         self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (1, 0))
 
     def test_proofs(self) -> None:
-        """
-        Both keys have to be at hand, and for this very registration.
-        """
+        """Both keys have to be at hand, and for this very registration."""
         for column in ("identity_signature", "device_signature"):
             client = self.rig.greet(self.alice, "register")
             right = self.rig.registration(client, self.alice)
@@ -102,18 +78,14 @@ class OpenRegistrationTests(SynchronousTestCase):
         self.assertEqual(client.failed(), "unauthentic")
 
     def test_replay(self) -> None:
-        """
-        A registration that was overheard is worth nothing in another connection.
-        """
+        """A registration that was overheard is worth nothing in another connection."""
         overheard = self.rig.registration(self.rig.greet(self.alice, "register"), self.alice)
         client = self.rig.greet(self.alice, "register")
         client.ask(overheard)
         self.assertEqual(client.failed(), "unauthentic")
 
     def test_lists(self) -> None:
-        """
-        The first list is the first, of this account, on this server, and with this device.
-        """
+        """The first list is the first, of this account, on this server, and with this device."""
         for changes in (
             {"version": 2},
             {"previous": bytes(32)},
@@ -125,9 +97,7 @@ class OpenRegistrationTests(SynchronousTestCase):
             self.assertEqual(self.rig.try_register(self.alice, **changes).failed(), "bad-device-list", changes)
 
     def test_strange_list(self) -> None:
-        """
-        A list that another identity signed is none.
-        """
+        """A list that another identity signed is none."""
         client = self.rig.greet(self.alice, "register")
         mallory = self.rig.user("alice")
         devices = mallory.device_list(devices=[self.alice.own])
@@ -141,9 +111,7 @@ class OpenRegistrationTests(SynchronousTestCase):
         self.assertEqual(client.failed(), "unauthentic")
 
     def test_too_many(self) -> None:
-        """
-        Registrations come at a limited rate.
-        """
+        """Registrations come at a limited rate."""
         rig = Rig(Settings(registration="open", registrations=Rate(1, 10)))
         rig.register("alice")
         self.assertEqual(rig.try_register(rig.user("bob")).failed(), "rate-limited")
@@ -151,9 +119,7 @@ class OpenRegistrationTests(SynchronousTestCase):
         rig.register("bob")
 
     def test_failures_cost_nothing(self) -> None:
-        """
-        A registration that is not in order takes nobody's turn; the contact that lives here needs none.
-        """
+        """A registration that is not in order takes nobody's turn; the contact that lives here needs none."""
         rig = Rig(Settings(registration="open", registrations=Rate(1, 10)))
         for name in ("admin", "UPPER"):
             rig.try_register(rig.user(name)).failed()
@@ -162,64 +128,46 @@ class OpenRegistrationTests(SynchronousTestCase):
 
 
 class InvitedRegistrationTests(SynchronousTestCase):
-    """
-    A token is needed.
-    """
+    """A token is needed."""
 
     def setUp(self) -> None:
-        """
-        The operator has issued one.
-        """
+        """The operator has issued one."""
         self.rig = Rig(Settings())
         self.operator = self.rig.operator()
         self.token = self.issue(self.operator)
 
     def tearDown(self) -> None:
-        """
-        No coroutine ended in a bug.
-        """
+        """No coroutine ended in a bug."""
         self.assertEqual(self.rig.failures, [])
 
     def issue(self, client: Client, uses: int = 1, lifetime: int = DAY) -> bytes:
-        """
-        Issue a token.
-        """
+        """Issue a token."""
         client.ask(Invite(1, uses, lifetime))
         return client.one(Invited).token
 
     def refused(self, name: str, token: bytes) -> str:
-        """
-        With which code a registration is refused.
-        """
+        """With which code a registration is refused."""
         return self.rig.try_register(self.rig.user(name), token).failed()
 
     def test_admitted(self) -> None:
-        """
-        A token admits one, and no second.
-        """
+        """A token admits one, and no second."""
         self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
         self.assertEqual(self.refused("bob", self.token), "bad-token")
 
     def test_uses(self) -> None:
-        """
-        A token admits as many as it was issued for.
-        """
+        """A token admits as many as it was issued for."""
         token = self.issue(self.operator, uses=2)
         for name in ("alice", "bob"):
             self.rig.try_register(self.rig.user(name), token).one(Welcome)
         self.assertEqual(self.refused("carol", token), "bad-token")
 
     def test_no_token(self) -> None:
-        """
-        Without a token, or with one that nobody issued, nobody gets in.
-        """
+        """Without a token, or with one that nobody issued, nobody gets in."""
         self.assertEqual(self.refused("alice", b""), "bad-token")
         self.assertEqual(self.refused("alice", bytes(16)), "bad-token")
 
     def test_expired(self) -> None:
-        """
-        A token is good for its lifetime.
-        """
+        """A token is good for its lifetime."""
         self.operator.ask(Invite(1, 1, 60))
         invited = self.operator.one(Invited)
         self.assertEqual(invited.expires_at, START + 60)
@@ -227,17 +175,13 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.assertEqual(self.refused("alice", invited.token), "bad-token")
 
     def test_token_before_name(self) -> None:
-        """
-        Who has no token does not learn which names there are.
-        """
+        """Who has no token does not learn which names there are."""
         self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
         self.assertEqual(self.refused("alice", b"wrong"), "bad-token")
         self.assertEqual(self.refused("alice", self.issue(self.operator)), "name-taken")
 
     def test_token_before_all(self) -> None:
-        """
-        Who has no token learns nothing of names that are not given, and not whether all else was right.
-        """
+        """Who has no token learns nothing of names that are not given, and not whether all else was right."""
         names = {"admin": "reserved-name", "key-abc": "reserved-name", "UPPER": "illegal-name"}
         for name, code in names.items():
             self.assertEqual(self.refused(name, b"wrong"), "bad-token")
@@ -245,9 +189,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.assertEqual(self.rig.try_register(self.rig.user("alice"), b"wrong", version=2).failed(), "bad-token")
 
     def test_nobody_kept_out(self) -> None:
-        """
-        However many fail, with or without a token, who comes with one and is right gets in; those who fail are slowed.
-        """
+        """However many fail, with or without a token, who comes with one and is right gets in; those who fail are slowed."""
         self.rig.settings = Settings(registrations=Rate(1, 10), failures=Rate(3, 10))
         self.rig.crash()
         self.assertEqual(self.rig.try_register(self.rig.user("alice"), self.token, version=2).failed(), "bad-device-list")
@@ -258,9 +200,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.assertEqual(self.refused("bob", b"wrong"), "bad-token")
 
     def test_rate_of_each_token(self) -> None:
-        """
-        The rate is that of a token: holders of another are not kept out.
-        """
+        """The rate is that of a token: holders of another are not kept out."""
         self.rig.settings = Settings(registrations=Rate(1, 10))
         self.rig.crash()
         operator = self.rig.operator()
@@ -272,18 +212,14 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.rig.try_register(self.rig.user("bob"), many).one(Welcome)
 
     def test_taken_name_costs_nothing(self) -> None:
-        """
-        A token that met a taken name is good for another.
-        """
+        """A token that met a taken name is good for another."""
         self.rig.try_register(self.rig.user("alice"), self.token).one(Welcome)
         token = self.issue(self.operator)
         self.assertEqual(self.refused("alice", token), "name-taken")
         self.rig.try_register(self.rig.user("bob"), token).one(Welcome)
 
     def test_lost_reply(self) -> None:
-        """
-        A registration that is repeated uses its token once.
-        """
+        """A registration that is repeated uses its token once."""
         token = self.issue(self.operator, uses=2)
         alice = self.rig.user("alice")
         for _ in range(3):
@@ -291,9 +227,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.rig.try_register(self.rig.user("bob"), token).one(Welcome)
 
     def test_users_invite(self) -> None:
-        """
-        A user may invite, within limits.
-        """
+        """A user may invite, within limits."""
         alice = self.rig.try_register(self.rig.user("alice"), self.token)
         alice.one(Welcome)
         self.rig.try_register(self.rig.user("bob"), self.issue(alice)).one(Welcome)
@@ -303,9 +237,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.assertEqual(alice.one(Refused), Refused(3, "bad-request"))
 
     def test_too_many_invites(self) -> None:
-        """
-        A user has so many open invites and no more.
-        """
+        """A user has so many open invites and no more."""
         alice = self.rig.try_register(self.rig.user("alice"), self.token)
         for request in range(200):
             alice.ask(Invite(request, 1, DAY))
@@ -315,9 +247,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.fail("no end of invites")
 
     def test_users_do_not(self) -> None:
-        """
-        Where users do not invite, they are told so; the operator does.
-        """
+        """Where users do not invite, they are told so; the operator does."""
         self.rig.settings = Settings(users_invite=False)
         self.rig.crash()
         operator = self.rig.operator()
@@ -326,9 +256,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.assertEqual(alice.one(Refused), Refused(2, "forbidden"))
 
     def test_closed_invites(self) -> None:
-        """
-        Where registration is closed nobody gets an invite, for it would admit nobody: no user, and not the operator.
-        """
+        """Where registration is closed nobody gets an invite, for it would admit nobody: no user, and not the operator."""
         alice = self.rig.user("alice")
         self.rig.try_register(alice, self.token).one(Welcome)
         self.rig.settings = Settings(registration="closed")
@@ -338,9 +266,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
             self.assertEqual(client.one(Refused), Refused(2, "registration-closed"))
 
     def test_closed(self) -> None:
-        """
-        Nobody registers where that is closed, token or not, but for the contact that lives here.
-        """
+        """Nobody registers where that is closed, token or not, but for the contact that lives here."""
         self.rig.settings = Settings(registration="closed")
         self.rig.crash()
         self.assertEqual(self.refused("alice", self.token), "registration-closed")

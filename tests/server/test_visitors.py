@@ -1,6 +1,4 @@
-"""
-Visitors: what a holder of the key file may do, and when it is answered.
-"""
+"""Visitors: what a holder of the key file may do, and when it is answered."""
 
 from __future__ import annotations
 
@@ -45,34 +43,24 @@ from tests.server.rig import Client, Rig, User, upload
 
 
 class NotingStore(MemoryServerStore):
-    """
-    A store that notes what is written to it.
-    """
+    """A store that notes what is written to it."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        """
-        Nothing yet.
-        """
+        """Nothing yet."""
         super().__init__(*arguments, **named)
         self.written: list[WriteBatch] = []
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
-        """
-        Note it, and write it.
-        """
+        """Note it, and write it."""
         self.written.append(batch)
         super().write(batch, done)
 
 
 class VisitorCase(TwoPeople):
-    """
-    The contact C{server} is here, and so is a visitor; the store holds commits back until it is told.
-    """
+    """The contact C{server} is here, and so is a visitor; the store holds commits back until it is told."""
 
     def setUp(self) -> None:
-        """
-        Everybody comes.
-        """
+        """Everybody comes."""
         self.key = SharedKey(bytes(range(32)))
         self.noting = NotingStore(manual=True)
         self.rig = Rig(store=self.noting, settings=self.settings(), key=self.key)
@@ -84,22 +72,16 @@ class VisitorCase(TwoPeople):
             client.inbox.clear()
 
     def come_back(self) -> None:
-        """
-        The contact was away, and connects again.
-        """
+        """The contact was away, and connects again."""
         self.rig.lose(self.contact)
         self.contact = self.rig.contact_again(self.server)
 
 
 class ReachTests(VisitorCase):
-    """
-    Whom a visitor reaches.
-    """
+    """Whom a visitor reaches."""
 
     def test_contact(self) -> None:
-        """
-        The contact gets a message from an account that is called after the file, and a device that is the connection's.
-        """
+        """The contact gets a message from an account that is called after the file, and a device that is the connection's."""
         deposit = self.visitor.deposit(self.server, text=b"Hello Server!", own=b"sealed")
         self.visitor.send(deposit)
         self.rig.commit()
@@ -141,9 +123,7 @@ class ReachTests(VisitorCase):
         self.rig.login(self.bob)
 
     def test_directory(self) -> None:
-        """
-        The directory tells it of the contact, and of nobody else, whether there is such an account or not.
-        """
+        """The directory tells it of the contact, and of nobody else, whether there is such an account or not."""
         self.visitor.ask(Fetch(1, "server"), Fetch(2, "bob"), Fetch(3, "nobody"), Fetch(4, self.key.name))
         self.rig.commit()
         answer = self.visitor.one(Account)
@@ -151,18 +131,14 @@ class ReachTests(VisitorCase):
         self.assertEqual(self.visitor.take(Refused), [Refused(request, "forbidden") for request in (2, 3, 4)])
 
     def test_stale_devices(self) -> None:
-        """
-        A deposit that names other devices of the contact than there are is refused with its list.
-        """
+        """A deposit that names other devices of the contact than there are is refused with its list."""
         stranger = User("server", self.server.server, device_id=keys.random_id())
         self.visitor.ask(self.visitor.deposit(stranger))
         refusal = self.visitor.one(DepositRefused)
         self.assertEqual((refusal.code, refusal.accounts[0].identity), ("stale-devices", self.server.identity.public))
 
     def test_no_row(self) -> None:
-        """
-        Nothing of a visitor is in the store: no account, no device, no mailbox, and no n.
-        """
+        """Nothing of a visitor is in the store: no account, no device, no mailbox, and no n."""
         self.visitor.send(self.visitor.deposit(self.server))
         self.rig.commit()
         tables = self.rig.store._tables
@@ -179,14 +155,10 @@ class ReachTests(VisitorCase):
 
 
 class ReplyTests(VisitorCase):
-    """
-    The operator says something to visitors.
-    """
+    """The operator says something to visitors."""
 
     def setUp(self) -> None:
-        """
-        What is to be said is noted.
-        """
+        """What is to be said is noted."""
         super().setUp()
         self.said: list[tuple[str, frozenset[bytes]]] = []
 
@@ -197,9 +169,7 @@ class ReplyTests(VisitorCase):
         self.operator = self.rig.operator()
 
     def test_present(self) -> None:
-        """
-        The contact learns which of their connections stand; with an account it is none of them.
-        """
+        """The contact learns which of their connections stand; with an account it is none of them."""
         other, _ = self.rig.visit(self.key)
         self.operator.ask(Reply(1, self.key.name, "text"), Reply(2, "bob", "text"))
         self.rig.commit()
@@ -208,9 +178,7 @@ class ReplyTests(VisitorCase):
         self.assertEqual(self.said, [(self.key.name, here), ("bob", frozenset())])
 
     def test_gone(self) -> None:
-        """
-        Once the last of them has left there is nobody to hear it.
-        """
+        """Once the last of them has left there is nobody to hear it."""
         self.rig.lose(self.visitor)
         self.operator.ask(Reply(1, self.key.name, "text"))
         self.rig.commit()
@@ -219,14 +187,10 @@ class ReplyTests(VisitorCase):
 
 
 class AnswerTests(VisitorCase):
-    """
-    Accepted says that the contact has it.
-    """
+    """Accepted says that the contact has it."""
 
     def deposited(self, count: int = 1, client: Client | None = None) -> list[bytes]:
-        """
-        Have the visitor deposit something, and let it be committed.
-        """
+        """Have the visitor deposit something, and let it be committed."""
         client = client or self.visitor
         deposits = [client.deposit(self.server) for _ in range(count)]
         client.send(*deposits)
@@ -234,15 +198,11 @@ class AnswerTests(VisitorCase):
         return [deposit.deposit_id for deposit in deposits]
 
     def acknowledge(self, tag: int = 0) -> None:
-        """
-        The contact acknowledges, and that is all: the store commits nothing meanwhile.
-        """
+        """The contact acknowledges, and that is all: the store commits nothing meanwhile."""
         self.contact.acknowledge(tag)
 
     def test_not_before(self) -> None:
-        """
-        Neither the arrival nor the commit nor the delivery is an answer; the acknowledgement is, before its own commit.
-        """
+        """Neither the arrival nor the commit nor the delivery is an answer; the acknowledgement is, before its own commit."""
         deposit = self.visitor.deposit(self.server)
         self.visitor.ask(deposit)
         self.assertEqual(self.visitor.accepted(), [])
@@ -254,18 +214,14 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.rig.server._batches.waits._by_caller, {})
 
     def test_accounts_at_commit(self) -> None:
-        """
-        An account is answered at the server's own commit, as ever.
-        """
+        """An account is answered at the server's own commit, as ever."""
         self.sender.send(self.sender.deposit(self.server))
         self.rig.commit()
         self.assertEqual(len(self.sender.accepted()), 1)
         self.assertEqual(len(self.contact.take(Deliver)), 1)
 
     def test_as_far_as_acknowledged(self) -> None:
-        """
-        What is acknowledged is answered, in one frame, and what comes behind it is not.
-        """
+        """What is acknowledged is answered, in one frame, and what comes behind it is not."""
         ids = self.deposited(5)
         tags = [message.tag for message in self.contact.take(Deliver)]
         self.acknowledge(tags[2])
@@ -275,9 +231,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.visitor.accepted(), ids[3:])
 
     def test_among_others(self) -> None:
-        """
-        Messages of accounts between those of visitors change nothing for either.
-        """
+        """Messages of accounts between those of visitors change nothing for either."""
         first = self.deposited()
         self.sender.send(*[self.sender.deposit(self.server) for _ in range(3)])
         self.rig.commit()
@@ -290,9 +244,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.visitor.accepted(), second)
 
     def test_commit_long_before(self) -> None:
-        """
-        The contact may be away when the deposit is committed, and come back much later.
-        """
+        """The contact may be away when the deposit is committed, and come back much later."""
         self.rig.lose(self.contact)
         ids = self.deposited(2)
         self.rig.time += 3 * 3600
@@ -303,9 +255,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.visitor.accepted(), ids)
 
     def test_contact_restarted(self) -> None:
-        """
-        A contact that died with the message in its hands gets it again, and that acknowledgement is the answer.
-        """
+        """A contact that died with the message in its hands gets it again, and that acknowledgement is the answer."""
         ids = self.deposited(2)
         self.assertEqual(len(self.contact.delivered()), 2)
         for _ in range(2):
@@ -320,9 +270,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.visitor.accepted(), ids[1:])
 
     def test_contact_not_in_memory(self) -> None:
-        """
-        While a visitor waits, what is known of the contact stays in memory, however many accounts are asked for.
-        """
+        """While a visitor waits, what is known of the contact stays in memory, however many accounts are asked for."""
         self.rig.lose(self.contact)
         ids = self.deposited()
         self.rig.server._accounts._capacity = 1
@@ -337,9 +285,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.visitor.accepted(), ids)
 
     def test_expired(self) -> None:
-        """
-        What expired before the contact had it is not Accepted, though what came after it is acknowledged.
-        """
+        """What expired before the contact had it is not Accepted, though what came after it is acknowledged."""
         self.rig.lose(self.contact)
         self.visitor.send(self.visitor.deposit(self.server, expiry=60))
         self.rig.commit()
@@ -368,9 +314,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(other.inbox, [])
 
     def test_gone_before_commit(self) -> None:
-        """
-        Nor when it left before the commit.
-        """
+        """Nor when it left before the commit."""
         self.visitor.ask(self.visitor.deposit(self.server))
         self.rig.lose(self.visitor)
         self.rig.commit()
@@ -379,9 +323,7 @@ class AnswerTests(VisitorCase):
         self.acknowledge()
 
     def test_bounded(self) -> None:
-        """
-        A visitor with many deposits that wait is not read from until the contact has acknowledged half of them.
-        """
+        """A visitor with many deposits that wait is not read from until the contact has acknowledged half of them."""
         self.rig.server._batches._settings = evolve(self.rig.settings, max_unanswered=8)
         self.deposited(8)
         self.assertTrue(self.visitor.wire.paused)
@@ -395,9 +337,7 @@ class AnswerTests(VisitorCase):
         self.visitor.one(Pong)
 
     def test_crash(self) -> None:
-        """
-        After a crash of the server the contact still gets it; nobody waits for that any more.
-        """
+        """After a crash of the server the contact still gets it; nobody waits for that any more."""
         self.deposited()
         self.rig.crash()
         self.contact = self.rig.contact_again(self.server)
@@ -409,9 +349,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(visitor.inbox, [])
 
     def test_again_while_pending(self) -> None:
-        """
-        A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that.
-        """
+        """A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that."""
         deposit = self.visitor.deposit(self.server)
         self.visitor.ask(deposit, deposit)
         self.rig.commit()
@@ -437,9 +375,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual((self.visitor.accepted(), caller.unanswered), ([deposit.deposit_id], 0))
 
     def test_again_after(self) -> None:
-        """
-        One that is repeated after that is Accepted again, and the contact gets it once; other bytes are a conflict.
-        """
+        """One that is repeated after that is Accepted again, and the contact gets it once; other bytes are a conflict."""
         deposit = self.visitor.deposit(self.server)
         self.visitor.send(deposit)
         self.rig.commit()
@@ -452,9 +388,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.refused(changed(deposit, common=b"other"), self.visitor), "conflict")
 
     def test_refused_then_taken(self) -> None:
-        """
-        A deposit that was refused for want of room is taken with the same id and n when there is some.
-        """
+        """A deposit that was refused for want of room is taken with the same id and n when there is some."""
         self.rig.space = 0
         self.rig.time += 2
         deposit = self.visitor.deposit(self.server)
@@ -467,9 +401,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
 
     def test_mailbox_full(self) -> None:
-        """
-        A contact whose mailbox is full takes nothing of visitors either.
-        """
+        """A contact whose mailbox is full takes nothing of visitors either."""
         self.rig.lose(self.contact)
         contact = self.rig.server._accounts.get("server")
         assert contact is not None
@@ -477,9 +409,7 @@ class AnswerTests(VisitorCase):
         self.assertEqual(self.refused(self.visitor.deposit(self.server), self.visitor), "mailbox-full")
 
     def test_stops(self) -> None:
-        """
-        A server that stops tells a visitor, and does not claim that the contact has anything.
-        """
+        """A server that stops tells a visitor, and does not claim that the contact has anything."""
         self.deposited()
         self.visitor.inbox.clear()
         self.rig.server.stop()
@@ -488,14 +418,10 @@ class AnswerTests(VisitorCase):
 
 
 class ReturnTests(VisitorCase):
-    """
-    What the contact has for visitors.
-    """
+    """What the contact has for visitors."""
 
     def test_handed_over(self) -> None:
-        """
-        A connected visitor is given it from memory, and the contact is answered at once, without the store.
-        """
+        """A connected visitor is given it from memory, and the contact is answered at once, without the store."""
         deposit = self.contact.deposit(self.guest, text=b"answer", own=b"sealed")
         self.contact.ask(deposit)
         message = self.visitor.one(Deliver)
@@ -506,9 +432,7 @@ class ReturnTests(VisitorCase):
         self.assertEqual(self.rig.store._tables._deposits, {})
 
     def test_asker_alone(self) -> None:
-        """
-        Of two visitors with one file each gets what is for it, and nothing of the other's, as answer or as delivery.
-        """
+        """Of two visitors with one file each gets what is for it, and nothing of the other's, as answer or as delivery."""
         guest, other = self.rig.visit(self.key)
         other.inbox.clear()
         self.assertEqual((guest.name, guest.device_id == self.guest.device_id), (self.guest.name, False))
@@ -526,9 +450,7 @@ class ReturnTests(VisitorCase):
         self.assertEqual((self.visitor.delivered(), other.delivered()), ([b"yours"], [b"and yours"]))
 
     def test_same_deposit_id(self) -> None:
-        """
-        Two visitors that use one deposit id are two senders: neither is taken for a repetition of the other.
-        """
+        """Two visitors that use one deposit id are two senders: neither is taken for a repetition of the other."""
         _, other = self.rig.visit(self.key)
         other.inbox.clear()
         deposit = self.visitor.deposit(self.server)
@@ -543,9 +465,7 @@ class ReturnTests(VisitorCase):
         self.assertEqual(other.accepted(), [deposit.deposit_id])
 
     def test_same_deposit_id_later(self) -> None:
-        """
-        Nor of one that was here before it, in the same place, also after a restart of the server.
-        """
+        """Nor of one that was here before it, in the same place, also after a restart of the server."""
         deposit = self.visitor.deposit(self.server)
         for crash in (False, False, True):
             self.rig.lose(self.visitor)
@@ -580,9 +500,7 @@ class ReturnTests(VisitorCase):
             client.one(Pong)
 
     def test_several(self) -> None:
-        """
-        A deposit may be for several visitors; who has no room is named as missed.
-        """
+        """A deposit may be for several visitors; who has no room is named as missed."""
         guest, other = self.rig.visit(self.key)
         other.inbox.clear()
         self.guest.others.append(guest.own)
@@ -610,25 +528,19 @@ class ReturnTests(VisitorCase):
         self.assertEqual(self.rig.failures, [])
 
     def test_window_size(self) -> None:
-        """
-        The window is one of bytes, too.
-        """
+        """The window is one of bytes, too."""
         large = bytes(50_000)
         self.contact.ask(*[self.contact.deposit(self.guest, text=large) for _ in range(8)])
         self.rig.settle()
         self.assertEqual((len(self.contact.accepted()), len(self.visitor.delivered())), (6, 6))
 
     def test_nothing_to_acknowledge(self) -> None:
-        """
-        A visitor that acknowledges what it was never sent is hung up on.
-        """
+        """A visitor that acknowledges what it was never sent is hung up on."""
         self.visitor.ask(Acknowledge(1))
         self.assertEqual(self.visitor.failed(), "bad-acknowledgement")
 
     def test_not_here(self) -> None:
-        """
-        A visitor that is gone is no account; nor is the file's name without any, nor with one of several gone.
-        """
+        """A visitor that is gone is no account; nor is the file's name without any, nor with one of several gone."""
         guest, other = self.rig.visit(self.key)
         self.rig.lose(other)
         for to, others in ((guest, []), (self.guest, [guest.own])):
@@ -642,9 +554,7 @@ class ReturnTests(VisitorCase):
         self.assertEqual(self.visitor.delivered(), [])
 
     def test_contact_alone(self) -> None:
-        """
-        To everybody else, the operator's own visitors included, such a name is no account, whoever is connected.
-        """
+        """To everybody else, the operator's own visitors included, such a name is no account, whoever is connected."""
         self.assertEqual(self.refused(self.sender.deposit(self.guest)), "no-such-account")
         self.assertEqual(self.refused(self.sender.deposit(self.bob, self.guest)), "no-such-account")
         for to in ((self.bob, self.guest), (self.guest, self.bob)):
@@ -655,9 +565,7 @@ class ReturnTests(VisitorCase):
         self.assertEqual(self.visitor.inbox + self.reader.inbox, [])
 
     def test_bad_requests(self) -> None:
-        """
-        A visitor that is named twice, and an expiry that is none, are refused.
-        """
+        """A visitor that is named twice, and an expiry that is none, are refused."""
         part = Part(self.guest.device_id, b"own")
         twice = Deposit(keys.random_id(), 100, DAY, b"common", [Destination(self.key.name, [part, part])])
         self.assertEqual(self.refused(twice, self.contact), "bad-request")
@@ -666,9 +574,7 @@ class ReturnTests(VisitorCase):
         self.assertEqual(self.visitor.inbox, [])
 
     def test_drained(self) -> None:
-        """
-        A visitor has no mailbox: it is drained at once, and once only.
-        """
+        """A visitor has no mailbox: it is drained at once, and once only."""
         _, client = self.rig.visit(self.key)
         self.contact.ask(self.contact.deposit(self.guest))
         self.visitor.ask(Acknowledge(1))
@@ -676,20 +582,14 @@ class ReturnTests(VisitorCase):
 
 
 class RatesTests(VisitorCase):
-    """
-    To come again is no way round a limit.
-    """
+    """To come again is no way round a limit."""
 
     def settings(self) -> Settings:
-        """
-        Three deposits, and then no more.
-        """
+        """Three deposits, and then no more."""
         return Settings(registration="open", deposits=Rate(3, 1e9), requests=Rate(2, 1e9))
 
     def test_come_again(self) -> None:
-        """
-        Who leaves and comes again finds its limits as they were; beside it, another visitor has limits of its own.
-        """
+        """Who leaves and comes again finds its limits as they were; beside it, another visitor has limits of its own."""
         for _ in range(3):
             self.visitor.send(self.visitor.deposit(self.server))
         self.rig.commit()
@@ -703,9 +603,7 @@ class RatesTests(VisitorCase):
         self.assertEqual(self.refused(again.deposit(self.server), again), "rate-limited")
 
     def test_bounded(self) -> None:
-        """
-        Any number of visits, one after the other, are counted in one place, and leave nobody behind.
-        """
+        """Any number of visits, one after the other, are counted in one place, and leave nobody behind."""
         self.rig.lose(self.visitor)
         for _ in range(20):
             _, client = self.rig.visit(self.key)
@@ -718,14 +616,10 @@ class RatesTests(VisitorCase):
 
 
 class OtherDoorTests(VisitorCase):
-    """
-    Over memory, as a program that embeds the server may.
-    """
+    """Over memory, as a program that embeds the server may."""
 
     def test_memory(self) -> None:
-        """
-        A visitor over another channel is another device.
-        """
+        """A visitor over another channel is another device."""
         client = self.rig.greet_with_key(auth.MEMORY)
         client.ask(self.rig.key_proof(client, self.key))
         self.assertEqual(len(self.rig.server._visitors), 2)

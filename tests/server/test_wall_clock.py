@@ -1,6 +1,4 @@
-"""
-A wall clock that is wrong, or set, in front of the whole server: what it accepted is delivered, over either store.
-"""
+"""A wall clock that is wrong, or set, in front of the whole server: what it accepted is delivered, over either store."""
 
 from __future__ import annotations
 
@@ -21,22 +19,16 @@ YEAR = 365 * DAY
 
 
 class WallClockContract(SynchronousTestCase):
-    """
-    Alice writes to Bob, who is away.
-    """
+    """Alice writes to Bob, who is away."""
 
     __test__ = False
 
     def make(self) -> Rig:
-        """
-        The server.
-        """
+        """The server."""
         raise NotImplementedError
 
     def setUp(self) -> None:
-        """
-        Both have an account.
-        """
+        """Both have an account."""
         self.rig = self.make()
         self.addCleanup(lambda: self.assertEqual(self.rig.failures, []))
         self.alice, self.sender = self.rig.register("alice")
@@ -45,9 +37,7 @@ class WallClockContract(SynchronousTestCase):
         self.rig.lose(reader)
 
     def accept(self, *texts: bytes, expiry: int = DAY) -> list[Deposit]:
-        """
-        Have these accepted.
-        """
+        """Have these accepted."""
         deposits = [self.sender.deposit(self.bob, text=text, expiry=expiry) for text in texts]
         self.sender.send(*deposits)
         self.rig.commit()
@@ -55,39 +45,29 @@ class WallClockContract(SynchronousTestCase):
         return deposits
 
     def pass_time(self, seconds: int, step: int = MINUTE) -> None:
-        """
-        Let time pass, with the server's work of every minute.
-        """
+        """Let time pass, with the server's work of every minute."""
         for _ in range(seconds // step):
             self.rig.time += step
             self.tick()
 
     def tick(self) -> None:
-        """
-        The work of a minute.
-        """
+        """The work of a minute."""
         self.rig.server.tick()
         self.rig.commit()
 
     def set_clock(self, seconds: int) -> None:
-        """
-        Somebody sets the clock, and the server runs on.
-        """
+        """Somebody sets the clock, and the server runs on."""
         self.rig.time += seconds
         self.tick()
 
     def restart(self) -> None:
-        """
-        The server is killed and started.
-        """
+        """The server is killed and started."""
         self.rig.commit()
         self.rig.crash()
         self.sender = self.rig.login(self.alice)
 
     def read(self) -> list[bytes]:
-        """
-        Bob comes, takes all there is, and goes.
-        """
+        """Bob comes, takes all there is, and goes."""
         reader = self.rig.login(self.bob)
         self.rig.commit()
         deliveries = reader.take(Deliver)
@@ -99,9 +79,7 @@ class WallClockContract(SynchronousTestCase):
         return [delivery.common for delivery in deliveries]
 
     def test_set_back(self) -> None:
-        """
-        What was accepted after the clock was set back half an hour, for ten minutes, is delivered.
-        """
+        """What was accepted after the clock was set back half an hour, for ten minutes, is delivered."""
         self.pass_time(5 * MINUTE)
         self.rig.time -= 30 * MINUTE
         self.accept(b"short", expiry=10 * MINUTE)
@@ -109,9 +87,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [b"short", b"long"])
 
     def test_set_back_restart(self) -> None:
-        """
-        So it is when the server was restarted in between, before and after.
-        """
+        """So it is when the server was restarted in between, before and after."""
         self.pass_time(5 * MINUTE)
         self.rig.time -= 30 * MINUTE
         self.restart()
@@ -123,9 +99,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [b"short", b"long"])
 
     def test_set_back_in_window(self) -> None:
-        """
-        An acknowledgement deletes nothing that its reader was not given, wherever the clock was when it came.
-        """
+        """An acknowledgement deletes nothing that its reader was not given, wherever the clock was when it came."""
         reader = self.rig.login(self.bob)
         self.pass_time(5 * MINUTE)
         window = self.rig.settings.window_frames
@@ -139,9 +113,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(reader.delivered(), [b"short", b"long"])
 
     def test_year_behind(self) -> None:
-        """
-        What was accepted while the clock was a year behind survives its correction, and expires in its time.
-        """
+        """What was accepted while the clock was a year behind survives its correction, and expires in its time."""
         self.set_clock(-YEAR)
         self.accept(b"kept", expiry=3 * HOUR)
         self.accept(b"long")
@@ -152,9 +124,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [b"kept", b"long"])
 
     def test_year_behind_from_start(self) -> None:
-        """
-        So it is where the clock was wrong from the first start on.
-        """
+        """So it is where the clock was wrong from the first start on."""
         self.rig.time -= YEAR
         self.restart()
         self.accept(b"kept")
@@ -164,9 +134,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [b"kept"])
 
     def test_year_behind_known(self) -> None:
-        """
-        A deposit that came while the clock was a year behind is known afterwards.
-        """
+        """A deposit that came while the clock was a year behind is known afterwards."""
         self.set_clock(-YEAR)
         (deposit,) = self.accept(b"once", expiry=HOUR)
         self.set_clock(YEAR)
@@ -179,9 +147,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [])
 
     def test_year_ahead_forgotten(self) -> None:
-        """
-        A deposit that came while the clock was a year ahead is known for sixty days, and forgotten then.
-        """
+        """A deposit that came while the clock was a year ahead is known for sixty days, and forgotten then."""
         self.set_clock(YEAR)
         (deposit,) = self.accept(b"once", expiry=HOUR)
         self.set_clock(-YEAR)
@@ -192,9 +158,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertFalse(self.knows(deposit))
 
     def knows(self, deposit: Deposit) -> bool:
-        """
-        Whether the store knows a deposit of Alice.
-        """
+        """Whether the store knows a deposit of Alice."""
         mailbox = self.sender.wire.caller.device.mailbox
         found: list[bytes | None] = []
 
@@ -206,9 +170,7 @@ class WallClockContract(SynchronousTestCase):
         return found[0] is not None
 
     def test_shortest(self) -> None:
-        """
-        A message for a minute is there a minute, wherever in the server's minute it came.
-        """
+        """A message for a minute is there a minute, wherever in the server's minute it came."""
         self.tick()
         self.rig.time += 59
         self.accept(b"short", expiry=MINUTE)
@@ -220,9 +182,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [])
 
     def test_after_step(self) -> None:
-        """
-        A clock that was set ahead before a message came takes nothing from its time.
-        """
+        """A clock that was set ahead before a message came takes nothing from its time."""
         self.tick()
         self.rig.time += 50 * MINUTE
         self.accept(b"short", expiry=10 * MINUTE)
@@ -230,9 +190,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [b"short"])
 
     def test_after_pause(self) -> None:
-        """
-        The time that the server was away takes nothing from what came after it.
-        """
+        """The time that the server was away takes nothing from what came after it."""
         self.tick()
         self.rig.time += 50 * MINUTE
         self.restart()
@@ -241,9 +199,7 @@ class WallClockContract(SynchronousTestCase):
         self.assertEqual(self.read(), [b"short"])
 
     def test_pause_counts(self) -> None:
-        """
-        Time that the server was away, up to an hour, counts; more does not.
-        """
+        """Time that the server was away, up to an hour, counts; more does not."""
         for pause, left in ((50 * MINUTE, []), (10 * DAY, [b"text"])):
             self.tick()
             self.accept(b"text", expiry=HOUR)
@@ -254,30 +210,22 @@ class WallClockContract(SynchronousTestCase):
 
 
 class WallClockInMemoryTests(WallClockContract):
-    """
-    Over dicts.
-    """
+    """Over dicts."""
 
     __test__ = True
 
     def make(self) -> Rig:
-        """
-        A store that holds commits back.
-        """
+        """A store that holds commits back."""
         return Rig(store=MemoryServerStore(manual=True), settings=Settings(registration="open"))
 
 
 class WallClockOnDiskTests(WallClockContract):
-    """
-    Over SQLite.
-    """
+    """Over SQLite."""
 
     __test__ = True
 
     def make(self) -> DiskRig:
-        """
-        A database of its own.
-        """
+        """A database of its own."""
         rig = disk_rig()
         self.addCleanup(lambda: rig.store.remove())  # type: ignore[attr-defined]
         return rig
@@ -291,15 +239,11 @@ STEPS = st.one_of(
 
 
 class ClockMachine(RuleBasedStateMachine):
-    """
-    A wall clock that steps as it likes, deposits, readers, and restarts, over SQLite.
-    """
+    """A wall clock that steps as it likes, deposits, readers, and restarts, over SQLite."""
 
     @initialize()
     def begin(self) -> None:
-        """
-        Alice and Bob. Of what was accepted and not read, each text has the time on the expiry clock when it expires.
-        """
+        """Alice and Bob. Of what was accepted and not read, each text has the time on the expiry clock when it expires."""
         self.rig = disk_rig()
         self.alice, self.sender = self.rig.register("alice")
         self.bob, reader = self.rig.register("bob")
@@ -309,24 +253,18 @@ class ClockMachine(RuleBasedStateMachine):
         self.clock = self.rig.server._clock.now
 
     def teardown(self) -> None:
-        """
-        Nothing failed.
-        """
+        """Nothing failed."""
         if hasattr(self, "rig"):
             self.rig.store.remove()  # type: ignore[attr-defined]
             assert self.rig.failures == []
 
     def login(self) -> Client:
-        """
-        Alice comes back.
-        """
+        """Alice comes back."""
         return self.rig.login(self.alice)
 
     @rule(step=STEPS)
     def step(self, step: int) -> None:
-        """
-        The clock goes, or is set.
-        """
+        """The clock goes, or is set."""
         self.rig.time += step
 
     @rule(step=STEPS)
@@ -346,9 +284,7 @@ class ClockMachine(RuleBasedStateMachine):
 
     @rule(expiry=st.sampled_from((MINUTE, 10 * MINUTE, HOUR, DAY, 30 * DAY)))
     def accept(self, expiry: int) -> None:
-        """
-        A message is accepted.
-        """
+        """A message is accepted."""
         self.texts += 1
         text = b"%d" % self.texts
         self.sender.send(self.sender.deposit(self.bob, text=text, expiry=expiry))
@@ -359,9 +295,7 @@ class ClockMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 3))
     def read(self, count: int) -> None:
-        """
-        Bob comes and gets, in order, all but what expired; he acknowledges some of it.
-        """
+        """Bob comes and gets, in order, all but what expired; he acknowledges some of it."""
         reader = self.rig.login(self.bob)
         self.rig.commit()
         delivered = reader.delivered()
@@ -378,9 +312,7 @@ class ClockMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """
-        The server is killed and started. What it counted since it last wrote that down may not have passed.
-        """
+        """The server is killed and started. What it counted since it last wrote that down may not have passed."""
         self.rig.commit()
         self.rig.crash()
         self.sender = self.login()

@@ -1,3 +1,1 @@
-"""
-Tests of C{securemsg.station}.
-"""
+"""Tests of C{securemsg.station}."""

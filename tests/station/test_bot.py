@@ -1,6 +1,4 @@
-"""
-A program's own account, between a server in memory and people who write to it.
-"""
+"""A program's own account, between a server in memory and people who write to it."""
 
 from __future__ import annotations
 
@@ -33,35 +31,25 @@ ID = bytes(range(16))
 
 
 class Reactor(Clock):
-    """
-    A clock that can also shut down.
-    """
+    """A clock that can also shut down."""
 
     def __init__(self) -> None:
-        """
-        Nothing is to be called.
-        """
+        """Nothing is to be called."""
         super().__init__()
         self.triggers: list[Callable[[], Any]] = []
 
     def addSystemEventTrigger(self, phase: str, event: str, call: Callable[[], Any]) -> Callable[[], Any]:
-        """
-        Call this when we shut down.
-        """
+        """Call this when we shut down."""
         assert (phase, event) == ("before", "shutdown")
         self.triggers.append(call)
         return call
 
     def removeSystemEventTrigger(self, trigger: Callable[[], Any]) -> None:
-        """
-        Call it no more.
-        """
+        """Call it no more."""
         self.triggers.remove(trigger)
 
     def callFromThread(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """
-        Call it in the next turn.
-        """
+        """Call it in the next turn."""
         self.callLater(0, call, *arguments)
 
     def shut_down(self) -> list[Any]:
@@ -91,9 +79,7 @@ class Program:
     pause: Deferred[None] | None = None
 
     async def run(self) -> str:
-        """
-        Handle messages until that ends.
-        """
+        """Handle messages until that ends."""
         async with self.bot as bot:
             async for message in bot.messages(self.sender):
                 self.seen.append(message.text)
@@ -107,21 +93,15 @@ class Program:
 
 
 def uppercase(bot: Bot, message: Received) -> None:
-    """
-    Answer in capitals.
-    """
+    """Answer in capitals."""
     bot.answer(message, message.text.upper())
 
 
 class BotCase(PlaceCase):
-    """
-    Ada writes to the bot Bix.
-    """
+    """Ada writes to the bot Bix."""
 
     def setUp(self) -> None:
-        """
-        Both are registered; no process of Bix's runs.
-        """
+        """Both are registered; no process of Bix's runs."""
         super().setUp()
         self.reactor = Reactor()
         self.place = Place(clock=self.reactor)
@@ -129,32 +109,24 @@ class BotCase(PlaceCase):
         self.bix = self.absent("bix")
 
     def absent(self, name: str) -> Person:
-        """
-        Somebody registered whose commands have ended.
-        """
+        """Somebody registered whose commands have ended."""
         person = self.place.person(name)
         person.uplink.stop()
         self.place.settle()
         return person
 
     def bot(self, person: Person | None = None) -> Bot:
-        """
-        A new process of Bix's, or of somebody else's.
-        """
+        """A new process of Bix's, or of somebody else's."""
         desk = (person or self.bix).desk
         uplink = self.place._uplink(desk, True)
         return Bot(self.reactor, self.folder(desk.profile.name), desk.store, desk.profile, uplink, self.place.now)
 
     def folder(self, name: str) -> Path:
-        """
-        Where somebody's profile lies.
-        """
+        """Where somebody's profile lies."""
         return self.place.folder / name
 
     def start(self, program: Program) -> Deferred[str]:
-        """
-        Run a program until it has nothing to do.
-        """
+        """Run a program until it has nothing to do."""
         self.addCleanup(self.clear_up, program)
         running = Deferred.fromCoroutine(program.run())
         # Those that fail are looked at by their tests.
@@ -163,39 +135,29 @@ class BotCase(PlaceCase):
         return running
 
     def clear_up(self, program: Program) -> None:
-        """
-        Leave nothing running.
-        """
+        """Leave nothing running."""
         self.kill(program)
         if program.pause is not None and not program.pause.called:
             program.pause.callback(None)
         self.place.settle()
 
     def write(self, *texts: str, to: str = "bix", kind: int = Kind.TEXT) -> list[bytes]:
-        """
-        Ada writes.
-        """
+        """Ada writes."""
         numbers = [journal.compose(self.ada.desk.store, to, text, now=self.place.now(), kind=kind) for text in texts]
         self.ada.uplink.nudge()
         self.place.settle(2)
         return numbers
 
     def answers(self) -> list[Received]:
-        """
-        What Ada was answered.
-        """
+        """What Ada was answered."""
         return journal.ungiven(self.ada.desk.store)
 
     def waiting(self) -> list[str]:
-        """
-        What would be given to Bix's next process.
-        """
+        """What would be given to Bix's next process."""
         return [message.text for message in journal.ungiven(self.bix.desk.store)]
 
     def kill(self, program: Program) -> None:
-        """
-        As if the process died: nothing more is done, and the kernel frees its locks.
-        """
+        """As if the process died: nothing more is done, and the kernel frees its locks."""
         bot = program.bot
         bot._uplink.stop()
         bot._giving.close()
@@ -205,14 +167,10 @@ class BotCase(PlaceCase):
 
 
 class MessagesTests(BotCase):
-    """
-    Receiving.
-    """
+    """Receiving."""
 
     def test_answers(self) -> None:
-        """
-        Each message is given once and in order, and its answer arrives, with the id that belongs to the question.
-        """
+        """Each message is given once and in order, and its answer arrives, with the id that belongs to the question."""
         numbers = self.write("one", "two")
         program = Program(self.bot(), uppercase)
         self.start(program)
@@ -226,9 +184,7 @@ class MessagesTests(BotCase):
         self.assertEqual((question.id, answer_id(question)), (numbers[0], answers[0].id))
 
     def test_handled_when_next_asked(self) -> None:
-        """
-        A message counts as handled when the next one is asked for, and not before.
-        """
+        """A message counts as handled when the next one is asked for, and not before."""
         program = Program(self.bot(), pause=Deferred())
         self.write("one", "two")
         self.start(program)
@@ -239,9 +195,7 @@ class MessagesTests(BotCase):
         self.assertEqual((program.seen, self.waiting()), (["one", "two"], []))
 
     def test_exception(self) -> None:
-        """
-        A message whose handling fails ends the loop, and is given again to the next run.
-        """
+        """A message whose handling fails ends the loop, and is given again to the next run."""
         self.write("one", "two")
         failed = self.start(Program(self.bot(), trouble=ValueError("no")))
         self.failureResultOf(failed, ValueError)
@@ -250,9 +204,7 @@ class MessagesTests(BotCase):
         self.assertEqual(program.seen, ["one", "two"])
 
     def test_killed(self) -> None:
-        """
-        A message in hand when the process dies comes again; one that was answered does not, and its answer arrives once.
-        """
+        """A message in hand when the process dies comes again; one that was answered does not, and its answer arrives once."""
         first = Program(self.bot(), uppercase)
         self.write("one")
         self.start(first)
@@ -268,9 +220,7 @@ class MessagesTests(BotCase):
         self.assertEqual([row.text for row in self.answers()], ["ONE", "TWO"])
 
     def test_done(self) -> None:
-        """
-        A message that was said to be done with does not come again, though the loop ended with it.
-        """
+        """A message that was said to be done with does not come again, though the loop ended with it."""
         self.write("one", "two")
 
         def handle(bot: Bot, message: Received) -> None:
@@ -281,26 +231,20 @@ class MessagesTests(BotCase):
         self.assertEqual(self.waiting(), ["two"])
 
     def test_answers_are_not_answered(self) -> None:
-        """
-        An answer to an answer is not sent; the message is handled all the same.
-        """
+        """An answer to an answer is not sent; the message is handled all the same."""
         self.write("I am a bot, too", kind=Kind.ANSWER)
         program = Program(self.bot(), uppercase)
         self.start(program)
         self.assertEqual((program.seen, self.answers(), self.waiting()), (["I am a bot, too"], [], []))
 
     def test_no_answer(self) -> None:
-        """
-        Without a text nothing is sent, and the message is handled.
-        """
+        """Without a text nothing is sent, and the message is handled."""
         self.write("one")
         self.start(Program(self.bot(), lambda bot, message: self.assertIsNone(bot.answer(message, None))))
         self.assertEqual((self.answers(), self.waiting()), ([], []))
 
     def test_from(self) -> None:
-        """
-        With a sender only its messages are given; others stay.
-        """
+        """With a sender only its messages are given; others stay."""
         cleo = self.place.person("cleo", again=True)
         self.write("from ada")
         journal.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
@@ -310,17 +254,13 @@ class MessagesTests(BotCase):
         self.assertEqual((program.seen, self.waiting()), (["from cleo"], ["from ada"]))
 
     def test_second_reader(self) -> None:
-        """
-        While one process reads, another is refused; and so is a loop that was replaced by a newer one.
-        """
+        """While one process reads, another is refused; and so is a loop that was replaced by a newer one."""
         self.start(Program(self.bot()))
         problem = self.failureResultOf(self.start(Program(self.bot())), Trouble).value
         self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "second-recv"))
 
     def test_older_loop(self) -> None:
-        """
-        A loop ends when the same bot begins another; its message comes again there.
-        """
+        """A loop ends when the same bot begins another; its message comes again there."""
         self.write("one")
         bot = self.bot()
         Deferred.fromCoroutine(bot.__aenter__())
@@ -333,9 +273,7 @@ class MessagesTests(BotCase):
         self.failureResultOf(Deferred.fromCoroutine(older.__anext__()), Trouble)
 
     def test_bounded(self) -> None:
-        """
-        Of many messages no more than a page is in memory.
-        """
+        """Of many messages no more than a page is in memory."""
         self.write(*(f"message {number}" for number in range(3 * PAGE)))
         program = Program(self.bot(), pause=Deferred())
         self.start(program)
@@ -379,9 +317,7 @@ class MessagesTests(BotCase):
         self.assertEqual(program.seen, ["from cleo", *texts])
 
     def test_beside_others(self) -> None:
-        """
-        A bot works while another command of its profile has the connection, and takes it over when that ends.
-        """
+        """A bot works while another command of its profile has the connection, and takes it over when that ends."""
         other = self.place._uplink(self.bix.desk, True)
         other.start()
         program = Program(self.bot(), uppercase)
@@ -397,14 +333,10 @@ class MessagesTests(BotCase):
 
 
 class EndTests(BotCase):
-    """
-    Ways to end.
-    """
+    """Ways to end."""
 
     def test_shutdown(self) -> None:
-        """
-        When the reactor stops, the loop ends, and the program with it; the reactor waits for the connection to be gone.
-        """
+        """When the reactor stops, the loop ends, and the program with it; the reactor waits for the connection to be gone."""
         program = Program(self.bot(), uppercase)
         running = self.start(program)
         (hung_up,) = self.reactor.shut_down()
@@ -413,9 +345,7 @@ class EndTests(BotCase):
         self.successResultOf(hung_up)
 
     def test_shutdown_amid_message(self) -> None:
-        """
-        When the reactor stops while a message is handled, no other is given.
-        """
+        """When the reactor stops while a message is handled, no other is given."""
         self.write("one", "two")
         program = Program(self.bot(), pause=Deferred())
         running = self.start(program)
@@ -466,9 +396,7 @@ class EndTests(BotCase):
         self.assertTrue(lock_reading(self.folder("bix")).is_held)
 
     def test_disk_fails(self) -> None:
-        """
-        A disk that fails while it leaves keeps nobody from hanging up, and changes nothing of what was said before.
-        """
+        """A disk that fails while it leaves keeps nobody from hanging up, and changes nothing of what was said before."""
         bot = self.bot()
 
         async def talk() -> Sent:
@@ -486,9 +414,7 @@ class EndTests(BotCase):
         self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
 
     def test_close_fails(self) -> None:
-        """
-        Files that cannot be closed are an error with a code.
-        """
+        """Files that cannot be closed are an error with a code."""
 
         async def talk() -> None:
             async with self.bot():
@@ -502,9 +428,7 @@ class EndTests(BotCase):
         self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
 
     def test_cancelled(self) -> None:
-        """
-        Whoever is cancelled leaves all the same.
-        """
+        """Whoever is cancelled leaves all the same."""
         bot = self.bot()
         self.place.is_up = False
 
@@ -520,9 +444,7 @@ class EndTests(BotCase):
         self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
 
     def test_not_entered(self) -> None:
-        """
-        A folder that cannot be used leaves nothing behind, neither a connection nor anything in the reactor.
-        """
+        """A folder that cannot be used leaves nothing behind, neither a connection nor anything in the reactor."""
         bot = self.bot()
 
         def fail() -> None:
@@ -543,9 +465,7 @@ class EndTests(BotCase):
         other.stop()
 
     def test_shutdown_amid_leaving(self) -> None:
-        """
-        When the reactor stops while somebody leaves, its trigger is not taken away a second time.
-        """
+        """When the reactor stops while somebody leaves, its trigger is not taken away a second time."""
         self.place.is_up = False
         bot = self.bot()
 
@@ -560,9 +480,7 @@ class EndTests(BotCase):
         self.assertEqual(self.successResultOf(talking), "left")
 
     def test_removed(self) -> None:
-        """
-        What connecting again would not mend ends the loop with its code.
-        """
+        """What connecting again would not mend ends the loop with its code."""
         program = Program(self.bot())
         running = self.start(program)
         holder = program.bot._uplink.holder
@@ -574,14 +492,10 @@ class EndTests(BotCase):
 
 
 class SendTests(BotCase):
-    """
-    Sending.
-    """
+    """Sending."""
 
     def send(self, *arguments: Any, **options: Any) -> Deferred[Sent]:
-        """
-        Send, and stay for a while.
-        """
+        """Send, and stay for a while."""
 
         async def talk() -> Sent:
             rows: list[Sent] = []
@@ -594,22 +508,16 @@ class SendTests(BotCase):
         return talking
 
     def test_accepted(self) -> None:
-        """
-        By default it waits for the server.
-        """
+        """By default it waits for the server."""
         sent = self.successResultOf(self.send("ada", "hello"))
         self.assertEqual((sent.status, sent.to, sent.text), ("accepted", "ada", "hello"))
 
     def test_delivered(self) -> None:
-        """
-        On request it waits for the recipient.
-        """
+        """On request it waits for the recipient."""
         self.assertEqual(self.successResultOf(self.send("ada", "hello", wait="delivered")).status, "delivered")
 
     def test_same_id(self) -> None:
-        """
-        The same id is the same message: it arrives once. Another text under it is refused.
-        """
+        """The same id is the same message: it arrives once. Another text under it is refused."""
         for _ in range(2):
             self.assertEqual(self.successResultOf(self.send("ada", "hello", id=ID)).id, ID)
         self.assertEqual([row.id for row in self.answers()], [ID])
@@ -617,32 +525,24 @@ class SendTests(BotCase):
         self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "conflict"))
 
     def test_unknown(self) -> None:
-        """
-        Somebody whom the server does not know is an error with a code.
-        """
+        """Somebody whom the server does not know is an error with a code."""
         problem = self.failureResultOf(self.send("nobody", "hello"), Trouble).value
         self.assertEqual((problem.status, problem.code), (Exit.NO_CONTACT, "no-such-account"))
 
     def test_too_late(self) -> None:
-        """
-        What is not accepted in time stays in the outbox.
-        """
+        """What is not accepted in time stays in the outbox."""
         self.place.is_up = False
         problem = self.failureResultOf(self.send("ada", "hello", timeout=1), Trouble).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
         self.assertEqual(journal.pending(self.bix.desk.store), 1)
 
     def test_wrong_wish(self) -> None:
-        """
-        There is nothing else to wait for.
-        """
+        """There is nothing else to wait for."""
         self.failureResultOf(self.send("ada", "hello", wait="read"), ValueError)
         self.assertEqual(journal.pending(self.bix.desk.store), 0)
 
     def test_mistakes(self) -> None:
-        """
-        A mistake of the program's has a code and says what is wrong; nothing is written.
-        """
+        """A mistake of the program's has a code and says what is wrong; nothing is written."""
         mistakes: list[tuple[tuple[str, str], dict[str, Any], str, str]] = [
             (("bix", "hello"), {}, "own-name", "bix is your own name"),
             (("ada", ""), {}, "no-text", "no text"),
@@ -660,14 +560,10 @@ class SendTests(BotCase):
 
 
 class OpeningTests(PlaceCase):
-    """
-    Opening a folder.
-    """
+    """Opening a folder."""
 
     def make(self, registered: bool) -> Path:
-        """
-        A profile on disk, sealed with a passphrase.
-        """
+        """A profile on disk, sealed with a passphrase."""
         folder = self.place.folder / "sealed"
         store = create_store(folder, create_vault(folder, "geheim, größer".encode(), cost=LOWEST_COST))
         profile = create_profile(InviteLink("example", 8443, bytes(32)), "bix", START)
@@ -677,18 +573,14 @@ class OpeningTests(PlaceCase):
         return folder
 
     def code(self, folder: Path, passphrase: str | bytes | None) -> str:
-        """
-        Why a folder cannot be opened.
-        """
+        """Why a folder cannot be opened."""
         problem = self.assertRaises(Trouble, open_bot, Reactor(), folder, passphrase)
         assert isinstance(problem, Trouble)
         self.assertEqual(problem.status, Exit.PROFILE)
         return problem.code
 
     def test_passphrase(self) -> None:
-        """
-        A passphrase opens what it has sealed, as text or as bytes; none and another one are errors with codes.
-        """
+        """A passphrase opens what it has sealed, as text or as bytes; none and another one are errors with codes."""
         folder = self.make(registered=True)
         for passphrase in ("geheim, größer", "geheim, größer".encode()):
             bot = open_bot(Reactor(), folder, passphrase)
@@ -698,15 +590,11 @@ class OpeningTests(PlaceCase):
         self.assertEqual(self.code(folder, "guess"), "wrong-passphrase")
 
     def test_not_joined(self) -> None:
-        """
-        A profile whose account does not exist yet is an error with a code.
-        """
+        """A profile whose account does not exist yet is an error with a code."""
         self.assertEqual(self.code(self.make(registered=False), "geheim, größer"), "not-joined")
 
     def test_other_address(self) -> None:
-        """
-        The server is where the invite said, unless told otherwise.
-        """
+        """The server is where the invite said, unless told otherwise."""
         folder = self.make(registered=True)
         cases: tuple[tuple[dict[str, Any], str], ...] = (({}, "example:8443"), ({"host": "::1", "port": 9}, "[::1]:9"))
         for options, where in cases:
@@ -715,9 +603,7 @@ class OpeningTests(PlaceCase):
             bot._close()
 
     def test_nothing_there(self) -> None:
-        """
-        A folder without a profile is an error with a code.
-        """
+        """A folder without a profile is an error with a code."""
         problem = self.assertRaises(Trouble, open_bot, Reactor(), self.place.folder)
         assert isinstance(problem, Trouble)
         self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "no-profile"))

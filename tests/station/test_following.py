@@ -1,6 +1,4 @@
-"""
-A message of ours on its way.
-"""
+"""A message of ours on its way."""
 
 from __future__ import annotations
 
@@ -17,14 +15,10 @@ from tests.cli.rig import Person, PlaceCase
 
 
 class BlockedTests(PlaceCase):
-    """
-    Another identity has claimed the name of whom we write to; that is known here, and the server need not be asked.
-    """
+    """Another identity has claimed the name of whom we write to; that is known here, and the server need not be asked."""
 
     def setUp(self) -> None:
-        """
-        Ada has written to Ben, whose identity has changed since.
-        """
+        """Ada has written to Ben, whose identity has changed since."""
         super().setUp()
         self.ada = self.place.person("ada")
         self.place.person("ben")
@@ -35,9 +29,7 @@ class BlockedTests(PlaceCase):
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
 
     def write(self, uplink: Uplink) -> Deferred[Sent]:
-        """
-        Write a message, and follow it.
-        """
+        """Write a message, and follow it."""
         store = self.ada.desk.store
         number = journal.compose(store, "ben", "hello", now=self.place.now())
         uplink.nudge()
@@ -46,32 +38,24 @@ class BlockedTests(PlaceCase):
         return following
 
     def again(self, ada: Person) -> Uplink:
-        """
-        The uplink of the next command.
-        """
+        """The uplink of the next command."""
         ada.uplink.stop()
         self.place.settle()
         return self.place.beside(ada)
 
     def test_connected(self) -> None:
-        """
-        4, at once.
-        """
+        """4, at once."""
         problem = self.failureResultOf(self.write(self.ada.uplink), Trouble).value
         self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
 
     def test_server_down(self) -> None:
-        """
-        4 as well, not 6: to try again later would change nothing.
-        """
+        """4 as well, not 6: to try again later would change nothing."""
         self.place.is_up = False
         problem = self.failureResultOf(self.write(self.again(self.ada)), Trouble).value
         self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
 
     def test_wrong_server(self) -> None:
-        """
-        8: what is worse than that is said first.
-        """
+        """8: what is worse than that is said first."""
         uplink = self.again(self.ada)
         self.place.is_up = False
         uplink.start()

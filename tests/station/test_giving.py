@@ -1,6 +1,4 @@
-"""
-Turns at giving messages out.
-"""
+"""Turns at giving messages out."""
 
 from __future__ import annotations
 
@@ -14,14 +12,10 @@ from tests.cli.rig import PlaceCase
 
 
 class GivingTests(PlaceCase):
-    """
-    Ada has messages by Ben and by Cleo.
-    """
+    """Ada has messages by Ben and by Cleo."""
 
     def setUp(self) -> None:
-        """
-        They have arrived.
-        """
+        """They have arrived."""
         super().setUp()
         self.ada = self.place.person("ada", again=True)
         for name in ("ben", "cleo"):
@@ -32,9 +26,7 @@ class GivingTests(PlaceCase):
         self.giving = Giving(self.ada.desk.folder, self.ada.desk.store)
 
     def elsewhere(self, message: Received) -> bool:
-        """
-        Whether another process could have the turn.
-        """
+        """Whether another process could have the turn."""
         child = os.fork()
         if child == 0:
             try:
@@ -44,26 +36,20 @@ class GivingTests(PlaceCase):
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     def test_one_at_a_time(self) -> None:
-        """
-        While we give a message no other process gives anything of its sender's, but well of others; and afterwards again.
-        """
+        """While we give a message no other process gives anything of its sender's, but well of others; and afterwards again."""
         self.assertTrue(self.giving.take(self.ben))
         self.assertEqual((self.elsewhere(self.ben), self.elsewhere(self.cleo)), (False, True))
         self.giving.free("ben")
         self.assertTrue(self.elsewhere(self.ben))
 
     def test_given(self) -> None:
-        """
-        What was given meanwhile is not given again.
-        """
+        """What was given meanwhile is not given again."""
         journal.mark_given(self.ada.desk.store, [self.ben.order])
         self.assertFalse(self.giving.take(self.ben))
         self.assertTrue(self.elsewhere(self.cleo))
 
     def test_ours(self) -> None:
-        """
-        Only messages whose senders nobody is busy with are ours.
-        """
+        """Only messages whose senders nobody is busy with are ours."""
         read, write = os.pipe()
         ready, go = os.pipe()
         child = os.fork()
@@ -84,9 +70,7 @@ class GivingTests(PlaceCase):
         self.assertEqual(self.giving.ours([self.ben, self.cleo]), [self.ben, self.cleo])
 
     def test_cannot_be_locked(self) -> None:
-        """
-        A folder in which nothing can be locked is said so.
-        """
+        """A folder in which nothing can be locked is said so."""
         lock = self.ada.desk.kept / GIVE_LOCK
         lock.symlink_to("elsewhere")
         error = self.assertRaises(Trouble, self.giving.take, self.ben)

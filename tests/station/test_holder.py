@@ -1,6 +1,4 @@
-"""
-The process with the lock: its agent, and the errands of others.
-"""
+"""The process with the lock: its agent, and the errands of others."""
 
 from __future__ import annotations
 
@@ -20,23 +18,17 @@ from tests.cli.rig import PlaceCase
 
 
 class HolderTests(PlaceCase):
-    """
-    What a holder does for its own command and for other processes.
-    """
+    """What a holder does for its own command and for other processes."""
 
     def test_ready(self) -> None:
-        """
-        It logs in, and has drained what waited.
-        """
+        """It logs in, and has drained what waited."""
         holder = self.place.person("ada").uplink.holder
         assert holder is not None
         self.assertTrue(holder.is_ready and holder.is_drained)
         self.assertEqual((holder.fatal, holder.last_failure), ("", ""))
 
     def test_sends_drafts(self) -> None:
-        """
-        What another process wrote goes out when the holder looks, without a ring after a second.
-        """
+        """What another process wrote goes out when the holder looks, without a ring after a second."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
         number = journal.compose(ada.desk.store, "ben", "hello", now=self.place.now())
         self.place.settle(1.5)
@@ -45,9 +37,7 @@ class HolderTests(PlaceCase):
         self.assertEqual(sent.status, "accepted")
 
     def test_ping(self) -> None:
-        """
-        A ping measures the time to the answer.
-        """
+        """A ping measures the time to the answer."""
         ada = self.place.person("ada")
         asked = Deferred.fromCoroutine(ada.uplink.ask("ping", patience=5))
         self.place.settle()
@@ -55,9 +45,7 @@ class HolderTests(PlaceCase):
         self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
 
     def test_errand_of_another_process(self) -> None:
-        """
-        A process without the lock has its errand run all the same.
-        """
+        """A process without the lock has its errand run all the same."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
         guest = self.place.beside(ada)
         asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", patience=5))
@@ -68,17 +56,13 @@ class HolderTests(PlaceCase):
             self.assertIsNotNone(get_contact(records, "ben"))
 
     def test_unknown_account(self) -> None:
-        """
-        A refusal of the server comes back as one.
-        """
+        """A refusal of the server comes back as one."""
         asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("fetch", "nobody", patience=5))
         self.place.settle()
         self.assertEqual(self.failureResultOf(asked, Trouble).value.status, Exit.NO_CONTACT)
 
     def test_invite(self) -> None:
-        """
-        An invite brings a token and its end.
-        """
+        """An invite brings a token and its end."""
         asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("invite", "3600", patience=5))
         self.place.settle()
         facts = self.successResultOf(asked)
@@ -86,27 +70,21 @@ class HolderTests(PlaceCase):
         self.assertEqual(len(bytes.fromhex(facts["token"])), 16)
 
     def test_drained(self) -> None:
-        """
-        Whoever waits for the mailbox to be empty hears of it when everything is in the store.
-        """
+        """Whoever waits for the mailbox to be empty hears of it when everything is in the store."""
         ada = self.place.person("ada")
         asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=5))
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
 
     def test_unknown_errand(self) -> None:
-        """
-        An errand of a newer version is refused, and blocks nothing.
-        """
+        """An errand of a newer version is refused, and blocks nothing."""
         ada = self.place.person("ada")
         asked = Deferred.fromCoroutine(ada.uplink.ask("dance", patience=5))
         self.place.settle()
         self.assertEqual(self.failureResultOf(asked, Trouble).value.code, "unknown-message")
 
     def test_disk_full(self) -> None:
-        """
-        A disk that is full for a while ends nothing: the errand is settled once there is room.
-        """
+        """A disk that is full for a while ends nothing: the errand is settled once there is room."""
         ada = self.place.person("ada")
         asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=30))
         store = ada.desk.store
@@ -123,9 +101,7 @@ class HolderTests(PlaceCase):
         self.assertEqual(self.successResultOf(asked), {})
 
     def test_server_down(self) -> None:
-        """
-        A command of one go learns that nobody answers.
-        """
+        """A command of one go learns that nobody answers."""
         ada = self.place.person("ada")
         self.successResultOf(self.stop(ada.uplink.stop()))
         self.place.is_up = False
@@ -136,9 +112,7 @@ class HolderTests(PlaceCase):
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
 
     def test_server_stops(self) -> None:
-        """
-        A connection that ends is known at once, with its reason.
-        """
+        """A connection that ends is known at once, with its reason."""
         ada = self.place.person("ada")
         self.place.server.stop()
         self.place.settle()
@@ -147,22 +121,16 @@ class HolderTests(PlaceCase):
         self.assertEqual((holder.is_ready, holder.is_drained, holder.last_failure), (False, False, "stopping"))
 
     def stop(self, stopped: Deferred[None]) -> Deferred[None]:
-        """
-        Let an uplink end.
-        """
+        """Let an uplink end."""
         self.place.settle()
         return stopped
 
 
 class WatchTests(PlaceCase):
-    """
-    Somebody wants to see what goes over the wire.
-    """
+    """Somebody wants to see what goes over the wire."""
 
     def test_both_directions(self) -> None:
-        """
-        What is shown was in the bytes that went over the wire, in either direction, and the text was not.
-        """
+        """What is shown was in the bytes that went over the wire, in either direction, and the text was not."""
         seen: list[Exposure] = []
         wire: list[bytes] = []
 

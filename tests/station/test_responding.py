@@ -1,6 +1,4 @@
-"""
-Answers by machine, beside whatever else goes on with a profile.
-"""
+"""Answers by machine, beside whatever else goes on with a profile."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ from tests.station.test_bot import BotCase
 
 @define(eq=False)
 class Slow:
-    """
-    A source that answers when it is told to.
-    """
+    """A source that answers when it is told to."""
 
     places: int = 4
     trouble: OSError | None = None
@@ -34,37 +30,27 @@ class Slow:
     is_stopped: bool = False
 
     def ask(self, question: Received, give: Give) -> None:
-        """
-        Remember who asked.
-        """
+        """Remember who asked."""
         if self.trouble is not None:
             raise self.trouble
         self.asked.append((question, give))
 
     def stop(self) -> None:
-        """
-        It is over.
-        """
+        """It is over."""
         self.is_stopped = True
 
 
 class RespondingTests(BotCase):
-    """
-    Ada asks Bix, who is away; machines answer for him.
-    """
+    """Ada asks Bix, who is away; machines answer for him."""
 
     def setUp(self) -> None:
-        """
-        One run of a machine.
-        """
+        """One run of a machine."""
         super().setUp()
         self.told: list[tuple[str, str | None]] = []
         self.source, self.running = self.start_responder()
 
     def start_responder(self, sender: str | None = None) -> tuple[Slow, Deferred[None]]:
-        """
-        Another process that answers.
-        """
+        """Another process that answers."""
         source = Slow()
         desk = self.bix.desk
         self.uplink = self.place._uplink(desk, True)
@@ -85,29 +71,21 @@ class RespondingTests(BotCase):
         return source, running
 
     def tell(self, question: Received, text: str | None) -> None:
-        """
-        Remember what was told.
-        """
+        """Remember what was told."""
         self.told.append((question.text, text))
 
     def give(self, place: int, text: str | None, source: Slow | None = None) -> None:
-        """
-        Answer what was asked at this place.
-        """
+        """Answer what was asked at this place."""
         _, give = (source or self.source).asked[place]
         self.soon(lambda: give(text))
         self.place.settle(2)
 
     def texts(self) -> list[str]:
-        """
-        What was asked so far.
-        """
+        """What was asked so far."""
         return [question.text for question, _ in self.source.asked]
 
     def elsewhere(self, message: Received) -> bool:
-        """
-        Whether a chat could give this message now.
-        """
+        """Whether a chat could give this message now."""
         child = os.fork()
         if child == 0:
             try:
@@ -117,18 +95,14 @@ class RespondingTests(BotCase):
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     def test_answer(self) -> None:
-        """
-        A text is asked about, answered, and told of; then it is done with.
-        """
+        """A text is asked about, answered, and told of; then it is done with."""
         self.write("one")
         self.give(0, "ONE")
         self.assertEqual([row.text for row in self.answers()], ["ONE"])
         self.assertEqual((self.told, self.waiting()), ([("one", "ONE")], []))
 
     def test_interrupted(self) -> None:
-        """
-        An interrupt stops the source; the question is asked again by the next run, and a late answer counts nothing.
-        """
+        """An interrupt stops the source; the question is asked again by the next run, and a late answer counts nothing."""
         self.write("one")
         self.running.cancel()
         self.assertTrue(self.source.is_stopped)
@@ -141,9 +115,7 @@ class RespondingTests(BotCase):
         self.assertEqual([row.text for row in self.answers()], ["ONE"])
 
     def test_answers_stay(self) -> None:
-        """
-        Answers of others are not asked about, and stay for their reader.
-        """
+        """Answers of others are not asked about, and stay for their reader."""
         self.write("I am a machine", kind=Kind.ANSWER)
         self.write("and I am not")
         self.assertEqual(self.texts(), ["and I am not"])
@@ -151,9 +123,7 @@ class RespondingTests(BotCase):
         self.assertEqual(self.waiting(), ["I am a machine"])
 
     def test_from(self) -> None:
-        """
-        With a sender, the messages of others stay.
-        """
+        """With a sender, the messages of others stay."""
         self.running.cancel()
         self.uplink.stop()
         self.place.settle()
@@ -164,9 +134,7 @@ class RespondingTests(BotCase):
         self.assertEqual((self.texts(), self.waiting()), (["from cleo"], ["from ada", "from cleo"]))
 
     def test_kept_from_chats(self) -> None:
-        """
-        While somebody's message is answered no chat gives anything of theirs; afterwards it may.
-        """
+        """While somebody's message is answered no chat gives anything of theirs; afterwards it may."""
         self.write("one")
         first = self.source.asked[0][0]
         self.assertFalse(self.elsewhere(first))
@@ -180,9 +148,7 @@ class RespondingTests(BotCase):
         self.assertTrue(self.elsewhere(third))
 
     def test_chat_is_faster(self) -> None:
-        """
-        What a chat has in hand waits, and is not asked about once the chat has shown it; what follows is.
-        """
+        """What a chat has in hand waits, and is not asked about once the chat has shown it; what follows is."""
         ready, go = os.pipe()
         done, begin = os.pipe()
         child = os.fork()
@@ -208,9 +174,7 @@ class RespondingTests(BotCase):
         self.assertEqual([row.text for row in self.answers()], ["TWO"])
 
     def test_trouble(self) -> None:
-        """
-        What goes wrong while an answer is taken in ends the run, and the message stays.
-        """
+        """What goes wrong while an answer is taken in ends the run, and the message stays."""
         self.write("one")
 
         def fail() -> None:
@@ -223,9 +187,7 @@ class RespondingTests(BotCase):
         self.assertEqual(self.waiting(), ["one"])
 
     def test_no_room(self) -> None:
-        """
-        Where the system has no room for an answer it is tried again; meanwhile others may give what its sender wrote.
-        """
+        """Where the system has no room for an answer it is tried again; meanwhile others may give what its sender wrote."""
         self.source.trouble = NoThread(11, "no thread")
         self.write("one")
         self.assertEqual(self.texts(), [])
@@ -238,8 +200,6 @@ class RespondingTests(BotCase):
         self.assertEqual([row.text for row in self.answers()], ["ONE"])
 
     def test_folder(self) -> None:
-        """
-        The lock of turns is the one that chats use.
-        """
+        """The lock of turns is the one that chats use."""
         self.write("one")
         self.assertTrue(Path(self.folder("bix") / "give.lock").exists())

@@ -1,6 +1,4 @@
-"""
-Exit statuses and the words that go with them.
-"""
+"""Exit statuses and the words that go with them."""
 
 from __future__ import annotations
 
@@ -12,23 +10,17 @@ from securemsg.station.troubles import MEANINGS, Exit, explain, is_known, table,
 
 
 class ExitTests(SynchronousTestCase):
-    """
-    The table.
-    """
+    """The table."""
 
     def test_contract(self) -> None:
-        """
-        The numbers are those that scripts depend on, and each has its words.
-        """
+        """The numbers are those that scripts depend on, and each has its words."""
         self.assertEqual([status.value for status in Exit], [*range(10), 130])
         self.assertEqual(set(MEANINGS), set(Exit))
         for status, meaning in MEANINGS.items():
             self.assertIn(f"{status.value:>3}  {meaning}", table())
 
     def test_statuses(self) -> None:
-        """
-        Codes end in the status that their kind of trouble has.
-        """
+        """Codes end in the status that their kind of trouble has."""
         expected = {
             Exit.USAGE: ("bad-invite", "illegal-name", "own-name"),
             Exit.NO_CONTACT: ("no-such-account",),
@@ -44,30 +36,22 @@ class ExitTests(SynchronousTestCase):
                 self.assertEqual(trouble(code).status, status, code)
 
     def test_accepting_command(self) -> None:
-        """
-        A changed identity names the very command that accepts it.
-        """
+        """A changed identity names the very command that accepts it."""
         self.assertIn("securemsg verify bob --accept", trouble("identity-changed", "bob").hint)
 
     def test_ends_explained(self) -> None:
-        """
-        Whatever ends a login for good has words of its own.
-        """
+        """Whatever ends a login for good has words of its own."""
         for code in FATAL:
             self.assertTrue(is_known(code), code)
 
     def test_unknown(self) -> None:
-        """
-        A refusal that we have no words for is shown by its code; a peer that breaks the protocol is a lost connection.
-        """
+        """A refusal that we have no words for is shown by its code; a peer that breaks the protocol is a lost connection."""
         self.assertEqual(explain(Refusal("new-rule")).status, Exit.REFUSED)
         self.assertIn("new-rule", explain(Refusal("new-rule")).text)
         self.assertEqual(explain(RemoteProtocolError("malformed")).status, Exit.NOT_CONNECTED)
 
     def test_no_leftovers(self) -> None:
-        """
-        Every text stands without the name that it could not be given.
-        """
+        """Every text stands without the name that it could not be given."""
         for code in ("name-taken", "not-connected", "no-daemon", "identity-changed", "other-name"):
             for text in (trouble(code).text, trouble(code).hint, trouble(code, "bob").text):
                 self.assertNotIn("{", text)

@@ -1,6 +1,4 @@
-"""
-The way to the server, with and without the lock.
-"""
+"""The way to the server, with and without the lock."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ NOW = 1_800_000_000.0
 
 @define(eq=False)
 class Line:
-    """
-    A holder that connects to nothing.
-    """
+    """A holder that connects to nothing."""
 
     changed: Callable[[], None]
     fatal: str = ""
@@ -42,34 +38,24 @@ class Line:
     stops: int = 0
 
     def start(self, again: bool) -> None:
-        """
-        Remember how we were started.
-        """
+        """Remember how we were started."""
         self.starts.append(again)
 
     def look(self) -> None:
-        """
-        Count.
-        """
+        """Count."""
         self.looks += 1
 
     def stop(self) -> Deferred[None]:
-        """
-        Count.
-        """
+        """Count."""
         self.stops += 1
         return succeed(None)
 
 
 class UplinkCase(SynchronousTestCase):
-    """
-    One profile, with or without another process.
-    """
+    """One profile, with or without another process."""
 
     def setUp(self) -> None:
-        """
-        A folder, a clock, and nobody else.
-        """
+        """A folder, a clock, and nobody else."""
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.clock = Clock()
@@ -78,9 +64,7 @@ class UplinkCase(SynchronousTestCase):
         self.lines: list[Line] = []
 
     def uplink(self, again: bool = False, retry: Retry | None = None) -> Uplink:
-        """
-        A new command's uplink.
-        """
+        """A new command's uplink."""
         made = Uplink(
             clock=self.clock,
             store=self.store,
@@ -96,52 +80,38 @@ class UplinkCase(SynchronousTestCase):
         return made
 
     def ring(self) -> None:
-        """
-        Count.
-        """
+        """Count."""
         self.rings += 1
 
     def hold(self, changed: Callable[[], None]) -> Holder:
-        """
-        Make the line that is to be held.
-        """
+        """Make the line that is to be held."""
         self.lines.append(Line(changed))
         return cast(Holder, self.lines[-1])
 
     def other(self) -> FileLock:
-        """
-        Another process that has the lock.
-        """
+        """Another process that has the lock."""
         lock = FileLock(self.folder / "lock")
         self.assertTrue(lock.take())
         self.addCleanup(lock.free)
         return lock
 
     def wait(self, uplink: Uplink, check: Callable[[], Any], patience: float | None) -> Deferred[Any]:
-        """
-        Begin to wait.
-        """
+        """Begin to wait."""
         return Deferred.fromCoroutine(uplink.until(check, patience))
 
 
 class UplinkTests(UplinkCase):
-    """
-    Without the wish to try again.
-    """
+    """Without the wish to try again."""
 
     def test_holder(self) -> None:
-        """
-        Whoever finds the lock free connects, and looks into the store when something was written.
-        """
+        """Whoever finds the lock free connects, and looks into the store when something was written."""
         uplink = self.uplink(again=True)
         uplink.start()
         uplink.nudge()
         self.assertEqual((self.lines[0].starts, self.lines[0].looks, self.rings), ([True], 2, 0))
 
     def test_guest(self) -> None:
-        """
-        Whoever finds it taken rings, and connects to nothing.
-        """
+        """Whoever finds it taken rings, and connects to nothing."""
         self.other()
         uplink = self.uplink()
         uplink.start()
@@ -149,9 +119,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual((self.lines, self.rings), ([], 2))
 
     def test_guest_waits(self) -> None:
-        """
-        A guest looks into the store often, and takes what it finds at once.
-        """
+        """A guest looks into the store often, and takes what it finds at once."""
         self.other()
         found: list[str] = []
         waiting = self.wait(self.uplink(), lambda: found[0] if found else None, 5)
@@ -162,9 +130,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual(self.successResultOf(waiting), "it")
 
     def test_holder_is_told(self) -> None:
-        """
-        A holder looks when it is told, before its clock says so.
-        """
+        """A holder looks when it is told, before its clock says so."""
         found: list[str] = []
         uplink = self.uplink()
         waiting = self.wait(uplink, lambda: found[0] if found else None, 5)
@@ -174,9 +140,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_patience(self) -> None:
-        """
-        Waiting ends when its time is over, and a last look is taken.
-        """
+        """Waiting ends when its time is over, and a last look is taken."""
         looks: list[float] = []
         waiting = self.wait(self.uplink(), lambda: looks.append(self.clock.seconds()), 2.5)
         self.clock.pump([0.5] * 6)
@@ -185,16 +149,12 @@ class UplinkTests(UplinkCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_patience(self) -> None:
-        """
-        Without any time there is one look.
-        """
+        """Without any time there is one look."""
         self.assertEqual(self.successResultOf(self.wait(self.uplink(), lambda: "it", 0)), "it")
         self.assertIsNone(self.successResultOf(self.wait(self.uplink(), lambda: None, 0)))
 
     def test_takes_over(self) -> None:
-        """
-        When the process with the lock dies, whoever waits takes it and connects.
-        """
+        """When the process with the lock dies, whoever waits takes it and connects."""
         lock = self.other()
         waiting = self.wait(self.uplink(), lambda: None, None)
         lock.free()
@@ -204,9 +164,7 @@ class UplinkTests(UplinkCase):
         self.failureResultOf(waiting)
 
     def test_first_failure(self) -> None:
-        """
-        A command of one go ends with the first failure, but not before it has looked: what is there counts.
-        """
+        """A command of one go ends with the first failure, but not before it has looked: what is there counts."""
         uplink = self.uplink()
         waiting = self.wait(uplink, lambda: None, 30)
         self.lines[0].last_failure = "not-connected"
@@ -217,9 +175,7 @@ class UplinkTests(UplinkCase):
         self.assertIn("example:8443", problem.text)
 
     def test_goes_on(self) -> None:
-        """
-        A command that connects again outlives failures, but not one that would come again.
-        """
+        """A command that connects again outlives failures, but not one that would come again."""
         waiting = self.wait(self.uplink(again=True), lambda: None, None)
         self.lines[0].last_failure = "lost"
         self.clock.advance(HOLDER_POLL)
@@ -229,9 +185,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, Exit.WRONG_SERVER)
 
     def test_unreached(self) -> None:
-        """
-        Why there never was a connection is known until there is one; afterwards there was.
-        """
+        """Why there never was a connection is known until there is one; afterwards there was."""
         uplink = self.uplink(again=True)
         self.assertEqual(uplink.unreached, "")
         uplink.start()
@@ -242,18 +196,14 @@ class UplinkTests(UplinkCase):
         self.assertEqual(uplink.unreached, "")
 
     def test_damage(self) -> None:
-        """
-        A damaged profile ends every command, and says what is damaged.
-        """
+        """A damaged profile ends every command, and says what is damaged."""
         waiting = self.wait(self.uplink(again=True), lambda: None, None)
         self.lines[0].trouble = ProfileDamaged("a record was altered")
         self.lines[0].changed()
         self.failureResultOf(waiting, ProfileDamaged)
 
     def test_two_wait(self) -> None:
-        """
-        Two may wait at once.
-        """
+        """Two may wait at once."""
         uplink = self.uplink()
         found: list[str] = []
         both = [self.wait(uplink, lambda: found[0] if found else None, 5) for _ in range(2)]
@@ -262,9 +212,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual([self.successResultOf(waiting) for waiting in both], ["it", "it"])
 
     def test_stop(self) -> None:
-        """
-        After the end the lock is free for others, and is not taken again.
-        """
+        """After the end the lock is free for others, and is not taken again."""
         uplink = self.uplink()
         uplink.start()
         self.successResultOf(uplink.stop())
@@ -273,9 +221,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual((self.lines[0].stops, len(self.lines)), (1, 1))
 
     def test_errand(self) -> None:
-        """
-        An errand is run by whoever has the connection; its facts come back.
-        """
+        """An errand is run by whoever has the connection; its facts come back."""
         self.other()
         asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=5))
         self.assertEqual(self.rings, 1)
@@ -285,9 +231,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
 
     def test_errand_refused(self) -> None:
-        """
-        A refusal names whom it is about.
-        """
+        """A refusal names whom it is about."""
         self.other()
         asking = Deferred.fromCoroutine(self.uplink().ask("fetch", "bob", patience=5))
         (errand,) = errands.waiting(self.store, now=NOW)
@@ -297,9 +241,7 @@ class UplinkTests(UplinkCase):
         self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "nobody here is called bob"))
 
     def test_errand_unanswered(self) -> None:
-        """
-        An errand that nobody runs ends in time, and leaves nothing behind.
-        """
+        """An errand that nobody runs ends in time, and leaves nothing behind."""
         self.other()
         asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=1))
         self.clock.pump([GUEST_POLL] * 12)
@@ -308,9 +250,7 @@ class UplinkTests(UplinkCase):
 
 
 class StopTests(UplinkCase):
-    """
-    The end.
-    """
+    """The end."""
 
     def test_stopped(self) -> None:
         """
@@ -331,42 +271,30 @@ class StopTests(UplinkCase):
 
 
 class RetryTests(UplinkCase):
-    """
-    With the wish to go on while the server is not there, full or stopping.
-    """
+    """With the wish to go on while the server is not there, full or stopping."""
 
     def setUp(self) -> None:
-        """
-        Keep what the user is told.
-        """
+        """Keep what the user is told."""
         super().setUp()
         self.told: list[tuple[str, str]] = []
 
     def persistent(self) -> Uplink:
-        """
-        The uplink of a command with C{--retry}.
-        """
+        """The uplink of a command with C{--retry}."""
         return self.uplink(retry=Retry(lambda code, where: self.told.append((code, where))))
 
     def ask(self, uplink: Uplink, patience: float | None) -> Deferred[dict[str, str]]:
-        """
-        Begin to ask.
-        """
+        """Begin to ask."""
         return Deferred.fromCoroutine(uplink.ask("ping", patience=patience))
 
     def settle(self, code: str = "", **facts: str) -> None:
-        """
-        Somebody runs the errand that waits.
-        """
+        """Somebody runs the errand that waits."""
         now = NOW + self.clock.seconds()
         (errand,) = errands.waiting(self.store, now=now)
         errands.settle(self.store, errand.number, code, facts, now=now)
         self.lines[0].changed()
 
     def test_passing(self) -> None:
-        """
-        A failure that passes does not end the waiting, whose beginning is told once, and again when it begins again.
-        """
+        """A failure that passes does not end the waiting, whose beginning is told once, and again when it begins again."""
         uplink = self.persistent()
         found: list[str] = []
         waiting = self.wait(uplink, lambda: found[0] if found else None, None)
@@ -387,9 +315,7 @@ class RetryTests(UplinkCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_fatal(self) -> None:
-        """
-        What another attempt would meet again ends the command at once, and so does a profile that cannot be written.
-        """
+        """What another attempt would meet again ends the command at once, and so does a profile that cannot be written."""
         for name, code, status in (
             ("fatal", "server-identity", Exit.WRONG_SERVER),
             ("fatal", "login-failed", Exit.REFUSED),
@@ -405,9 +331,7 @@ class RetryTests(UplinkCase):
         self.assertEqual(self.told, [])
 
     def test_time(self) -> None:
-        """
-        When the time is over there is no result, and the reason is known.
-        """
+        """When the time is over there is no result, and the reason is known."""
         uplink = self.persistent()
         waiting = self.wait(uplink, lambda: None, 3)
         self.lines[0].last_failure = "server-full"
@@ -416,9 +340,7 @@ class RetryTests(UplinkCase):
         self.assertEqual(uplink.last_failure, "server-full")
 
     def test_question(self) -> None:
-        """
-        A question outlives a connection that ends under it, and is asked again a while later.
-        """
+        """A question outlives a connection that ends under it, and is asked again a while later."""
         asking = self.ask(self.persistent(), 60)
         self.settle("stopping")
         self.assertEqual(errands.waiting(self.store, now=NOW), [])
@@ -427,17 +349,13 @@ class RetryTests(UplinkCase):
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
 
     def test_question_refused(self) -> None:
-        """
-        A question that is refused for good is not asked again.
-        """
+        """A question that is refused for good is not asked again."""
         asking = self.ask(self.persistent(), None)
         self.settle("no-such-account")
         self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NO_CONTACT)
 
     def test_question_time(self) -> None:
-        """
-        A question ends with the time for it, with status 6 and the reason for which nobody answered.
-        """
+        """A question ends with the time for it, with status 6 and the reason for which nobody answered."""
         asking = self.ask(self.persistent(), 5)
         self.lines[0].last_failure = "server-full"
         self.clock.pump([0.5] * 11)
@@ -446,9 +364,7 @@ class RetryTests(UplinkCase):
         self.assertEqual(errands.waiting(self.store, now=NOW), [])
 
     def test_endless_question(self) -> None:
-        """
-        A question without a bound waits for ever; nobody runs one whose asker was killed long ago, for each has its end.
-        """
+        """A question without a bound waits for ever; nobody runs one whose asker was killed long ago, for each has its end."""
         asking = self.ask(self.persistent(), None)
         self.lines[0].last_failure = "not-connected"
         numbers = set()
@@ -463,14 +379,10 @@ class RetryTests(UplinkCase):
 
 
 class LockTests(SynchronousTestCase):
-    """
-    Locks by themselves.
-    """
+    """Locks by themselves."""
 
     def test_one_holder(self) -> None:
-        """
-        A lock has one holder, who may take it twice; freed, another may have it.
-        """
+        """A lock has one holder, who may take it twice; freed, another may have it."""
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         path = folder / "lock"

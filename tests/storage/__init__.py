@@ -1,3 +1,1 @@
-"""
-Tests of the stores: one contract for each seam, run on every backend, and what only files can suffer.
-"""
+"""Tests of the stores: one contract for each seam, run on every backend, and what only files can suffer."""

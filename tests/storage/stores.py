@@ -1,6 +1,4 @@
-"""
-Server stores for tests, and what runs them without a reactor.
-"""
+"""Server stores for tests, and what runs them without a reactor."""
 
 from __future__ import annotations
 
@@ -35,36 +33,26 @@ class HandReactor:
     failures: list[Failure] = field(factory=list)
 
     def callFromThread(self, function: Callable[..., object], *arguments: object, **named: object) -> None:
-        """
-        Take a call.
-        """
+        """Take a call."""
         assert not named
         self._calls.put((function, arguments))
 
     def turn(self) -> None:
-        """
-        Make the next call, which must come within L{PATIENCE}.
-        """
+        """Make the next call, which must come within L{PATIENCE}."""
         function, arguments = self._calls.get(timeout=PATIENCE)
         function(*arguments)
 
     def until(self, condition: Callable[[], object]) -> None:
-        """
-        Make calls until something is so.
-        """
+        """Make calls until something is so."""
         while not condition():
             self.turn()
 
     def open(self, path: Path) -> ServerStore:
-        """
-        A store on disk that reports here.
-        """
+        """A store on disk that reports here."""
         return open_server_store(path, reactor=self, fatal=self.failures.append, patience=0.01)  # type: ignore[arg-type]
 
     def wait(self, awaitable: Awaitable[T]) -> T:
-        """
-        The result of an awaitable, or what it raises.
-        """
+        """The result of an awaitable, or what it raises."""
 
         async def come() -> T:
             return await awaitable
@@ -79,9 +67,7 @@ class HandReactor:
         return answer
 
     def write(self, store: IServerStore, batch: WriteBatch) -> WriteOutcome:
-        """
-        Commit a batch.
-        """
+        """Commit a batch."""
         outcome: list[WriteOutcome] = []
         store.write(batch, outcome.append)
         self.until(lambda: outcome)
@@ -89,40 +75,30 @@ class HandReactor:
 
 
 def account(name: str = "alice", *devices: bytes, token: bytes = b"") -> NewAccount:
-    """
-    A registration; devices are named by one word each.
-    """
+    """A registration; devices are named by one word each."""
     pairs = tuple((device, b"key of " + device) for device in devices or (b"phone",))
     return NewAccount(name, b"identity of " + name.encode(), b"body 1", b"signature 1", 1, pairs, token, NOW)
 
 
 def deposit(sender: int, name: bytes, n: int, *rows: tuple[int, int], common: bytes = b"common") -> DepositRow:
-    """
-    A deposit by name; C{rows} are pairs of mailbox and position.
-    """
+    """A deposit by name; C{rows} are pairs of mailbox and position."""
     parts = tuple(MailboxRow(mailbox, position, b"own of %d/%d" % (mailbox, position)) for mailbox, position in rows)
     digest = b"digest of " + name
     return DepositRow(sender, name, digest, n, "alice", b"phone", NOW, NOW + 30 * DAY, NOW + 60 * DAY, common, parts)
 
 
 def until(row: DepositRow, expires_at: int, forget_at: int = NOW + 60 * DAY, arrived_at: int = NOW) -> DepositRow:
-    """
-    The same deposit with another expiry.
-    """
+    """The same deposit with another expiry."""
     return evolve(row, expires_at=expires_at, forget_at=forget_at, arrived_at=arrived_at)
 
 
 def batch(
     *deposits: DepositRow, acknowledged: dict[int, int] | None = None, highest: dict[int, int] | None = None
 ) -> WriteBatch:
-    """
-    A batch of these.
-    """
+    """A batch of these."""
     return WriteBatch(deposits, acknowledged or {}, highest or {})
 
 
 def prekeys(*ids: int) -> tuple[StoredPrekey, ...]:
-    """
-    Prekeys with these ids.
-    """
+    """Prekeys with these ids."""
     return tuple(StoredPrekey(number, b"key %d" % number, b"signature %d" % number) for number in ids)

@@ -1,6 +1,4 @@
-"""
-The two server stores do the same, whatever is done with them.
-"""
+"""The two server stores do the same, whatever is done with them."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ TOKENS = st.sampled_from((b"", b"t1", b"t2"))
 
 
 class Stores(RuleBasedStateMachine):
-    """
-    Both stores, side by side.
-    """
+    """Both stores, side by side."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,35 +48,27 @@ class Stores(RuleBasedStateMachine):
         self.position = 0
 
     def teardown(self) -> None:
-        """
-        Leave nothing behind.
-        """
+        """Leave nothing behind."""
         self.reactor.wait(self.disk.close())
         shutil.rmtree(self.folder)
         assert self.reactor.failures == []
 
     def outcome(self, awaitable: Awaitable[Any]) -> Any:
-        """
-        What comes of an operation: its result, or the code it is refused with.
-        """
+        """What comes of an operation: its result, or the code it is refused with."""
         try:
             return self.reactor.wait(awaitable)
         except Refusal as refusal:
             return refusal.code
 
     def both(self, operation: str, *arguments: object) -> Any:
-        """
-        Do the same with both.
-        """
+        """Do the same with both."""
         one, other = (self.outcome(getattr(store, operation)(*arguments)) for store in self.stores)
         assert one == other, (operation, arguments)
         return one
 
     @initialize()
     def begin(self) -> None:
-        """
-        There are some devices, with some prekeys.
-        """
+        """There are some devices, with some prekeys."""
         self.register("alice", [b"phone", b"desk"], b"")
         self.register("bob", [b"phone"], b"")
         for mailbox in (1, 2, 3):
@@ -88,32 +76,24 @@ class Stores(RuleBasedStateMachine):
 
     @rule(name=NAMES, devices=DEVICES, token=TOKENS)
     def register(self, name: str, devices: list[bytes], token: bytes) -> None:
-        """
-        Somebody registers.
-        """
+        """Somebody registers."""
         self.both("register", account(name, *devices, token=token))
 
     @rule(name=NAMES, devices=DEVICES, ahead=st.integers(0, 2), body=st.sampled_from((b"one", b"two")))
     def publish(self, name: str, devices: list[bytes], ahead: int, body: bytes) -> None:
-        """
-        Somebody publishes a list, often the next.
-        """
+        """Somebody publishes a list, often the next."""
         stored = self.both("load_account", name)
         version = ahead + (stored.version if stored else 0)
         self.both("publish", name, version, body, b"signature", tuple((device, body) for device in devices))
 
     @rule(name=NAMES)
     def remove_account(self, name: str) -> None:
-        """
-        The operator removes an account.
-        """
+        """The operator removes an account."""
         self.both("remove_account", name)
 
     @rule(digest=TOKENS, uses=st.integers(0, 2), expires_at=TIMES, creator=st.sampled_from(("", "alice")))
     def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> None:
-        """
-        A token is issued.
-        """
+        """A token is issued."""
         self.both("add_token", digest, uses, expires_at, creator)
 
     @rule(
@@ -133,17 +113,13 @@ class Stores(RuleBasedStateMachine):
         kem: tuple[StoredPrekey, ...],
         replace: bool,
     ) -> None:
-        """
-        A device uploads prekeys.
-        """
+        """A device uploads prekeys."""
         first = prekeys(signed)[0] if signed else None
         self.both("add_prekeys", mailbox, first, prekeys(last)[0] if last else None, one_time, kem, 4, replace)
 
     @rule(mailbox=MAILBOXES, requester=MAILBOXES, now=TIMES, fresh=st.booleans(), spent=MAYBE_IDS)
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> None:
-        """
-        A device claims a bundle of another.
-        """
+        """A device claims a bundle of another."""
         self.both("claim", mailbox, requester, now, fresh, spent)
 
     @rule(
@@ -152,9 +128,7 @@ class Stores(RuleBasedStateMachine):
         highest=st.dictionaries(MAILBOXES, st.integers(1, 30)),
     )
     def write(self, deposits: list[Any], acknowledged: dict[int, int], highest: dict[int, int]) -> None:
-        """
-        A batch is committed.
-        """
+        """A batch is committed."""
         rows = []
         for sender, deposit_id, n, arrived_at, expires_at, mailboxes, size in deposits:
             self.position += 1
@@ -169,23 +143,17 @@ class Stores(RuleBasedStateMachine):
 
     @rule(now=TIMES, date=TIMES, forget_before=TIMES)
     def expire(self, now: int, date: int, forget_before: int) -> None:
-        """
-        Time passes.
-        """
+        """Time passes."""
         self.both("expire", ClockReading(now, date), date, forget_before, 1000)
 
     @rule(mailbox=MAILBOXES, back=st.integers(0, 10), limit=st.integers(1, 4), size=st.integers(0, 9000))
     def page(self, mailbox: int, back: int, limit: int, size: int) -> None:
-        """
-        A device asks for its messages.
-        """
+        """A device asks for its messages."""
         self.both("page", mailbox, max(0, self.position - back), limit, size)
 
     @rule()
     def reopen(self) -> None:
-        """
-        The daemon starts anew.
-        """
+        """The daemon starts anew."""
         self.reactor.wait(self.disk.close())
         self.disk = self.reactor.open(self.folder / "server.db")
         self.stores = (self.disk, self.stores[1])
@@ -193,9 +161,7 @@ class Stores(RuleBasedStateMachine):
 
     @invariant()
     def agree(self) -> None:
-        """
-        Whatever can be asked is answered alike, and the counts are those of the messages.
-        """
+        """Whatever can be asked is answered alike, and the counts are those of the messages."""
         for name in ("alice", "bob"):
             stored = self.both("load_account", name)
             for device in stored.devices if stored else ():

@@ -1,6 +1,4 @@
-"""
-Accounts and tokens, in every server store.
-"""
+"""Accounts and tokens, in every server store."""
 
 from __future__ import annotations
 
@@ -15,34 +13,24 @@ TOKEN = b"digest of a token"
 
 
 class DirectoryContract(StoreContract):
-    """
-    The promises of L{securemsg.interfaces.IDirectoryStore} and L{securemsg.interfaces.ITokenStore}.
-    """
+    """The promises of L{securemsg.interfaces.IDirectoryStore} and L{securemsg.interfaces.ITokenStore}."""
 
     __test__ = False
 
     def token(self, uses: int = 1, expires_at: int = NOW + DAY, creator: str = "", digest: bytes = TOKEN) -> None:
-        """
-        Issue a token.
-        """
+        """Issue a token."""
         self.wait(self.store.add_token(digest, uses, expires_at, creator))
 
     def test_interface(self) -> None:
-        """
-        The store offers all that the server asks for.
-        """
+        """The store offers all that the server asks for."""
         verifyObject(IServerStore, self.store)
 
     def test_unknown(self) -> None:
-        """
-        An account that nobody made is not there.
-        """
+        """An account that nobody made is not there."""
         self.assertIsNone(self.wait(self.store.load_account("nobody")))
 
     def test_registered(self) -> None:
-        """
-        An account is found as it was made, each device with an empty mailbox of its own.
-        """
+        """An account is found as it was made, each device with an empty mailbox of its own."""
         self.wait(self.store.register(account("alice", b"phone", b"desk")))
         stored = self.wait(self.store.load_account("alice"))
         assert stored is not None
@@ -55,9 +43,7 @@ class DirectoryContract(StoreContract):
         self.assertTrue(0 < phone.mailbox < desk.mailbox)
 
     def test_registered_again(self) -> None:
-        """
-        A repeated registration succeeds, changes nothing, and uses nothing up.
-        """
+        """A repeated registration succeeds, changes nothing, and uses nothing up."""
         self.token(uses=2)
         for _ in range(3):
             self.wait(self.store.register(account("alice", token=TOKEN)))
@@ -66,36 +52,28 @@ class DirectoryContract(StoreContract):
         self.assertEqual(self.devices(), before)
 
     def test_registered_again_late(self) -> None:
-        """
-        It succeeds also when the token has expired, or is forgotten.
-        """
+        """It succeeds also when the token has expired, or is forgotten."""
         self.token(expires_at=NOW + 10)
         self.wait(self.store.register(account("alice", token=TOKEN)))
         self.expire(0, date=NOW + 20)
         self.wait(self.store.register(account("alice", token=TOKEN)))
 
     def test_name_taken(self) -> None:
-        """
-        A name belongs to one identity, and to one registration of it.
-        """
+        """A name belongs to one identity, and to one registration of it."""
         self.token()
         self.join("alice")
         self.refused("name-taken", self.store.register(account("alice", token=TOKEN)))
         self.refused("name-taken", self.store.register(evolve(account("alice"), identity=b"identity of eve")))
 
     def test_name_taken_spares_token(self) -> None:
-        """
-        A token is not used up by a name that is taken.
-        """
+        """A token is not used up by a name that is taken."""
         self.token(uses=1)
         self.join("alice")
         self.refused("name-taken", self.store.register(account("alice", token=TOKEN)))
         self.wait(self.store.register(account("bob", token=TOKEN)))
 
     def test_bad_token(self) -> None:
-        """
-        A token that is unknown, used up or expired admits nobody.
-        """
+        """A token that is unknown, used up or expired admits nobody."""
         self.refused("bad-token", self.store.register(account("alice", token=TOKEN)))
         self.token(uses=1)
         self.wait(self.store.register(account("alice", token=TOKEN)))
@@ -105,9 +83,7 @@ class DirectoryContract(StoreContract):
         self.assertIsNone(self.wait(self.store.load_account("bob")))
 
     def test_admits(self) -> None:
-        """
-        A good token admits, and so does, for the account that it made, one that is good no more; to ask uses nothing up.
-        """
+        """A good token admits, and so does, for the account that it made, one that is good no more; to ask uses nothing up."""
         def admits(name: str, token: bytes, identity: bytes | None = None) -> bool:
             return self.wait(self.store.admits(name, identity or b"identity of " + name.encode(), token, NOW))
 
@@ -122,16 +98,12 @@ class DirectoryContract(StoreContract):
         self.assertFalse(admits("alice", b"guess"))
 
     def test_bad_token_first(self) -> None:
-        """
-        Without a good token nobody learns which names are taken.
-        """
+        """Without a good token nobody learns which names are taken."""
         self.join("alice")
         self.refused("bad-token", self.store.register(account("alice", token=b"guess")))
 
     def test_token_kept_once(self) -> None:
-        """
-        A token that is issued twice is not refreshed.
-        """
+        """A token that is issued twice is not refreshed."""
         self.token(uses=1)
         self.token(uses=5)
         self.wait(self.store.register(account("alice", token=TOKEN)))
@@ -154,9 +126,7 @@ class DirectoryContract(StoreContract):
             self.token(digest=b"operator %d" % number)
 
     def test_published(self) -> None:
-        """
-        A list with the next version replaces the old one; devices that stay keep their mailbox, and what is in it.
-        """
+        """A list with the next version replaces the old one; devices that stay keep their mailbox, and what is in it."""
         phone, desk = self.join("alice", b"phone", b"desk")
         self.write(deposit(phone, b"d1", 5, (desk, 1)))
         devices = ((b"desk", b"key of desk"), (b"watch", b"key of watch"))
@@ -171,17 +141,13 @@ class DirectoryContract(StoreContract):
         self.assertEqual(self.page(phone), [])
 
     def test_published_again(self) -> None:
-        """
-        The very same list again is success.
-        """
+        """The very same list again is success."""
         self.join("alice")
         for _ in range(2):
             self.wait(self.store.publish("alice", 2, b"body 2", b"signature 2", ((b"phone", b"key of phone"),)))
 
     def test_stale_list(self) -> None:
-        """
-        Any other version, and another list with the same version, is refused, and changes nothing.
-        """
+        """Any other version, and another list with the same version, is refused, and changes nothing."""
         self.join("alice")
         devices = ((b"watch", b"key of watch"),)
         for version in (0, 1, 3):
@@ -190,9 +156,7 @@ class DirectoryContract(StoreContract):
         self.refused("no-such-account", self.store.publish("bob", 2, b"body", b"signature", devices))
 
     def test_other_key(self) -> None:
-        """
-        A device whose key is another is another device.
-        """
+        """A device whose key is another is another device."""
         (phone,) = self.join("alice")
         self.wait(self.store.publish("alice", 2, b"body 2", b"signature 2", ((b"phone", b"other key"),)))
         (device,) = self.devices()
@@ -200,18 +164,14 @@ class DirectoryContract(StoreContract):
         self.assertGreater(device.mailbox, phone)
 
     def test_mailbox_numbers_once(self) -> None:
-        """
-        The number of a mailbox that is gone is not used again, not even the highest.
-        """
+        """The number of a mailbox that is gone is not used again, not even the highest."""
         (before,) = self.join("alice")
         self.wait(self.store.remove_account("alice"))
         (after,) = self.join("alice")
         self.assertGreater(after, before)
 
     def test_removed(self) -> None:
-        """
-        An account that is removed leaves nothing behind that somebody could get at.
-        """
+        """An account that is removed leaves nothing behind that somebody could get at."""
         (phone,) = self.join("alice")
         self.write(deposit(phone, b"d1", 1, (phone, 1)))
         (prekey,) = prekeys(1)
@@ -225,9 +185,7 @@ class DirectoryContract(StoreContract):
         self.refused("no-such-account", self.store.remove_account("alice"))
 
     def test_listed(self) -> None:
-        """
-        Accounts are listed by name, from behind a name on, with what waits for them.
-        """
+        """Accounts are listed by name, from behind a name on, with what waits for them."""
         (carol,) = self.join("carol")
         alice, _ = self.join("alice", b"phone", b"desk")
         self.join("bob")
@@ -245,16 +203,12 @@ class DirectoryContract(StoreContract):
 
 
 class DirectoryOnDiskTests(DirectoryContract, OnDisk):
-    """
-    On SQLite.
-    """
+    """On SQLite."""
 
     __test__ = True
 
 
 class DirectoryInMemoryTests(DirectoryContract, InMemory):
-    """
-    On dicts.
-    """
+    """On dicts."""
 
     __test__ = True

@@ -1,6 +1,4 @@
-"""
-What a commit is worth: the settings of connections as they are, and claims of prekeys that are cut short.
-"""
+"""What a commit is worth: the settings of connections as they are, and claims of prekeys that are cut short."""
 
 from __future__ import annotations
 
@@ -24,44 +22,32 @@ SETTINGS = ("synchronous", "journal_mode", "secure_delete", "fullfsync")
 
 
 def settings_of(connection: sqlite3.Connection) -> dict[str, object]:
-    """
-    What a connection really does, whatever it was told.
-    """
+    """What a connection really does, whatever it was told."""
     return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in SETTINGS}
 
 
 class ServerCase(SynchronousTestCase):
-    """
-    A server's store on disk.
-    """
+    """A server's store on disk."""
 
     def setUp(self) -> None:
-        """
-        Open it.
-        """
+        """Open it."""
         self.reactor = HandReactor()
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.store = self.open(self.folder)
 
     def open(self, folder: Path) -> ServerStore:
-        """
-        A store that is closed in the end.
-        """
+        """A store that is closed in the end."""
         store = self.reactor.open(folder / "server.db")
         self.addCleanup(lambda: self.reactor.wait(store.close()))
         return store
 
 
 class ServerSettingsTests(ServerCase):
-    """
-    The daemon's connection.
-    """
+    """The daemon's connection."""
 
     def settings(self) -> dict[str, object]:
-        """
-        As its own thread sees them.
-        """
+        """As its own thread sees them."""
         return self.reactor.wait(self.store._writer.submit(settings_of, writes=False))
 
     def test_durable(self) -> None:
@@ -80,17 +66,13 @@ class ServerSettingsTests(ServerCase):
         self.assertEqual(self.settings(), wanted)
 
     def test_alone(self) -> None:
-        """
-        The file is locked for as long as it is open.
-        """
+        """The file is locked for as long as it is open."""
         mode = self.store._writer.submit(lambda connection: connection.execute("PRAGMA locking_mode").fetchone(), writes=False)
         self.assertEqual(self.reactor.wait(mode), ("exclusive",))
 
 
 class ProfileSettingsTests(SynchronousTestCase):
-    """
-    The connection of a command.
-    """
+    """The connection of a command."""
 
     def assert_durable(self, store: ProfileStore) -> None:
         """
@@ -113,17 +95,13 @@ class ProfileSettingsTests(SynchronousTestCase):
         )
 
     def test_made(self) -> None:
-        """
-        A profile that was just made.
-        """
+        """A profile that was just made."""
         folder = Path(self.mktemp())
         self.assert_durable(create_profile(folder, Vault(bytes(32))))
         self.assertFalse((folder / f"{PROFILE_FILE}-wal").exists())
 
     def test_opened(self) -> None:
-        """
-        A profile that was there, whatever journal was used on it last.
-        """
+        """A profile that was there, whatever journal was used on it last."""
         folder = Path(self.mktemp())
         create_profile(folder, Vault(bytes(32))).close()
         connection = sqlite3.connect(folder / PROFILE_FILE)
@@ -133,23 +111,17 @@ class ProfileSettingsTests(SynchronousTestCase):
 
 
 class ClaimTests(ServerCase):
-    """
-    A claim takes prekeys off the shelf, and keeps who got them: both or neither.
-    """
+    """A claim takes prekeys off the shelf, and keeps who got them: both or neither."""
 
     def setUp(self) -> None:
-        """
-        Alice's device has two prekeys of each kind.
-        """
+        """Alice's device has two prekeys of each kind."""
         super().setUp()
         self.reactor.wait(self.store.register(account("alice")))
         signed, last_resort = prekeys(11, 12)
         self.reactor.wait(self.store.add_prekeys(1, signed, last_resort, prekeys(1, 2), prekeys(3, 4), 10, False))
 
     def run_sql(self, statement: str) -> None:
-        """
-        Change the database from within.
-        """
+        """Change the database from within."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
@@ -157,17 +129,13 @@ class ClaimTests(ServerCase):
         self.reactor.wait(self.store._writer.submit(work))
 
     def claim(self, store: ServerStore) -> tuple[int, int]:
-        """
-        What Bob's device gets: the ids of both prekeys for one use.
-        """
+        """What Bob's device gets: the ids of both prekeys for one use."""
         bundle = self.reactor.wait(store.claim(1, 2, NOW, True, 0))
         assert bundle is not None and bundle.one_time is not None and not bundle.kem_is_last_resort, bundle
         return bundle.one_time.id, bundle.kem.id
 
     def test_failed(self) -> None:
-        """
-        A claim that fails on its last step has taken nothing: the same prekeys are there for the next.
-        """
+        """A claim that fails on its last step has taken nothing: the same prekeys are there for the next."""
         full = StoredStock(11, 12, 2, 2)
         for table in ("claims", "spent"):
             self.run_sql(f"CREATE TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END")

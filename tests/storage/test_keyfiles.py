@@ -1,6 +1,4 @@
-"""
-Key files on disk.
-"""
+"""Key files on disk."""
 
 from __future__ import annotations
 
@@ -20,22 +18,16 @@ SECRET = bytes(range(32))
 
 
 class KeyFileTests(SynchronousTestCase):
-    """
-    Made once, read by its owner.
-    """
+    """Made once, read by its owner."""
 
     def setUp(self) -> None:
-        """
-        A folder that passes.
-        """
+        """A folder that passes."""
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.path = self.folder / "shared.key"
 
     def test_made(self) -> None:
-        """
-        What was made is read again, and is its owner's alone whatever the umask says.
-        """
+        """What was made is read again, and is its owner's alone whatever the umask says."""
         before = os.umask(0)
         try:
             make_key_file(self.path, SECRET)
@@ -45,9 +37,7 @@ class KeyFileTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_durable(self) -> None:
-        """
-        It is made durable with its whole content, and then its name is; where that does not go, nothing is left of it.
-        """
+        """It is made durable with its whole content, and then its name is; where that does not go, nothing is left of it."""
         noted: list[tuple[bool, int]] = []
         sync = os.fsync
 
@@ -74,9 +64,7 @@ class KeyFileTests(SynchronousTestCase):
         self.assertEqual(noted, [(False, len(SECRET)), (True, len(SECRET))])
 
     def test_strict_umask(self) -> None:
-        """
-        A umask that takes everything away does not make a file that its owner cannot read.
-        """
+        """A umask that takes everything away does not make a file that its owner cannot read."""
         before = os.umask(0o777)
         try:
             make_key_file(self.path, SECRET)
@@ -85,9 +73,7 @@ class KeyFileTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_never_overwritten(self) -> None:
-        """
-        A file, or a link to nowhere, is left as it is.
-        """
+        """A file, or a link to nowhere, is left as it is."""
         self.path.write_bytes(b"something else")
         self.assertIn(str(self.path), str(self.assertRaises(KeyFileExists, make_key_file, self.path, SECRET)))
         self.assertEqual(self.path.read_bytes(), b"something else")
@@ -97,22 +83,16 @@ class KeyFileTests(SynchronousTestCase):
         self.assertFalse((self.folder / "nowhere").exists())
 
     def test_no_folder(self) -> None:
-        """
-        Where nothing can be made, that is said, and why.
-        """
+        """Where nothing can be made, that is said, and why."""
         error = self.assertRaises(KeyFileError, make_key_file, self.folder / "none" / "key", SECRET)
         self.assertIn("No such file", str(error))
 
     def test_missing(self) -> None:
-        """
-        A missing file is told apart, with the command that makes one.
-        """
+        """A missing file is told apart, with the command that makes one."""
         self.assertIn("securemsg keygen", str(self.assertRaises(KeyFileMissing, read_key_file, self.path)))
 
     def test_exposed(self) -> None:
-        """
-        Any right of others makes a file exposed, unless that is wanted.
-        """
+        """Any right of others makes a file exposed, unless that is wanted."""
         make_key_file(self.path, SECRET)
         for mode in (0o604, 0o640, 0o660, 0o602, 0o601, 0o777):
             self.path.chmod(mode)
@@ -122,9 +102,7 @@ class KeyFileTests(SynchronousTestCase):
         self.assertEqual(read_key_file(self.path), SECRET)
 
     def test_other_size(self) -> None:
-        """
-        A file of another size is none, loose or not; the size is said, the content is not.
-        """
+        """A file of another size is none, loose or not; the size is said, the content is not."""
         for size in (0, 31, 33, 64, 100_000):
             self.path.write_bytes(b"S" * size)
             self.path.chmod(0o600)
@@ -134,9 +112,7 @@ class KeyFileTests(SynchronousTestCase):
                 self.assertNotIn("SSS", text)
 
     def test_other_mode(self) -> None:
-        """
-        Where others may write or run it and not read it, it is not said that they may read it.
-        """
+        """Where others may write or run it and not read it, it is not said that they may read it."""
         make_key_file(self.path, SECRET)
         for mode in (0o622, 0o611):
             self.path.chmod(mode)
@@ -144,18 +120,14 @@ class KeyFileTests(SynchronousTestCase):
             self.assertIn(f"others may use the key file {self.path} (mode {mode:o})", text)
 
     def test_link(self) -> None:
-        """
-        A link to a key file is one.
-        """
+        """A link to a key file is one."""
         make_key_file(self.path, SECRET)
         link = self.folder / "link"
         link.symlink_to(self.path)
         self.assertEqual(read_key_file(link), SECRET)
 
     def test_no_ordinary_file(self) -> None:
-        """
-        A folder is no key file, nor is a pipe: nobody waits for somebody to write to it, and what is in it is not taken.
-        """
+        """A folder is no key file, nor is a pipe: nobody waits for somebody to write to it, and what is in it is not taken."""
         pipe = self.folder / "pipe"
         os.mkfifo(pipe, 0o600)
         for path in (self.folder, pipe):

@@ -1,6 +1,4 @@
-"""
-What a profile on disk suffers: other processes, other people, other keys, time and decay.
-"""
+"""What a profile on disk suffers: other processes, other people, other keys, time and decay."""
 
 from __future__ import annotations
 
@@ -20,14 +18,10 @@ NO_PATIENCE = 0.01
 
 
 class KeystoreTests(SynchronousTestCase):
-    """
-    The file of a profile.
-    """
+    """The file of a profile."""
 
     def setUp(self) -> None:
-        """
-        A profile with one record.
-        """
+        """A profile with one record."""
         self.folder = Path(self.mktemp())
         self.path = self.folder / PROFILE_FILE
         self.store = self.create()
@@ -35,17 +29,13 @@ class KeystoreTests(SynchronousTestCase):
             records.put("history", b"bob", b"the first message", 1)
 
     def create(self) -> ProfileStore:
-        """
-        The profile, open until the test is over.
-        """
+        """The profile, open until the test is over."""
         store = create_profile(self.folder, Vault(KEY), patience=NO_PATIENCE)
         self.addCleanup(store.close)
         return store
 
     def edit(self, *statements: str) -> None:
-        """
-        Change the file behind our back.
-        """
+        """Change the file behind our back."""
         self.store.close()
         connection = sqlite3.connect(self.path, isolation_level=None)
         for statement in statements:
@@ -65,9 +55,7 @@ class KeystoreTests(SynchronousTestCase):
         return str(error)
 
     def test_reopened(self) -> None:
-        """
-        What was committed is there for the next process, the sequences too.
-        """
+        """What was committed is there for the next process, the sequences too."""
         with self.store.writing() as records:
             records.put("history", b"bob", b"x", 7)
             records.delete("history", b"bob", 7)
@@ -79,16 +67,12 @@ class KeystoreTests(SynchronousTestCase):
             self.assertEqual(records.last("history", b"bob"), 7)
 
     def test_made_again(self) -> None:
-        """
-        Making a profile where one is opens it.
-        """
+        """Making a profile where one is opens it."""
         with self.create().reading() as records:
             self.assertEqual(records.get("history", b"bob", 1), b"the first message")
 
     def test_rights(self) -> None:
-        """
-        Folder, file and journal are the owner's alone, whatever the umask.
-        """
+        """Folder, file and journal are the owner's alone, whatever the umask."""
         folder = Path(self.mktemp())
         umask = os.umask(0)
         self.addCleanup(os.umask, umask)
@@ -101,18 +85,14 @@ class KeystoreTests(SynchronousTestCase):
         self.assertEqual(folder.stat().st_mode & 0o777, 0o700)
 
     def test_rights_taken_back(self) -> None:
-        """
-        A file that others came to read is the owner's alone again once it is opened.
-        """
+        """A file that others came to read is the owner's alone again once it is opened."""
         self.store.close()
         self.path.chmod(0o644)
         open_profile(self.folder, Vault(KEY)).close()
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_nothing_in_clear(self) -> None:
-        """
-        Neither values nor names of buckets are in the bytes of the file, or of its journal.
-        """
+        """Neither values nor names of buckets are in the bytes of the file, or of its journal."""
         with self.store.writing() as records:
             records.put("contacts", b"name-of-a-contact", b"text of a message")
             records.put("contacts", b"name-of-a-contact", b"text of a message", 5)
@@ -122,9 +102,7 @@ class KeystoreTests(SynchronousTestCase):
             self.assertNotIn(word, found)
 
     def test_deleted_bytes_gone(self) -> None:
-        """
-        The sealed bytes of a deleted record do not stay in the file.
-        """
+        """The sealed bytes of a deleted record do not stay in the file."""
         (sealed,) = sqlite3.connect(self.path).execute("SELECT value FROM records").fetchone()
         self.assertIn(sealed, self.path.read_bytes())
         with self.store.writing() as records:
@@ -132,18 +110,14 @@ class KeystoreTests(SynchronousTestCase):
         self.assertNotIn(sealed, self.path.read_bytes())
 
     def test_moved_order(self) -> None:
-        """
-        A record that was moved to another order does not open.
-        """
+        """A record that was moved to another order does not open."""
         self.edit("UPDATE records SET ord = 9")
         with self.create().reading() as records:
             self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 9)
             self.assertRaises(ProfileDamaged, records.scan, "history", b"bob")
 
     def test_moved_bucket(self) -> None:
-        """
-        A record that was moved to another bucket does not open.
-        """
+        """A record that was moved to another bucket does not open."""
         with self.store.writing() as records:
             records.put("history", b"eve", b"hers", 2)
         self.edit("UPDATE records SET tag = (SELECT tag FROM records WHERE ord = 2) WHERE ord = 1")
@@ -152,17 +126,13 @@ class KeystoreTests(SynchronousTestCase):
             self.assertRaises(ProfileDamaged, records.scan, "history")
 
     def test_moved_table(self) -> None:
-        """
-        A record that was moved to another table does not open.
-        """
+        """A record that was moved to another table does not open."""
         self.edit("UPDATE records SET tab = 7")
         with self.create().reading() as records:
             self.assertRaises(ProfileDamaged, records.scan, "outbox")
 
     def test_exchanged(self) -> None:
-        """
-        Two records of one bucket cannot be exchanged for each other.
-        """
+        """Two records of one bucket cannot be exchanged for each other."""
         with self.store.writing() as records:
             records.put("history", b"bob", b"the second message", 2)
         self.edit("UPDATE records SET value = (SELECT value FROM records WHERE ord = 2) WHERE ord = 1")
@@ -171,9 +141,7 @@ class KeystoreTests(SynchronousTestCase):
             self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 1)
 
     def test_altered(self) -> None:
-        """
-        A record with a changed byte does not open, and says where.
-        """
+        """A record with a changed byte does not open, and says where."""
         self.edit("UPDATE records SET value = CAST(value || x'00' AS BLOB)")
         with self.create().reading() as records:
             error = self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 1)
@@ -182,15 +150,11 @@ class KeystoreTests(SynchronousTestCase):
         self.assertIn("table history", str(error))
 
     def test_other_key(self) -> None:
-        """
-        A profile that was sealed with another key is refused at once.
-        """
+        """A profile that was sealed with another key is refused at once."""
         self.assertIn("store.key", self.refused(ProfileDamaged, bytes(32)))
 
     def test_garbage(self) -> None:
-        """
-        A file of something else is refused, and left as it is.
-        """
+        """A file of something else is refused, and left as it is."""
         self.store.close()
         for content in (b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000):
             self.path.write_bytes(content)
@@ -199,17 +163,13 @@ class KeystoreTests(SynchronousTestCase):
             self.assertEqual(self.path.read_bytes(), content)
 
     def test_other_database(self) -> None:
-        """
-        The database of another program is refused, also where a profile should be made.
-        """
+        """The database of another program is refused, also where a profile should be made."""
         self.edit("PRAGMA application_id = 7", "PRAGMA user_version = 0")
         self.refused(ProfileDamaged)
         self.assertRaises(ProfileDamaged, create_profile, self.folder, Vault(KEY))
 
     def test_cut_off(self) -> None:
-        """
-        A file that lost its end is refused.
-        """
+        """A file that lost its end is refused."""
         with self.store.writing() as records:
             for order in range(200):
                 records.put("history", b"bob", bytes(1000), order)
@@ -218,25 +178,19 @@ class KeystoreTests(SynchronousTestCase):
         self.refused(ProfileDamaged)
 
     def test_too_new(self) -> None:
-        """
-        A profile of a newer release is refused with the advice to upgrade.
-        """
+        """A profile of a newer release is refused with the advice to upgrade."""
         self.edit("PRAGMA user_version = 2")
         self.assertIn("Upgrade", self.refused(StateTooNew))
 
     def test_missing(self) -> None:
-        """
-        Where there is no profile, the way to one is told, and nothing is made.
-        """
+        """Where there is no profile, the way to one is told, and nothing is made."""
         folder = Path(self.mktemp())
         error = self.assertRaises(ProfileMissing, open_profile, folder, Vault(KEY))
         self.assertIn("join", str(error))
         self.assertFalse(folder.exists())
 
     def test_unfinished(self) -> None:
-        """
-        A file that was made and never filled is no profile yet, and becomes one.
-        """
+        """A file that was made and never filled is no profile yet, and becomes one."""
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / PROFILE_FILE).touch()
@@ -245,9 +199,7 @@ class KeystoreTests(SynchronousTestCase):
         open_profile(folder, Vault(KEY)).close()
 
     def test_unusable(self) -> None:
-        """
-        A folder where the file should be, or a file where the folder should be, has its own message.
-        """
+        """A folder where the file should be, or a file where the folder should be, has its own message."""
         folder = Path(self.mktemp())
         (folder / PROFILE_FILE).mkdir(parents=True)
         self.assertRaises(StateUnusable, open_profile, folder, Vault(KEY))
@@ -255,9 +207,7 @@ class KeystoreTests(SynchronousTestCase):
         self.assertRaises(ProfileMissing, open_profile, self.path, Vault(KEY))
 
     def test_shared(self) -> None:
-        """
-        Two that hold the profile open see each other's commits.
-        """
+        """Two that hold the profile open see each other's commits."""
         other = self.create()
         with other.writing() as records:
             records.put("history", b"bob", b"from the other", records.last("history", b"bob") + 1)
@@ -268,9 +218,7 @@ class KeystoreTests(SynchronousTestCase):
             self.assertEqual(records.last("history", b"bob"), 3)
 
     def test_one_writer(self) -> None:
-        """
-        While one writes, another writer waits, then gives up; a reader sees the state before.
-        """
+        """While one writes, another writer waits, then gives up; a reader sees the state before."""
         other = self.create()
         with self.store.writing() as records:
             records.put("history", b"bob", b"not yet", 2)
@@ -282,9 +230,7 @@ class KeystoreTests(SynchronousTestCase):
             self.assertEqual(records.get("history", b"bob", 2), b"not yet")
 
     def test_commit_kept_out(self) -> None:
-        """
-        A commit that a reader holds off for too long is undone as a whole, and can be tried again.
-        """
+        """A commit that a reader holds off for too long is undone as a whole, and can be tried again."""
         other = self.create()
         with other.reading() as view:
             self.assertEqual(view.last("history", b"bob"), 1)
@@ -297,9 +243,7 @@ class KeystoreTests(SynchronousTestCase):
             self.assertEqual(view.get("history", b"bob", 2), b"new")
 
     def test_killed(self) -> None:
-        """
-        A process that dies within a transaction leaves the state before it, one that dies after it the state after it.
-        """
+        """A process that dies within a transaction leaves the state before it, one that dies after it the state after it."""
         copies = []
         with self.store.writing() as records:
             for order in range(2, 2000):  # more than the cache holds, so that the file is written before the commit
@@ -314,17 +258,13 @@ class KeystoreTests(SynchronousTestCase):
                 self.assertEqual(records.last("history", b"bob"), last)
 
     def copied(self) -> Path:
-        """
-        The files as a kill at this moment would leave them.
-        """
+        """The files as a kill at this moment would leave them."""
         folder = Path(self.mktemp())
         shutil.copytree(self.folder, folder)
         return folder
 
     def test_disk_full(self) -> None:
-        """
-        A full disk is said so; nothing of the transaction is kept, and the profile goes on once there is room.
-        """
+        """A full disk is said so; nothing of the transaction is kept, and the profile goes on once there is room."""
         self.store._connection.execute("PRAGMA max_page_count = 8")
         with self.assertRaises(StateUnusable) as caught, self.store.writing() as records:
             for order in range(2, 100):

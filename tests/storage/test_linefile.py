@@ -1,6 +1,4 @@
-"""
-Tests of L{securemsg.storage.linefile}: lines that are in the file for good, or of which it was said that they are not.
-"""
+"""Tests of L{securemsg.storage.linefile}: lines that are in the file for good, or of which it was said that they are not."""
 
 from __future__ import annotations
 
@@ -22,50 +20,36 @@ from tests.net.fakes import scratch
 
 
 def line(number: int, size: int = 0) -> bytes:
-    """
-    A line of JSON, all of the same length.
-    """
+    """A line of JSON, all of the same length."""
     message = Received(1, bytes(16), "ada", "server", 1, 1, f"{number} {'x' * size}", 1, True, "pqxdh", 0, "")
     return record_line(message)
 
 
 class LineFileCase(SynchronousTestCase):
-    """
-    A file in a folder.
-    """
+    """A file in a folder."""
 
     def setUp(self) -> None:
-        """
-        Choose its name.
-        """
+        """Choose its name."""
         self.path = scratch(self) / "record"
 
     def make(self, size: int = 1 << 20, kept: int = 9) -> LineFile:
-        """
-        Open it.
-        """
+        """Open it."""
         file = LineFile(self.path, size, kept)
         file.open()
         self.addCleanup(file.close)
         return file
 
     def put(self, content: bytes, mode: int = 0o600) -> None:
-        """
-        Have it there before.
-        """
+        """Have it there before."""
         self.path.write_bytes(content)
         self.path.chmod(mode)
 
     def modes(self) -> set[int]:
-        """
-        The modes of all files beside it.
-        """
+        """The modes of all files beside it."""
         return {path.stat().st_mode & 0o777 for path in self.path.parent.iterdir()}
 
     def complaint(self, call: Callable[[], object]) -> str:
-        """
-        What is said when something cannot be done: one line.
-        """
+        """What is said when something cannot be done: one line."""
         with self.assertRaises(StateUnusable) as caught:
             call()
         text = str(caught.exception)
@@ -75,14 +59,10 @@ class LineFileCase(SynchronousTestCase):
 
 
 class AppendTests(LineFileCase):
-    """
-    Lines.
-    """
+    """Lines."""
 
     def test_append(self) -> None:
-        """
-        Lines follow each other, also over a restart, in a file that nobody else can read whatever the umask says.
-        """
+        """Lines follow each other, also over a restart, in a file that nobody else can read whatever the umask says."""
         self.addCleanup(os.umask, os.umask(0))
         file = self.make()
         file.append([line(1), line(2)])
@@ -94,9 +74,7 @@ class AppendTests(LineFileCase):
         self.assertEqual(self.modes(), {0o600})
 
     def test_durable(self) -> None:
-        """
-        Nothing counts before it was synchronised.
-        """
+        """Nothing counts before it was synchronised."""
         done: list[int] = []
         sync = os.fsync
 
@@ -110,17 +88,13 @@ class AppendTests(LineFileCase):
         self.assertEqual(done, [len(line(1)) + 1])
 
     def test_strict_umask(self) -> None:
-        """
-        A umask that takes everything away does not make a file that its owner cannot open again.
-        """
+        """A umask that takes everything away does not make a file that its owner cannot open again."""
         self.addCleanup(os.umask, os.umask(0o777))
         self.make().append([line(1)])
         self.assertEqual(self.modes(), {0o600})
 
     def folders(self) -> list[bool]:
-        """
-        Begin to note what is synchronised: for each time, whether it is a folder.
-        """
+        """Begin to note what is synchronised: for each time, whether it is a folder."""
         noted: list[bool] = []
         sync = os.fsync
 
@@ -132,9 +106,7 @@ class AppendTests(LineFileCase):
         return noted
 
     def test_name(self) -> None:
-        """
-        The name of a new file is made durable before anything is written into it, also of one that follows another.
-        """
+        """The name of a new file is made durable before anything is written into it, also of one that follows another."""
         noted = self.folders()
         file = self.make(size=len(line(0)) + 1)
         file.append([line(1), line(2)])
@@ -144,9 +116,7 @@ class AppendTests(LineFileCase):
         self.assertEqual(noted, [True, False, True, False])
 
     def test_name_again(self) -> None:
-        """
-        Where that did not go, it is done when the file is opened again.
-        """
+        """Where that did not go, it is done when the file is opened again."""
         file = LineFile(self.path, 1 << 20)
         self.addCleanup(file.close)
         sync = os.fsync
@@ -163,17 +133,13 @@ class AppendTests(LineFileCase):
         self.assertEqual(noted, [True, False])
 
     def test_many(self) -> None:
-        """
-        Of very many lines no more than a part is held in memory, and all are written.
-        """
+        """Of very many lines no more than a part is held in memory, and all are written."""
         count = 3 * CHUNK // 1000
         self.make(1 << 30).append(line(number, 1000) for number in range(count))
         self.assertEqual(len(self.path.read_bytes().splitlines()), count)
 
     def test_rotation(self) -> None:
-        """
-        A file that is full makes room for another; so many old ones are kept, all of them private, and no line is cut.
-        """
+        """A file that is full makes room for another; so many old ones are kept, all of them private, and no line is cut."""
         file = self.make(size=len(line(0)) * 3 + 3, kept=2)
         for number in range(10):
             file.append([line(number)])
@@ -184,17 +150,13 @@ class AppendTests(LineFileCase):
         self.assertEqual(self.modes(), {0o600})
 
     def test_rotation_within(self) -> None:
-        """
-        Lines that come together are spread over as many files as they need.
-        """
+        """Lines that come together are spread over as many files as they need."""
         self.make(size=len(line(0)) + 1).append([line(1), line(2), line(3)])
         kept = [self.path.with_name(name).read_bytes() for name in ("record.2", "record.1", "record")]
         self.assertEqual(kept, [line(1) + b"\n", line(2) + b"\n", line(3) + b"\n"])
 
     def test_long_line(self) -> None:
-        """
-        A line that is longer than a file may be has one of its own.
-        """
+        """A line that is longer than a file may be has one of its own."""
         file = self.make(size=64)
         for number, size in ((1, 0), (2, 1000), (3, 0)):
             file.append([line(number, size)])
@@ -203,14 +165,10 @@ class AppendTests(LineFileCase):
 
 
 class TornTests(LineFileCase):
-    """
-    What a power cut leaves.
-    """
+    """What a power cut leaves."""
 
     def test_torn(self) -> None:
-        """
-        A last line that is torn anywhere is taken away, and the lines before it stay.
-        """
+        """A last line that is torn anywhere is taken away, and the lines before it stay."""
         whole = line(1) + b"\n"
         for torn in (*(line(2)[:end] for end in range(1, len(line(2)) + 1)), bytes(7), line(2)[:5] + bytes(3)):
             self.put(whole + torn)
@@ -220,24 +178,18 @@ class TornTests(LineFileCase):
             self.assertEqual(self.path.read_bytes(), whole + line(3) + b"\n")
 
     def test_nothing_but_torn(self) -> None:
-        """
-        It may be the only one.
-        """
+        """It may be the only one."""
         self.put(line(1))
         self.make()
         self.assertEqual(self.path.read_bytes(), b"")
 
     def test_members(self) -> None:
-        """
-        What is known of a line of ours is what the lines of the record have.
-        """
+        """What is known of a line of ours is what the lines of the record have."""
         self.assertTrue(line(1).startswith(LEAD))
         self.assertEqual(set(json.loads(line(1))), MEMBERS)
 
     def test_of_others(self) -> None:
-        """
-        The end of a file that was not written here is left alone, and the file refused.
-        """
+        """The end of a file that was not written here is left alone, and the file refused."""
         foreign = b'{"id": "x", "token": "precious"}'
         others = (b"dear diary", b"{}\ndear diary", b'{"token": "precious"}', b'{"token": "prec', b"{}", foreign)
         for content in (*others, line(1) + b"\n" + foreign, LEAD + b"x" * MAX_LINE, LEAD + b'", "x": ' + b"[" * 100_000):
@@ -247,23 +199,17 @@ class TornTests(LineFileCase):
 
 
 class OthersTests(LineFileCase):
-    """
-    What others do to the file while it is open.
-    """
+    """What others do to the file while it is open."""
 
     def setUp(self) -> None:
-        """
-        It holds a line.
-        """
+        """It holds a line."""
         super().setUp()
         self.aside = self.path.with_name("aside")
         self.file = self.make()
         self.file.append([line(1)])
 
     def test_removed(self) -> None:
-        """
-        Once it is removed, what comes goes into a new file, which is as private as the one before.
-        """
+        """Once it is removed, what comes goes into a new file, which is as private as the one before."""
         self.addCleanup(os.umask, os.umask(0))
         self.path.unlink()
         self.file.append([line(2)])
@@ -306,9 +252,7 @@ class OthersTests(LineFileCase):
             self.assertEqual(self.path.read_bytes(), left + line(4) + b"\n")
 
     def test_replaced(self) -> None:
-        """
-        What is no file of ours is not written to, and what is in it stays; once it is gone everything follows.
-        """
+        """What is no file of ours is not written to, and what is in it stays; once it is gone everything follows."""
         self.path.rename(self.aside)
         foreign = self.path.with_name("foreign")
         foreign.touch(0o600)
@@ -332,9 +276,7 @@ class OthersTests(LineFileCase):
         self.assertEqual(self.aside.read_bytes(), line(1) + b"\n")
 
     def test_put_aside_within(self) -> None:
-        """
-        What somebody else puts in its place while lines are written is not put aside by us.
-        """
+        """What somebody else puts in its place while lines are written is not put aside by us."""
         self.file.close()
         self.path.unlink()
         file = self.make(size=len(line(0)) + 1)
@@ -353,9 +295,7 @@ class OthersTests(LineFileCase):
         self.assertFalse(self.path.with_name("record.2").exists())
 
     def test_folder_beside(self) -> None:
-        """
-        A folder that others make where an older file is to be put stays where it is, and the line waits.
-        """
+        """A folder that others make where an older file is to be put stays where it is, and the line waits."""
         self.file.close()
         self.path.unlink()
         file = self.make(size=len(line(0)) + 1)
@@ -370,22 +310,16 @@ class OthersTests(LineFileCase):
 
 
 class TroubleTests(LineFileCase):
-    """
-    A file that cannot be used.
-    """
+    """A file that cannot be used."""
 
     def test_open_to_others(self) -> None:
-        """
-        A file that others may read is refused, and not changed.
-        """
+        """A file that others may read is refused, and not changed."""
         self.put(line(1) + b"\n", 0o640)
         self.assertIn("chmod 600", self.complaint(self.make))
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
 
     def test_no_file(self) -> None:
-        """
-        What is no ordinary file is refused: it could not be made durable, nor put aside.
-        """
+        """What is no ordinary file is refused: it could not be made durable, nor put aside."""
         self.path.mkdir()
         self.complaint(self.make)
         self.path.rmdir()
@@ -398,9 +332,7 @@ class TroubleTests(LineFileCase):
         self.assertIn("is a link", self.complaint(self.make))
 
     def test_link_later(self) -> None:
-        """
-        A link that takes its place while it is closed is not followed.
-        """
+        """A link that takes its place while it is closed is not followed."""
         file = self.make()
         file.close()
         other = self.path.with_name("other")
@@ -411,9 +343,7 @@ class TroubleTests(LineFileCase):
         self.assertEqual(other.read_bytes(), b"")
 
     def test_folder_in_the_way(self) -> None:
-        """
-        A folder where an older file is to be put is told at once, and not when the file is full.
-        """
+        """A folder where an older file is to be put is told at once, and not when the file is full."""
         for number in (1, 9):
             folder = self.path.with_name(f"record.{number}")
             folder.mkdir()
@@ -423,23 +353,17 @@ class TroubleTests(LineFileCase):
         self.make()
 
     def test_no_folder(self) -> None:
-        """
-        The folder has to be there, for older files are kept in it.
-        """
+        """The folder has to be there, for older files are kept in it."""
         self.path = self.path / "in" / "no" / "folder"
         self.assertIn("is no folder", self.complaint(self.make))
 
     def test_two(self) -> None:
-        """
-        Two processes do not write to one file.
-        """
+        """Two processes do not write to one file."""
         self.make()
         self.assertIn("another process", self.complaint(self.make))
 
     def test_check(self) -> None:
-        """
-        A look changes nothing: neither makes it a file, nor does it mend one.
-        """
+        """A look changes nothing: neither makes it a file, nor does it mend one."""
         check_line_file(self.path)
         self.assertFalse(self.path.exists())
         self.put(line(1))
@@ -447,9 +371,7 @@ class TroubleTests(LineFileCase):
         self.assertEqual(self.path.read_bytes(), line(1))
 
     def test_disk_full(self) -> None:
-        """
-        A line that was written in part is taken back; once there is room, everything follows, whole and once.
-        """
+        """A line that was written in part is taken back; once there is room, everything follows, whole and once."""
         file = self.make()
         file.append([line(1)])
         write = os.write
@@ -467,9 +389,7 @@ class TroubleTests(LineFileCase):
         self.assertEqual(self.path.read_bytes().splitlines(), [line(1), line(2), line(3)])
 
     def test_not_durable(self) -> None:
-        """
-        A line that could not be made durable does not count, even if what was written of it cannot be taken back at once.
-        """
+        """A line that could not be made durable does not count, even if what was written of it cannot be taken back at once."""
         file = self.make()
         file.append([line(1)])
         sync, truncate = os.fsync, os.ftruncate
@@ -488,9 +408,7 @@ class TroubleTests(LineFileCase):
         self.assertEqual(self.path.read_bytes().splitlines()[-1], line(2))
 
     def test_rotation_fails(self) -> None:
-        """
-        A file that cannot be put aside stays as it is, and the line waits.
-        """
+        """A file that cannot be put aside stays as it is, and the line waits."""
         file = self.make(size=len(line(0)) + 1)
         file.append([line(1)])
 

@@ -1,6 +1,4 @@
-"""
-The server's store in memory, with commits held back.
-"""
+"""The server's store in memory, with commits held back."""
 
 from __future__ import annotations
 
@@ -12,14 +10,10 @@ from tests.storage.stores import account, batch, deposit
 
 
 class HeldTests(SynchronousTestCase):
-    """
-    Commits happen when the test says so.
-    """
+    """Commits happen when the test says so."""
 
     def setUp(self) -> None:
-        """
-        A store with one account, and a batch under way.
-        """
+        """A store with one account, and a batch under way."""
         self.store = MemoryServerStore(manual=True)
         self.successResultOf(self.store.register(account("alice")))
         stored = self.successResultOf(self.store.load_account("alice"))
@@ -28,21 +22,15 @@ class HeldTests(SynchronousTestCase):
         self.outcomes: list[WriteOutcome] = []
 
     def write(self, n: int) -> None:
-        """
-        Write a message, whose commit will be held back.
-        """
+        """Write a message, whose commit will be held back."""
         self.store.write(batch(deposit(self.mailbox, b"d%d" % n, n, (self.mailbox, n))), self.outcomes.append)
 
     def waiting(self, store: MemoryServerStore) -> int:
-        """
-        How many messages wait.
-        """
+        """How many messages wait."""
         return len(self.successResultOf(store.page(self.mailbox, 0, 100, 2**20)))
 
     def test_held(self) -> None:
-        """
-        A batch is neither visible nor reported before the flush, and both after it.
-        """
+        """A batch is neither visible nor reported before the flush, and both after it."""
         self.write(1)
         self.assertEqual((self.store.held, self.outcomes), (1, []))
         self.store.flush()
@@ -50,9 +38,7 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(self.waiting(self.store), 1)
 
     def test_in_turn(self) -> None:
-        """
-        What is asked for behind a batch is answered after it.
-        """
+        """What is asked for behind a batch is answered after it."""
         self.write(1)
         page = self.store.page(self.mailbox, 0, 100, 2**20)
         self.assertNoResult(page)
@@ -60,9 +46,7 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(len(self.successResultOf(page)), 1)
 
     def test_written_by_report(self) -> None:
-        """
-        What a report writes is held back until the next flush.
-        """
+        """What a report writes is held back until the next flush."""
         self.store.write(batch(), lambda _: self.write(1))
         self.store.flush()
         self.assertEqual((self.store.held, self.outcomes), (1, []))
@@ -70,9 +54,7 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(self.outcomes, [WriteOutcome({})])
 
     def test_crash(self) -> None:
-        """
-        A crash loses what was held back, and nothing that was reported.
-        """
+        """A crash loses what was held back, and nothing that was reported."""
         self.write(1)
         self.store.flush()
         self.write(2)
@@ -82,18 +64,14 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(self.waiting(after), 1)
 
     def test_crash_apart(self) -> None:
-        """
-        The store before and the store after a crash do not touch each other.
-        """
+        """The store before and the store after a crash do not touch each other."""
         after = self.store.crash()
         self.write(1)
         self.store.flush()
         self.assertEqual(self.waiting(after), 0)
 
     def test_closed(self) -> None:
-        """
-        Closing does what is held back first.
-        """
+        """Closing does what is held back first."""
         self.write(1)
         self.successResultOf(self.store.close())
         self.assertEqual(self.outcomes, [WriteOutcome({})])

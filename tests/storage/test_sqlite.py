@@ -1,6 +1,4 @@
-"""
-What the server's database suffers: kills, full disks, decay, other daemons, other releases.
-"""
+"""What the server's database suffers: kills, full disks, decay, other daemons, other releases."""
 
 from __future__ import annotations
 
@@ -20,16 +18,12 @@ from tests.storage.stores import DAY, NOW, HandReactor, account, batch, deposit,
 
 
 class FileContract(SynchronousTestCase):
-    """
-    A store with Alice and Bob.
-    """
+    """A store with Alice and Bob."""
 
     __test__ = False
 
     def setUp(self) -> None:
-        """
-        Open it, and register both.
-        """
+        """Open it, and register both."""
         self.reactor = HandReactor()
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
@@ -40,51 +34,37 @@ class FileContract(SynchronousTestCase):
         self.alice, self.bob = self.mailbox("alice"), self.mailbox("bob")
 
     def open(self, path: Path) -> ServerStore:
-        """
-        A store that is closed in the end.
-        """
+        """A store that is closed in the end."""
         store = self.reactor.open(path)
         self.addCleanup(lambda: self.close(store))
         return store
 
     def close(self, store: ServerStore | None = None) -> None:
-        """
-        Close a store, and wait for it.
-        """
+        """Close a store, and wait for it."""
         self.reactor.wait((store or self.store).close())
 
     def mailbox(self, name: str) -> int:
-        """
-        The mailbox of an account's first device.
-        """
+        """The mailbox of an account's first device."""
         stored = self.reactor.wait(self.store.load_account(name))
         assert stored is not None
         return stored.devices[0].mailbox
 
     def send(self, n: int, store: ServerStore | None = None) -> None:
-        """
-        Commit a message from Alice to Bob.
-        """
+        """Commit a message from Alice to Bob."""
         self.reactor.write(store or self.store, batch(deposit(self.alice, b"d%d" % n, n, (self.bob, n))))
 
     def positions(self, store: ServerStore) -> list[int]:
-        """
-        What waits for Bob.
-        """
+        """What waits for Bob."""
         return [message.position for message in self.reactor.wait(store.page(self.bob, 0, 10000, 2**30))]
 
 
 class DurabilityTests(FileContract):
-    """
-    What was committed stays, and nothing else.
-    """
+    """What was committed stays, and nothing else."""
 
     __test__ = True
 
     def test_reopened(self) -> None:
-        """
-        A store that was closed is found as it was, in one file.
-        """
+        """A store that was closed is found as it was, in one file."""
         self.send(1)
         self.close()
         self.assertEqual([path.name for path in self.folder.iterdir()], ["server.db"])
@@ -94,9 +74,7 @@ class DurabilityTests(FileContract):
         self.assertEqual(self.positions(store), [1, 2])
 
     def test_killed(self) -> None:
-        """
-        The files, as a kill after each commit would leave them, hold exactly what was committed.
-        """
+        """The files, as a kill after each commit would leave them, hold exactly what was committed."""
         copies = []
         for n in range(1, 6):
             self.send(n)
@@ -107,9 +85,7 @@ class DurabilityTests(FileContract):
             self.assertEqual(self.positions(self.open(folder / "server.db")), list(range(1, n + 1)))
 
     def test_killed_within_write(self) -> None:
-        """
-        A log that was cut at any place holds the commits that are whole in it.
-        """
+        """A log that was cut at any place holds the commits that are whole in it."""
         for n in range(1, 4):
             self.send(n)
         folder = Path(self.mktemp())
@@ -130,9 +106,7 @@ class DurabilityTests(FileContract):
         self.assertGreater(len(seen), 1)
 
     def test_answered_after_commit(self) -> None:
-        """
-        When a batch is reported, another process would find it.
-        """
+        """When a batch is reported, another process would find it."""
         found: list[list[int]] = []
 
         def look(outcome: WriteOutcome) -> None:
@@ -146,9 +120,7 @@ class DurabilityTests(FileContract):
         self.assertEqual(found, [[1]])
 
     def test_disk_full(self) -> None:
-        """
-        A full disk is fatal, once: neither the batch nor anything behind it is answered, and the rows before it stay.
-        """
+        """A full disk is fatal, once: neither the batch nor anything behind it is answered, and the rows before it stay."""
         self.send(1)
         self.reactor.wait(self.store._writer.submit(limit_pages))
         answered: list[object] = []
@@ -166,9 +138,7 @@ class DurabilityTests(FileContract):
         self.assertEqual(self.positions(self.open(folder / "server.db")), [1])
 
     def test_closed_in_turn(self) -> None:
-        """
-        What was asked for before closing is done and answered first; afterwards nothing is taken.
-        """
+        """What was asked for before closing is done and answered first; afterwards nothing is taken."""
         answered: list[object] = []
         self.store.write(batch(deposit(self.alice, b"d1", 1, (self.bob, 1))), answered.append)
         closed = self.store.close()
@@ -179,16 +149,12 @@ class DurabilityTests(FileContract):
         self.assertEqual(self.positions(self.open(self.path)), [1])
 
     def test_closed_twice(self) -> None:
-        """
-        Closing again is closing.
-        """
+        """Closing again is closing."""
         self.close()
         self.close()
 
     def test_rights(self) -> None:
-        """
-        Database and log are the owner's alone, whatever the umask.
-        """
+        """Database and log are the owner's alone, whatever the umask."""
         umask = os.umask(0)
         self.addCleanup(os.umask, umask)
         folder = Path(self.mktemp())
@@ -198,9 +164,7 @@ class DurabilityTests(FileContract):
         self.assertEqual(found, {"server.db": 0o600, "server.db-wal": 0o600})
 
     def test_log_size(self) -> None:
-        """
-        The size of the log is told; there is none when the store is closed.
-        """
+        """The size of the log is told; there is none when the store is closed."""
         before = self.store.wal_size()
         self.send(1)
         self.assertGreater(self.store.wal_size(), before)
@@ -208,9 +172,7 @@ class DurabilityTests(FileContract):
         self.assertEqual(self.store.wal_size(), 0)
 
     def test_space_used_again(self) -> None:
-        """
-        Storing and acknowledging for ever does not let the messages grow: only the known deposits stay.
-        """
+        """Storing and acknowledging for ever does not let the messages grow: only the known deposits stay."""
         sizes = []
         for n in range(1, 31):
             rows = [deposit(self.alice, b"%d/%d" % (n, k), 1, (self.bob, 100 * n + k), common=bytes(2000)) for k in range(50)]
@@ -238,16 +200,12 @@ class DurabilityTests(FileContract):
 
 
 class OlderTests(FileContract):
-    """
-    A file of the first layout.
-    """
+    """A file of the first layout."""
 
     __test__ = True
 
     def test_first_layout(self) -> None:
-        """
-        It is brought up to date: its mail waits as it did, and its deposits are known for sixty days.
-        """
+        """It is brought up to date: its mail waits as it did, and its deposits are known for sixty days."""
         path = self.folder / "older.db"
         connection = sqlite3.connect(path, isolation_level=None)
         for statement in MIGRATIONS[0]:
@@ -268,16 +226,12 @@ class OlderTests(FileContract):
 
 
 class StartTests(FileContract):
-    """
-    What is refused at the start, by the check before the fork and by the opening after it, and left as it is.
-    """
+    """What is refused at the start, by the check before the fork and by the opening after it, and left as it is."""
 
     __test__ = True
 
     def edit(self, *statements: str) -> None:
-        """
-        Change the file behind our back.
-        """
+        """Change the file behind our back."""
         self.close()
         connection = sqlite3.connect(self.path, isolation_level=None)
         for statement in statements:
@@ -285,9 +239,7 @@ class StartTests(FileContract):
         connection.close()
 
     def refused(self, kind: type[StorageError], word: str) -> None:
-        """
-        Neither check nor opening takes the file; both say so in the same words, and neither changes it.
-        """
+        """Neither check nor opening takes the file; both say so in the same words, and neither changes it."""
         before = self.path.read_bytes()
         for use in (lambda: check_server_store(self.path, patience=0.01), lambda: self.reactor.open(self.path)):
             error = self.assertRaises(kind, use)
@@ -296,9 +248,7 @@ class StartTests(FileContract):
             self.assertEqual(self.path.read_bytes(), before)
 
     def test_good(self) -> None:
-        """
-        A good file passes the check, closed or left behind by a kill, and can be opened afterwards.
-        """
+        """A good file passes the check, closed or left behind by a kill, and can be opened afterwards."""
         folder = Path(self.mktemp())
         shutil.copytree(self.folder, folder)
         self.close()
@@ -307,35 +257,27 @@ class StartTests(FileContract):
             self.open(path)
 
     def test_none(self) -> None:
-        """
-        No file passes the check, and none is made by it.
-        """
+        """No file passes the check, and none is made by it."""
         path = self.folder / "other.db"
         check_server_store(path)
         self.assertFalse(path.exists())
 
     def test_empty(self) -> None:
-        """
-        A file that was made and never filled is laid out.
-        """
+        """A file that was made and never filled is laid out."""
         path = self.folder / "other.db"
         path.touch()
         check_server_store(path)
         self.reactor.wait(self.open(path).register(account()))
 
     def test_garbage(self) -> None:
-        """
-        A file of something else is refused.
-        """
+        """A file of something else is refused."""
         self.close()
         for content in (b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000):
             self.path.write_bytes(content)
             self.refused(StateDamaged, "backup")
 
     def test_cut_off(self) -> None:
-        """
-        A file that lost its end is refused.
-        """
+        """A file that lost its end is refused."""
         for n in range(1, 100):
             self.send(n)
         self.close()
@@ -343,9 +285,7 @@ class StartTests(FileContract):
         self.refused(StateDamaged, "recover")
 
     def test_decayed(self) -> None:
-        """
-        A page that was overwritten is found by the check.
-        """
+        """A page that was overwritten is found by the check."""
         for n in range(1, 100):
             self.send(n)
         self.close()
@@ -356,18 +296,14 @@ class StartTests(FileContract):
         self.assertNotIn("\n", str(error))
 
     def test_no_trace(self) -> None:
-        """
-        The check leaves nothing beside a closed file: a log would spoil a backup that is put back.
-        """
+        """The check leaves nothing beside a closed file: a log would spoil a backup that is put back."""
         self.close()
         before = set(self.folder.iterdir())
         check_server_store(self.path)
         self.assertEqual(set(self.folder.iterdir()), before)
 
     def test_used(self) -> None:
-        """
-        The check tells whether anybody is in a file.
-        """
+        """The check tells whether anybody is in a file."""
         self.assertFalse(check_server_store(self.folder / "other.db"))
         self.reactor.wait(self.open(self.folder / "other.db").close())
         self.assertFalse(check_server_store(self.folder / "other.db"))
@@ -375,30 +311,22 @@ class StartTests(FileContract):
         self.assertTrue(check_server_store(self.path))
 
     def test_other_database(self) -> None:
-        """
-        The database of another program is refused.
-        """
+        """The database of another program is refused."""
         self.edit("PRAGMA application_id = 7")
         self.refused(StateDamaged, "not a server's database")
 
     def test_too_new(self) -> None:
-        """
-        The database of a newer release is refused with the advice to upgrade.
-        """
+        """The database of a newer release is refused with the advice to upgrade."""
         self.edit(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
         self.refused(StateTooNew, "Upgrade")
 
     def test_second_daemon(self) -> None:
-        """
-        A file that a daemon uses is refused to another, and the first goes on.
-        """
+        """A file that a daemon uses is refused to another, and the first goes on."""
         self.refused(StateUnusable, "Another daemon")
         self.send(1)
 
     def test_folder(self) -> None:
-        """
-        A folder in the place of the file, and a file in the place of the folder, are refused.
-        """
+        """A folder in the place of the file, and a file in the place of the folder, are refused."""
         self.close()
         path, self.path = self.path, self.folder / "other.db"
         self.path.mkdir()
@@ -409,17 +337,13 @@ class StartTests(FileContract):
             self.assertIn(str(below), str(self.assertRaises(StateUnusable, use)))
 
     def test_nowhere(self) -> None:
-        """
-        A folder that is not there is not made.
-        """
+        """A folder that is not there is not made."""
         path = self.folder / "nowhere" / "server.db"
         self.assertRaises(StateUnusable, self.reactor.open, path)
         self.assertFalse(path.parent.exists())
 
     def test_layout_agrees(self) -> None:
-        """
-        The value in the layout that stands for I{nothing expires} is the one the code uses.
-        """
+        """The value in the layout that stands for I{nothing expires} is the one the code uses."""
         (default,) = self.reactor.wait(
             self.store._writer.submit(
                 lambda connection: connection.execute(
@@ -431,8 +355,6 @@ class StartTests(FileContract):
 
 
 def limit_pages(connection: sqlite3.Connection) -> None:
-    """
-    Let the disk be full, but for a little.
-    """
+    """Let the disk be full, but for a little."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 2}")

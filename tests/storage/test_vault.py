@@ -1,6 +1,4 @@
-"""
-The store key and its file.
-"""
+"""The store key and its file."""
 
 from __future__ import annotations
 
@@ -35,20 +33,14 @@ SECRET = b"correct horse"
 
 
 class SealerTests(SynchronousTestCase):
-    """
-    The store key at work.
-    """
+    """The store key at work."""
 
     def test_interface(self) -> None:
-        """
-        A vault is a sealer.
-        """
+        """A vault is a sealer."""
         verifyObject(ISealer, Vault(bytes(32)))
 
     def test_sealed(self) -> None:
-        """
-        What is sealed opens with the same key and associated data, and with nothing else.
-        """
+        """What is sealed opens with the same key and associated data, and with nothing else."""
         vault = Vault(bytes(32))
         sealed = vault.seal(b"plain", b"place")
         self.assertEqual(vault.open(sealed, b"place"), b"plain")
@@ -58,16 +50,12 @@ class SealerTests(SynchronousTestCase):
         self.assertRaises(Unauthentic, Vault(b"\x01" * 32).open, sealed, b"place")
 
     def test_never_the_same(self) -> None:
-        """
-        Equal records look different.
-        """
+        """Equal records look different."""
         vault = Vault(bytes(32))
         self.assertNotEqual(vault.seal(b"plain", b"place"), vault.seal(b"plain", b"place"))
 
     def test_tags(self) -> None:
-        """
-        A tag has 16 bytes, is the same for the same name and key, and different for others.
-        """
+        """A tag has 16 bytes, is the same for the same name and key, and different for others."""
         vault = Vault(bytes(32))
         self.assertEqual(len(vault.tag(b"bob")), 16)
         self.assertEqual(vault.tag(b"bob"), Vault(bytes(32)).tag(b"bob"))
@@ -75,40 +63,28 @@ class SealerTests(SynchronousTestCase):
         self.assertNotEqual(vault.tag(b"bob"), Vault(b"\x01" * 32).tag(b"bob"))
 
     def test_keeps_quiet(self) -> None:
-        """
-        The text of a vault says nothing of its key.
-        """
+        """The text of a vault says nothing of its key."""
         self.assertNotIn("\\x01", repr(Vault(b"\x01" * 32)))
 
     def test_key_size(self) -> None:
-        """
-        A store key of another length is our own bug.
-        """
+        """A store key of another length is our own bug."""
         self.assertRaises(ValueError, Vault, bytes(16))
 
 
 class VaultFileTests(SynchronousTestCase):
-    """
-    C{store.key}.
-    """
+    """C{store.key}."""
 
     def setUp(self) -> None:
-        """
-        A folder that does not exist yet.
-        """
+        """A folder that does not exist yet."""
         self.folder = Path(self.mktemp())
         self.path = self.folder / KEY_FILE
 
     def create(self, passphrase: bytes | None = None) -> Vault:
-        """
-        A vault that costs little.
-        """
+        """A vault that costs little."""
         return create_vault(self.folder, passphrase, cost=LOWEST_COST)
 
     def test_key_file(self) -> None:
-        """
-        Without a passphrase the file holds the 32 bytes, and opens again.
-        """
+        """Without a passphrase the file holds the 32 bytes, and opens again."""
         sealed = self.create().seal(b"x", b"")
         vault = open_vault(self.folder, None)
         self.assertEqual(vault.open(sealed, b""), b"x")
@@ -116,9 +92,7 @@ class VaultFileTests(SynchronousTestCase):
         self.assertEqual((vault.kind, protection(self.folder)), (KEY_IN_FILE, KEY_IN_FILE))
 
     def test_passphrase(self) -> None:
-        """
-        With a passphrase the key comes out by it alone.
-        """
+        """With a passphrase the key comes out by it alone."""
         sealed = self.create(SECRET).seal(b"x", b"")
         vault = open_vault(self.folder, SECRET)
         self.assertEqual(vault.open(sealed, b""), b"x")
@@ -126,9 +100,7 @@ class VaultFileTests(SynchronousTestCase):
         self.assertNotIn(SECRET, self.path.read_bytes())
 
     def test_wrong_passphrase(self) -> None:
-        """
-        Another passphrase, and none, are told apart and change nothing.
-        """
+        """Another passphrase, and none, are told apart and change nothing."""
         self.create(SECRET)
         before = self.path.read_bytes()
         self.assertRaises(WrongPassphrase, open_vault, self.folder, b"incorrect horse")
@@ -137,17 +109,13 @@ class VaultFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), before)
 
     def test_own_keys(self) -> None:
-        """
-        Every vault has a key of its own.
-        """
+        """Every vault has a key of its own."""
         sealed = self.create().seal(b"x", b"")
         other = create_vault(Path(self.mktemp()), None)
         self.assertRaises(Unauthentic, other.open, sealed, b"")
 
     def test_never_overwritten(self) -> None:
-        """
-        A key file that is there stays.
-        """
+        """A key file that is there stays."""
         self.create()
         before = self.path.read_bytes()
         self.assertRaises(VaultExists, self.create)
@@ -155,17 +123,13 @@ class VaultFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), before)
 
     def test_nothing_beside(self) -> None:
-        """
-        No draft of the file is left behind.
-        """
+        """No draft of the file is left behind."""
         self.create()
         self.assertRaises(VaultExists, self.create)
         self.assertEqual([path.name for path in self.folder.iterdir()], [KEY_FILE])
 
     def test_rights(self) -> None:
-        """
-        Folder and file are the owner's alone, whatever the umask.
-        """
+        """Folder and file are the owner's alone, whatever the umask."""
         umask = os.umask(0)
         self.addCleanup(os.umask, umask)
         self.create()
@@ -173,9 +137,7 @@ class VaultFileTests(SynchronousTestCase):
         self.assertEqual(self.folder.stat().st_mode & 0o777, 0o700)
 
     def test_exposed(self) -> None:
-        """
-        A key that others may read or change is not used, and the remedy is told.
-        """
+        """A key that others may read or change is not used, and the remedy is told."""
         self.create()
         for mode in (0o644, 0o640, 0o620, 0o604, 0o602):
             self.path.chmod(mode)
@@ -183,25 +145,19 @@ class VaultFileTests(SynchronousTestCase):
             self.assertIn(f"chmod 600 {self.path}", str(error))
 
     def test_missing(self) -> None:
-        """
-        Where there is no key, nothing is made.
-        """
+        """Where there is no key, nothing is made."""
         self.assertRaises(VaultMissing, open_vault, self.folder, None)
         self.assertFalse(self.folder.exists())
 
     def test_no_file(self) -> None:
-        """
-        A folder in the place of the file, or a file in the place of the folder, has its own message.
-        """
+        """A folder in the place of the file, or a file in the place of the folder, has its own message."""
         self.path.mkdir(parents=True)
         self.assertRaises(VaultError, open_vault, self.folder, None)
         (self.folder / "file").touch()
         self.assertRaises(VaultError, create_vault, self.folder / "file", None)
 
     def test_damaged(self) -> None:
-        """
-        Every truncation of a protected key file is refused as damaged, and so is anything else that is none.
-        """
+        """Every truncation of a protected key file is refused as damaged, and so is anything else that is none."""
         self.create(SECRET)
         content = self.path.read_bytes()
         contents = [content[:size] for size in range(len(content)) if size != 32]
@@ -210,9 +166,7 @@ class VaultFileTests(SynchronousTestCase):
             self.assertRaises(VaultDamaged, open_vault, self.folder, SECRET)
 
     def test_costs_bounded(self) -> None:
-        """
-        A file that asks for more memory or less work than is sensible is refused before any work is done.
-        """
+        """A file that asks for more memory or less work than is sensible is refused before any work is done."""
         self.create(SECRET)
         good = msgspec.msgpack.decode(self.path.read_bytes())
         for place, value in (
@@ -233,9 +187,7 @@ class VaultFileTests(SynchronousTestCase):
             self.assertRaises(VaultDamaged, open_vault, self.folder, SECRET)
 
     def test_bound_to_costs(self) -> None:
-        """
-        Salt and costs belong to the sealed key: changed ones open nothing.
-        """
+        """Salt and costs belong to the sealed key: changed ones open nothing."""
         self.create(SECRET)
         good = msgspec.msgpack.decode(self.path.read_bytes())
         for place, value in ((3, LOWEST_COST + 1), (5, 2), (2, bytes(16))):

@@ -1,6 +1,4 @@
-"""
-The thread that owns the database: order, shared commits, failures.
-"""
+"""The thread that owns the database: order, shared commits, failures."""
 
 from __future__ import annotations
 
@@ -17,20 +15,14 @@ from tests.storage.stores import PATIENCE, HandReactor
 
 
 class Blunder(Exception):
-    """
-    A bug.
-    """
+    """A bug."""
 
 
 class WriterTests(SynchronousTestCase):
-    """
-    A writer on a file with one table of numbers.
-    """
+    """A writer on a file with one table of numbers."""
 
     def setUp(self) -> None:
-        """
-        Start it.
-        """
+        """Start it."""
         self.reactor = HandReactor()
         self.path = Path(self.mktemp())
         self.commits = 0
@@ -42,15 +34,11 @@ class WriterTests(SynchronousTestCase):
         self.addCleanup(lambda: self.reactor.wait(self.writer.close()))
 
     def trace(self, statement: str) -> None:
-        """
-        Count commits.
-        """
+        """Count commits."""
         self.commits += statement == "COMMIT"
 
     def numbers(self) -> list[int]:
-        """
-        What another process sees.
-        """
+        """What another process sees."""
         connection = sqlite3.connect(self.path)
         try:
             return [number for (number,) in connection.execute("SELECT number FROM numbers ORDER BY number")]
@@ -58,9 +46,7 @@ class WriterTests(SynchronousTestCase):
             connection.close()
 
     def hold(self) -> Event:
-        """
-        Keep the thread busy until the event is set.
-        """
+        """Keep the thread busy until the event is set."""
         begun, release = Event(), Event()
 
         def wait(connection: sqlite3.Connection) -> None:
@@ -72,24 +58,18 @@ class WriterTests(SynchronousTestCase):
         return release
 
     def test_result(self) -> None:
-        """
-        The result of work comes back.
-        """
+        """The result of work comes back."""
         self.assertEqual(self.reactor.wait(self.writer.submit(lambda connection: 42)), 42)
 
     def test_own_thread(self) -> None:
-        """
-        Work is done in the writer's thread, and reported in ours.
-        """
+        """Work is done in the writer's thread, and reported in ours."""
         threads: list[str] = []
         self.writer.post(lambda connection: current_thread().name, threads.append)
         self.reactor.until(lambda: threads)
         self.assertEqual(threads, ["securemsg writer"])
 
     def test_shared_commit(self) -> None:
-        """
-        What gathers while the thread is busy shares one commit, and comes back in one call, in order.
-        """
+        """What gathers while the thread is busy shares one commit, and comes back in one call, in order."""
         release = self.hold()
         order: list[int] = []
         for number in range(10):
@@ -103,9 +83,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.numbers(), order)
 
     def test_bounded_commit(self) -> None:
-        """
-        Only so many share a commit.
-        """
+        """Only so many share a commit."""
         release = self.hold()
         for number in range(GROUP + 1):
             self.writer.submit(insert(number))
@@ -114,16 +92,12 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.commits, 2)
 
     def test_reading_alone(self) -> None:
-        """
-        Where nobody writes nothing is committed.
-        """
+        """Where nobody writes nothing is committed."""
         self.reactor.wait(self.writer.submit(len_numbers, writes=False))
         self.assertEqual(self.commits, 0)
 
     def test_refused(self) -> None:
-        """
-        A refusal reaches who asked, undoes what was done for it, and leaves the others of the commit alone.
-        """
+        """A refusal reaches who asked, undoes what was done for it, and leaves the others of the commit alone."""
 
         def refuse(connection: sqlite3.Connection) -> None:
             insert(2)(connection)
@@ -139,9 +113,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.numbers(), [1, 3])
 
     def test_bug(self) -> None:
-        """
-        A bug in work that somebody waits for is told to them, undone, and no reason to stop.
-        """
+        """A bug in work that somebody waits for is told to them, undone, and no reason to stop."""
 
         def blunder(connection: sqlite3.Connection) -> None:
             insert(1)(connection)
@@ -154,9 +126,7 @@ class WriterTests(SynchronousTestCase):
         self.reactor.wait(self.writer.submit(insert(1)))
 
     def test_bug_that_nobody_hears_of(self) -> None:
-        """
-        A bug in work that cannot fail is fatal: nothing of its commit is kept or answered, nor anything behind it.
-        """
+        """A bug in work that cannot fail is fatal: nothing of its commit is kept or answered, nor anything behind it."""
 
         def blunder(connection: sqlite3.Connection) -> None:
             raise Blunder
@@ -176,9 +146,7 @@ class WriterTests(SynchronousTestCase):
         self.assertIs(failure.type, Blunder)
 
     def test_bug_in_answer(self) -> None:
-        """
-        A report that its hearer cannot bear is fatal, for what follows from it would be missing.
-        """
+        """A report that its hearer cannot bear is fatal, for what follows from it would be missing."""
 
         def blunder(_: object) -> None:
             raise Blunder
@@ -188,9 +156,7 @@ class WriterTests(SynchronousTestCase):
         self.assertIs(self.reactor.failures[0].type, Blunder)
 
     def test_broken_database(self) -> None:
-        """
-        An error of the database itself is fatal, also where somebody waits.
-        """
+        """An error of the database itself is fatal, also where somebody waits."""
         answered: list[object] = []
         self.writer.submit(lambda connection: connection.execute("nonsense")).addBoth(answered.append)
         self.reactor.until(lambda: self.reactor.failures)
@@ -199,9 +165,7 @@ class WriterTests(SynchronousTestCase):
 
 
 def insert(number: int) -> Callable[[sqlite3.Connection], None]:
-    """
-    Work: add a number.
-    """
+    """Work: add a number."""
 
     def work(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO numbers VALUES (?)", (number,))
@@ -210,16 +174,12 @@ def insert(number: int) -> Callable[[sqlite3.Connection], None]:
 
 
 def twice(connection: sqlite3.Connection) -> None:
-    """
-    Work that breaks a constraint.
-    """
+    """Work that breaks a constraint."""
     insert(7)(connection)
     insert(7)(connection)
 
 
 def len_numbers(connection: sqlite3.Connection) -> int:
-    """
-    Work: count.
-    """
+    """Work: count."""
     (count,) = connection.execute("SELECT count(*) FROM numbers").fetchone()
     return int(count)
