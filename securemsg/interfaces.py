@@ -361,7 +361,7 @@ class IRecords(Interface):
     The records of a profile inside one transaction: sealed at rest, found by (table, bucket, order).
 
     A bucket gathers what belongs together (a conversation, a device); the order sorts within it. Tables are named in
-    L{securemsg.storage.records}. Bucket names are not readable in the file.
+    L{securemsg.storage.sealed}. Bucket names are not readable in the file.
     """
 
     def get(table: str, bucket: bytes, order: int = 0) -> bytes | None:

@@ -3,7 +3,7 @@ The server's root: C{twistd securemsg}. It sees whether everything is in order, 
 imports it.
 
 C{makeService} runs before twistd leaves the terminal, where an error can still be seen: it only looks. What it would start
-there would not outlive the fork, so the service opens everything when it is started (L{securemsg.daemon}).
+there would not outlive the fork, so the service opens everything when it is started (L{securemsg.daemon.service}).
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from typing import Any
 import platformdirs
 from twisted.application.service import Service
 
-from securemsg.answers.choice import BadAnswer, prepare
 from securemsg.crypto import keys
-from securemsg.daemon import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process
-from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
+from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
+from securemsg.daemon.folder import check_folder, read_private
+from securemsg.daemon.options import Options, Setup
+from securemsg.daemon.service import APPLICATION, EXPECTED, SOCKET, Daemon, check_whole, end_process
 from securemsg.net.control import check_socket_path
-from securemsg.net.options import Options, Setup
-from securemsg.net.state import check_folder, check_port, read_private
+from securemsg.net.listener import check_port
+from securemsg.responders.choice import BadAnswer, prepare
+from securemsg.storage.jsonlog import check_line_file
 from securemsg.storage.keyfiles import KeyFileError, KeyFileMissing, read_key_file
-from securemsg.storage.linefile import check_line_file
 
 __all__ = ["Options", "makeService"]
 

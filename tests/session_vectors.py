@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
-from securemsg.client import archive, epochs, sessions, trust
-from securemsg.client.archive import Opening, Session
-from securemsg.client.opening import open_envelope
-from securemsg.client.pair import End, Pair
-from securemsg.client.profile import Profile
-from securemsg.client.records import save
-from securemsg.client.streams import chain_digest, conversation_of
+from securemsg.client.sessions import encrypt, psk
+from securemsg.client.sessions.addresses import End, Pair
+from securemsg.client.sessions.decrypt import open_envelope
+from securemsg.client.sessions.store import Opening, Session, add_session
+from securemsg.client.state import contacts
+from securemsg.client.state.counters import chain_digest, conversation_of
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import save
 from securemsg.crypto import keys, pqxdh, primitives
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.ratchet import Ratchet
@@ -92,7 +93,7 @@ def _profile(given: Given) -> Profile:
 def _pair(own: Profile, peer: Profile) -> Pair:
     """Two devices, as the first sees it."""
     record = AccountRecord(peer.name, peer.identity.public, peer.devices)
-    return Pair(own, trust.judge(own, None, record, NOW, trust.DIRECTORY), peer.listing.devices[0])
+    return Pair(own, contacts.judge(own, None, record, NOW, contacts.DIRECTORY), peer.listing.devices[0])
 
 
 def _session(given: Given, pair: Pair, ratchet: Ratchet, opening: Opening | None, initiated: bool) -> Session:
@@ -137,12 +138,12 @@ def own_part(given: Given) -> Given:
     store = MemoryProfile()
     content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
     with store.writing() as records:
-        archive.add_session(records, sender.bucket, _session(given, sender, speaking, opening, initiated))
-        made = sessions.seal(records, own, sender.contact, sender.device, content_key, NOW)
+        add_session(records, sender.bucket, _session(given, sender, speaking, opening, initiated))
+        made = encrypt.seal(records, own, sender.contact, sender.device, content_key, NOW)
     store = MemoryProfile()
     with store.writing() as records:
-        trust.put_contact(records, reader.contact)
-        archive.add_session(records, reader.bucket, _session(given, reader, waiting, None, not initiated))
+        contacts.put_contact(records, reader.contact)
+        add_session(records, reader.bucket, _session(given, reader, waiting, None, not initiated))
         opened = open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
     assert opened.content_key == content_key
     return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
@@ -171,24 +172,24 @@ def key_own_part(given: Given) -> Given:
     header = envelope.KeyHeader(envelope.PSK, 1, nonce, number, counter, introduction)
     encoded = envelope.encode_record(header)
     content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
-    message_key = epochs.message_key(key, sender, recipient, nonce, number)
-    tied = epochs.associated_data(sender, recipient, encoded, content_key.common)
+    message_key = psk.message_key(key, sender, recipient, nonce, number)
+    tied = psk.associated_data(sender, recipient, encoded, content_key.common)
     plaintext = envelope.encode_record(content_key)
     sealed = envelope.Envelope(
         encoded, primitives.a128cbc_hs256_encrypt(message_key, plaintext, tied, octets(given, "iv"))
     )
 
     with MemoryProfile().writing() as records:
-        before = epochs.Epoch(nonce, number, counter - 1, NOW, recipient.identity, heard=introduction is None)
-        save(records, epochs.TABLE, recipient.bucket, before)
+        before = psk.Epoch(nonce, number, counter - 1, NOW, recipient.identity, heard=introduction is None)
+        save(records, psk.TABLE, recipient.bucket, before)
         connection = b"" if number else nonce
-        made = epochs.seal(
+        made = psk.seal(
             records, key, sender, recipient, content_key, NOW, introduction=introduction, connection=connection
         )
         ours = envelope.decode_record(envelope.Envelope, made)
         assert ours.header == encoded
         for each in (ours, sealed):
-            assert epochs.open_part(records, key, sender, recipient, header, each, content_key.common) == content_key
+            assert psk.open_part(records, key, sender, recipient, header, each, content_key.common) == content_key
     return {
         "sender_account": sender.account,
         "sender_device": sender.device.hex(),

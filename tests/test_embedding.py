@@ -13,19 +13,19 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import events, journal
+from securemsg.account.errors import is_known
+from securemsg.account.reader import PAGE
+from securemsg.bot import Bot, open_bot
+from securemsg.client import events, messages
 from securemsg.client.agent import Agent
-from securemsg.client.journal import Received, Sent
+from securemsg.client.messages import Received, Sent
 from securemsg.protocol.envelope import Kind
-from securemsg.station.bot import Bot, open_bot
-from securemsg.station.reading import PAGE
-from securemsg.station.troubles import is_known
 
 TEXT = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
 PROMISED = re.findall(r"^\| `([\w.]+)\((.*)\)` \|", TEXT, re.MULTILINE)
 # What a name begins with, and where it is to be found.
 OPEN = SimpleNamespace(open_bot=open_bot, Agent=Agent)
-OWNERS: dict[str, object] = {"": OPEN, "bot": Bot, "agent": Agent, "journal": journal}
+OWNERS: dict[str, object] = {"": OPEN, "bot": Bot, "agent": Agent, "messages": messages}
 
 
 def found(name: str) -> Callable[..., Any]:

@@ -16,13 +16,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import prekeys, suites
-from securemsg.client.profile import Profile, create_profile, save_profile
-from securemsg.client.records import load_all
-from securemsg.client.vault import KEY_FILE, create_vault
+from securemsg.client.sessions import prekeys, suites
+from securemsg.client.state.profile import Profile, create_profile, save_profile
+from securemsg.client.state.records import load_all
+from securemsg.client.state.vault import KEY_FILE, create_vault
 from securemsg.crypto.keys import SigningKey, spki_digest, tls_key_pair
-from securemsg.net.certificate import TLS_CERTIFICATE, TLS_KEY, keep_credentials
-from securemsg.net.state import keep_key
+from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY, keep_credentials
+from securemsg.daemon.folder import keep_key
 from securemsg.protocol.envelope import Envelope, decode_record
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.invite import InviteLink
@@ -41,8 +41,8 @@ from securemsg.protocol.messages import (
     encode_message,
 )
 from securemsg.protocol.states import Side
-from securemsg.storage.keystore import PROFILE_FILE
-from securemsg.storage.keystore import create_profile as create_profile_store
+from securemsg.storage.profile import PROFILE_FILE
+from securemsg.storage.profile import create_profile as create_profile_store
 from tests.client.case import WorldCase
 from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, plain, scratch
 from tests.server.case import TwoPeople

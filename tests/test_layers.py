@@ -19,6 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 CHECKED = ("securemsg", "tests", "bench")
 
+# What every wing of the client may know.
+CLIENT = ("securemsg.crypto", "securemsg.errors", "securemsg.interfaces", "securemsg.protocol")
+
 # Which of our own modules a layer may import. A layer that is not named here may not exist.
 OURS: dict[str, tuple[str, ...]] = {
     "securemsg.errors": (),
@@ -33,22 +36,45 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.errors",
         "securemsg.crypto.keys",
     ),
-    "securemsg.client": (
-        "securemsg.client",
-        "securemsg.protocol",
-        "securemsg.crypto",
-        "securemsg.interfaces",
-        "securemsg.errors",
+    # The client's wings: each knows those above its own row, and none of those below.
+    "securemsg.client.state": ("securemsg.client.state", *CLIENT),
+    "securemsg.client.sessions": (
+        "securemsg.client.sessions",
+        "securemsg.client.guests",
+        "securemsg.client.state",
+        *CLIENT,
     ),
+    "securemsg.client.sending": (
+        "securemsg.client.sending",
+        "securemsg.client.context",
+        "securemsg.client.events",
+        "securemsg.client.guests",
+        "securemsg.client.requests",
+        "securemsg.client.sessions",
+        "securemsg.client.state",
+        *CLIENT,
+    ),
+    "securemsg.client.receiving": (
+        "securemsg.client.receiving",
+        "securemsg.client.autoresponder",
+        "securemsg.client.context",
+        "securemsg.client.events",
+        "securemsg.client.guests",
+        "securemsg.client.sending",
+        "securemsg.client.sessions",
+        "securemsg.client.state",
+        *CLIENT,
+    ),
+    "securemsg.client": ("securemsg.client", *CLIENT),
     # To a store everything is opaque bytes.
     "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
     # The network is handed the objects of server and client; it does not fetch them.
     "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
     # Machines that answer, for the daemon and for people's accounts: the one place where other programs are run.
-    "securemsg.answers": ("securemsg.answers", "securemsg.client", "securemsg.errors", "securemsg.protocol"),
-    # An account at work in a process: what a command line or a program around us builds on.
-    "securemsg.station": (
-        "securemsg.station",
+    "securemsg.responders": ("securemsg.client", "securemsg.errors", "securemsg.protocol", "securemsg.responders"),
+    # An account at work in a process: what a command line or a program around us builds on, through C{securemsg.bot}.
+    "securemsg.account": (
+        "securemsg.account",
         "securemsg.client",
         "securemsg.crypto",
         "securemsg.errors",
@@ -57,40 +83,52 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.protocol",
         "securemsg.storage",
     ),
-    # The daemon is put together in steps, each known to the next alone: the contact that lives in it, the daemon, the root.
-    "securemsg.contact": (
-        "securemsg.answers",
+    "securemsg.bot": (
+        "securemsg.account",
+        "securemsg.client",
+        "securemsg.errors",
+        "securemsg.interfaces",
+        "securemsg.protocol",
+        "securemsg.storage",
+    ),
+    # The contact that lives in the daemon knows nothing of the server that it lives beside.
+    "securemsg.daemon.contact": (
         "securemsg.client",
         "securemsg.crypto",
+        "securemsg.daemon.folder",
+        "securemsg.daemon.hosted",
+        "securemsg.daemon.printer",
         "securemsg.errors",
         "securemsg.interfaces",
         "securemsg.net",
         "securemsg.protocol",
+        "securemsg.responders",
         "securemsg.storage",
     ),
     "securemsg.daemon": (
-        "securemsg.answers",
         "securemsg.client",
-        "securemsg.contact",
         "securemsg.crypto",
+        "securemsg.daemon",
         "securemsg.errors",
         "securemsg.interfaces",
         "securemsg.net",
         "securemsg.protocol",
+        "securemsg.responders",
         "securemsg.server",
         "securemsg.storage",
     ),
     # The two roots know nothing of each other, and nobody knows of them.
     "securemsg.tap": (
-        "securemsg.answers",
         "securemsg.crypto",
         "securemsg.daemon",
         "securemsg.errors",
         "securemsg.net",
+        "securemsg.responders",
         "securemsg.storage",
     ),
     "securemsg.cli": (
-        "securemsg.answers",
+        "securemsg.account",
+        "securemsg.bot",
         "securemsg.cli",
         "securemsg.client",
         "securemsg.crypto",
@@ -98,7 +136,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.interfaces",
         "securemsg.net",
         "securemsg.protocol",
-        "securemsg.station",
+        "securemsg.responders",
         "securemsg.storage",
     ),
 }
@@ -108,12 +146,12 @@ PURE = ("securemsg.protocol", "securemsg.crypto", "securemsg.server", "securemsg
 
 ROOTS = ("securemsg.tap", "securemsg.cli")
 EDGE = (
-    "securemsg.answers",
-    "securemsg.net",
-    "securemsg.storage",
-    "securemsg.station",
-    "securemsg.contact",
+    "securemsg.account",
+    "securemsg.bot",
     "securemsg.daemon",
+    "securemsg.net",
+    "securemsg.responders",
+    "securemsg.storage",
     *ROOTS,
 )
 VAULT = ("securemsg.crypto.primitives",)
@@ -126,7 +164,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "hmac": VAULT,
     "secrets": VAULT,
     "os.urandom": VAULT,
-    "OpenSSL": ("securemsg.net",),
+    "OpenSSL": ("securemsg.daemon.certificate", "securemsg.net"),
     "service_identity": ("securemsg.net",),
     "ssl": ("securemsg.net",),
     "twisted": EDGE,
@@ -134,7 +172,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncio": EDGE,
     "signal": EDGE,
     "socket": EDGE,
-    "subprocess": ("securemsg.answers",),
+    "subprocess": ("securemsg.responders",),
     "threading": EDGE,
     # Time is handed in, never fetched.
     "time": EDGE,
@@ -216,7 +254,8 @@ def wrong_imports(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             for library, homes in HOMES.items():
                 if under(target, library) and not under(module, *homes):
                     yield line, f"{library} is at home in {', '.join(homes)} only"
-            if layer in LIBRARIES and is_library(target) and not under(target, *LIBRARIES[layer]):
+            allowed = next((names for part, names in LIBRARIES.items() if under(module, part)), None)
+            if allowed is not None and is_library(target) and not under(target, *allowed):
                 yield line, f"{layer} may not import {target}"
 
 
@@ -439,7 +478,7 @@ class CheckerTests(SynchronousTestCase):
         self.assert_caught(
             "securemsg.client.agent",
             "from securemsg.server import directory",
-            "from securemsg.storage import keystore",
+            "from securemsg.storage import profile",
             "from securemsg.net import stream",
             "from twisted.internet.defer import Deferred",
             "import asyncio",
@@ -450,9 +489,9 @@ class CheckerTests(SynchronousTestCase):
         """SQL is spoken in C{storage} alone, and storage knows no layer that gives its bytes a meaning."""
         self.assert_caught("securemsg.server.directory", "import sqlite3")
         self.assert_caught("securemsg.tap", "import sqlite3")
-        self.assert_caught("securemsg.storage.sqlite", "from securemsg.protocol import messages")
-        self.assert_caught("securemsg.storage.sqlite", "from securemsg.crypto import keys")
-        self.assert_clean("securemsg.storage.sqlite", "import sqlite3\nfrom twisted.internet.defer import Deferred")
+        self.assert_caught("securemsg.storage.sqlite.store", "from securemsg.protocol import messages")
+        self.assert_caught("securemsg.storage.sqlite.store", "from securemsg.crypto import keys")
+        self.assert_clean("securemsg.storage.sqlite.store", "import sqlite3\nfrom twisted.internet.defer import Deferred")
 
     def test_tls_in_net(self) -> None:
         """OpenSSL is touched in C{net} alone, and C{net} fetches no domain object."""
@@ -480,17 +519,16 @@ class CheckerTests(SynchronousTestCase):
         self.assert_caught("securemsg.cli.main", "from securemsg.tap import Options")
         self.assert_caught("securemsg.tap", "from securemsg.cli import main")
         self.assert_caught("securemsg.net.stream", "from securemsg.tap import Options")
-        self.assert_caught("securemsg.daemon", "from securemsg.tap import Options", "from twisted.internet import reactor")
+        sources = ("from securemsg.tap import check", "from twisted.internet import reactor")
+        self.assert_caught("securemsg.daemon.service", *sources)
 
-    def test_daemon_in_steps(self) -> None:
+    def test_daemon_for_its_root(self) -> None:
         """The daemon is composed for its root alone, and its contact knows nothing of the server that it lives beside."""
-        for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.contact"):
-            self.assert_caught(module, "from securemsg.daemon import Daemon")
-        for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.tap"):
-            self.assert_caught(module, "from securemsg.contact import Contact")
-        self.assert_caught("securemsg.contact", "from securemsg.server.core import Server")
-        self.assert_clean("securemsg.daemon", "from securemsg.contact import Contact")
-        self.assert_clean("securemsg.tap", "from securemsg.daemon import Daemon")
+        for module in ("securemsg.cli.main", "securemsg.net.stream", "securemsg.account.folder", "securemsg.daemon.contact"):
+            self.assert_caught(module, "from securemsg.daemon.service import Daemon")
+        self.assert_caught("securemsg.daemon.contact", "from securemsg.server.core import Server")
+        self.assert_clean("securemsg.daemon.service", "from securemsg.daemon.contact import Contact")
+        self.assert_clean("securemsg.tap", "from securemsg.daemon.service import Daemon")
 
     def test_terminal_in_cli(self) -> None:
         """Only the command line knows of terminals."""

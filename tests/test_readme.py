@@ -8,10 +8,10 @@ from typing import get_args
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.errors import MEANINGS
 from securemsg.cli.main import COMMANDS
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Message
-from securemsg.station.troubles import MEANINGS
 from securemsg.tap import Options
 
 ROOT = Path(__file__).parent.parent

@@ -1,5 +1,5 @@
 """
-Tests of L{securemsg.tap}, L{securemsg.daemon} and L{securemsg.contact}: what is checked before the daemon leaves the terminal,
+Tests of L{securemsg.tap} and the daemon: what is checked before the daemon leaves the terminal,
 what it does when it cannot go on, and what its contact answers.
 """
 
@@ -24,13 +24,13 @@ from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.answers.choice import ANSWERS
-from securemsg.client.journal import Received
-from securemsg.contact import Contact
-from securemsg.daemon import DATABASE, SERVER_KEY, Daemon
+from securemsg.client.messages import Received
+from securemsg.daemon.contact import Contact
+from securemsg.daemon.folder import FolderLock, StateError, open_folder, write_private
+from securemsg.daemon.service import DATABASE, SERVER_KEY, Daemon
 from securemsg.errors import Refusal
 from securemsg.net.control import MAX_SOCKET_PATH
-from securemsg.net.state import FolderLock, StateError, open_folder, write_private
+from securemsg.responders.choice import ANSWERS
 from securemsg.server.core import Server
 from securemsg.storage.errors import StateDamaged
 from securemsg.tap import Options, makeService, state_folder
@@ -362,17 +362,17 @@ class Mouth:
     forgot: list[frozenset[bytes]] = field(factory=list)
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
-        """See L{securemsg.contact.Contact.forget_gone}."""
+        """See L{securemsg.daemon.contact.Contact.forget_gone}."""
         self.forgot.append(present)
 
     def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
-        """See L{securemsg.contact.Contact.reply}."""
+        """See L{securemsg.daemon.contact.Contact.reply}."""
         if self.trouble is not None:
             raise self.trouble
         self.said.append((account, text))
 
     def stop(self) -> None:
-        """See L{securemsg.contact.Contact.stop}."""
+        """See L{securemsg.daemon.contact.Contact.stop}."""
         self.stopped.append(True)
 
 

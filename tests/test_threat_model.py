@@ -140,4 +140,4 @@ class CheckerTests(SynchronousTestCase):
 
     def test_inherited(self) -> None:
         """A class has the tests that it inherits."""
-        self.assertIn("MessagesInMemoryTests::test_delivered", names_in(ROOT / "tests/storage/test_messages.py"))
+        self.assertIn("MessagesInMemoryTests::test_delivered", names_in(ROOT / "tests/storage/sqlite/test_mailboxes.py"))

@@ -10,10 +10,10 @@ from importlib import import_module
 import click
 
 from securemsg import __version__
+from securemsg.account.errors import Exit, Trouble, explain, table
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import json_option, shared
 from securemsg.errors import Refusal, RemoteProtocolError
-from securemsg.station.troubles import Exit, Trouble, explain, table
 
 PROGRAM = "securemsg"
 
@@ -27,20 +27,20 @@ Exit statuses:
 # Where each command is, in the order in which one meets them, and what the help says of it: neither help nor a mistyped word
 # waits until all that a command needs is imported.
 COMMANDS = {
-    "join": ("joining", "Make keys, pin the server, and register NAME with INVITE."),
-    "send": ("sending", "Send TEXT, or what standard input holds, to NAME."),
-    "recv": ("receiving", "Print the messages that wait, each of them once."),
-    "respond": ("responding", "Let a command answer every text that comes."),
-    "chat": ("chatting", "Talk with NAME: interactive on a terminal, line by line on a pipe."),
-    "history": ("people", "Print the messages to and from NAME; this marks nothing as read."),
-    "contacts": ("people", "Print the contacts: who is verified, whose identity has changed."),
-    "verify": ("people", "Show the safety number with NAME; --accept: it was compared."),
-    "status": ("standing", "Print how connection and keys are protected, and what waits."),
-    "whoami": ("standing", "Print the name and the fingerprint of this profile."),
-    "ping": ("standing", "Measure how long an answer of the server takes."),
-    "invite": ("standing", "Print an invite that serves once, if users may invite."),
-    "keygen": ("keyfiles", "Make a key file, to call a daemon or for two people."),
-    "admin": ("admin", "Run the daemon of this machine: invites, accounts, its address."),
+    "join": ("commands.join", "Make keys, pin the server, and register NAME with INVITE."),
+    "send": ("commands.send", "Send TEXT, or what standard input holds, to NAME."),
+    "recv": ("commands.recv", "Print the messages that wait, each of them once."),
+    "respond": ("commands.respond", "Let a command answer every text that comes."),
+    "chat": ("chat.command", "Talk with NAME: interactive on a terminal, line by line on a pipe."),
+    "history": ("commands.contacts", "Print the messages to and from NAME; this marks nothing as read."),
+    "contacts": ("commands.contacts", "Print the contacts: who is verified, whose identity has changed."),
+    "verify": ("commands.contacts", "Show the safety number with NAME; --accept: it was compared."),
+    "status": ("commands.status", "Print how connection and keys are protected, and what waits."),
+    "whoami": ("commands.status", "Print the name and the fingerprint of this profile."),
+    "ping": ("commands.status", "Measure how long an answer of the server takes."),
+    "invite": ("commands.status", "Print an invite that serves once, if users may invite."),
+    "keygen": ("commands.keygen", "Make a key file, to call a daemon or for two people."),
+    "admin": ("commands.admin", "Run the daemon of this machine: invites, accounts, its address."),
 }
 
 
@@ -126,7 +126,7 @@ def _problem(error: Exception) -> Trouble:
             return Trouble(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
         case _:
             # Only here: what raises its errors has been imported, while usage has no need of it.
-            from securemsg.station.folders import trouble_of
+            from securemsg.account.folder import trouble_of
 
             known = trouble_of(error)
             if known is not None:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from securemsg.account.errors import Trouble, is_known, trouble
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
-from securemsg.station.troubles import Trouble, is_known, trouble
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

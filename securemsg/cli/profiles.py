@@ -10,14 +10,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from securemsg.cli.desk import Desk
+from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.folder import check_whole, load_any, load_joined, storage_trouble
+from securemsg.cli.context import Desk
 from securemsg.cli.settings import Settings
-from securemsg.client import vault
-from securemsg.client.vault import VaultError
-from securemsg.station.folders import check_whole, load_any, load_joined, storage_trouble
-from securemsg.station.troubles import Exit, Trouble, trouble
-from securemsg.storage import keystore
+from securemsg.client.state import vault
+from securemsg.client.state.vault import VaultError
 from securemsg.storage.errors import StorageError
+from securemsg.storage.profile import open_profile
 
 # A passphrase that is longer was meant to be something else.
 MAX_PASSPHRASE = 4096
@@ -82,7 +82,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
     check_whole(folder)
     try:
         key = open_vault(settings)
-        store = keystore.open_profile(folder, key)
+        store = open_profile(folder, key)
     except (VaultError, StorageError) as error:
         raise storage_trouble(error) from error
     try:

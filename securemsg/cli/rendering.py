@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from securemsg.cli.chat import slash
 from securemsg.cli.times import iso
-from securemsg.client import chat
 from securemsg.client.escape import block, escape
-from securemsg.client.exposure import Exposure
-from securemsg.client.journal import Line, Received, Sent
-from securemsg.client.suites import PSK, Chosen
-from securemsg.client.trust import Contact, offered
+from securemsg.client.messages import Line, Received, Sent
+from securemsg.client.sessions.suites import PSK, Chosen
+from securemsg.client.state.contacts import Contact, offered
+from securemsg.client.wiredump import Exposure
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.envelope import Kind
 
@@ -52,14 +52,14 @@ def received_record(message: Received) -> dict[str, object]:
 
 def received_text(message: Received, columns: int = 0) -> str:
     """A received message, for people."""
-    return chat.line_of(str(iso(message.sent_at)), message.sender, message.text, columns)
+    return slash.line_of(str(iso(message.sent_at)), message.sender, message.text, columns)
 
 
 def remark(message: Received) -> str:
     """What people should know about a message; empty: nothing."""
     remarks = []
     if message.gap_before:
-        remarks.append(chat.gap_line(message.sender, message.gap_before))
+        remarks.append(slash.gap_line(message.sender, message.gap_before))
     if message.note:
         remarks.append(f"-- the next message of {escape(message.sender)} {NOTES.get(message.note, escape(message.note))}")
     return "\n".join(remarks)
@@ -100,7 +100,7 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
-    return chat.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
+    return slash.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
 
 
 def contact_record(contact: Contact, unread: int, choice: Chosen, locked: int) -> dict[str, object]:
@@ -129,7 +129,7 @@ def suite_facts(choice: Chosen) -> dict[str, object]:
 
 def contact_text(contact: Contact, unread: int, choice: Chosen, locked: int) -> str:
     """A contact, for people."""
-    mark = chat.mark_of(contact.verified, contact.is_blocked) or "verified"
+    mark = slash.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
     key = f"  {choice.shared.name}" if choice.suite == PSK else ""
     waiting = f"  {locked} kept, {'need' if locked > 1 else 'needs'} a key file" if locked else ""

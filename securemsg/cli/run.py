@@ -14,8 +14,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLogObserver
 from twisted.python.failure import Failure
 
+from securemsg.account.errors import Exit, Trouble
 from securemsg.cli.output import report
-from securemsg.station.troubles import Exit, Trouble
 
 # After an internal error.
 SEE_MORE = "run it again with --debug to see more"

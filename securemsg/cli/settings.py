@@ -11,12 +11,12 @@ import click
 import platformdirs
 from attrs import define
 
+from securemsg.account.errors import trouble
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.envelope import PQXDH, PSK
 from securemsg.protocol.invite import is_host
-from securemsg.station.troubles import trouble
 
 APPLICATION = "securemsg"
 # How long to wait for an answer where the command says nothing else, seconds.

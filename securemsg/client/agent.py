@@ -13,15 +13,15 @@ from collections.abc import Callable
 from attrs import define, field
 from zope.interface import implementer
 
-from securemsg.client import calling, login
-from securemsg.client.arrivals import Arrivals
+from securemsg.client import guest, login
+from securemsg.client.context import Wiring
 from securemsg.client.events import Disconnected, Event, Failed, Ready
-from securemsg.client.post import Post
-from securemsg.client.profile import Profile, load_profile
-from securemsg.client.records import COUNTERS, NUMBER, load_number
+from securemsg.client.maintenance import Upkeep
+from securemsg.client.receiving.receiver import Arrivals
 from securemsg.client.requests import Answer, Callback, Question
-from securemsg.client.upkeep import Upkeep
-from securemsg.client.wiring import Wiring
+from securemsg.client.sending.sender import Post
+from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto.keys import random_bytes
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IProfileStore
@@ -69,7 +69,7 @@ class Agent:
     # What the store may raise when the disk is full or gone. Anything else is a bug, and is raised after we hung up.
     _troubles: tuple[type[Exception], ...] = field(kw_only=True, default=(OSError,))
     _jitter: Callable[[], float] = field(kw_only=True, default=random_jitter)
-    # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.exposure}.
+    # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.wiredump}.
     _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
     trouble: Exception | None = field(default=None, init=False)
     _wiring: Wiring = field(init=False)
@@ -224,9 +224,9 @@ class Agent:
         connection, binding = channel.connection, channel.binding
         assert self._hello is not None, "a challenge answers a greeting"
         with self._store.writing() as records:
-            key = calling.key_of(records)
+            key = guest.key_of(records)
             login.check_key_challenge(key, connection.hello, challenge, binding)
-            profile = calling.arrive(records, self._wiring.profile, key, self._hello, challenge, binding)
+            profile = guest.arrive(records, self._wiring.profile, key, self._hello, challenge, binding)
         self._wiring.profile = profile
         channel.send(login.prove_key(key, challenge.identity, connection.hello, connection.challenge, binding))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from securemsg.client.records import HistoryRow
-from securemsg.client.streams import open_gaps
+from securemsg.client.state.counters import open_gaps
+from securemsg.client.state.records import HistoryRow
 from securemsg.interfaces import IRecords
 
 # The end of the year 9999: nothing that shows times goes further, and a sender may write anything.

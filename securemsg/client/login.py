@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from securemsg.client.profile import Profile
+from securemsg.client.state.profile import Profile
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic

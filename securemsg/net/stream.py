@@ -1,7 +1,7 @@
 """
 Bytes on one side, messages on the other: the one Twisted protocol of both ends and of every stream transport.
 
-How long anything may take is in L{securemsg.net.patience}.
+How long anything may take is in L{securemsg.net.timeouts}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.net.link import LinkInfo, Wire, tune
-from securemsg.net.patience import Patience
+from securemsg.net.timeouts import Patience
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IChannel, IPeer

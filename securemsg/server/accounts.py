@@ -16,8 +16,8 @@ from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 
 if TYPE_CHECKING:
-    from securemsg.server.router import Subscription
-    from securemsg.server.waits import Wait
+    from securemsg.server.acks import Wait
+    from securemsg.server.delivery import Subscription
 
 # How many accounts that must stay are passed over at most when one is to go.
 EVICTION_TRIES = 8

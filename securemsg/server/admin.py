@@ -21,8 +21,8 @@ from securemsg.protocol.messages import (
     Reply,
 )
 from securemsg.server.accounts import AccountCache
-from securemsg.server.caller import Caller
-from securemsg.server.visitors import Visitors
+from securemsg.server.connection import Caller
+from securemsg.server.guests import Visitors
 
 Say = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
 

@@ -31,13 +31,13 @@ from securemsg.protocol.messages import (
     Upload,
 )
 from securemsg.server.admin import Operator
-from securemsg.server.caller import Caller, Role, Work
+from securemsg.server.connection import Caller, Role, Work
 from securemsg.server.directory import Directory
+from securemsg.server.guests import Visitors
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
-from securemsg.server.visitors import Visitors
 
 STRANGER = (Role.STRANGER,)
 DEVICE = (Role.DEVICE,)

@@ -11,18 +11,18 @@ from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache
 from securemsg.server.admin import Operator, Say, refuse_reply
-from securemsg.server.batches import Batches
-from securemsg.server.caller import Caller, Role
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import Command, command_table
+from securemsg.server.commits import Batches
+from securemsg.server.connection import Caller, Role
+from securemsg.server.delivery import Router
 from securemsg.server.directory import Directory
+from securemsg.server.guests import KeyFile, Visitors
 from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
-from securemsg.server.router import Router
-from securemsg.server.visitors import KeyFile, Visitors
 
 # Expired messages that one transaction deletes, so that deposits do not wait for it.
 EXPIRE_LIMIT = 500

@@ -18,7 +18,7 @@ from securemsg.interfaces import IDirectoryStore
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, SERVER_NAME, DeviceList, decode_device_list
 from securemsg.protocol.messages import Account, Done, Fetch, Publish, SignedDeviceList
 from securemsg.server.accounts import AccountCache
-from securemsg.server.caller import Caller
+from securemsg.server.connection import Caller
 from securemsg.server.limits import Buckets
 
 

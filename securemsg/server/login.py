@@ -23,9 +23,9 @@ from securemsg.protocol.auth import (
 )
 from securemsg.protocol.messages import Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
-from securemsg.server.caller import Caller, Role
-from securemsg.server.router import Router
-from securemsg.server.visitors import Visitors
+from securemsg.server.connection import Caller, Role
+from securemsg.server.delivery import Router
+from securemsg.server.guests import Visitors
 
 
 @define(eq=False)

@@ -28,11 +28,11 @@ from securemsg.protocol.messages import (
     SignedDeviceList,
 )
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
-from securemsg.server.batches import DIGEST_SIZE, Batches, Pending, missed_in, receipt
-from securemsg.server.caller import Caller, Work
 from securemsg.server.clock import ExpiryClock
+from securemsg.server.commits import DIGEST_SIZE, Batches, Pending, missed_in, receipt
+from securemsg.server.connection import Caller, Work
+from securemsg.server.guests import Visitors
 from securemsg.server.limits import Buckets, DiskGuard, Settings
-from securemsg.server.visitors import Visitors
 
 # Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
 MAX_ATTACHED = 64 * 1024

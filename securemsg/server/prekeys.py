@@ -11,7 +11,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IPrekeyStore, StoredPrekey
 from securemsg.protocol.messages import Bundle, Claim, Done, Prekey, PrekeyStock, Stock, Upload
 from securemsg.server.accounts import AccountCache, DeviceState
-from securemsg.server.caller import Caller
+from securemsg.server.connection import Caller
 from securemsg.server.directory import Directory
 from securemsg.server.limits import Buckets, Settings
 

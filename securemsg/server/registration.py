@@ -13,11 +13,11 @@ from securemsg.protocol.auth import REGISTER_DEVICE_LABEL, REGISTER_IDENTITY_LAB
 from securemsg.protocol.devices import SERVER_NAME, DeviceList, check_name, is_reserved
 from securemsg.protocol.messages import Hello, Invite, Invited, Register
 from securemsg.server.accounts import AccountCache
-from securemsg.server.caller import Caller, Role
+from securemsg.server.connection import Caller, Role
+from securemsg.server.delivery import Router
 from securemsg.server.directory import Directory, check_list, device_keys
 from securemsg.server.limits import Buckets, Settings
 from securemsg.server.login import Logins
-from securemsg.server.router import Router
 
 # Enough that nobody guesses one, and short in an invite.
 TOKEN_SIZE = 16

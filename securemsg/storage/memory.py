@@ -31,7 +31,7 @@ from securemsg.interfaces import (
     WriteBatch,
     WriteOutcome,
 )
-from securemsg.storage.records import number_of
+from securemsg.storage.sealed import number_of
 from securemsg.storage.tables import Tables
 
 T = TypeVar("T")

@@ -12,12 +12,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.calling import caller_desk
-from securemsg.cli.desk import Desk
+from securemsg.account.connection import Uplink
+from securemsg.account.holder import Holder
+from securemsg.account.locks import FileLock, OwnLock
+from securemsg.cli.context import Desk
+from securemsg.cli.guest import caller_desk
 from securemsg.cli.settings import Settings
 from securemsg.client.events import Warned
-from securemsg.client.profile import create_profile, load_profile, save_profile
-from securemsg.client.trust import trust_inviter
+from securemsg.client.state.contacts import trust_inviter
+from securemsg.client.state.profile import create_profile, load_profile, save_profile
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
 from securemsg.net.memory import connect_memory, observe_memory
@@ -29,10 +32,7 @@ from securemsg.protocol.messages import Message, Unknown
 from securemsg.protocol.states import Side
 from securemsg.server import limits
 from securemsg.server.core import Server
-from securemsg.server.visitors import KeyFile
-from securemsg.station.holder import Holder
-from securemsg.station.locks import FileLock, OwnLock
-from securemsg.station.uplink import Uplink
+from securemsg.server.guests import KeyFile
 from securemsg.storage.keyfiles import make_key_file
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 
@@ -45,7 +45,7 @@ Watch = Callable[[Message | Unknown], None]
 
 @define(eq=False)
 class Line:
-    """Keeps one agent connected through memory, in the place of a L{securemsg.net.client.Dialer}."""
+    """Keeps one agent connected through memory, in the place of a L{securemsg.net.dialer.Dialer}."""
 
     place: Place
     peer: IPeer

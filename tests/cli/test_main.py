@@ -14,15 +14,15 @@ import click
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.joining import prepare
+from securemsg.account.errors import Exit
+from securemsg.cli.commands.join import prepare
 from securemsg.cli.main import group, run
 from securemsg.cli.settings import Settings
-from securemsg.client.profile import load_profile, save_profile
-from securemsg.client.trust import all_contacts
-from securemsg.client.vault import open_vault
+from securemsg.client.state.contacts import all_contacts
+from securemsg.client.state.profile import load_profile, save_profile
+from securemsg.client.state.vault import open_vault
 from securemsg.protocol.invite import InviteLink
-from securemsg.station.troubles import Exit
-from securemsg.storage import keystore
+from securemsg.storage.profile import open_profile
 
 LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(32))
 
@@ -233,7 +233,7 @@ class ProfileTests(CommandLineCase):
     def test_other_server(self) -> None:
         """A profile that is registered is on one server."""
         self.prepare()
-        store = keystore.open_profile(self.profile, open_vault(self.profile, None))
+        store = open_profile(self.profile, open_vault(self.profile, None))
         self.addCleanup(store.close)
         with store.writing() as records:
             profile = load_profile(records)
@@ -249,7 +249,7 @@ class ProfileTests(CommandLineCase):
         self.prepare()
         other = InviteLink("127.0.0.1", 2, bytes(32), b"other", bytes(range(1, 33)))
         prepare(Settings(profile=self.profile), other, "ben")
-        store = keystore.open_profile(self.profile, open_vault(self.profile, None))
+        store = open_profile(self.profile, open_vault(self.profile, None))
         self.addCleanup(store.close)
         with store.reading() as records:
             profile = load_profile(records)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.errors import Exit, Trouble, trouble
 from securemsg.cli import output
 from securemsg.cli.output import OutputClosed, json_line, put, report, report_waiting, report_warning
 from securemsg.client.events import Warned
-from securemsg.station.troubles import Exit, Trouble, trouble
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.rendering import contact_record, line_record, safety_record, wire_record, wire_text
-from securemsg.client import journal
-from securemsg.client.exposure import Exposure
-from securemsg.client.suites import Chosen
-from securemsg.client.trust import Contact
+from securemsg.client import messages
+from securemsg.client.sessions.suites import Chosen
+from securemsg.client.state.contacts import Contact
+from securemsg.client.wiredump import Exposure
 from tests.cli.rig import PlaceCase
 
 CONTACT = Contact("ben", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
@@ -33,8 +33,8 @@ class LineTests(PlaceCase):
     def test_own(self) -> None:
         """Whether we are ourselves was not compared with anybody."""
         ada = self.place.person("ada")
-        journal.compose(ada.desk.store, "ben", "hello", now=self.place.now())
-        [line] = journal.history(ada.desk.store, "ben", 1)
+        messages.compose(ada.desk.store, "ben", "hello", now=self.place.now())
+        [line] = messages.history(ada.desk.store, "ben", 1)
         self.assertIsNone(line_record(line, "ada")["verified"])
 
 

@@ -9,8 +9,8 @@ import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.errors import Trouble
 from securemsg.cli.settings import NAME, Settings, default_state, settings_of, shared
-from securemsg.station.troubles import Trouble
 
 
 @click.group()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.errors import Exit
 from securemsg.cli.start import INTERRUPTED
-from securemsg.station.troubles import Exit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Ctrl-C comes while the command line is being imported: at the first import of something that is not at hand.

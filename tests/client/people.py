@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client import archive, callers, epochs, initiations, prekeys, profile, sessions, suites, trust
-from securemsg.client.opening import Opened, open_envelope
-from securemsg.client.profile import Profile, create_profile, save_profile
-from securemsg.client.records import SEEN
-from securemsg.client.sessions import NeedBundle
+from securemsg.client import guests
+from securemsg.client.sessions import encrypt, initiations, prekeys, psk, suites
+from securemsg.client.sessions.decrypt import Opened, open_envelope
+from securemsg.client.sessions.encrypt import NeedBundle
+from securemsg.client.sessions.store import TABLE as SESSIONS
+from securemsg.client.state import contacts, profile
+from securemsg.client.state.profile import Profile, create_profile, save_profile
+from securemsg.client.state.records import SEEN
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.protocol.devices import Device
 from securemsg.protocol.invite import InviteLink
@@ -22,13 +25,13 @@ LINK = InviteLink("example.net", 8443, SERVER.public, b"token")
 TABLES = (
     profile.TABLE,
     profile.LISTS,
-    trust.TABLE,
+    contacts.TABLE,
     prekeys.TABLE,
     initiations.TABLE,
-    archive.TABLE,
+    SESSIONS,
     suites.TABLE,
-    epochs.TABLE,
-    callers.TABLE,
+    psk.TABLE,
+    guests.TABLE,
     SEEN,
 )
 
@@ -124,15 +127,15 @@ class Person:
                 prekeys.mark_uploaded(records, upload, now)
         return upload
 
-    def meet(self, other: Person, origin: str = trust.DIRECTORY, now: int = NOW) -> trust.Contact:
+    def meet(self, other: Person, origin: str = contacts.DIRECTORY, now: int = NOW) -> contacts.Contact:
         """Look somebody up."""
         with self.store.writing() as records:
-            return trust.adopt(records, self.profile, other.record, now, origin)
+            return contacts.adopt(records, self.profile, other.record, now, origin)
 
-    def contact(self, other: Person) -> trust.Contact:
+    def contact(self, other: Person) -> contacts.Contact:
         """What this person knows of somebody."""
         with self.store.reading() as records:
-            contact = trust.get_contact(records, other.name)
+            contact = contacts.get_contact(records, other.name)
         assert contact is not None
         return contact
 
@@ -140,14 +143,14 @@ class Person:
         """Begin a session with this bundle."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            sessions.begin(records, self.profile, contact, other.device, bundle, now)
+            encrypt.begin(records, self.profile, contact, other.device, bundle, now)
 
     def seal(self, other: Person, text: bytes, now: int = NOW) -> Post:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            common, content_key = sessions.make_common(text, suites.chosen(records, other.name).suite)
-            own = sessions.seal(records, self.profile, contact, other.device, content_key, now)
+            common, content_key = encrypt.make_common(text, suites.chosen(records, other.name).suite)
+            own = encrypt.seal(records, self.profile, contact, other.device, content_key, now)
         return Post(self.name, self.profile.device_id, own, common)
 
     def send(self, other: Person, text: bytes, now: int = NOW) -> Post:
@@ -165,7 +168,7 @@ class Person:
 
     def read(self, post: Post, now: int = NOW) -> bytes:
         """Open a message whole."""
-        return sessions.open_common(post.common, self.open(post, now).content_key)
+        return encrypt.open_common(post.common, self.open(post, now).content_key)
 
     def choose(self, other: Person, suite: str, key: bytes = b"", now: int = NOW) -> None:
         """Choose the suite of a conversation."""
@@ -175,7 +178,7 @@ class Person:
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""
         with self.store.writing() as records:
-            sessions.forget(records, other.name, other.device.id)
+            encrypt.forget(records, other.name, other.device.id)
 
     def renew(self, renewed: Profile) -> None:
         """Go on with another profile."""

@@ -18,13 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from securemsg.client import journal
+from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Event
-from securemsg.client.journal import Line, Received, Sent
-from securemsg.client.profile import Profile, create_profile, load_profile, save_profile
-from securemsg.client.records import find_sent
-from securemsg.client.trust import trust_inviter
+from securemsg.client.messages import Line, Received, Sent
+from securemsg.client.state.contacts import trust_inviter
+from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
+from securemsg.client.state.records import find_sent
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.interfaces import IProfileStore, IRecords, WriteBatch, WriteOutcome
@@ -36,8 +36,8 @@ from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import Failed, Message, Unknown, decode_message, encode_message
 from securemsg.protocol.states import TRANSITIONS, Side
 from securemsg.server.core import Server
+from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
-from securemsg.server.visitors import KeyFile
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 
 START = 1_800_000_000
@@ -349,7 +349,7 @@ class User:
 
     def send(self, to: str, text: str, **options: Any) -> bytes:
         """Write a message, and let the agent look, if there is one."""
-        message_id = journal.compose(self.store, to, text, now=self.world.now(), **options)
+        message_id = messages.compose(self.store, to, text, now=self.world.now(), **options)
         self.pump()
         return message_id
 
@@ -361,7 +361,7 @@ class User:
 
     def sent(self, message_id: bytes) -> Sent:
         """What became of a message."""
-        found = journal.sent(self.store, message_id)
+        found = messages.sent(self.store, message_id)
         assert found is not None, "there is such a message"
         return found
 
@@ -378,14 +378,14 @@ class User:
 
         @return: the texts.
         """
-        fresh = journal.ungiven(self.store)
-        journal.mark_given(self.store, [message.order for message in fresh])
+        fresh = messages.ungiven(self.store)
+        messages.mark_given(self.store, [message.order for message in fresh])
         self.given += fresh
         return [message.text for message in fresh]
 
     def lines(self, name: str) -> list[Line]:
         """The history with somebody."""
-        return journal.history(self.store, name, 1000)
+        return messages.history(self.store, name, 1000)
 
     def texts(self, name: str) -> list[str]:
         """The texts of what somebody sent, in the order of history."""

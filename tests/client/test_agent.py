@@ -12,12 +12,13 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from securemsg.client import journal, trust
+from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Ready
-from securemsg.client.profile import DAY, create_profile, save_profile
 from securemsg.client.requests import TIMEOUT
-from securemsg.client.vault import create_vault
+from securemsg.client.state import contacts
+from securemsg.client.state.profile import DAY, create_profile, save_profile
+from securemsg.client.state.vault import create_vault
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
@@ -25,7 +26,7 @@ from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Phase, Side
-from securemsg.storage.keystore import create_profile as create_store
+from securemsg.storage.profile import create_profile as create_store
 from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, User, World, decoded
 
@@ -66,15 +67,15 @@ class ConversationTests(WorldCase):
         self.part(self.alice)
         for number in range(50):
             self.alice.send("bob", f"{number}")
-        self.assertEqual(journal.pending(self.alice.store), 50)
+        self.assertEqual(messages.pending(self.alice.store), 50)
         self.alice.connect()
         self.assertEqual(self.bob.read(), [f"{number}" for number in range(50)])
-        self.assertEqual(journal.pending(self.alice.store), 0)
+        self.assertEqual(messages.pending(self.alice.store), 0)
 
     def test_both_begin(self) -> None:
         """Two who write their first messages at the same moment read each other."""
         for user, peer in ((self.alice, "bob"), (self.bob, "alice")):
-            journal.compose(user.store, peer, f"from {user.name}", now=self.world.clock)
+            messages.compose(user.store, peer, f"from {user.name}", now=self.world.clock)
         for user in (self.alice, self.bob):
             assert user.agent is not None, "connected"
             user.agent.pump()
@@ -88,7 +89,7 @@ class ConversationTests(WorldCase):
         """A message to an account that does not exist has failed."""
         sent = self.alice.sent(self.alice.send("nobody", "hello"))
         self.assertEqual((sent.status, sent.code), ("failed", "no-such-account"))
-        self.assertEqual(journal.pending(self.alice.store), 0)
+        self.assertEqual(messages.pending(self.alice.store), 0)
 
     def test_independent(self) -> None:
         """A conversation that is held up holds up no other."""
@@ -163,10 +164,10 @@ class ConversationTests(WorldCase):
         self.alice.send("bob", "after")
         self.assertEqual(self.bob.read(), ["before", "after"])
         with self.bob.store.reading() as records:
-            contact = trust.get_contact(records, "alice")
+            contact = contacts.get_contact(records, "alice")
         assert contact is not None, "they have met"
         self.assertEqual(contact.version, 2)
-        self.assertEqual(journal.notices(self.bob.store), [])
+        self.assertEqual(messages.notices(self.bob.store), [])
 
     def test_prekeys_refilled(self) -> None:
         """
@@ -193,7 +194,7 @@ class SharedStoreTests(WorldCase):
     def test_draft_of_another_process(self) -> None:
         """What another process wrote is found when the bell rings, or a second later."""
         other = MortalProfile(self.alice.store.inner)
-        message_id = journal.compose(other, "bob", "from the script", now=self.world.clock)
+        message_id = messages.compose(other, "bob", "from the script", now=self.world.clock)
         self.assertEqual(self.bob.read(), [])
         self.world.advance(1)
         self.assertEqual(self.bob.read(), ["from the script"])
@@ -205,17 +206,17 @@ class SharedStoreTests(WorldCase):
         assert wire is not None, "connected"
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "not meant")
-        self.assertFalse(journal.withdraw(MortalProfile(self.alice.store.inner), message_id, self.world.clock))
+        self.assertFalse(messages.withdraw(MortalProfile(self.alice.store.inner), message_id, self.world.clock))
         wire.held = set()
         self.world.settle()
         self.assertEqual(self.bob.read(), [])
-        self.assertEqual(journal.pending(self.alice.store), 0)
+        self.assertEqual(messages.pending(self.alice.store), 0)
 
     def test_holder_dies(self) -> None:
         """When the process with the connection dies another one takes over with what is in the store."""
         self.alice.send("bob", "one")
         self.alice.die()
-        journal.compose(self.alice.store, "bob", "two", now=self.world.clock)
+        messages.compose(self.alice.store, "bob", "two", now=self.world.clock)
         self.alice.connect()
         self.alice.send("bob", "three")
         self.assertEqual(self.bob.read(), ["one", "two", "three"])
@@ -224,8 +225,8 @@ class SharedStoreTests(WorldCase):
         """What one process received another gives to its reader, once."""
         self.alice.send("bob", "hello")
         other = MortalProfile(self.bob.store.inner)
-        fresh = journal.ungiven(other)
-        journal.mark_given(other, [message.order for message in fresh])
+        fresh = messages.ungiven(other)
+        messages.mark_given(other, [message.order for message in fresh])
         self.assertEqual([message.text for message in fresh], ["hello"])
         self.assertEqual(self.bob.read(), [])
 
@@ -354,7 +355,7 @@ class LocalTroubleTests(WorldCase):
     def test_cannot_seal(self) -> None:
         """What cannot be committed is not sent."""
         self.alice.send("bob", "hello")
-        journal.compose(self.bob.store, "alice", "answer", now=self.world.clock)
+        messages.compose(self.bob.store, "alice", "answer", now=self.world.clock)
         wire = self.bob.wire
         assert wire is not None, "connected"
         self.store.error = OSError("no space left on device")
@@ -428,7 +429,7 @@ class UnknownKindTests(WorldCase):
     def test_shown(self) -> None:
         """A kind that is not known here is shown as unsupported, never dropped."""
         self.alice.send("bob", "something new", kind=99)
-        message = journal.ungiven(self.bob.store)[0]
+        message = messages.ungiven(self.bob.store)[0]
         self.assertEqual((message.kind, message.note), (99, "unsupported"))
 
     def test_counted(self) -> None:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.archive import MAX_SESSIONS
+from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.crypto.skipped import MAX_CHAINS
 from securemsg.errors import Refusal
 from tests.client.people import Person, Post, friends

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import journal
-from securemsg.client.answering import Answerer, Immediate
+from securemsg.client import messages
+from securemsg.client.autoresponder import Answerer, Immediate
 from securemsg.crypto.keys import sha256
 from tests.client.rig import Fate, User, World
 
@@ -60,7 +60,7 @@ class Story:
         user = self.user(sender)
 
         def write() -> None:
-            journal.compose(user.store, to, text, now=self.world.clock, message_id=message_id, wants_receipt=wants_receipt)
+            messages.compose(user.store, to, text, now=self.world.clock, message_id=message_id, wants_receipt=wants_receipt)
             if user.agent is not None:
                 user.agent.pump()
 
@@ -94,9 +94,9 @@ class Story:
                 status = self.user(sender).sent(named(sender, to, number)).status
                 test.assertIn(status, ("accepted", "delivered"))
         for user in self.world.users.values():
-            test.assertEqual(journal.pending(user.store), 0)
-            test.assertEqual(journal.quarantined(user.store), (0, 0))
-            test.assertEqual(journal.notices(user.store), [])
+            test.assertEqual(messages.pending(user.store), 0)
+            test.assertEqual(messages.quarantined(user.store), (0, 0))
+            test.assertEqual(messages.notices(user.store), [])
             fresh = user.read()
             received = [texts for (_, to), texts in self.written.items() if to == user.name]
             test.assertEqual(sorted(fresh), sorted(text for texts in received for text in texts))

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.agent import KEEP_ALIVE
 from securemsg.client.requests import TIMEOUT
-from securemsg.net.patience import IDLE_TIME
+from securemsg.net.timeouts import IDLE_TIME
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.rig import Wire, World, decoded

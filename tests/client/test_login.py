@@ -7,7 +7,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.events import Disconnected, Failed, Ready
-from securemsg.client.profile import save_profile
+from securemsg.client.state.profile import save_profile
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.protocol import auth, messages
 from securemsg.protocol.auth import Binding

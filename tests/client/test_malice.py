@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 from attrs import evolve
 
-from securemsg.client import archive, journal, trust
-from securemsg.client.journal import Received
-from securemsg.client.profile import DAY, Profile, create_profile
-from securemsg.client.trust import Contact
+from securemsg.client import messages
+from securemsg.client.messages import Received
+from securemsg.client.sessions import store
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.profile import DAY, Profile, create_profile
 from securemsg.crypto import pqxdh
 from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import SigningKey
@@ -25,7 +27,7 @@ from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, Tap, User, Wire, decoded
-from tests.client.test_recovery import Loss
+from tests.client.sessions.test_resets import Loss
 
 Alteration = Callable[[Any], Any]
 
@@ -71,7 +73,7 @@ class MaliceCase(WorldCase):
     def contact(self, user: User, name: str) -> Contact:
         """What somebody knows of a contact."""
         with user.store.reading() as records:
-            contact = trust.get_contact(records, name)
+            contact = contacts.get_contact(records, name)
         assert contact is not None, "they have met"
         return contact
 
@@ -101,7 +103,7 @@ class DirectoryTests(MaliceCase):
         self.not_sent(self.alice, self.alice.send("bob", "secret"), code)
         self.assertEqual(self.contact(self.alice, "bob").identity, self.before.identity)
         self.assertEqual(self.contact(self.alice, "bob").digest, self.before.digest)
-        self.assertIn(code, [notice.code for notice in journal.notices(self.alice.store)])
+        self.assertIn(code, [notice.code for notice in messages.notices(self.alice.store)])
 
     def listing(self, **fields: Any) -> DeviceList:
         """Bob's list, altered."""
@@ -192,7 +194,7 @@ class DirectoryTests(MaliceCase):
         link = evolve(self.world.link, inviter="bob", inviter_identity=bob.identity.public)
         profile = carol.profile()
         with carol.store.inner.writing() as records:
-            trust.trust_inviter(records, profile, link, int(self.world.clock))
+            contacts.trust_inviter(records, profile, link, int(self.world.clock))
         carol.connect()
         record = AccountRecord("bob", mallory.identity.public, mallory.devices)
         self.lie(carol, m.Account, lambda answer: m.Account(answer.request, record))
@@ -209,7 +211,7 @@ class DirectoryTests(MaliceCase):
         record = AccountRecord("alice", old.identity.public, old.devices)
         self.lie(self.bob, m.Account, lambda answer: m.Account(answer.request, record))
         self.bob.send("alice", "hello")
-        self.assertIn("own-list-old", [notice.code for notice in journal.notices(self.alice.store)])
+        self.assertIn("own-list-old", [notice.code for notice in messages.notices(self.alice.store)])
 
     def test_list_withheld_from_us(self) -> None:
         """When a contact speaks of a newer list than the server shows, we are told."""
@@ -220,7 +222,7 @@ class DirectoryTests(MaliceCase):
         record = AccountRecord("bob", old.identity.public, old.devices)
         self.lie(self.alice, m.Account, lambda answer: m.Account(answer.request, record))
         self.bob.send("alice", "hello")
-        self.assertIn("contact-list-withheld", [notice.code for notice in journal.notices(self.alice.store)])
+        self.assertIn("contact-list-withheld", [notice.code for notice in messages.notices(self.alice.store)])
 
     def test_other_list_for_us(self) -> None:
         """A contact that was shown a list of ours that we never made gives that away with its first message."""
@@ -231,7 +233,7 @@ class DirectoryTests(MaliceCase):
         record = AccountRecord("alice", alice.identity.public, signed(alice.identity, listing))
         self.lie(carol, m.Account, lambda answer: m.Account(answer.request, record))
         carol.send("alice", "hello")
-        self.assertIn("own-list-forked", [notice.code for notice in journal.notices(self.alice.store)])
+        self.assertIn("own-list-forked", [notice.code for notice in messages.notices(self.alice.store)])
 
 
 class PrekeyTests(MaliceCase):
@@ -249,8 +251,8 @@ class PrekeyTests(MaliceCase):
         self.assertEqual((sent.status, sent.code), ("queued", code))
         self.assertEqual(decoded(self.wire(self.carol), Side.CLIENT, m.Deposit), [])
         with self.carol.store.reading() as records:
-            self.assertEqual(archive.all_sessions(records, archive.bucket_of("bob", self.bob.profile().device_id)), {})
-        self.assertIn(code, [notice.code for notice in journal.notices(self.carol.store)])
+            self.assertEqual(store.all_sessions(records, store.bucket_of("bob", self.bob.profile().device_id)), {})
+        self.assertIn(code, [notice.code for notice in messages.notices(self.carol.store)])
 
     def own(self, make: Callable[[SigningKey, int], tuple[bytes, pqxdh.PublicPrekey]]) -> m.Prekey:
         """A prekey of the server's own."""
@@ -306,11 +308,11 @@ class PrekeyTests(MaliceCase):
 class DeliveryTests(MaliceCase):
     """Lies about messages."""
 
-    def sessions(self) -> dict[int, archive.Session]:
+    def sessions(self) -> dict[int, store.Session]:
         """Bob's sessions with Alice."""
         device = self.alice.profile().device_id
         with self.bob.store.reading() as records:
-            return archive.all_sessions(records, archive.bucket_of("alice", device))
+            return store.all_sessions(records, store.bucket_of("alice", device))
 
     def silence(self) -> None:
         """Nothing that Bob says in return arrives, so that what he knows comes of deliveries alone."""
@@ -325,11 +327,11 @@ class DeliveryTests(MaliceCase):
         self.alice.send("bob", "secret")
         self.assertEqual(self.bob.read(), [])
         self.unmoved(before)
-        self.assertEqual(journal.quarantined(self.bob.store), (1, 0))
+        self.assertEqual(messages.quarantined(self.bob.store), (1, 0))
         # It was acknowledged, so that it blocks nothing.
         self.assertEqual(decoded(wire, Side.CLIENT, m.Acknowledge)[-1].tag, decoded(wire, Side.SERVER, m.Deliver)[-1].tag)
 
-    def unmoved(self, before: dict[int, archive.Session]) -> None:
+    def unmoved(self, before: dict[int, store.Session]) -> None:
         """Check that no session of Bob's has received anything, and that there is no new one."""
         after = self.sessions()
         self.assertEqual(list(after), list(before))
@@ -399,7 +401,7 @@ class DeliveryTests(MaliceCase):
         """When something was sent its sender says, not the server."""
         self.lie(self.bob, m.Deliver, lambda delivery: msgspec.structs.replace(delivery, time=5))
         self.alice.send("bob", "hello")
-        self.assertEqual(journal.ungiven(self.bob.store)[0].sent_at, self.world.clock)
+        self.assertEqual(messages.ungiven(self.bob.store)[0].sent_at, self.world.clock)
 
     def test_mixed(self) -> None:
         """The common part of one message does not go with the own part of another."""
@@ -416,7 +418,7 @@ class DeliveryTests(MaliceCase):
         self.bob.connect()
         self.inject(delivery)
         self.assertEqual(self.bob.read(), ["caught"])
-        self.assertEqual(journal.quarantined(self.bob.store), (0, 0))
+        self.assertEqual(messages.quarantined(self.bob.store), (0, 0))
 
     def test_first_message_replayed(self) -> None:
         """The first message of a session, replayed, makes no second session and shows nothing again."""
@@ -424,10 +426,10 @@ class DeliveryTests(MaliceCase):
         carol.send("bob", "first")
         delivery = decoded(self.wire(self.bob), Side.SERVER, m.Deliver)[-1]
         with self.bob.store.reading() as records:
-            before = records.scan(archive.TABLE)
+            before = records.scan(store.TABLE)
         self.inject(delivery)
         with self.bob.store.reading() as records:
-            self.assertEqual(records.scan(archive.TABLE), before)
+            self.assertEqual(records.scan(store.TABLE), before)
         self.assertEqual(self.bob.read(), ["first"])
 
     def test_delivered_to_another(self) -> None:
@@ -437,7 +439,7 @@ class DeliveryTests(MaliceCase):
         carol.read()
         self.inject(self.caught(), carol)
         self.assertEqual(carol.read(), [])
-        self.assertEqual(journal.quarantined(carol.store), (1, 0))
+        self.assertEqual(messages.quarantined(carol.store), (1, 0))
 
     def test_reflected(self) -> None:
         """A message that comes back to its sender, under its own name or the recipient's, is not taken for an answer."""
@@ -446,16 +448,16 @@ class DeliveryTests(MaliceCase):
         for account, device in (("alice", self.alice.profile().device_id), ("bob", self.bob.profile().device_id)):
             self.inject(msgspec.structs.replace(delivery, account=account, device=device), self.alice)
         self.assertEqual(self.alice.read(), [])
-        self.assertEqual(journal.quarantined(self.alice.store), (2, 0))
+        self.assertEqual(messages.quarantined(self.alice.store), (2, 0))
 
     def test_reordered(self) -> None:
         """Messages that come in another order are marked, and stand in history in their own."""
         first, second = self.caught("one"), self.caught("two")
         self.inject(second)
-        self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("two", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("two", 1)])
         self.inject(first)
         self.assertEqual(
-            [(line.text, line.gap_before, line.note) for line in journal.ungiven(self.bob.store)],
+            [(line.text, line.gap_before, line.note) for line in messages.ungiven(self.bob.store)],
             [("one", 0, "late"), ("two", 0, "")],
         )
         self.assertEqual(self.bob.texts("alice"), ["zero", "one", "two"])
@@ -464,7 +466,7 @@ class DeliveryTests(MaliceCase):
         """A message that the server accepted and dropped shows as a gap, once a later one comes."""
         self.caught("dropped")
         self.inject(self.caught("later"))
-        self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("later", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("later", 1)])
 
     def test_never_kept(self) -> None:
         """A deposit that the server only claims to have accepted shows as a gap, once a later one comes."""
@@ -477,7 +479,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.alice.sent(self.alice.send("bob", "never")).status, "accepted")
         wire.to_server = None
         self.alice.send("bob", "later")
-        self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("later", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("later", 1)])
 
     def test_first_dropped(self) -> None:
         """Even the very first message of a new contact is missed, once a later one comes."""
@@ -485,7 +487,7 @@ class DeliveryTests(MaliceCase):
         Loss(self.bob).lose(0)
         carol.send("bob", "first")
         carol.send("bob", "second")
-        self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("second", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("second", 1)])
 
     def test_old_state(self) -> None:
         """A server that is put back to an older state loses messages, and that shows."""
@@ -498,7 +500,7 @@ class DeliveryTests(MaliceCase):
         self.alice.connect()
         self.alice.send("bob", "later")
         self.bob.connect()
-        self.assertEqual([(line.text, line.gap_before) for line in journal.ungiven(self.bob.store)], [("later", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("later", 1)])
 
     def test_forged(self) -> None:
         """The server cannot write a message itself, however well it knows the form."""
@@ -549,9 +551,9 @@ class DeliveryTests(MaliceCase):
         clone.send("bob", "another one")
         clone.send("bob", "and more")
         self.assertEqual(
-            [(line.text, line.note) for line in journal.ungiven(self.bob.store)], [("one", ""), ("and more", "forked")]
+            [(line.text, line.note) for line in messages.ungiven(self.bob.store)], [("one", ""), ("and more", "forked")]
         )
-        self.assertIn("messages-forked", [notice.code for notice in journal.notices(self.bob.store)])
+        self.assertIn("messages-forked", [notice.code for notice in messages.notices(self.bob.store)])
 
     # --- tools ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from securemsg.client import journal
+from securemsg.client import messages
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
@@ -28,7 +28,7 @@ class RestoredTests(WorldCase):
 
     def test_found_out(self) -> None:
         """The server's n gives it away, and the user is told."""
-        self.assertIn("state-restored", [notice.code for notice in journal.notices(self.alice.store)])
+        self.assertIn("state-restored", [notice.code for notice in messages.notices(self.alice.store)])
 
     def test_new_life(self) -> None:
         """It goes on under a new incarnation, with new prekeys in place of those that may have been used."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from securemsg.client import journal, trust
+from securemsg.client import messages
 from securemsg.client.events import Disconnected
-from securemsg.client.profile import DAY
+from securemsg.client.state import contacts
+from securemsg.client.state.profile import DAY
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from securemsg.server.limits import Settings
@@ -93,7 +94,7 @@ class WaitingTests(WorldCase):
         assert wire is not None, "connected"
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "not meant")
-        self.assertTrue(journal.withdraw(self.alice.store, message_id, self.world.clock))
+        self.assertTrue(messages.withdraw(self.alice.store, message_id, self.world.clock))
         self.alice.connect()
         self.alice.send("bob", "two")
         self.assertEqual(self.alice.sent(message_id).status, "withdrawn")
@@ -107,7 +108,7 @@ class WaitingTests(WorldCase):
         self.alice.send("bob", "zero")
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "meant")
-        journal.withdraw(self.alice.store, message_id, self.world.clock)
+        messages.withdraw(self.alice.store, message_id, self.world.clock)
         self.alice.connect()
         self.alice.send("bob", "meant", message_id=message_id)
         self.assertEqual(self.bob.read(), ["zero", "meant"])
@@ -183,7 +184,7 @@ class IdentityTests(WorldCase):
         self.test_held()
         self.alice.send("bob", "and this")
         with self.alice.store.writing() as records:
-            trust.accept(records, "bob", int(self.world.clock))
+            contacts.accept(records, "bob", int(self.world.clock))
         self.world.advance(2, ticks=2)
         self.assertEqual(self.other.read(), ["for whom?", "and this"])
         self.assertEqual([line.gap_before for line in self.other.given], [0, 0])
@@ -193,12 +194,12 @@ class IdentityTests(WorldCase):
         """What the new identity writes is kept away, and shown once the user has accepted it."""
         self.other.send("alice", "it is me")
         self.assertEqual(self.alice.read(), [])
-        self.assertEqual(journal.quarantined(self.alice.store), (1, 0))
+        self.assertEqual(messages.quarantined(self.alice.store), (1, 0))
         with self.alice.store.writing() as records:
-            trust.accept(records, "bob", int(self.world.clock))
+            contacts.accept(records, "bob", int(self.world.clock))
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
-        self.assertEqual(journal.quarantined(self.alice.store), (0, 0))
+        self.assertEqual(messages.quarantined(self.alice.store), (0, 0))
         self.assertEqual([line.verified for line in self.alice.given], [True])
 
     def test_accepted_later(self) -> None:
@@ -207,7 +208,7 @@ class IdentityTests(WorldCase):
         self.alice.connect()
         self.alice.connect()
         with self.alice.store.writing() as records:
-            trust.accept(records, "bob", int(self.world.clock))
+            contacts.accept(records, "bob", int(self.world.clock))
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
 

@@ -20,14 +20,14 @@ from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
 from zope.interface import implementer
 
-from securemsg.client import journal
+from securemsg.client import messages
 from securemsg.client.agent import Agent
-from securemsg.client.journal import Received, Sent
-from securemsg.client.profile import create_profile, save_profile
+from securemsg.client.messages import Received, Sent
 from securemsg.client.requests import Answer
+from securemsg.client.state.profile import create_profile, save_profile
 from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
-from securemsg.net.client import Dialer, dial_tcp
+from securemsg.net.dialer import Dialer, dial_tcp
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IChannel, IPeer
@@ -110,15 +110,15 @@ class Member:
 
     def write(self, to: str, text: str) -> None:
         """Write a message."""
-        journal.compose(self.store, to, text, now=int(time.time()))
+        messages.compose(self.store, to, text, now=int(time.time()))
 
     def lines(self, name: str) -> list[str]:
         """The texts that came from somebody, in order."""
-        return [line.text for line in journal.history(self.store, name) if isinstance(line, Received)]
+        return [line.text for line in messages.history(self.store, name) if isinstance(line, Received)]
 
     def outcomes(self, name: str) -> list[str]:
         """What became of the messages to somebody, in order."""
-        return [line.status for line in journal.history(self.store, name) if isinstance(line, Sent)]
+        return [line.status for line in messages.history(self.store, name) if isinstance(line, Sent)]
 
 
 @define(eq=False)
@@ -182,7 +182,7 @@ class Crowd:
                     member.write(to, f"{number} from {member.name} to {to}")
         for member in members:
             member.agent.pump()
-        await self._until(lambda: all(not journal.pending(member.store) for member in members))
+        await self._until(lambda: all(not messages.pending(member.store) for member in members))
         await self._until(
             lambda: all(
                 len(member.lines(name)) >= int(each) for member in members for name in (others[member.name][0], SERVER)

@@ -19,11 +19,11 @@ from pathlib import Path
 from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.answers.command import Command
-from securemsg.answers.failure import AnswerFailed, Stopped
-from securemsg.answers.guard import FILES
-from securemsg.client.journal import Received
+from securemsg.client.messages import Received
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.responders.command import Command
+from securemsg.responders.errors import AnswerFailed, Stopped
+from securemsg.responders.guard import FILES
 from tests.functional.support import HOST, LIMIT, TIME, TWISTD, Daemon, Json, Person, Place, Running, checked, until
 
 

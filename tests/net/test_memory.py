@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.net.memory import connect_memory, observe_memory
-from securemsg.net.patience import CLOSING_TIME
+from securemsg.net.timeouts import CLOSING_TIME
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.messages import Message, Ping, Pong, Unknown
 from securemsg.protocol.states import Side

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from securemsg.errors import RemoteProtocolError
-from securemsg.net.patience import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, STALL_TIME
 from securemsg.net.stream import UNREADABLE_CODE, StreamProtocol
+from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, STALL_TIME
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from securemsg.crypto.keys import spki_digest, tls_key_pair
-from securemsg.net.patience import CLOSING_TIME, HANDSHAKE_TIME, LOGIN_TIME
 from securemsg.net.stream import StreamProtocol
+from securemsg.net.timeouts import CLOSING_TIME, HANDSHAKE_TIME, LOGIN_TIME
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, is_tls_failure
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.messages import Ping, Pong

@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from securemsg.interfaces import WriteBatch, WriteOutcome
-from securemsg.storage.sqlite import ServerStore
+from securemsg.storage.sqlite.store import ServerStore
 from tests.server.rig import Rig
 from tests.storage.stores import HandReactor
 

@@ -40,10 +40,10 @@ from securemsg.protocol.messages import (
     decode_message,
 )
 from securemsg.protocol.states import Side
-from securemsg.server.caller import Caller
+from securemsg.server.connection import Caller
 from securemsg.server.core import Server
+from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
-from securemsg.server.visitors import KeyFile
 from securemsg.storage.memory import MemoryServerStore
 
 TLS = Binding("tcp", "tls-exporter", bytes(range(32)), bytes(32))

@@ -14,8 +14,8 @@ from securemsg.crypto.keys import SigningKey
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.messages import Challenge, Drained, Failed, Hello, PrekeyStock, Proof, Welcome
-from securemsg.server.caller import Role
-from securemsg.server.visitors import KeyFile
+from securemsg.server.connection import Role
+from securemsg.server.guests import KeyFile
 from tests.server.rig import START, TLS, Client, Rig
 
 OTHER = b"\xff" * 32

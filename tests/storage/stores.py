@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from securemsg.interfaces import DepositRow, IServerStore, MailboxRow, NewAccount, StoredPrekey, WriteBatch, WriteOutcome
-from securemsg.storage.sqlite import ServerStore, open_server_store
+from securemsg.storage.sqlite.store import ServerStore, open_server_store
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.vault import Vault
+from securemsg.client.state.vault import Vault
 from securemsg.interfaces import StoredStock
-from securemsg.storage.keystore import PROFILE_FILE, ProfileStore, create_profile, open_profile
-from securemsg.storage.sqlite import ServerStore
+from securemsg.storage.profile import PROFILE_FILE, ProfileStore, create_profile, open_profile
+from securemsg.storage.sqlite.store import ServerStore
 from tests.storage.stores import NOW, HandReactor, account, prekeys
 
 # As SQLite numbers them.

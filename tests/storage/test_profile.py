@@ -1,235 +1,276 @@
-"""What every profile promises, on disk and in memory."""
+"""What a profile on disk suffers: other processes, other people, other keys, time and decay."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+import shutil
+import sqlite3
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
-from securemsg.client.vault import Vault
-from securemsg.errors import LocalProtocolError
-from securemsg.interfaces import IProfileStore, IRecords
-from securemsg.storage.keystore import create_profile
-from securemsg.storage.memory import MemoryProfile
+from securemsg.client.state.vault import Vault
+from securemsg.storage.errors import ProfileBusy, ProfileDamaged, ProfileMissing, StateTooNew, StateUnusable, StorageError
+from securemsg.storage.profile import PROFILE_FILE, ProfileStore, create_profile, open_profile
 
-
-class Accident(Exception):
-    """Something that goes wrong within a transaction."""
+KEY = bytes(range(32))
+NO_PATIENCE = 0.01
 
 
-class ProfileContract(SynchronousTestCase):
-    """The promises of L{IProfileStore} and L{IRecords}."""
-
-    __test__ = False
+class KeystoreTests(SynchronousTestCase):
+    """The file of a profile."""
 
     def setUp(self) -> None:
-        """A fresh profile."""
-        self.store = self.make()
-        self.addCleanup(self.store.close)
-
-    def make(self) -> IProfileStore:
-        """The profile that is put to the test."""
-        raise NotImplementedError
-
-    def put(self, *rows: tuple[str, bytes, int, bytes]) -> None:
-        """Commit records, each (table, bucket, order, value)."""
+        """A profile with one record."""
+        self.folder = Path(self.mktemp())
+        self.path = self.folder / PROFILE_FILE
+        self.store = self.create()
         with self.store.writing() as records:
-            for table, bucket, order, value in rows:
-                records.put(table, bucket, value, order)
+            records.put("history", b"bob", b"the first message", 1)
 
-    def test_interfaces(self) -> None:
-        """Store and records offer what their interfaces say."""
-        verifyObject(IProfileStore, self.store)
-        with self.store.reading() as records:
-            verifyObject(IRecords, records)
+    def create(self) -> ProfileStore:
+        """The profile, open until the test is over."""
+        store = create_profile(self.folder, Vault(KEY), patience=NO_PATIENCE)
+        self.addCleanup(store.close)
+        return store
 
-    def test_absent(self) -> None:
-        """Where nothing was written there is nothing."""
-        with self.store.reading() as records:
-            self.assertIsNone(records.get("history", b"bob"))
-            self.assertEqual(records.scan("history"), [])
-            self.assertEqual(records.last("history", b"bob"), 0)
-            self.assertEqual(records.count("history", b"bob"), 0)
+    def edit(self, *statements: str) -> None:
+        """Change the file behind our back."""
+        self.store.close()
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        for statement in statements:
+            connection.execute(statement)
+        connection.close()
 
-    def test_written(self) -> None:
-        """A record is found again by table, bucket and order, and by nothing else."""
-        self.put(("history", b"bob", 1, b"hello"))
-        with self.store.reading() as records:
-            self.assertEqual(records.get("history", b"bob", 1), b"hello")
-            self.assertIsNone(records.get("history", b"bob"))
-            self.assertIsNone(records.get("history", b"carol", 1))
-            self.assertIsNone(records.get("outbox", b"bob", 1))
+    def refused(self, kind: type[StorageError], key: bytes = KEY) -> str:
+        """
+        Open the profile, which must fail and change nothing.
 
-    def test_empty_names(self) -> None:
-        """Empty buckets and empty values are as good as any."""
-        self.put(("meta", b"", 0, b""))
-        with self.store.reading() as records:
-            self.assertEqual(records.get("meta", b""), b"")
-            self.assertEqual(records.scan("meta"), [(b"", 0, b"")])
+        @return: what is said about it.
+        """
+        before = self.path.read_bytes()
+        error = self.assertRaises(kind, open_profile, self.folder, Vault(key))
+        self.assertIn(str(self.folder), str(error))
+        self.assertEqual(self.path.read_bytes(), before)
+        return str(error)
 
-    def test_overwritten(self) -> None:
-        """The last value counts."""
-        self.put(("meta", b"k", 0, b"old"), ("meta", b"k", 0, b"new"))
-        with self.store.reading() as records:
-            self.assertEqual(records.get("meta", b"k"), b"new")
-            self.assertEqual(len(records.scan("meta")), 1)
-
-    def test_deleted(self) -> None:
-        """A deleted record is gone; deleting what is not there is no error."""
-        self.put(("meta", b"k", 1, b"one"), ("meta", b"k", 2, b"two"))
+    def test_reopened(self) -> None:
+        """What was committed is there for the next process, the sequences too."""
         with self.store.writing() as records:
-            records.delete("meta", b"k", 1)
-            records.delete("meta", b"k", 7)
-        with self.store.reading() as records:
-            self.assertEqual(records.scan("meta", b"k"), [(b"k", 2, b"two")])
+            records.put("history", b"bob", b"x", 7)
+            records.delete("history", b"bob", 7)
+        self.store.close()
+        store = open_profile(self.folder, Vault(KEY))
+        self.addCleanup(store.close)
+        with store.reading() as records:
+            self.assertEqual(records.scan("history"), [(b"bob", 1, b"the first message")])
+            self.assertEqual(records.last("history", b"bob"), 7)
 
-    def test_counted(self) -> None:
-        """The records of a bucket are counted, and no others."""
-        self.put(("meta", b"k", 1, b"one"), ("meta", b"k", 2, b"two"), ("meta", b"l", 3, b""), ("outbox", b"k", 4, b""))
-        with self.store.writing() as records:
-            records.delete("meta", b"k", 1)
-            records.put("meta", b"k", b"four", 4)
-            self.assertEqual(records.count("meta", b"k"), 2)
+    def test_made_again(self) -> None:
+        """Making a profile where one is opens it."""
+        with self.create().reading() as records:
+            self.assertEqual(records.get("history", b"bob", 1), b"the first message")
 
-    def test_own_writes_seen(self) -> None:
-        """A transaction sees what it has written."""
-        with self.store.writing() as records:
-            records.put("meta", b"k", b"new", 3)
-            self.assertEqual(records.get("meta", b"k", 3), b"new")
-            self.assertEqual(records.last("meta", b"k"), 3)
-            records.delete("meta", b"k", 3)
-            self.assertIsNone(records.get("meta", b"k", 3))
-
-    def test_scan_bucket(self) -> None:
-        """The records of a bucket come by order, from behind a place on, as many as asked for."""
-        self.put(*(("history", b"bob", order, b"%d" % order) for order in (5, 1, 3, 2**40)), ("history", b"eve", 2, b"x"))
-        with self.store.reading() as records:
-            self.assertEqual([order for _, order, _ in records.scan("history", b"bob")], [1, 3, 5, 2**40])
-            self.assertEqual(records.scan("history", b"bob", after=1, limit=1), [(b"bob", 3, b"3")])
-            self.assertEqual(records.scan("history", b"bob", limit=0), [])
-
-    def test_scan_table(self) -> None:
-        """The records of all buckets come by order, each with its bucket; what was written first comes first among equals."""
-        self.put(
-            ("outbox", b"zoe", 1, b"b"), ("outbox", b"eve", 2, b"d"), ("outbox", b"bob", 1, b"c"), ("outbox", b"abe", 0, b"a")
-        )
-        self.put(("outbox", b"zoe", 1, b"B"), ("inbound", b"bob", 1, b"other table"))
-        everything = [(b"abe", 0, b"a"), (b"zoe", 1, b"B"), (b"bob", 1, b"c"), (b"eve", 2, b"d")]
-        with self.store.reading() as records:
-            self.assertEqual(records.scan("outbox"), everything)
-            self.assertEqual(records.scan("outbox", after=0, limit=2), everything[1:3])
-
-    def test_last_survives(self) -> None:
-        """The highest order ever used is remembered when its record is gone, for each bucket."""
-        self.put(("prekeys", b"kem", 9, b"x"), ("prekeys", b"kem", 4, b"y"), ("prekeys", b"signed", 2, b"z"))
-        with self.store.writing() as records:
-            records.delete("prekeys", b"kem", 9)
-        with self.store.reading() as records:
-            self.assertEqual(records.last("prekeys", b"kem"), 9)
-            self.assertEqual(records.last("prekeys", b"signed"), 2)
-            self.assertEqual(records.last("counters", b"kem"), 0)
-
-    def test_undone(self) -> None:
-        """A transaction that fails has changed nothing, sequences included."""
-        self.put(("meta", b"k", 1, b"old"))
-        with self.assertRaises(Accident), self.store.writing() as records:
-            records.put("meta", b"k", b"new", 1)
-            records.put("meta", b"k", b"more", 2)
-            raise Accident
-        with self.store.reading() as records:
-            self.assertEqual(records.scan("meta"), [(b"k", 1, b"old")])
-            self.assertEqual(records.last("meta", b"k"), 1)
-
-    def test_usable_after_accident(self) -> None:
-        """After a transaction that failed the next one works."""
-        with self.assertRaises(Accident), self.store.writing():
-            raise Accident
-        self.put(("meta", b"k", 1, b"new"))
-        with self.store.reading() as records:
-            self.assertEqual(records.get("meta", b"k", 1), b"new")
-
-    def test_reading_writes(self) -> None:
-        """Whoever writes in a transaction for reading hears of it, and nothing is written."""
-        with self.store.reading() as records:
-            self.assertRaises(LocalProtocolError, records.put, "meta", b"k", b"new")
-            self.assertRaises(LocalProtocolError, records.delete, "meta", b"k")
-        with self.store.reading() as records:
-            self.assertEqual(records.scan("meta"), [])
-
-    def test_no_nesting(self) -> None:
-        """A transaction within a transaction is a bug, and does not disturb the outer one."""
-
-        def nested(transaction: AbstractContextManager[IRecords]) -> None:
-            with transaction:
-                self.fail("it began")
-
-        with self.store.writing() as records:
-            self.assertRaises(LocalProtocolError, nested, self.store.writing())
-            self.assertRaises(LocalProtocolError, nested, self.store.reading())
-            records.put("meta", b"k", b"outer")
-        with self.store.reading() as records:
-            self.assertEqual(records.get("meta", b"k"), b"outer")
-
-    def test_kept_too_long(self) -> None:
-        """Records cannot be used once their transaction is over."""
-        with self.store.writing() as records:
-            pass
-        self.assertRaises(LocalProtocolError, records.get, "meta", b"k")
-        self.assertRaises(LocalProtocolError, records.put, "meta", b"k", b"v")
-
-    def test_unknown_table(self) -> None:
-        """A table that nobody announced is a bug."""
-        with self.store.writing() as records:
-            self.assertRaises(LocalProtocolError, records.get, "nonsense", b"k")
-            self.assertRaises(LocalProtocolError, records.put, "nonsense", b"k", b"v")
-            self.assertRaises(LocalProtocolError, records.scan, "nonsense")
-            self.assertRaises(LocalProtocolError, records.last, "nonsense", b"k")
-
-
-class KeystoreContractTests(ProfileContract):
-    """The profile on disk."""
-
-    __test__ = True
-
-    def make(self) -> IProfileStore:
-        """A profile in a folder that does not exist yet."""
-        return create_profile(Path(self.mktemp()), Vault(bytes(32)))
-
-
-class MemoryContractTests(ProfileContract):
-    """The profile in memory."""
-
-    __test__ = True
-
-    def make(self) -> IProfileStore:
-        """An empty one."""
-        return MemoryProfile()
-
-    def test_killed_before_commit(self) -> None:
-        """What is raised before a commit undoes it, as a kill would; readers are not bothered."""
-
-        def kill() -> None:
-            raise Accident
-
-        profile = MemoryProfile(before_commit=kill)
-        with self.assertRaises(Accident), profile.writing() as records:
+    def test_rights(self) -> None:
+        """Folder, file and journal are the owner's alone, whatever the umask."""
+        folder = Path(self.mktemp())
+        umask = os.umask(0)
+        self.addCleanup(os.umask, umask)
+        store = create_profile(folder, Vault(KEY))
+        self.addCleanup(store.close)
+        with store.writing() as records:
             records.put("meta", b"k", b"v")
-        with profile.reading() as records:
-            self.assertIsNone(records.get("meta", b"k"))
+            found = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        self.assertEqual(found, {PROFILE_FILE: 0o600, f"{PROFILE_FILE}-journal": 0o600})
+        self.assertEqual(folder.stat().st_mode & 0o777, 0o700)
 
-    def test_snapshot(self) -> None:
-        """A snapshot and its origin do not touch each other."""
-        profile = MemoryProfile()
-        with profile.writing() as records:
-            records.put("meta", b"k", b"old", 1)
-        backup = profile.snapshot()
-        with profile.writing() as records:
-            records.put("meta", b"k", b"new", 2)
-        with backup.writing() as records:
-            self.assertEqual(records.scan("meta"), [(b"k", 1, b"old")])
-            self.assertEqual(records.last("meta", b"k"), 1)
-            records.delete("meta", b"k", 1)
-        with profile.reading() as records:
-            self.assertEqual(len(records.scan("meta")), 2)
+    def test_rights_taken_back(self) -> None:
+        """A file that others came to read is the owner's alone again once it is opened."""
+        self.store.close()
+        self.path.chmod(0o644)
+        open_profile(self.folder, Vault(KEY)).close()
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_nothing_in_clear(self) -> None:
+        """Neither values nor names of buckets are in the bytes of the file, or of its journal."""
+        with self.store.writing() as records:
+            records.put("contacts", b"name-of-a-contact", b"text of a message")
+            records.put("contacts", b"name-of-a-contact", b"text of a message", 5)
+            found = b"".join(path.read_bytes() for path in self.folder.iterdir())
+        found += b"".join(path.read_bytes() for path in self.folder.iterdir())
+        for word in (b"name-of-a-contact", b"text of a message", b"bob", b"first message"):
+            self.assertNotIn(word, found)
+
+    def test_deleted_bytes_gone(self) -> None:
+        """The sealed bytes of a deleted record do not stay in the file."""
+        (sealed,) = sqlite3.connect(self.path).execute("SELECT value FROM records").fetchone()
+        self.assertIn(sealed, self.path.read_bytes())
+        with self.store.writing() as records:
+            records.delete("history", b"bob", 1)
+        self.assertNotIn(sealed, self.path.read_bytes())
+
+    def test_moved_order(self) -> None:
+        """A record that was moved to another order does not open."""
+        self.edit("UPDATE records SET ord = 9")
+        with self.create().reading() as records:
+            self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 9)
+            self.assertRaises(ProfileDamaged, records.scan, "history", b"bob")
+
+    def test_moved_bucket(self) -> None:
+        """A record that was moved to another bucket does not open."""
+        with self.store.writing() as records:
+            records.put("history", b"eve", b"hers", 2)
+        self.edit("UPDATE records SET tag = (SELECT tag FROM records WHERE ord = 2) WHERE ord = 1")
+        with self.create().reading() as records:
+            self.assertRaises(ProfileDamaged, records.get, "history", b"eve", 1)
+            self.assertRaises(ProfileDamaged, records.scan, "history")
+
+    def test_moved_table(self) -> None:
+        """A record that was moved to another table does not open."""
+        self.edit("UPDATE records SET tab = 7")
+        with self.create().reading() as records:
+            self.assertRaises(ProfileDamaged, records.scan, "outbox")
+
+    def test_exchanged(self) -> None:
+        """Two records of one bucket cannot be exchanged for each other."""
+        with self.store.writing() as records:
+            records.put("history", b"bob", b"the second message", 2)
+        self.edit("UPDATE records SET value = (SELECT value FROM records WHERE ord = 2) WHERE ord = 1")
+        with self.create().reading() as records:
+            self.assertEqual(records.get("history", b"bob", 2), b"the second message")
+            self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 1)
+
+    def test_altered(self) -> None:
+        """A record with a changed byte does not open, and says where."""
+        self.edit("UPDATE records SET value = CAST(value || x'00' AS BLOB)")
+        with self.create().reading() as records:
+            error = self.assertRaises(ProfileDamaged, records.get, "history", b"bob", 1)
+            # Counting opens none.
+            self.assertEqual(records.count("history", b"bob"), 1)
+        self.assertIn("table history", str(error))
+
+    def test_other_key(self) -> None:
+        """A profile that was sealed with another key is refused at once."""
+        self.assertIn("store.key", self.refused(ProfileDamaged, bytes(32)))
+
+    def test_garbage(self) -> None:
+        """A file of something else is refused, and left as it is."""
+        self.store.close()
+        for content in (b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000):
+            self.path.write_bytes(content)
+            self.refused(ProfileDamaged)
+            self.assertRaises(ProfileDamaged, create_profile, self.folder, Vault(KEY))
+            self.assertEqual(self.path.read_bytes(), content)
+
+    def test_other_database(self) -> None:
+        """The database of another program is refused, also where a profile should be made."""
+        self.edit("PRAGMA application_id = 7", "PRAGMA user_version = 0")
+        self.refused(ProfileDamaged)
+        self.assertRaises(ProfileDamaged, create_profile, self.folder, Vault(KEY))
+
+    def test_cut_off(self) -> None:
+        """A file that lost its end is refused."""
+        with self.store.writing() as records:
+            for order in range(200):
+                records.put("history", b"bob", bytes(1000), order)
+        self.store.close()
+        os.truncate(self.path, self.path.stat().st_size // 2)
+        self.refused(ProfileDamaged)
+
+    def test_too_new(self) -> None:
+        """A profile of a newer release is refused with the advice to upgrade."""
+        self.edit("PRAGMA user_version = 2")
+        self.assertIn("Upgrade", self.refused(StateTooNew))
+
+    def test_missing(self) -> None:
+        """Where there is no profile, the way to one is told, and nothing is made."""
+        folder = Path(self.mktemp())
+        error = self.assertRaises(ProfileMissing, open_profile, folder, Vault(KEY))
+        self.assertIn("join", str(error))
+        self.assertFalse(folder.exists())
+
+    def test_unfinished(self) -> None:
+        """A file that was made and never filled is no profile yet, and becomes one."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / PROFILE_FILE).touch()
+        self.assertRaises(ProfileMissing, open_profile, folder, Vault(KEY))
+        create_profile(folder, Vault(KEY)).close()
+        open_profile(folder, Vault(KEY)).close()
+
+    def test_unusable(self) -> None:
+        """A folder where the file should be, or a file where the folder should be, has its own message."""
+        folder = Path(self.mktemp())
+        (folder / PROFILE_FILE).mkdir(parents=True)
+        self.assertRaises(StateUnusable, open_profile, folder, Vault(KEY))
+        self.assertRaises(StateUnusable, create_profile, self.path, Vault(KEY))
+        self.assertRaises(ProfileMissing, open_profile, self.path, Vault(KEY))
+
+    def test_shared(self) -> None:
+        """Two that hold the profile open see each other's commits."""
+        other = self.create()
+        with other.writing() as records:
+            records.put("history", b"bob", b"from the other", records.last("history", b"bob") + 1)
+        with self.store.writing() as records:
+            self.assertEqual(records.get("history", b"bob", 2), b"from the other")
+            records.put("history", b"bob", b"back", 3)
+        with other.reading() as records:
+            self.assertEqual(records.last("history", b"bob"), 3)
+
+    def test_one_writer(self) -> None:
+        """While one writes, another writer waits, then gives up; a reader sees the state before."""
+        other = self.create()
+        with self.store.writing() as records:
+            records.put("history", b"bob", b"not yet", 2)
+            with self.assertRaises(ProfileBusy), other.writing():
+                self.fail("two writers")
+            with other.reading() as view:
+                self.assertIsNone(view.get("history", b"bob", 2))
+        with other.writing() as records:
+            self.assertEqual(records.get("history", b"bob", 2), b"not yet")
+
+    def test_commit_kept_out(self) -> None:
+        """A commit that a reader holds off for too long is undone as a whole, and can be tried again."""
+        other = self.create()
+        with other.reading() as view:
+            self.assertEqual(view.last("history", b"bob"), 1)
+            with self.assertRaises(ProfileBusy), self.store.writing() as records:
+                records.put("history", b"bob", b"new", 2)
+        with self.store.writing() as records:
+            self.assertIsNone(records.get("history", b"bob", 2))
+            records.put("history", b"bob", b"new", 2)
+        with other.reading() as view:
+            self.assertEqual(view.get("history", b"bob", 2), b"new")
+
+    def test_killed(self) -> None:
+        """A process that dies within a transaction leaves the state before it, one that dies after it the state after it."""
+        copies = []
+        with self.store.writing() as records:
+            for order in range(2, 2000):  # more than the cache holds, so that the file is written before the commit
+                records.put("history", b"bob", bytes(2000), order)
+            copies.append((self.copied(), 1))
+        copies.append((self.copied(), 1999))
+        for folder, last in copies:
+            store = open_profile(folder, Vault(KEY))
+            self.addCleanup(store.close)
+            with store.reading() as records:
+                self.assertEqual(len(records.scan("history")), last)
+                self.assertEqual(records.last("history", b"bob"), last)
+
+    def copied(self) -> Path:
+        """The files as a kill at this moment would leave them."""
+        folder = Path(self.mktemp())
+        shutil.copytree(self.folder, folder)
+        return folder
+
+    def test_disk_full(self) -> None:
+        """A full disk is said so; nothing of the transaction is kept, and the profile goes on once there is room."""
+        self.store._connection.execute("PRAGMA max_page_count = 8")
+        with self.assertRaises(StateUnusable) as caught, self.store.writing() as records:
+            for order in range(2, 100):
+                records.put("history", b"bob", bytes(1000), order)
+        self.assertIn("full", str(caught.exception))
+        self.store._connection.execute("PRAGMA max_page_count = 1000")
+        with self.store.writing() as records:
+            self.assertEqual(len(records.scan("history")), 1)
+            records.put("history", b"bob", bytes(1000), 2)

@@ -9,7 +9,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from securemsg.client.vault import (
+from securemsg.client.state.vault import (
     KEY_FILE,
     KEY_IN_FILE,
     LOWEST_COST,

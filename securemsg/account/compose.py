@@ -1,0 +1,69 @@
+"""A message that is about to be written: what cannot be sent is refused with words, before anything is committed."""
+
+from __future__ import annotations
+
+from securemsg.account.errors import Exit, Trouble, explain, trouble
+from securemsg.account.tracking import DELIVERED
+from securemsg.client import messages
+from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
+from securemsg.crypto.keys import ID_SIZE
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
+from securemsg.protocol.messages import MAX_TEXT
+
+
+def checked(text: str) -> str:
+    """
+    A text that can be sent.
+
+    @raise Trouble: C{no-text}: nothing is said; C{not-utf8}, C{too-large}.
+    """
+    if not text:
+        raise trouble("no-text")
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise trouble("not-utf8") from None
+    if size > MAX_TEXT:
+        raise trouble("too-large")
+    return text
+
+
+def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: int) -> None:
+    """
+    See whether a program's message can be sent.
+
+    @param own: the name of the account that sends it.
+    @raise Trouble: C{own-name}; C{bad-request}: no such id or expiry; or see L{checked}.
+    """
+    if to == own:
+        raise trouble("own-name", to)
+    checked(text)
+    if message_id is not None and len(message_id) != ID_SIZE:
+        hint = f"make one with os.urandom({ID_SIZE}), or leave it away"
+        raise _bad(f"an id has {ID_SIZE} bytes, not {len(message_id)}", hint)
+    if not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
+        raise _bad(f"a message expires after {MIN_EXPIRY} to {DEFAULT_EXPIRY} seconds, not {expiry}", "name another time")
+
+
+def commit(
+    store: IProfileStore, to: str, text: str, wait: str, *, now: float, message_id: bytes | None, expiry: int
+) -> bytes:
+    """
+    Commit a message to be sent.
+
+    @param wait: how far somebody waits for it to come; only for L{DELIVERED} its recipient is asked to say so.
+    @return: its id.
+    @raise Trouble: it is refused; or see L{journal.compose} for what a store raises.
+    """
+    try:
+        return messages.compose(
+            store, to, text, now=now, message_id=message_id, wants_receipt=wait == DELIVERED, expiry=expiry
+        )
+    except Refusal as refusal:
+        raise explain(refusal, to) from None
+
+
+def _bad(text: str, hint: str) -> Trouble:
+    """What is wrong with a message."""
+    return Trouble(Exit.USAGE, "bad-request", text, hint)

@@ -1,0 +1,99 @@
+"""Messages for a program, one at a time: each counts as handled only when the next one is asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Self
+
+from attrs import define, field
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Trouble, trouble
+from securemsg.account.folder import storage_trouble
+from securemsg.account.readlocks import Giving
+from securemsg.client import messages
+from securemsg.client.messages import Received
+from securemsg.interfaces import IProfileStore
+from securemsg.storage.errors import StorageError
+
+# Messages that are in memory at once, 48 KiB each at most.
+PAGE = 16
+
+
+@define(eq=False)
+class Messages:
+    """What comes, for C{async for}."""
+
+    _store: IProfileStore
+    _uplink: Uplink
+    _giving: Giving
+    _sender: str | None = None
+    _page: deque[Received] = field(factory=deque, init=False)
+    _in_hand: Received | None = field(default=None, init=False)
+    _is_over: bool = field(default=False, init=False)
+
+    def __aiter__(self) -> Self:
+        """It is its own iterator."""
+        return self
+
+    async def __anext__(self) -> Received:
+        """
+        The message in hand is handled; wait for the next one.
+
+        @raise StopAsyncIteration: the reactor stops.
+        @raise Trouble: the server will not have us, the profile cannot be used, or there is a newer loop than this.
+        """
+        if self._is_over:
+            raise trouble("second-recv", text="another loop over the messages was begun, or the bot was left")
+        try:
+            if self._in_hand is not None:
+                messages.mark_given(self._store, [self._in_hand.order])
+                self.let_go(self._in_hand)
+            while not self._uplink.is_stopped:
+                message = self._take()
+                if message is not None:
+                    return message
+                await self._uplink.until(self._look, None)
+                if self._is_over:
+                    break
+        except StorageError as error:
+            raise storage_trouble(error) from error
+        except Trouble as problem:
+            if problem.code != "stopped":
+                raise
+        raise StopAsyncIteration
+
+    def let_go(self, message: Received) -> None:
+        """This message was handled: others may give what its sender wrote."""
+        if self._in_hand is not None and self._in_hand.order == message.order:
+            self._in_hand = None
+            self._giving.free(message.sender)
+
+    def end(self) -> None:
+        """Give out nothing more; a message in hand comes again."""
+        self._is_over = True
+        self._page.clear()
+        if self._in_hand is not None:
+            self.let_go(self._in_hand)
+
+    def _take(self) -> Received | None:
+        """The next of the page that is still there for us."""
+        while self._page:
+            message = self._page.popleft()
+            if self._giving.take(message):
+                self._in_hand = message
+                return message
+        return None
+
+    def _look(self) -> bool | None:
+        """Fill the page, past senders whose messages somebody else gives just now."""
+        busy: set[str] = set()
+        after, found = -1, PAGE
+        while not self._page and found == PAGE and not self._is_over:
+            waiting = messages.ungiven(self._store, self._sender, PAGE, after)
+            ours = self._giving.ours([message for message in waiting if message.sender not in busy])
+            # Whoever is busy now stays so for this look: what is theirs comes in order, or later.
+            busy.update({message.sender for message in waiting} - {message.sender for message in ours})
+            self._page.extend(ours)
+            found, after = len(waiting), waiting[-1].order if waiting else after
+        return True if self._page or self._is_over else None

@@ -1,0 +1,116 @@
+"""
+Whose turn it is to give a message to its reader: C{recv} and any number of chats may look into one profile at the same time.
+
+A message is marked given after it was put out, so that a kill in between loses nothing. Until then a lock keeps others away
+from its sender's messages: one byte of a file, which the kernel frees when its holder dies. Each sender has one, so that a
+reader who stands still holds up nothing but what he reads.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from securemsg.account.composing import RECV_LOCK
+from securemsg.account.errors import trouble
+from securemsg.account.locks import FileLock
+from securemsg.client import messages
+from securemsg.client.messages import Received
+from securemsg.crypto.keys import sha256
+from securemsg.interfaces import IProfileStore
+
+GIVE_LOCK = "give.lock"
+# Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.
+PLACE_SIZE = 7
+
+
+def lock_reading(folder: Path) -> FileLock:
+    """
+    Be the only one that gives out the messages of all, in order.
+
+    @raise Trouble: C{second-recv}, or the folder is not writable.
+    """
+    lock = FileLock(folder / RECV_LOCK)
+    try:
+        taken = lock.take()
+    except OSError as error:
+        raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+    if not taken:
+        raise trouble("second-recv")
+    return lock
+
+
+class Giving:
+    """The turns of one process, which must have no second one of these for a profile."""
+
+    def __init__(self, folder: Path | None, store: IProfileStore) -> None:
+        """
+        @param folder: of the profile; C{None}: it lies in our memory, and every turn is ours.
+        """
+        self._path = None if folder is None else folder / GIVE_LOCK
+        self._store = store
+        self._descriptor = -1
+
+    def take(self, message: Received) -> bool:
+        """
+        Begin to give a message. If it is ours to give, L{free} must follow.
+
+        @return: no: another process gives something of this sender's, or has given this.
+        @raise Trouble: the profile cannot be locked.
+        """
+        if not self._lock(message.sender):
+            return False
+        if not messages.is_ungiven(self._store, message.order):
+            self.free(message.sender)
+            return False
+        return True
+
+    def free(self, sender: str) -> None:
+        """Let others give what this sender wrote."""
+        if self._descriptor >= 0:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(sender))
+
+    def close(self) -> None:
+        """Give nothing any more, and let others have every turn."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def ours(self, messages: list[Received]) -> list[Received]:
+        """
+        Those of these messages whose senders nobody is busy with.
+
+        @raise Trouble: the profile cannot be locked.
+        """
+        senders = {message.sender for message in messages}
+        free = {sender for sender in senders if self._is_free(sender)}
+        return [message for message in messages if message.sender in free]
+
+    def _is_free(self, sender: str) -> bool:
+        """Whether we could have the turn."""
+        is_free = self._lock(sender)
+        if is_free:
+            self.free(sender)
+        return is_free
+
+    def _lock(self, sender: str) -> bool:
+        """Try for the turn; this never waits."""
+        if self._path is None:
+            return True
+        try:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(sender))
+        except (BlockingIOError, PermissionError) as error:
+            if self._descriptor < 0:
+                raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+            return False
+        except OSError as error:
+            raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+        return True
+
+
+def _place(sender: str) -> int:
+    """The byte that stands for a sender."""
+    return int.from_bytes(sha256(sender.encode())[:PLACE_SIZE], "big")

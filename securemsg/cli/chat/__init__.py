@@ -1,0 +1,1 @@
+"""C{securemsg chat}: a conversation at a terminal or through a pipe."""

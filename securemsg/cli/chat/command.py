@@ -1,0 +1,239 @@
+"""C{securemsg chat}: with a prompt where there is a terminal for it, else line by line."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+from twisted.internet.stdio import StandardIO
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, trouble
+from securemsg.account.tracking import BLOCKING
+from securemsg.cli.chat.console import MAX_LINE, Console, blocking_restored
+from securemsg.cli.chat.conversation import Conversation
+from securemsg.cli.chat.slash import LEAVING_WORD
+from securemsg.cli.context import Desk
+from securemsg.cli.guest import desk_for
+from securemsg.cli.output import OutputClosed, columns, put_later, report_note, say
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
+from securemsg.cli.suites import check_file, needs_check, pin
+from securemsg.protocol.devices import SERVER_NAME
+
+# After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
+ENDING_TIME = 30
+# Somebody who leaves a terminal wants to be gone; what is not accepted by then stays in the outbox.
+LEAVING_TIME = 2
+# An answer that is not there after so long is waited for with a word about that.
+SILENT_TIME = 1
+# Lines that may wait while our output is read slowly.
+MAX_WAITING = 256
+
+_COMPLAINTS = {
+    "too-long": f"-- a line is longer than {MAX_LINE} bytes and was not sent",
+    "not-utf8": "-- a line is not UTF-8 and was not sent",
+}
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@suite_options("The key file: for suite psk, or by itself to talk with `server` without a profile.", "--suite")
+@wire_option
+@json_option("Line by line, also at a terminal: what comes as one JSON object a line.")
+@shared
+@click.pass_context
+def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
+    """
+    Talk with NAME: interactive on a terminal, line by line on a pipe.
+
+    `exit`, /quit or the end of the input leaves; /help shows what else there is.
+
+    With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts. With
+    --suite psk you talk from your profile with whoever holds the same file.
+    """
+    with desk_for(settings_of(context), name) as desk:
+        if name == desk.profile.name:
+            raise trouble("own-name", name)
+        is_new = needs_check(desk, name)
+        at_terminal = os.isatty(0) and os.isatty(1)
+        prompt = at_terminal and not as_json and _has_prompt()
+        tell: Callable[[str], object] = say
+        if prompt:
+            # Only here: without the extra it is not there.
+            from securemsg.cli.chat.prompt import interact, show
+
+            # One queue for everything that shows above the line being typed.
+            tell = show
+
+        async def work(reactor: Any, uplink: Uplink) -> int:
+            if is_new:
+                await check_file(reactor, desk, name)
+            pin(desk, name)
+            if prompt:
+                return await interact(desk, uplink, name, reactor)
+            return await _Piped(desk, uplink, name, reactor, at_terminal).talk()
+
+        try:
+            with blocking_restored(0, 1, 2):
+                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire, tells_kept=True, tell=tell)
+        except OutputClosed:
+            return Exit.DONE
+
+
+def _has_prompt() -> bool:
+    """Whether the extra C{tui} is installed, and the terminal can do what it needs."""
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    try:
+        import prompt_toolkit  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class _Piped:
+    """A chat over the plain console."""
+
+    def __init__(self, desk: Desk, uplink: Uplink, name: str, reactor: Any, at_terminal: bool) -> None:
+        self._desk = desk
+        self._uplink = uplink
+        self._reactor = reactor
+        self._at_terminal = at_terminal
+        self._lines: deque[str] = deque()
+        self._is_over = False
+        self._is_left = False
+        self._is_held = False
+        self._input: StandardIO | None = None
+        self._console = Console(self._typed, self._complain, self._ended)
+        self._conversation = Conversation(desk, uplink, name, write=self._write, tell=self._tell, columns=columns)
+
+    async def talk(self) -> int:
+        """Take lines to the end of the input, then wait for what is still on its way."""
+        conversation, uplink = self._conversation, self._uplink
+        if self._at_terminal:
+            await self._tell(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
+        try:
+            self._input = StandardIO(self._console, reactor=self._reactor)
+        except OSError:
+            # Standard input is not there: it has ended.
+            self._is_over = True
+        while True:
+            await conversation.show_waiting()
+            while self._lines and not self._is_left:
+                self._is_left = not await conversation.take(self._lines.popleft())
+            if self._is_left or (self._is_over and not self._lines):
+                break
+            self._hold_back(False)
+            await uplink.until(self._something, None)
+        self._console.stop()
+        if self._desk.settings.retry and self._desk.settings.timeout is None and not self._at_terminal:
+            await self._all_accepted()
+        return await finish(self._desk, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME)
+
+    async def _all_accepted(self) -> None:
+        """Wait until the server has answered for every line, however long that takes."""
+        conversation = self._conversation
+        while conversation.pending and conversation.held_up is None:
+            await self._uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
+            await conversation.show_waiting()
+
+    def _something(self) -> bool | None:
+        """A reason to look."""
+        return True if self._lines or self._is_over or self._conversation.has_news() else None
+
+    def _typed(self, line: str) -> None:
+        """A line came."""
+        self._lines.append(line)
+        if len(self._lines) >= MAX_WAITING:
+            self._hold_back(True)
+        self._uplink.changed()
+
+    def _hold_back(self, wanted: bool) -> None:
+        """Read on, or do not: lines are not to be heaped up while somebody reads our output slowly."""
+        if self._input is not None and wanted is not self._is_held and not self._is_over:
+            self._is_held = wanted
+            if wanted:
+                self._input.pauseProducing()
+            else:
+                self._input.resumeProducing()
+
+    def _ended(self) -> None:
+        """No line will come any more."""
+        self._is_over = True
+        self._uplink.changed()
+
+    def _write(self, text: str) -> Awaitable[None]:
+        """A message that came."""
+        return put_later(self._reactor, text)
+
+    def _complain(self, code: str) -> None:
+        """A line that cannot be sent."""
+        self._conversation.mistakes += 1
+        self._say(_COMPLAINTS[code])
+
+    async def _tell(self, text: str) -> None:
+        """Something for people."""
+        self._say(text)
+
+    def _say(self, text: str) -> None:
+        """At once."""
+        if self._desk.settings.as_json:
+            report_note("chat", text.removeprefix("-- "), True)
+        else:
+            say(text)
+
+
+async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor: Any, patience: float) -> int:
+    """
+    Wait until everything is accepted and, by the contact C{server}, answered.
+
+    @return: 0, or 2 where a line was not understood.
+    @raise Trouble: it was not, in time; or something was refused.
+    """
+    if desk.settings.timeout is not None:
+        patience = desk.settings.timeout
+    deadline = reactor.seconds() + patience
+    # Whoever leaves a terminal is not told of two seconds.
+    is_silent = patience > LEAVING_TIME
+    accepted_at: float | None = None
+
+    def is_done() -> bool:
+        # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
+        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.owing))
+
+    while True:
+        await conversation.show_waiting()
+        left = deadline - reactor.seconds()
+        if is_done() or conversation.held_up or left <= 0:
+            break
+        if is_silent and not conversation.pending:
+            accepted_at = reactor.seconds() if accepted_at is None else accepted_at
+            silent = accepted_at + SILENT_TIME - reactor.seconds()
+            if silent <= 0:
+                is_silent = False
+                text = f"waiting up to {patience:.0f} s for an answer of {conversation.name}; --timeout sets that"
+                report_note("waiting", text, desk.settings.as_json)
+            else:
+                left = min(left, silent)
+        await uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
+    held_up = conversation.held_up
+    if held_up is not None:
+        raise trouble(BLOCKING, held_up.to)
+    if conversation.pending:
+        count = conversation.pending
+        what = "1 message was" if count == 1 else f"{count} messages were"
+        holder = uplink.holder
+        reason = trouble(holder.last_failure, desk.where).text + ": " if holder is not None and holder.last_failure else ""
+        is_kept = desk.folder is not None
+        fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
+        raise trouble("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
+    if conversation.refused is not None:
+        raise trouble(conversation.refused.code, conversation.refused.to)
+    if not is_done():
+        raise trouble("not-answered", text=f"{conversation.name} has not answered in time")
+    if conversation.owing.lost:
+        raise trouble("not-answered", text="the connection was lost, and answers with it", hint="ask again")
+    return Exit.USAGE if conversation.mistakes else Exit.DONE

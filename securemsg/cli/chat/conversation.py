@@ -1,0 +1,336 @@
+"""A chat that runs: lines in, lines out, whatever carries them. The prompt and the plain console are two carriers of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Trouble, explain
+from securemsg.account.readlocks import Giving
+from securemsg.account.tracking import waits_for_user
+from securemsg.cli.chat import slash
+from securemsg.cli.chat.pending import Owing
+from securemsg.cli.chat.slash import (
+    Explain,
+    Intention,
+    Leave,
+    Misunderstood,
+    Say,
+    ShowContacts,
+    ShowHistory,
+    ShowSafety,
+    ShowState,
+    SwitchTo,
+)
+from securemsg.cli.commands.contacts import accept_shown, remember_shown
+from securemsg.cli.context import Desk
+from securemsg.cli.guest import CallerDesk
+from securemsg.cli.locked import Kept, counted, kept
+from securemsg.cli.output import json_line
+from securemsg.cli.rendering import (
+    contact_record,
+    contact_text,
+    fact_lines,
+    line_record,
+    line_text,
+    received_record,
+    received_text,
+    remark,
+    safety_record,
+    safety_text,
+)
+from securemsg.cli.suites import chosen, key_name
+from securemsg.client import messages
+from securemsg.client.escape import escape
+from securemsg.client.messages import Received, Sent
+from securemsg.client.state.contacts import Contact, all_contacts, get_contact, safety
+from securemsg.errors import Refusal
+from securemsg.protocol.devices import SERVER_NAME
+
+# Shown in one go before the store is looked at again.
+PAGE = 64
+_SETTLED = ("accepted", "delivered", "failed", "withdrawn")
+
+
+class Conversation:
+    """
+    @ivar name: whom we talk with just now.
+    @ivar owing: the answers that the contact C{server} owes to what was said in this run.
+    @ivar refused: the first message of this run that was refused, if one was.
+    @ivar mistakes: lines that were not understood.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        uplink: Uplink,
+        name: str,
+        *,
+        write: Callable[[str], Awaitable[Any]],
+        tell: Callable[[str], Awaitable[Any]],
+        columns: Callable[[], int],
+    ) -> None:
+        """
+        @param write: puts out a line of data, and is done once it is out.
+        @param tell: puts out a line for people, likewise.
+        """
+        self._desk = desk
+        self._uplink = uplink
+        self._write = write
+        self._tell = tell
+        self._columns = columns
+        self._giving = Giving(desk.folder, desk.store)
+        self._kept = Kept(desk)
+        self._pending: deque[bytes] = deque()
+        self.name = name
+        self.owing = Owing(desk, uplink)
+        self.refused: Sent | None = None
+        self.mistakes = 0
+
+    # --- what is typed ----------------------------------------------------------------------------------------------
+
+    async def take(self, line: str) -> bool:
+        """
+        Do what a line means.
+
+        @return: whether the chat goes on.
+        """
+        intention = slash.understand(line)
+        if isinstance(intention, Leave):
+            return False
+        if intention is not None:
+            await self._do(intention)
+        return True
+
+    async def _do(self, intention: Intention) -> None:
+        match intention:
+            case Say(text):
+                await self._say(text)
+            case Explain():
+                lines = slash.help_lines()
+                await self._write(self._shown({"commands": lines}, "\n".join(lines)))
+            case ShowHistory(lines):
+                await self._show_history(lines)
+            case ShowContacts():
+                await self._show_contacts()
+            case ShowSafety(accept):
+                await self._show_safety(accept)
+            case SwitchTo(name):
+                await self._switch(name)
+            case ShowState():
+                facts = self.facts()
+                await self._write(self._shown(facts, fact_lines(facts)))
+            case Misunderstood(reason):
+                self.mistakes += 1
+                await self._tell(f"-- {reason}")
+
+    async def _say(self, text: str) -> None:
+        """Commit a message; it goes out by itself."""
+        try:
+            number = messages.compose(self._desk.store, self.name, text, now=self._desk.now())
+        except Refusal as refusal:
+            self.mistakes += 1
+            await self._tell(f"-- not sent: {explain(refusal, self.name).text}")
+            return
+        self._pending.append(number)
+        if self.name == SERVER_NAME:
+            self.owing.asked(number)
+        self._uplink.nudge()
+
+    async def _show_history(self, lines: int) -> None:
+        """The last lines with this contact."""
+        own = self._desk.profile.name
+        found = messages.history(self._desk.store, self.name, lines)
+        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
+        await self._put(rows, f"-- nothing was said with {self.name} yet")
+
+    async def _put(self, rows: list[str], otherwise: str) -> None:
+        """Put out what was asked for, or say that there is nothing."""
+        if rows:
+            await self._write("\n".join(rows))
+        else:
+            await self._tell(otherwise)
+
+    def _shown(self, record: dict[str, object], text: str) -> str:
+        """What is put out, for a program or for people."""
+        return json_line(record) if self._desk.settings.as_json else text
+
+    async def _show_contacts(self) -> None:
+        """Everybody we know."""
+        unread, locked = messages.unread(self._desk.store), counted(kept(self._desk))
+        rows = []
+        for contact in self.contacts():
+            choice = chosen(self._desk, contact.name)
+            known = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
+            rows.append(self._shown(contact_record(*known), contact_text(*known)))
+        await self._put(rows, "-- no contacts yet: write to somebody")
+
+    async def _show_safety(self, accept: bool) -> None:
+        """The number to compare, or that it was compared."""
+        contact = self.contact()
+        if isinstance(self._desk, CallerDesk):
+            held = self._desk.profile.name
+            await self._tell(f"-- with a key file there is no number to compare: whoever is let in holds {held}")
+            return
+        if contact is None:
+            await self._tell(f"-- nothing is known of {self.name} yet: send a message first")
+            return
+        if accept:
+            try:
+                contact = accept_shown(self._desk.store, self.name, int(self._desk.now()))
+            except Trouble as problem:
+                await self._tell(f"-- {problem.text}; type /verify again")
+                return
+            self._uplink.nudge()
+            await self._tell(f"-- {self.name} is verified")
+            return
+        number = safety(self._desk.profile, contact)
+        record = safety_record(contact, number, chosen(self._desk, contact.name))
+        await self._write(self._shown(record, safety_text(contact, number)))
+        remember_shown(self._desk.store, contact)
+        if not contact.verified or contact.is_blocked:
+            await self._tell(f"-- if {self.name} reads the same number: /verify accept")
+
+    async def _switch(self, name: str) -> None:
+        """Talk with somebody else from here on."""
+        if name == self._desk.profile.name:
+            await self._tell("-- that is you")
+            return
+        if isinstance(self._desk, CallerDesk) and name != SERVER_NAME:
+            await self._tell(f"-- a key file by itself reaches `{SERVER_NAME}` alone")
+            return
+        self.name = name
+        await self._tell(f"-- now with {self.title()}")
+        self._uplink.changed()
+
+    # --- what comes -------------------------------------------------------------------------------------------------
+
+    async def show_waiting(self) -> None:
+        """Show what is there. A message that was shown is given."""
+        while True:
+            lost = self.owing.lose()
+            if lost:
+                what = "1 answer" if lost == 1 else f"{lost} answers"
+                await self._tell(f"-- the connection was lost, and {what} with it: ask again")
+            self._kept.tell()
+            if not self.has_news():
+                return
+            for message in messages.ungiven(self._desk.store, self.name, PAGE):
+                if not self._giving.take(message):
+                    continue
+                try:
+                    await self._give(message)
+                finally:
+                    self._giving.free(message.sender)
+            for sent in self._settled():
+                if sent.status in ("accepted", "delivered"):
+                    self.owing.accepted(sent.id)
+                if sent.status == "failed":
+                    self.owing.refused(sent.id)
+                    self.refused = self.refused or sent
+                    await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
+
+    async def _give(self, message: Received) -> None:
+        """Show a message."""
+        text = remark(message)
+        if text and not self._desk.settings.as_json:
+            await self._tell(text)
+        await self._write(self._shown(received_record(message), received_text(message, self._columns())))
+        messages.mark_given(self._desk.store, [message.order])
+        self.owing.came(message.id)
+        if isinstance(self._desk, CallerDesk):
+            self._desk.trim()
+
+    def has_news(self) -> bool:
+        """Whether there is something to show."""
+        if self.owing.has_news or self._kept.has_news():
+            return True
+        if self._giving.ours(messages.ungiven(self._desk.store, self.name, 1)):
+            return True
+        first = messages.sent(self._desk.store, self._pending[0]) if self._pending else None
+        return first is not None and first.status in _SETTLED
+
+    @property
+    def pending(self) -> int:
+        """How many messages of this run the server has not answered for."""
+        return len(self._pending)
+
+    @property
+    def held_up(self) -> Sent | None:
+        """A message of this run that waits for the user's word, if nothing else of it is still on its way."""
+        found: Sent | None = None
+        for number in self._pending:
+            sent = messages.sent(self._desk.store, number)
+            if sent is None or sent.status in _SETTLED:
+                continue
+            if not waits_for_user(self._desk.store, sent):
+                return None
+            found = found or sent
+        return found
+
+    def _settled(self) -> list[Sent]:
+        """Our messages that were answered for, in order, up to the first that was not."""
+        found = []
+        while self._pending:
+            sent = messages.sent(self._desk.store, self._pending[0])
+            if sent is None or sent.status not in _SETTLED:
+                break
+            self._pending.popleft()
+            found.append(sent)
+        return found
+
+    # --- how things stand -------------------------------------------------------------------------------------------
+
+    def contacts(self) -> list[Contact]:
+        """Everybody we know."""
+        with self._desk.store.reading() as records:
+            return all_contacts(records)
+
+    def contact(self) -> Contact | None:
+        """Whom we talk with, if we know anything of them."""
+        with self._desk.store.reading() as records:
+            return get_contact(records, self.name)
+
+    def title(self) -> str:
+        """Whom we talk with, and what is to be known of that."""
+        contact = self.contact()
+        choice = chosen(self._desk, self.name)
+        if isinstance(self._desk, CallerDesk):
+            return f"{self.name} ({key_name(choice)})"
+        mark = slash.mark_of(contact.verified, contact.is_blocked) if contact else "not known yet"
+        marks = ", ".join(part for part in (mark, key_name(choice)) if part)
+        return f"{self.name} ({marks})" if marks else self.name
+
+    def standing(self) -> str:
+        """One line: with whom, connected or not, what waits, who else wrote."""
+        waiting = messages.pending(self._desk.store)
+        parts = [
+            self.title(),
+            self._connection(),
+            f"{waiting} to be sent" if waiting else "",
+            slash.unread_text(messages.unread(self._desk.store), self.name),
+        ]
+        return "  |  ".join(part for part in parts if part)
+
+    def facts(self) -> dict[str, object]:
+        """The same, in full."""
+        holder = self._uplink.holder
+        return {
+            "server": self._desk.where,
+            "connection": self._connection(),
+            "suite": chosen(self._desk, self.name).suite,
+            **(holder.facts() if holder is not None else {}),
+            "outbox": messages.pending(self._desk.store),
+            "unread": sum(messages.unread(self._desk.store).values()),
+        }
+
+    def _connection(self) -> str:
+        """Whether we are connected."""
+        holder = self._uplink.holder
+        if holder is None:
+            return "through another process"
+        if holder.is_ready:
+            return "connected"
+        return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"

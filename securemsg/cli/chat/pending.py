@@ -1,0 +1,101 @@
+"""
+The answers that the contact C{server} owes to what was said in a chat.
+
+To a caller with a key file each connection is a device of its own: an answer that was owed to one no other gets.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from securemsg.account.connection import Uplink
+from securemsg.cli.context import Desk
+from securemsg.cli.guest import CallerDesk
+from securemsg.client.autoresponder import answer_id
+from securemsg.client.messages import Received
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.envelope import Kind
+
+
+@frozen
+class _Question:
+    """
+    Something that was said.
+
+    @ivar connection: of a caller, in which it went out last; empty: it will go out in the next.
+    @ivar accepted: the contact has it, and answers in that connection.
+    """
+
+    connection: bytes
+    accepted: bool = False
+
+
+class Owing:
+    """
+    @ivar lost: ids of answers that will not come.
+    """
+
+    def __init__(self, desk: Desk, uplink: Uplink) -> None:
+        self._desk = desk
+        self._uplink = uplink
+        self._open: dict[bytes, _Question] = {}
+        self.lost: set[bytes] = set()
+
+    def __len__(self) -> int:
+        """How many answers are owed."""
+        return len(self._open)
+
+    def asked(self, number: bytes) -> None:
+        """A message of ours was committed."""
+        self._open[self._answer_to(number)] = _Question(self._connection())
+
+    def accepted(self, number: bytes) -> None:
+        """A message of ours was accepted. To be called behind L{lose}."""
+        answer = self._answer_to(number)
+        if answer in self._open:
+            self._open[answer] = evolve(self._open[answer], accepted=True)
+
+    def refused(self, number: bytes) -> None:
+        """A message of ours was refused, so that nobody answers it."""
+        self._open.pop(self._answer_to(number), None)
+
+    def came(self, number: bytes) -> None:
+        """A message came; it may be an answer."""
+        self._open.pop(number, None)
+        self.lost.discard(number)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a caller has another connection than when it asked."""
+        now = self._connection()
+        return bool(now) and any(question.connection != now for question in self._open.values())
+
+    def lose(self) -> int:
+        """
+        See which answers will not come any more. What was not accepted before goes out again in this connection, and is
+        answered here.
+
+        @return: how many there are.
+        """
+        if not self.has_news:
+            return 0
+        now, before = self._connection(), len(self.lost)
+        for answer, question in list(self._open.items()):
+            if question.accepted and question.connection != now:
+                del self._open[answer]
+                self.lost.add(answer)
+            else:
+                self._open[answer] = evolve(question, connection=now)
+        return len(self.lost) - before
+
+    def _connection(self) -> bytes:
+        """Which connection a caller has; empty: none just now, or we are no caller."""
+        holder = self._uplink.holder
+        if not isinstance(self._desk, CallerDesk) or holder is None or not holder.is_ready:
+            return b""
+        return self._desk.connection()
+
+    def _answer_to(self, number: bytes) -> bytes:
+        """The id that the answer to a message of ours will have."""
+        own = self._desk.profile.name
+        return answer_id(Received(0, number, own, SERVER_NAME, 0, 0, "", Kind.TEXT, False, "", 0, ""))

@@ -1,0 +1,146 @@
+"""
+A chat at a terminal with the extra C{tui}: a prompt with history and completion, incoming lines above the line being typed.
+
+What is typed is remembered as long as the chat lasts, and nowhere else: no text lies in clear on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.patch_stdout import patch_stdout
+from twisted.internet.defer import Deferred
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit
+from securemsg.cli.chat.command import LEAVING_TIME, finish
+from securemsg.cli.chat.conversation import Conversation
+from securemsg.cli.chat.slash import complete
+from securemsg.cli.context import Desk
+from securemsg.cli.output import columns
+from securemsg.client import messages
+from securemsg.client.messages import Sent
+from securemsg.errors import Refusal
+
+# The toolbar is drawn again this often, seconds.
+REFRESH = 1.0
+# Lines of ours that the arrow key brings back.
+REMEMBERED = 100
+
+
+class Interrupted(Exception):
+    """Ctrl-C was typed. Not C{KeyboardInterrupt}: that would end asyncio's loop under us."""
+
+
+class Words(Completer):
+    """Commands and names."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """What the word before the cursor may become."""
+        line = document.text_before_cursor
+        word = line.rpartition(" ")[2]
+        for choice in complete(line, self._names()):
+            yield Completion(choice, start_position=-len(word))
+
+
+async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
+    """
+    Talk until the user leaves. Warnings and the like show above the line being typed, too.
+
+    @return: the exit status.
+    """
+    with patch_stdout():
+        return await _interact(desk, uplink, name, reactor)
+
+
+async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
+    """The same, with the terminal prepared."""
+    conversation = Conversation(desk, uplink, name, write=show, tell=show, columns=columns)
+    session: PromptSession[str] = PromptSession(
+        history=_history(desk, name),
+        completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
+        complete_while_typing=False,
+        bottom_toolbar=conversation.standing,
+        refresh_interval=REFRESH,
+        interrupt_exception=Interrupted,
+    )
+    await show(f"-- with {conversation.title()}; /help shows what there is, Ctrl-D leaves")
+    typing: asyncio.Future[str] | None = None
+
+    def something() -> bool | None:
+        return True if typing is None or typing.done() or conversation.has_news() else None
+
+    try:
+        while True:
+            await conversation.show_waiting()
+            if typing is None:
+                typing = asyncio.ensure_future(session.prompt_async(_prompt(desk, conversation), handle_sigint=False))
+                typing.add_done_callback(lambda future: uplink.changed())
+            elif typing.done():
+                try:
+                    line = typing.result()
+                except EOFError:
+                    break
+                except Interrupted:
+                    return Exit.INTERRUPTED
+                typing = None
+                if not await conversation.take(line):
+                    break
+            else:
+                await uplink.until(something, None)
+    finally:
+        if typing is not None and not typing.done():
+            # Only when it has ended in order is the terminal as it was.
+            if session.app.is_running:
+                session.app.exit(exception=Interrupted)
+            else:
+                typing.cancel()
+            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([typing])))
+            if not typing.cancelled():
+                typing.exception()
+    status = await finish(desk, uplink, conversation, reactor, LEAVING_TIME)
+    # Whoever mistypes a command at a terminal has been told so already.
+    return Exit.DONE if status == Exit.USAGE else status
+
+
+def _prompt(desk: Desk, conversation: Conversation) -> str:
+    """What stands before the line being typed, and stays before it when it has been sent: who says it, and to whom."""
+    return f"{desk.profile.name} -> {conversation.name}> "
+
+
+def show(text: str) -> Awaitable[None]:
+    """Show a line above the one being typed, after those that were shown before."""
+
+    def write() -> None:
+        # The terminal itself: what goes to `sys.stdout` would be queued to be shown above the line being typed.
+        terminal = sys.__stdout__
+        assert terminal is not None, "there is a terminal, so there is an output"
+        terminal.write(text + "\n")
+        terminal.flush()
+
+    done: Awaitable[None] = Deferred.fromFuture(asyncio.ensure_future(run_in_terminal(write)))
+    return done
+
+
+def _history(desk: Desk, name: str) -> InMemoryHistory:
+    """What we said to this contact before, from the sealed store."""
+    remembered = InMemoryHistory()
+    try:
+        lines = messages.history(desk.store, name, REMEMBERED)
+    except Refusal:
+        return remembered
+    for line in lines:
+        if isinstance(line, Sent) and "\n" not in line.text:
+            remembered.append_string(line.text)
+    return remembered

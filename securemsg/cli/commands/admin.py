@@ -1,0 +1,262 @@
+"""C{securemsg admin}: what the operator does, through the daemon's control socket. The daemon must run."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from twisted.internet.defer import Deferred
+
+from securemsg.account.compose import checked
+from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.cli.adminclient import Operator
+from securemsg.cli.commands.send import read_text
+from securemsg.cli.output import json_line, put, put_record
+from securemsg.cli.run import run
+from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
+from securemsg.cli.times import Duration, iso
+from securemsg.client.escape import escape
+from securemsg.client.sessions.suites import is_caller
+from securemsg.crypto.keys import fingerprint
+from securemsg.net.control import BadSocketPath, check_socket_path
+from securemsg.net.dialer import dial_unix
+from securemsg.net.turn import Turn
+from securemsg.protocol import messages as m
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.invite import InviteLink
+
+SOCKET = "control"
+# Where the folder is kept while a command is being read.
+STATE = "securemsg.state"
+DAY = 86400
+MAX_USES = 10_000
+NOT_HERE = "no caller with this key file is connected just now"
+WHEN_HERE = "a reply is heard in the connection that wrote last, and only while that stands: wait until they write again"
+
+T = TypeVar("T", bound=m.Message)
+Work = Callable[[Operator], Coroutine[Any, Any, None]]
+
+
+def _remember_state(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    """Keep the folder where the group and its command both find it."""
+    if value is not None:
+        context.meta[STATE] = value
+
+
+# Before or after the command's name; what stands after it wins.
+stated = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    expose_value=False,
+    callback=_remember_state,
+    help="State folder of the daemon.  [$STATE_DIRECTORY]",
+)
+
+
+@click.group()
+@stated
+@json_option("Print JSON.")
+@shared
+def admin(as_json: bool) -> None:
+    """Run the daemon of this machine: invites, accounts, its address, words of its own."""
+
+
+@admin.command()
+@click.option(
+    "--uses", type=click.IntRange(1, MAX_USES), default=1, show_default=True, metavar="N", help="How often it serves."
+)
+@click.option(
+    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
+)
+@json_option("Print a JSON object.")
+@stated
+@shared
+@click.pass_context
+def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> int:
+    """Print an invite: whoever has it can register."""
+
+    async def work(operator: Operator) -> None:
+        address = await _ask(operator, m.GetAddress(0), m.Address)
+        invited = await _ask(operator, m.Invite(0, uses, expires), m.Invited)
+        link = InviteLink(address.host, address.port, address.pin, invited.token, address.contact)
+        record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
+        put_record(record, as_json, str(link))
+
+    return _operate(context, work)
+
+
+@admin.command()
+@json_option("Print a JSON object.")
+@stated
+@shared
+@click.pass_context
+def address(context: click.Context, as_json: bool) -> int:
+    """Print where the server is reached, and the fingerprint of its identity."""
+
+    async def work(operator: Operator) -> None:
+        found = await _ask(operator, m.GetAddress(0), m.Address)
+        record: dict[str, object] = {
+            "host": found.host,
+            "port": found.port,
+            "pin": fingerprint(found.pin),
+            "address": str(InviteLink(found.host, found.port, found.pin, b"", found.contact)),
+        }
+        put_record(record, as_json, str(record["address"]))
+
+    return _operate(context, work)
+
+
+@admin.command()
+@json_option("One JSON object a line.")
+@stated
+@shared
+@click.pass_context
+def accounts(context: click.Context, as_json: bool) -> int:
+    """Print the accounts, and what waits for them."""
+
+    async def work(operator: Operator) -> None:
+        after, more = "", True
+        if not as_json:
+            put(f"{'name':<32}  {'since':<20}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
+        while more:
+            page = await _ask(operator, m.ListAccounts(0, after), m.Accounts)
+            for row in page.rows:
+                record: dict[str, object] = {
+                    "name": row.name,
+                    "created_at": iso(row.created_at),
+                    "devices": row.devices,
+                    "messages": row.messages,
+                    "bytes": row.size,
+                }
+                text = f"{escape(row.name):<32}  {iso(row.created_at)}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
+                put_record(record, as_json, text)
+            more = page.more and bool(page.rows)
+            after = page.rows[-1].name if page.rows else after
+
+    return _operate(context, work)
+
+
+@admin.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@json_option("Print a JSON object.")
+@stated
+@shared
+@click.pass_context
+def remove(context: click.Context, name: str, as_json: bool) -> int:
+    """Delete an account, its devices, and the messages that wait for it."""
+    if name == SERVER_NAME:
+        raise trouble(
+            "forbidden",
+            text=f"{SERVER_NAME} is the daemon's own account, and cannot be removed",
+            hint="start the daemon with --answer none to have no answers from it",
+        )
+
+    async def work(operator: Operator) -> None:
+        await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
+        if as_json:
+            put(json_line({"name": name, "status": "removed"}))
+
+    return _operate(context, work)
+
+
+@admin.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("text", required=False, metavar="[TEXT]")
+@json_option("Print a JSON object.")
+@stated
+@shared
+@click.pass_context
+def reply(context: click.Context, name: str, text: str | None, as_json: bool) -> int:
+    """
+    Say TEXT, or standard input, to an account as the contact `server`, which sends it once this command has ended.
+
+    A caller with a key file, named key-..., hears it in the connection that wrote last of those that stand.
+    """
+    if name == SERVER_NAME:
+        raise trouble("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
+    body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
+
+    async def work(operator: Operator) -> None:
+        await _ask(operator, m.Reply(0, name, body), m.Done, name)
+        if as_json:
+            # The contact has committed it, under an id of its own.
+            put(json_line({"to": name, "status": "queued"}))
+
+    return _operate(context, work)
+
+
+def _operate(context: click.Context, work: Work) -> int:
+    """
+    Connect to the control socket, ask, hang up.
+
+    @raise Trouble: nobody answers there, or we may not ask.
+    """
+    state: Path = context.meta.get(STATE) or default_state()
+    path = state / SOCKET
+    settings = settings_of(context)
+    _check(path)
+
+    async def whole(reactor: Any) -> int:
+        operator = Operator(str(path.parent))
+        dialer = dial_unix(reactor, path, operator, turn=Turn(reactor), failed=operator.failed)
+        reactor.addSystemEventTrigger("before", "shutdown", dialer.stop)
+        dialer.start()
+        patience = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
+        limit = reactor.callLater(patience, operator.closed, "timeout")
+        try:
+            await work(operator)
+        finally:
+            if limit.active():
+                limit.cancel()
+        return Exit.DONE
+
+    return run(whole, debug=settings.debug, as_json=settings.as_json)
+
+
+def _check(path: Path) -> None:
+    """
+    See what can be seen before connecting.
+
+    @raise Trouble: the path is too long, there is no socket, or it is not for us.
+    """
+    try:
+        check_socket_path(path)
+    except BadSocketPath:
+        raise trouble("path-too-long", str(path)) from None
+    try:
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
+    except PermissionError:
+        raise trouble("no-permission", str(path.parent)) from None
+    except OSError:
+        is_socket = False
+    if not is_socket:
+        raise trouble("no-daemon", str(path.parent))
+    if not os.access(path, os.W_OK):
+        raise trouble("no-permission", str(path))
+
+
+async def _ask(operator: Operator, question: m.Message, kind: type[T], about: str = "") -> T:
+    """
+    Ask, and see that the answer is of its kind.
+
+    @param about: whom a refusal is about.
+    @raise Trouble: it was refused.
+    """
+    asked: Deferred[m.Message] = operator.ask(question)
+    try:
+        answer = await asked
+    except Trouble as problem:
+        if about and problem.code == "no-such-account":
+            if is_caller(about):
+                raise trouble(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None
+            raise trouble(problem.code, about, hint="see: securemsg admin accounts") from None
+        raise
+    if not isinstance(answer, kind):
+        raise trouble("out-of-turn", text="the daemon answered something else", status=Exit.NOT_CONNECTED)
+    return answer

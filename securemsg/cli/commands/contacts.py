@@ -1,0 +1,232 @@
+"""C{securemsg history}, C{contacts}, C{verify}: whom we know, and what was said."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import click
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, explain, trouble
+from securemsg.cli.commands.keygen import check_loose
+from securemsg.cli.context import Desk
+from securemsg.cli.locked import counted, kept
+from securemsg.cli.output import columns, put_record, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import (
+    contact_record,
+    contact_text,
+    line_record,
+    line_text,
+    safety_record,
+    safety_text,
+)
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
+from securemsg.cli.suites import check_file, chosen, key_name, needs_check, pin
+from securemsg.client import messages
+from securemsg.client.sessions import suites
+from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact, offered, safety
+from securemsg.client.state.records import META
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
+
+# Where we remember which identity `verify` has shown: another may claim the name before `--accept`.
+SHOWN = b"shown/"
+MAX_LINES = 1_000_000
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="The last N messages only.")
+@json_option("One JSON object a line.")
+@shared
+@click.pass_context
+def history(context: click.Context, name: str, limit: int, as_json: bool) -> int:
+    """Print the messages to and from NAME; this marks nothing as read."""
+    with opened(settings_of(context)) as desk:
+        lines = messages.history(desk.store, name, limit)
+        if not lines and _find(desk.store, name) is None:
+            raise trouble("no-such-account", name)
+        width = columns()
+        for line in lines:
+            own = desk.profile.name
+            put_record(line_record(line, own), as_json, line_text(line, own, width))
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="[NAME]", required=False)
+@suite_options("The key file, for suite psk.", "--set-suite")
+@json_option("One JSON object a line.")
+@shared
+@click.pass_context
+def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
+    """
+    Print the contacts, or NAME alone: whether they are verified, whether their identity has changed, how many messages are
+    unread or are kept because they need a key file, how the conversation is encrypted.
+
+    --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds, too, and
+    opens those that waited for it. Whoever holds the file can read them all, so it must not be that of a daemon: its operator
+    could. --set-suite pqxdh goes back to what there is without a file; what NAME encrypted with it is opened for 30 days yet.
+    """
+    settings = settings_of(context)
+    if name is None and (settings.suite is not None or settings.key_file is not None):
+        raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite SUITE")
+    check_loose(settings)
+    if settings.suite is None and settings.key_file is not None:
+        raise click.UsageError("--key-file is for --set-suite psk")
+    with opened(settings) as desk:
+        if name is not None and settings.suite is not None:
+            # What is wrong with the file is said before anybody is asked.
+            status = known_or_fetched(desk, name, needs_check(desk, name))
+            if status != Exit.DONE:
+                return status
+            if pin(desk, name):
+                desk.ring()
+        elif name is not None and _find(desk.store, name) is None:
+            raise trouble("no-such-account", name, text="{name} is not among your contacts")
+        unread, locked = messages.unread(desk.store), counted(kept(desk))
+        with desk.store.reading() as records:
+            known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
+        for contact, choice in known:
+            if name in (None, contact.name):
+                facts = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
+                put_record(contact_record(*facts), as_json, contact_text(*facts))
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option(
+    "--accept", "compared", is_flag=True, help="I compared the number: mark NAME verified, and take the new identity."
+)
+@json_option("Print a JSON object.")
+@shared
+@click.pass_context
+def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> int:
+    """
+    Show the safety number with NAME: 60 digits, the same on both sides if nobody is in between.
+
+    Compare it over another channel, by telephone or face to face, then say --accept.
+    """
+    with opened(settings_of(context)) as desk:
+        status = known_or_fetched(desk, name)
+        if status != Exit.DONE:
+            return status
+        contact = _find(desk.store, name)
+        assert contact is not None, "it is known now"
+        if compared:
+            contact = accept_shown(desk.store, name, int(desk.now()))
+            desk.ring()
+        number = safety(desk.profile, contact)
+        choice = chosen(desk, name)
+        put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
+        if not compared:
+            remember_shown(desk.store, contact)
+        if not as_json:
+            _advise(contact, number, compared)
+            if choice.suite == suites.PSK:
+                say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
+    return Exit.DONE
+
+
+def known_or_fetched(desk: Desk, name: str, has_new_file: bool = False) -> int:
+    """
+    See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
+
+    @param has_new_file: a key file is to be pinned, which the daemon must not hold itself.
+    @return: 0, or 130 when that was interrupted.
+    @raise Trouble: C{own-name}, C{no-such-account}, or there is no connection.
+    """
+    if name == desk.profile.name:
+        raise trouble("own-name", name)
+    is_unknown = _find(desk.store, name) is None
+    if is_unknown or has_new_file:
+        status = desk.connected(_asking(name, desk, is_unknown, has_new_file))
+        if status != Exit.DONE:
+            return status
+        if _find(desk.store, name) is None:
+            raise trouble("no-such-account", name)
+    return Exit.DONE
+
+
+def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
+    """
+    Take the user's word for the identity that was shown last.
+
+    @raise Trouble: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
+    """
+    try:
+        with store.writing() as records:
+            shown = records.get(META, SHOWN + name.encode()) or b""
+            contact = accept(records, name, now, shown)
+            records.put(META, SHOWN + name.encode(), contact.identity)
+            return contact
+    except Refusal as refusal:
+        if refusal.code == "identity-changed":
+            raise trouble(
+                "identity-changed",
+                name,
+                text="the identity of {name} has changed again since its number was shown",
+                hint="compare the number of `securemsg verify {name}` once more",
+            ) from None
+        raise explain(refusal, name) from None
+
+
+def remember_shown(store: IProfileStore, contact: Contact) -> None:
+    """Keep which identity the user has seen the number of."""
+    bucket = SHOWN + contact.name.encode()
+    with store.reading() as records:
+        known = records.get(META, bucket)
+    if known != offered(contact):
+        with store.writing() as records:
+            records.put(META, bucket, offered(contact))
+
+
+def _find(store: IProfileStore, name: str) -> Contact | None:
+    """The contact of this name."""
+    with store.reading() as records:
+        return get_contact(records, name)
+
+
+def _asking(name: str, desk: Desk, is_unknown: bool, has_new_file: bool) -> Any:
+    """Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new."""
+
+    async def ask(reactor: Any, uplink: Uplink) -> int:
+        if is_unknown:
+            await uplink.ask("fetch", name, patience=desk.settings.patience)
+        if has_new_file:
+            await check_file(reactor, desk, name)
+        return Exit.DONE
+
+    return ask
+
+
+def _advise(contact: Contact, number: str, compared: bool) -> None:
+    """What to do with the number; at a terminal with the extra C{tui} there is a QR code, too."""
+    if sys.stderr.isatty() and not compared:
+        code = _qr_code(number.replace(" ", ""))
+        if code:
+            say(code)
+    if contact.is_blocked:
+        say(
+            f"The identity of {contact.name} has CHANGED. Only if both sides read the same: "
+            f"securemsg verify {contact.name} --accept"
+        )
+    elif not contact.verified:
+        say(f"If {contact.name} reads the same number: securemsg verify {contact.name} --accept")
+    else:
+        say(f"{contact.name} is verified.")
+
+
+def _qr_code(digits: str) -> str:
+    """The number for a camera; empty where the library is not installed."""
+    try:
+        import segno
+    except ImportError:
+        return ""
+    out = io.StringIO()
+    segno.make(digits, error="m").terminal(out=out, compact=True)
+    return out.getvalue()

@@ -1,0 +1,184 @@
+"""
+C{securemsg join}: from an invite to an account. Safe to repeat: keys are made once, and the registration is finished then.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+from attrs import evolve
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, Trouble, explain, trouble
+from securemsg.account.folder import check_whole, storage_trouble
+from securemsg.cli.context import Desk
+from securemsg.cli.output import put_record, say
+from securemsg.cli.profiles import open_vault, opened, read_passphrase
+from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
+from securemsg.client.state import vault
+from securemsg.client.state.contacts import TABLE as CONTACTS
+from securemsg.client.state.contacts import trust_inviter
+from securemsg.client.state.profile import LISTS, Profile, create_profile, load_profile, save_profile
+from securemsg.client.state.profile import TABLE as PROFILE
+from securemsg.client.state.vault import VaultError
+from securemsg.crypto.keys import fingerprint
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.protocol.devices import is_reserved
+from securemsg.protocol.invite import MAX_INVITE, InviteLink, parse_invite
+from securemsg.storage.errors import StorageError
+from securemsg.storage.profile import create_profile as create_store
+
+# The server says no to the name itself, once and for all.
+ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
+
+
+@click.command()
+@click.argument("invite", metavar="INVITE")
+@click.argument("name", type=NAME, metavar="NAME")
+@json_option("Print a JSON object.")
+@shared
+@click.pass_context
+def join(context: click.Context, invite: str, name: str, as_json: bool) -> int:
+    """
+    Make keys, pin the server, and register NAME with INVITE, or with what standard input holds where INVITE is `-`.
+
+    Arguments are visible to others on this machine: `-` is the private way. If it does not come to an end, repeat it.
+    """
+    settings = settings_of(context)
+    if is_reserved(name):
+        raise trouble("reserved-name", name)
+    try:
+        link = parse_invite(invite if invite != "-" else sys.stdin.read(MAX_INVITE + 1) if sys.stdin else "")
+    except (Refusal, UnicodeDecodeError):
+        raise trouble("bad-invite") from None
+    prepare(settings, link, name)
+    with opened(settings, joined=False) as desk:
+        if not desk.profile.registered:
+            status = desk.connected(_registering(desk))
+            if status != Exit.DONE:
+                return status
+        profile = desk.profile
+        record: dict[str, object] = {
+            "name": profile.name,
+            "server": desk.where,
+            "fingerprint": fingerprint(profile.identity.public),
+            "profile": str(desk.folder),
+            "keys_protected": desk.protection,
+        }
+        put_record(record, as_json, f"{profile.name} joined {desk.where}, fingerprint {record['fingerprint']}")
+        if not as_json:
+            say(f"Keys lie in {desk.folder}; they are protected {desk.protection}.")
+    return Exit.DONE
+
+
+def prepare(settings: Settings, link: InviteLink, name: str) -> None:
+    """
+    Make the profile, or see that the one in the folder is the one that was begun with this name and server.
+
+    @raise Trouble: C{other-name}, C{other-server}, or the folder cannot be used.
+    """
+    folder = settings.folder
+    try:
+        check_whole(folder, joining=True)
+        key = _key(settings)
+        store = create_store(folder, key)
+    except (VaultError, StorageError) as error:
+        raise storage_trouble(error) from error
+    try:
+        _settle(store, link, name)
+    finally:
+        store.close()
+    settings.folder.chmod(0o700)
+
+
+def _settle(store: IProfileStore, link: InviteLink, name: str) -> None:
+    """One transaction: either the whole profile is there, or nothing."""
+    now = int(time.time())
+    try:
+        with store.writing() as records:
+            known = load_profile(records)
+            if known is not None and not known.registered and known.pin != link.pin:
+                # The server of that invite never took us in, and this one is another: nothing of it is to be kept.
+                _forget(records)
+                known = None
+            if known is None:
+                profile = create_profile(link, name, now)
+            else:
+                profile = _resumed(known, link, name)
+            save_profile(records, profile)
+            trust_inviter(records, profile, link, now)
+    except Refusal as refusal:
+        raise explain(refusal, name) from None
+
+
+def _forget(records: IRecords) -> None:
+    """Drop what a join has written that came to nothing: the profile with its list, and whom its invite introduced."""
+    for table in (PROFILE, LISTS, CONTACTS):
+        for bucket, order, _ in records.scan(table):
+            records.delete(table, bucket, order)
+
+
+def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:
+    """
+    The profile that is there, with what the invite says now: it may be a newer one.
+
+    @raise Trouble: it is somebody else's.
+    """
+    if known.name != name:
+        raise trouble("other-name", known.name)
+    if known.pin != link.pin:
+        raise trouble("other-server")
+    if known.registered:
+        return known
+    return evolve(known, host=link.host, port=link.port, token=link.token, contact=link.contact or known.contact)
+
+
+def _key(settings: Settings) -> vault.Vault:
+    """
+    The store key: a new one, or the one of the join that is repeated.
+
+    @raise Trouble: a passphrase is given, and the key that is there has none.
+    """
+    source = settings.passphrase_source
+    try:
+        return vault.create_vault(settings.folder, read_passphrase(source) if source else None)
+    except vault.VaultExists:
+        key = open_vault(settings)
+    if source and key.kind != vault.PASSPHRASE:
+        raise trouble("no-passphrase-there")
+    return key
+
+
+def _registering(desk: Desk) -> Any:
+    """Wait until the agent has registered us."""
+
+    def registered() -> bool | None:
+        with desk.store.reading() as records:
+            profile = load_profile(records)
+        return True if profile is not None and profile.registered else None
+
+    async def register(reactor: Any, uplink: Uplink) -> int:
+        try:
+            done = await uplink.until(registered, desk.settings.patience)
+        except Trouble as problem:
+            if problem.code not in ABOUT_NAME:
+                raise
+            _start_over(desk.store)
+            raise trouble(problem.code, desk.profile.name) from None
+        if done is None:
+            raise trouble(uplink.last_failure or "timeout", desk.where)
+        # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
+        await uplink.ask("ping", patience=desk.settings.patience)
+        return Exit.DONE
+
+    return register
+
+
+def _start_over(store: IProfileStore) -> None:
+    """This name cannot be had, so nothing was registered with these keys: another name may be tried in the same folder."""
+    with store.writing() as records:
+        records.delete(PROFILE, b"")

@@ -1,0 +1,189 @@
+"""
+C{securemsg recv}: give out what came, each message once and in order.
+
+A message is printed and flushed, then marked given: a kill in between repeats that one message, with the same id. Messages that
+come while the reader is slow wait in the store.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+from twisted.internet.defer import CancelledError, Deferred, succeed
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.readlocks import Giving, lock_reading
+from securemsg.cli.context import Desk
+from securemsg.cli.locked import Kept, counted, kept
+from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.progress import Count
+from securemsg.cli.rendering import received_record, received_text, remark
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.client import messages
+from securemsg.client.messages import Received
+from securemsg.client.state.contacts import get_contact
+from securemsg.storage.errors import StorageError
+
+# Messages that are read from the store in one go.
+PAGE = 64
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Go on for ever, and connect again by itself.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages; wait for them.")
+@click.option("--from", "sender", type=NAME, metavar="NAME", help="Messages of NAME only; others stay.")
+@json_option("One JSON object a line.")
+@shared
+@click.pass_context
+def recv(context: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
+    """
+    Print the messages that wait, each of them once.
+
+    Without --count and --follow this prints what waits and ends. --timeout bounds the waiting; 0 waits for
+    nothing. While messages are kept that need a key file, each run says so, and which command gives it.
+    """
+    with opened(settings_of(context)) as desk:
+        lock = lock_reading(desk.kept)
+        try:
+            return _Reading(desk, follow, count, sender, as_json).run()
+        finally:
+            lock.free()
+
+
+class _Reading:
+    """One run of C{recv}."""
+
+    def __init__(self, desk: Desk, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
+        self._desk = desk
+        self._follow = follow
+        self._count = count
+        self._sender = sender
+        self._as_json = as_json
+        self._given = 0
+        self._giving = Giving(desk.folder, desk.store)
+        self._kept = Kept(desk, sender)
+        self._drained: bool | None = None
+        self._problem: Exception | None = None
+
+    def run(self) -> int:
+        """Give out messages until it is enough."""
+        try:
+            return self._desk.connected(self._read, again=self._follow, tells_kept=True)
+        except OutputClosed:
+            # Whoever read us has read enough; what was not written is not marked.
+            return Exit.DONE
+
+    async def _read(self, reactor: Any, uplink: Uplink) -> int:
+        """Give, wait, and give again."""
+        patience = self._desk.settings.timeout
+        waits_for_drain = self._waits_for_drain
+        deadline = None if patience is None else reactor.seconds() + patience
+        asking = Deferred.fromCoroutine(self._drain(uplink)) if waits_for_drain else succeed(None)
+        try:
+            with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
+                while True:
+                    if not waits_for_drain:
+                        self._kept.tell()
+                    await self._give(reactor, shown)
+                    if self._is_enough():
+                        return Exit.DONE
+                    if self._drained is not None and not self._waiting():
+                        break
+                    left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
+                    if left is not None and left <= 0:
+                        break
+                    await uplink.until(self._something, left)
+        finally:
+            asking.cancel()
+            # Whoever waits for what the server has wants to know how many there are then.
+            self._kept.tell()
+        if self._problem is not None:
+            raise self._problem
+        failure = uplink.last_failure if self._desk.settings.retry else uplink.unreached if self._follow else ""
+        if failure and not self._drained:
+            raise trouble(failure, self._desk.where)
+        if self._count is not None:
+            raise trouble("too-few", text=f"{self._given} of {self._count} messages came in time")
+        self._check_sender()
+        return Exit.DONE
+
+    async def _drain(self, uplink: Uplink) -> None:
+        """Learn when everything that waited on the server is here."""
+        try:
+            await uplink.ask("drained", patience=self._desk.settings.patience)
+            self._drained = True
+        except CancelledError:
+            return
+        except (Trouble, StorageError) as problem:
+            if not self._is_time_over(problem, uplink):
+                self._problem = problem
+            self._drained = False
+        uplink.changed()
+
+    def _is_time_over(self, problem: Exception, uplink: Uplink) -> bool:
+        """Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all."""
+        limit = self._desk.settings.timeout
+        if limit is None or not (isinstance(problem, Trouble) and problem.code == "timeout"):
+            return False
+        return not limit or (uplink.holder is not None and uplink.holder.is_ready)
+
+    def _check_sender(self) -> None:
+        """
+        Nothing came from C{--from}: see whether anything can.
+
+        @raise Trouble: C{no-such-account}: nothing is known of this name.
+        """
+        if self._sender is None or self._given or self._sender in counted(kept(self._desk)):
+            return
+        with self._desk.store.reading() as records:
+            if get_contact(records, self._sender) is None:
+                raise trouble("no-such-account", self._sender, text="{name} is not among your contacts")
+
+    async def _give(self, reactor: Any, shown: Count) -> None:
+        """Give out what is there, as long as more is wanted."""
+        while not self._is_enough():
+            rows = self._waiting()
+            if not rows:
+                return
+            for message in rows:
+                if not self._giving.take(message):
+                    continue
+                try:
+                    await self._put(reactor, message)
+                finally:
+                    self._giving.free(message.sender)
+                shown.step()
+
+    async def _put(self, reactor: Any, message: Received) -> None:
+        """Give out a message."""
+        text = remark(message)
+        if text and not self._as_json:
+            say(text)
+        line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
+        await put_later(reactor, line)
+        messages.mark_given(self._desk.store, [message.order])
+        self._given += 1
+
+    def _waiting(self) -> list[Received]:
+        """What is there to be given, by us."""
+        limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
+        return self._giving.ours(messages.ungiven(self._desk.store, self._sender, limit))
+
+    def _something(self) -> bool | None:
+        """A reason to look again."""
+        if self._drained is not None or self._waiting():
+            return True
+        return True if not self._waits_for_drain and self._kept.has_news() else None
+
+    @property
+    def _waits_for_drain(self) -> bool:
+        """Whether what waits on the server now is all that is wanted."""
+        return self._count is None and not self._follow
+
+    def _is_enough(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._count is not None and self._given >= self._count

@@ -1,0 +1,162 @@
+"""
+C{securemsg respond}: let a command answer what comes.
+
+The answer is committed together with the mark that its question was answered. A kill before that lets the command run again; a
+kill after that changes nothing: the answer is sent once.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+from attrs import frozen
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, trouble
+from securemsg.account.readlocks import Giving, lock_reading
+from securemsg.account.responder import Responder
+from securemsg.cli.context import Desk
+from securemsg.cli.output import report_warning, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.client.escape import escape
+from securemsg.client.events import Warned
+from securemsg.client.messages import Received
+from securemsg.responders.command import LIMIT, Command
+from securemsg.responders.errors import AnswerFailed
+from securemsg.responders.function import load_function
+from securemsg.responders.pool import PLACES, Crew, Work
+
+STDERR = 2
+# What to do about failures of answers, by their code.
+_ADVICE = {
+    "exception": "run it again with --debug to see the traceback, which may show what the message says",
+    "not-started": "see that the command is there, and may be run",
+    "timeout": f"make the command end within {LIMIT} s",
+}
+
+
+@click.command(
+    epilog=f"""
+    COMMAND is split as a shell would split it, and run without one, {LIMIT} seconds at most, {PLACES} at once, for one
+    sender one after the other. It finds the text on standard input and SECUREMSG_SENDER, SECUREMSG_ID and SECUREMSG_TIME
+    in an otherwise minimal environment. The first 48 KiB of its output are the answer, without one line end; no output is
+    no answer. If it fails, the answer says why: error: status N, error: signal N, error: timeout, error: not-started.
+    """
+)
+@click.option("--exec", "command", metavar="COMMAND", help="Answer with the output of COMMAND.")
+@click.option("--python", "function", metavar="MODULE.FUNCTION", help="Answer with what a Python function returns.")
+@click.option("--from", "sender", type=NAME, metavar="NAME", help="Answer NAME only; messages of others stay.")
+@json_option("Warnings and errors as JSON, one object a line.")
+@shared
+@click.pass_context
+def respond(
+    context: click.Context, command: str | None, function: str | None, sender: str | None, as_json: bool
+) -> int:
+    """
+    Answer every text that comes with the output of a command, and go on for ever, or for --timeout.
+
+    Answers of others are never answered; they stay for recv. After a kill COMMAND may run again; its answer is sent once.
+    """
+    if (command is None) == (function is None):
+        raise click.UsageError("give either --exec COMMAND or --python MODULE.FUNCTION")
+    work = _work(command, function)
+    settings = settings_of(context)
+    with opened(settings) as desk:
+        lock = lock_reading(desk.kept)
+        try:
+            if work.problem:
+                text = f"no message will be answered: {work.problem}"
+                report_warning(Warned("not-started", "", text), as_json, "end this, and name another --exec COMMAND")
+            return _Responding(desk, _Observed(work, as_json, settings.debug), sender).run()
+        finally:
+            lock.free()
+
+
+def _work(command: str | None, function: str | None) -> Work:
+    """What answers, if it can be had."""
+    option, make, text = ("--exec", Command, command) if function is None else ("--python", load_function, function)
+    maker: Callable[[str], Work] = make
+    try:
+        return maker(text or "")
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
+def _what_next(code: str) -> str:
+    """What to do about a failure."""
+    return _ADVICE.get(code, "run the command by hand with a text on standard input")
+
+
+@frozen
+class _Observed:
+    """Work whose failures are told to whoever runs us, too."""
+
+    _work: Work
+    _as_json: bool
+    _debug: bool = False
+
+    @property
+    def problem(self) -> str:
+        """See L{Work.problem}; here it was said already."""
+        return ""
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        See L{Work}.
+
+        @raise AnswerFailed: as the work itself does.
+        """
+        try:
+            return self._work(question)
+        except AnswerFailed as failure:
+            reason = f" ({failure.reason})" if failure.reason else ""
+            text = f"a message was answered with an error: {failure.code}{reason}"
+            report_warning(Warned("answer-failed", question.sender, text), self._as_json, _what_next(failure.code))
+            if self._debug and failure.__cause__ is not None:
+                say("".join(traceback.format_exception(failure.__cause__)))
+            raise
+
+    def stop(self) -> None:
+        """See L{Work.stop}."""
+        self._work.stop()
+
+
+@frozen
+class _Responding:
+    """One run of C{respond}."""
+
+    _desk: Desk
+    _work: Work
+    _sender: str | None
+
+    def run(self) -> int:
+        """Answer until we are told to stop."""
+        return self._desk.connected(self._respond, again=True)
+
+    async def _respond(self, reactor: Any, uplink: Uplink) -> int:
+        """Within the reactor."""
+        desk = self._desk
+        giving = Giving(desk.folder, desk.store)
+        told = _tell if os.isatty(STDERR) else _tell_nobody
+        responder = Responder(
+            reactor, desk.store, uplink, giving, desk.now, lambda soon: Crew(self._work, soon), told, self._sender
+        )
+        await responder.run(desk.settings.timeout)
+        if uplink.unreached:
+            raise trouble(uplink.unreached, desk.where)
+        return Exit.DONE
+
+
+def _tell(question: Received, text: str | None) -> None:
+    """One line for each message, and nothing of what it says."""
+    name = escape(question.sender)
+    say(f"no answer to {name}" if text is None else f"answered {name} ({len(text.encode('utf-8', 'replace'))} bytes)")
+
+
+def _tell_nobody(question: Received, text: str | None) -> None:
+    """Nobody looks."""

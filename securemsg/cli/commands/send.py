@@ -1,0 +1,249 @@
+"""C{securemsg send}: commit a message, then follow it as far as was asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import click
+
+from securemsg.account.compose import checked, commit
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
+from securemsg.cli.context import Desk
+from securemsg.cli.guest import desk_for
+from securemsg.cli.output import json_line, put, say
+from securemsg.cli.rendering import sent_record
+from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
+from securemsg.cli.suites import check_file, needs_check, pin
+from securemsg.cli.times import Duration, iso
+from securemsg.client import messages
+from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
+from securemsg.client.state.records import Status
+from securemsg.crypto.keys import ID_SIZE, random_id
+from securemsg.protocol.messages import MAX_TEXT
+
+NONE = "none"
+# What becomes of a message that was not accepted, where no outbox is kept.
+NOT_KEPT = "not-kept"
+
+
+class MessageId(click.ParamType[bytes]):
+    """An option that takes a message id."""
+
+    name = "hex"
+
+    def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Read 32 hex digits."""
+        if isinstance(value, bytes):
+            return value
+        try:
+            number = bytes.fromhex(value)
+        except ValueError:
+            number = b""
+        if len(number) != ID_SIZE or len(value) != 2 * ID_SIZE:
+            self.fail(f"{value!r} is not {2 * ID_SIZE} hex digits", param, ctx)
+        return number
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("text", required=False)
+@click.option(
+    "--wait", type=click.Choice([ACCEPTED, DELIVERED, NONE]), default=ACCEPTED, show_default=True, help="What to wait for."
+)
+@click.option(
+    "--expires",
+    type=Duration(MIN_EXPIRY, DEFAULT_EXPIRY),
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="How long the server keeps it.",
+)
+@click.option(
+    "--id", "message_id", type=MessageId(), metavar="HEX", help="32 hex digits: makes a retry of the same message safe."
+)
+@click.option("--no-queue", is_flag=True, help="If it cannot be sent now, withdraw it.")
+@suite_options("The key file: for suite psk, or by itself to write to `server` without a profile.", "--suite")
+@wire_option
+@json_option("Print what became of it as a JSON object.")
+@shared
+@click.pass_context
+def send(
+    context: click.Context,
+    name: str,
+    text: str | None,
+    wait: str,
+    expires: int,
+    message_id: bytes | None,
+    no_queue: bool,
+    show_wire: bool,
+    as_json: bool,
+) -> int:
+    """
+    Send TEXT, or what standard input holds, to NAME.
+
+    Text is UTF-8, at most 48 KiB; of standard input one line end at its end is dropped. The message is committed first: what
+    cannot be sent now goes out with the next connection.
+
+    With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts, and
+    what cannot be sent now is not kept. With --suite psk it goes from your profile to whoever holds the same file.
+    """
+    if no_queue and wait == NONE:
+        raise click.UsageError("--no-queue needs something to wait for: --wait accepted or delivered")
+    if show_wire and wait == NONE:
+        raise click.UsageError("--show-wire needs something to wait for: --wait accepted or delivered")
+    with desk_for(settings_of(context), name) as desk:
+        if name == desk.profile.name:
+            raise trouble("own-name", name)
+        if wait == NONE and desk.folder is None:
+            raise click.UsageError("--wait none would send nothing: with --key-file by itself no outbox is kept")
+        body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
+        number = message_id or random_id()
+
+        def write() -> None:
+            pin(desk, name)
+            commit(desk.store, name, body, wait, now=desk.now(), message_id=number, expiry=expires)
+
+        # A key file that is new for this contact is tried on the daemon first.
+        later = write if needs_check(desk, name) else None
+        if later is not None and wait == NONE:
+            raise Trouble(
+                Exit.USAGE,
+                "usage",
+                f"--wait none calls nobody, and this key file is new for {name}: it is to be tried on the daemon first, whose"
+                " operator could read everything if it holds it, too",
+                f"pin it with `securemsg contacts {name} --set-suite psk --key-file FILE`, then send again",
+            )
+        if later is None:
+            write()
+        if wait == NONE:
+            desk.ring()
+            return _finish(desk, number, as_json)
+        return _Following(desk, number, name, wait, no_queue, as_json, show_wire, later).run()
+
+
+def read_text(stream: BinaryIO | None) -> str:
+    """
+    The text on standard input, without one line end.
+
+    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nothing, or a line end alone.
+    """
+    if stream is None:
+        raise trouble("no-text")
+    if stream.isatty():
+        say("securemsg: type the message; end it with Ctrl-D on a line of its own")
+    # The longest text, a line end, and one byte that is too much.
+    data = stream.read(MAX_TEXT + 3)
+    data = data.removesuffix(b"\r\n") if data.endswith(b"\r\n") else data.removesuffix(b"\n")
+    if not data:
+        raise trouble("no-text")
+    if len(data) > MAX_TEXT:
+        raise trouble("too-large")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise trouble("not-utf8") from None
+
+
+class _Following:
+    """One message on its way."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        number: bytes,
+        name: str,
+        wait: str,
+        no_queue: bool,
+        as_json: bool,
+        show_wire: bool,
+        write: Callable[[], None] | None,
+    ) -> None:
+        """
+        @param write: commits the message; C{None}: that is done.
+        """
+        self._desk = desk
+        self._number = number
+        self._name = name
+        self._wait = wait
+        self._no_queue = no_queue
+        self._as_json = as_json
+        self._show_wire = show_wire
+        self._write = write
+
+    def run(self) -> int:
+        """
+        Follow it.
+
+        @raise Trouble: it did not come as far as was asked for.
+        """
+        try:
+            status = self._desk.connected(self._follow, show_wire=self._show_wire)
+        except Trouble as problem:
+            raise self._left_behind(problem) from None
+        if status != Exit.DONE:
+            raise self._left_behind(Trouble(Exit.INTERRUPTED, "interrupted", "interrupted"))
+        return _finish(self._desk, self._number, self._as_json)
+
+    async def _follow(self, reactor: Any, uplink: Uplink) -> int:
+        """Wait for it."""
+        if self._write is not None:
+            await check_file(reactor, self._desk, self._name)
+            self._write()
+            uplink.nudge()
+        await follow(self._desk.store, uplink, self._number, self._wait, self._desk.settings.patience)
+        return Exit.DONE
+
+    def _left_behind(self, problem: Trouble) -> Trouble:
+        """Say what becomes of the message now, and see to it."""
+        sent = messages.sent(self._desk.store, self._number)
+        if sent is None:
+            # Its key file was not found fit yet.
+            return problem
+        hint = problem.hint
+        held_up_by = problem.code if problem.code == BLOCKING else ""
+        if sent.status == "queued":
+            number = sent.id.hex()
+            if self._desk.folder is None:
+                fate = f"the message is not kept; send it again with --id {number}, so that it counts once"
+            elif self._no_queue:
+                may_be_out = messages.withdraw(self._desk.store, self._number, self._desk.now())
+                fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
+            elif problem.status == Exit.REFUSED:
+                fate = f"message {number} stays in the outbox"
+            else:
+                fate = f"message {number} stays in the outbox and goes out with the next connection"
+            hint = f"{fate}; {hint}" if hint else fate
+        if self._as_json:
+            _print(self._desk, self._number, held_up_by)
+        return Trouble(problem.status, problem.code, problem.text, hint)
+
+
+def _print(desk: Desk, number: bytes, held_up_by: str = "") -> None:
+    """
+    Print the state of a message for a program.
+
+    @param held_up_by: why it does not go out, where the message itself does not say.
+    """
+    sent = messages.sent(desk.store, number)
+    assert sent is not None, "it was committed before we looked"
+    record = sent_record(sent)
+    if desk.folder is None and sent.status == Status.QUEUED:
+        # Its outbox lies in our memory, and ends with us.
+        record["status"] = NOT_KEPT
+    put(json_line({**record, "code": record["code"] or held_up_by}))
+
+
+def _finish(desk: Desk, number: bytes, as_json: bool) -> int:
+    """Say what became of the message; people are told on standard error, and only at a terminal."""
+    if as_json:
+        _print(desk, number)
+    elif sys.stderr.isatty():
+        sent = messages.sent(desk.store, number)
+        if sent is not None:
+            moment = iso(sent.delivered_at or sent.accepted_at or None)
+            say(f"{sent.status} {moment}" if moment else sent.status)
+    return Exit.DONE

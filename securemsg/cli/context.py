@@ -1,0 +1,130 @@
+"""What a command works with once its profile is open: store, profile, uplink, clock; composed here and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from securemsg.account.composing import make_uplink, ring_at, written
+from securemsg.account.connection import Retry, Uplink
+from securemsg.account.flush import see_off
+from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
+from securemsg.cli.rendering import wire_record, wire_text
+from securemsg.cli.run import run
+from securemsg.cli.settings import Settings
+from securemsg.client.events import Warned
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.quarantine import LOCKED
+from securemsg.client.wiredump import expose
+from securemsg.interfaces import IProfileStore
+from securemsg.protocol.messages import Message, Unknown
+
+ELSEWHERE = (
+    "another process has the connection of this profile: what goes over the wire passes there, and shows there if that was"
+    " started with --show-wire"
+)
+
+
+@frozen
+class Desk:
+    """
+    @ivar folder: where the profile lies; C{None}: in our memory alone, for this call.
+    @ivar protection: how the keys are protected, in words.
+    """
+
+    settings: Settings
+    folder: Path | None
+    store: IProfileStore
+    profile: Profile
+    protection: str
+    now: Callable[[], float] = time.time
+
+    @property
+    def kept(self) -> Path:
+        """The folder, for commands that take none but profiles which have one."""
+        assert self.folder is not None, "a caller has no use for this command"
+        return self.folder
+
+    @property
+    def host(self) -> str:
+        """Where the server is: as the options say, else the invite."""
+        return self.settings.host or self.profile.host
+
+    @property
+    def port(self) -> int:
+        """Likewise."""
+        return self.settings.port or self.profile.port
+
+    @property
+    def where(self) -> str:
+        """Both, as they are written."""
+        return written(self.host, self.port)
+
+    def ring(self) -> bool:
+        """Tell whoever has the connection to look into the store."""
+        return ring_at(self.folder)
+
+    def connected(
+        self,
+        work: Callable[[Any, Uplink], Coroutine[Any, Any, int]],
+        *,
+        again: bool = False,
+        prompt: bool = False,
+        show_wire: bool = False,
+        tells_kept: bool = False,
+        tell: Callable[[str], object] = say,
+    ) -> int:
+        """
+        Run a command that needs the server, in the reactor.
+
+        @param again: connect again after a failure, for as long as it takes, and say once that there is none.
+        @param prompt: it uses a prompt of asyncio's.
+        @param show_wire: show on standard error what goes over the wire.
+        @param tells_kept: it says itself which messages wait for a key file (L{securemsg.cli.locked}).
+        @param tell: shows a line of that.
+        @return: its exit status.
+        """
+        as_json = self.settings.as_json
+        # A prompt shows how things stand; whoever else goes on without a connection says so.
+        retry = Retry(lambda code, where: report_waiting(code, where, as_json))
+        waits = self.settings.retry or (again and not prompt)
+
+        async def whole(reactor: Any) -> int:
+            uplink = make_uplink(
+                reactor,
+                self.folder,
+                self.store,
+                self.profile,
+                (self.host, self.port),
+                now=self.now,
+                again=again,
+                warn=partial(self._warn, tells_kept),
+                retry=retry if waits else None,
+                watch=partial(self._show, tell) if show_wire else None,
+            )
+            # Runs however we end: done, failed or interrupted.
+            reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
+            uplink.start()
+            if show_wire and uplink.holder is None:
+                report_note("through-another-process", ELSEWHERE, as_json)
+            status = await work(reactor, uplink)
+            await see_off(reactor, self.store, uplink)
+            return status
+
+        return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
+
+    def _warn(self, tells_kept: bool, event: Warned) -> None:
+        """Say what people should know, unless the command does."""
+        if not (tells_kept and event.code in LOCKED):
+            report_warning(event, self.settings.as_json)
+
+    def _show(self, tell: Callable[[str], object], message: Message | Unknown) -> None:
+        """Show what the wire shows of a message."""
+        exposure = expose(message)
+        if exposure is not None:
+            tell(json_line(wire_record(exposure)) if self.settings.as_json else wire_text(exposure))

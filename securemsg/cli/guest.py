@@ -1,0 +1,117 @@
+"""A desk for whoever calls with a key file: no profile, no invite, and nothing that is kept when the command has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, Trouble
+from securemsg.cli.commands.keygen import check_loose, load_key
+from securemsg.cli.context import Desk
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import Settings
+from securemsg.client import guest
+from securemsg.client.state.profile import load_profile
+from securemsg.client.state.retention import Retention
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.storage.memory import MemoryProfile
+
+# Where a daemon is that was started with no more than its key file.
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8443
+
+_SAME_FILE = "check --host, --port and the file; the daemon takes it with: twistd -n securemsg --key-file FILE"
+# What these codes mean to somebody who has no profile.
+_WORDS: dict[str, tuple[str, str]] = {
+    "server-identity": ("the server at {where} does not hold this key file ({name})", _SAME_FILE),
+    "login-failed": ("the server at {where} does not let in who holds this key file ({name})", _SAME_FILE),
+    "malformed": ("the server at {where} does not take callers with a key file", "it is older than this client"),
+}
+# What a long chat remembers.
+_RETENTION = Retention()
+
+
+@frozen
+class CallerDesk(Desk):
+    """
+    @ivar path: of the key file.
+    """
+
+    path: Path = field(kw_only=True)
+
+    def connected(self, work: Callable[[Any, Uplink], Coroutine[Any, Any, int]], **options: Any) -> int:
+        """
+        As L{Desk.connected}, in the words of somebody who has no profile.
+
+        @raise Trouble: likewise.
+        """
+        try:
+            return super().connected(work, **options)
+        except Trouble as problem:
+            raise self.reworded(problem) from None
+
+    def reworded(self, problem: Trouble) -> Trouble:
+        """What a trouble means here: status and code stay."""
+        words = _WORDS.get(problem.code)
+        if words is None:
+            return problem
+        text, hint = (part.replace("{where}", self.where).replace("{name}", self.profile.name) for part in words)
+        return Trouble(problem.status, problem.code, text, hint.replace("FILE", str(self.path)))
+
+    def connection(self) -> bytes:
+        """Which connection we are a device of: another after each login, empty before the first."""
+        with self.store.reading() as records:
+            profile = load_profile(records)
+        return b"" if profile is None else profile.connection
+
+    def trim(self) -> None:
+        """Drop the oldest messages where there are many: all that we keep lies in memory."""
+        with self.store.writing() as records:
+            _RETENTION.trim(records, SERVER_NAME, int(self.now()))
+
+
+@contextlib.contextmanager
+def desk_for(settings: Settings, name: str) -> Iterator[Desk]:
+    """
+    The desk to write to somebody from: the profile's, or with a key file and no suite that of a caller.
+
+    @raise Trouble: it cannot be had.
+    """
+    check_loose(settings)
+    if settings.key_file is None or settings.suite is not None:
+        with opened(settings) as desk:
+            yield desk
+        return
+    if name != SERVER_NAME:
+        raise Trouble(
+            Exit.USAGE,
+            "key-file",
+            f"a key file by itself reaches `{SERVER_NAME}` alone, not {name}",
+            f"to write to {name} from your profile, encrypted with this file, add --suite psk",
+        )
+    if settings.profile is not None or settings.passphrase_file is not None:
+        raise Trouble(
+            Exit.USAGE,
+            "usage",
+            "with a key file by itself no profile is used",
+            "leave --profile and --passphrase-file away",
+        )
+    yield caller_desk(settings, settings.key_file, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT)
+
+
+def caller_desk(settings: Settings, path: Path, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> CallerDesk:
+    """
+    The desk of whoever holds this key file.
+
+    @raise Trouble: the key file cannot be used.
+    """
+    key = load_key(path, settings.loose)
+    store = MemoryProfile()
+    profile = guest.prepare(store, key, host, port, int(time.time()))
+    return CallerDesk(settings, None, store, profile, f"by the key file {path}; nothing else is kept", path=path)

@@ -1,0 +1,171 @@
+"""How a conversation is encrypted, as its user says: the suite, and its key file. Both are pinned in the profile, sealed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from securemsg.account.composing import make_uplink
+from securemsg.account.errors import Exit, Trouble
+from securemsg.cli.commands.keygen import load_key
+from securemsg.cli.context import Desk
+from securemsg.cli.guest import caller_desk
+from securemsg.cli.output import report_note
+from securemsg.cli.settings import Settings
+from securemsg.client.sending.results import drafts
+from securemsg.client.sessions import suites
+from securemsg.client.sessions.suites import PSK, Chosen
+from securemsg.protocol.devices import SERVER_NAME
+
+# How long the daemon may take to show whether it holds a file, seconds.
+CHECK_TIME = 5
+# Names in one warning.
+SHOWN = 5
+# How a daemon ends a call that does not hold the file, or knows of no such files.
+_CLEARED = frozenset({"server-identity", "malformed"})
+
+
+def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
+    """
+    What the options say the conversation is to have; without options: what it has.
+
+    @raise Trouble: the options make no sense, or the key file cannot be used.
+    """
+    if settings.suite is None:
+        return pinned
+    if settings.suite != PSK:
+        if settings.key_file is not None:
+            raise Trouble(Exit.USAGE, "usage", "a key file is of suite psk alone", "leave --key-file away, or name suite psk")
+        return Chosen(settings.suite)
+    if name == SERVER_NAME:
+        raise Trouble(
+            Exit.USAGE,
+            "usage",
+            f"`{SERVER_NAME}` takes a key file from callers without a profile, and none from accounts",
+            f"leave the suite away: securemsg send --key-file FILE {SERVER_NAME}",
+        )
+    if settings.key_file is not None:
+        return Chosen(PSK, load_key(settings.key_file, settings.loose).secret)
+    if pinned.suite != PSK:
+        raise Trouble(
+            Exit.USAGE,
+            "key-file",
+            f"no key file is pinned for {name}",
+            f"make one with `securemsg keygen FILE`, give {name} a copy, and add --key-file FILE here",
+        )
+    return pinned
+
+
+def chosen(desk: Desk, name: str) -> Chosen:
+    """What the conversation has now."""
+    with desk.store.reading() as records:
+        return suites.chosen(records, name)
+
+
+def pin(desk: Desk, name: str) -> bool:
+    """
+    Do as the options say, and tell on standard error if that changes anything. Whoever has the connection of this profile sees
+    it in the store.
+
+    @return: whether it did.
+    @raise Trouble: see L{wanted}.
+    """
+    pinned = chosen(desk, name)
+    choice = wanted(desk.settings, name, pinned)
+    if (choice.suite, choice.key) == (pinned.suite, pinned.key):
+        return False
+    with desk.store.writing() as records:
+        suites.choose(records, name, choice.suite, choice.key, now=int(desk.now()))
+        sharing, waiting = suites.sharing(records, name), drafts(records, name)
+    report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
+    if waiting:
+        report_note("suite-of-waiting", _resuited(name, choice, waiting), desk.settings.as_json)
+    if sharing:
+        report_note("key-shared", _warned(name, sharing), desk.settings.as_json)
+    return True
+
+
+def needs_check(desk: Desk, name: str) -> bool:
+    """
+    Whether the options name a key file that was not pinned for this contact before.
+
+    @raise Trouble: see L{wanted}.
+    """
+    pinned = chosen(desk, name)
+    choice = wanted(desk.settings, name, pinned)
+    return choice.suite == PSK and choice.key != pinned.key
+
+
+async def check_file(reactor: Any, desk: Desk, name: str) -> None:
+    """
+    See that the daemon does not hold the key file that is to be pinned, for its operator could read everything then. It is
+    called with the file: one that holds it proves that at once, others learn nothing. Where it cannot be asked nothing is
+    known, and people are told that.
+
+    @raise Trouble: it does.
+    """
+    assert desk.settings.key_file is not None, "a new key comes from a file"
+    caller = caller_desk(desk.settings, desk.settings.key_file, desk.host, desk.port)
+    server = (desk.host, desk.port)
+    uplink = make_uplink(
+        reactor, None, caller.store, caller.profile, server, now=desk.now, again=False, warn=lambda event: None
+    )
+    uplink.start()
+    code = "timeout"
+    try:
+        # Whom we call is a device of the connection as soon as the other end has proved that it holds the file, and before it
+        # is let in: a daemon that is full holds it as well.
+        await uplink.until(lambda: True if caller.connection() else None, CHECK_TIME)
+    except Trouble as problem:
+        code = problem.code
+    finally:
+        await uplink.stop()
+    if caller.connection():
+        raise Trouble(
+            Exit.USAGE,
+            "daemon-key",
+            f"the daemon at {desk.where} holds this key file itself, so that its operator could read what goes to {name}",
+            "make another file for the two of you: securemsg keygen FILE",
+        )
+    if code not in _CLEARED:
+        report_note(
+            "daemon-unchecked",
+            f"the daemon at {desk.where} could not be asked whether it holds this key file ({code}); if it does, its"
+            f" operator can read what goes to {name}",
+            desk.settings.as_json,
+        )
+
+
+def key_name(choice: Chosen) -> str | None:
+    """The name of the key file that is pinned, if one is."""
+    return choice.shared.name if choice.suite == PSK else None
+
+
+def _told(desk: Desk, name: str, choice: Chosen) -> str:
+    """What follows from a choice."""
+    if choice.suite != PSK:
+        return (
+            f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
+            " with the old one is opened for 30 days more, and then waits for it"
+        )
+    same = f"securemsg contacts {desk.profile.name} --set-suite psk --key-file FILE"
+    return (
+        f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
+        f" later, can read it. {name} needs the same file: {same}"
+    )
+
+
+def _resuited(name: str, choice: Chosen, waiting: int) -> str:
+    """What becomes of messages that were written before the choice, and are not sealed."""
+    what = f"1 message that waits for {name} goes" if waiting == 1 else f"{waiting} messages that wait for {name} go"
+    with_key = f" and {key_name(choice)}" if choice.suite == PSK else ""
+    return f"{what} out with suite {choice.suite}{with_key} as well"
+
+
+def _warned(name: str, sharing: list[str]) -> str:
+    """What follows from one file for several contacts."""
+    shown, more = sharing[:SHOWN], len(sharing) - SHOWN
+    others = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"this key file is pinned for {others} as well: each of them can read what goes to {name}, and {name} what goes to"
+        " them. Make a file for each: securemsg keygen FILE"
+    )

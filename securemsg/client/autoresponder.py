@@ -1,0 +1,316 @@
+"""
+To answer by machine: every text gets one answer, whenever the machine died in between.
+
+Answers are of a kind of their own, which nothing answers, so that two machines cannot talk for ever. To one person they go out
+in the order of the questions; a source that takes its time serves several persons side by side.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import msgspec
+from attrs import define, field, frozen
+
+from securemsg.client.lines import as_received
+from securemsg.client.messages import PAGE, Received, compose_in, ungiven_after
+from securemsg.client.sessions.suites import is_caller
+from securemsg.client.state.profile import load_profile
+from securemsg.client.state.records import (
+    HISTORY,
+    INBOUND,
+    INDEX,
+    LATE,
+    META,
+    ROWS,
+    HistoryRow,
+    Inbound,
+    bucket_of,
+    load,
+    load_number,
+    save,
+)
+from securemsg.client.state.retention import Retention
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
+from securemsg.protocol.envelope import Kind
+from securemsg.protocol.messages import MAX_TEXT
+
+ANSWER_LABEL = b"securemsg/1 answer"
+# Of one person: questions that wait for their turn. Those that are too many are told so, the oldest first.
+MAX_WAITING = 1000
+# Of all together: questions that are known to wait; the others are looked up when there is room.
+MAX_KNOWN = 100_000
+BUSY = "error: busy"
+
+Give = Callable[[str | None], None]
+# Who has a turn: a person, or one connection of a caller.
+Asker = tuple[str, bytes]
+
+
+def answer_id(question: Received) -> bytes:
+    """The message id of the answer to a question: always the same, so that nothing is answered twice."""
+    return keys.digest(ANSWER_LABEL, question.sender.encode("utf-8"), question.id)[: keys.ID_SIZE]
+
+
+def asker_of(question: Received) -> Asker:
+    """Whose turn it is. The connections of callers share a name, and have nothing else to do with each other."""
+    return question.sender, question.device if is_caller(question.sender) else b""
+
+
+class Source(Protocol):
+    """Where answers come from."""
+
+    @property
+    def places(self) -> int:
+        """How many questions it takes at once."""
+
+    def ask(self, question: Received, give: Give) -> None:
+        """
+        Ask. It may be asked again about a message, if we died meanwhile.
+
+        @param give: to be called with the answer, or with C{None} for none: once, at once or later, but in the thread of
+            whoever asked; or never, where everything ends.
+        """
+
+    def stop(self) -> None:
+        """Answer nothing any more, and leave nothing running. From any thread."""
+
+
+@frozen
+class Immediate:
+    """A source that knows its answer at once."""
+
+    _answer: Callable[[Received], str | None]
+    places: int = field(default=1, init=False)
+
+    def ask(self, question: Received, give: Give) -> None:
+        """See L{Source.ask}."""
+        give(self._answer(question))
+
+    def stop(self) -> None:
+        """See L{Source.stop}."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+@define(eq=False)
+class Answerer:
+    """
+    Reads what came to a store, and writes answers into it. All of it happens in one thread, the one that runs it.
+
+    @ivar now: the time, in seconds.
+    @ivar wrote: is told that there are answers to be sent.
+    @ivar witness: is shown whatever comes, in order, before anything is done about it; what comes late, when it comes. What it
+        raises, L{Answerer.run} raises; then nothing is done, and it is shown the same again. After a crash it may be shown
+        again what it saw last.
+    @ivar retention: what is kept of what was answered; C{None}: everything.
+    @ivar sender: whose messages are answered; C{None}: everybody's.
+    @ivar spares: whether what is no question is left to other readers, and not done with.
+    """
+
+    _store: IProfileStore
+    _source: Source
+    _now: Callable[[], float]
+    _wrote: Callable[[], None] = _nothing
+    _witness: Callable[[list[Received]], None] | None = None
+    _retention: Retention | None = None
+    _sender: str | None = None
+    _spares: bool = False
+    # Who is asking at the moment, each with the place of the question; and who waits, in the order of their turns.
+    _asked: dict[Asker, int] = field(factory=dict, init=False)
+    _waiting: dict[Asker, deque[int]] = field(factory=dict, init=False)
+    _turns: deque[Asker] = field(factory=deque, init=False)
+    _known: int = field(default=0, init=False)
+    # Up to which place we looked, and how many had come late by then.
+    _last: int = field(default=-1, init=False)
+    _late: int = field(default=0, init=False)
+    _is_running: bool = field(default=False, init=False)
+    _has_written: bool = field(default=False, init=False)
+
+    def run(self) -> None:
+        """
+        See to everything that was not given yet. To be called after every change, and now and then.
+
+        What the store or the witness raises is raised; then the next call begins anew.
+        """
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            more = True
+            while more:
+                more = self._take_in()
+                self._ask_around()
+        # Whatever it is: what was begun is not known to be done, so the next call looks it all up again.
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            self._is_running = False
+            written, self._has_written = self._has_written, False
+            if written:
+                self._wrote()
+
+    def _take_in(self) -> bool:
+        """
+        Learn what came since, and show it to the witness.
+
+        @return: whether there may be more.
+        """
+        self._look_back()
+        limit = min(PAGE, MAX_KNOWN - self._known)
+        fresh, reached = ungiven_after(self._store, self._sender, limit, self._last)
+        if self._witness is not None and fresh:
+            self._show(self._witness, fresh)
+        self._last = reached
+        under_way = set(self._asked.values())
+        for message in fresh:
+            if message.order in under_way or (self._spares and message.kind != Kind.TEXT):
+                continue
+            asker = asker_of(message)
+            lane = self._waiting.get(asker)
+            if lane is None:
+                lane = self._waiting[asker] = deque()
+                if asker not in self._asked:
+                    self._turns.append(asker)
+            lane.append(message.order)
+            self._known += 1
+        return 0 < limit == len(fresh)
+
+    def _look_back(self) -> None:
+        """Begin anew where something has come late: its place may be one that we have passed."""
+        with self._store.reading() as records:
+            late = load_number(records, META, LATE)
+        if late != self._late:
+            self._forget()
+            self._late = late
+
+    def _show(self, witness: Callable[[list[Received]], None], fresh: list[Received]) -> None:
+        """Let the witness see what it has not seen."""
+        with self._store.reading() as records:
+            rows = [load(records, Inbound, INBOUND, ROWS, message.order) for message in fresh]
+        unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.witnessed]
+        if unseen:
+            witness(unseen)
+            with self._store.writing() as records:
+                for message in unseen:
+                    row = load(records, Inbound, INBOUND, ROWS, message.order)
+                    if row is not None:
+                        save(records, INBOUND, ROWS, msgspec.structs.replace(row, witnessed=True), message.order)
+
+    def _ask_around(self) -> None:
+        """Ask for one person after the other, as long as the source takes questions."""
+        while self._turns and len(self._asked) < self._source.places:
+            asker = self._turns.popleft()
+            lane = self._waiting[asker]
+            order = lane.popleft()
+            self._known -= 1
+            question = self._load(order)
+            if question is None:
+                self._take_turn(asker)
+                continue
+            self._asked[asker] = order
+            give = partial(self._given, asker, question)
+            if question.kind != Kind.TEXT:
+                give(None)
+            elif len(lane) >= MAX_WAITING:
+                give(BUSY)
+            else:
+                self._put(asker, question, give)
+
+    def _put(self, asker: Asker, question: Received, give: Give) -> None:
+        """Ask the source. One that fails at that has answered nothing."""
+        try:
+            self._source.ask(question, give)
+        # Whatever it is: nobody was asked, and the place must be free again.
+        except BaseException:
+            self._asked.pop(asker, None)
+            raise
+
+    def _given(self, asker: Asker, question: Received, text: str | None) -> None:
+        """The source has an answer."""
+        if self._asked.get(asker) != question.order:
+            return
+        try:
+            self._settle(question, text)
+        # As in L{run}: the question is not done with.
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            self._asked.pop(asker, None)
+        self._take_turn(asker)
+        self.run()
+
+    def _take_turn(self, asker: Asker) -> None:
+        """Somebody's question is done with: the next one of theirs comes after one of everybody else's."""
+        if self._waiting.get(asker):
+            self._turns.append(asker)
+        else:
+            self._waiting.pop(asker, None)
+
+    def _forget(self) -> None:
+        """Something failed on the way: whatever is not under way is looked up again."""
+        self._waiting.clear()
+        self._turns.clear()
+        self._known = 0
+        self._last = -1
+
+    def _load(self, order: int) -> Received | None:
+        """A question, if nobody dealt with it meanwhile."""
+        with self._store.reading() as records:
+            waiting = load(records, Inbound, INBOUND, ROWS, order)
+            profile = load_profile(records)
+            row = None if waiting is None else load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
+            if waiting is None or profile is None or row is None:
+                return None
+            return as_received(records, profile.name, waiting.name, order, row)
+
+    def _settle(self, question: Received, text: str | None) -> None:
+        """Commit the answer together with the mark that says so."""
+        written = settle(self._store, question, text, self._now(), self._retention)
+        self._has_written = self._has_written or written
+
+
+def settle(
+    store: IProfileStore, question: Received, text: str | None, now: float, retention: Retention | None = None
+) -> bool:
+    """
+    Commit an answer, or that there is none, together with the mark that its question is done with.
+
+    @return: whether there is an answer to be sent.
+    """
+    message_id = answer_id(question)
+    with store.writing() as records:
+        if records.get(INBOUND, ROWS, question.order) is None:
+            # Another process was faster.
+            return False
+        records.delete(INBOUND, ROWS, question.order)
+        written = text is not None and records.get(INDEX, message_id) is None
+        if text is not None and written:
+            # Looked up again: a caller may have said the same in another connection meanwhile, and waits there.
+            row = load(records, HistoryRow, HISTORY, bucket_of(question.sender), question.order)
+            device = question.device if row is None else row.content.device
+            answer = fitting(text)
+            try:
+                compose_in(
+                    records, question.sender, answer, now=int(now), message_id=message_id, kind=Kind.ANSWER, device=device
+                )
+            except Refusal:
+                # Nothing can be written to this name; the question is settled all the same.
+                written = False
+        if retention is not None:
+            retention.trim(records, question.sender, int(now))
+    return written
+
+
+def fitting(text: str) -> str:
+    """As much of a text as one message holds; what is no text becomes question marks."""
+    return text.encode("utf-8", "replace")[:MAX_TEXT].decode("utf-8", "ignore")

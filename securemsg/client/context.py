@@ -1,0 +1,133 @@
+"""
+What the parts of an agent share: the store, the profile, the connection of the moment, and what is to be told about it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from securemsg.client.events import Changed, Event, Warned
+from securemsg.client.requests import Callback, Question, Requests
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.records import META, NOTICE, Notice, add_notice, load_all
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.protocol.channel import IChannel
+from securemsg.protocol.messages import Message, Unknown
+
+# The same warning about the same contact is not given again within this time, nor if so many others came since.
+QUIET = DAY
+LOOK_BACK = 50
+# Clocks that differ by more than this are worth a word.
+CLOCK_TOLERANCE = 3600
+
+TEXTS: dict[str, str] = {
+    "identity-changed": "another identity uses the name {name}: nothing is sent to it before you accept it with"
+    " `securemsg verify {name} --accept`",
+    "list-rolled-back": "an old device list of {name} was shown to us, and not believed",
+    "list-forked": "two device lists of {name} contradict each other; the one that came first stays",
+    "contact-list-forked": "{name} says that the server showed us another device list than theirs",
+    "contact-list-withheld": "{name} has a newer device list than the server shows us",
+    "contact-list-old": "the device list of {name} was not renewed for a month: they were away that long, or the server keeps a"
+    " newer one from us",
+    "own-list-unknown": "{name} was shown a device list of ours that we never made, or this profile is an old copy",
+    "own-list-forked": "{name} was shown another device list than ours under the same number",
+    "own-list-old": "{name} is still shown a device list of ours that was replaced long ago",
+    "messages-forked": "messages of {name} do not follow each other: their device was copied, or they were tampered with",
+    "unauthentic": "what the server says of {name} does not bear their signature, and was not believed",
+    "bad-device-list": "the device list that the server shows of {name} is not theirs, and was not believed",
+    "spent-bundle": "the server gave us keys of {name} that were used before, and they were not believed",
+    "bad-content": "a message of {name} makes no sense to this version",
+    "suite-unavailable": "a message of {name} is encrypted with a key file, which we have not, or needs a newer version; it is"
+    " kept, and opened once you give the key file with `securemsg contacts {name} --set-suite psk --key-file FILE`",
+    "wrong-key": "a message of {name} is not encrypted with the key file that was given for them; it is kept, and opened once"
+    " you give the right one with `securemsg contacts {name} --set-suite psk --key-file FILE`",
+    "own-account": "the server delivered a message to us as if it were our own",
+    "quarantine-full": "messages of {name} could not be opened, and were too many to keep",
+    "state-restored": "this profile is older than what the server has seen of it: it was restored or copied. It goes on with"
+    " new sessions; messages may be missing",
+    "device-removed": "this device does not stand on its account's device list any more",
+    "clock": "the clocks of this machine and of the server differ by more than an hour",
+    "prekeys-refused": "the server does not take our prekeys, so new contacts may not reach us",
+    "stale-list": "the server has another device list of ours than this profile",
+}
+OTHERWISE = "something about {name} is not right"
+
+
+@define(eq=False)
+class Wiring:
+    """
+    @ivar profile: as it is committed.
+    @ivar channel: of the moment; C{None}: not connected.
+    @ivar watch: is shown what we say to the server and what it says, where somebody wants to see it.
+    @ivar is_writable: whether the network takes more.
+    @ivar spoke: when we last said something.
+    @ivar clock_ahead: by how much the server's clock was ahead of ours when it last said what time it is, and when that was.
+    """
+
+    store: IProfileStore
+    profile: Profile
+    now: Callable[[], float]
+    soon: Callable[[Callable[[], None]], None]
+    watch: Callable[[Message | Unknown], None] | None = None
+    channel: IChannel | None = field(default=None, init=False)
+    requests: Requests = field(factory=Requests, init=False)
+    is_writable: bool = field(default=True, init=False)
+    spoke: float = field(default=0.0, init=False)
+    clock_ahead: int = field(default=0, init=False)
+    _clock_heard: int = field(default=0, init=False)
+    _events: list[Event] = field(factory=list, init=False)
+
+    @property
+    def is_clock_right(self) -> bool:
+        """Do we and the server agree about the time, as far as we heard lately? Else nothing is too old for sure."""
+        return max(abs(self.clock_ahead), abs(self.time() - self._clock_heard)) <= CLOCK_TOLERANCE
+
+    def hear_clock(self, server_now: int) -> None:
+        """The server says what time it is."""
+        self._clock_heard = self.time()
+        self.clock_ahead = server_now - self._clock_heard
+
+    def time(self) -> int:
+        """Now, in whole seconds."""
+        return int(self.now())
+
+    def send(self, message: Message) -> None:
+        """Say something to the server; nothing happens without a connection."""
+        if self.channel is not None:
+            self.spoke = self.now()
+            self.channel.send(message)
+            if self.watch is not None:
+                self.watch(message)
+
+    def ask(self, question: Question, callback: Callback) -> None:
+        """Ask the server something."""
+        if self.channel is None:
+            callback(Refusal("not-connected"))
+            return
+        numbered = self.requests.number(question, callback, self.now())
+        if numbered is not None:
+            self.send(numbered)
+
+    def tell(self, event: Event) -> None:
+        """Say this once the present step is committed."""
+        if not (isinstance(event, Changed) and event in self._events):
+            self._events.append(event)
+
+    def take_events(self) -> list[Event]:
+        """What is to be said now."""
+        events, self._events = self._events, []
+        return events
+
+    def warn(self, records: IRecords, code: str, name: str = "") -> None:
+        """Tell people something, and keep it, unless that was done not long ago."""
+        now = self.time()
+        last = records.last(META, NOTICE)
+        for _, notice in load_all(records, Notice, META, NOTICE, max(last - LOOK_BACK, 0)):
+            if (notice.code, notice.name) == (code, name) and abs(now - notice.at) < QUIET:
+                return
+        text = TEXTS.get(code, OTHERWISE).format(name=name)
+        add_notice(records, now, code, name, text)
+        self.tell(Warned(code, name, text))

@@ -1,0 +1,175 @@
+"""
+What an agent sees to after a login, and from time to time: prekeys, its own device list, and whether its state is its newest.
+"""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field
+
+from securemsg.client.context import Wiring
+from securemsg.client.requests import Answer
+from securemsg.client.sessions import encrypt, initiations, prekeys, suites
+from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
+from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
+from securemsg.crypto import keys
+from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.interfaces import IRecords
+from securemsg.protocol import messages as m
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
+
+# The version of our list that the server has confirmed.
+PUBLISHED = b"published"
+# No device sends so much; but whoever believed such a C{n} could never send again.
+MAX_NUMBER = 2**62
+# How often a connection that lasts looks after prekeys and list.
+PERIOD = 6 * 3600
+
+
+@define(eq=False)
+class Upkeep:
+    """The housekeeping of an agent."""
+
+    _wiring: Wiring
+    _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
+    _is_uploading: bool = field(default=False, init=False)
+    _looked_at: float = field(default=0.0, init=False)
+
+    def welcome(self, message: m.Welcome) -> None:
+        """
+        The server let us in.
+
+        @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
+        """
+        wiring = self._wiring
+        if message.highest > MAX_NUMBER:
+            raise RemoteProtocolError("malformed")
+        wiring.hear_clock(message.now)
+        if wiring.profile.is_caller:
+            # No account, no prekeys, no list, and no state that could be old: all it can be wrong about is the time.
+            if not wiring.is_clock_right:
+                with wiring.store.writing() as records:
+                    wiring.warn(records, "clock")
+            return
+        self._stock = message.stock
+        self._is_uploading = False
+        with wiring.store.writing() as records:
+            profile = load_profile(records) or wiring.profile
+            if not profile.registered:
+                # Good for one registration: nobody needs the token any more.
+                profile = evolve(profile, registered=True, token=b"")
+                save_profile(records, profile)
+                save_number(records, META, PUBLISHED, profile.listing.version)
+            restored = message.highest > load_number(records, COUNTERS, NUMBER)
+            if restored:
+                profile = self._begin_anew(records, profile, message.highest)
+            if not wiring.is_clock_right:
+                wiring.warn(records, "clock")
+        wiring.profile = profile
+        if restored:
+            wiring.ask(m.Fetch(0, profile.name), self._own_account)
+        self.look()
+
+    def stock(self, message: m.Stock) -> None:
+        """
+        The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
+        says so again.
+        """
+        if not self._is_uploading and not self._wiring.profile.is_caller:
+            self._stock = message.stock
+            self.look()
+
+    def look(self) -> None:
+        """Upload and publish what is due, and drop what nobody can have a use for any more."""
+        wiring, now = self._wiring, self._wiring.time()
+        self._looked_at = wiring.now()
+        with wiring.store.writing() as records:
+            profile = wiring.profile
+            if is_due(profile, now):
+                profile = resigned(profile, now)
+                save_profile(records, profile)
+            if wiring.is_clock_right:
+                prekeys.retire_claimed(records, self._stock, now)
+                prekeys.prune(records, now)
+                initiations.prune(records)
+                suites.prune(records, now)
+            is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
+            upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
+        wiring.profile = profile
+        if upload is not None:
+            self._is_uploading = True
+            sent = upload
+            wiring.ask(upload, lambda answer: self._uploaded(sent, answer))
+        if not is_published:
+            version = profile.listing.version
+            wiring.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
+
+    def tick(self) -> None:
+        """Time passes."""
+        if not self._wiring.profile.is_caller and self._wiring.now() - self._looked_at >= PERIOD:
+            self.look()
+
+    def _begin_anew(self, records: IRecords, profile: Profile, highest: int) -> Profile:
+        """
+        The server has seen more of this device than we remember: this state was restored or copied. What the other life used
+        must not be used again.
+        """
+        profile = reborn(profile)
+        save_profile(records, profile)
+        prekeys.discard_one_time(records)
+        encrypt.forget_all(records)
+        save_number(records, COUNTERS, NUMBER, highest)
+        self._wiring.warn(records, "state-restored")
+        return profile
+
+    def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
+        """The server has our prekeys, or does not want them."""
+        self._is_uploading = False
+        if self._wiring.channel is None:
+            return
+        with self._wiring.store.writing() as records:
+            if isinstance(answer, Refusal):
+                self._wiring.warn(records, "prekeys-refused")
+                return
+            prekeys.mark_uploaded(records, upload, self._wiring.time())
+        self._stock = m.PrekeyStock(
+            upload.signed.id if upload.signed else self._stock.signed_id,
+            upload.last_resort.id if upload.last_resort else self._stock.last_resort_id,
+            len(upload.one_time) + (0 if upload.replace else self._stock.one_time),
+            len(upload.kem) + (0 if upload.replace else self._stock.kem),
+        )
+
+    def _published(self, version: int, answer: Answer | Refusal) -> None:
+        """The server has our list, or another one."""
+        if self._wiring.channel is None:
+            return
+        if isinstance(answer, Refusal):
+            if answer.code == "stale-list":
+                self._wiring.ask(m.Fetch(0, self._wiring.profile.name), self._own_account)
+            return
+        with self._wiring.store.writing() as records:
+            save_number(records, META, PUBLISHED, version)
+
+    def _own_account(self, answer: Answer | Refusal) -> None:
+        """What the server says of ourselves: our own signature tells whether a newer list is ours."""
+        wiring = self._wiring
+        if not isinstance(answer, m.Account) or wiring.channel is None:
+            return
+        profile, record = wiring.profile, answer.record
+        with wiring.store.writing() as records:
+            try:
+                keys.verify(profile.identity.public, record.devices.signature, DEVICE_LIST_LABEL, record.devices.body)
+                listing = decode_device_list(record.devices.body)
+            except Refusal:
+                wiring.warn(records, "stale-list")
+                return
+            own = next((device for device in listing.devices if device.id == profile.device_id), None)
+            if (listing.account, listing.server) != (profile.name, profile.pin) or own not in profile.listing.devices:
+                wiring.warn(records, "device-removed")
+            elif listing.version > profile.listing.version or (
+                listing.version == profile.listing.version and record.devices != profile.devices
+            ):
+                # An earlier life signed it, and it is the one that the server shows to others.
+                profile = evolve(profile, devices=record.devices)
+                save_profile(records, profile)
+                save_number(records, META, PUBLISHED, listing.version)
+        wiring.profile = profile

@@ -1,0 +1,321 @@
+"""
+What user interfaces ask of a profile's store, in any process that has it open: write a message, follow it, read what came.
+
+Nothing here talks to the network or touches a session: whoever holds the profile's lock does that (L{securemsg.client.agent}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from securemsg.client import guests
+from securemsg.client.lines import Line, Received, Sent, as_received, as_sent
+from securemsg.client.sessions.suites import chosen, is_caller
+from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.state.records import (
+    HISTORY,
+    INBOUND,
+    INDEX,
+    META,
+    NOTICE,
+    OUTBOX,
+    ROWS,
+    HistoryRow,
+    Inbound,
+    Indexed,
+    Notice,
+    OutboxRow,
+    Status,
+    bucket_of,
+    draft,
+    find_sent,
+    load,
+    load_all,
+    load_totals,
+    next_places,
+    save,
+    unsealed,
+)
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.protocol.devices import check_name
+from securemsg.protocol.envelope import Kind
+from securemsg.protocol.messages import MAX_TEXT
+
+# How long the server keeps what nobody fetches, at most and unless the user wants less.
+DEFAULT_EXPIRY = 30 * 86400
+MIN_EXPIRY = 60
+# More messages in one reading would hold more memory than a reader needs.
+PAGE = 500
+
+__all__ = [
+    "DEFAULT_EXPIRY",
+    "MIN_EXPIRY",
+    "PAGE",
+    "Line",
+    "Received",
+    "Sent",
+    "compose",
+    "compose_in",
+    "history",
+    "is_ungiven",
+    "mark_given",
+    "notices",
+    "pending",
+    "quarantined",
+    "sent",
+    "ungiven",
+    "ungiven_after",
+    "unread",
+    "withdraw",
+]
+
+
+def compose(
+    store: IProfileStore,
+    to: str,
+    text: str,
+    *,
+    now: float,
+    message_id: bytes | None = None,
+    wants_receipt: bool = False,
+    expiry: int = DEFAULT_EXPIRY,
+    kind: int = Kind.TEXT,
+    device: bytes = b"",
+) -> bytes:
+    """
+    Commit a message to be sent, as soon as somebody is connected.
+
+    The same id, recipient and text again are the same message: nothing new is sent, but for one that had failed or was
+    withdrawn, which is tried again.
+
+    @param device: the connection of a caller (L{Received.device}), which one must be named. To others
+        a message goes to all devices.
+    @return: its message id.
+    @raise Refusal: C{no-such-account}: no such caller is remembered. C{too-large}, C{illegal-name}, C{bad-request} (to
+        ourselves, or no such expiry), C{conflict} (the id stands for another message), C{no-profile}.
+    """
+    with store.writing() as records:
+        return compose_in(
+            records,
+            to,
+            text,
+            now=int(now),
+            message_id=message_id,
+            wants_receipt=wants_receipt,
+            expiry=expiry,
+            kind=kind,
+            device=device,
+        )
+
+
+def compose_in(
+    records: IRecords,
+    to: str,
+    text: str,
+    *,
+    now: int,
+    message_id: bytes | None = None,
+    wants_receipt: bool = False,
+    expiry: int = DEFAULT_EXPIRY,
+    kind: int = Kind.TEXT,
+    device: bytes = b"",
+) -> bytes:
+    """
+    As L{compose}, within a transaction.
+
+    @raise Refusal: see there.
+    """
+    body = _encode_text(text)
+    check_name(to)
+    profile = _own(records)
+    if to == profile.name or not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
+        raise Refusal("bad-request")
+    message_id = keys.random_id() if message_id is None else message_id
+    if len(message_id) != keys.ID_SIZE:
+        raise Refusal("bad-request")
+    known = load(records, Indexed, INDEX, message_id)
+    if is_caller(to):
+        if guests.get_contact(records, to, device) is None:
+            raise Refusal("no-such-account")
+    else:
+        device = b""
+    if known is not None:
+        _repeat(records, known, to, kind, body, device, now)
+        return message_id
+    place = next_places(records)
+    content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
+    suite = chosen(records, to).suite
+    row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
+    save(records, HISTORY, bucket_of(to), row, place)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry, device=device), place)
+    save(records, INDEX, message_id, Indexed(to, place, place))
+    return message_id
+
+
+def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
+    """What became of a message of ours; C{None}: there is none of this id."""
+    with store.reading() as records:
+        found = find_sent(records, message_id)
+        return as_sent(found[0].name, found[0].history, found[1]) if found else None
+
+
+def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
+    """
+    Do not send this message, if that can be helped. Nothing happens to one that was accepted, or failed.
+
+    @return: whether it may have been sent: then its counter is filled with a void, and the recipient may have it all the same.
+    """
+    with store.writing() as records:
+        found = find_sent(records, message_id)
+        if found is None:
+            return False
+        known, row = found
+        if row.status is not Status.QUEUED:
+            return row.status in (Status.ACCEPTED, Status.DELIVERED) or row.content.counter > 0
+        waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox)
+        sealed = waiting is not None and waiting.sealed
+        if waiting is not None and sealed:
+            withdrawn = msgspec.structs.replace(waiting, withdrawn=True)
+            save(records, OUTBOX, ROWS, withdrawn, known.outbox)
+        else:
+            records.delete(OUTBOX, ROWS, known.outbox)
+        gone = msgspec.structs.replace(row, status=Status.WITHDRAWN, code="")
+        save(records, HISTORY, bucket_of(known.name), gone, known.history)
+        return sealed
+
+
+def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE, after: int = -1) -> list[Received]:
+    """
+    What came and was not given to its reader yet, in order; of all, or of one sender.
+
+    @param after: only what has a higher place in the sequence.
+    """
+    return ungiven_after(store, sender, limit, after)[0]
+
+
+def ungiven_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
+    """
+    As L{ungiven}, for whoever looks again and again, and not twice at what others wrote.
+
+    @return: what came, and up to which place we looked: after that one the next look begins.
+    """
+    with store.reading() as records:
+        own = _own(records).name
+        found: list[Received] = []
+        while len(found) < limit:
+            page = load_all(records, Inbound, INBOUND, ROWS, after, PAGE)
+            for order, waiting in page:
+                if len(found) == limit:
+                    break
+                after = order
+                if sender not in (None, waiting.name):
+                    continue
+                row = load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
+                if row is not None:
+                    found.append(as_received(records, own, waiting.name, order, row))
+            if len(page) < PAGE:
+                break
+        return found, after
+
+
+def is_ungiven(store: IProfileStore, order: int) -> bool:
+    """Does this message still wait for its reader?"""
+    with store.reading() as records:
+        return records.get(INBOUND, ROWS, order) is not None
+
+
+def mark_given(store: IProfileStore, orders: Iterable[int]) -> None:
+    """These messages reached their reader."""
+    wanted = list(orders)
+    if wanted:
+        with store.writing() as records:
+            for order in wanted:
+                records.delete(INBOUND, ROWS, order)
+
+
+def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
+    """The last messages to and from a contact, in order."""
+    with store.reading() as records:
+        own = _own(records).name
+        # Orders are shared by all contacts, so a window of them may hold few of this one: widen it until it holds enough.
+        last, window = records.last(HISTORY, bucket_of(name)), max(limit, 1)
+        rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), last - window)
+        while len(rows) < limit and window < last:
+            window *= 4
+            rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), max(last - window, -1))
+        return [
+            as_sent(name, order, row) if row.sent else as_received(records, own, name, order, row)
+            for order, row in rows[-limit:]
+        ]
+
+
+def unread(store: IProfileStore) -> dict[str, int]:
+    """How many messages of whom were not given to their reader yet."""
+    counts: dict[str, int] = {}
+    with store.reading() as records:
+        for _, waiting in load_all(records, Inbound, INBOUND, ROWS):
+            counts[waiting.name] = counts.get(waiting.name, 0) + 1
+    return counts
+
+
+def pending(store: IProfileStore) -> int:
+    """How many rows of the outbox were not answered for yet."""
+    with store.reading() as records:
+        return records.count(OUTBOX, ROWS)
+
+
+def quarantined(store: IProfileStore) -> tuple[int, int]:
+    """How many messages are kept that could not be opened, and how many had to be dropped for want of room."""
+    with store.reading() as records:
+        totals = load_totals(records)
+        return totals.rows, totals.overflow
+
+
+def notices(store: IProfileStore) -> list[Notice]:
+    """What people should know, oldest first."""
+    with store.reading() as records:
+        return [notice for _, notice in load_all(records, Notice, META, NOTICE)]
+
+
+def _own(records: IRecords) -> Profile:
+    """Whose store this is."""
+    profile = load_profile(records)
+    if profile is None:
+        raise Refusal("no-profile")
+    return profile
+
+
+def _encode_text(text: str) -> bytes:
+    """A text as it travels."""
+    try:
+        body = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Refusal("bad-request", "not a text") from error
+    if len(body) > MAX_TEXT:
+        raise Refusal("too-large")
+    return body
+
+
+def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, device: bytes, now: int) -> None:
+    """A message id that stands for something already."""
+    row = load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
+    if row is None or known.name != to or row.content.body != body or row.content.kind != kind:
+        raise Refusal("conflict")
+    if row.status not in (Status.FAILED, Status.WITHDRAWN):
+        return
+    waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox)
+    if waiting is not None and waiting.withdrawn:
+        # Its sealed form still stands: it goes out after all.
+        save(records, OUTBOX, ROWS, msgspec.structs.replace(waiting, withdrawn=False), known.outbox)
+    else:
+        place = next_places(records)
+        content = row.content
+        row = msgspec.structs.replace(row, content=unsealed(content))
+        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry, device=device), place)
+        save(records, INDEX, content.message_id, Indexed(to, known.history, place))
+    again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
+    save(records, HISTORY, bucket_of(to), again, known.history)

@@ -1,0 +1,1 @@
+"""Incoming: from a delivery to a message in the history."""

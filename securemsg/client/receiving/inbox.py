@@ -1,0 +1,328 @@
+"""
+The inbox: what becomes of a delivery.
+
+One delivery is one step of the caller's transaction: everything that follows from it is committed with it, and only then is it
+acknowledged. Source: C{docs/protocol.md}, sections "Receiving" and "Client: order of durable steps".
+"""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from securemsg.client import guests
+from securemsg.client.autoresponder import ANSWER_LABEL
+from securemsg.client.receiving.listchecks import check_marks
+from securemsg.client.sessions import encrypt, resets, suites
+from securemsg.client.sessions.decrypt import Opened, open_envelope
+from securemsg.client.state import contacts, counters, quarantine
+from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state.counters import Arrival, conversation_of
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.quarantine import QuarantinedRow
+from securemsg.client.state.records import (
+    BASES,
+    COUNTERS,
+    HISTORY,
+    INBOUND,
+    LATE,
+    META,
+    RECEIPTS,
+    ROWS,
+    SEEN,
+    Beginning,
+    HistoryRow,
+    Inbound,
+    ReceiptRow,
+    Status,
+    bucket_of,
+    find_sent,
+    load,
+    load_number,
+    next_places,
+    save,
+    save_number,
+    seen_envelope,
+    seen_message,
+)
+from securemsg.crypto import keys
+from securemsg.crypto.ratchet import AlreadyUsed
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import PQXDH, Content, Kind, Receipt, Reset, decode_record
+from securemsg.protocol.messages import Deliver
+
+# Codes of what a new session would not mend: no reset for these.
+HOPELESS = frozenset(
+    {
+        "identity-changed",
+        "own-account",
+        "illegal-name",
+        "suite-unavailable",
+        "wrong-key",
+        "list-forked",
+        "list-rolled-back",
+        "bad-content",
+    }
+)
+# Kinds with nothing to show.
+SILENT = frozenset({Kind.RECEIPT, Kind.RESET, Kind.VOID})
+SHOWN = frozenset({Kind.TEXT, Kind.ANSWER})
+_BODIES: dict[int, type[Receipt | Reset]] = {Kind.RECEIPT: Receipt, Kind.RESET: Reset}
+
+
+@frozen
+class Taken:
+    """
+    What a delivery changed, beyond its own record.
+
+    @ivar account: of the sender, as the server says.
+    @ivar shown: there is something new to read, or news of what was sent.
+    @ivar began: the sender began a session: what is quarantined may open now.
+    @ivar behind: the sender has this version of its list, and we have an older one; 0: we have not.
+    @ivar warnings: codes of what people should know about the sender.
+    """
+
+    account: str
+    shown: bool = False
+    began: bool = False
+    behind: int = 0
+    warnings: tuple[str, ...] = field(default=())
+
+
+def take(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Taken:
+    """Take a delivery in: into history, or into quarantine. Afterwards it may be acknowledged."""
+    envelope = seen_envelope(delivery.account, delivery.device, delivery.common, delivery.own)
+    if records.get(SEEN, envelope) is not None:
+        return Taken(delivery.account)
+    try:
+        taken = _open(records, profile, delivery, now)
+    except Refusal as refusal:
+        taken, stored = _put_away(records, profile, delivery, refusal, now)
+        if not stored:
+            return taken
+    records.put(SEEN, envelope, b"")
+    return taken
+
+
+def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) -> tuple[list[Taken], int | None]:
+    """
+    Try a page of a peer's quarantined deliveries again.
+
+    @return: what they changed, and where the next page begins; C{None}: there is none.
+    """
+    if after < 0:
+        quarantine.trying(records, name)
+    rows = quarantine.rows_of(records, name, after)
+    results = []
+    for order, row in rows:
+        if quarantine.is_old(row, now):
+            quarantine.release(records, name, order, row)
+            continue
+        try:
+            results.append(_open(records, profile, _delivery(row), now))
+        except Refusal as refusal:
+            if refusal.code != row.code:
+                quarantine.recode(records, name, order, row, refusal.code)
+                if refusal.code == "wrong-key":
+                    results.append(Taken(name, warnings=(refusal.code,)))
+                _ask_again(records, profile, _delivery(row), refusal, now)
+        else:
+            quarantine.release(records, name, order, row)
+    if len(rows) < quarantine.PAGE:
+        contact = contacts.get_contact(records, name)
+        if contact is None or not contact.is_blocked:
+            quarantine.forget_identity(records, name)
+        return results, None
+    return results, rows[-1][0]
+
+
+def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Taken:
+    """
+    Open a delivery and do what it says.
+
+    @raise Refusal: it cannot be opened; nothing has changed. C{bad-content}: it is authentic, and makes no sense.
+    """
+    if delivery.account == profile.name:
+        # Nobody writes to themselves: it was reflected.
+        raise Refusal("own-account")
+    digest = keys.sha256(delivery.common)
+    opened = open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
+    try:
+        content = decode_record(Content, encrypt.open_common(delivery.common, opened.content_key))
+        _check(profile, opened, content)
+    except Refusal as refusal:
+        raise Refusal("bad-content") from refusal
+    return _arrived(records, profile, opened, content, now)
+
+
+def _check(profile: Profile, opened: Opened, content: Content) -> None:
+    """
+    What a content says of itself must be what its session proved.
+
+    @raise Refusal: it is not.
+    """
+    conversation = conversation_of(profile.identity.public, opened.contact.identity)
+    counted = content.kind not in (Kind.RECEIPT, Kind.RESET)
+    if (content.device, content.conversation) != (opened.device_id, conversation):
+        raise Refusal("bad-content")
+    if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):
+        raise Refusal("bad-content")
+    if content.kind in _BODIES:
+        decode_record(_BODIES[content.kind], content.body)
+
+
+def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Taken:
+    """An authentic message: count it, keep it, and do what its kind asks for."""
+    contact = opened.contact
+    name = contact.name
+    marks = check_marks(records, profile, contact, content)
+    known = seen_message(name, content.message_id)
+    before = records.get(SEEN, known)
+    is_new = before is None
+    if is_new:
+        records.put(SEEN, known, b"")
+    arrival = Arrival()
+    if content.counter:
+        arrival = _counted(records, opened, content, now)
+        if arrival.gap and arrival.note != "late" and not profile.is_caller:
+            resets.want_reset(records, name, opened.device_id, now, gaps=True)
+    _heard(records, profile, opened, content)
+    if content.wants_receipt and content.kind not in SILENT:
+        # Also of what came before: its sender may not have been told.
+        told = opened.device_id if suites.is_caller(name) else b""
+        save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id, told), records.last(RECEIPTS, ROWS) + 1)
+    shown = is_new and content.kind not in SILENT
+    if before and suites.is_caller(name):
+        answer = keys.digest(ANSWER_LABEL, bucket_of(name), content.message_id)[: keys.ID_SIZE]
+        guests.said_again(records, name, int.from_bytes(before, "big"), answer, opened.device_id, now)
+    if shown:
+        place = _keep(records, opened, content, arrival, now)
+        if suites.is_caller(name):
+            # It may say this again, and wants to be answered then.
+            records.put(SEEN, known, place.to_bytes(8, "big"))
+    if is_new and content.kind == Kind.RECEIPT:
+        shown = _take_receipt(records, opened, content, now)
+    if is_new and content.kind == Kind.RESET:
+        if opened.first and opened.suite == PQXDH:
+            resets.prefer_newest(records, name, opened.device_id)
+        elif opened.first:
+            encrypt.forget(records, name, opened.device_id)
+        resets.take_reset(records, profile, contact, content, now)
+    warnings = [code for code in marks if code != "contact-list-behind"]
+    if arrival.note == "forked":
+        warnings.append("messages-forked")
+    return Taken(
+        name,
+        shown=shown or arrival.note == "late",
+        began=opened.first,
+        behind=content.own_list.version if "contact-list-behind" in marks else 0,
+        warnings=tuple(warnings),
+    )
+
+
+def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> Arrival:
+    """Take the counter of a message into account."""
+    base = opened.content_key.base
+    if not suites.is_caller(opened.contact.name) or base is not None:
+        return counters.arrive(records, content, base, now)
+    # It has heard us in this connection. If its stream is not known we have forgotten it, and nothing is missing.
+    return evolve(counters.arrive(records, content, content.counter - 1, now), lost=0)
+
+
+def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> int:
+    """
+    Write a message into history, where it belongs, and into what is not given yet.
+
+    @return: its place.
+    """
+    name = opened.contact.name
+    place = arrival.place or next_places(records)
+    note = arrival.note if content.kind in SHOWN else "unsupported"
+    row = HistoryRow(
+        content,
+        sent=False,
+        at=now,
+        status=Status.RECEIVED,
+        verified=opened.contact.verified,
+        suite=opened.suite,
+        gap=arrival.gap,
+        lost=arrival.lost,
+        note=note,
+    )
+    save(records, HISTORY, bucket_of(name), row, place)
+    save(records, INBOUND, ROWS, Inbound(name, content.kind), place)
+    if arrival.place:
+        # Who reads from place to place has passed this one.
+        save_number(records, META, LATE, load_number(records, META, LATE) + 1)
+    return place
+
+
+def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
+    """The device answers, so it knows where its share of our stream begins."""
+    stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
+    bucket = BASES + opened.device_id + stream
+    base = load(records, Beginning, COUNTERS, bucket)
+    if base is not None and not base.heard:
+        save(records, COUNTERS, bucket, Beginning(base.counter, heard=True))
+
+
+def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:
+    """
+    A contact has what we sent to it. Nobody can confirm for somebody else.
+
+    @return: whether that is news.
+    """
+    news = False
+    for message_id in decode_record(Receipt, content.body).message_ids:
+        found = find_sent(records, message_id)
+        if found is None or found[0].name != opened.contact.name:
+            continue
+        known, row = found
+        device = opened.device_id
+        if row.status is Status.QUEUED and not row.content.counter or device in row.devices:
+            continue
+        told = msgspec.structs.replace(
+            row,
+            status=Status.DELIVERED,
+            code="",
+            delivered_at=row.delivered_at or now,
+            devices=(*row.devices, device),
+        )
+        save(records, HISTORY, bucket_of(known.name), told, known.history)
+        news = True
+    return news
+
+
+def _put_away(
+    records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int
+) -> tuple[Taken, bool]:
+    """
+    A delivery that cannot be opened goes into quarantine, and its sender is asked for it again where that may help.
+
+    @return: what that changed, and whether there was room.
+    """
+    identity = b""
+    warnings: tuple[str, ...] = ()
+    if isinstance(refusal, IdentityChanged):
+        known = contacts.get_contact(records, delivery.account)
+        identity = b"" if known is None else known.identity
+        contacts.put_contact(records, refusal.contact)
+    if refusal.code in HOPELESS:
+        warnings = (refusal.code,)
+    stored = quarantine.put_away(records, delivery, refusal.code, identity, now)
+    if not stored:
+        warnings = (*warnings, "quarantine-full")
+    _ask_again(records, profile, delivery, refusal, now)
+    return Taken(delivery.account, warnings=warnings), stored
+
+
+def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
+    """Have a reset sent, unless that would not help, or this is but a repetition, or we are a caller, who has no sessions."""
+    if not profile.is_caller and refusal.code not in HOPELESS and not isinstance(refusal, AlreadyUsed):
+        resets.want_reset(records, delivery.account, delivery.device, now, gaps=False)
+
+
+def _delivery(row: QuarantinedRow) -> Deliver:
+    """A quarantined row as it was delivered."""
+    return Deliver(0, row.account, row.device, bytes(keys.ID_SIZE), row.time, row.common, row.own)

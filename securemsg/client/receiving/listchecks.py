@@ -1,0 +1,50 @@
+"""
+Which device lists a message was written under, as its sender says inside the encryption: a server that shows different lists to
+different people is found out. Source: C{docs/protocol.md}, section "Identity".
+"""
+
+from __future__ import annotations
+
+from securemsg.client.sessions.suites import is_caller
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.profile import DAY, Profile, seen_list
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Content, ListMark
+
+# Contacts look our list up once a day: whoever still uses an older one after two has been kept from the newer.
+LIST_GRACE = 2 * DAY
+
+
+def check_marks(records: IRecords, profile: Profile, contact: Contact, content: Content) -> list[str]:
+    """
+    Compare the lists that a message says it was written under with those that we know.
+
+    @return: codes of what does not fit. C{contact-list-behind}: they have a newer list than we were shown: fetch it.
+        C{contact-list-forked}: we were shown another list of theirs. C{own-list-unknown}: they were shown a list of ours
+        that we have not made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced long
+        before they wrote.
+    """
+    warnings: list[str] = []
+    if profile.is_caller or is_caller(contact.name):
+        # Whoever has no account has no list.
+        return warnings
+    theirs, ours = content.own_list, content.peer_list
+    if theirs.version > contact.version:
+        warnings.append("contact-list-behind")
+    elif _is_forked(records, contact.name, theirs):
+        warnings.append("contact-list-forked")
+    if ours.version > profile.listing.version:
+        warnings.append("own-list-unknown")
+    elif ours.version and _is_forked(records, profile.name, ours):
+        warnings.append("own-list-forked")
+    elif ours.version < profile.listing.version:
+        successor = seen_list(records, profile.name, ours.version + 1)
+        if successor is not None and content.sent_at - successor.issued_at > LIST_GRACE:
+            warnings.append("own-list-old")
+    return warnings
+
+
+def _is_forked(records: IRecords, account: str, mark: ListMark) -> bool:
+    """Did we see another list under this version?"""
+    seen = seen_list(records, account, mark.version)
+    return seen is not None and seen.digest != mark.digest

@@ -1,0 +1,1 @@
+"""Outgoing: from a message to a deposit, and to its result."""

@@ -1,0 +1,129 @@
+"""
+What becomes of the rows of the outbox: accepted, given up, or told to wait.
+
+Every function is one step of the caller's transaction. Source: C{docs/protocol.md}, section "Client: order of durable steps".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client.state.counters import chain_digest
+from securemsg.client.state.records import (
+    HISTORY,
+    OUTBOX,
+    ROWS,
+    SEALED,
+    HistoryRow,
+    OutboxRow,
+    Status,
+    bucket_of,
+    load,
+    load_all,
+    save,
+)
+from securemsg.crypto import keys
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
+
+# Refusals of a deposit that no waiting mends.
+PERMANENT = frozenset({"no-such-account", "too-large", "conflict", "bad-request", "forbidden", "expired"})
+# Where there is nobody any more, nobody misses a counter.
+GONE = "no-such-account"
+
+
+def accepted(records: IRecords, order: int, server_now: int) -> bool:
+    """
+    The server answers for a deposit.
+
+    @return: whether anybody can see a difference.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    remove(records, order)
+    if row is None or not row.history or row.again:
+        return False
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    if history is None:
+        return False
+    status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
+    done = msgspec.structs.replace(history, status=status, code="", accepted_at=server_now)
+    save(records, HISTORY, bucket_of(row.to), done, row.history)
+    return True
+
+
+def give_up(records: IRecords, order: int, code: str, now: int) -> OutboxRow | None:
+    """
+    A row will never be sent, or its user does not want it to be. If it was sealed a void takes its place and its counter.
+
+    @return: the row of the void, if there is one.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is None:
+        return None
+    content = content_of(records, row)
+    if row.history and not row.again and not row.withdrawn:
+        _mark_history(records, row, Status.FAILED, code)
+    remove(records, order)
+    if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code == GONE:
+        return None
+    void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)))
+    save(records, OUTBOX, ROWS, void, order)
+    return void
+
+
+def void_of(content: Content) -> Content:
+    """What fills the counter of a content that will not come."""
+    return msgspec.structs.replace(
+        content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content)
+    )
+
+
+def mark_stale(records: IRecords, order: int) -> None:
+    """The server says that a deposit is not for the devices that there are: it is to be made anew."""
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is not None:
+        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), order)
+
+
+def note_waiting(records: IRecords, order: int, code: str) -> bool:
+    """
+    Say in history why a row waits.
+
+    @return: whether that is news.
+    """
+    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    if row is None or not row.history or row.again or row.withdrawn:
+        return False
+    return _mark_history(records, row, Status.QUEUED, code)
+
+
+def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
+    """Say in history how things stand with a row."""
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    if history is None or (history.status, history.code) == (status, code):
+        return False
+    marked = msgspec.structs.replace(history, status=status, code=code)
+    save(records, HISTORY, bucket_of(row.to), marked, row.history)
+    return True
+
+
+def drafts(records: IRecords, name: str) -> int:
+    """
+    How many messages wait for somebody that are not sealed yet, and so go out with the suite that is chosen when they are.
+    """
+    rows = load_all(records, OutboxRow, OUTBOX, ROWS)
+    return sum(row.to == name and row.history > 0 and not (row.sealed or row.withdrawn) for _, row in rows)
+
+
+def content_of(records: IRecords, row: OutboxRow) -> Content | None:
+    """What a row says, as far as it is known."""
+    if row.content:
+        return decode_record(Content, row.content)
+    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    return None if history is None else history.content
+
+
+def remove(records: IRecords, order: int) -> None:
+    """Take a row out of the outbox."""
+    records.delete(OUTBOX, ROWS, order)
+    records.delete(OUTBOX, SEALED, order)

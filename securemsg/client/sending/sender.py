@@ -1,0 +1,299 @@
+"""Outgoing: drafts become deposits, deposits are answered, and what holds one up is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from attrs import define, field
+
+from securemsg.client.context import Wiring
+from securemsg.client.events import Changed
+from securemsg.client.requests import Answer, Question
+from securemsg.client.sending import outbox, results
+from securemsg.client.sending.outbox import NeedAccount
+from securemsg.client.sending.queues import Lane, Lanes
+from securemsg.client.sending.receipts import make_receipts
+from securemsg.client.sessions import encrypt, resets
+from securemsg.client.sessions.encrypt import NeedBundle
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import DIRECTORY, IdentityChanged
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol import messages as m
+
+# Rows of the outbox that are looked at in one reading.
+PAGE = 256
+# A deposit that was not answered for so long: the connection is as good as gone.
+ANSWER_TIME = 30
+# Refusals of an account or a bundle that say something about whom we asked for, not about the moment.
+SUSPICIOUS = frozenset({"unauthentic", "bad-device-list", "list-rolled-back", "list-forked", "spent-bundle"})
+
+# Makes something of an answer, or raises a refusal of it.
+Take = Callable[[IRecords, Lane, Answer], None]
+
+
+@define(eq=False)
+class Post:
+    """The outgoing half of an agent."""
+
+    _wiring: Wiring
+    _jitter: Callable[[], float]
+    _lanes: Lanes = field(init=False)
+    _looked_up: dict[str, float] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Nothing is known of the outbox."""
+        self._lanes = Lanes(self._jitter)
+
+    def restart(self) -> None:
+        """A new connection: everything in the outbox is to be sent, in its order."""
+        self._lanes = Lanes(self._jitter)
+
+    def pump(self, idle: bool) -> None:
+        """
+        Send what may be sent.
+
+        @param idle: nothing is coming in, so that it is time for receipts.
+        """
+        self._unblock()
+        self._make(idle)
+        self._collect()
+        while self._wiring.is_writable and self._lanes.next(self._wiring.now()) is not None:
+            self._send_some()
+
+    def check_time(self) -> None:
+        """Hang up on a server that does not answer."""
+        oldest = self._lanes.oldest_flight()
+        if oldest is not None and self._wiring.now() - oldest > ANSWER_TIME and self._wiring.channel is not None:
+            self._wiring.channel.close("timeout")
+
+    def accepted(self, message: m.Accepted) -> None:
+        """The server answers for deposits."""
+        self._wiring.hear_clock(message.now)
+        landed = [found for item in message.deposits if (found := self._lanes.land(item.deposit_id)) is not None]
+        if not landed:
+            return
+        with self._wiring.store.writing() as records:
+            for lane, order in landed:
+                lane.failures = 0
+                if results.accepted(records, order, message.now):
+                    self._wiring.tell(Changed())
+
+    def refused(self, message: m.DepositRefused) -> None:
+        """The server does not take a deposit."""
+        found = self._lanes.land(message.deposit_id)
+        if found is None:
+            return
+        lane, order = found
+        with self._wiring.store.writing() as records:
+            if message.code == "stale-devices":
+                self._renew(records, lane, order, message.accounts)
+            elif message.code in results.PERMANENT:
+                self._wiring.tell(Changed())
+                if results.give_up(records, order, message.code, self._wiring.time()) is not None:
+                    self._lanes.put_back(lane, order)
+            else:
+                self._lanes.put_back(lane, order)
+                self._wait(records, lane, order, message.code)
+
+    def look_up(self, name: str, version: int = 0) -> None:
+        """A contact spoke of a list that we have not seen: ask for it, though not again and again."""
+        now = self._wiring.now()
+        if now - self._looked_up.get(name, now - outbox.CHECK_AGE) < resets.RESET_PAUSE:
+            return
+        if len(self._looked_up) > PAGE:
+            self._looked_up.clear()
+        self._looked_up[name] = now
+        self._wiring.ask(m.Fetch(0, name), lambda answer: self._looked(name, version, answer))
+
+    # --- what is to be sent ---------------------------------------------------------------------------------------
+
+    def _make(self, idle: bool) -> None:
+        """Put receipts and resets that are due into the outbox."""
+        now = self._wiring.time()
+        with self._wiring.store.reading() as records:
+            wants_receipts = idle and bool(records.scan(RECEIPTS, ROWS, limit=1))
+            due = resets.first_due(records)
+        if not wants_receipts and (due is None or due > now):
+            return
+        with self._wiring.store.writing() as records:
+            if wants_receipts:
+                make_receipts(records, self._wiring.profile, now)
+            resets.make_resets(records, self._wiring.profile, now)
+
+    def _collect(self) -> None:
+        """See what is new in the outbox, whoever put it there."""
+        with self._wiring.store.reading() as records:
+            while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._lanes.last, PAGE):
+                for order, row in rows:
+                    self._lanes.add(row.to, order, row.device)
+
+    def _unblock(self) -> None:
+        """See whether the user has accepted what held a lane up."""
+        blocked = self._lanes.blocked()
+        if not blocked:
+            return
+        with self._wiring.store.reading() as records:
+            for lane in blocked:
+                contact = contacts.get_contact(records, lane.name)
+                if contact is None or not contact.is_blocked:
+                    lane.is_blocked, lane.failures = False, 0
+
+    def _send_some(self) -> None:
+        """Make as many deposits as may be sent now in one transaction, then send them."""
+        deposits: list[m.Deposit] = []
+        questions: list[Callable[[], None]] = []
+        wiring, now = self._wiring, self._wiring.time()
+        with wiring.store.writing() as records:
+            while (lane := self._lanes.next(self._wiring.now())) is not None:
+                order = lane.waiting[0]
+                try:
+                    deposit = outbox.prepare(records, wiring.profile, order, now, may_expire=wiring.is_clock_right)
+                except Refusal as refusal:
+                    self._hold(records, lane, order, refusal, questions)
+                    continue
+                if deposit is None:
+                    self._lanes.drop(lane)
+                    self._wiring.tell(Changed())
+                else:
+                    self._lanes.depart(lane, deposit.deposit_id, self._wiring.now())
+                    deposits.append(deposit)
+        for deposit in deposits:
+            self._wiring.send(deposit)
+        for question in questions:
+            question()
+
+    def _hold(self, records: IRecords, lane: Lane, order: int, refusal: Refusal, questions: list[Callable[[], None]]) -> None:
+        """A row cannot be sent as things are: see to what it needs."""
+        if isinstance(refusal, NeedAccount):
+            lane.is_asking = True
+            questions.append(lambda: self._fetch(lane))
+        elif isinstance(refusal, NeedBundle):
+            lane.is_asking = True
+            need = refusal
+            questions.append(lambda: self._claim(lane, need))
+        else:
+            self._wait(records, lane, order, refusal.code)
+
+    def _wait(self, records: IRecords, lane: Lane, order: int, code: str) -> None:
+        """A lane goes on later, or when the user has decided."""
+        if code == "identity-changed":
+            lane.is_blocked = True
+            self._wiring.warn(records, code, lane.name)
+        else:
+            self._lanes.pause(lane, self._wiring.now())
+        if results.note_waiting(records, order, code):
+            self._wiring.tell(Changed())
+
+    def _renew(self, records: IRecords, lane: Lane, order: int, accounts: list[m.AccountRecord]) -> None:
+        """The devices of a contact are others than we thought: take its new list, and make the deposit anew."""
+        wiring, now = self._wiring, self._wiring.time()
+        self._lanes.put_back(lane, order)
+        results.mark_stale(records, order)
+        try:
+            known = [record for record in accounts if record.name == lane.name]
+            for record in known:
+                contacts.adopt(records, wiring.profile, record, now, DIRECTORY)
+            if not known:
+                self._recheck(records, lane.name)
+        except Refusal as refusal:
+            self._distrust(records, lane, refusal)
+            return
+        # An honest server says so once for each change.
+        if lane.failures:
+            self._lanes.pause(lane, wiring.now())
+        lane.failures += 1
+
+    def _distrust(self, records: IRecords, lane: Lane, refusal: Refusal) -> None:
+        """What the server says of a contact is not believed."""
+        if refusal.code in SUSPICIOUS:
+            self._wiring.warn(records, refusal.code, lane.name)
+        if lane.waiting:
+            self._wait(records, lane, lane.waiting[0], refusal.code)
+
+    def _recheck(self, records: IRecords, name: str) -> None:
+        """Look a contact up before the next message."""
+        contact = contacts.get_contact(records, name)
+        if contact is not None:
+            contacts.put_contact(records, msgspec.structs.replace(contact, checked_at=0))
+
+    # --- questions ------------------------------------------------------------------------------------------------
+
+    def _fetch(self, lane: Lane) -> None:
+        """Ask for a contact's account."""
+        question = m.Fetch(0, lane.name)
+        self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, self._take_account))
+
+    def _claim(self, lane: Lane, need: NeedBundle) -> None:
+        """Ask for a bundle of a device."""
+        question = m.Claim(0, need.account, need.device_id, need.spent)
+        take = partial(self._take_bundle, need.device_id)
+        self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, take))
+
+    def _answered(self, lane: Lane, question: Question, answer: Answer | Refusal, take: Take) -> None:
+        """The server answers a question about a lane, which may go on."""
+        lane.is_asking = False
+        if self._wiring.channel is None:
+            return
+        with self._wiring.store.writing() as records:
+            try:
+                if isinstance(answer, Refusal):
+                    raise answer
+                take(records, lane, answer)
+            except Refusal as refusal:
+                if refusal.code == results.GONE and isinstance(question, m.Fetch):
+                    self._fail(records, lane)
+                    return
+                if refusal.code == results.GONE:
+                    self._recheck(records, lane.name)
+                self._distrust(records, lane, refusal)
+
+    def _take_account(self, records: IRecords, lane: Lane, answer: Answer) -> None:
+        """
+        The directory knows the contact.
+
+        @raise Refusal: that is not to be believed.
+        """
+        if not isinstance(answer, m.Account) or answer.record.name != lane.name:
+            raise Refusal("bad-device-list")
+        wiring, now = self._wiring, self._wiring.time()
+        contact = contacts.adopt(records, wiring.profile, answer.record, now, DIRECTORY)
+        if contacts.is_list_old(contact, now):
+            wiring.warn(records, "contact-list-old", lane.name)
+        wiring.tell(Changed())
+
+    def _take_bundle(self, device_id: bytes, records: IRecords, lane: Lane, answer: Answer) -> None:
+        """
+        The server hands out a bundle.
+
+        @raise Refusal: that is not to be believed.
+        """
+        contact = contacts.get_contact(records, lane.name)
+        device = None if contact is None else contacts.device(contact, device_id)
+        if contact is not None and device is not None and isinstance(answer, m.Bundle):
+            encrypt.begin(records, self._wiring.profile, contact, device, answer, self._wiring.time())
+
+    def _fail(self, records: IRecords, lane: Lane) -> None:
+        """There is no such account: nothing of this lane will ever be sent."""
+        while lane.waiting:
+            results.give_up(records, lane.waiting[0], results.GONE, self._wiring.time())
+            self._lanes.drop(lane)
+        self._wiring.tell(Changed())
+
+    def _looked(self, name: str, version: int, answer: Answer | Refusal) -> None:
+        """The directory answers about a list that a contact spoke of."""
+        if not isinstance(answer, m.Account) or answer.record.name != name or self._wiring.channel is None:
+            return
+        wiring = self._wiring
+        with wiring.store.writing() as records:
+            try:
+                contact = contacts.adopt(records, wiring.profile, answer.record, wiring.time(), DIRECTORY)
+                if contact.version < version:
+                    wiring.warn(records, "contact-list-withheld", name)
+            except IdentityChanged:
+                wiring.warn(records, "identity-changed", name)
+            except Refusal as refusal:
+                wiring.warn(records, refusal.code, name)

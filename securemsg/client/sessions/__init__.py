@@ -1,0 +1,1 @@
+"""Suites and sessions: how a conversation is encrypted and decrypted."""

@@ -1,0 +1,133 @@
+"""
+Our device and one of a contact's: what ties sessions, and every message in them, to these two.
+
+Source: C{docs/protocol.md}, section "Sessions".
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from securemsg.client.sessions import store
+from securemsg.client.sessions.store import Opening, Session
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.crypto.dump import dump_ratchet
+from securemsg.crypto.keys import SESSION_DATA, length_prefixed
+from securemsg.crypto.ratchet import Ratchet
+from securemsg.errors import Refusal, Unauthentic
+from securemsg.protocol.devices import Device
+from securemsg.protocol.envelope import CONTENT_KEY_SIZES, PQXDH, SUITES, ContentKey, decode_record
+
+# An opening that nobody answered is repeated for so long; then the bundle in it may be too old for the responder, and a new
+# one is claimed.
+UNANSWERED_LIFE = 7 * DAY
+
+FROM_INITIATOR = b"initiator"
+FROM_RESPONDER = b"responder"
+
+
+@frozen
+class End:
+    """One end of a conversation: a device, its account, and that account's identity."""
+
+    account: str
+    device: bytes
+    identity: bytes
+
+    @property
+    def bucket(self) -> bytes:
+        """Where what is kept of this end is."""
+        return store.bucket_of(self.account, self.device)
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """As parts of what a message is tied to."""
+        return (self.account.encode(), self.device, self.identity)
+
+
+@frozen
+class Pair:
+    """Our device and one of a contact's: between whom sessions are."""
+
+    profile: Profile
+    contact: Contact
+    device: Device
+
+    @property
+    def bucket(self) -> bytes:
+        """Where the sessions of this pair are."""
+        return store.bucket_of(self.contact.name, self.device.id)
+
+    @property
+    def own_end(self) -> End:
+        """We."""
+        return End(self.profile.name, self.profile.device_id, self.profile.identity.public)
+
+    @property
+    def peer_end(self) -> End:
+        """The contact."""
+        return End(self.contact.name, self.device.id, self.contact.identity)
+
+    def fits(self, session: Session) -> bool:
+        """Is this session between these very keys?"""
+        own, peer = self.profile.identity.public, self.contact.identity
+        return (session.own_identity, session.peer_identity) == (own, peer) and (
+            session.peer_agreement == self.device.agreement_key
+        )
+
+    def may_send(self, session: Session, now: int) -> bool:
+        """Will the peer be able to open what is sealed in this session today?"""
+        is_stale = session.opening is not None and now - session.made_at >= UNANSWERED_LIFE
+        return self.fits(session) and not is_stale
+
+    def session(self, ephemeral: bytes, bundle: bytes, opening: Opening | None, ratchet: Ratchet, now: int) -> Session:
+        """A new session, initiated by us if there is an opening."""
+        return Session(
+            suite=PQXDH,
+            own_identity=self.profile.identity.public,
+            peer_identity=self.contact.identity,
+            peer_agreement=self.device.agreement_key,
+            ephemeral=ephemeral,
+            bundle=bundle,
+            initiated=opening is not None,
+            confirmed=False,
+            opening=opening,
+            made_at=now,
+            ratchet=dump_ratchet(ratchet),
+        )
+
+    def associated(self, session: Session, sending: bool, header: bytes, common: bytes) -> bytes:
+        """
+        Everything that a session message is tied to: suite and version, who initiated and who responded, which of them
+        speaks, the clear header, the common part and the bundle.
+        """
+        own, peer = self.own_end, self.peer_end
+        initiator, responder = (own, peer) if session.initiated else (peer, own)
+        return length_prefixed(
+            SESSION_DATA,
+            session.suite.encode(),
+            SUITES[session.suite].to_bytes(4, "big"),
+            *initiator.parts,
+            *responder.parts,
+            FROM_INITIATOR if session.initiated == sending else FROM_RESPONDER,
+            header,
+            common,
+            session.bundle,
+        )
+
+
+def checked_key(suite: str, plaintext: bytes, common: bytes) -> ContentKey:
+    """
+    What an own part says of the common part that came with it, once it is decrypted.
+
+    @param common: SHA-256 of that.
+    @raise Unauthentic: it belongs to another common part.
+    @raise Refusal: C{bad-envelope}: it is malformed, or its key is not one of this suite.
+    """
+    content_key = decode_record(ContentKey, plaintext)
+    if len(content_key.key) != CONTENT_KEY_SIZES[suite]:
+        raise Refusal("bad-envelope")
+    if content_key.common != common:
+        raise Unauthentic("common part")
+    return content_key

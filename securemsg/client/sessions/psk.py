@@ -1,0 +1,193 @@
+"""
+Session messages of suite C{psk}: sealed under a key file, and told apart by nonces.
+
+A sender's messages to one device belong to an epoch: a random nonce, which salts their key, and a counter. Whoever has no
+account takes the nonce of the connection instead, and so does who answers. There is no secrecy beyond the file's: whoever gets
+it reads everything, earlier and later. Source: C{docs/protocol.md}, section "Suites".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client.sessions import store
+from securemsg.client.sessions.addresses import End, checked_key
+from securemsg.client.state.profile import DAY
+from securemsg.client.state.records import SEEN, load, save
+from securemsg.crypto import keys, primitives
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.crypto.keys import KEY_MESSAGE, length_prefixed
+from securemsg.crypto.ratchet import AlreadyUsed
+from securemsg.errors import LocalProtocolError, Unauthentic
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import (
+    CONTENT_KEY_SIZES,
+    PSK,
+    SUITES,
+    ContentKey,
+    Envelope,
+    Introduction,
+    KeyHeader,
+    encode_record,
+)
+from securemsg.protocol.messages import Counter, Record
+
+TABLE = "epochs"  # bucket = device of an account, as for sessions
+
+# An epoch of ours ends after so many messages, or when it is so old.
+MAX_MESSAGES = 100
+LIFE = DAY
+# Connections do not change their nonce; their epoch has this number.
+CONNECTION = 0
+
+
+class WrongKey(Unauthentic):
+    """The message was not sealed for us with the key file that we were given for its sender: another file, or other bytes."""
+
+    def __init__(self) -> None:
+        super().__init__("key file")
+        self.code = "wrong-key"
+
+
+class Epoch(Record, frozen=True):
+    """
+    How far we came in what we send to one device.
+
+    @ivar nonce: random; or of the connection.
+    @ivar counter: of the last message.
+    @ivar identity: of the device's account.
+    @ivar heard: we have opened something of this device, so that it knows us.
+    @ivar over: the next message begins another one.
+    """
+
+    nonce: bytes
+    number: Counter
+    counter: Counter
+    began_at: Counter
+    identity: bytes
+    heard: bool = False
+    over: bool = False
+
+
+def seal(
+    records: IRecords,
+    key: SharedKey,
+    sender: End,
+    recipient: End,
+    content_key: ContentKey,
+    now: int,
+    *,
+    introduction: Introduction | None = None,
+    connection: bytes = b"",
+) -> bytes:
+    """
+    Make the own part of one device, and count it.
+
+    @param introduction: of us; left out once the device was heard.
+    @param connection: the nonce to use; empty: that of our own epoch.
+    """
+    if len(content_key.key) != CONTENT_KEY_SIZES[PSK]:
+        raise LocalProtocolError("a content key of another suite")
+    epoch = _next(records, recipient, connection, now)
+    shown = None if epoch.heard else introduction
+    header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, shown))
+    epoch_key = message_key(key, sender, recipient, epoch.nonce, epoch.number)
+    associated = associated_data(sender, recipient, header, content_key.common)
+    sealed = primitives.a128cbc_hs256_encrypt(epoch_key, encode_record(content_key), associated)
+    save(records, TABLE, recipient.bucket, epoch)
+    return encode_record(Envelope(header, sealed))
+
+
+def open_part(
+    records: IRecords, key: SharedKey, sender: End, recipient: End, header: KeyHeader, envelope: Envelope, common: bytes
+) -> ContentKey:
+    """
+    Open an own part; nothing changes.
+
+    @param common: SHA-256 of the common part that came with it.
+    @raise WrongKey: these were not sealed, like this, by this sender for us with this file.
+    @raise AlreadyUsed: a message with this nonce and counter was opened before.
+    @raise Refusal: as L{checked_key}.
+    """
+    epoch_key = message_key(key, sender, recipient, header.nonce, header.epoch)
+    associated = associated_data(sender, recipient, envelope.header, common)
+    try:
+        plaintext = primitives.a128cbc_hs256_decrypt(epoch_key, envelope.sealed, associated)
+    except Unauthentic:
+        raise WrongKey from None
+    if records.get(SEEN, _seen(sender, header), header.counter) is not None:
+        raise AlreadyUsed("a nonce and counter that came before")
+    return checked_key(PSK, plaintext, common)
+
+
+def hear(records: IRecords, sender: End, header: KeyHeader, now: int) -> None:
+    """A message proved itself: its nonce and counter are never accepted again, and its sender knows us."""
+    records.put(SEEN, _seen(sender, header), b"", header.counter)
+    epoch = load(records, Epoch, TABLE, sender.bucket)
+    if epoch is None or epoch.identity != sender.identity:
+        # A place to remember that; the first message of ours begins an epoch.
+        number = 0 if epoch is None else epoch.number
+        epoch = Epoch(bytes(keys.NONCE_SIZE), number, 0, now, sender.identity, over=True)
+    if not epoch.heard:
+        save(records, TABLE, sender.bucket, msgspec.structs.replace(epoch, heard=True))
+
+
+def forget(records: IRecords, account: str, device: bytes) -> None:
+    """The next message for this device begins an epoch, and introduces us."""
+    _end(records, store.bucket_of(account, device))
+
+
+def forget_all(records: IRecords) -> None:
+    """The next message for any device begins an epoch: another life of this state may have used the counters."""
+    for bucket in {bucket for bucket, _, _ in records.scan(TABLE)}:
+        _end(records, bucket)
+
+
+def message_key(key: SharedKey, sender: End, recipient: End, nonce: bytes, number: int) -> bytes:
+    """The key of an epoch, in one direction: who speaks stands first."""
+    ends = (sender.account.encode(), sender.device, recipient.account.encode(), recipient.device)
+    return key.content_key(nonce, *ends, number.to_bytes(8, "big"))
+
+
+def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -> bytes:
+    """Everything that a message is tied to: suite and version, who speaks to whom, the clear header and the common part."""
+    return length_prefixed(
+        KEY_MESSAGE,
+        PSK.encode(),
+        SUITES[PSK].to_bytes(4, "big"),
+        *sender.parts,
+        *recipient.parts,
+        header,
+        common,
+    )
+
+
+def _next(records: IRecords, recipient: End, connection: bytes, now: int) -> Epoch:
+    """The epoch and the counter of the next message; it is kept by whoever uses it."""
+    epoch = load(records, Epoch, TABLE, recipient.bucket)
+    is_known = epoch is not None and epoch.identity == recipient.identity
+    heard = epoch is not None and is_known and epoch.heard
+    if connection:
+        # A connection has no other nonce to take, so that its counter only ever rises.
+        fits = epoch is not None and epoch.nonce == connection
+        before = epoch if epoch is not None and fits else Epoch(connection, CONNECTION, 0, now, recipient.identity, heard)
+    else:
+        number = 1 if epoch is None else epoch.number + 1
+        fits = epoch is not None and is_known and not epoch.over
+        if epoch is None or not fits or epoch.counter >= MAX_MESSAGES or abs(now - epoch.began_at) >= LIFE:
+            before = Epoch(keys.nonce(), number, 0, now, recipient.identity, heard)
+        else:
+            before = epoch
+    return msgspec.structs.replace(before, counter=before.counter + 1)
+
+
+def _end(records: IRecords, bucket: bytes) -> None:
+    """End an epoch."""
+    epoch = load(records, Epoch, TABLE, bucket)
+    if epoch is not None:
+        save(records, TABLE, bucket, msgspec.structs.replace(epoch, heard=False, over=True))
+
+
+def _seen(sender: End, header: KeyHeader) -> bytes:
+    """The bucket under which the counters of a nonce are known."""
+    return b"epoch/" + length_prefixed(sender.account.encode(), sender.device, header.nonce)

@@ -1,0 +1,293 @@
+"""
+Recovery: to ask for what did not arrive, and to send again what somebody else is missing.
+
+A reset is a message in a new session (or, where only counters are missing, in the present one) that lists what did not come;
+its receiver encrypts that again from its history, with the same message ids and counters. Source: C{docs/protocol.md}, section
+"Receiving".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client.sessions import encrypt, store
+from securemsg.client.sessions.suites import is_caller
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.counters import (
+    conversation_of,
+    in_stream,
+    incarnation_of,
+    load_gaps,
+    note_asked,
+    out_bucket,
+    streams_in,
+)
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.records import (
+    HISTORY,
+    META,
+    OUTBOX,
+    ROWS,
+    SENT,
+    HistoryRow,
+    OutboxRow,
+    SentRow,
+    Status,
+    bucket_of,
+    draft,
+    load,
+    load_all,
+    next_places,
+    save,
+)
+from securemsg.crypto import keys
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import (
+    MAX_RESET_COUNTERS,
+    Content,
+    Kind,
+    Missing,
+    Reset,
+    decode_record,
+    encode_record,
+)
+from securemsg.protocol.messages import Counter, Id, Name, Record
+
+RESETS = b"resets"
+# Nobody's name: under it is counted how many strangers we wrote to, so that a server cannot fill our contacts with its own.
+STRANGERS = ""
+PEERS = b"reset/"
+
+# A reset costs the peer a session and us its prekeys, so nobody gets more than one in this time.
+RESET_PAUSE = 3600
+# What is only late comes by itself within this time.
+GAP_PATIENCE = 60
+# What did not come after so many resets will not come.
+MAX_ASKED = 5
+# Peers that wait for a reset at once; more than this is an attack, and the rest comes with the next message of theirs.
+MAX_DUE = 256
+# What one reset may make us send again, and how many resets of a peer we answer in an hour: it may have lost some itself.
+MAX_RESENT = 512
+MAX_TAKEN = 4
+# Older than this is not sent again to somebody who knows nothing of us any more.
+RESEND_AGE = 30 * DAY
+# What a reset keeps on the server, and a void: long enough to be of use.
+RESET_EXPIRY = 30 * DAY
+MIN_EXPIRY = 60
+
+
+class Due(Record, frozen=True):
+    """
+    A reset that is to be sent.
+
+    @ivar gaps: only counters are missing: sessions are well.
+    """
+
+    name: Name
+    device: Id
+    at: Counter
+    gaps: bool
+
+
+class Dues(Record, frozen=True):
+    """All resets that are to be sent. Table C{META}, bucket C{RESETS}."""
+
+    dues: tuple[Due, ...] = ()
+
+
+class Peer(Record, frozen=True):
+    """
+    What passed between us and a peer. Table C{META}, bucket C{PEERS} and the name.
+
+    @ivar sent_at: when our last reset was made; C{order}: its place in the outbox.
+    @ivar taken_at: when the hour began in which we have taken C{taken} of theirs.
+    """
+
+    sent_at: Counter = 0
+    order: Counter = 0
+    taken_at: Counter = 0
+    taken: Counter = 0
+
+
+def want_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: bool) -> None:
+    """
+    Something of this device did not arrive: send it a reset, as soon as that is allowed.
+
+    @param gaps: only counters are missing, and may still come by themselves.
+    """
+    if is_caller(name):
+        # It says again what it did not hear to have arrived, and its connection has nothing else to mend.
+        return
+    dues = _dues(records)
+    peer = _peer(records, name)
+    at = max(now + (GAP_PATIENCE if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
+    known = next((due for due in dues if due.name == name), None)
+    if known is not None:
+        merged = Due(name, known.device if gaps else device, min(known.at, at), known.gaps and gaps)
+        _keep(records, tuple(merged if due is known else due for due in dues))
+    elif len(dues) < MAX_DUE:
+        _keep(records, (*dues, Due(name, device, at, gaps)))
+
+
+def first_due(records: IRecords) -> int | None:
+    """When the next reset is due."""
+    return min((due.at for due in _dues(records)), default=None)
+
+
+def make_resets(records: IRecords, profile: Profile, now: int) -> int:
+    """
+    Put the resets that are due into the outbox.
+
+    @return: how many there are.
+    """
+    dues = _dues(records)
+    ripe = [due for due in dues if due.at <= now]
+    _keep(records, tuple(due for due in dues if due.at > now))
+    made = 0
+    for due in ripe:
+        peer = _peer(records, due.name)
+        if load(records, OutboxRow, OUTBOX, ROWS, peer.order) is not None:
+            # The one before has not even left.
+            want_reset(records, due.name, due.device, now, gaps=due.gaps)
+            continue
+        if due.gaps and not _is_anything_open(records, profile, due.name):
+            continue
+        if contacts.get_contact(records, due.name) is None and not _may_take(records, STRANGERS, now):
+            want_reset(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
+            continue
+        if not due.gaps:
+            encrypt.forget(records, due.name, due.device)
+        place = next_places(records)
+        content = encode_record(draft(profile, Kind.RESET, now))
+        save(records, OUTBOX, ROWS, OutboxRow(due.name, int(Kind.RESET), 0, now, RESET_EXPIRY, content), place)
+        save(records, META, PEERS + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, order=place))
+        made += 1
+    return made
+
+
+def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: int) -> bytes:
+    """
+    What did not arrive from a contact, as it is known when the reset is sealed. What is asked for is asked for once more if
+    it does not come.
+    """
+    missing = []
+    remains = False
+    for stream in streams_in(records, conversation):
+        counters = []
+        for counter, gap in load_gaps(records, stream)[:MAX_RESET_COUNTERS]:
+            if gap.asked < MAX_ASKED:
+                counters.append(counter)
+                note_asked(records, stream, counter, gap)
+                remains = remains or gap.asked + 1 < MAX_ASKED
+        missing.append(Missing(conversation, incarnation_of(stream), counters, in_stream(records, stream).highest + 1))
+    if remains:
+        want_reset(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
+    return encode_record(Reset(missing))
+
+
+def prefer_newest(records: IRecords, name: str, device: bytes) -> None:
+    """A device began a session to say that others failed: send on none that is older, though nobody answered it yet."""
+    bucket = store.bucket_of(name, device)
+    book = store.load_book(records, bucket)
+    store.save_book(records, bucket, msgspec.structs.replace(book, forgotten=max(book.forgotten, book.current - 1)))
+
+
+def take_reset(records: IRecords, profile: Profile, contact: Contact, content: Content, now: int) -> int:
+    """
+    Put what a contact is missing into the outbox once more.
+
+    @return: how many messages that is.
+    @raise Refusal: C{bad-envelope}: that is no reset.
+    """
+    reset = decode_record(Reset, content.body)
+    if is_caller(contact.name) or not _may_take(records, contact.name, now):
+        return 0
+    asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
+    # Who does not name our stream has not seen anything of it.
+    unknown = Missing(content.conversation, profile.incarnation, [], 1)
+    asked.setdefault(profile.incarnation, unknown)
+    outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
+    waiting = {row.history for _, row in outbox if row.again and row.to == contact.name}
+    made = 0
+    for entry in asked.values():
+        bucket = out_bucket(entry.conversation, entry.incarnation)
+        last = records.last(SENT, bucket)
+        if not last and entry.incarnation != profile.incarnation and len(profile.listing.devices) > 1:
+            # Another device of ours may know.
+            continue
+        oldest = now - RESEND_AGE if entry is unknown else 0
+        wanted = sorted({*entry.counters, *range(entry.next, min(last, entry.next + MAX_RESENT) + 1)})
+        for counter in wanted[: MAX_RESENT - made]:
+            if not counter or (counter > last and entry.incarnation == profile.incarnation):
+                continue
+            row = _again(records, profile, contact, entry, counter, oldest, now)
+            if row is not None and row.history not in waiting:
+                save(records, OUTBOX, ROWS, row, next_places(records))
+                made += 1
+    return made
+
+
+def _again(
+    records: IRecords, profile: Profile, contact: Contact, entry: Missing, counter: int, oldest: int, now: int
+) -> OutboxRow | None:
+    """What is sent for a counter that somebody is missing."""
+    bucket = out_bucket(entry.conversation, entry.incarnation)
+    sent = load(records, SentRow, SENT, bucket, counter)
+    history = sent and load(records, HistoryRow, HISTORY, bucket_of(sent.name), sent.history)
+    if isinstance(history, HistoryRow) and sent is not None:
+        content, left = history.content, history.at + history.expiry - now
+        is_same = (content.incarnation, content.counter) == (entry.incarnation, counter)
+        if history.at < oldest:
+            return None
+        if is_same and left >= MIN_EXPIRY and history.status not in (Status.FAILED, Status.WITHDRAWN):
+            return OutboxRow(contact.name, content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
+    void = msgspec.structs.replace(
+        draft(profile, Kind.VOID, now),
+        conversation=entry.conversation,
+        incarnation=entry.incarnation,
+        counter=counter,
+        own_list=profile.mark,
+        peer_list=contact.mark,
+        body=sent.digest if sent is not None else b"",
+    )
+    return OutboxRow(contact.name, int(Kind.VOID), 0, now, RESET_EXPIRY, encode_record(void))
+
+
+def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:
+    """The content of a receipt, but for what depends on the contact."""
+    return msgspec.structs.replace(draft(profile, Kind.RECEIPT, now), body=body)
+
+
+def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
+    """Is there a counter of this contact that is still worth asking for?"""
+    contact = contacts.get_contact(records, name)
+    if contact is None:
+        return False
+    conversation = conversation_of(profile.identity.public, contact.identity)
+    return any(gap.asked < MAX_ASKED for stream in streams_in(records, conversation) for _, gap in load_gaps(records, stream))
+
+
+def _may_take(records: IRecords, name: str, now: int) -> bool:
+    """Has this peer not asked too often? This time counts."""
+    peer = _peer(records, name)
+    if not 0 <= now - peer.taken_at < RESET_PAUSE:
+        peer = msgspec.structs.replace(peer, taken_at=now, taken=0)
+    save(records, META, PEERS + name.encode(), msgspec.structs.replace(peer, taken=min(peer.taken + 1, MAX_TAKEN)))
+    return peer.taken < MAX_TAKEN
+
+
+def _peer(records: IRecords, name: str) -> Peer:
+    """What passed between us and a peer."""
+    return load(records, Peer, META, PEERS + name.encode()) or Peer()
+
+
+def _dues(records: IRecords) -> tuple[Due, ...]:
+    """All resets that are to be sent."""
+    return (load(records, Dues, META, RESETS) or Dues()).dues
+
+
+def _keep(records: IRecords, dues: tuple[Due, ...]) -> None:
+    """Keep them."""
+    if dues != _dues(records):
+        save(records, META, RESETS, Dues(dues))

@@ -1,0 +1,155 @@
+"""
+The sessions with one device, as they are kept: which there are, which to send on, and which to let go.
+
+Any session may receive; one sends. Source: C{docs/protocol.md}, section "Sessions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from securemsg.client.state.profile import Private
+from securemsg.client.state.records import load, load_all, save
+from securemsg.crypto.keys import length_prefixed
+from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import Record
+
+TABLE = "sessions"  # bucket = device of an account, order = number of the session
+BOOK = 0  # no session has this number: here lies the book
+
+# What a device may leave behind: some megabytes at the very most, and enough for years of honest use.
+MAX_SESSIONS = 40
+
+
+class Opening(Record, frozen=True):
+    """What an initiator tells the responder about the bundle it used, until it has an answer."""
+
+    signed_id: int
+    kem_id: int
+    kem_is_last_resort: bool
+    kem_ciphertext: bytes
+    one_time_id: int | None
+
+
+class Session(Private, frozen=True):
+    """
+    A session with one device of a contact, bound to both identities.
+
+    @ivar peer_agreement: X25519 identity agreement key of the peer's device.
+    @ivar ephemeral: of whoever initiated; names the session on both sides.
+    @ivar bundle: digest of the bundle it began with.
+    @ivar initiated: by us.
+    @ivar confirmed: the peer is known to have this session: as initiators we have decrypted a reply; as responders we have
+        decrypted a message that repeats the opening no more.
+    @ivar opening: repeated until the session is confirmed; only with the initiator.
+    @ivar ratchet: a dumped L{securemsg.crypto.ratchet.Ratchet}.
+    """
+
+    suite: str
+    own_identity: bytes
+    peer_identity: bytes
+    peer_agreement: bytes
+    ephemeral: bytes
+    bundle: bytes
+    initiated: bool
+    confirmed: bool
+    opening: Opening | None
+    made_at: int
+    ratchet: bytes
+
+
+class Book(Record, frozen=True):
+    """
+    What we remember of a device beyond its sessions.
+
+    @ivar current: the session that last decrypted something; 0: none.
+    @ivar forgotten: sessions up to this number may still receive, but send no more.
+    @ivar spent: id of the one-time KEM prekey of the last bundle that we used; 0: none.
+    """
+
+    current: int = 0
+    forgotten: int = 0
+    spent: int = 0
+
+
+def bucket_of(account: str, device: bytes) -> bytes:
+    """The bucket of a device."""
+    return length_prefixed(account.encode(), device)
+
+
+def load_book(records: IRecords, bucket: bytes) -> Book:
+    """The book of a device; an empty one for a device that we never spoke with."""
+    return load(records, Book, TABLE, bucket, BOOK) or Book()
+
+
+def save_book(records: IRecords, bucket: bytes, book: Book) -> None:
+    """Keep the book of a device."""
+    save(records, TABLE, bucket, book, BOOK)
+
+
+def load_session(records: IRecords, bucket: bytes, number: int) -> Session | None:
+    """One session, if it is still there."""
+    return load(records, Session, TABLE, bucket, number) if number != BOOK else None
+
+
+def save_session(records: IRecords, bucket: bytes, number: int, session: Session) -> None:
+    """Keep the next state of a session."""
+    save(records, TABLE, bucket, session, number)
+
+
+def all_sessions(records: IRecords, bucket: bytes) -> dict[int, Session]:
+    """All sessions with a device by number, the newest first."""
+    return dict(reversed(load_all(records, Session, TABLE, bucket, after=BOOK)))
+
+
+def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
+    """
+    Keep a new session; the oldest goes where there are too many.
+
+    @return: its number.
+    """
+    number = records.last(TABLE, bucket) + 1
+    current = load_book(records, bucket).current
+    older = [order for _, order, _ in records.scan(TABLE, bucket, after=BOOK) if order != current]
+    room = MAX_SESSIONS - 1 - (1 if current else 0)
+    for surplus in older[: max(0, len(older) - room)]:
+        records.delete(TABLE, bucket, surplus)
+    save_session(records, bucket, number, session)
+    return number
+
+
+def choose(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) -> tuple[int, Session] | None:
+    """
+    The session to send on: the one that last decrypted something. While neither side knows of the other's answer both may
+    have begun one; then the lower ephemeral key wins, which is the same one on both sides.
+
+    @param fits: is this session with whom we mean to talk to?
+    """
+    book = load_book(records, bucket)
+    current = load_session(records, bucket, book.current)
+    if current is not None and current.confirmed and fits(current):
+        return book.current, current
+    alive = {
+        number: session
+        for number, session in all_sessions(records, bucket).items()
+        if number > book.forgotten and fits(session)
+    }
+    open_ones = [
+        number for number, session in alive.items() if not session.confirmed and (session.initiated or number == book.current)
+    ]
+    if open_ones:
+        number = min(open_ones, key=lambda candidate: alive[candidate].ephemeral)
+    elif alive:
+        number = next(iter(alive))
+    else:
+        return None
+    return number, alive[number]
+
+
+def forget(records: IRecords, bucket: bytes) -> None:
+    """Send on none of the sessions that there are now; they may still receive."""
+    book = load_book(records, bucket)
+    forgotten = max([book.forgotten, *all_sessions(records, bucket)])
+    save_book(records, bucket, msgspec.structs.replace(book, current=0, forgotten=forgotten))

@@ -1,0 +1,1 @@
+"""What the client keeps: its profile, contacts, counters, and records, all sealed."""

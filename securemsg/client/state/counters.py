@@ -1,0 +1,242 @@
+"""
+Counters: what makes a loss, a repetition or a fork visible inside the encryption, where the server cannot reach.
+
+A stream is what one device sends in one conversation in one incarnation; its counters run from 1. For each stream that comes in
+we keep how far it came and a record for each counter that is missing, with a place in history held free for it, and with the
+hashes that its content must have and must name: contents are chained by C{previous}.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import frozen
+
+from securemsg.client.state.records import (
+    COUNTERS,
+    GAPS,
+    OPEN,
+    STREAM_IN,
+    STREAM_OUT,
+    STREAMS,
+    load,
+    load_all,
+    load_number,
+    next_places,
+    save,
+    save_number,
+)
+from securemsg.crypto import keys
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import MAX_RESET_COUNTERS, Content, Kind, encode_record
+from securemsg.protocol.messages import Counter, Record
+
+# Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
+MAX_GAPS = MAX_RESET_COUNTERS
+# The same over all streams of one device, which may begin as many as it likes.
+MAX_DEVICE_GAPS = 4 * MAX_GAPS
+# Streams of one conversation that a reset speaks of.
+MAX_STREAMS = 16
+DIGEST_SIZE = 32
+
+
+class OutStream(Record, frozen=True):
+    """
+    How far we came in a conversation. Bucket: C{STREAM_OUT}, conversation, incarnation.
+
+    @ivar digest: of the content with this counter; empty before the first.
+    """
+
+    counter: Counter
+    digest: bytes
+
+
+class InStream(Record, frozen=True):
+    """
+    How far a device came in a conversation. Bucket: C{STREAM_IN} and the stream.
+
+    @ivar highest: the highest counter that came.
+    @ivar digest: of the content with this counter; empty where it is not known.
+    """
+
+    highest: Counter
+    digest: bytes
+
+
+class Gap(Record, frozen=True):
+    """
+    A counter that did not come. Bucket: C{GAPS} and the stream; order: the counter.
+
+    @ivar place: held free in history.
+    @ivar since: when it was found missing.
+    @ivar digest: which its content must have, as the content after it says; empty while that is not known.
+    @ivar before: of the content before it, which it must name; empty while that is not known.
+    @ivar asked: how often it was asked for.
+    """
+
+    place: Counter
+    since: Counter
+    digest: bytes = b""
+    before: bytes = b""
+    asked: Counter = 0
+
+
+@frozen
+class Arrival:
+    """
+    What the counter of a content says.
+
+    @ivar place: where it belongs in history; 0: behind everything else.
+    @ivar gap: how many counters right before it are missing, and may still come.
+    @ivar lost: how many before those are not even waited for.
+    @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
+    """
+
+    place: int = 0
+    gap: int = 0
+    lost: int = 0
+    note: str = ""
+
+
+def conversation_of(own: bytes, peer: bytes) -> bytes:
+    """The conversation of two identities, the same on both sides: 16 bytes."""
+    return keys.digest(keys.CONVERSATION, *sorted((own, peer)))[: keys.ID_SIZE]
+
+
+def stream_of(content: Content) -> bytes:
+    """The name of the stream that a content belongs to."""
+    return content.device + content.incarnation.to_bytes(8, "big") + content.conversation
+
+
+def out_bucket(conversation: bytes, incarnation: int) -> bytes:
+    """The bucket of our own stream."""
+    return STREAM_OUT + conversation + incarnation.to_bytes(8, "big")
+
+
+def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutStream:
+    """How far we came in a conversation."""
+    return load(records, OutStream, COUNTERS, out_bucket(conversation, incarnation)) or OutStream(0, b"")
+
+
+def chain_digest(content: Content) -> bytes:
+    """
+    What the next content names as C{previous}. A void names in its body the digest of what it stands for, so that what was
+    sealed behind that fits behind the void as well; or nothing, where its sender does not know it any more.
+    """
+    if content.kind == Kind.VOID:
+        return content.body if len(content.body) == DIGEST_SIZE else b""
+    return keys.sha256(encode_record(content))
+
+
+def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:
+    """The counters of a stream that are missing."""
+    return load_all(records, Gap, COUNTERS, GAPS + stream)
+
+
+def open_gaps(records: IRecords, content: Content, gap: int) -> int:
+    """How many counters right before a content, C{gap} at most, are missing still."""
+    if not gap:
+        return 0
+    rows = records.scan(COUNTERS, GAPS + stream_of(content), max(content.counter - gap - 1, 0), gap)
+    missing = {counter for _, counter, _ in rows}
+    count = 0
+    while count < gap and content.counter - count - 1 in missing:
+        count += 1
+    return count
+
+
+def arrive(records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+    """
+    Take the counter of an authentic content into account.
+
+    @param base: what the sender says of the first counter that this device gets from it, where it says anything.
+    """
+    stream = stream_of(content)
+    digest = chain_digest(content)
+    known = load(records, InStream, COUNTERS, STREAM_IN + stream)
+    if known is None:
+        _enlist(records, content, stream)
+    # Only a stream's beginning can say where it begins; one that does not begin anywhere begins at 1.
+    start = known or InStream(min(base or 0, content.counter - 1), b"")
+    if content.counter <= start.highest:
+        return _late(records, stream, content, digest)
+    gap, lost = 0, 0 if known else start.highest
+    note = ""
+    if content.counter == start.highest + 1:
+        note = "forked" if _differ(start.digest, content.previous) else ""
+    else:
+        gap, skipped = _open(records, stream, start, content, now)
+        lost += skipped
+    save(records, COUNTERS, STREAM_IN + stream, InStream(content.counter, digest))
+    return Arrival(gap=gap, lost=lost, note=note)
+
+
+def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
+    """The newest streams of a conversation that come in, those that began last behind."""
+    return [name for _, _, name in records.scan(COUNTERS, STREAMS + conversation)]
+
+
+def in_stream(records: IRecords, stream: bytes) -> InStream:
+    """How far a stream came."""
+    return load(records, InStream, COUNTERS, STREAM_IN + stream) or InStream(0, b"")
+
+
+def incarnation_of(stream: bytes) -> int:
+    """The incarnation in the name of a stream."""
+    return int.from_bytes(stream[keys.ID_SIZE : keys.ID_SIZE + 8], "big")
+
+
+def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None:
+    """This counter was asked for once more."""
+    save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(gap, asked=gap.asked + 1), counter)
+
+
+def _enlist(records: IRecords, content: Content, stream: bytes) -> None:
+    """Remember that there is this stream; of many only the newest are asked about."""
+    bucket = STREAMS + content.conversation
+    order = records.last(COUNTERS, bucket) + 1
+    records.put(COUNTERS, bucket, stream, order)
+    records.delete(COUNTERS, bucket, order - MAX_STREAMS)
+
+
+def _open(records: IRecords, stream: bytes, start: InStream, content: Content, now: int) -> tuple[int, int]:
+    """
+    Note what is missing between the highest counter and this content.
+
+    @return: how many are waited for, and how many are not.
+    """
+    device = OPEN + content.device
+    taken = load_number(records, COUNTERS, device)
+    room = min(MAX_GAPS - len(records.scan(COUNTERS, GAPS + stream)), MAX_DEVICE_GAPS - taken)
+    missing = content.counter - 1 - start.highest
+    gap = max(min(missing, room), 0)
+    if gap:
+        save_number(records, COUNTERS, device, taken + gap)
+        place = next_places(records, gap)
+        first = content.counter - gap
+        for index in range(gap):
+            before = start.digest if first + index == start.highest + 1 else b""
+            following = content.previous if index == gap - 1 else b""
+            save(records, COUNTERS, GAPS + stream, Gap(place + index, now, following, before), first + index)
+    return gap, missing - gap
+
+
+def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> Arrival:
+    """A counter that we are past already: it fills a gap, or came before with another content."""
+    gap = load(records, Gap, COUNTERS, GAPS + stream, content.counter)
+    if gap is None:
+        return Arrival(note="repeated")
+    forked = _differ(gap.digest, digest) or _differ(gap.before, content.previous)
+    records.delete(COUNTERS, GAPS + stream, content.counter)
+    save_number(records, COUNTERS, OPEN + content.device, load_number(records, COUNTERS, OPEN + content.device) - 1)
+    for neighbour, side in ((content.counter - 1, "digest"), (content.counter + 1, "before")):
+        other = load(records, Gap, COUNTERS, GAPS + stream, neighbour)
+        known = content.previous if side == "digest" else digest
+        if other is not None and known:
+            save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(other, **{side: known}), neighbour)
+    left = open_gaps(records, content, MAX_GAPS)
+    return Arrival(place=gap.place, gap=left, note="forked" if forked else "late")
+
+
+def _differ(one: bytes, other: bytes) -> bool:
+    """Are both digests known, and not the same?"""
+    return bool(one and other) and one != other

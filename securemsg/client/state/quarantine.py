@@ -1,0 +1,165 @@
+"""
+The quarantine: what came and could not be opened, kept for a while in case that changes.
+
+It is bounded in rows, in bytes and for each peer; what finds no room is dropped, and counted. Source:
+C{docs/protocol.md}, section "Receiving".
+"""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import frozen
+
+from securemsg.client.state.profile import DAY, Private
+from securemsg.client.state.records import (
+    META,
+    QUARANTINE,
+    TOTALS,
+    QuarantinedPeer,
+    QuarantineTotals,
+    bucket_of,
+    load_all,
+    load_totals,
+    next_places,
+    save,
+)
+from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
+
+MAX_ROWS = 1000
+MAX_SIZE = 16 * 1024 * 1024
+MAX_PEER_ROWS = 200
+# What waits for a key, and which field of L{QuarantinedPeer} counts that.
+LOCKED = {"suite-unavailable": "unkeyed", "wrong-key": "misfit"}
+# What waits for that, or for the user's word on an identity, is kept for as long as the prekeys that it may need.
+PATIENT = frozenset((*LOCKED, "identity-changed"))
+AGE = 60 * DAY
+# All else was asked for again long ago, and came by another way or will not come.
+SETTLED_AGE = 7 * DAY
+# Rows that are tried in one transaction.
+PAGE = 32
+
+
+class QuarantinedRow(Private, frozen=True):
+    """A delivery that could not be opened. Bucket: the account that the server named; order: its place in the sequence."""
+
+    account: Name
+    device: Id
+    common: bytes
+    own: bytes
+    code: Code
+    at: Counter
+    time: Counter
+
+
+@frozen
+class Locked:
+    """How many messages of a peer cannot be opened for want of a key, by their code."""
+
+    name: str
+    code: str
+    count: int
+
+
+def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
+    """
+    Keep a delivery that could not be opened.
+
+    @param identity: which we know of a contact that has another one now: once the user accepts that it is tried again.
+    @return: whether there was room.
+    """
+    totals = load_totals(records)
+    size = len(delivery.common) + len(delivery.own)
+    peer = _peer(totals, delivery.account)
+    if totals.rows >= MAX_ROWS or totals.size + size > MAX_SIZE or peer.rows >= MAX_PEER_ROWS:
+        _save(records, msgspec.structs.replace(totals, overflow=totals.overflow + 1))
+        return False
+    row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
+    save(records, QUARANTINE, bucket_of(delivery.account), row, next_places(records))
+    peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
+    _change(records, totals, peer, 1, size)
+    return True
+
+
+def locked(records: IRecords) -> list[Locked]:
+    """What waits for a key file, or for another than the one that was given. What is about to be tried does not count."""
+    peers = [peer for peer in load_totals(records).peers if not peer.again]
+    counts = [Locked(peer.name, code, getattr(peer, field)) for peer in peers for code, field in LOCKED.items()]
+    return [row for row in counts if row.count]
+
+
+def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
+    """The next rows of a peer."""
+    return load_all(records, QuarantinedRow, QUARANTINE, bucket_of(name), after, PAGE)
+
+
+def is_old(row: QuarantinedRow, now: int) -> bool:
+    """Will nobody ever open this any more?"""
+    return now - row.at > (AGE if row.code in PATIENT else SETTLED_AGE)
+
+
+def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:
+    """A row was opened, or is too old."""
+    records.delete(QUARANTINE, bucket_of(name), order)
+    totals = load_totals(records)
+    peer = _with(_peer(totals, name), row.code, -1)
+    _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows - 1), -1, -len(row.common) - len(row.own))
+
+
+def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: str) -> None:
+    """A row still cannot be opened, for another reason than before."""
+    save(records, QUARANTINE, bucket_of(name), msgspec.structs.replace(row, code=code), order)
+    totals = load_totals(records)
+    peer = _peer(totals, name)
+    anew = _with(_with(peer, row.code, -1), code, 1)
+    if anew != peer:
+        _change(records, totals, anew, 0, 0)
+
+
+def forget_identity(records: IRecords, name: str) -> None:
+    """The rows of a peer were tried under the identity it has now."""
+    totals = load_totals(records)
+    peer = _peer(totals, name)
+    if peer.identity:
+        _change(records, totals, msgspec.structs.replace(peer, identity=b""), 0, 0)
+
+
+def try_again(records: IRecords, name: str) -> None:
+    """The user changed something that may open what lies here."""
+    _mark(records, name, True)
+
+
+def trying(records: IRecords, name: str) -> None:
+    """The rows of a peer are tried from here on."""
+    _mark(records, name, False)
+
+
+def _mark(records: IRecords, name: str, again: bool) -> None:
+    """Note whether the rows of a peer are to be tried, if there are any."""
+    totals = load_totals(records)
+    peer = _peer(totals, name)
+    if peer.rows and peer.again != again:
+        _change(records, totals, msgspec.structs.replace(peer, again=again), 0, 0)
+
+
+def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:
+    """What the quarantine holds of a peer."""
+    return next((peer for peer in totals.peers if peer.name == name), QuarantinedPeer(name))
+
+
+def _with(peer: QuarantinedPeer, code: str, change: int) -> QuarantinedPeer:
+    """A peer of which a row came, or went, that could not be opened for this reason."""
+    field = LOCKED.get(code)
+    return peer if field is None else msgspec.structs.replace(peer, **{field: max(getattr(peer, field) + change, 0)})
+
+
+def _change(records: IRecords, totals: QuarantineTotals, peer: QuarantinedPeer, rows: int, size: int) -> None:
+    """Count rows that came or went."""
+    others = tuple(other for other in totals.peers if other.name != peer.name)
+    peers = (*others, peer) if peer.rows > 0 else others
+    _save(records, msgspec.structs.replace(totals, rows=totals.rows + rows, size=totals.size + size, peers=peers))
+
+
+def _save(records: IRecords, totals: QuarantineTotals) -> None:
+    """Keep the counts."""
+    save(records, META, TOTALS, totals)

@@ -1,0 +1,356 @@
+"""
+The records of history, outbox and inbox, and where each lies in the store.
+
+A record is a msgpack array: fields are only ever added at the end, with a default. One sequence numbers everything that is
+sent or received, so that the order of a row is its place in history and in the outbox alike.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from securemsg.client.state.profile import Private, Profile
+from securemsg.crypto import keys
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import PQXDH, Content, ListMark
+from securemsg.protocol.messages import Code, Counter, Id, Name, Record
+
+# Tables. Those of sessions, prekeys, contacts and the profile stand in their own modules.
+OUTBOX = "outbox"
+HISTORY = "history"
+INBOUND = "inbound"
+INDEX = "index"
+SEEN = "seen"
+SENT = "sent"
+COUNTERS = "counters"
+RECEIPTS = "receipts"
+QUARANTINE = "quarantine"
+META = "meta"
+
+# Buckets that stand beside others in one table; the others are longer or begin otherwise.
+ROWS = b""
+SEALED = b"sealed"
+SEQUENCE = b"sequence"
+NUMBER = b"n"
+NOTICE = b"notice"
+LATE = b"late"
+TOTALS = b"quarantine"
+STREAM_OUT = b"out/"
+STREAM_IN = b"in/"
+GAPS = b"gap/"
+OPEN = b"open/"
+STREAMS = b"streams/"
+BASES = b"base/"
+MESSAGE = b"message/"
+
+# In place of what a content gets with its counter.
+_NOWHERE = bytes(keys.ID_SIZE)
+_NO_LIST = ListMark(0, b"")
+
+# An id, or nothing.
+OneDevice = Annotated[bytes, Meta(max_length=keys.ID_SIZE)]
+
+# Older notices make room for new ones.
+MAX_NOTICES = 200
+
+
+class Status(enum.StrEnum):
+    """What became of a message."""
+
+    QUEUED = "queued"
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    WITHDRAWN = "withdrawn"
+    RECEIVED = "received"
+
+
+class HistoryRow(Private, frozen=True):
+    """
+    A message, sent or received. Bucket: the contact's name; order: its place in the sequence.
+
+    @ivar content: as it was or will be encrypted; while a message is a draft, its counter is 0 and what depends on it is empty.
+    @ivar at: when it was committed here.
+    @ivar code: why it waits or failed.
+    @ivar devices: those that confirmed it.
+    @ivar expiry: for how long the server may keep it.
+    @ivar suite: that it came with or was sealed with; of a draft: that the user wants now.
+    @ivar gap: of a received one: how many counters before it had not come when it came, and may still come.
+    @ivar lost: how many before it will not come.
+    @ivar note: a code for what is odd about it.
+    """
+
+    content: Content
+    sent: bool
+    at: Counter
+    status: Status
+    code: Code = ""
+    accepted_at: Counter = 0
+    delivered_at: Counter = 0
+    devices: tuple[Id, ...] = ()
+    expiry: Counter = 0
+    verified: bool = False
+    suite: Annotated[str, Meta(max_length=16)] = PQXDH
+    gap: Counter = 0
+    lost: Counter = 0
+    note: Code = ""
+
+
+class OutboxRow(Private, frozen=True):
+    """
+    Something to be sent. Bucket: C{ROWS}; order: its place in the sequence, which its sealed form shares under C{SEALED}.
+
+    @ivar kind: as in the content.
+    @ivar history: place of its history row; 0 where there is none.
+    @ivar content: encoded, of what has no history row of its own.
+    @ivar stale: the devices it was sealed for are not those of its recipient any more.
+    @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
+    @ivar sealed: there is a sealed form: its bytes may have left us.
+    @ivar withdrawn: its user does not want it sent any more.
+    @ivar device: the only one that it goes to: of a caller (L{securemsg.client.guests}); else empty.
+    """
+
+    to: Name
+    kind: int
+    history: Counter
+    created_at: Counter
+    expiry: Counter
+    content: bytes = b""
+    sealed: bool = False
+    withdrawn: bool = False
+    again: bool = False
+    stale: bool = False
+    device: OneDevice = b""
+
+
+class SealedPart(Private, frozen=True):
+    """The ciphertext for one device."""
+
+    device: Id
+    own: bytes
+
+
+class Sealed(Private, frozen=True):
+    """
+    A deposit as it goes over the wire, however often.
+
+    @ivar key: of the common part, for devices that join the account while this waits.
+    @ivar suite: of the own parts; empty: not known.
+    @ivar key_file: fingerprint of the file that they were sealed under, where the suite has one.
+    """
+
+    deposit_id: Id
+    n: Counter
+    common: bytes
+    key: bytes
+    parts: tuple[SealedPart, ...]
+    suite: Annotated[str, Meta(max_length=16)] = ""
+    key_file: bytes = b""
+
+
+class SentRow(Record, frozen=True):
+    """
+    What we sent under a counter. Bucket: conversation and incarnation; order: the counter.
+
+    @ivar history: place of its history row.
+    @ivar digest: of the content, for a void in its place.
+    """
+
+    name: Name
+    history: Counter
+    digest: bytes
+
+
+class ReceiptRow(Record, frozen=True):
+    """
+    Somebody wants to know that this is committed here.
+
+    @ivar device: who is to be told, of a caller; else empty.
+    """
+
+    name: Name
+    message_id: Id
+    device: OneDevice = b""
+
+
+class Beginning(Record, frozen=True):
+    """
+    Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
+
+    @ivar counter: before the first that the device gets.
+    @ivar heard: the device has answered since, so it need not be told any more.
+    """
+
+    counter: Counter
+    heard: bool = False
+
+
+class Inbound(Record, frozen=True):
+    """
+    A received message that was not given to its reader yet. Bucket: C{ROWS}; order: that of its history row. One that comes
+    late has a place before others that came earlier; how many of these there were is the number C{LATE} in the table C{META}.
+
+    @ivar witnessed: whoever is shown what comes has seen it (L{securemsg.client.autoresponder.Answerer}).
+    """
+
+    name: Name
+    kind: int
+    witnessed: bool = False
+
+
+class Indexed(Record, frozen=True):
+    """Where a message of ours is found. Bucket: its message id."""
+
+    name: Name
+    history: Counter
+    outbox: Counter
+
+
+class Notice(Private, frozen=True):
+    """Something that people should know, kept until it is pushed out. Table C{META}, bucket C{NOTICE}."""
+
+    at: Counter
+    code: Code
+    name: Name
+    text: str
+
+
+class QuarantinedPeer(Record, frozen=True):
+    """
+    What the quarantine holds of a peer.
+
+    @ivar identity: which the peer had when somebody else's claim to its name put something here; else empty.
+    @ivar again: it is to be tried again: the user gave a key.
+    @ivar unkeyed: how many of these rows wait for a key; C{misfit}: for another one than was given.
+    """
+
+    name: Name
+    rows: Counter = 0
+    identity: bytes = b""
+    again: bool = False
+    unkeyed: Counter = 0
+    misfit: Counter = 0
+
+
+class QuarantineTotals(Record, frozen=True):
+    """What the quarantine holds, and what it had no room for. Table C{META}, bucket C{TOTALS}."""
+
+    rows: Counter = 0
+    size: Counter = 0
+    overflow: Counter = 0
+    peers: tuple[QuarantinedPeer, ...] = ()
+
+
+class Number(Record, frozen=True):
+    """A number of our own."""
+
+    value: Counter
+
+
+T = TypeVar("T", bound=Record)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def load(records: IRecords, kind: type[T], table: str, bucket: bytes, order: int = 0) -> T | None:
+    """One record, if it is there."""
+    value = records.get(table, bucket, order)
+    return None if value is None else msgspec.msgpack.decode(value, type=kind)
+
+
+def load_all(
+    records: IRecords, kind: type[T], table: str, bucket: bytes, after: int = -1, limit: int = -1
+) -> list[tuple[int, T]]:
+    """The records of a bucket with their orders, ascending."""
+    rows = records.scan(table, bucket, after, limit)
+    return [(order, msgspec.msgpack.decode(value, type=kind)) for _, order, value in rows]
+
+
+def save(records: IRecords, table: str, bucket: bytes, record: Record, order: int = 0) -> None:
+    """Write or overwrite one record."""
+    records.put(table, bucket, _encode(record), order)
+
+
+def load_number(records: IRecords, table: str, bucket: bytes) -> int:
+    """A number of our own; 0 where it was never written."""
+    number = load(records, Number, table, bucket)
+    return 0 if number is None else number.value
+
+
+def save_number(records: IRecords, table: str, bucket: bytes, value: int) -> None:
+    """Write a number of our own."""
+    save(records, table, bucket, Number(value))
+
+
+def next_places(records: IRecords, count: int = 1) -> int:
+    """
+    Take places in the sequence.
+
+    @return: the first of them.
+    """
+    last = load_number(records, META, SEQUENCE)
+    save_number(records, META, SEQUENCE, last + count)
+    return last + 1
+
+
+def find_sent(records: IRecords, message_id: bytes) -> tuple[Indexed, HistoryRow] | None:
+    """A message of ours, and where it lies."""
+    known = load(records, Indexed, INDEX, message_id)
+    row = None if known is None else load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
+    return None if known is None or row is None else (known, row)
+
+
+def load_totals(records: IRecords) -> QuarantineTotals:
+    """What the quarantine holds."""
+    return load(records, QuarantineTotals, META, TOTALS) or QuarantineTotals()
+
+
+def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None) -> Content:
+    """A content of ours as it is before it is sealed: an empty one, without a counter and what depends on that."""
+    return Content(
+        message_id=message_id or keys.random_id(),
+        kind=int(kind),
+        conversation=_NOWHERE,
+        device=profile.device_id,
+        incarnation=profile.incarnation,
+        counter=0,
+        previous=b"",
+        own_list=_NO_LIST,
+        peer_list=_NO_LIST,
+        sent_at=now,
+        wants_receipt=False,
+        body=b"",
+    )
+
+
+def unsealed(content: Content) -> Content:
+    """A content as it was before it was given its counter, with what depends on that."""
+    return msgspec.structs.replace(
+        content, conversation=_NOWHERE, counter=0, previous=b"", own_list=_NO_LIST, peer_list=_NO_LIST
+    )
+
+
+def bucket_of(name: str) -> bytes:
+    """The bucket of a contact."""
+    return name.encode("utf-8")
+
+
+def seen_envelope(account: str, device: bytes, common: bytes, own: bytes) -> bytes:
+    """The bucket under which these very bytes from this device are known."""
+    return b"envelope/" + keys.digest(account.encode("utf-8"), device, common, own)
+
+
+def seen_message(account: str, message_id: bytes) -> bytes:
+    """The bucket under which a message of this account is known: nobody can use up the ids of others."""
+    return MESSAGE + account.encode("utf-8") + b"/" + message_id
+
+
+def add_notice(records: IRecords, now: int, code: str, name: str, text: str) -> None:
+    """Keep something that people should know."""
+    order = records.last(META, NOTICE) + 1
+    save(records, META, NOTICE, Notice(now, code, name, text), order)
+    records.delete(META, NOTICE, order - MAX_NOTICES)

@@ -1,0 +1,121 @@
+"""
+How much a machine that answers keeps of those who write to it, so that nobody can fill its disk.
+
+What people write is theirs to delete; a machine's history is read by nobody. What was seen stays known, whatever is dropped:
+nothing is taken in twice.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from securemsg.client.state import contacts
+from securemsg.client.state.counters import out_bucket
+from securemsg.client.state.profile import DAY
+from securemsg.client.state.records import (
+    HISTORY,
+    INBOUND,
+    INDEX,
+    OUTBOX,
+    ROWS,
+    SENT,
+    HistoryRow,
+    Indexed,
+    OutboxRow,
+    bucket_of,
+    load,
+    load_all,
+)
+from securemsg.interfaces import IProfileStore, IRecords
+
+# Of one person: messages both ways, and what else waits to be sent.
+MAX_ROWS = 1000
+# As long as the server may keep what was sent, so that a recipient who is missing something can still ask for it.
+MAX_AGE = 30 * DAY
+# Rows that one call drops at most: of what was there before anything was dropped, some at a time.
+PAGE = 256
+# Persons that are looked after in one transaction.
+PERSONS = 64
+
+
+@frozen
+class Retention:
+    """
+    What is kept.
+
+    @ivar rows: of one person.
+    @ivar age: seconds.
+    """
+
+    rows: int = MAX_ROWS
+    age: int = MAX_AGE
+
+    def trim(self, records: IRecords, name: str, now: int) -> int:
+        """
+        Drop what of a person's messages is too old or too much: the oldest first, and nothing that is not answered yet or
+        may be on its way.
+
+        @return: how many messages were dropped.
+        """
+        bucket = bucket_of(name)
+        surplus = records.count(HISTORY, bucket) - self.rows
+        dropped, after = 0, -1
+        while dropped < PAGE:
+            rows = load_all(records, HistoryRow, HISTORY, bucket, after, min(max(surplus - dropped, 1), PAGE))
+            for order, row in rows:
+                if dropped >= surplus and now - row.at <= self.age:
+                    return dropped
+                dropped += _drop(records, name, order, row)
+                after = order
+            if not rows:
+                break
+        return dropped
+
+    def sweep(self, store: IProfileStore, now: float) -> None:
+        """
+        Do so for everybody, and drop what waits for people besides messages: receipts, and answers to requests for what they
+        say they miss.
+        """
+        with store.writing() as records:
+            self._clear_outbox(records)
+        with store.reading() as records:
+            names = [contact.name for contact in contacts.all_contacts(records)]
+        for first in range(0, len(names), PERSONS):
+            with store.writing() as records:
+                for name in names[first : first + PERSONS]:
+                    self.trim(records, name, int(now))
+
+    def _clear_outbox(self, records: IRecords) -> None:
+        """Of what has no place in history, and was not sealed, the newest rows stay."""
+        if records.count(OUTBOX, ROWS) <= self.rows:
+            return
+        waiting: dict[str, list[int]] = {}
+        for order, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+            if not row.history and not row.sealed:
+                waiting.setdefault(row.to, []).append(order)
+        for orders in waiting.values():
+            for order in orders[: max(len(orders) - self.rows, 0)]:
+                records.delete(OUTBOX, ROWS, order)
+
+
+def _drop(records: IRecords, name: str, order: int, row: HistoryRow) -> bool:
+    """
+    Delete a message and what points to it.
+
+    @return: whether that may be.
+    """
+    content = row.content
+    if row.sent:
+        known = load(records, Indexed, INDEX, content.message_id)
+        waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox) if known is not None else None
+        if known is not None and waiting is not None:
+            if waiting.sealed:
+                return False
+            records.delete(OUTBOX, ROWS, known.outbox)
+        records.delete(INDEX, content.message_id)
+        if content.counter:
+            records.delete(SENT, out_bucket(content.conversation, content.incarnation), content.counter)
+    elif records.get(INBOUND, ROWS, order) is not None:
+        return False
+    records.delete(HISTORY, bucket_of(name), order)
+    return True

@@ -1,0 +1,211 @@
+"""
+The contact C{server}: the operator's endpoint, a client like any other, which lives in a thread of the daemon.
+
+Composed here, from client and store, and given its connection by the daemon alone. The server itself stays blind: what is
+sent to this contact is encrypted to it like everything else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from securemsg.client import guests, messages
+from securemsg.client.agent import Agent
+from securemsg.client.autoresponder import Answerer, Source
+from securemsg.client.events import Changed, Event, Failed, Ready
+from securemsg.client.messages import Received
+from securemsg.client.state.profile import create_profile, load_profile, save_profile
+from securemsg.client.state.retention import Retention
+from securemsg.client.state.vault import KEY_FILE, create_vault, open_vault
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.daemon.folder import StateError
+from securemsg.daemon.printer import Printer, record_line
+from securemsg.interfaces import IProfileStore
+from securemsg.net.worker import Worker
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.invite import InviteLink
+from securemsg.responders.choice import Prepared
+from securemsg.storage.errors import StorageError
+from securemsg.storage.jsonlog import LineFile
+from securemsg.storage.profile import create_profile as create_profile_store
+
+# How often what is old is dropped; what is too much is dropped with every answer.
+SWEEP_PERIOD = 6 * 3600
+# What the disk may do to us: it passes, or the operator sees to it.
+TROUBLES = (OSError, StorageError)
+
+
+@frozen
+class Duties:
+    """
+    What the operator wants of the contact.
+
+    @ivar answers: what answers those who write to it.
+    @ivar record: where a line is written for each message; C{None}: nowhere.
+    @ivar prints: whether each message is printed on standard output.
+    @ivar key: of the key file whose holders may write to it without an account; C{None}: nobody may.
+    """
+
+    answers: Prepared
+    record: LineFile | None = None
+    prints: bool = False
+    key: SharedKey | None = None
+
+
+@define(eq=False)
+class Contact:
+    """
+    The contact C{server}: a client like any other, which lives in a thread of this process.
+
+    @ivar told: is told in the reactor's thread: empty once it is logged in, a code if it never will be.
+    """
+
+    _log = Logger()
+    _store: IProfileStore
+    _worker: Worker
+    _told: Callable[[str], None]
+    _source: Source
+    _retention: Retention
+    _record: LineFile | None
+    _printer: Printer | None
+    peer: Agent = field(init=False)
+    answerer: Answerer = field(init=False)
+    _swept_at: float = field(default=0.0, init=False)
+    _is_held_up: bool = field(default=False, init=False)
+    _is_closed: bool = field(default=False, init=False)
+
+    def heard(self, event: Event) -> None:
+        """What the agent says; whatever follows comes after the step that it is in."""
+        if isinstance(event, Changed):
+            self._worker.do(self._answer)
+        elif isinstance(event, Ready):
+            self._told("")
+            self._worker.do(self._answer)
+        elif isinstance(event, Failed):
+            self._told(event.code)
+
+    def tick(self) -> None:
+        """A second has passed."""
+        now = time.time()
+        if abs(now - self._swept_at) >= SWEEP_PERIOD:
+            self._swept_at = now
+            self._retention.sweep(self._store, now)
+        self.peer.tick()
+        if self._is_held_up:
+            self._answer()
+
+    def forget_gone(self, present: frozenset[bytes]) -> None:
+        """
+        Forget callers that are gone. Where the disk does not let us, that is for the next time, and says nothing of answers.
+
+        @param present: the devices of those who are here.
+        """
+        if self._is_closed:
+            return
+        try:
+            guests.forget_gone(self._store, time.time(), present)
+        except TROUBLES as error:
+            self._log.warn("callers that are gone cannot be forgotten: {problem}", problem=str(error))
+
+    def stop(self) -> None:
+        """Answer nothing any more, and leave nothing running. From any thread."""
+        self._source.stop()
+
+    def close(self) -> None:
+        """It is over."""
+        self._is_closed = True
+        self.stop()
+        if self._printer is not None:
+            self._printer.stop()
+        if self._record is not None:
+            self._record.close()
+        self._store.close()
+
+    def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
+        """
+        Say something, as the operator wants it.
+
+        @param present: of a caller the connections that stand; it hears it in the one that wrote last.
+        @raise Refusal: C{no-such-account}, where no caller has written in a connection that stands; or see
+            L{journal.compose}.
+        @raise Exception: one of L{TROUBLES}; nothing was said.
+        """
+        with self._store.writing() as records:
+            device = guests.latest_of(records, present)
+            messages.compose_in(records, account, text, now=int(time.time()), device=device)
+        self.peer.pump()
+
+    def guarded(self, call: Callable[[], object]) -> None:
+        """Make a call that answers. Where the disk does not let us, nothing is lost: it is tried again every second."""
+        if self._is_closed:
+            return
+        try:
+            call()
+        except TROUBLES as error:
+            if not self._is_held_up:
+                self._log.error("the contact server answers nothing until this is over: {problem}", problem=str(error))
+            self._is_held_up = True
+        else:
+            if self._is_held_up:
+                self._log.info("the contact server goes on")
+            self._is_held_up = False
+
+    def witness(self, messages: list[Received]) -> None:
+        """
+        Show the operator what came.
+
+        @raise StateUnusable: it cannot be recorded.
+        """
+        if self._record is not None:
+            self._record.append(record_line(message) for message in messages)
+        if self._printer is not None:
+            self._printer.put(messages)
+
+    def _answer(self) -> None:
+        """Answer what came."""
+        self.guarded(self.answerer.run)
+
+
+def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker, told: Callable[[str], None]) -> Contact:
+    """
+    Open the contact's profile, and make it at the first start.
+
+    @raise StateError: the profile is of another server.
+    @raise StorageError: or C{VaultError}: it cannot be used, or the record cannot.
+    """
+    vault = open_vault(folder, None) if (folder / KEY_FILE).exists() else create_vault(folder, None)
+    store = create_profile_store(folder, vault)
+    try:
+        with store.writing() as records:
+            profile = load_profile(records)
+            if profile is None:
+                profile = create_profile(link, SERVER_NAME, int(time.time()))
+                save_profile(records, profile)
+        if profile.pin != link.pin:
+            raise StateError(f"{folder} belongs to another server.key; restore that file from a backup")
+        with store.writing() as records:
+            if duties.key is not None:
+                guests.admit(records, duties.key, int(time.time()))
+            else:
+                guests.dismiss(records)
+        if duties.record is not None:
+            duties.record.open()
+    # Whatever it is, an interrupt too: nobody else would close the store. Nothing is swallowed.
+    except BaseException:
+        store.close()
+        raise
+    retention = Retention()
+    # What answers in a thread of its own hands its answers back to the contact's.
+    source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
+    printer = Printer() if duties.prints else None
+    contact = Contact(store, worker, told, source, retention, duties.record, printer)
+    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=TROUBLES)
+    witness = contact.witness if duties.record is not None or duties.prints else None
+    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, witness, retention)
+    return contact

@@ -1,0 +1,188 @@
+"""The daemon's state folder: for one user and one daemon at a time, whatever the umask says."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+LOCK_FILE = "lock"
+
+
+class StateError(Exception):
+    """The daemon cannot work like this; the text says in one line what is wrong and what helps."""
+
+
+def check_folder(folder: Path) -> None:
+    """
+    See whether the folder can be used or made; nothing is changed.
+
+    @raise StateError: it cannot.
+    """
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        _check_parent(folder)
+        return
+    except OSError as error:
+        raise StateError(f"the state folder {folder} cannot be read: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise StateError(f"the state folder {folder} is not a folder; name another with --state")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise StateError(f"the state folder {folder} cannot be read and written by this user; name another with --state")
+    if found.st_mode & OTHERS and any(folder.iterdir()):
+        raise StateError(f"the state folder {folder} is open to other users; make it yours alone: chmod 700 {folder}")
+    if (folder / LOCK_FILE).exists():
+        with FolderLock(folder):
+            pass
+
+
+def _check_parent(folder: Path) -> None:
+    """See whether a folder that is not there can be made."""
+    for parent in folder.absolute().parents:
+        if parent.exists():
+            if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+                raise StateError(f"the state folder {folder} cannot be made: {parent} cannot be written by this user")
+            return
+
+
+def open_folder(folder: Path) -> None:
+    """
+    Make the folder if it is not there, and make it ours alone.
+
+    @raise StateError: that fails.
+    """
+    try:
+        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) & OTHERS:
+            folder.chmod(FOLDER_MODE)
+    except OSError as error:
+        raise StateError(f"the state folder {folder} cannot be made: {error.strerror}") from error
+
+
+class FolderLock:
+    """Held by the daemon as long as it lives; the kernel lets go of it when the process dies, however it dies."""
+
+    def __init__(self, folder: Path) -> None:
+        """The lock of this folder, not yet taken."""
+        self._folder = folder
+        self._descriptor = -1
+
+    def take(self) -> None:
+        """
+        Take it.
+
+        @raise StateError: somebody has it, or it cannot be made.
+        """
+        try:
+            self._descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise StateError(
+                f"another daemon uses the state folder {self._folder}; stop it, or name another folder with --state"
+            ) from error
+        except OSError as error:
+            self.release()
+            raise StateError(f"the state folder {self._folder} cannot be locked: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> FolderLock:
+        """Take it for a block."""
+        self.take()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        """Let go at its end."""
+        self.release()
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """
+    Write a file that only we can read, durably, and all of it or nothing.
+
+    @raise StateError: that fails.
+    """
+    draft = path.with_name(path.name + ".new")
+    try:
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        draft.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_private(path: Path) -> bytes | None:
+    """
+    Read a file that only we may read; C{None} where there is none.
+
+    @raise StateError: others may read it, or we may not.
+    """
+    try:
+        mode = path.stat().st_mode
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    if mode & OTHERS:
+        raise StateError(f"{path} can be read by other users, and it holds a private key; make it yours: chmod 600 {path}")
+    return content
+
+
+def read_key(path: Path, size: int) -> bytes | None:
+    """
+    Read a raw key, in hex, from its file; C{None} where there is none.
+
+    @param size: of the key in bytes.
+    @raise StateError: the file is not a key, or cannot be read.
+    """
+    content = read_private(path)
+    if content is None:
+        return None
+    try:
+        key = bytes.fromhex(content.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != size:
+        raise StateError(f"{path} is damaged: it should hold {2 * size} hex digits; restore it from a backup")
+    return key
+
+
+def keep_key(path: Path, make: Callable[[], bytes], size: int) -> bytes:
+    """
+    Read a raw key, in hex, from its file; make it first where there is none.
+
+    @param size: of the key in bytes.
+    @raise StateError: the file is not a key, or cannot be read or written.
+    """
+    key = read_key(path, size)
+    if key is None:
+        key = make()
+        write_private(path, key.hex().encode("ascii") + b"\n")
+    return key
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that are left on the disk for what lies in this folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

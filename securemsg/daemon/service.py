@@ -1,0 +1,408 @@
+"""
+The daemon: store, domain, doors and the contact C{server}, opened in order and closed in the reverse one.
+
+C{twistd} makes it through L{securemsg.tap}, and nobody else does. From its start on an error that cannot be lived with is one
+line in the log and the end of the process, with status 1: never a daemon that is there and does not listen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from securemsg.client.state.vault import KEY_FILE, VaultError
+from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.daemon.certificate import keep_credentials, load_credentials
+from securemsg.daemon.contact import TROUBLES, Contact, Duties, open_contact
+from securemsg.daemon.folder import FolderLock, StateError, free_space, keep_key, open_folder, read_key, write_private
+from securemsg.daemon.hosted import Lodger
+from securemsg.daemon.options import Setup
+from securemsg.errors import Refusal
+from securemsg.net.control import BadSocketPath, listen_control, observe_operator
+from securemsg.net.listener import PortUnavailable, PublicFactory, Tally, connection_limit, listen_public, raise_file_limit
+from securemsg.net.stream import Terms
+from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
+from securemsg.net.turn import Turn, spawn
+from securemsg.net.worker import Worker
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.states import Side
+from securemsg.responders.choice import BadAnswer, prepare
+from securemsg.server.core import Server
+from securemsg.server.guests import KeyFile
+from securemsg.server.limits import Settings
+from securemsg.storage.errors import StorageError
+from securemsg.storage.jsonlog import LineFile
+from securemsg.storage.keyfiles import KeyFileMissing, make_key_file, read_key_file
+from securemsg.storage.profile import PROFILE_FILE
+from securemsg.storage.sqlite.store import ServerStore, check_server_store, open_server_store
+
+APPLICATION = "securemsg"
+SERVER_KEY = "server.key"
+DATABASE = "server.db"
+SOCKET = "control"
+FIRST_INVITE = "first-invite"
+CONTACT = "contact"
+
+DAY = 86400
+# What every certificate of ours names besides the advertised host.
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+FIRST_INVITE_LIFETIME = 7 * DAY
+TOKEN_SIZE = 16
+KEY_SIZE = 32
+# Seconds that a daemon which ends on an error has for closing its files.
+LAST_TIME = 5
+# Expiry, and the report on connections that we hung up on.
+BEAT = 60
+# The contact makes keys and a database at its first start; slow disks are given time.
+CONTACT_TIME = 60
+# Files that are open besides connections.
+SPARE_FILES = 256
+
+# Named, for SQL is at home elsewhere.
+DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
+
+# What these say is written for people: it is all that they get to see.
+EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
+
+
+def check_whole(state: Path) -> None:
+    """
+    See whether what belongs together is there together: a daemon that made a missing part anew would hide or destroy what is
+    put back from a backup later.
+
+    A first start makes the database, then the key, then the contact, then the first account; one that was killed goes on.
+
+    @raise StateError: a part is missing, or the key is damaged.
+    @raise StorageError: the database cannot be used.
+    """
+    key, database, contact = state / SERVER_KEY, state / DATABASE, state / CONTACT
+    has_key = read_key(key, KEY_SIZE) is not None
+    has_database = database.exists() and database.stat().st_size > 0
+    # An empty one is not opened: SQLite would remove the journal beside it.
+    is_used = has_database and check_server_store(database)
+    needed: list[Path] = []
+    if has_key or is_used or contact.exists():
+        needed = [key, database]
+    if is_used:
+        needed += [contact / KEY_FILE, contact / PROFILE_FILE]
+    present = {key: has_key, database: has_database}
+    for path in needed:
+        if not present.get(path, path.exists()):
+            what = "is empty" if path.exists() else "is missing"
+            raise StateError(
+                f"{path} {what}, and the rest of {state} belongs to it; nothing was changed: restore it from a backup, best the"
+                f" whole folder into an empty one, and leave no {DATABASE}-wal of another time beside it"
+            )
+
+
+def end_process(pid_file: Path | None, status: int) -> None:
+    """End the process at once, and leave no pid file of ours behind."""
+    if pid_file is not None:
+        with contextlib.suppress(OSError):
+            if pid_file.read_text("ascii") == str(os.getpid()):
+                pid_file.unlink()
+    os._exit(status)
+
+
+class Daemon(Service):
+    """Everything that runs."""
+
+    _log = Logger()
+    name = APPLICATION
+
+    def __init__(self, setup: Setup, state: Path, reactor: Any, leave: Callable[[int], object] = os._exit) -> None:
+        """
+        @param leave: ends the process at once.
+        """
+        self._setup = setup
+        self._state = state
+        self._reactor = reactor
+        self._leave = leave
+        # Before the daemon leaves the terminal, and with it the folder it was started in.
+        self._answers = prepare(setup.answer)
+        self._lock = FolderLock(state)
+        self._tally = Tally()
+        self._beat = LoopingCall(self._tick)
+        self._beat.clock = reactor
+        self._ports: list[IListeningPort] = []
+        self._starting: Deferred[None] | None = None
+        self._closing: Deferred[None] | None = None
+        self._ending = False
+        self._stores: ServerStore | None = None
+        self._core: Server | None = None
+        self._lodger: Lodger | None = None
+        self._contact: Contact | None = None
+        self._worker = Worker(reactor, CONTACT)
+        self._public: PublicFactory | None = None
+
+    def startService(self) -> None:
+        """
+        Open everything; the last thing to be opened is the public door.
+
+        Not at once: whoever called C{twistd} waits until it has heard of the child, and would wait for ever if that ended here.
+        """
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._fail)
+
+    def stopService(self) -> Deferred[None]:
+        """Say goodbye to everybody, then close the store."""
+        super().stopService()
+        if self._starting is not None:
+            self._starting.cancel()
+        return self._close()
+
+    def _close(self) -> Deferred[None]:
+        """
+        Close everything, once.
+
+        @return: fires when that is done.
+        """
+        if self._closing is None:
+            self._closing = Deferred.fromCoroutine(self._stop())
+        waiter: Deferred[None] = Deferred()
+        self._closing.addBoth(waiter.callback)
+        return waiter
+
+    async def _start(self) -> None:
+        """
+        One thing after another.
+
+        @raise StateError: or anything else: the daemon cannot start.
+        """
+        await deferLater(self._reactor, 0)
+        setup, state = self._setup, self._state
+        os.umask(0o077)
+        open_folder(state)
+        self._lock.take()
+        check_whole(state)
+        raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
+        if setup.certificate is not None and setup.key is not None:
+            credentials = load_credentials(setup.certificate, setup.key, keys.spki_digest)
+        else:
+            names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
+            credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
+        self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store)
+        key = self._open_key_file()
+        identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
+        turn = Turn(self._reactor)
+        host, port = setup.advertise
+        settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
+        # The core is told who may call, and gets nothing that opens what they say.
+        known = None if key is None else KeyFile(key.name, key.login)
+        space = partial(free_space, state)
+        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, space, key_file=known)
+        self._beat.start(BEAT, now=False).addErrback(self._fail)
+        self._open_control(core, turn)
+        link = InviteLink(host, port, identity.public)
+        await self._open_contact(core, turn, link, key)
+        await self._write_first_invite(stores, link)
+        public = Terms(
+            Side.SERVER,
+            core.caller,
+            credentials.observe,
+            self._reactor,
+            turn,
+            hung_up=self._tally.note,
+            idle_time=IDLE_TIME,
+        )
+        self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
+        self._ports.append(await listen_public(self._reactor, setup.host, setup.port, self._public))
+        self._log.info(
+            "securemsg listens on {host}, port {port}, with TLS 1.3; invites name {advertised};"
+            " server fingerprint {fingerprint}",
+            host=setup.host,
+            port=setup.port,
+            advertised=f"{host}:{port}",
+            fingerprint=keys.fingerprint(identity.public),
+        )
+
+    async def _stop(self) -> None:
+        """In the reverse order."""
+        await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        if self._beat.running:
+            self._beat.stop()
+        if self._core is not None:
+            self._core.stop()
+        if self._lodger is not None:
+            await self._lodger.stop()
+        # Their last words go out, and whoever does not take them is cut off.
+        patience = self._reactor.seconds() + CLOSING_TIME + 1
+        while self._public is not None and self._public.protocols and self._reactor.seconds() < patience:
+            await deferLater(self._reactor, 0.02)
+        if self._stores is not None:
+            await self._stores.close()
+        self._tally.report()
+        self._lock.release()
+        self._log.info("securemsg stopped")
+
+    def _open_control(self, core: Server, turn: Turn) -> None:
+        """The operator's door."""
+        terms = Terms(Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False)
+        self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
+
+    def _open_key_file(self) -> SharedKey | None:
+        """
+        The key file, made if there is none; C{None}: nobody calls without an account.
+
+        @raise KeyFileError: it cannot be used or made.
+        """
+        path = self._setup.key_file
+        if path is None:
+            return None
+        try:
+            return SharedKey(read_key_file(path, self._setup.loose))
+        except KeyFileMissing:
+            key = SharedKey.generate()
+            make_key_file(path, key.secret)
+            self._log.info("a key file was made: {path}; whoever holds it is {name}", path=str(path), name=key.name)
+            return key
+
+    async def _open_contact(self, core: Server, turn: Turn, link: InviteLink, key: SharedKey | None) -> None:
+        """
+        The contact C{server}; whoever gets an invite will find it there.
+
+        @raise StateError: it cannot log in.
+        """
+        logged_in: Deferred[None] = Deferred()
+        setup, folder = self._setup, self._state / CONTACT
+
+        def told(code: str) -> None:
+            """In the reactor's thread: how it went."""
+            if logged_in.called:
+                if code:
+                    self._log.error("the contact server was refused: {code}", code=code)
+            elif code:
+                logged_in.errback(
+                    StateError(f"the contact server was refused: {code}; {folder} and {DATABASE} belong together: restore both")
+                )
+            else:
+                logged_in.callback(None)
+
+        worker = self._worker
+
+        def make() -> Contact:
+            """In the contact's thread."""
+            record = None if setup.record is None else LineFile(setup.record, setup.record_size)
+            duties = Duties(self._answers, record, setup.prints, key)
+            self._contact = open_contact(
+                folder, link, duties, worker, lambda code: self._reactor.callFromThread(told, code)
+            )
+            return self._contact
+
+        self._lodger = Lodger(self._reactor, worker, turn, core.caller, make, logged_in.errback)
+        self._lodger.start()
+        try:
+            await logged_in.addTimeout(CONTACT_TIME, self._reactor)
+        except DeferredTimeout:
+            raise StateError(f"the contact server did not log in within {CONTACT_TIME} s") from None
+
+        async def reply(account: str, text: str, present: frozenset[bytes]) -> None:
+            """For the operator: say something, and wait until that is committed."""
+            said: Deferred[None] = Deferred()
+            worker.do(partial(self._reply, account, text, present, said))
+            await said
+
+        core.reply = reply
+
+    def _reply(self, account: str, text: str, present: frozenset[bytes], said: Deferred[None]) -> None:
+        """In the contact's thread: have it say something."""
+        assert self._contact is not None, "it has logged in"
+        try:
+            self._contact.reply(account, text, present)
+        except Refusal:
+            self._reactor.callFromThread(said.errback, Failure())
+        except TROUBLES as error:
+            self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
+            self._reactor.callFromThread(said.errback, Failure(Refusal("retry-later")))
+        except Exception:  # noqa: BLE001 - logged in full; the operator shall not wait for ever
+            self._log.failure("the contact server failed to say something")
+            self._reactor.callFromThread(said.errback, Failure(Refusal("internal")))
+        else:
+            self._reactor.callFromThread(said.callback, None)
+
+    async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
+        """Where nobody is registered yet, somebody has to be let in."""
+        accounts = [row.name for row in await stores.list_accounts("", 2)]
+        if self._setup.registration == "closed" or any(name != SERVER_NAME for name in accounts):
+            return
+        server = await stores.load_account(SERVER_NAME)
+        token = b""
+        if self._setup.registration == "invite":
+            token = keys.random_bytes(TOKEN_SIZE)
+            await stores.add_token(keys.sha256(token), 1, int(time.time()) + FIRST_INVITE_LIFETIME, "")
+        invite = InviteLink(link.host, link.port, link.pin, token, server.identity if server is not None else b"")
+        path = self._state / FIRST_INVITE
+        write_private(path, f"{invite}\n".encode())
+        self._log.info("an invite for the first user is in {path}", path=str(path))
+        # What goes through the log stays there; a terminal forgets.
+        if os.isatty(2):
+            os.write(2, f"\nInvite for the first user, good for 7 days:\n\n  {invite}\n\n".encode())
+
+    def _tick(self) -> None:
+        """A minute has passed."""
+        assert self._core is not None, "it beats once everything is there"
+        try:
+            self._core.tick()
+            self._tally.report()
+            if self._contact is not None:
+                # Whoever comes while this is on its way was heard just now, and stays.
+                self._worker.do(partial(self._contact.forget_gone, self._core.visiting))
+        except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
+            self._log.failure("the work of a minute failed")
+
+    def _lose_store(self, failure: Failure) -> None:
+        """The store cannot be relied on any more. What the disk does to SQLite is no bug of ours, and has a line of its own."""
+        if failure.type is not None and f"{failure.type.__module__}.{failure.type.__name__}" in DISK_ERRORS:
+            path = self._state / DATABASE
+            failure = Failure(
+                StateError(
+                    f"{path} cannot be written or read: {failure.getErrorMessage()}; nothing that was accepted is lost:"
+                    " check the disk, then start again"
+                )
+            )
+        self._fail(failure, closes=False)
+
+    def _fail(self, failure: Failure, closes: bool = True) -> None:
+        """
+        There is no living with this: one line, and the end. What nobody expected is logged in full before.
+
+        @param closes: whether there are files that can be closed in order.
+        """
+        if self._ending or (failure.check(CancelledError) is not None and not self.running):
+            return
+        self._ending = True
+        if failure.check(*EXPECTED) is None:
+            self._log.failure("what ends the daemon was not foreseen", failure)
+        self._log.critical("securemsg ends: {problem}", problem=failure.getErrorMessage())
+        if not closes:
+            self._end(None)
+            return
+        # Closed files leave no journal behind that would spoil a backup which is put back.
+        self._close().addTimeout(LAST_TIME, self._reactor).addBoth(self._end)
+
+    def _end(self, result: object) -> None:
+        """Leave. What went wrong at the closing is logged, for nobody else hears of it."""
+        if isinstance(result, Failure):
+            self._log.info("the files could not be closed: {problem}", problem=result.getErrorMessage())
+        if self._contact is not None:
+            self._contact.stop()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self._leave(1)

@@ -1,0 +1,134 @@
+"""The doors of the server: TLS for everybody, with a limit on how many may stand in it."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from collections import Counter
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+from securemsg.net.stream import StreamFactory, Terms
+from securemsg.net.tls import SecureFactory, ServerCredentials
+
+# Connections beyond those of `max_clients` devices: room for logins that fence an old connection, and to say server-full.
+SPARE_FACTOR = 2
+SPARE = 64
+# After a restart everybody comes at once.
+BACKLOG = 1024
+
+
+def connection_limit(max_clients: int) -> int:
+    """How many connections may be open, logged in or not."""
+    return SPARE_FACTOR * max_clients + SPARE
+
+
+class PortUnavailable(Exception):
+    """Nobody can be let in there; the text says in one line why, and what helps."""
+
+
+class PublicFactory(SecureFactory):
+    """
+    Takes connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
+
+    @ivar turned_away: how many were.
+    """
+
+    def __init__(self, credentials: ServerCredentials, terms: Terms, limit: int, clock: IReactorTime) -> None:
+        """
+        @param limit: of open connections.
+        """
+        super().__init__(credentials, False, StreamFactory(terms), clock)
+        self._limit = limit
+        self.turned_away = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
+        """Take a connection, if there is room."""
+        if len(self.protocols) >= self._limit:
+            self.turned_away += 1
+            return None
+        return super().buildProtocol(addr)
+
+
+async def listen_public(reactor: Any, host: str, port: int, factory: PublicFactory) -> IListeningPort:
+    """
+    Open the door to the network.
+
+    @raise PortUnavailable: somebody else has the port, or it is not for us.
+    """
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    try:
+        opened: IListeningPort = await kind(reactor, port, BACKLOG, host).listen(factory)
+    except CannotListenError as error:
+        problem = error.socketError
+        raise PortUnavailable(
+            listen_trouble(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
+        ) from error
+    return opened
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+class Tally:
+    """
+    Counts on whom we hung up and why. The first of a kind is logged at once, the others as a number: whoever knocks a
+    thousand times a second does not write our log.
+    """
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        """Nothing happened yet."""
+        self._counts: Counter[str] = Counter()
+
+    def note(self, code: str) -> None:
+        """One more."""
+        self._counts[code] += 1
+        if self._counts[code] == 1:
+            self._log.info("hung up on a connection: {code}", code=code)
+
+    def report(self) -> None:
+        """Log the numbers since the last report, and begin anew."""
+        for code, count in sorted(self._counts.items()):
+            if count > 1:
+                self._log.info("hung up on {count} connections: {code}", count=count, code=code)
+        self._counts.clear()
+
+
+def check_port(host: str, port: int) -> None:
+    """
+    See whether we could listen there, by trying.
+
+    @raise PortUnavailable: we could not.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            raise PortUnavailable(listen_trouble(host, port, error)) from error
+
+
+def listen_trouble(host: str, port: int, error: OSError) -> str:
+    """Why we cannot listen, and what helps, in one line."""
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken; stop what listens there, or choose another with --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} is for the system's own services; choose one above 1023 with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine; choose another with --host"
+    return f"cannot listen on {host}, port {port}: {error.strerror}"

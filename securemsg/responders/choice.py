@@ -1,0 +1,55 @@
+"""What C{--answer} names: one of a few words, a command, or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from securemsg.client.autoresponder import Immediate, Source
+from securemsg.client.messages import Received
+from securemsg.responders.command import Command
+from securemsg.responders.function import load_function
+from securemsg.responders.pool import Crew
+
+EXEC = "exec:"
+PYTHON = "python:"
+
+# Makes a source; it is handed what makes a call in the thread of whoever asks.
+Prepared = Callable[[Callable[[Callable[[], None]], None]], Source]
+
+
+class BadAnswer(Exception):
+    """Nothing answers like this; the text says why, in one line."""
+
+
+def acknowledged(message: Received) -> str:
+    """The answer C{ack}."""
+    return f"Message received at {datetime.fromtimestamp(message.received_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+ANSWERS: dict[str, Callable[[Received], str | None]] = {
+    "ack": acknowledged,
+    "echo": lambda message: message.text,
+    "none": lambda message: None,
+}
+
+
+def prepare(text: str) -> Prepared:
+    """
+    See what is to answer, and import it if need be; nothing runs yet. Folders and modules are looked for from here.
+
+    @param text: C{ack}, C{echo}, C{none}, C{exec:COMMAND} or C{python:module.function}.
+    @raise BadAnswer: it is none of these, or cannot be had.
+    """
+    try:
+        if text.startswith(EXEC):
+            return partial(Crew, Command(text.removeprefix(EXEC)))
+        if text.startswith(PYTHON):
+            return partial(Crew, load_function(text.removeprefix(PYTHON)))
+    except ValueError as error:
+        raise BadAnswer(f"--answer {text.partition(':')[0]}: {error}") from None
+    if text not in ANSWERS:
+        raise BadAnswer(f"--answer is one of {', '.join(ANSWERS)}, {EXEC}COMMAND and {PYTHON}module.function, not {text!r}")
+    source = Immediate(ANSWERS[text])
+    return lambda soon: source

@@ -1,0 +1,93 @@
+"""Threads for answers that take their time."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from attrs import define
+from twisted.logger import Logger
+
+from securemsg.client.autoresponder import Give
+from securemsg.client.messages import Received
+from securemsg.responders.errors import AnswerFailed, Stopped
+
+# Questions at once.
+PLACES = 4
+
+
+class NoThread(OSError):
+    """The system has no thread for us at the moment."""
+
+
+class Work(Protocol):
+    """Makes one answer after the other, in several threads."""
+
+    @property
+    def problem(self) -> str:
+        """Why it will make none, as far as that is known before; empty: nothing is."""
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        Make an answer.
+
+        @raise AnswerFailed: there is none, and why.
+        @raise Stopped: see L{Work.stop}.
+        """
+
+    def stop(self) -> None:
+        """End what runs, and begin nothing any more. From any thread."""
+
+
+@define(eq=False)
+class Crew:
+    """
+    A source of answers (L{securemsg.client.autoresponder.Source}) that works in threads.
+
+    @ivar soon: makes a call in the thread of whoever asks.
+    """
+
+    _log = Logger()
+    _work: Work
+    _soon: Callable[[Callable[[], None]], None]
+    places: int = PLACES
+
+    def __attrs_post_init__(self) -> None:
+        """Say at the start what would be said of every message."""
+        if self._work.problem:
+            self._log.warn("no message will be answered by machine: {problem}", problem=self._work.problem)
+
+    def ask(self, question: Received, give: Give) -> None:
+        """
+        See L{securemsg.client.autoresponder.Source.ask}.
+
+        @raise NoThread: there is none to be had now; the same may be asked again.
+        """
+        # None of them is waited for when the process ends: a function of somebody's may never return.
+        thread = threading.Thread(target=self._answer, args=(question, give), name="answer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            raise NoThread(errno.EAGAIN, "no thread could be started; there are too many") from None
+
+    def stop(self) -> None:
+        """See L{securemsg.client.autoresponder.Source.stop}."""
+        self._work.stop()
+
+    def _answer(self, question: Received, give: Give) -> None:
+        """In a thread of its own."""
+        try:
+            text = self._work(question)
+        except Stopped:
+            return
+        except AnswerFailed as failure:
+            text = f"error: {failure.code}"
+            said = f"{failure.code} ({failure.reason})" if failure.reason else failure.code
+            self._log.warn("a message could not be answered by machine: {said}", said=said)
+        except Exception:  # noqa: BLE001 - logged in full; nobody shall wait for ever
+            text = "error: internal"
+            self._log.failure("what answers failed in a way that was not foreseen")
+        self._soon(partial(give, text))

@@ -1,0 +1,273 @@
+"""
+Group commit that clocks itself: while one batch is being committed the next one fills.
+
+A batch carries deposits, acknowledgements and the highest C{n} of senders. Nobody is answered, and nothing delivered, before
+the commit has returned; a visitor is answered later still (L{securemsg.server.acks}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from attrs import define, field, frozen
+
+from securemsg.interfaces import DepositRow, IMailboxStore, WriteBatch, WriteOutcome
+from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused, Missed
+from securemsg.server.accounts import DeviceState
+from securemsg.server.acks import Waits
+from securemsg.server.connection import CROWDED, UNANSWERED, Caller
+from securemsg.server.limits import Settings
+
+DIGEST_SIZE = 32
+# Answers of one moment travel in frames of about this many bytes: one acceptance more, the largest, still fits.
+ANSWER_SIZE = 32 * 1024
+ACCEPTANCE_SIZE = 24
+MISSED_SIZE = 72
+# What a deposit costs in memory besides its bytes.
+OVERHEAD = 512
+
+_encode_missed = msgspec.msgpack.Encoder().encode
+_decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
+
+
+def receipt(digest: bytes, missed: list[Missed]) -> bytes:
+    """What is stored of a deposit to answer its repetition alike: its digest, and who missed it, if anybody did."""
+    return digest + _encode_missed(missed) if missed else digest
+
+
+def missed_in(stored: bytes) -> list[Missed]:
+    """Who missed the deposit with this receipt."""
+    return _decode_missed(stored[DIGEST_SIZE:]) if len(stored) > DIGEST_SIZE else []
+
+
+@define(eq=False)
+class Pending:
+    """
+    A deposit that is on its way to the store.
+
+    @ivar caller: who is waiting for the answer; after a reconnect that may be another one.
+    @ivar takers: devices, in the order of the rows.
+    """
+
+    caller: Caller
+    sender: DeviceState
+    row: DepositRow
+    takers: list[DeviceState]
+    missed: list[Missed]
+    size: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Weigh it."""
+        row = self.row
+        self.size = len(row.common) + sum([len(part.own) for part in row.rows]) + OVERHEAD * (1 + len(row.rows))
+
+
+@frozen
+class Batch:
+    """
+    What goes into one commit.
+
+    @ivar acknowledged: mailbox number to the device, the position, and how many messages and bytes that deletes.
+    @ivar senders: mailbox number to the device whose highest C{n} is to be kept.
+    """
+
+    deposits: list[Pending] = field(factory=list)
+    acknowledged: dict[int, tuple[DeviceState, int, int, int]] = field(factory=dict)
+    senders: dict[int, DeviceState] = field(factory=dict)
+
+
+@define(eq=False)
+class Batches:
+    """
+    The open batch and the one that is being committed.
+
+    @ivar pending: all deposits in them, by sender's mailbox and deposit id.
+    @ivar size: their bytes.
+    @ivar waits: visitors whose deposits are committed, and not acknowledged.
+    """
+
+    _store: IMailboxStore
+    _settings: Settings
+    _now: Callable[[], float]
+    _soon: Callable[[Callable[[], None]], None]
+    waits: Waits = field(init=False, factory=Waits, repr=False)
+    pending: dict[tuple[int, bytes], Pending] = field(init=False, factory=dict, repr=False)
+    size: int = field(init=False, default=0)
+    _open: Batch = field(init=False, factory=Batch, repr=False)
+    _running: Batch | None = field(init=False, default=None, repr=False)
+    _scheduled: bool = field(init=False, default=False)
+    _stopped: bool = field(init=False, default=False)
+    _crowd: set[Caller] = field(init=False, factory=set, repr=False)
+
+    def add(self, pending: Pending) -> None:
+        """Take a deposit into the open batch."""
+        self.pending[pending.sender.mailbox, pending.row.deposit_id] = pending
+        self._open.deposits.append(pending)
+        self.size += pending.size
+        pending.sender.uses += 1
+        for device in pending.takers:
+            device.uses += 1
+        self.await_answer(pending.caller)
+        if self.size > self._settings.crowded_size:
+            self._crowd.add(pending.caller)
+            pending.caller.pause(CROWDED)
+        self._schedule()
+
+    def attach(self, pending: Pending, caller: Caller) -> None:
+        """The answer to this deposit goes to this caller, who repeated it."""
+        if pending.caller is not caller:
+            pending.caller = caller
+            self.await_answer(caller)
+
+    def note(self, sender: DeviceState) -> None:
+        """Keep the highest C{n} of this device; a visitor has none that outlives its connection."""
+        if sender.mailbox not in self._open.senders and not sender.visiting:
+            self._open.senders[sender.mailbox] = sender
+            sender.uses += 1
+            self._schedule()
+
+    def acknowledge(self, device: DeviceState, position: int, messages: int, size: int) -> None:
+        """Delete everything up to this position, which is so many messages and bytes."""
+        known = self._open.acknowledged.get(device.mailbox)
+        if known is None:
+            device.uses += 1
+        else:
+            messages += known[2]
+            size += known[3]
+        self._open.acknowledged[device.mailbox] = (device, position, messages, size)
+        device.acknowledged = position
+        self._schedule()
+
+    def await_answer(self, caller: Caller) -> None:
+        """One more deposit of this caller waits; with too many it is not listened to."""
+        caller.unanswered += 1
+        if caller.unanswered >= self._settings.max_unanswered:
+            caller.pause(UNANSWERED)
+
+    def flush(self) -> None:
+        """Hand the open batch to the store, unless the one before is still there."""
+        self._scheduled = False
+        batch = self._open
+        if self._stopped or self._running is not None or not (batch.deposits or batch.acknowledged or batch.senders):
+            return
+        self._open = Batch()
+        self._running = batch
+        self._store.write(
+            WriteBatch(
+                deposits=tuple([pending.row for pending in batch.deposits]),
+                acknowledged={mailbox: entry[1] for mailbox, entry in batch.acknowledged.items()},
+                highest={mailbox: sender.highest for mailbox, sender in batch.senders.items()},
+            ),
+            self._committed,
+        )
+
+    def stop(self) -> None:
+        """Hand over what is there, if that is possible at once, and nothing after it."""
+        self.flush()
+        self._stopped = True
+
+    def _schedule(self) -> None:
+        """Flush at the end of this turn, with whatever else comes in it; or else when the running commit has returned."""
+        if not self._scheduled and not self._stopped and self._running is None:
+            self._scheduled = True
+            self._soon(self.flush)
+
+    def _committed(self, outcome: WriteOutcome) -> None:
+        """The running batch is durable: answer, deliver, and let the next one go."""
+        batch = self._running
+        assert batch is not None, "nothing was on its way"
+        self._running = None
+        for device, position, messages, size in batch.acknowledged.values():
+            device.uses -= 1
+            _take_out(device, messages, size)
+            if position >= device.last_position:
+                device.messages = device.size = 0
+        for sender in batch.senders.values():
+            sender.uses -= 1
+        self._answer(batch, outcome)
+        for index, pending in enumerate(batch.deposits):
+            self._settle(pending, index not in outcome.known)
+        if self._crowd and self.size <= self._settings.crowded_size:
+            for caller in self._crowd:
+                caller.resume(CROWDED)
+            self._crowd.clear()
+        if self._open.deposits or self._open.acknowledged or self._open.senders:
+            self._schedule()
+
+    def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
+        """Tell the depositors, each in as few frames as will do."""
+        answers: dict[Caller, list[Acceptance]] = {}
+        for index, pending in enumerate(batch.deposits):
+            missed = pending.missed
+            if outcome.known and (stored := outcome.known.get(index)) is not None:
+                if stored[:DIGEST_SIZE] != pending.row.digest[:DIGEST_SIZE]:
+                    pending.caller.send(DepositRefused(pending.row.deposit_id, "conflict", []))
+                    self._had_answers(pending.caller, 1)
+                    continue
+                if pending.sender.visiting and self.waits.has(pending.caller, pending.row.deposit_id):
+                    # Said twice in one connection: the first time is answered when the contact has acknowledged it.
+                    self._had_answers(pending.caller, 1)
+                    continue
+                missed = missed_in(stored)
+            elif pending.sender.visiting:
+                continue
+            answers.setdefault(pending.caller, []).append(Acceptance(pending.row.deposit_id, missed))
+        self._accept(answers)
+
+    def heard(self, device: DeviceState, positions: list[int]) -> None:
+        """A device has committed what it got at these positions: tell the visitors who wait for that."""
+        self._accept(self.waits.end(device, positions))
+
+    def _accept(self, answers: dict[Caller, list[Acceptance]]) -> None:
+        """Say Accepted."""
+        now = int(self._now())
+        for caller, accepted in answers.items():
+            for chunk in _chunks(accepted):
+                caller.send(Accepted(now, chunk))
+            self._had_answers(caller, len(accepted))
+
+    def _had_answers(self, caller: Caller, count: int) -> None:
+        """So many deposits of this caller wait no more."""
+        caller.unanswered -= count
+        if caller.unanswered <= self._settings.max_unanswered // 2:
+            caller.resume(UNANSWERED)
+
+    def _settle(self, pending: Pending, written: bool) -> None:
+        """Nothing of this deposit is on its way any more: it is in the mailboxes, or, as a repetition, was there before."""
+        row = pending.row
+        del self.pending[pending.sender.mailbox, row.deposit_id]
+        self.size -= pending.size
+        pending.sender.uses -= 1
+        if pending.sender.visiting and written:
+            places = [(device, part.position) for device, part in zip(pending.takers, row.rows, strict=True)]
+            self.waits.begin(pending.caller, Acceptance(row.deposit_id, pending.missed), places)
+        for device, part in zip(pending.takers, row.rows, strict=True):
+            device.uses -= 1
+            if not written:
+                _take_out(device, 1, len(row.common) + len(part.own))
+                continue
+            if device.subscription is not None:
+                device.subscription.committed(row, part)
+            device.committed = part.position
+
+
+def _take_out(device: DeviceState, messages: int, size: int) -> None:
+    """So much has left the mailbox. What expired after its delivery is counted twice; an empty mailbox sets that right."""
+    device.messages = max(0, device.messages - messages)
+    device.size = max(0, device.size - size)
+
+
+def _chunks(accepted: list[Acceptance]) -> list[list[Acceptance]]:
+    """Cut answers into frames."""
+    if len(accepted) * ACCEPTANCE_SIZE <= ANSWER_SIZE and not any(acceptance.missed for acceptance in accepted):
+        return [accepted]
+    chunks: list[list[Acceptance]] = [[]]
+    room = ANSWER_SIZE
+    for acceptance in accepted:
+        if room <= 0:
+            chunks.append([])
+            room = ANSWER_SIZE
+        chunks[-1].append(acceptance)
+        room -= ACCEPTANCE_SIZE + MISSED_SIZE * len(acceptance.missed)
+    return chunks

@@ -1,0 +1,215 @@
+"""
+Visitors: whoever holds the key file that this server was given.
+
+They have no account. Each connection is a device of its own, without a mailbox, that talks with the contact C{server} alone
+and is forgotten with the connection. Nothing of the file but its name and the key for logins comes in here, so that what was
+encrypted with the file stays closed to this part. Source: C{docs/protocol.md}, section "Login with a key file".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+from securemsg.crypto import keys
+from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.protocol.auth import KEY_CHALLENGE_LABEL, KEY_PROOF_LABEL, proof_parts
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.messages import (
+    Acceptance,
+    Accepted,
+    AccountRecord,
+    Acknowledge,
+    Challenge,
+    Deposit,
+    Hello,
+    Missed,
+    PrekeyStock,
+    Proof,
+    SignedDeviceList,
+    Welcome,
+    decode_message,
+)
+from securemsg.server.accounts import AccountState, DeviceState
+from securemsg.server.acks import Waits
+from securemsg.server.connection import Caller, Role
+from securemsg.server.delivery import Router, Subscription
+
+LOGIN_SIZE = 64
+# What there is of an account that is in no directory.
+NO_RECORD = AccountRecord("", bytes(32), SignedDeviceList(b"", bytes(64)))
+
+
+@frozen
+class KeyFile:
+    """
+    What the server's core is given of a key file: enough to know its holders, nothing to read them with.
+
+    @ivar name: the account that they appear as.
+    @ivar login: 64 bytes, with which each side proves to the other that it has the file.
+    """
+
+    name: str
+    login: bytes = field(repr=False, eq=False)
+
+
+@define(eq=False)
+class Visitors:
+    """
+    Who is here with the key file, and how they came in.
+
+    @ivar _identity: the server's.
+    """
+
+    _file: KeyFile | None
+    _identity: bytes
+    _router: Router
+    _waits: Waits
+    _max_expiry: int
+    _now: Callable[[], float]
+    _login: bytes = field(init=False, repr=False)
+    _account: AccountState = field(init=False, repr=False)
+    # What rates are counted by, used again when a visitor has left: to come again is no way round them.
+    _places: list[int] = field(init=False, factory=list)
+    _place: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        """Without a file the answer is the same after the same work, under a key that nobody has."""
+        self._login = self._file.login if self._file is not None else keys.random_bytes(LOGIN_SIZE)
+        self._account = AccountState(self._file.name if self._file is not None else "", b"", NO_RECORD, 0)
+
+    def __len__(self) -> int:
+        """How many are here."""
+        return len(self._account.devices)
+
+    @property
+    def devices(self) -> frozenset[bytes]:
+        """The devices of whoever is here."""
+        return frozenset(self._account.devices)
+
+    def present(self, name: str) -> frozenset[bytes]:
+        """The devices of whoever is here by this name; of another name than the file's there are none."""
+        return self.devices if name == self._account.name else frozenset()
+
+    # --- the way in -------------------------------------------------------------------------------------------------
+
+    def check(self, hello: Hello) -> None:
+        """
+        A greeting with this role names nobody, for the file is all there is.
+
+        @raise RemoteProtocolError: C{malformed}: it does.
+        """
+        if hello.account or hello.device:
+            raise RemoteProtocolError("malformed", "a key file has no account")
+
+    def challenge(self, parts: tuple[bytes, ...]) -> bytes:
+        """Prove first that we have the file: 64 bytes, in place of the server identity's signature."""
+        return keys.mac(self._login, KEY_CHALLENGE_LABEL, *parts)
+
+    def prove(self, caller: Caller, message: Proof) -> None:
+        """
+        Let somebody in who proves to have the file too.
+
+        @raise RemoteProtocolError: C{login-failed}, C{server-full}.
+        """
+        connection, binding = caller.channel.connection, caller.channel.binding
+        parts = proof_parts(connection.hello, connection.challenge, self._identity, message.highest, binding)
+        proved = keys.same(keys.mac(self._login, KEY_PROOF_LABEL, *parts), message.signature)
+        if not proved or message.highest or self._file is None:
+            raise RemoteProtocolError("login-failed")
+        self._router.check_room(caller)
+        hello, challenge = caller.hello, decode_message(connection.challenge)
+        assert hello is not None, "the phases put Hello first"
+        assert isinstance(challenge, Challenge), "we have said it ourselves"
+        nonce = keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)
+        subscription = self._router.subscribe(caller, self._device(keys.caller_device(nonce)))
+        caller.become(Role.KEY)
+        caller.hello = None
+        caller.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
+        subscription.go_on()
+
+    def leave(self, caller: Caller) -> None:
+        """A caller is gone, and if it was a visitor, everything that was its own."""
+        if caller.role is Role.KEY:
+            device = caller.device
+            del self._account.devices[device.id]
+            self._places.append(device.rated)
+            self._waits.forget(caller)
+
+    def _device(self, device_id: bytes) -> DeviceState:
+        """Make the device of a connection."""
+        if self._places:
+            place = self._places.pop()
+        else:
+            self._place -= 1
+            place = self._place
+        # No device of an account has a number below 0. It is another one for each connection also after a restart, so that
+        # nothing of one visitor is ever taken for a repetition of another's.
+        number = -1 - (int.from_bytes(device_id[:8], "big") >> 1)
+        device = DeviceState(
+            self._account, device_id, b"", number,
+            highest=0, messages=0, size=0, last_position=0, committed=0, visiting=True, rated=place,
+        )  # fmt: skip
+        self._account.devices[device_id] = device
+        return device
+
+    # --- what they may do -------------------------------------------------------------------------------------------
+
+    def check_destination(self, message: Deposit) -> None:
+        """
+        The contact is all that a visitor reaches.
+
+        @raise Refusal: C{forbidden}: this is for somebody else.
+        """
+        if [destination.account for destination in message.to] != [SERVER_NAME]:
+            raise Refusal("forbidden")
+
+    def acknowledge(self, caller: Caller, message: Acknowledge) -> None:
+        """
+        A visitor has what it was given; there is no mailbox to take it out of.
+
+        @raise RemoteProtocolError: C{bad-acknowledgement}.
+        """
+        subscription = caller.subscription
+        assert subscription is not None, "the command table asks for a visitor"
+        subscription.acknowledge(message.tag)
+
+    # --- what the contact may do ------------------------------------------------------------------------------------
+
+    def find(self, sender: DeviceState, message: Deposit) -> list[Subscription] | None:
+        """
+        Whom a deposit is for, where it comes from the contact and is for visitors; C{None}: it does not, or is not, or one of
+        them is not here.
+        """
+        first = message.to[0]
+        if len(message.to) != 1 or first.account != self._account.name or sender.account.name != SERVER_NAME:
+            return None
+        found = []
+        for part in first.parts:
+            device = self._account.devices.get(part.device)
+            if device is None or device.subscription is None:
+                return None
+            found.append(device.subscription)
+        return found
+
+    def hand_over(self, caller: Caller, message: Deposit, found: list[Subscription]) -> None:
+        """
+        Give visitors what the contact has for them: now, or not at all, for they have no mailbox.
+
+        @raise Refusal: C{mailbox-full}: they do not take it now; C{bad-request}.
+        """
+        parts = message.to[0].parts
+        if not 0 < message.expiry <= self._max_expiry or len(set(found)) != len(found):
+            raise Refusal("bad-request")
+        sender, now = caller.device, int(self._now())
+        missed = [
+            Missed(self._account.name, part.device, "mailbox-full")
+            for part, subscription in zip(parts, found, strict=True)
+            if not subscription.hand_over(
+                sender.account.name, sender.id, message.deposit_id, now, message.common, part.own
+            )
+        ]
+        if len(missed) == len(found):
+            raise Refusal("mailbox-full")
+        caller.send(Accepted(now, [Acceptance(message.deposit_id, missed)]))

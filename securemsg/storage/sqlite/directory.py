@@ -1,0 +1,157 @@
+"""Accounts, their devices, and the tokens that admit them, in SQL. Everything here runs within a transaction of the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from securemsg.errors import Refusal
+from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, NewAccount, StoredAccount, StoredDevice
+from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
+from securemsg.storage.sqlite.prekeys import drop_prekeys
+
+LOAD = "SELECT id, identity, body, signature, version, created_at FROM accounts WHERE name = ?"
+REGISTERED = "SELECT identity, token FROM accounts WHERE name = ?"
+DEVICES = (
+    "SELECT device, signing_key, mailbox, highest, messages, size FROM devices JOIN mailboxes USING (mailbox)"
+    " WHERE account = ? ORDER BY mailbox"
+)
+LAST_PLACE = "SELECT max(place) FROM messages WHERE place > ? AND place <= ?"
+ADD_ACCOUNT = "INSERT INTO accounts (name, identity, version, created_at, token, body, signature) VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_DEVICE = "INSERT INTO devices (account, device, signing_key) VALUES (?, ?, ?)"
+LIST = (
+    "SELECT name, created_at, count(mailbox), coalesce(sum(messages), 0), coalesce(sum(size), 0)"
+    " FROM (SELECT id, name, created_at FROM accounts WHERE name > ? ORDER BY name LIMIT ?)"
+    " LEFT JOIN devices ON account = id LEFT JOIN mailboxes USING (mailbox) GROUP BY id ORDER BY name"
+)
+OPEN_INVITES = "SELECT count(*) FROM tokens WHERE creator = ? AND uses > 0"
+
+
+def load_account(connection: sqlite3.Connection, name: str) -> StoredAccount | None:
+    """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
+    found = connection.execute(LOAD, (name,)).fetchone()
+    if found is None:
+        return None
+    account, identity, body, signature, version, created_at = found
+    devices = []
+    for device, signing_key, mailbox, highest, messages, size in connection.execute(DEVICES, (account,)):
+        (key,) = connection.execute(LAST_PLACE, span(mailbox)).fetchone()
+        last = 0 if key is None else key & POSITION_MASK
+        devices.append(StoredDevice(device, signing_key, mailbox, highest, messages, size, last))
+    return StoredAccount(name, identity, body, signature, version, created_at, tuple(devices))
+
+
+def register(connection: sqlite3.Connection, new: NewAccount) -> None:
+    """
+    See L{securemsg.interfaces.IDirectoryStore.register}.
+
+    @raise Refusal: as said there.
+    """
+    there = connection.execute(REGISTERED, (new.name,)).fetchone()
+    if there == (new.identity, new.token):
+        return
+    if new.token and not _is_good(connection, new.token, new.now):
+        raise Refusal("bad-token")
+    if there is not None:
+        raise Refusal("name-taken")
+    connection.execute("UPDATE tokens SET uses = uses - 1 WHERE digest = ?", (new.token,))
+    values = new.name, new.identity, new.version, new.now, new.token, new.body, new.signature
+    account = connection.execute(ADD_ACCOUNT, values).lastrowid
+    assert account is not None
+    _add_devices(connection, account, new.devices)
+
+
+def publish(
+    connection: sqlite3.Connection,
+    name: str,
+    version: int,
+    body: bytes,
+    signature: bytes,
+    devices: tuple[tuple[bytes, bytes], ...],
+) -> None:
+    """
+    See L{securemsg.interfaces.IDirectoryStore.publish}.
+
+    @raise Refusal: as said there.
+    """
+    there = connection.execute("SELECT id, version, body, signature FROM accounts WHERE name = ?", (name,)).fetchone()
+    if there is None:
+        raise Refusal("no-such-account")
+    if there[1:] == (version, body, signature):
+        return
+    if version != there[1] + 1:
+        raise Refusal("stale-list")
+    account = there[0]
+    values = version, body, signature, account
+    connection.execute("UPDATE accounts SET version = ?, body = ?, signature = ? WHERE id = ?", values)
+    missing = dict(devices)
+    for device, signing_key, mailbox, *_ in connection.execute(DEVICES, (account,)).fetchall():
+        if missing.get(device) == signing_key:
+            del missing[device]
+        else:
+            _remove_device(connection, mailbox)
+    _add_devices(connection, account, tuple(missing.items()))
+
+
+def remove_account(connection: sqlite3.Connection, name: str) -> None:
+    """
+    See L{securemsg.interfaces.IDirectoryStore.remove_account}.
+
+    @raise Refusal: as said there.
+    """
+    there = connection.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+    if there is None:
+        raise Refusal("no-such-account")
+    for (mailbox,) in connection.execute("SELECT mailbox FROM devices WHERE account = ?", there).fetchall():
+        _remove_device(connection, mailbox)
+    connection.execute("DELETE FROM accounts WHERE id = ?", there)
+    connection.execute("DELETE FROM tokens WHERE creator = ?", (name,))
+
+
+def list_accounts(connection: sqlite3.Connection, after: str, limit: int) -> list[AccountSummary]:
+    """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
+    return [AccountSummary(*row) for row in connection.execute(LIST, (after, limit))]
+
+
+def add_token(connection: sqlite3.Connection, digest: bytes, uses: int, expires_at: int, creator: str) -> None:
+    """
+    See L{securemsg.interfaces.ITokenStore.add_token}.
+
+    @raise Refusal: as said there.
+    """
+    if connection.execute("SELECT 1 FROM tokens WHERE digest = ?", (digest,)).fetchone() is not None:
+        return
+    if creator and connection.execute(OPEN_INVITES, (creator,)).fetchone()[0] >= MAX_OPEN_INVITES:
+        raise Refusal("too-many-invites")
+    connection.execute("INSERT INTO tokens VALUES (?, ?, ?, ?)", (digest, uses, expires_at, creator))
+
+
+def admits(connection: sqlite3.Connection, name: str, identity: bytes, token: bytes, now: int) -> bool:
+    """See L{securemsg.interfaces.ITokenStore.admits}."""
+    there = connection.execute(REGISTERED, (name,)).fetchone()
+    return there == (identity, token) or _is_good(connection, token, now)
+
+
+def _is_good(connection: sqlite3.Connection, digest: bytes, now: int) -> bool:
+    """Does this token admit anybody?"""
+    token = connection.execute("SELECT uses, expires_at FROM tokens WHERE digest = ?", (digest,)).fetchone()
+    return token is not None and token[0] > 0 and token[1] > now
+
+
+def expire_tokens(connection: sqlite3.Connection, now: int) -> None:
+    """Delete tokens that admit nobody any more."""
+    connection.execute("DELETE FROM tokens WHERE expires_at <= ?", (now,))
+
+
+def _add_devices(connection: sqlite3.Connection, account: int, devices: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Give each device a mailbox."""
+    for device, signing_key in devices:
+        mailbox = connection.execute(ADD_DEVICE, (account, device, signing_key)).lastrowid
+        connection.execute("INSERT INTO mailboxes (mailbox) VALUES (?)", (mailbox,))
+
+
+def _remove_device(connection: sqlite3.Connection, mailbox: int) -> None:
+    """Take away a device and all that is kept for it."""
+    drop(connection, mailbox)
+    drop_prekeys(connection, mailbox)
+    connection.execute("DELETE FROM mailboxes WHERE mailbox = ?", (mailbox,))
+    connection.execute("DELETE FROM devices WHERE mailbox = ?", (mailbox,))

@@ -1,0 +1,264 @@
+"""
+The server's store: one SQLite file in the state folder, for one process, through one connection.
+
+The write-ahead log is synchronised at every commit. The file is locked for as long as it is open, so that a second daemon
+cannot touch it; that also spares the shared index of the log. What it holds for others is ciphertext, so freed pages are
+overwritten only where that costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from securemsg.interfaces import (
+    AccountSummary,
+    ClockReading,
+    IServerStore,
+    NewAccount,
+    StoredAccount,
+    StoredBundle,
+    StoredMessage,
+    StoredPrekey,
+    StoredStock,
+    WriteBatch,
+    WriteOutcome,
+)
+from securemsg.storage.errors import BUSY, DAMAGED, StateDamaged, StateUnusable, StorageError, primary_code
+from securemsg.storage.files import make_private_file
+from securemsg.storage.sqlite import directory, mailboxes, prekeys
+from securemsg.storage.sqlite.schema import migrate, version_of
+from securemsg.storage.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT = 5  # a daemon that was just told to stop may still hold the file
+PAGE_SIZE = 4096
+CACHE = 64 * 2**20  # bytes of pages in memory: the index of known deposits is hit at random
+CHECKPOINT = 4096  # pages in the log before they move into the database, 16 MiB: what was acknowledged by then never moves
+LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
+# Above this a full check at every start would take minutes; damage further in is found when it is read, and ends the daemon.
+CHECKED_SIZE = 64 * 2**20
+
+
+def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_TIMEOUT) -> bool:
+    """
+    See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
+
+    @param patience: how long to wait for a daemon that is about to stop, in seconds.
+    @return: whether there is an account in it.
+    @raise StateTooNew: a newer release wrote it.
+    @raise StateDamaged: it is damaged, or something else.
+    @raise StateUnusable: it cannot be read, or another daemon uses it.
+    """
+    place = Path(path)
+    try:
+        size = place.stat().st_size
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StateUnusable(f"{place} cannot be read: {error.strerror}. Check who owns it.") from error
+    connection = None
+    try:
+        # Without a log beside it nobody uses the file, and looking shall not leave one there.
+        mode = "mode=ro" if place.with_name(place.name + "-wal").exists() else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{place.absolute().as_uri()}?{mode}", timeout=patience, uri=True)
+        version = version_of(connection, place)
+        if size <= CHECKED_SIZE:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise damaged(place, verdict)
+        return version > 0 and connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is not None
+    except sqlite3.Error as error:
+        raise explained(error, place) from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def open_server_store(
+    path: str | os.PathLike[str],
+    *,
+    reactor: IReactorFromThreads,
+    fatal: Callable[[Failure], None],
+    patience: float = BUSY_TIMEOUT,
+) -> ServerStore:
+    """
+    Open the file, make it where there is none, bring it up to date, and start the thread that works on it.
+
+    @param patience: how long to wait for a daemon that is about to stop, in seconds.
+    @param fatal: called in the reactor's thread when the file cannot be relied on any more; nothing will be answered then.
+    @raise StorageError: as L{check_server_store}.
+    """
+    place = Path(path)
+    make_private_file(place)
+    connection = None
+    try:
+        connection = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
+        prepare(connection)
+        migrate(connection, place)
+        clock = mailboxes.read_clock(connection)
+    except (sqlite3.Error, StorageError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise explained(error, place) from error
+        raise
+    writer = Writer(connection, reactor, fatal)
+    writer.start()
+    return ServerStore(writer, place.with_name(place.name + "-wal"), clock)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Set a connection up for the writer."""
+    for pragma in (
+        "locking_mode = EXCLUSIVE",
+        f"page_size = {PAGE_SIZE}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "fullfsync = ON",  # where a plain fsync does not reach the disk
+        "secure_delete = FAST",
+        "temp_store = MEMORY",
+        "trusted_schema = OFF",
+        f"cache_size = {-CACHE // 1024}",
+        f"wal_autocheckpoint = {CHECKPOINT}",
+        f"journal_size_limit = {LOG_KEPT}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def explained(error: sqlite3.Error, path: Path) -> StorageError:
+    """What SQLite says, for people."""
+    code = primary_code(error)
+    if code in BUSY:
+        return StateUnusable(f"Another daemon uses {path}. Stop that one, or name another state folder.")
+    if code in DAMAGED:
+        return damaged(path, str(error))
+    return StateUnusable(f"{path} cannot be used: {error}. Check the disk, and the rights on file and folder.")
+
+
+def damaged(path: Path, detail: str) -> StateDamaged:
+    """What to say of a damaged file, in one line: SQLite takes several."""
+    return StateDamaged(
+        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Restore it from a backup, or save what can"
+        f" be saved: sqlite3 {path} .recover | sqlite3 {path}.recovered"
+    )
+
+
+@implementer(IServerStore)
+@define(eq=False)
+class ServerStore:
+    """The server's store on disk. See L{IServerStore}."""
+
+    _writer: Writer
+    _wal: Path
+    _clock: ClockReading
+
+    def close(self) -> Deferred[None]:
+        """Do what was asked for, then close the file. What is asked for afterwards fails; what is written is not answered."""
+        return self._writer.close()
+
+    def wal_size(self) -> int:
+        """See L{IServerStore.wal_size}."""
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def load_account(self, name: str) -> Deferred[StoredAccount | None]:
+        """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
+        return self._writer.submit(lambda connection: directory.load_account(connection, name), writes=False)
+
+    def register(self, account: NewAccount) -> Deferred[None]:
+        """See L{securemsg.interfaces.IDirectoryStore.register}."""
+        return self._writer.submit(lambda connection: directory.register(connection, account))
+
+    def publish(
+        self, name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
+    ) -> Deferred[None]:
+        """See L{securemsg.interfaces.IDirectoryStore.publish}."""
+        return self._writer.submit(lambda connection: directory.publish(connection, name, version, body, signature, devices))
+
+    def remove_account(self, name: str) -> Deferred[None]:
+        """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""
+        return self._writer.submit(lambda connection: directory.remove_account(connection, name))
+
+    def list_accounts(self, after: str, limit: int) -> Deferred[list[AccountSummary]]:
+        """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
+        return self._writer.submit(lambda connection: directory.list_accounts(connection, after, limit), writes=False)
+
+    def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> Deferred[None]:
+        """See L{securemsg.interfaces.ITokenStore.add_token}."""
+        return self._writer.submit(lambda connection: directory.add_token(connection, digest, uses, expires_at, creator))
+
+    def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
+        """See L{securemsg.interfaces.ITokenStore.admits}."""
+        return self._writer.submit(lambda connection: directory.admits(connection, name, identity, token, now), writes=False)
+
+    def add_prekeys(
+        self,
+        mailbox: int,
+        signed: StoredPrekey | None,
+        last_resort: StoredPrekey | None,
+        one_time: tuple[StoredPrekey, ...],
+        kem: tuple[StoredPrekey, ...],
+        limit: int,
+        replace: bool,
+    ) -> Deferred[None]:
+        """See L{securemsg.interfaces.IPrekeyStore.add_prekeys}."""
+        return self._writer.submit(
+            lambda connection: prekeys.add_prekeys(connection, mailbox, signed, last_resort, one_time, kem, limit, replace)
+        )
+
+    def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Deferred[StoredBundle | None]:
+        """See L{securemsg.interfaces.IPrekeyStore.claim}."""
+        return self._writer.submit(lambda connection: prekeys.claim(connection, mailbox, requester, now, fresh, spent))
+
+    def stock(self, mailbox: int) -> Deferred[StoredStock]:
+        """See L{securemsg.interfaces.IPrekeyStore.stock}."""
+        return self._writer.submit(lambda connection: prekeys.stock(connection, mailbox), writes=False)
+
+    def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
+        """See L{securemsg.interfaces.IMailboxStore.write}."""
+        self._writer.post(lambda connection: mailboxes.write(connection, batch), done)
+
+    def page(self, mailbox: int, after: int, limit: int, size: int) -> Deferred[list[StoredMessage]]:
+        """See L{securemsg.interfaces.IMailboxStore.page}."""
+        return self._writer.submit(lambda connection: mailboxes.page(connection, mailbox, after, limit, size), writes=False)
+
+    def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
+        """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
+        return self._writer.submit(lambda connection: mailboxes.find_deposit(connection, sender, deposit_id), writes=False)
+
+    def last_clock(self) -> ClockReading:
+        """See L{securemsg.interfaces.IMailboxStore.last_clock}."""
+        return self._clock
+
+    def expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> Deferred[dict[int, tuple[int, int]]]:
+        """See L{securemsg.interfaces.IMailboxStore.expire}."""
+        return Deferred.fromCoroutine(self._expire(clock, date, forget_before, limit))
+
+    async def _expire(
+        self, clock: ClockReading, date: int, forget_before: int, limit: int
+    ) -> dict[int, tuple[int, int]]:
+        """Expire and forget, in steps between which others have their turn."""
+
+        def first(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
+            prekeys.expire_claims(connection, clock.now, forget_before)
+            directory.expire_tokens(connection, date)
+            return mailboxes.expire(connection, clock, limit)
+
+        taken = await self._writer.submit(first)
+        more = True
+        while more and not self._writer.closing:
+            more = await self._writer.submit(lambda connection: mailboxes.forget(connection, clock.now))
+        return taken

@@ -1,0 +1,609 @@
+"""A program's own account, between a server in memory and people who write to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from securemsg.account import flush
+from securemsg.account.errors import Exit, Trouble
+from securemsg.account.reader import PAGE
+from securemsg.account.readlocks import Giving, lock_reading
+from securemsg.bot import Bot, open_bot
+from securemsg.client import messages
+from securemsg.client.autoresponder import answer_id
+from securemsg.client.messages import Received, Sent
+from securemsg.client.state.profile import create_profile, save_profile
+from securemsg.client.state.vault import LOWEST_COST, create_vault
+from securemsg.protocol.envelope import Kind
+from securemsg.protocol.invite import InviteLink
+from securemsg.storage.errors import StateUnusable
+from securemsg.storage.profile import create_profile as create_store
+from tests.cli.rig import START, Person, Place, PlaceCase
+
+ID = bytes(range(16))
+
+
+class Reactor(Clock):
+    """A clock that can also shut down."""
+
+    def __init__(self) -> None:
+        """Nothing is to be called."""
+        super().__init__()
+        self.triggers: list[Callable[[], Any]] = []
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Callable[[], Any]) -> Callable[[], Any]:
+        """Call this when we shut down."""
+        assert (phase, event) == ("before", "shutdown")
+        self.triggers.append(call)
+        return call
+
+    def removeSystemEventTrigger(self, trigger: Callable[[], Any]) -> None:
+        """Call it no more."""
+        self.triggers.remove(trigger)
+
+    def callFromThread(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Call it in the next turn."""
+        self.callLater(0, call, *arguments)
+
+    def shut_down(self) -> list[Any]:
+        """
+        Call them all; from then on none can be taken away.
+
+        @return: what they return.
+        """
+        triggers, self.triggers = self.triggers, []
+        return [call() for call in triggers]
+
+
+@define(eq=False)
+class Program:
+    """
+    One run of a program around a bot.
+
+    @ivar seen: texts it was given.
+    @ivar trouble: what its handling of a message raises, once.
+    """
+
+    bot: Bot
+    handle: Callable[[Bot, Received], None] | None = None
+    sender: str | None = None
+    seen: list[str] = field(factory=list)
+    trouble: Exception | None = None
+    pause: Deferred[None] | None = None
+
+    async def run(self) -> str:
+        """Handle messages until that ends."""
+        async with self.bot as bot:
+            async for message in bot.messages(self.sender):
+                self.seen.append(message.text)
+                if self.pause is not None:
+                    await self.pause
+                if self.trouble is not None:
+                    raise self.trouble
+                if self.handle is not None:
+                    self.handle(bot, message)
+        return "ended"
+
+
+def uppercase(bot: Bot, message: Received) -> None:
+    """Answer in capitals."""
+    bot.answer(message, message.text.upper())
+
+
+class BotCase(PlaceCase):
+    """Ada writes to the bot Bix."""
+
+    def setUp(self) -> None:
+        """Both are registered; no process of Bix's runs."""
+        super().setUp()
+        self.reactor = Reactor()
+        self.place = Place(clock=self.reactor)
+        self.ada = self.place.person("ada", again=True)
+        self.bix = self.absent("bix")
+
+    def absent(self, name: str) -> Person:
+        """Somebody registered whose commands have ended."""
+        person = self.place.person(name)
+        person.uplink.stop()
+        self.place.settle()
+        return person
+
+    def bot(self, person: Person | None = None) -> Bot:
+        """A new process of Bix's, or of somebody else's."""
+        desk = (person or self.bix).desk
+        uplink = self.place._uplink(desk, True)
+        return Bot(self.reactor, self.folder(desk.profile.name), desk.store, desk.profile, uplink, self.place.now)
+
+    def folder(self, name: str) -> Path:
+        """Where somebody's profile lies."""
+        return self.place.folder / name
+
+    def start(self, program: Program) -> Deferred[str]:
+        """Run a program until it has nothing to do."""
+        self.addCleanup(self.clear_up, program)
+        running = Deferred.fromCoroutine(program.run())
+        # Those that fail are looked at by their tests.
+        self.addCleanup(running.addErrback, lambda failure: None)
+        self.place.settle(2)
+        return running
+
+    def clear_up(self, program: Program) -> None:
+        """Leave nothing running."""
+        self.kill(program)
+        if program.pause is not None and not program.pause.called:
+            program.pause.callback(None)
+        self.place.settle()
+
+    def write(self, *texts: str, to: str = "bix", kind: int = Kind.TEXT) -> list[bytes]:
+        """Ada writes."""
+        numbers = [messages.compose(self.ada.desk.store, to, text, now=self.place.now(), kind=kind) for text in texts]
+        self.ada.uplink.nudge()
+        self.place.settle(2)
+        return numbers
+
+    def answers(self) -> list[Received]:
+        """What Ada was answered."""
+        return messages.ungiven(self.ada.desk.store)
+
+    def waiting(self) -> list[str]:
+        """What would be given to Bix's next process."""
+        return [message.text for message in messages.ungiven(self.bix.desk.store)]
+
+    def kill(self, program: Program) -> None:
+        """As if the process died: nothing more is done, and the kernel frees its locks."""
+        bot = program.bot
+        bot._uplink.stop()
+        bot._giving.close()
+        if bot._reader is not None:
+            bot._reader.free()
+        self.place.settle()
+
+
+class MessagesTests(BotCase):
+    """Receiving."""
+
+    def test_answers(self) -> None:
+        """Each message is given once and in order, and its answer arrives, with the id that belongs to the question."""
+        numbers = self.write("one", "two")
+        program = Program(self.bot(), uppercase)
+        self.start(program)
+        numbers += self.write("three")
+        self.place.settle(2)
+        self.assertEqual(program.seen, ["one", "two", "three"])
+        answers = self.answers()
+        self.assertEqual([(row.text, row.kind) for row in answers], [(t, Kind.ANSWER) for t in ("ONE", "TWO", "THREE")])
+        question = messages.history(self.bix.desk.store, "ada")[0]
+        assert isinstance(question, Received)
+        self.assertEqual((question.id, answer_id(question)), (numbers[0], answers[0].id))
+
+    def test_handled_when_next_asked(self) -> None:
+        """A message counts as handled when the next one is asked for, and not before."""
+        program = Program(self.bot(), pause=Deferred())
+        self.write("one", "two")
+        self.start(program)
+        self.assertEqual((program.seen, self.waiting()), (["one"], ["one", "two"]))
+        assert program.pause is not None
+        program.pause.callback(None)
+        self.place.settle(2)
+        self.assertEqual((program.seen, self.waiting()), (["one", "two"], []))
+
+    def test_exception(self) -> None:
+        """A message whose handling fails ends the loop, and is given again to the next run."""
+        self.write("one", "two")
+        failed = self.start(Program(self.bot(), trouble=ValueError("no")))
+        self.failureResultOf(failed, ValueError)
+        program = Program(self.bot())
+        self.start(program)
+        self.assertEqual(program.seen, ["one", "two"])
+
+    def test_killed(self) -> None:
+        """A message in hand when the process dies comes again; one that was answered does not, and its answer arrives once."""
+        first = Program(self.bot(), uppercase)
+        self.write("one")
+        self.start(first)
+        second = Program(self.bot(), pause=Deferred())
+        self.kill(first)
+        self.write("two")
+        self.start(second)
+        self.kill(second)
+        self.assertEqual(second.seen, ["two"])
+        third = Program(self.bot(), uppercase)
+        self.start(third)
+        self.assertEqual(third.seen, ["two"])
+        self.assertEqual([row.text for row in self.answers()], ["ONE", "TWO"])
+
+    def test_done(self) -> None:
+        """A message that was said to be done with does not come again, though the loop ended with it."""
+        self.write("one", "two")
+
+        def handle(bot: Bot, message: Received) -> None:
+            bot.done(message)
+            raise ValueError("after that")
+
+        self.failureResultOf(self.start(Program(self.bot(), handle)), ValueError)
+        self.assertEqual(self.waiting(), ["two"])
+
+    def test_answers_are_not_answered(self) -> None:
+        """An answer to an answer is not sent; the message is handled all the same."""
+        self.write("I am a bot, too", kind=Kind.ANSWER)
+        program = Program(self.bot(), uppercase)
+        self.start(program)
+        self.assertEqual((program.seen, self.answers(), self.waiting()), (["I am a bot, too"], [], []))
+
+    def test_no_answer(self) -> None:
+        """Without a text nothing is sent, and the message is handled."""
+        self.write("one")
+        self.start(Program(self.bot(), lambda bot, message: self.assertIsNone(bot.answer(message, None))))
+        self.assertEqual((self.answers(), self.waiting()), ([], []))
+
+    def test_from(self) -> None:
+        """With a sender only its messages are given; others stay."""
+        cleo = self.place.person("cleo", again=True)
+        self.write("from ada")
+        messages.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
+        program = Program(self.bot(), sender="cleo")
+        self.start(program)
+        self.place.settle(2)
+        self.assertEqual((program.seen, self.waiting()), (["from cleo"], ["from ada"]))
+
+    def test_second_reader(self) -> None:
+        """While one process reads, another is refused; and so is a loop that was replaced by a newer one."""
+        self.start(Program(self.bot()))
+        problem = self.failureResultOf(self.start(Program(self.bot())), Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "second-recv"))
+
+    def test_older_loop(self) -> None:
+        """A loop ends when the same bot begins another; its message comes again there."""
+        self.write("one")
+        bot = self.bot()
+        Deferred.fromCoroutine(bot.__aenter__())
+        self.place.settle(2)
+        older = bot.messages()
+        first = Deferred.fromCoroutine(older.__anext__())
+        newer = bot.messages()
+        again = Deferred.fromCoroutine(newer.__anext__())
+        self.assertEqual(self.successResultOf(first).id, self.successResultOf(again).id)
+        self.failureResultOf(Deferred.fromCoroutine(older.__anext__()), Trouble)
+
+    def test_bounded(self) -> None:
+        """Of many messages no more than a page is in memory."""
+        self.write(*(f"message {number}" for number in range(3 * PAGE)))
+        program = Program(self.bot(), pause=Deferred())
+        self.start(program)
+        messages = program.bot._messages
+        assert messages is not None
+        self.assertEqual(len(messages._page), PAGE - 1)
+        assert program.pause is not None
+        program.pause.callback(None)
+        self.place.settle(2)
+        self.assertEqual(program.seen, [f"message {number}" for number in range(3 * PAGE)])
+
+    def test_past_a_busy_sender(self) -> None:
+        """
+        Somebody whose messages stand still in a chat, however many, holds up nobody else's; they come afterwards, in order.
+        """
+        texts = [f"message {number}" for number in range(2 * PAGE)]
+        ready, go = os.pipe()
+        done, begin = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # A chat that stands still with the turn at what Ada wrote.
+            try:
+                Giving(self.folder("bix"), self.bix.desk.store)._lock("ada")
+                os.write(go, b"x")
+                os.read(done, 1)
+            finally:
+                os._exit(0)
+        os.read(ready, 1)
+        program = Program(self.bot())
+        self.start(program)
+        self.write(*texts)
+        cleo = self.place.person("cleo", again=True)
+        messages.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
+        self.place.settle(3)
+        self.assertEqual(program.seen, ["from cleo"])
+        os.write(begin, b"x")
+        os.waitpid(child, 0)
+        for descriptor in (ready, go, done, begin):
+            os.close(descriptor)
+        self.place.settle(3)
+        self.assertEqual(program.seen, ["from cleo", *texts])
+
+    def test_beside_others(self) -> None:
+        """A bot works while another command of its profile has the connection, and takes it over when that ends."""
+        other = self.place._uplink(self.bix.desk, True)
+        other.start()
+        program = Program(self.bot(), uppercase)
+        self.start(program)
+        self.write("one")
+        self.assertIsNone(program.bot._uplink.holder)
+        self.assertEqual([row.text for row in self.answers()], ["ONE"])
+        other.stop()
+        self.place.settle(2)
+        self.assertIsNotNone(program.bot._uplink.holder)
+        self.write("two")
+        self.assertEqual([row.text for row in self.answers()], ["ONE", "TWO"])
+
+
+class EndTests(BotCase):
+    """Ways to end."""
+
+    def test_shutdown(self) -> None:
+        """When the reactor stops, the loop ends, and the program with it; the reactor waits for the connection to be gone."""
+        program = Program(self.bot(), uppercase)
+        running = self.start(program)
+        (hung_up,) = self.reactor.shut_down()
+        self.place.settle()
+        self.assertEqual(self.successResultOf(running), "ended")
+        self.successResultOf(hung_up)
+
+    def test_shutdown_amid_message(self) -> None:
+        """When the reactor stops while a message is handled, no other is given."""
+        self.write("one", "two")
+        program = Program(self.bot(), pause=Deferred())
+        running = self.start(program)
+        self.reactor.shut_down()
+        assert program.pause is not None
+        program.pause.callback(None)
+        self.place.settle()
+        self.assertEqual(self.successResultOf(running), "ended")
+        self.assertEqual((program.seen, self.waiting()), (["one"], ["two"]))
+
+    def test_shutdown_amid_send(self) -> None:
+        """
+        When the reactor stops while something is sent, that is no error of the program's; the message stays in the outbox.
+        """
+        self.place.is_up = False
+
+        async def talk() -> str:
+            async with self.bot() as bot:
+                await bot.send("ada", "later", timeout=None)
+            return "left"
+
+        running = Deferred.fromCoroutine(talk())
+        self.place.settle(2)
+        self.reactor.shut_down()
+        self.place.settle()
+        self.assertEqual(self.successResultOf(running), "left")
+        self.assertEqual(messages.pending(self.bix.desk.store), 1)
+
+    def test_leaving(self) -> None:
+        """
+        Whoever leaves in order takes along what is in the outbox, hears of it, and leaves lock, reading and reactor to others.
+        """
+
+        async def talk() -> None:
+            async with self.bot() as bot:
+                await bot.send("ada", "one")
+                sent = await bot.send("ada", "two", wait="none")
+                self.assertEqual(sent.status, "queued")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.successResultOf(talking)
+        self.assertEqual([row.text for row in self.answers()], ["one", "two"])
+        sent = [line for line in messages.history(self.bix.desk.store, "ada") if isinstance(line, Sent)]
+        self.assertEqual([line.status for line in sent], ["accepted", "accepted"])
+        self.assertEqual(messages.pending(self.bix.desk.store), 0)
+        self.assertEqual(self.reactor.triggers, [])
+        self.assertTrue(lock_reading(self.folder("bix")).is_held)
+
+    def test_disk_fails(self) -> None:
+        """A disk that fails while it leaves keeps nobody from hanging up, and changes nothing of what was said before."""
+        bot = self.bot()
+
+        async def talk() -> Sent:
+            async with bot:
+                sent = await bot.send("ada", "one")
+                self.patch(flush, "unsent", fail)
+            return sent
+
+        def fail(store: object) -> int:
+            raise StateUnusable("the disk is gone")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(talking).status, "accepted")
+        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+
+    def test_close_fails(self) -> None:
+        """Files that cannot be closed are an error with a code."""
+
+        async def talk() -> None:
+            async with self.bot():
+                self.patch(self.bix.desk.store, "close", fail)
+
+        def fail() -> None:
+            raise StateUnusable("the disk is gone")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
+
+    def test_cancelled(self) -> None:
+        """Whoever is cancelled leaves all the same."""
+        bot = self.bot()
+        self.place.is_up = False
+
+        async def talk() -> None:
+            async with bot:
+                await bot.send("ada", "one", timeout=None)
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(1)
+        talking.cancel()
+        self.place.settle(1)
+        self.failureResultOf(talking, CancelledError)
+        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+
+    def test_not_entered(self) -> None:
+        """A folder that cannot be used leaves nothing behind, neither a connection nor anything in the reactor."""
+        bot = self.bot()
+
+        def fail() -> None:
+            raise StateUnusable("the disk is gone")
+
+        self.patch(bot._uplink, "_ring", fail)
+        other = self.place._uplink(self.bix.desk, True)
+        other.start()
+
+        async def talk() -> None:
+            async with bot:
+                raise AssertionError("it was entered")
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
+        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+        other.stop()
+
+    def test_shutdown_amid_leaving(self) -> None:
+        """When the reactor stops while somebody leaves, its trigger is not taken away a second time."""
+        self.place.is_up = False
+        bot = self.bot()
+
+        async def talk() -> str:
+            async with bot:
+                pass
+            return "left"
+
+        talking = Deferred.fromCoroutine(talk())
+        self.reactor.shut_down()
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(talking), "left")
+
+    def test_removed(self) -> None:
+        """What connecting again would not mend ends the loop with its code."""
+        program = Program(self.bot())
+        running = self.start(program)
+        holder = program.bot._uplink.holder
+        assert holder is not None
+        holder.fatal = "removed"
+        program.bot._uplink.changed()
+        self.place.settle(1)
+        self.assertEqual(self.failureResultOf(running, Trouble).value.code, "removed")
+
+
+class SendTests(BotCase):
+    """Sending."""
+
+    def send(self, *arguments: Any, **options: Any) -> Deferred[Sent]:
+        """Send, and stay for a while."""
+
+        async def talk() -> Sent:
+            rows: list[Sent] = []
+            async with self.bot() as bot:
+                rows.append(await bot.send(*arguments, **options))
+            return rows[0]
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        return talking
+
+    def test_accepted(self) -> None:
+        """By default it waits for the server."""
+        sent = self.successResultOf(self.send("ada", "hello"))
+        self.assertEqual((sent.status, sent.to, sent.text), ("accepted", "ada", "hello"))
+
+    def test_delivered(self) -> None:
+        """On request it waits for the recipient."""
+        self.assertEqual(self.successResultOf(self.send("ada", "hello", wait="delivered")).status, "delivered")
+
+    def test_same_id(self) -> None:
+        """The same id is the same message: it arrives once. Another text under it is refused."""
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(self.send("ada", "hello", id=ID)).id, ID)
+        self.assertEqual([row.id for row in self.answers()], [ID])
+        problem = self.failureResultOf(self.send("ada", "other", id=ID), Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "conflict"))
+
+    def test_unknown(self) -> None:
+        """Somebody whom the server does not know is an error with a code."""
+        problem = self.failureResultOf(self.send("nobody", "hello"), Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NO_CONTACT, "no-such-account"))
+
+    def test_too_late(self) -> None:
+        """What is not accepted in time stays in the outbox."""
+        self.place.is_up = False
+        problem = self.failureResultOf(self.send("ada", "hello", timeout=1), Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
+        self.assertEqual(messages.pending(self.bix.desk.store), 1)
+
+    def test_wrong_wish(self) -> None:
+        """There is nothing else to wait for."""
+        self.failureResultOf(self.send("ada", "hello", wait="read"), ValueError)
+        self.assertEqual(messages.pending(self.bix.desk.store), 0)
+
+    def test_mistakes(self) -> None:
+        """A mistake of the program's has a code and says what is wrong; nothing is written."""
+        mistakes: list[tuple[tuple[str, str], dict[str, Any], str, str]] = [
+            (("bix", "hello"), {}, "own-name", "bix is your own name"),
+            (("ada", ""), {}, "no-text", "no text"),
+            (("ada", "\udcff"), {}, "not-utf8", "not UTF-8"),
+            (("ada", "hello"), {"id": b"short"}, "bad-request", "an id has 16 bytes, not 5"),
+            (("ada", "hello"), {"expires": 59}, "bad-request", "60 to 2592000 seconds, not 59"),
+            (("ada", "hello"), {"expires": 2592001}, "bad-request", "60 to 2592000 seconds"),
+            (("Ada!", "hello"), {}, "illegal-name", "Ada!"),
+        ]
+        for arguments, options, code, text in mistakes:
+            problem = self.failureResultOf(self.send(*arguments, **options), Trouble).value
+            self.assertEqual((problem.status, problem.code), (Exit.USAGE, code))
+            self.assertIn(text, problem.text)
+        self.assertEqual(messages.history(self.bix.desk.store, "ada"), [])
+
+
+class OpeningTests(PlaceCase):
+    """Opening a folder."""
+
+    def make(self, registered: bool) -> Path:
+        """A profile on disk, sealed with a passphrase."""
+        folder = self.place.folder / "sealed"
+        store = create_store(folder, create_vault(folder, "geheim, größer".encode(), cost=LOWEST_COST))
+        profile = create_profile(InviteLink("example", 8443, bytes(32)), "bix", START)
+        with store.writing() as records:
+            save_profile(records, evolve(profile, registered=registered))
+        store.close()
+        return folder
+
+    def code(self, folder: Path, passphrase: str | bytes | None) -> str:
+        """Why a folder cannot be opened."""
+        problem = self.assertRaises(Trouble, open_bot, Reactor(), folder, passphrase)
+        assert isinstance(problem, Trouble)
+        self.assertEqual(problem.status, Exit.PROFILE)
+        return problem.code
+
+    def test_passphrase(self) -> None:
+        """A passphrase opens what it has sealed, as text or as bytes; none and another one are errors with codes."""
+        folder = self.make(registered=True)
+        for passphrase in ("geheim, größer", "geheim, größer".encode()):
+            bot = open_bot(Reactor(), folder, passphrase)
+            self.assertEqual(bot.name, "bix")
+            bot._close()
+        self.assertEqual(self.code(folder, None), "passphrase-needed")
+        self.assertEqual(self.code(folder, "guess"), "wrong-passphrase")
+
+    def test_not_joined(self) -> None:
+        """A profile whose account does not exist yet is an error with a code."""
+        self.assertEqual(self.code(self.make(registered=False), "geheim, größer"), "not-joined")
+
+    def test_other_address(self) -> None:
+        """The server is where the invite said, unless told otherwise."""
+        folder = self.make(registered=True)
+        cases: tuple[tuple[dict[str, Any], str], ...] = (({}, "example:8443"), ({"host": "::1", "port": 9}, "[::1]:9"))
+        for options, where in cases:
+            bot = open_bot(Reactor(), folder, "geheim, größer", **options)
+            self.assertEqual(bot._uplink.where, where)
+            bot._close()
+
+    def test_nothing_there(self) -> None:
+        """A folder without a profile is an error with a code."""
+        problem = self.assertRaises(Trouble, open_bot, Reactor(), self.place.folder)
+        assert isinstance(problem, Trouble)
+        self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "no-profile"))

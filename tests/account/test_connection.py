@@ -1,0 +1,396 @@
+"""The way to the server, with and without the lock."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.account.connection import ERRAND_LIFE, GUEST_POLL, HOLDER_POLL, RETRY_PAUSE, Retry, Uplink
+from securemsg.account.errors import Exit, Trouble
+from securemsg.account.holder import Holder
+from securemsg.account.locks import FileLock
+from securemsg.client import jobs
+from securemsg.storage.errors import ProfileDamaged
+from securemsg.storage.memory import MemoryProfile
+
+NOW = 1_800_000_000.0
+
+
+@define(eq=False)
+class Line:
+    """A holder that connects to nothing."""
+
+    changed: Callable[[], None]
+    fatal: str = ""
+    was_ready: bool = False
+    last_failure: str = ""
+    trouble: Exception | None = None
+    starts: list[bool] = field(factory=list)
+    looks: int = 0
+    stops: int = 0
+
+    def start(self, again: bool) -> None:
+        """Remember how we were started."""
+        self.starts.append(again)
+
+    def look(self) -> None:
+        """Count."""
+        self.looks += 1
+
+    def stop(self) -> Deferred[None]:
+        """Count."""
+        self.stops += 1
+        return succeed(None)
+
+
+class UplinkCase(SynchronousTestCase):
+    """One profile, with or without another process."""
+
+    def setUp(self) -> None:
+        """A folder, a clock, and nobody else."""
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.clock = Clock()
+        self.store = MemoryProfile()
+        self.rings = 0
+        self.lines: list[Line] = []
+
+    def uplink(self, again: bool = False, retry: Retry | None = None) -> Uplink:
+        """A new command's uplink."""
+        made = Uplink(
+            clock=self.clock,
+            store=self.store,
+            now=lambda: NOW + self.clock.seconds(),
+            lock=FileLock(self.folder / "lock"),
+            ring=self.ring,
+            hold=self.hold,
+            again=again,
+            where="example:8443",
+            retry=retry,
+        )
+        self.addCleanup(made.stop)
+        return made
+
+    def ring(self) -> None:
+        """Count."""
+        self.rings += 1
+
+    def hold(self, changed: Callable[[], None]) -> Holder:
+        """Make the line that is to be held."""
+        self.lines.append(Line(changed))
+        return cast(Holder, self.lines[-1])
+
+    def other(self) -> FileLock:
+        """Another process that has the lock."""
+        lock = FileLock(self.folder / "lock")
+        self.assertTrue(lock.take())
+        self.addCleanup(lock.free)
+        return lock
+
+    def wait(self, uplink: Uplink, check: Callable[[], Any], patience: float | None) -> Deferred[Any]:
+        """Begin to wait."""
+        return Deferred.fromCoroutine(uplink.until(check, patience))
+
+
+class UplinkTests(UplinkCase):
+    """Without the wish to try again."""
+
+    def test_holder(self) -> None:
+        """Whoever finds the lock free connects, and looks into the store when something was written."""
+        uplink = self.uplink(again=True)
+        uplink.start()
+        uplink.nudge()
+        self.assertEqual((self.lines[0].starts, self.lines[0].looks, self.rings), ([True], 2, 0))
+
+    def test_guest(self) -> None:
+        """Whoever finds it taken rings, and connects to nothing."""
+        self.other()
+        uplink = self.uplink()
+        uplink.start()
+        uplink.nudge()
+        self.assertEqual((self.lines, self.rings), ([], 2))
+
+    def test_guest_waits(self) -> None:
+        """A guest looks into the store often, and takes what it finds at once."""
+        self.other()
+        found: list[str] = []
+        waiting = self.wait(self.uplink(), lambda: found[0] if found else None, 5)
+        self.clock.advance(GUEST_POLL)
+        self.assertNoResult(waiting)
+        found.append("it")
+        self.clock.advance(GUEST_POLL)
+        self.assertEqual(self.successResultOf(waiting), "it")
+
+    def test_holder_is_told(self) -> None:
+        """A holder looks when it is told, before its clock says so."""
+        found: list[str] = []
+        uplink = self.uplink()
+        waiting = self.wait(uplink, lambda: found[0] if found else None, 5)
+        found.append("it")
+        self.lines[0].changed()
+        self.assertEqual(self.successResultOf(waiting), "it")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_patience(self) -> None:
+        """Waiting ends when its time is over, and a last look is taken."""
+        looks: list[float] = []
+        waiting = self.wait(self.uplink(), lambda: looks.append(self.clock.seconds()), 2.5)
+        self.clock.pump([0.5] * 6)
+        self.assertIsNone(self.successResultOf(waiting))
+        self.assertEqual(looks[-1], 2.5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_patience(self) -> None:
+        """Without any time there is one look."""
+        self.assertEqual(self.successResultOf(self.wait(self.uplink(), lambda: "it", 0)), "it")
+        self.assertIsNone(self.successResultOf(self.wait(self.uplink(), lambda: None, 0)))
+
+    def test_takes_over(self) -> None:
+        """When the process with the lock dies, whoever waits takes it and connects."""
+        lock = self.other()
+        waiting = self.wait(self.uplink(), lambda: None, None)
+        lock.free()
+        self.clock.advance(GUEST_POLL)
+        self.assertEqual(len(self.lines), 1)
+        waiting.cancel()
+        self.failureResultOf(waiting)
+
+    def test_first_failure(self) -> None:
+        """A command of one go ends with the first failure, but not before it has looked: what is there counts."""
+        uplink = self.uplink()
+        waiting = self.wait(uplink, lambda: None, 30)
+        self.lines[0].last_failure = "not-connected"
+        self.assertEqual(self.successResultOf(self.wait(uplink, lambda: "it", 30)), "it")
+        self.lines[0].changed()
+        problem = self.failureResultOf(waiting, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
+        self.assertIn("example:8443", problem.text)
+
+    def test_goes_on(self) -> None:
+        """A command that connects again outlives failures, but not one that would come again."""
+        waiting = self.wait(self.uplink(again=True), lambda: None, None)
+        self.lines[0].last_failure = "lost"
+        self.clock.advance(HOLDER_POLL)
+        self.assertNoResult(waiting)
+        self.lines[0].fatal = "server-identity"
+        self.lines[0].changed()
+        self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, Exit.WRONG_SERVER)
+
+    def test_unreached(self) -> None:
+        """Why there never was a connection is known until there is one; afterwards there was."""
+        uplink = self.uplink(again=True)
+        self.assertEqual(uplink.unreached, "")
+        uplink.start()
+        self.assertEqual(uplink.unreached, "timeout")
+        self.lines[0].last_failure = "not-connected"
+        self.assertEqual(uplink.unreached, "not-connected")
+        self.lines[0].was_ready = True
+        self.assertEqual(uplink.unreached, "")
+
+    def test_damage(self) -> None:
+        """A damaged profile ends every command, and says what is damaged."""
+        waiting = self.wait(self.uplink(again=True), lambda: None, None)
+        self.lines[0].trouble = ProfileDamaged("a record was altered")
+        self.lines[0].changed()
+        self.failureResultOf(waiting, ProfileDamaged)
+
+    def test_two_wait(self) -> None:
+        """Two may wait at once."""
+        uplink = self.uplink()
+        found: list[str] = []
+        both = [self.wait(uplink, lambda: found[0] if found else None, 5) for _ in range(2)]
+        found.append("it")
+        self.lines[0].changed()
+        self.assertEqual([self.successResultOf(waiting) for waiting in both], ["it", "it"])
+
+    def test_stop(self) -> None:
+        """After the end the lock is free for others, and is not taken again."""
+        uplink = self.uplink()
+        uplink.start()
+        self.successResultOf(uplink.stop())
+        self.other()
+        uplink.changed()
+        self.assertEqual((self.lines[0].stops, len(self.lines)), (1, 1))
+
+    def test_errand(self) -> None:
+        """An errand is run by whoever has the connection; its facts come back."""
+        self.other()
+        asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=5))
+        self.assertEqual(self.rings, 1)
+        (errand,) = jobs.waiting(self.store, now=NOW)
+        jobs.settle(self.store, errand.number, "", {"seconds": "0.1"}, now=NOW)
+        self.clock.advance(GUEST_POLL)
+        self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
+
+    def test_errand_refused(self) -> None:
+        """A refusal names whom it is about."""
+        self.other()
+        asking = Deferred.fromCoroutine(self.uplink().ask("fetch", "bob", patience=5))
+        (errand,) = jobs.waiting(self.store, now=NOW)
+        jobs.settle(self.store, errand.number, "no-such-account", {}, now=NOW)
+        self.clock.advance(GUEST_POLL)
+        problem = self.failureResultOf(asking, Trouble).value
+        self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "nobody here is called bob"))
+
+    def test_errand_unanswered(self) -> None:
+        """An errand that nobody runs ends in time, and leaves nothing behind."""
+        self.other()
+        asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=1))
+        self.clock.pump([GUEST_POLL] * 12)
+        self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NOT_CONNECTED)
+        self.assertEqual(jobs.waiting(self.store, now=NOW), [])
+
+
+class StopTests(UplinkCase):
+    """The end."""
+
+    def test_stopped(self) -> None:
+        """
+        Whoever waits when it ends is told so, with and without the lock, and so is who begins to wait afterwards; what is there
+        already is given all the same.
+        """
+        for again in (False, True):
+            uplink = self.uplink(again)
+            uplink.start()
+            waiting = self.wait(uplink, lambda: None, None)
+            uplink.stop()
+            late = self.wait(uplink, lambda: None, None)
+            for deferred in (waiting, late):
+                self.assertEqual(self.failureResultOf(deferred, Trouble).value.code, "stopped")
+            self.assertEqual(self.successResultOf(self.wait(uplink, lambda: 1, None)), 1)
+            if not again:
+                self.other()
+
+
+class RetryTests(UplinkCase):
+    """With the wish to go on while the server is not there, full or stopping."""
+
+    def setUp(self) -> None:
+        """Keep what the user is told."""
+        super().setUp()
+        self.told: list[tuple[str, str]] = []
+
+    def persistent(self) -> Uplink:
+        """The uplink of a command with C{--retry}."""
+        return self.uplink(retry=Retry(lambda code, where: self.told.append((code, where))))
+
+    def ask(self, uplink: Uplink, patience: float | None) -> Deferred[dict[str, str]]:
+        """Begin to ask."""
+        return Deferred.fromCoroutine(uplink.ask("ping", patience=patience))
+
+    def settle(self, code: str = "", **facts: str) -> None:
+        """Somebody runs the errand that waits."""
+        now = NOW + self.clock.seconds()
+        (errand,) = jobs.waiting(self.store, now=now)
+        jobs.settle(self.store, errand.number, code, facts, now=now)
+        self.lines[0].changed()
+
+    def test_passing(self) -> None:
+        """A failure that passes does not end the waiting, whose beginning is told once, and again when it begins again."""
+        uplink = self.persistent()
+        found: list[str] = []
+        waiting = self.wait(uplink, lambda: found[0] if found else None, None)
+        (line,) = self.lines
+        self.assertEqual(line.starts, [True])
+        for code in ("server-full", "not-connected", "stopping", "lost", "timeout", "server-full"):
+            line.last_failure = code
+            self.clock.advance(HOLDER_POLL)
+            self.assertNoResult(waiting)
+        self.assertEqual(self.told, [("server-full", "example:8443")])
+        for code in ("", "stopping"):
+            line.last_failure = code
+            line.changed()
+        self.assertEqual(self.told[1:], [("stopping", "example:8443")])
+        found.append("it")
+        line.changed()
+        self.assertEqual(self.successResultOf(waiting), "it")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_fatal(self) -> None:
+        """What another attempt would meet again ends the command at once, and so does a profile that cannot be written."""
+        for name, code, status in (
+            ("fatal", "server-identity", Exit.WRONG_SERVER),
+            ("fatal", "login-failed", Exit.REFUSED),
+            ("fatal", "replaced", Exit.NOT_CONNECTED),
+            ("last_failure", "local-trouble", Exit.PROFILE),
+        ):
+            uplink = self.persistent()
+            waiting = self.wait(uplink, lambda: None, None)
+            setattr(self.lines[-1], name, code)
+            self.lines[-1].changed()
+            self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, status, code)
+            uplink.stop()
+        self.assertEqual(self.told, [])
+
+    def test_time(self) -> None:
+        """When the time is over there is no result, and the reason is known."""
+        uplink = self.persistent()
+        waiting = self.wait(uplink, lambda: None, 3)
+        self.lines[0].last_failure = "server-full"
+        self.clock.pump([0.5] * 7)
+        self.assertIsNone(self.successResultOf(waiting))
+        self.assertEqual(uplink.last_failure, "server-full")
+
+    def test_question(self) -> None:
+        """A question outlives a connection that ends under it, and is asked again a while later."""
+        asking = self.ask(self.persistent(), 60)
+        self.settle("stopping")
+        self.assertEqual(jobs.waiting(self.store, now=NOW), [])
+        self.clock.advance(RETRY_PAUSE)
+        self.settle(seconds="0.1")
+        self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
+
+    def test_question_refused(self) -> None:
+        """A question that is refused for good is not asked again."""
+        asking = self.ask(self.persistent(), None)
+        self.settle("no-such-account")
+        self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NO_CONTACT)
+
+    def test_question_time(self) -> None:
+        """A question ends with the time for it, with status 6 and the reason for which nobody answered."""
+        asking = self.ask(self.persistent(), 5)
+        self.lines[0].last_failure = "server-full"
+        self.clock.pump([0.5] * 11)
+        problem = self.failureResultOf(asking, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "server-full"))
+        self.assertEqual(jobs.waiting(self.store, now=NOW), [])
+
+    def test_endless_question(self) -> None:
+        """A question without a bound waits for ever; nobody runs one whose asker was killed long ago, for each has its end."""
+        asking = self.ask(self.persistent(), None)
+        self.lines[0].last_failure = "not-connected"
+        numbers = set()
+        for _ in range(3):
+            (errand,) = jobs.waiting(self.store, now=NOW + self.clock.seconds())
+            numbers.add(errand.number)
+            self.clock.pump([HOLDER_POLL] * ERRAND_LIFE)
+        self.assertEqual(len(numbers), 3)
+        self.assertNoResult(asking)
+        self.settle(seconds="0.1")
+        self.successResultOf(asking)
+
+
+class LockTests(SynchronousTestCase):
+    """Locks by themselves."""
+
+    def test_one_holder(self) -> None:
+        """A lock has one holder, who may take it twice; freed, another may have it."""
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "lock"
+        one, other = FileLock(path), FileLock(path)
+        self.assertTrue(one.take() and one.take())
+        self.assertFalse(other.take())
+        one.free()
+        self.assertFalse(one.is_held)
+        self.assertTrue(other.take())
+        other.free()
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)

@@ -1,0 +1,169 @@
+"""The process with the lock: its agent, and the errands of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from securemsg.account.errors import Exit, Trouble
+from securemsg.client import messages
+from securemsg.client.state.contacts import get_contact
+from securemsg.client.wiredump import Exposure, expose
+from securemsg.protocol.framing import LENGTH_SIZE
+from securemsg.protocol.messages import Message, Unknown
+from securemsg.storage.errors import StateUnusable
+from securemsg.storage.memory import MemoryProfile
+from tests.cli.rig import PlaceCase
+
+
+class HolderTests(PlaceCase):
+    """What a holder does for its own command and for other processes."""
+
+    def test_ready(self) -> None:
+        """It logs in, and has drained what waited."""
+        holder = self.place.person("ada").uplink.holder
+        assert holder is not None
+        self.assertTrue(holder.is_ready and holder.is_drained)
+        self.assertEqual((holder.fatal, holder.last_failure), ("", ""))
+
+    def test_sends_drafts(self) -> None:
+        """What another process wrote goes out when the holder looks, without a ring after a second."""
+        ada, _ = self.place.person("ada"), self.place.person("ben")
+        number = messages.compose(ada.desk.store, "ben", "hello", now=self.place.now())
+        self.place.settle(1.5)
+        sent = messages.sent(ada.desk.store, number)
+        assert sent is not None
+        self.assertEqual(sent.status, "accepted")
+
+    def test_ping(self) -> None:
+        """A ping measures the time to the answer."""
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(ada.uplink.ask("ping", patience=5))
+        self.place.settle()
+        facts = self.successResultOf(asked)
+        self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
+
+    def test_errand_of_another_process(self) -> None:
+        """A process without the lock has its errand run all the same."""
+        ada, _ = self.place.person("ada"), self.place.person("ben")
+        guest = self.place.beside(ada)
+        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", patience=5))
+        self.assertIsNone(guest.holder)
+        self.place.settle(1.5)
+        self.assertEqual(self.successResultOf(asked), {})
+        with ada.desk.store.reading() as records:
+            self.assertIsNotNone(get_contact(records, "ben"))
+
+    def test_unknown_account(self) -> None:
+        """A refusal of the server comes back as one."""
+        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("fetch", "nobody", patience=5))
+        self.place.settle()
+        self.assertEqual(self.failureResultOf(asked, Trouble).value.status, Exit.NO_CONTACT)
+
+    def test_invite(self) -> None:
+        """An invite brings a token and its end."""
+        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("invite", "3600", patience=5))
+        self.place.settle()
+        facts = self.successResultOf(asked)
+        self.assertEqual(int(facts["expires_at"]), int(self.place.now()) + 3600)
+        self.assertEqual(len(bytes.fromhex(facts["token"])), 16)
+
+    def test_drained(self) -> None:
+        """Whoever waits for the mailbox to be empty hears of it when everything is in the store."""
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=5))
+        self.place.settle(1.5)
+        self.assertEqual(self.successResultOf(asked), {})
+
+    def test_unknown_errand(self) -> None:
+        """An errand of a newer version is refused, and blocks nothing."""
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(ada.uplink.ask("dance", patience=5))
+        self.place.settle()
+        self.assertEqual(self.failureResultOf(asked, Trouble).value.code, "unknown-message")
+
+    def test_disk_full(self) -> None:
+        """A disk that is full for a while ends nothing: the errand is settled once there is room."""
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=30))
+        store = ada.desk.store
+        assert isinstance(store, MemoryProfile)
+
+        def fail() -> None:
+            raise StateUnusable("the disk is full")
+
+        store.before_commit = fail
+        self.place.settle(3)
+        self.assertNoResult(asked)
+        store.before_commit = None
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(asked), {})
+
+    def test_server_down(self) -> None:
+        """A command of one go learns that nobody answers."""
+        ada = self.place.person("ada")
+        self.successResultOf(self.stop(ada.uplink.stop()))
+        self.place.is_up = False
+        uplink = self.place.beside(ada)
+        asked = Deferred.fromCoroutine(uplink.ask("ping", patience=5))
+        self.place.settle()
+        problem = self.failureResultOf(asked, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
+
+    def test_server_stops(self) -> None:
+        """A connection that ends is known at once, with its reason."""
+        ada = self.place.person("ada")
+        self.place.server.stop()
+        self.place.settle()
+        holder = ada.uplink.holder
+        assert holder is not None
+        self.assertEqual((holder.is_ready, holder.is_drained, holder.last_failure), (False, False, "stopping"))
+
+    def stop(self, stopped: Deferred[None]) -> Deferred[None]:
+        """Let an uplink end."""
+        self.place.settle()
+        return stopped
+
+
+class WatchTests(PlaceCase):
+    """Somebody wants to see what goes over the wire."""
+
+    def test_both_directions(self) -> None:
+        """What is shown was in the bytes that went over the wire, in either direction, and the text was not."""
+        seen: list[Exposure] = []
+        wire: list[bytes] = []
+
+        def watch(message: Message | Unknown) -> None:
+            exposure = expose(message)
+            if exposure is not None:
+                seen.append(exposure)
+
+        ada = self.place.person("ada", watch=watch)
+        stream = self.place.lines[-1].stream
+        assert stream is not None
+
+        def tapped(pass_on: Callable[[bytes], object]) -> Callable[[bytes], None]:
+            def take(data: bytes) -> None:
+                wire.append(data)
+                pass_on(data)
+
+            return take
+
+        self.patch(stream.transport, "write", tapped(stream.transport.write))
+        self.patch(stream, "dataReceived", tapped(stream.dataReceived))
+        ben = self.place.person("ben")
+        texts = [f"what {name} has to say, and nobody else is to read" for name in ("ada", "ben")]
+        messages.compose(ada.desk.store, "ben", texts[0], now=self.place.now())
+        self.place.settle(1.5)
+        messages.compose(ben.desk.store, "ada", texts[1], now=self.place.now())
+        self.place.settle(1.5)
+        self.assertEqual([line.text for line in messages.history(ada.desk.store, "ben", 9)], texts)
+        shown = [(exposure.is_ours, exposure.name, exposure.suite) for exposure in seen]
+        self.assertEqual(shown, [(True, "ben", "pqxdh"), (False, "ben", "pqxdh")])
+        passed = b"".join(wire)
+        for exposure in seen:
+            self.assertIn(exposure.encrypted, passed)
+            self.assertIn((exposure.frame - LENGTH_SIZE).to_bytes(LENGTH_SIZE, "big"), passed)
+        for text in texts:
+            self.assertNotIn(text.encode(), passed)

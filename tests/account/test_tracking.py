@@ -1,0 +1,65 @@
+"""A message of ours on its way."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from securemsg.account.connection import Uplink
+from securemsg.account.errors import Exit, Trouble
+from securemsg.account.tracking import ACCEPTED, follow
+from securemsg.client import messages
+from securemsg.client.messages import Sent
+from securemsg.client.state.contacts import get_contact, put_contact
+from tests.cli.rig import Person, PlaceCase
+
+
+class BlockedTests(PlaceCase):
+    """Another identity has claimed the name of whom we write to; that is known here, and the server need not be asked."""
+
+    def setUp(self) -> None:
+        """Ada has written to Ben, whose identity has changed since."""
+        super().setUp()
+        self.ada = self.place.person("ada")
+        self.place.person("ben")
+        self.write(self.ada.uplink)
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+
+    def write(self, uplink: Uplink) -> Deferred[Sent]:
+        """Write a message, and follow it."""
+        store = self.ada.desk.store
+        number = messages.compose(store, "ben", "hello", now=self.place.now())
+        uplink.nudge()
+        following = Deferred.fromCoroutine(follow(store, uplink, number, ACCEPTED, 30))
+        self.place.settle()
+        return following
+
+    def again(self, ada: Person) -> Uplink:
+        """The uplink of the next command."""
+        ada.uplink.stop()
+        self.place.settle()
+        return self.place.beside(ada)
+
+    def test_connected(self) -> None:
+        """4, at once."""
+        problem = self.failureResultOf(self.write(self.ada.uplink), Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
+
+    def test_server_down(self) -> None:
+        """4 as well, not 6: to try again later would change nothing."""
+        self.place.is_up = False
+        problem = self.failureResultOf(self.write(self.again(self.ada)), Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
+
+    def test_wrong_server(self) -> None:
+        """8: what is worse than that is said first."""
+        uplink = self.again(self.ada)
+        self.place.is_up = False
+        uplink.start()
+        assert uplink.holder is not None
+        uplink.holder.fatal = "server-identity"
+        problem = self.failureResultOf(self.write(uplink), Trouble).value
+        self.assertEqual(problem.status, Exit.WRONG_SERVER)

@@ -1,0 +1,101 @@
+"""The bell between processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from securemsg.account.wake import Bell, ring
+
+
+class Readers:
+    """The part of a reactor that watches descriptors."""
+
+    def __init__(self) -> None:
+        self.watched: list[object] = []
+        self.addReader = self.watched.append
+        self.removeReader = self.watched.remove
+
+
+class BellTests(SynchronousTestCase):
+    """A FIFO in a folder of the test."""
+
+    def setUp(self) -> None:
+        """A bell that counts."""
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        self.path = folder / "wake"
+        self.rings = 0
+        self.reactor = Readers()
+
+    def listen(self) -> Bell:
+        """Hang up the bell."""
+        bell = Bell(self.reactor, self.path, self.rung)  # type: ignore[arg-type]  # the part that it uses
+        self.addCleanup(bell.close)
+        return bell
+
+    def rung(self) -> None:
+        """Count."""
+        self.rings += 1
+
+    def test_ring(self) -> None:
+        """Any number of rings is heard as one, and the next is heard again."""
+        bell = self.listen()
+        verifyObject(IReadDescriptor, bell)
+        for _ in range(3):
+            self.assertTrue(ring(self.path))
+        bell.doRead()
+        self.assertEqual(self.rings, 1)
+        ring(self.path)
+        bell.doRead()
+        self.assertEqual(self.rings, 2)
+
+    def test_private(self) -> None:
+        """Nobody else may ring."""
+        self.listen()
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+
+    def test_nobody_listens(self) -> None:
+        """A ring with no bell, no listener or another file in the bell's place is nothing, and never waits."""
+        self.assertFalse(ring(self.path))
+        self.listen().close()
+        self.assertFalse(ring(self.path))
+        self.path.unlink()
+        self.path.write_bytes(b"")
+        self.assertFalse(ring(self.path))
+        self.assertEqual(self.path.read_bytes(), b"")
+
+    def test_full(self) -> None:
+        """Whoever rings for ever is not held up."""
+        self.listen()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, descriptor)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                os.write(descriptor, b"x" * 4096)
+        self.assertFalse(ring(self.path))
+
+    def test_left_over(self) -> None:
+        """The bell of a process that died is used again, and a file in its place makes way."""
+        self.listen().close()
+        self.listen().close()
+        self.path.unlink()
+        self.path.write_bytes(b"")
+        bell = self.listen()
+        self.assertTrue(ring(self.path))
+        bell.doRead()
+        self.assertEqual(self.rings, 1)
+
+    def test_closed_once(self) -> None:
+        """The reactor is told once that the bell is gone."""
+        bell = self.listen()
+        bell.close()
+        bell.close()
+        self.assertEqual(self.reactor.watched, [])

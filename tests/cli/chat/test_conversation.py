@@ -1,0 +1,297 @@
+"""A chat between two people, without a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+
+import msgspec
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+
+from securemsg.account.errors import Exit, Trouble
+from securemsg.cli.chat.command import finish
+from securemsg.cli.chat.conversation import Conversation
+from securemsg.cli.settings import Settings
+from securemsg.client import messages
+from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.client.state.contacts import get_contact, put_contact
+from tests.cli.rig import Person, PlaceCase
+
+
+class ChatCase(PlaceCase):
+    """Ada talks with Ben."""
+
+    def setUp(self) -> None:
+        """Two people, and a chat of one with the other."""
+        super().setUp()
+        self.ada, self.ben = self.place.person("ada", again=True), self.place.person("ben")
+        self.data: list[str] = []
+        self.notes: list[str] = []
+        self.chat = self.talk(self.ada, "ben")
+
+    def talk(self, person: Person, name: str) -> Conversation:
+        """Open a chat whose lines are written down."""
+        return Conversation(
+            person.desk,
+            person.uplink,
+            name,
+            write=lambda text: self.put(self.data, text),
+            tell=lambda text: self.put(self.notes, text),
+            columns=lambda: 0,
+        )
+
+    def put(self, lines: list[str], text: str) -> Deferred[None]:
+        """Write a line down."""
+        lines.append(text)
+        return succeed(None)
+
+    def take(self, line: str) -> bool:
+        """Type a line, and let everything happen."""
+        taken = Deferred.fromCoroutine(self.chat.take(line))
+        self.place.settle(0.5)
+        return self.successResultOf(taken)
+
+    def show(self) -> None:
+        """Show what waits."""
+        self.place.settle(1.5)
+        self.successResultOf(Deferred.fromCoroutine(self.chat.show_waiting()))
+
+    def write(self, person: Person, to: str, text: str) -> None:
+        """Send from elsewhere."""
+        messages.compose(person.desk.store, to, text, now=self.place.now())
+        self.place.settle(1.5)
+
+
+class ConversationTests(ChatCase):
+    """Lines in, lines out."""
+
+    def test_there(self) -> None:
+        """A line goes to the other side, and is accepted."""
+        self.assertTrue(self.take("hello"))
+        self.show()
+        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual([message.text for message in messages.ungiven(self.ben.desk.store)], ["hello"])
+
+    def test_and_back(self) -> None:
+        """What comes is shown once, and is given with that."""
+        self.write(self.ben, "ada", "hello\x1b")
+        self.show()
+        self.show()
+        self.assertEqual(self.data, ["[2027-01-15T08:00:00Z] ben: hello\\x1b"])
+        self.assertEqual(messages.ungiven(self.ada.desk.store), [])
+
+    def test_for_programs(self) -> None:
+        """Whatever is put out for a program is one object a line."""
+        self.ada.desk = evolve(self.ada.desk, settings=Settings(as_json=True))
+        self.chat = self.talk(self.ada, "ben")
+        self.write(self.ben, "ada", "hello")
+        self.show()
+        for line in ("hello, Ben", "/history", "/who", "/verify", "/status", "/help"):
+            self.take(line)
+        rows = [json.loads(line) for text in self.data for line in text.splitlines()]
+        self.assertEqual([row.get("text") for row in rows[:3]], ["hello", "hello", "hello, Ben"])
+        self.assertEqual(rows[3]["name"], "ben")
+        self.assertEqual(len(rows[4]["safety_number"].split()), 12)
+        self.assertEqual(rows[5]["connection"], "connected")
+        self.assertEqual(len(rows), 7)
+
+    def test_others(self) -> None:
+        """What others write is counted, not shown and not given; turning to them shows it."""
+        carol = self.place.person("carol")
+        self.write(carol, "ada", "psst")
+        self.show()
+        self.assertEqual(self.data, [])
+        self.assertIn("unread: carol 1", self.chat.standing())
+        self.take("/to carol")
+        self.show()
+        self.assertEqual(len(self.data), 1)
+        self.assertTrue(self.take("now to carol"))
+        self.place.settle(1.5)
+        self.assertEqual([message.text for message in messages.ungiven(carol.desk.store)], ["now to carol"])
+
+    def test_leave(self) -> None:
+        """C{exit} and C{/quit} end the chat, and nothing is sent."""
+        for line in ("exit", "/quit"):
+            self.assertFalse(self.take(line))
+        self.assertEqual(messages.pending(self.ada.desk.store), 0)
+
+    def test_refused(self) -> None:
+        """A message that is refused for good says so, once."""
+        self.chat = self.talk(self.ada, "nobody")
+        self.take("anyone?")
+        self.show()
+        self.show()
+        self.assertEqual(self.notes, ["-- not sent [no-such-account]: anyone?"])
+        assert self.chat.refused is not None
+        self.assertEqual(self.chat.refused.to, "nobody")
+
+    def test_mistakes(self) -> None:
+        """A command that does not exist, and a line that is too long, send nothing and are counted."""
+        for line in ("/dance", "x" * 50_000, "/to ada"):
+            self.take(line)
+        self.assertEqual((self.chat.mistakes, len(self.notes), self.chat.pending), (2, 3, 0))
+
+    def test_shown_on_request(self) -> None:
+        """Help, history, contacts and state are data: they go where messages go."""
+        self.take("hello")
+        for line in ("/help", "/history", "/who", "/status"):
+            self.take(line)
+        shown = "\n".join(self.data)
+        for part in ("/quit", "ada (accepted): hello", "ben ", "connected"):
+            self.assertIn(part, shown)
+
+    def test_verify(self) -> None:
+        """The number is shown, and C{accept} takes the user's word for it."""
+        self.take("hello")
+        self.assertEqual(self.chat.title(), "ben (unverified)")
+        self.take("/verify")
+        self.assertIn("safety number with ben", self.data[-1])
+        self.take("/verify accept")
+        self.assertEqual(self.chat.title(), "ben")
+
+    def test_nobody_known(self) -> None:
+        """Of somebody who was never met there is no number yet."""
+        self.take("/verify")
+        self.assertEqual(self.data, [])
+        self.assertEqual(len(self.notes), 1)
+
+
+class FinishTests(ChatCase):
+    """The end of a chat on a pipe."""
+
+    def finish(self, patience: float = 5) -> Deferred[int]:
+        """The input has ended."""
+        return Deferred.fromCoroutine(finish(self.ada.desk, self.ada.uplink, self.chat, self.place.clock, patience))
+
+    def test_accepted(self) -> None:
+        """It ends when everything is accepted."""
+        Deferred.fromCoroutine(self.chat.take("hello"))
+        ended = self.finish()
+        self.assertNoResult(ended)
+        self.place.settle(1.5)
+        self.assertEqual(self.successResultOf(ended), Exit.DONE)
+
+    def test_answered(self) -> None:
+        """By the contact C{server} everything is to be answered as well; answers to others do not count."""
+        server = self.hosted()
+        self.chat = self.talk(self.ada, "server")
+        self.take("question")
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        self.assertNoResult(ended)
+        Answerer(server.desk.store, Immediate(lambda question: "answer"), self.place.now).run()
+        self.place.settle(2.5)
+        self.assertEqual(self.successResultOf(ended), Exit.DONE)
+        self.assertIn("server: answer", self.data[0])
+
+    def test_waiting(self) -> None:
+        """
+        When everything is accepted and no answer is there a second later, it is said once for how long one is waited for, and
+        what sets that; not at a terminal, where it is short, nor of an answer that comes at once.
+        """
+        server = self.hosted()
+        self.chat = self.talk(self.ada, "server")
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            for patience, seconds in ((60, 0.3), (2, 1.5)):
+                self.take("question")
+                ended = self.finish(patience)
+                self.place.settle(seconds)
+                self.assertNoResult(ended)
+                Answerer(server.desk.store, Immediate(lambda question: "answer"), self.place.now).run()
+                server.uplink.nudge()
+                self.place.settle(2.5)
+                self.assertEqual(self.successResultOf(ended), Exit.DONE)
+            self.assertEqual(err.getvalue(), "")
+            self.take("question")
+            ended = self.finish(60)
+            self.place.settle(10)
+            self.assertNoResult(ended)
+        expected = "securemsg: waiting up to 60 s for an answer of server; --timeout sets that [waiting]\n"
+        self.assertEqual(err.getvalue(), expected)
+        self.place.settle(60)
+        self.failureResultOf(ended, Trouble)
+
+    def test_not_answered(self) -> None:
+        """Without an answer in time it ends with 6."""
+        self.hosted()
+        self.chat = self.talk(self.ada, "server")
+        self.take("question")
+        ended = self.finish(2)
+        self.place.settle(3.5)
+        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.NOT_CONNECTED)
+
+    def test_not_accepted(self) -> None:
+        """Without a server it ends with 6 when the time is over, and the message stays."""
+        self.place.server.stop()
+        self.place.settle()
+        Deferred.fromCoroutine(self.chat.take("hello"))
+        ended = self.finish(2)
+        self.place.settle(3.5)
+        problem = self.failureResultOf(ended, Trouble).value
+        self.assertEqual(problem.status, Exit.NOT_CONNECTED)
+        self.assertEqual(messages.pending(self.ada.desk.store), 1)
+
+    def test_identity_changed(self) -> None:
+        """A contact with another identity ends it with 4, without waiting for what will not come by itself."""
+        self.take("hello")
+        self.show()
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+        Deferred.fromCoroutine(self.chat.take("secret"))
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.IDENTITY_CHANGED)
+
+    def test_identity_changed_for_longer(self) -> None:
+        """So it does where an older message to that contact stands in front of what was said now."""
+        self.take("hello")
+        self.show()
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+        self.write(self.ada, "ben", "queued before")
+        Deferred.fromCoroutine(self.chat.take("secret"))
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        problem = self.failureResultOf(ended, Trouble).value
+        self.assertEqual(problem.status, Exit.IDENTITY_CHANGED)
+        self.assertIn("securemsg verify ben --accept", problem.hint)
+
+    def test_others_go_first(self) -> None:
+        """What was said to others still goes out before a changed identity ends it; its name is told, not that of the last."""
+        self.place.person("carol")
+        self.take("hello")
+        self.show()
+        with self.ada.desk.store.writing() as records:
+            ben = get_contact(records, "ben")
+            assert ben is not None
+            put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
+        for line in ("secret", "/to carol", "hello"):
+            Deferred.fromCoroutine(self.chat.take(line))
+        ended = self.finish(60)
+        self.place.settle(1.5)
+        self.assertIn("verify ben", self.failureResultOf(ended, Trouble).value.hint)
+        self.assertEqual(messages.pending(self.ada.desk.store), 1)
+
+    def test_refused_at_the_end(self) -> None:
+        """What was refused decides the status."""
+        self.chat = self.talk(self.ada, "nobody")
+        self.take("anyone?")
+        ended = self.finish()
+        self.place.settle(1.5)
+        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.NO_CONTACT)
+
+    def test_not_understood(self) -> None:
+        """A line that was not understood is not passed over in silence."""
+        self.take("/dance")
+        self.assertEqual(self.successResultOf(self.finish()), Exit.USAGE)
+
+    def hosted(self) -> Person:
+        """The contact C{server}, as a daemon has it."""
+        return self.place.person("server")

@@ -1,0 +1,127 @@
+"""What is typed in a chat and what is shown, without a terminal."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli.chat import slash
+from securemsg.cli.chat.slash import (
+    Explain,
+    Leave,
+    Misunderstood,
+    Say,
+    ShowContacts,
+    ShowHistory,
+    ShowSafety,
+    ShowState,
+    SwitchTo,
+)
+from securemsg.protocol.messages import MAX_TEXT
+
+
+class UnderstandTests(SynchronousTestCase):
+    """From lines to intentions."""
+
+    def test_text(self) -> None:
+        """A line is sent as it was typed, spaces included."""
+        self.assertEqual(slash.understand("  hello, world "), Say("  hello, world "))
+
+    def test_nothing(self) -> None:
+        """An empty line means nothing."""
+        self.assertIsNone(slash.understand(""))
+        self.assertIsNone(slash.understand("   \t"))
+
+    def test_leaving(self) -> None:
+        """C{exit} alone and C{/quit} leave; C{exit} within a text does not."""
+        for line in ("exit", " exit ", "/quit"):
+            self.assertEqual(slash.understand(line), Leave())
+        self.assertEqual(slash.understand("exit now"), Say("exit now"))
+
+    def test_commands(self) -> None:
+        """Every command is understood with and without what may follow it."""
+        expected = {
+            "/help": Explain(),
+            "/who": ShowContacts(),
+            "/status": ShowState(),
+            "/history": ShowHistory(slash.HISTORY_LINES),
+            "/history 5": ShowHistory(5),
+            "/history 0": ShowHistory(1),
+            "/history 9999": ShowHistory(slash.MAX_HISTORY_LINES),
+            "/verify": ShowSafety(False),
+            "/verify accept": ShowSafety(True),
+            "/to bob": SwitchTo("bob"),
+        }
+        for line, intention in expected.items():
+            self.assertEqual(slash.understand(line), intention, line)
+
+    def test_misunderstood(self) -> None:
+        """A command that does not exist, or with wrong words, does nothing and says so."""
+        for line in ("/", "/nope", "/quit now", "/history many", "/history 1 2", "/verify bob", "/to", "/to Bob!", "/to a b"):
+            self.assertIsInstance(slash.understand(line), Misunderstood, line)
+
+    def test_slash(self) -> None:
+        """Two slashes begin a text with one."""
+        self.assertEqual(slash.understand("//usr/bin"), Say("/usr/bin"))
+
+    def test_too_long(self) -> None:
+        """A line over the limit is not sent, and one at the limit is."""
+        self.assertEqual(slash.understand("x" * MAX_TEXT), Say("x" * MAX_TEXT))
+        self.assertIsInstance(slash.understand("ü" * (MAX_TEXT // 2 + 1)), Misunderstood)
+
+    @given(st.text())
+    def test_any_line(self, line: str) -> None:
+        """No line whatsoever is an error."""
+        slash.understand(line)
+        slash.complete(line, ["bob"])
+
+
+class CompleteTests(SynchronousTestCase):
+    """What may follow."""
+
+    def test_command(self) -> None:
+        """A slash at the beginning completes to commands."""
+        self.assertEqual(slash.complete("/h", []), ["/help", "/history"])
+        self.assertEqual(slash.complete("see /h", []), [])
+
+    def test_name(self) -> None:
+        """Names are completed where a name is expected."""
+        names = ["carol", "bob", "bert"]
+        self.assertEqual(slash.complete("/to b", names), ["bert", "bob"])
+        self.assertEqual(slash.complete("ask @c", names), ["@carol"])
+        self.assertEqual(slash.complete("bo", names), [])
+
+
+class ShowTests(SynchronousTestCase):
+    """How it reads."""
+
+    def test_line(self) -> None:
+        """A message stands with time, sender and mark, its text escaped."""
+        self.assertEqual(slash.line_of("now", "bob", "a\x1b[2J"), "[now] bob: a\\x1b[2J")
+        self.assertEqual(slash.line_of("now", "bob", "a", mark="unverified"), "[now] bob (unverified): a")
+
+    def test_no_fake_line(self) -> None:
+        """A line end in a text begins no line that looks like another message."""
+        self.assertEqual(slash.line_of("now", "bob", "a\n[now] eve: b"), "[now] bob: a\n    | [now] eve: b")
+
+    def test_marks(self) -> None:
+        """A changed identity is said before anything else, a verified one needs no word."""
+        self.assertEqual([slash.mark_of(True, False), slash.mark_of(False, False)], ["", "unverified"])
+        self.assertEqual([slash.mark_of(True, True), slash.mark_of(False, True)], ["CHANGED", "CHANGED"])
+
+    def test_unread(self) -> None:
+        """Others who wrote are counted, the one we talk with is not."""
+        self.assertEqual(slash.unread_text({"carol": 2, "bob": 1, "ann": 0}, "bob"), "unread: carol 2")
+        self.assertEqual(slash.unread_text({"bob": 1}, "bob"), "")
+
+    def test_gap(self) -> None:
+        """A gap is counted in words."""
+        self.assertIn("1 message of bob", slash.gap_line("bob", 1))
+        self.assertIn("2 messages of bob", slash.gap_line("bob", 2))
+
+    def test_help(self) -> None:
+        """The help names every command."""
+        text = "\n".join(slash.help_lines())
+        for name in slash.COMMANDS:
+            self.assertIn(name, text)

@@ -1,0 +1,80 @@
+"""What C{securemsg respond} says of itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.cli.commands.respond import _Observed, _tell
+from securemsg.client.messages import Received
+from securemsg.protocol.envelope import Kind
+from securemsg.responders.errors import AnswerFailed
+
+QUESTION = Received(1, bytes(16), "ada", "bix", 0, 0, "a secret", Kind.TEXT, False, "pqxdh", 0, "")
+
+
+class Failing:
+    """Work that always fails."""
+
+    is_stopped = False
+    problem = ""
+
+    def __init__(self, code: str = "status 3", reason: str = "") -> None:
+        self._failure = AnswerFailed(code, reason)
+
+    def __call__(self, question: Received) -> str | None:
+        """
+        Fail.
+
+        @raise AnswerFailed: always.
+        """
+        raise self._failure from ValueError("the text of an exception")
+
+    def stop(self) -> None:
+        """It is over."""
+        self.is_stopped = True
+
+
+class SayingTests(SynchronousTestCase):
+    """Lines on standard error."""
+
+    def setUp(self) -> None:
+        """Catch them."""
+        self.err = io.StringIO()
+        self.patch(sys, "stderr", self.err)
+
+    def test_answered(self) -> None:
+        """One line says who was answered and how long the answer is, or that there is none, and nothing of what was said."""
+        _tell(QUESTION, "größer")
+        _tell(QUESTION, None)
+        self.assertEqual(self.err.getvalue(), "answered ada (8 bytes)\nno answer to ada\n")
+
+    def test_failure(self) -> None:
+        """A failure is told with its code, and passed on."""
+        work = Failing()
+        self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
+        said = json.loads(self.err.getvalue())
+        self.assertEqual((said["code"], said["name"]), ("answer-failed", "ada"))
+        self.assertIn("status 3", said["warning"])
+        self.assertIn("run the command by hand", said["hint"])
+        self.assertNotIn("secret", self.err.getvalue())
+
+    def test_reason(self) -> None:
+        """Its reason is told; what an exception says only with C{--debug}, which the advice names."""
+        work = Failing("exception", "ValueError in its.py:3")
+        self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
+        said = json.loads(self.err.getvalue())
+        self.assertIn("exception (ValueError in its.py:3)", said["warning"])
+        self.assertIn("--debug", said["hint"])
+        self.assertNotIn("the text of an exception", self.err.getvalue())
+        self.assertRaises(AnswerFailed, _Observed(work, False, True), QUESTION)
+        self.assertIn("ValueError: the text of an exception", self.err.getvalue())
+
+    def test_stop(self) -> None:
+        """To stop reaches the work itself."""
+        work = Failing()
+        _Observed(work, False).stop()
+        self.assertTrue(work.is_stopped)

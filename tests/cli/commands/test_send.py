@@ -1,0 +1,76 @@
+"""What C{send} takes."""
+
+from __future__ import annotations
+
+import io
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.account.compose import checked
+from securemsg.account.errors import Exit, Trouble
+from securemsg.cli.commands.send import MessageId, read_text
+from securemsg.protocol.messages import MAX_TEXT
+
+
+class Pipe(io.BytesIO):
+    """Standard input that remembers how much was read of it."""
+
+    def isatty(self) -> bool:
+        """Not a terminal."""
+        return False
+
+
+class TextTests(SynchronousTestCase):
+    """From standard input or the command line."""
+
+    def test_line_end(self) -> None:
+        """One line end at the end is dropped, and no more."""
+        expected = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi": "hi", b"a\n\n": "a\n", b" a ": " a ", b"\n\n": "\n", b"a\r": "a\r"}
+        for data, text in expected.items():
+            self.assertEqual(read_text(Pipe(data)), text)
+
+    def test_longest(self) -> None:
+        """48 KiB are taken, with a line end behind them or not."""
+        for end in (b"", b"\n", b"\r\n"):
+            self.assertEqual(len(read_text(Pipe(b"x" * MAX_TEXT + end))), MAX_TEXT)
+        self.assertEqual(checked("ü" * (MAX_TEXT // 2)), "ü" * (MAX_TEXT // 2))
+
+    def test_too_long(self) -> None:
+        """A byte more is refused, and an endless input is not read to its end."""
+        for end in (b"", b"\n"):
+            problem = self.assertRaises(Trouble, read_text, Pipe(b"x" * (MAX_TEXT + 1) + end))
+            self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "too-large"))
+        pipe = Pipe(b"x" * 10 * MAX_TEXT)
+        self.assertRaises(Trouble, read_text, pipe)
+        self.assertLess(pipe.tell(), MAX_TEXT + 10)
+        self.assertRaises(Trouble, checked, "ü" * (MAX_TEXT // 2 + 1))
+
+    def test_not_text(self) -> None:
+        """What is not UTF-8 is refused, from either side."""
+        for problem in (
+            self.assertRaises(Trouble, read_text, Pipe(b"\xff")),
+            self.assertRaises(Trouble, checked, "a\udcff"),
+        ):
+            self.assertEqual((problem.status, problem.code), (Exit.USAGE, "not-utf8"))
+
+    def test_nothing(self) -> None:
+        """
+        An empty text is none, in an argument or on standard input, where a line end alone counts as none; so does an input
+        that is not there.
+        """
+        for stream in (Pipe(b""), Pipe(b"\n"), Pipe(b"\r\n"), None):
+            self.assertEqual(self.assertRaises(Trouble, read_text, stream).code, "no-text")
+        problem = self.assertRaises(Trouble, checked, "")
+        self.assertEqual((problem.status, problem.code), (Exit.USAGE, "no-text"))
+
+
+class IdTests(SynchronousTestCase):
+    """C{--id}."""
+
+    def test_hex(self) -> None:
+        """32 hex digits, in either case, and nothing else."""
+        option = MessageId()
+        self.assertEqual(option.convert("aB" * 16, None, None), b"\xab" * 16)
+        for text in ("", "ab", "ab" * 17, "zz" * 16, "ab " * 16, "0x" + "a" * 30):
+            self.assertRaises(click.BadParameter, option.convert, text, None, None)

@@ -1,0 +1,119 @@
+"""The operator's end of the control socket."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from securemsg.account.errors import Exit, Trouble
+from securemsg.cli.adminclient import Operator
+from securemsg.errors import RemoteProtocolError
+from securemsg.protocol import messages as m
+from securemsg.protocol.auth import UNIX, Binding
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.connection import Connection
+from securemsg.protocol.states import Side
+
+CHALLENGE = m.Challenge(1, [], bytes(32), bytes(32), bytes(64))
+WELCOME = m.Welcome(0, 0, m.PrekeyStock(0, 0, 0, 0))
+
+
+@implementer(IChannel)
+@define(eq=False)
+class Wire:
+    """A channel that writes down what is said."""
+
+    binding: Binding = UNIX
+    connection: Connection = field(factory=lambda: Connection(Side.CLIENT))
+    said: list[object] = field(factory=list)
+
+    def send(self, message: m.Message) -> None:
+        """Write it down."""
+        self.said.append(message)
+
+    def close(self, code: str = "") -> None:
+        """Write it down."""
+        self.said.append(code)
+
+    def pause(self, wanted: bool) -> None:
+        """Nothing is read here."""
+
+
+class OperatorTests(SynchronousTestCase):
+    """Questions and answers."""
+
+    def setUp(self) -> None:
+        """An operator whose socket is not open yet."""
+        self.operator = Operator("/state")
+        self.wire = Wire()
+
+    def greet(self) -> None:
+        """Open the socket and let the daemon answer the greeting."""
+        self.operator.opened(self.wire)
+        self.operator.received(CHALLENGE)
+        self.operator.received(WELCOME)
+
+    def status(self, answered: Deferred[m.Message]) -> Exit:
+        """The exit status that a question ended in."""
+        problem = self.failureResultOf(answered, Trouble).value
+        assert isinstance(problem, Trouble)
+        return problem.status
+
+    def test_interface(self) -> None:
+        """It is a peer like every other."""
+        verifyObject(IPeer, self.operator)
+
+    def test_greeting(self) -> None:
+        """The greeting is everybody's, in the operator's role, and nothing is signed."""
+        self.greet()
+        hello, proof = self.wire.said
+        assert isinstance(hello, m.Hello)
+        self.assertEqual((hello.role, hello.transport, hello.account, hello.device), ("operator", "unix", "", b""))
+        self.assertEqual(proof, m.Proof(0, b""))
+
+    def test_question(self) -> None:
+        """A question waits for the end of the greeting, and brings its answer."""
+        answered = self.operator.ask(m.GetAddress(0))
+        self.operator.opened(self.wire)
+        self.assertNotIn(m.GetAddress(0), self.wire.said)
+        self.operator.received(CHALLENGE)
+        self.operator.received(WELCOME)
+        self.assertEqual(self.wire.said[-1], m.GetAddress(0))
+        self.operator.received(m.Done(0))
+        self.assertEqual(self.successResultOf(answered), m.Done(0))
+
+    def test_refused(self) -> None:
+        """A refusal ends the question, not the conversation."""
+        self.greet()
+        self.operator_refuses("no-such-account", Exit.NO_CONTACT)
+        self.operator_refuses("forbidden", Exit.REFUSED)
+
+    def operator_refuses(self, code: str, status: Exit) -> None:
+        """Ask, and have it refused."""
+        answered = self.operator.ask(m.RemoveAccount(0, "bob"))
+        self.operator.received(m.Refused(0, code))
+        self.assertEqual(self.status(answered), status)
+
+    def test_no_daemon(self) -> None:
+        """Where nobody listens, every question ends at once, and names the command that starts a daemon."""
+        early = self.operator.ask(m.GetAddress(0))
+        self.operator.failed("not-connected")
+        self.assertEqual(self.status(early), Exit.NOT_CONNECTED)
+        problem = self.failureResultOf(self.operator.ask(m.GetAddress(0)), Trouble).value
+        self.assertIn("twistd -n securemsg --state /state", problem.hint)
+
+    def test_lost(self) -> None:
+        """A daemon that dies in between leaves no question hanging."""
+        self.greet()
+        answered = self.operator.ask(m.GetAddress(0))
+        self.operator.closed("lost")
+        self.assertEqual(self.status(answered), Exit.NOT_CONNECTED)
+
+    def test_answer_to_nothing(self) -> None:
+        """An answer that nobody asked for is the daemon's mistake."""
+        self.greet()
+        error = self.assertRaises(RemoteProtocolError, self.operator.received, m.Done(0))
+        self.assertEqual(error.code, "out-of-turn")

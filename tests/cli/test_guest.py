@@ -1,0 +1,301 @@
+"""Callers with a key file at the command line: what they say and hear, and what becomes of that when connections end."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+from attrs import define
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.tracking import follow
+from securemsg.cli.chat.command import finish
+from securemsg.cli.guest import DEFAULT_PORT, CallerDesk, caller_desk, desk_for
+from securemsg.cli.settings import Settings
+from securemsg.client import guests, messages
+from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.messages import Message, Proof, Unknown
+from securemsg.server.connection import Caller
+from securemsg.server.core import Server
+from securemsg.storage.keyfiles import make_key_file
+from tests.cli.chat.test_conversation import ChatCase
+from tests.cli.rig import START, Person, Place
+from tests.cli.test_main import CommandLineCase
+
+KEY = SharedKey(bytes(range(32)))
+OTHER = SharedKey(bytes(32))
+
+
+class CallerCase(ChatCase):
+    """A caller talks with the contact C{server}, which holds the same file."""
+
+    def setUp(self) -> None:
+        """The contact, a caller and a chat between them."""
+        super().setUp()
+        self.place = Place(key=KEY, folder=self.place.folder / "calls")
+        self.place.folder.mkdir()
+        self.server = self.place.person("server")
+        with self.server.desk.store.writing() as records:
+            guests.admit(records, KEY, START)
+        self.ada = self.place.caller(KEY)
+        self.chat = self.talk(self.ada, "server")
+
+    def answer(self) -> None:
+        """Let the contact answer what came."""
+        Answerer(
+            self.server.desk.store,
+            Immediate(lambda question: f"you said {question.text}"),
+            self.place.now,
+        ).run()
+        self.server.uplink.nudge()
+        self.place.settle(2)
+
+    def again(self, person: Person) -> None:
+        """Lose the connection of somebody, and get another."""
+        line = next(line for line in self.place.lines if line.peer is _peer_of(person))
+        assert line.stream is not None
+        line.stream.close()
+        self.place.settle()
+        line.start()
+        self.place.settle()
+
+    def finish(self) -> Deferred[int]:
+        """Leave the chat."""
+        return Deferred.fromCoroutine(finish(self.ada.desk, self.ada.uplink, self.chat, self.place.clock, 5))
+
+
+def _peer_of(person: Person) -> object:
+    """The agent of somebody."""
+    holder = person.uplink.holder
+    assert holder is not None
+    return holder._agent
+
+
+class TalkTests(CallerCase):
+    """A connection that lasts."""
+
+    def test_question_and_answer(self) -> None:
+        """What a caller says comes from the file's name, and the answer comes back; then the chat may end."""
+        self.take("Hello Server!")
+        [message] = messages.ungiven(self.server.desk.store)
+        self.assertEqual((message.sender, message.text, message.suite), (KEY.name, "Hello Server!", "psk"))
+        ended = self.finish()
+        self.assertNoResult(ended)
+        self.answer()
+        self.assertEqual(self.successResultOf(ended), Exit.DONE)
+        self.assertEqual([line.partition("] ")[2] for line in self.data], ["server: you said Hello Server!"])
+
+    def test_only_who_asked(self) -> None:
+        """An answer reaches the connection that asked, and no other with the same file."""
+        other = self.place.caller(KEY)
+        self.take("for ada alone")
+        self.answer()
+        self.show()
+        self.assertEqual(len(self.data), 1)
+        self.assertEqual(messages.ungiven(other.desk.store), [])
+
+    def test_delivered(self) -> None:
+        """Who wants to know that a message was delivered is told."""
+        store = self.ada.desk.store
+        number = messages.compose(store, "server", "there?", now=self.place.now(), wants_receipt=True)
+        following = Deferred.fromCoroutine(follow(store, self.ada.uplink, number, "delivered", 10))
+        self.ada.uplink.nudge()
+        self.place.settle(3)
+        self.assertEqual(self.successResultOf(following).status, "delivered")
+
+    def test_only_the_server(self) -> None:
+        """A caller cannot turn to anybody else, and has no number to compare."""
+        self.take("/to ben")
+        self.take("/verify")
+        self.assertEqual(self.chat.name, "server")
+        self.assertIn("`server` alone", self.notes[0])
+        self.assertIn("no number to compare", self.notes[1])
+        self.assertEqual(self.data, [])
+
+    def test_title(self) -> None:
+        """Beside the name stands the file's, and nothing of trust in the server's identity."""
+        self.assertEqual(self.chat.title(), f"server ({KEY.name})")
+        self.assertEqual(self.chat.facts()["suite"], "psk")
+
+    def test_no_files(self) -> None:
+        """A caller leaves nothing on the disk."""
+        before = sorted(self.place.folder.rglob("*"))
+        self.take("hello")
+        self.answer()
+        self.show()
+        self.assertEqual(self.ada.desk.folder, None)
+        made = [path for path in self.place.folder.rglob("*") if path not in before and path.parent.name != "server"]
+        self.assertEqual(made, [])
+
+
+class LossTests(CallerCase):
+    """Connections end; each new one is another device."""
+
+    def test_goes_out_again(self) -> None:
+        """What was not accepted goes out in the next connection, is taken once, and is answered there."""
+        self.place.is_up = False
+        holder = self.ada.uplink.holder
+        assert holder is not None
+        holder._agent.close()
+        self.place.settle()
+        self.take("while nobody was there")
+        self.place.is_up = True
+        self.again(self.ada)
+        self.place.settle(1)
+        self.assertEqual([message.text for message in messages.ungiven(self.server.desk.store)], ["while nobody was there"])
+        ended = self.finish()
+        self.answer()
+        self.assertEqual(self.successResultOf(ended), Exit.DONE)
+        self.assertEqual(len(self.data), 1)
+
+    def test_many_connections(self) -> None:
+        """A chat goes on over many connections, in order."""
+        for number in range(5):
+            self.take(f"message {number}")
+            self.answer()
+            self.show()
+            self.again(self.ada)
+        self.assertEqual([line.rpartition(" ")[2] for line in self.data], ["0", "1", "2", "3", "4"])
+        self.assertEqual(self.notes, [])
+
+    def test_answer_lost(self) -> None:
+        """An answer that was owed to a connection that is gone is not waited for: that is said, and the status tells it."""
+        self.take("question")
+        self.show()
+        self.again(self.ada)
+        self.answer()
+        ended = self.finish()
+        self.place.settle(1)
+        problem = self.failureResultOf(ended, Trouble).value
+        self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-answered"))
+        self.assertEqual(self.notes, ["-- the connection was lost, and 1 answer with it: ask again"])
+
+
+@implementer(IPeer)
+@define(eq=False)
+class Doubter:
+    """The server's side of a caller whose proof comes with another MAC than it was sent with; all else it does as ever."""
+
+    _caller: Caller
+
+    def opened(self, channel: IChannel) -> None:
+        """As ever."""
+        self._caller.opened(channel)
+
+    def received(self, message: Message | Unknown) -> None:
+        """A bit of the proof is another."""
+        if isinstance(message, Proof):
+            message = msgspec.structs.replace(message, signature=bytes([message.signature[0] ^ 1]) + message.signature[1:])
+        self._caller.received(message)
+
+    def writable(self, yes: bool) -> None:
+        """As ever."""
+        self._caller.writable(yes)
+
+    def closed(self, code: str) -> None:
+        """As ever."""
+        self._caller.closed(code)
+
+
+@define
+class Doubting:
+    """A server all of whose callers fail to prove themselves."""
+
+    _server: Server
+
+    def caller(self) -> Doubter:
+        """One more."""
+        return Doubter(self._server.caller())
+
+
+class RefusalTests(CallerCase):
+    """Who is not let in, and with which status the command ends. The server proves first."""
+
+    def fate(self, key: SharedKey) -> tuple[int, str]:
+        """
+        Send something with a key file, which comes to nothing.
+
+        @return: status and code with which the command ends.
+        """
+        person = self.place.caller(key)
+        number = messages.compose(person.desk.store, "server", "secret", now=self.place.now())
+        following = Deferred.fromCoroutine(follow(person.desk.store, person.uplink, number, "accepted", 5))
+        person.uplink.nudge()
+        self.place.settle(6)
+        problem = self.failureResultOf(following, Trouble).value
+        assert isinstance(person.desk, CallerDesk)
+        reworded = person.desk.reworded(problem)
+        self.assertEqual(messages.ungiven(self.server.desk.store), [])
+        return reworded.status, reworded.code
+
+    def test_other_file(self) -> None:
+        """Whoever holds another file ends with 8: that the server cannot prove itself shows before anything is proved to it."""
+        self.assertEqual(self.fate(OTHER), (Exit.WRONG_SERVER, "server-identity"))
+
+    def test_cannot_prove(self) -> None:
+        """A caller who found the server right, and whose own proof is wrong, ends with 5."""
+        self.place.server = cast(Server, Doubting(self.place.server))
+        self.assertEqual(self.fate(KEY), (Exit.REFUSED, "login-failed"))
+
+
+class WordsTests(CommandLineCase):
+    """What is said to somebody who has no profile."""
+
+    def setUp(self) -> None:
+        """A key file."""
+        super().setUp()
+        self.path = self.folder / "shared.key"
+        make_key_file(self.path, KEY.secret)
+
+    def test_other_name(self) -> None:
+        """A key file by itself reaches C{server} alone; the message names what reaches others."""
+        for command in ("send", "chat"):
+            status, _, err = self.run_line(command, "--key-file", str(self.path), "bob", "hello"[: 5 * (command == "send")])
+            self.assertEqual(status, Exit.USAGE, err)
+        status, _, err = self.run_line("send", "--key-file", str(self.path), "bob", "hello")
+        self.assertIn("--suite psk", err)
+        self.assert_one_line(err, "key-file")
+
+    def test_no_profile(self) -> None:
+        """A profile that is named beside a key file contradicts it; one in the environment does not."""
+        status, _, err = self.run_line("send", "--profile", "x", "--key-file", str(self.path), "server", "hello")
+        self.assertEqual(status, Exit.USAGE)
+        self.assertIn("no profile is used", err)
+        with desk_for(Settings(key_file=self.path), "server") as desk:
+            self.assertIsInstance(desk, CallerDesk)
+            self.assertEqual((desk.host, desk.port), ("127.0.0.1", DEFAULT_PORT))
+
+    def test_loose_alone(self) -> None:
+        """C{--loose} without a key file is a mistake, not a wish."""
+        for arguments in (("send", "--loose", "server", "hello"), ("chat", "--loose", "server"), ("contacts", "--loose")):
+            status, _, err = self.run_line(*arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assertIn("--key-file FILE", err)
+
+    def test_wait_none(self) -> None:
+        """C{--wait none} would send nothing."""
+        status, _, err = self.run_line("send", "--wait", "none", "--key-file", str(self.path), "server", "hello")
+        self.assertEqual(status, Exit.USAGE)
+        self.assertIn("no outbox", err)
+
+    def test_wrong_server(self) -> None:
+        """Statuses stay, the words are those of somebody who has a file and no pin."""
+        desk = caller_desk(Settings(), self.path)
+        for code, status in (("server-identity", Exit.WRONG_SERVER), ("login-failed", Exit.REFUSED)):
+            problem = desk.reworded(trouble(code))
+            self.assertEqual((problem.status, problem.code), (status, code))
+            self.assertIn(KEY.name, problem.text)
+            self.assertIn(f"--key-file {self.path}", problem.hint)
+            self.assertNotIn("pin", problem.text)
+        self.assertEqual(desk.reworded(trouble("lost")).text, trouble("lost").text)
+
+    def test_secret(self) -> None:
+        """Nothing shows the secret."""
+        desk = caller_desk(Settings(key_file=self.path), self.path)
+        shown = repr(desk) + repr(desk.profile) + repr(desk.settings)
+        for form in (KEY.secret.hex(), repr(KEY.secret), repr(KEY.login)):
+            self.assertNotIn(form, shown)

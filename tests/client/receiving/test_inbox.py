@@ -1,0 +1,260 @@
+"""What becomes of deliveries: authentic ones that make no sense, repetitions, and how counters are taken."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client import messages
+from securemsg.client.state import contacts, counters
+from securemsg.client.state.counters import Arrival, arrive, chain_digest, conversation_of, open_gaps
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_places, save
+from securemsg.interfaces import IRecords
+from securemsg.protocol import messages as m
+from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, encode_record
+from securemsg.protocol.states import Side
+from securemsg.storage.memory import MemoryProfile
+from tests.client.case import WorldCase
+from tests.client.rig import START, decoded
+
+NOBODY = ListMark(0, b"")
+
+
+class SenselessTests(WorldCase):
+    """A contact, whose messages are authentic, sends what no honest client would."""
+
+    def setUp(self) -> None:
+        """They have talked."""
+        super().setUp()
+        self.alice.send("bob", "zero")
+        self.bob.read()
+        alice, bob = self.alice.profile(), self.bob.profile()
+        self.content = Content(
+            message_id=bytes(range(16)),
+            kind=int(Kind.TEXT),
+            conversation=conversation_of(alice.identity.public, bob.identity.public),
+            device=alice.device_id,
+            incarnation=alice.incarnation,
+            counter=2,
+            previous=b"",
+            own_list=NOBODY,
+            peer_list=NOBODY,
+            sent_at=START,
+            wants_receipt=False,
+            body=b"hello",
+        )
+
+    def send(self, **fields: object) -> None:
+        """Send exactly this content."""
+        content = msgspec.structs.replace(self.content, **fields)
+        with self.alice.store.inner.writing() as records:
+            row = OutboxRow("bob", content.kind, 0, START, 3600, encode_record(content))
+            save(records, OUTBOX, ROWS, row, next_places(records))
+        self.alice.pump()
+
+    def senseless(self, **fields: object) -> None:
+        """Check that a content is kept away, that nobody is asked to send it again, and that the next message is read."""
+        assert self.bob.wire is not None, "connected"
+        self.send(**fields)
+        self.assertEqual(self.bob.read(), [])
+        self.assertEqual(messages.quarantined(self.bob.store), (1, 0))
+        self.assertEqual(decoded(self.bob.wire, Side.CLIENT, m.Deposit), [])
+        self.assertIn("bad-content", self.bob.codes())
+        self.send(counter=2, message_id=bytes(16))
+        self.assertEqual(self.bob.read(), ["hello"])
+
+    def test_sensible(self) -> None:
+        """The content that the other tests spoil is a good one."""
+        self.send()
+        self.assertEqual(self.bob.read(), ["hello"])
+
+    def test_other_device(self) -> None:
+        """A content names the device that its session proved."""
+        self.senseless(device=bytes(16))
+
+    def test_receipt_with_counter(self) -> None:
+        """Receipts are outside the counters."""
+        self.senseless(kind=int(Kind.RECEIPT), body=encode_record(Receipt([])))
+
+    def test_broken_receipt(self) -> None:
+        """A receipt has ids in it."""
+        self.senseless(kind=int(Kind.RECEIPT), counter=0, conversation=bytes(16), body=b"hello")
+
+    def test_broken_reset(self) -> None:
+        """A reset says what is missing."""
+        self.send(kind=int(Kind.RESET), counter=0, conversation=bytes(16), body=b"hello")
+        # Its body is made when it is sealed, so it is an honest one after all.
+        self.assertEqual(messages.quarantined(self.bob.store), (0, 0))
+
+    def test_void(self) -> None:
+        """A void shows nothing, and takes its counter."""
+        self.send(kind=int(Kind.VOID), body=b"")
+        self.send(counter=3, message_id=bytes(16))
+        self.bob.read()
+        self.assertEqual([(line.text, line.gap_before) for line in self.bob.given][1:], [("hello", 0)])
+
+    def test_same_id(self) -> None:
+        """A message id that was seen is not shown again, whatever else is new about the message."""
+        self.send()
+        self.send(counter=3, body=b"other")
+        self.assertEqual(self.bob.read(), ["hello"])
+
+    def test_id_of_another(self) -> None:
+        """Nobody uses up the ids of others."""
+        carol = self.world.user("carol")
+        carol.send("bob", "carol's", message_id=self.content.message_id)
+        self.send()
+        self.assertEqual(self.bob.read(), ["carol's", "hello"])
+
+    def test_repeated_counter(self) -> None:
+        """A second message under one counter is shown, with a mark."""
+        self.send()
+        self.send(message_id=bytes(16), body=b"other")
+        self.bob.read()
+        self.assertEqual([(line.text, line.note) for line in self.bob.given][1:], [("hello", ""), ("other", "repeated")])
+
+    def test_no_text(self) -> None:
+        """A body that is no UTF-8 is shown as well as it can be."""
+        self.send(body=b"caf\xe9")
+        self.assertEqual(self.bob.read(), ["caf\ufffd"])
+
+    def test_far_future(self) -> None:
+        """A time that no calendar has is shown as the last one that calendars have."""
+        self.send(sent_at=2**63 - 1)
+        self.bob.read()
+        self.assertEqual(self.bob.given[-1].sent_at, 253_402_300_799)
+
+    def test_receipt_again(self) -> None:
+        """Who repeats a message that was confirmed is told again: the receipt may have been lost."""
+        assert self.bob.wire is not None, "connected"
+        self.send(wants_receipt=True)
+        self.send(wants_receipt=True, counter=3)
+        self.assertEqual(len(decoded(self.bob.wire, Side.CLIENT, m.Deposit)), 2)
+
+    def test_verified_then(self) -> None:
+        """History says whether the sender was verified when the message came."""
+        self.send()
+        with self.bob.store.writing() as records:
+            contacts.accept(records, "alice", START)
+        self.send(counter=3, message_id=bytes(16))
+        self.bob.read()
+        self.assertEqual([line.verified for line in self.bob.given], [False, False, True])
+
+
+class StreamTests(SynchronousTestCase):
+    """Counters of one stream."""
+
+    def setUp(self) -> None:
+        """Five messages that follow each other."""
+        self.store = MemoryProfile()
+        self.contents: list[Content] = []
+        previous = b""
+        for counter in range(1, 6):
+            content = self.content(counter, previous)
+            self.contents.append(content)
+            previous = chain_digest(content)
+
+    def content(self, counter: int, previous: bytes, kind: int = Kind.TEXT, body: bytes = b"text") -> Content:
+        """One message."""
+        return Content(
+            counter.to_bytes(16, "big"), int(kind), bytes(16), bytes(16), 1, counter, previous, NOBODY, NOBODY, 0, False, body
+        )
+
+    def take(self, *counters: int, base: int | None = None) -> list[Arrival]:
+        """Take messages in this order."""
+        with self.store.writing() as records:
+            return [arrive(records, self.contents[counter - 1], base, START) for counter in counters]
+
+    def gaps(self) -> list[int]:
+        """Which counters are missing."""
+        with self.store.reading() as records:
+            return [counter for counter, _ in counters.load_gaps(records, counters.stream_of(self.contents[0]))]
+
+    def before(self, counter: int) -> int:
+        """How many are missing right before a counter."""
+        with self.store.reading() as records:
+            return open_gaps(records, self.contents[counter - 1], 5)
+
+    def test_in_order(self) -> None:
+        """What follows leaves no gap."""
+        self.assertEqual(self.take(1, 2, 3, 4, 5), [Arrival()] * 5)
+
+    def test_gap(self) -> None:
+        """What is missing is counted, and places are held free for it."""
+        first, second = self.take(1, 4)
+        self.assertEqual((first.gap, second.gap, self.gaps()), (0, 2, [2, 3]))
+        late = self.take(3, 2)
+        self.assertLess(late[1].place, late[0].place)
+        self.assertEqual([arrival.note for arrival in late], ["late", "late"])
+        self.assertEqual(self.gaps(), [])
+
+    def test_any_order(self) -> None:
+        """Whatever order they come in, in the end nothing is missing, and nothing seems forked."""
+        notes = {arrival.note for arrival in self.take(5, 1, 3, 2, 4)}
+        self.assertEqual(notes, {"", "late"})
+        self.assertEqual(self.gaps(), [])
+
+    def test_before(self) -> None:
+        """A gap shrinks from behind as it fills."""
+        self.take(1, 5)
+        self.assertEqual(self.before(5), 3)
+        self.take(4)
+        self.assertEqual((self.before(5), self.before(4)), (0, 2))
+
+    def test_base(self) -> None:
+        """A stream that begins later says so: what was before is lost, not waited for."""
+        arrival = self.take(4, base=3)[0]
+        self.assertEqual((arrival.gap, arrival.lost, self.gaps()), (0, 3, []))
+
+    def test_no_base(self) -> None:
+        """A stream that does not say where it begins begins at one."""
+        self.assertEqual(self.take(4)[0].gap, 3)
+
+    def test_late_base(self) -> None:
+        """Only the first message can say where a stream begins."""
+        self.take(1)
+        self.assertEqual(self.take(4, base=3)[0].gap, 2)
+
+    def test_base_beyond(self) -> None:
+        """A base that lies behind its own message is cut down to it."""
+        self.assertEqual(self.take(2, base=100)[0].lost, 1)
+
+    def test_repeated(self) -> None:
+        """A counter that came already is noted."""
+        self.assertEqual([arrival.note for arrival in self.take(1, 2, 2)], ["", "", "repeated"])
+
+    def test_forked(self) -> None:
+        """A message that does not follow the one before it is noted."""
+        self.take(1)
+        self.contents[1] = self.content(2, bytes(32))
+        self.assertEqual(self.take(2)[0].note, "forked")
+
+    def test_forked_late(self) -> None:
+        """A late message that is not the one its successor named is noted."""
+        self.take(1, 3)
+        self.contents[1] = self.content(2, chain_digest(self.contents[0]), body=b"other")
+        self.assertEqual(self.take(2)[0].note, "forked")
+
+    def test_void_keeps_the_chain(self) -> None:
+        """What was sealed behind a message fits behind the void that took its place."""
+        digest = chain_digest(self.contents[1])
+        self.contents[1] = self.content(2, chain_digest(self.contents[0]), Kind.VOID, digest)
+        self.assertEqual([arrival.note for arrival in self.take(1, 2, 3)], ["", "", ""])
+
+    def test_void_without_memory(self) -> None:
+        """A void whose sender does not know what it stands for breaks no chain."""
+        self.contents[1] = self.content(2, b"", Kind.VOID, b"")
+        self.assertEqual([arrival.note for arrival in self.take(1, 3, 2)], ["", "", "late"])
+
+    def test_bounded(self) -> None:
+        """A device that begins ever new streams with gaps is waited for in a bounded way."""
+        with self.store.writing() as records:
+            waited = sum(self.leap(records, incarnation) for incarnation in range(1, 20))
+        self.assertEqual(waited, counters.MAX_DEVICE_GAPS)
+
+    def leap(self, records: IRecords, incarnation: int) -> int:
+        """A new stream that begins far up."""
+        content = msgspec.structs.replace(self.content(10_000, b""), incarnation=incarnation)
+        arrival = arrive(records, content, None, START)
+        self.assertEqual(arrival.gap + arrival.lost, 9_999)
+        return arrival.gap

@@ -1,0 +1,104 @@
+"""The order of what is sent again."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client.sending.queues import Lanes
+from securemsg.protocol import messages as m
+from securemsg.protocol.states import Side
+from tests.client.case import WorldCase
+from tests.client.rig import decoded
+
+
+class RefusedTests(WorldCase):
+    """
+    Alice has messages to Bob in flight; the server takes none of them now, and says so in another order than they were sent.
+    """
+
+    def setUp(self) -> None:
+        """There is a session, and three deposits are on their way."""
+        super().setUp()
+        self.alice.send("bob", "zero")
+        self.bob.send("alice", "reply")
+        assert self.alice.wire is not None, "connected"
+        self.wire = self.alice.wire
+        self.wire.log.clear()
+        self.wire.to_server = lambda message: [] if isinstance(message, m.Deposit) else [message]
+        for text in ("one", "two", "three"):
+            self.alice.send("bob", text)
+        self.first = self.deposits()
+        self.wire.to_server = None
+        self.wire.log.clear()
+
+    def deposits(self) -> list[bytes]:
+        """The deposits that Alice has sent, in order."""
+        return [deposit.deposit_id for deposit in decoded(self.wire, Side.CLIENT, m.Deposit)]
+
+    def refuse(self, *numbers: int) -> None:
+        """Refuse these deposits for now, in this order; then let time pass."""
+        for number in numbers:
+            self.wire.inject(Side.SERVER, m.DepositRefused(self.first[number], "retry-later", []))
+        self.world.settle()
+        self.assertEqual(self.deposits(), [])
+        self.world.advance(10, ticks=10)
+
+    def test_sent_again_in_order(self) -> None:
+        """
+        Whatever the order of the refusals, they are sent again in the order in which they were written, and so they arrive.
+        """
+        self.refuse(2, 0, 1)
+        self.assertEqual(self.deposits(), self.first)
+        self.assertEqual(self.bob.read(), ["zero", "one", "two", "three"])
+        self.assertEqual([line.gap_before for line in self.bob.given], [0] * 4)
+
+    def test_before_what_came_later(self) -> None:
+        """What is written while they wait goes behind them."""
+        for number in (1, 2, 0):
+            self.wire.inject(Side.SERVER, m.DepositRefused(self.first[number], "retry-later", []))
+        self.world.settle()
+        self.alice.send("bob", "four")
+        self.assertEqual(self.deposits(), [])
+        self.world.advance(10, ticks=10)
+        self.assertEqual(self.deposits()[:3], self.first)
+        self.assertEqual(self.bob.read(), ["zero", "one", "two", "three", "four"])
+
+
+class LaneTests(SynchronousTestCase):
+    """What waits."""
+
+    def test_in_its_place(self) -> None:
+        """A row that is refused goes behind earlier ones and before later ones, sent or not."""
+        lanes = Lanes(lambda: 1.0)
+        for order in (1, 2, 3):
+            lanes.add("bob", order)
+        lane = lanes.next(0)
+        assert lane is not None
+        lanes.depart(lane, b"1", 0)
+        lanes.depart(lane, b"2", 0)
+        for deposit_id in (b"2", b"1"):
+            landed = lanes.land(deposit_id)
+            assert landed is not None
+            lanes.put_back(*landed)
+        self.assertEqual(lane.waiting, [1, 2, 3])
+
+
+class DeviceTests(SynchronousTestCase):
+    """Those who call under one name."""
+
+    def test_lane_for_each(self) -> None:
+        """Each connection has a lane of its own: what holds one up holds no other up."""
+        lanes = Lanes(lambda: 0.5)
+        for order, device in ((1, b"1" * 16), (2, b"2" * 16), (3, b"1" * 16)):
+            lanes.add("key-1a2b3c4d", order, device)
+        first = lanes.next(0.0)
+        assert first is not None
+        self.assertEqual((first.device, first.waiting), (b"1" * 16, [1, 3]))
+        lanes.pause(first, 0.0)
+        second = lanes.next(0.0)
+        assert second is not None
+        self.assertEqual((second.device, second.waiting), (b"2" * 16, [2]))
+        lanes.depart(second, b"deposit", 0.0)
+        self.assertIsNone(lanes.next(0.0))
+        self.assertIs(lanes.next(10.0), first)
+        self.assertEqual(lanes.land(b"deposit"), (second, 2))

@@ -1,0 +1,382 @@
+"""Tests of C{securemsg.client.state.contacts}: what a lying directory cannot make us believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client.receiving.listchecks import LIST_GRACE, check_marks
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact, IdentityChanged
+from securemsg.client.state.profile import LIST_WARNING, resigned
+from securemsg.crypto.keys import SigningKey, sha256
+from securemsg.errors import Refusal
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list
+from securemsg.protocol.envelope import Content, Kind, ListMark
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import AccountRecord, SignedDeviceList
+from tests.client.people import LINK, NOW, Person, friends, person
+
+
+def signed(identity: SigningKey, listing: DeviceList, label: bytes = DEVICE_LIST_LABEL) -> SignedDeviceList:
+    """A list, encoded and signed."""
+    body = encode_device_list(listing)
+    return SignedDeviceList(body, identity.sign(label, body))
+
+
+class AdoptTests(SynchronousTestCase):
+    """What the directory may and may not change."""
+
+    def setUp(self) -> None:
+        """Alice knows Bob."""
+        self.alice, self.bob = friends()
+        self.listing = self.bob.profile.listing
+
+    def adopt(self, record: AccountRecord, origin: str = contacts.DIRECTORY, now: int = NOW) -> Contact:
+        """Give Alice a record, as the agent does: what is noted on the way of a refusal is committed."""
+        with self.alice.store.writing() as records:
+            try:
+                return contacts.adopt(records, self.alice.profile, record, now, origin)
+            except IdentityChanged as error:
+                refused = error
+        raise refused
+
+    def assert_refused(self, record: AccountRecord, code: str) -> None:
+        """This record is refused with this code, and nothing has changed."""
+        before = self.alice.dump()
+        error = self.assertRaises(Refusal, self.adopt, record)
+        self.assertEqual(error.code, code)
+        self.assertEqual(self.alice.dump(), before)
+
+    def bobs(self, listing: DeviceList, label: bytes = DEVICE_LIST_LABEL) -> AccountRecord:
+        """A record of Bob's with this list, signed by Bob."""
+        identity = self.bob.profile.identity
+        return AccountRecord("bob", identity.public, signed(identity, listing, label))
+
+    def test_first_use(self) -> None:
+        """A first contact is trusted, and is not verified."""
+        contact = self.alice.contact(self.bob)
+        self.assertEqual(contact.identity, self.bob.profile.identity.public)
+        self.assertFalse(contact.verified)
+        self.assertEqual((contact.version, contact.digest), (1, sha256(self.bob.profile.devices.body)))
+        self.assertEqual((contact.first_seen, contact.checked_at, contact.origin), (NOW, NOW, contacts.DIRECTORY))
+        self.assertEqual(contacts.devices(contact), [self.bob.device])
+        self.assertEqual(contacts.device(contact, self.bob.device.id), self.bob.device)
+        self.assertIs(contacts.device(contact, bytes(16)), None)
+
+    def test_same_again(self) -> None:
+        """The same record again is nothing new but that it was checked."""
+        before = self.alice.contact(self.bob)
+        after = self.adopt(self.bob.record, now=NOW + 9)
+        self.assertEqual(after, msgspec.structs.replace(before, checked_at=NOW + 9))
+
+    def test_next_version(self) -> None:
+        """A list that follows the known one is taken over."""
+        self.bob.profile = resigned(self.bob.profile, NOW + 7)
+        contact = self.adopt(self.bob.record)
+        self.assertEqual((contact.version, contact.devices), (2, self.bob.profile.devices))
+
+    def test_later_version(self) -> None:
+        """Versions may be skipped: we need not have seen every one."""
+        self.bob.profile = resigned(resigned(self.bob.profile, NOW + 7), NOW + 8)
+        self.assertEqual(self.adopt(self.bob.record).version, 3)
+
+    def test_rolled_back(self) -> None:
+        """An older list than the known one is refused, though Bob did sign it."""
+        older = self.bob.record
+        self.bob.profile = resigned(self.bob.profile, NOW + 7)
+        self.adopt(self.bob.record)
+        self.assert_refused(older, "list-rolled-back")
+
+    def test_forked(self) -> None:
+        """Another list under the known version is refused, though Bob did sign it."""
+        self.assert_refused(self.bobs(msgspec.structs.replace(self.listing, issued_at=NOW + 1)), "list-forked")
+
+    def test_follows_another(self) -> None:
+        """The next version that names another predecessor is refused."""
+        listing = msgspec.structs.replace(self.listing, version=2, previous=sha256(b"another"))
+        self.assert_refused(self.bobs(listing), "list-forked")
+
+    def test_follows_none(self) -> None:
+        """A later version without a predecessor, and a first with one, are no lists."""
+        for version, previous in ((2, b""), (1, bytes(32)), (2, b"short")):
+            listing = msgspec.structs.replace(self.listing, version=version, previous=previous)
+            self.assert_refused(self.bobs(listing), "bad-device-list")
+
+    def test_other_account(self) -> None:
+        """A list that Bob signed for another of his accounts does not serve for this one."""
+        self.assert_refused(self.bobs(msgspec.structs.replace(self.listing, account="robert")), "bad-device-list")
+
+    def test_other_server(self) -> None:
+        """A list that Bob signed for another server does not serve for this one."""
+        self.assert_refused(self.bobs(msgspec.structs.replace(self.listing, server=bytes(32))), "bad-device-list")
+
+    def test_other_label(self) -> None:
+        """A signature that Bob made for another purpose is no signature of a list."""
+        listing = msgspec.structs.replace(self.listing, version=2, previous=sha256(self.bob.profile.devices.body))
+        self.assert_refused(self.bobs(listing, b"securemsg/1 something else"), "unauthentic")
+
+    def test_resigned_by_another(self) -> None:
+        """A list that somebody else signed is refused beside Bob's identity."""
+        forged = signed(SigningKey.generate(), self.listing)
+        self.assert_refused(AccountRecord("bob", self.bob.profile.identity.public, forged), "unauthentic")
+
+    def test_every_bit(self) -> None:
+        """A list with any byte changed is refused."""
+        body = self.bob.profile.devices.body
+        for place in range(len(body)):
+            changed = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+            devices = msgspec.structs.replace(self.bob.profile.devices, body=changed)
+            self.assert_refused(msgspec.structs.replace(self.bob.record, devices=devices), "unauthentic")
+
+    def test_device_twice(self) -> None:
+        """A list on which a device stands twice is refused."""
+        listing = msgspec.structs.replace(self.listing, version=3, previous=bytes(32), devices=self.listing.devices * 2)
+        self.assert_refused(self.bobs(listing), "bad-device-list")
+
+    def test_own_account(self) -> None:
+        """Nobody tells us who we are."""
+        self.assert_refused(self.alice.record, "own-account")
+
+    def test_illegal_name(self) -> None:
+        """A name that nobody may have is no contact's."""
+        self.assert_refused(msgspec.structs.replace(self.bob.record, name="Bob\x1b"), "illegal-name")
+
+    def test_substituted_identity(self) -> None:
+        """Another identity is noted and blocks, and changes nothing else."""
+        before = self.alice.contact(self.bob)
+        mallory = person("bob")
+        error = self.assertRaises(IdentityChanged, self.adopt, mallory.record)
+        self.assertEqual(error.code, "identity-changed")
+        after = self.alice.contact(self.bob)
+        self.assertTrue(after.is_blocked)
+        changed_to = mallory.profile.identity.public
+        self.assertEqual(after, msgspec.structs.replace(before, changed_to=changed_to, changed_devices=mallory.profile.devices))
+
+    def test_claim_taken_back(self) -> None:
+        """Where the directory shows the known identity again, nothing is left to accept; a message cannot do that."""
+        self.assertRaises(IdentityChanged, self.adopt, person("bob").record)
+        self.assertTrue(self.adopt(self.bob.record, contacts.MESSAGE).is_blocked)
+        self.assertFalse(self.adopt(self.bob.record).is_blocked)
+
+    def test_claim_not_rolled_back(self) -> None:
+        """Of two lists of the claiming identity the newer one stays."""
+        mallory = person("bob")
+        older = mallory.record
+        mallory.profile = resigned(mallory.profile, NOW + 1)
+        self.assertRaises(IdentityChanged, self.adopt, mallory.record)
+        self.assertRaises(IdentityChanged, self.adopt, older)
+        self.assertEqual(self.alice.contact(self.bob).changed_devices, mallory.profile.devices)
+
+    def test_message_is_no_check(self) -> None:
+        """What a message says of its sender does not count as a look into the directory."""
+        carol = person("carol")
+        contact = self.adopt(carol.record, contacts.MESSAGE)
+        self.assertEqual((contact.checked_at, contact.origin), (0, contacts.MESSAGE))
+
+    def test_all_contacts(self) -> None:
+        """Contacts are listed by name."""
+        self.adopt(person("aaron").record)
+        with self.alice.store.reading() as records:
+            self.assertEqual([contact.name for contact in contacts.all_contacts(records)], ["aaron", "bob"])
+
+
+class AcceptTests(SynchronousTestCase):
+    """The user's word."""
+
+    def setUp(self) -> None:
+        """Alice knows Bob."""
+        self.alice, self.bob = friends()
+
+    def accept(self, name: str, shown: bytes = b"") -> Contact:
+        """Alice says that she compared the number."""
+        with self.alice.store.writing() as records:
+            return contacts.accept(records, name, NOW + 1, shown)
+
+    def claim(self) -> Person:
+        """Somebody else claims Bob's name."""
+        other = person("bob")
+        with self.alice.store.writing() as records:
+            self.assertRaises(
+                IdentityChanged, contacts.adopt, records, self.alice.profile, other.record, NOW, contacts.DIRECTORY
+            )
+        return other
+
+    def test_verified(self) -> None:
+        """An accepted contact is verified, and stays so with later lists."""
+        self.assertTrue(self.accept("bob").verified)
+        self.bob.profile = resigned(self.bob.profile, NOW)
+        self.assertTrue(self.alice.meet(self.bob).verified)
+
+    def test_new_identity(self) -> None:
+        """Accepting takes the identity that claimed the name, with its list, and asks for a fresh look at the directory."""
+        other = self.claim()
+        contact = self.accept("bob", other.profile.identity.public)
+        self.assertEqual(contact.identity, other.profile.identity.public)
+        self.assertEqual((contact.devices, contact.version), (other.profile.devices, 1))
+        self.assertEqual((contact.is_blocked, contact.verified, contact.checked_at), (False, True, 0))
+        self.assertEqual(self.alice.meet(other).identity, other.profile.identity.public)
+
+    def test_not_the_one_shown(self) -> None:
+        """An identity that claimed the name after the user looked is not accepted by the way."""
+        first = self.claim()
+        self.claim()
+        before = self.alice.dump()
+        error = self.assertRaises(Refusal, self.accept, "bob", first.profile.identity.public)
+        self.assertEqual(error.code, "identity-changed")
+        self.assertEqual(self.alice.dump(), before)
+
+    def test_nobody(self) -> None:
+        """Who is not known cannot be accepted."""
+        self.assertEqual(self.assertRaises(Refusal, self.accept, "carol").code, "no-such-contact")
+
+    def test_safety_number(self) -> None:
+        """Both sides see the same 60 digits; of a contact that changed one sees those of the new identity."""
+        number = contacts.safety(self.alice.profile, self.alice.contact(self.bob))
+        self.assertEqual(number, contacts.safety(self.bob.profile, self.bob.contact(self.alice)))
+        self.assertEqual(len(number.replace(" ", "")), 60)
+        other = self.claim()
+        other.meet(self.alice)
+        changed = contacts.safety(self.alice.profile, self.alice.contact(self.bob))
+        self.assertNotEqual(changed, number)
+        self.assertEqual(changed, contacts.safety(other.profile, other.contact(self.alice)))
+
+
+class InviteTests(SynchronousTestCase):
+    """Joining with an invite is verification of those who are named in it."""
+
+    def setUp(self) -> None:
+        """Alice has joined with Bob's invite."""
+        self.bob, self.server = person("bob"), person("server")
+        self.link = evolve(
+            LINK,
+            contact=self.server.profile.identity.public,
+            inviter="bob",
+            inviter_identity=self.bob.profile.identity.public,
+        )
+        self.alice = person("alice", self.link)
+        self.trust(self.link)
+
+    def trust(self, link: InviteLink) -> None:
+        """Alice takes in what an invite says."""
+        with self.alice.store.writing() as records:
+            contacts.trust_inviter(records, self.alice.profile, link, NOW)
+
+    def test_verified(self) -> None:
+        """Inviter and C{server} are verified, and no device of theirs is known yet."""
+        for other in (self.bob, self.server):
+            contact = self.alice.contact(other)
+            self.assertEqual((contact.verified, contact.origin), (True, contacts.INVITE))
+            self.assertEqual(contacts.devices(contact), [])
+
+    def test_directory_fills_in(self) -> None:
+        """The directory brings the list of the identity in the invite, which stays verified."""
+        contact = self.alice.meet(self.bob)
+        self.assertEqual((contact.verified, contact.version), (True, 1))
+
+    def test_directory_lies(self) -> None:
+        """A directory that shows another identity than the invite's is found out at first contact."""
+        self.assertRaises(IdentityChanged, self.alice.meet, person("bob"))
+
+    def test_again(self) -> None:
+        """The same invite again changes nothing."""
+        before = self.alice.dump()
+        self.trust(self.link)
+        self.assertEqual(self.alice.dump(), before)
+
+    def test_other_invite(self) -> None:
+        """An invite cannot replace a known identity: it waits for the user's word."""
+        self.trust(evolve(self.link, inviter_identity=bytes(32)))
+        contact = self.alice.contact(self.bob)
+        self.assertEqual(contact.identity, self.bob.profile.identity.public)
+        self.assertTrue(contact.is_blocked)
+
+    def test_own_invite(self) -> None:
+        """Nobody is a contact of his own."""
+        self.trust(evolve(self.link, inviter="alice"))
+        with self.alice.store.reading() as records:
+            self.assertIs(contacts.get_contact(records, "alice"), None)
+
+
+class MarkTests(SynchronousTestCase):
+    """A server that shows different lists to different people is found out."""
+
+    def setUp(self) -> None:
+        """Alice knows Bob."""
+        self.alice, self.bob = friends()
+
+    def warnings(self, change: Callable[[Content], Content] = lambda content: content) -> list[str]:
+        """What Alice notices about a message of Bob's."""
+        content = Content(
+            bytes(16),
+            Kind.TEXT,
+            bytes(16),
+            self.bob.device.id,
+            1,
+            1,
+            b"",
+            self.bob.profile.mark,
+            self.bob.contact(self.alice).mark,
+            NOW,
+            False,
+            b"hi",
+        )
+        contact = self.alice.contact(self.bob)
+        with self.alice.store.reading() as records:
+            return check_marks(records, self.alice.profile, contact, change(content))
+
+    def test_all_fits(self) -> None:
+        """Where everybody was shown the same there is nothing to warn of."""
+        self.assertEqual(self.warnings(), [])
+
+    def test_behind(self) -> None:
+        """We are told that Bob has a newer list than we were shown."""
+        self.bob.profile = resigned(self.bob.profile, NOW)
+        self.assertEqual(self.warnings(), ["contact-list-behind"])
+
+    def test_contact_forked(self) -> None:
+        """We were shown another list of Bob's than he has, now or earlier."""
+        mark = ListMark(1, bytes(32))
+        self.assertEqual(
+            self.warnings(lambda content: msgspec.structs.replace(content, own_list=mark)), ["contact-list-forked"]
+        )
+        self.bob.profile = resigned(self.bob.profile, NOW)
+        self.alice.meet(self.bob)
+        self.assertEqual(
+            self.warnings(lambda content: msgspec.structs.replace(content, own_list=mark)), ["contact-list-forked"]
+        )
+
+    def test_older_message(self) -> None:
+        """A message that was written under an older list of Bob's is nothing to warn of."""
+        older = self.bob.profile.mark
+        self.bob.profile = resigned(self.bob.profile, NOW)
+        self.alice.meet(self.bob)
+        self.assertEqual(self.warnings(lambda content: msgspec.structs.replace(content, own_list=older)), [])
+
+    def test_own_unknown(self) -> None:
+        """Bob was shown a list of ours that we never made."""
+        mark = ListMark(2, bytes(32))
+        self.assertEqual(self.warnings(lambda content: msgspec.structs.replace(content, peer_list=mark)), ["own-list-unknown"])
+
+    def test_own_forked(self) -> None:
+        """Bob was shown another list of ours than we made, even of an older version."""
+        mark = ListMark(1, bytes(32))
+        self.alice.renew(resigned(self.alice.profile, NOW))
+        self.assertEqual(self.warnings(lambda content: msgspec.structs.replace(content, peer_list=mark)), ["own-list-forked"])
+
+    def test_own_old(self) -> None:
+        """Bob was shown an old list of ours long after we renewed it; a little late is nothing to warn of."""
+        self.alice.renew(resigned(self.alice.profile, NOW))
+        soon, late = NOW + LIST_GRACE, NOW + LIST_GRACE + 1
+        self.assertEqual(self.warnings(lambda content: msgspec.structs.replace(content, sent_at=soon)), [])
+        self.assertEqual(self.warnings(lambda content: msgspec.structs.replace(content, sent_at=late)), ["own-list-old"])
+
+    def test_old_list(self) -> None:
+        """A list that was not renewed for a month is remarkable."""
+        contact = self.alice.contact(self.bob)
+        self.assertFalse(contacts.is_list_old(contact, NOW + LIST_WARNING - 1))
+        self.assertTrue(contacts.is_list_old(contact, NOW + LIST_WARNING))
+        self.assertFalse(contacts.is_list_old(msgspec.structs.replace(contact, devices=None), NOW + LIST_WARNING))

@@ -1,0 +1,282 @@
+"""Machines that answer keep only so much of what people write to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client import guests, messages
+from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.client.sessions import resets, suites
+from securemsg.client.state.contacts import DIRECTORY, adopt, get_contact
+from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.profile import DAY, load_profile
+from securemsg.client.state.records import (
+    HISTORY,
+    INDEX,
+    OUTBOX,
+    ROWS,
+    SEEN,
+    SENT,
+    OutboxRow,
+    bucket_of,
+    load_all,
+    next_places,
+    save,
+)
+from securemsg.client.state.retention import Retention
+from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.daemon.contact import Contact, Duties, open_contact
+from securemsg.daemon.folder import StateError
+from securemsg.net.worker import Worker
+from securemsg.protocol import messages as m
+from securemsg.protocol.envelope import KeyHeader, Kind, Missing, Reset, encode_record
+from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.states import Side
+from securemsg.responders.choice import prepare
+from tests.client.case import WorldCase
+from tests.client.people import LINK, NOW, person
+from tests.client.rig import decoded
+
+ROOM = 10
+TIMES = 3
+
+
+class RetentionTests(WorldCase):
+    """Alice writes to a machine that keeps little."""
+
+    def setUp(self) -> None:
+        """It repeats what it is told."""
+        super().setUp()
+        self.bot = self.world.user("bot")
+        self.retention = Retention(rows=ROOM, age=30 * DAY)
+        self.asked: list[str] = []
+
+    def answer(self) -> None:
+        """Let the machine answer what has come."""
+
+        def echo(question: messages.Received) -> str:
+            self.asked.append(question.text)
+            return question.text
+
+        Answerer(self.bot.store, Immediate(echo), lambda: self.world.clock, retention=self.retention).run()
+        self.bot.pump()
+
+    def ask(self, count: int, first: int = 0) -> list[str]:
+        """Write so many questions, and have them answered."""
+        texts = [f"{number}" for number in range(first, first + count)]
+        for text in texts:
+            self.alice.send("bot", text)
+            self.answer()
+        return texts
+
+    def count(self, table: str, name: str | None = None) -> int:
+        """How many records of a kind the machine has, of one person or of all."""
+        with self.bot.store.reading() as records:
+            return len(records.scan(table)) if name is None else records.count(table, bucket_of(name))
+
+    def test_at_most(self) -> None:
+        """However much somebody writes, what is kept is as much as before; every question is answered all the same."""
+        texts = self.ask(ROOM * TIMES)
+        self.assertEqual(self.count(HISTORY), ROOM)
+        self.assertLessEqual(max(self.count(INDEX), self.count(SENT)), ROOM)
+        self.assertEqual(self.count(OUTBOX), 0)
+        self.assertEqual(self.alice.read(), texts)
+        self.assertEqual({line.gap_before for line in self.alice.given}, {0})
+        self.assertEqual([line.text for line in self.bot.lines("alice")], [text for text in texts[-5:] for _ in range(2)])
+
+    def test_everybody_has_room(self) -> None:
+        """Who writes much does not shorten what is kept of others."""
+        self.bob.send("bot", "hello")
+        self.answer()
+        self.ask(ROOM * TIMES)
+        self.assertEqual(self.count(HISTORY, "bob"), 2)
+
+    def test_still_known(self) -> None:
+        """What was dropped is not taken in again when the server delivers it once more."""
+        assert self.bot.wire is not None, "connected"
+        self.ask(ROOM * TIMES)
+        seen = self.count(SEEN)
+        first = decoded(self.bot.wire, Side.SERVER, m.Deliver)[0]
+        self.bot.disconnect()
+        self.world.settle()
+        wire = self.bot.connect()
+        wire.inject(Side.SERVER, m.Deliver(1, *[getattr(first, name) for name in first.__struct_fields__[1:]]))
+        self.world.settle()
+        self.answer()
+        self.assertEqual(len(self.asked), ROOM * TIMES)
+        self.assertEqual(self.count(SEEN), seen)
+
+    def test_missed_later(self) -> None:
+        """Who asks for what was dropped is told that it will not come."""
+        self.bot.send("alice", "one")
+        self.bot.send("alice", "two")
+        self.ask(ROOM * TIMES)
+        profile = self.bot.profile()
+        with self.alice.store.reading() as records:
+            known = get_contact(records, "bot")
+        assert known is not None, "they have talked"
+        conversation = conversation_of(profile.identity.public, self.alice.profile().identity.public)
+        with self.bot.store.writing() as records:
+            contact = get_contact(records, "alice")
+            assert contact is not None, "they have talked"
+            missing = Missing(conversation, profile.incarnation, [1, 2], 10_000)
+            body = encode_record(Reset([missing]))
+            content = resets.draft_receipt(profile, body, int(self.world.clock))
+            content = msgspec.structs.replace(content, conversation=conversation)
+            self.assertEqual(resets.take_reset(records, profile, contact, content, int(self.world.clock)), 2)
+            kinds = {row.kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)}
+        self.assertEqual(kinds, {Kind.VOID})
+
+    def test_not_fetched(self) -> None:
+        """Answers that cannot be sent do not pile up; those that remain come in order and without a gap."""
+        self.bot.disconnect()
+        self.world.settle()
+        texts = [f"{number}" for number in range(ROOM * TIMES)]
+        for text in texts:
+            self.alice.send("bot", text)
+        wire = self.bot.connect(settle=False)
+        wire.to_server = lambda message: [] if isinstance(message, m.Deposit) else [message]
+        self.world.settle()
+        self.answer()
+        self.assertLessEqual(self.count(HISTORY, "alice"), ROOM + 16)
+        self.assertLessEqual(self.count(OUTBOX), 2 * (ROOM + 16))
+        self.bot.connect()
+        self.assertEqual(self.alice.read(), texts[-ROOM:])
+        self.assertEqual({line.gap_before for line in self.alice.given}, {0})
+        self.assertEqual(self.count(HISTORY, "alice"), ROOM)
+
+    def test_on_its_way(self) -> None:
+        """What may have left us stays until the server answers for it."""
+        assert self.bot.wire is not None, "connected"
+        self.ask(1)
+        self.bot.wire.held = {Side.CLIENT}
+        self.ask(ROOM, first=1)
+        self.assertGreaterEqual(self.count(HISTORY, "alice"), ROOM)
+        self.bot.wire.held = set()
+        self.world.settle()
+        self.assertEqual(self.alice.read(), [f"{number}" for number in range(ROOM + 1)])
+        self.assertEqual({line.gap_before for line in self.alice.given}, {0})
+
+    def test_not_answered_yet(self) -> None:
+        """What came and was not answered yet stays, whatever its number and age."""
+        for number in range(ROOM * TIMES):
+            self.alice.send("bot", f"{number}")
+        self.world.clock += 31 * DAY
+        self.retention.sweep(self.bot.store, self.world.clock)
+        self.answer()
+        self.assertEqual(len(self.asked), ROOM * TIMES)
+
+    def test_age(self) -> None:
+        """After a month everything is gone, also of those who write no more; not before."""
+        self.ask(2)
+        for moment, kept in ((30 * DAY, 4), (30 * DAY + 1, 0)):
+            self.retention.sweep(self.bot.store, self.world.clock + moment)
+            self.assertEqual(self.count(HISTORY), kept)
+        self.assertEqual((self.count(INDEX), self.count(SENT)), (0, 0))
+
+    def test_receipts_that_wait(self) -> None:
+        """Receipts that cannot be sent do not pile up either."""
+        self.part(self.bot)
+        now = int(self.world.clock)
+        draft = encode_record(resets.draft_receipt(self.bot.profile(), b"", now))
+        with self.bot.store.writing() as records:
+            for name in ("alice", "bob"):
+                for _ in range(ROOM * TIMES if name == "alice" else 2):
+                    save(records, OUTBOX, ROWS, OutboxRow(name, int(Kind.RECEIPT), 0, now, DAY, draft), next_places(records))
+        self.retention.sweep(self.bot.store, now)
+        self.assertEqual(self.count(OUTBOX), ROOM + 2)
+
+
+class ContactTests(SynchronousTestCase):
+    """The contact C{server} is such a machine."""
+
+    def open(self, folder: Path, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
+        """Open it as the daemon does. It hears nothing, and its thread never runs."""
+        duties = Duties(prepare("ack"), key=key)
+        link = InviteLink("example.net", 8443, pin)
+        return open_contact(folder, link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
+
+    def test_key_file(self) -> None:
+        """Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before."""
+        folder = Path(self.mktemp())
+        old, new = SharedKey.generate(), SharedKey.generate()
+        for key in (old, new, None):
+            contact = self.open(folder, key)
+            with contact._store.reading() as records:
+                admitted = [each.name for each in (old, new) if suites.chosen(records, each.name).key]
+            self.assertEqual(admitted, [] if key is None else [key.name])
+            contact.close()
+
+    def test_other_server(self) -> None:
+        """It belongs to one server: with another's key it is not opened, and stays as it is."""
+        folder = Path(self.mktemp())
+        self.open(folder).close()
+        error = self.assertRaises(StateError, self.open, folder, None, bytes(32))
+        self.assertIn("another server.key", str(error))
+        self.open(folder).close()
+
+    def test_sweeps(self) -> None:
+        """From time to time it drops what is old, also of those who write no more."""
+        contact = self.open(Path(self.mktemp()))
+        self.addCleanup(contact.close)
+        alice = person("alice")
+        with contact._store.writing() as records:
+            profile = load_profile(records)
+            assert profile is not None, "made with the contact"
+            adopt(records, profile, alice.record, NOW, DIRECTORY)
+        messages.compose(contact._store, "alice", "long ago", now=1)
+        self.assertEqual(len(messages.history(contact._store, "alice")), 1)
+        contact.tick()
+        self.assertEqual(messages.history(contact._store, "alice"), [])
+        messages.compose(contact._store, "alice", "long ago", now=1, message_id=keys.random_id())
+        contact.tick()
+        self.assertEqual(len(messages.history(contact._store, "alice")), 1, "not every second")
+
+    def caller(self, contact: Contact, key: SharedKey) -> bytes:
+        """
+        Somebody called long ago.
+
+        @return: the device.
+        """
+        nonce = keys.nonce()
+        device = keys.caller_device(nonce)
+        with contact._store.writing() as records:
+            known = guests.speaking(key, key.name, device, KeyHeader("psk", 1, nonce, 0, 1, None), NOW)
+            guests.hear(records, known, device, KeyHeader("psk", 1, nonce, 0, 1, None), 1)
+        return device
+
+    def known(self, contact: Contact, key: SharedKey, device: bytes) -> bool:
+        """Is a connection remembered?"""
+        with contact._store.reading() as records:
+            return guests.get_contact(records, key.name, device) is not None
+
+    def test_forgets_callers(self) -> None:
+        """It forgets callers that are gone, and none that is here; and no more of anything once it is closed."""
+        key = SharedKey.generate()
+        contact = self.open(Path(self.mktemp()), key)
+        here, gone = self.caller(contact, key), self.caller(contact, key)
+        contact.forget_gone(frozenset([here]))
+        self.assertEqual([self.known(contact, key, device) for device in (here, gone)], [True, False])
+        contact.close()
+        contact.forget_gone(frozenset())
+
+    def test_forgets_while_held_up(self) -> None:
+        """That it can forget them does not say that it can answer: what is held up stays so, and is tried again."""
+        contact = self.open(Path(self.mktemp()), SharedKey.generate())
+        self.addCleanup(contact.close)
+
+        def fail() -> None:
+            raise OSError("the record cannot be written")
+
+        with capturedLogs() as events:
+            contact.guarded(fail)
+            contact.forget_gone(frozenset())
+            self.assertEqual(len(events), 1)
+            contact.tick()
+        self.assertEqual([event["log_format"] for event in events[1:]], ["the contact server goes on"])

@@ -1,0 +1,121 @@
+"""Tests of L{securemsg.daemon.certificate}: which certificate the daemon shows, and when it makes another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.crypto.keys import spki_digest, tls_key_pair
+from securemsg.daemon.certificate import (
+    CERTIFICATE_DAYS,
+    DAY,
+    TLS_CERTIFICATE,
+    TLS_KEY,
+    keep_credentials,
+    load_credentials,
+)
+from securemsg.daemon.folder import StateError, open_folder, write_private
+from securemsg.net.tls import certificate_is_good
+from tests.net.fakes import scratch
+
+NAMES = ("localhost", "127.0.0.1", "::1", "chat.example")
+
+
+class OwnCertificateTests(SynchronousTestCase):
+    """The daemon makes its own."""
+
+    def setUp(self) -> None:
+        """Make a folder, and count what is made."""
+        self.folder = scratch(self) / "thing"
+        open_folder(self.folder)
+        self.made = 0
+
+    def make(self, names: Sequence[str], *, days: int) -> tuple[bytes, bytes]:
+        """Make a pair, and count it."""
+        self.made += 1
+        return tls_key_pair(names, days=days)
+
+    def keep(self, names: Sequence[str] = NAMES, later: float = 0) -> None:
+        """Start, some time from now."""
+        keep_credentials(self.folder, names, self.make, spki_digest, time.time() + later)
+
+    def test_once(self) -> None:
+        """It is made at the first start, private, and kept."""
+        self.keep()
+        first = (self.folder / TLS_CERTIFICATE).read_bytes()
+        self.keep()
+        self.assertEqual(((self.folder / TLS_CERTIFICATE).read_bytes(), self.made), (first, 1))
+        for name in (TLS_CERTIFICATE, TLS_KEY):
+            self.assertEqual((self.folder / name).stat().st_mode & 0o777, 0o600)
+
+    def test_other_names(self) -> None:
+        """Another advertised host needs another certificate; fewer names do not."""
+        self.keep()
+        self.keep(NAMES[:3])
+        self.assertEqual(self.made, 1)
+        self.keep((*NAMES[:3], "other.example"))
+        self.assertEqual(self.made, 2)
+
+    def test_renewed_in_time(self) -> None:
+        """It is made anew when it ends soon, and not before."""
+        self.keep()
+        self.keep(later=(CERTIFICATE_DAYS - 100) * DAY)
+        self.assertEqual(self.made, 1)
+        self.keep(later=(CERTIFICATE_DAYS - 80) * DAY)
+        self.assertEqual(self.made, 2)
+
+    def test_key_lost(self) -> None:
+        """A key that is lost, or of another certificate, makes both new; the daemon starts."""
+        self.keep()
+        (self.folder / TLS_KEY).unlink()
+        self.keep()
+        write_private(self.folder / TLS_KEY, tls_key_pair(NAMES, days=9)[0])
+        self.keep()
+        self.assertEqual(self.made, 3)
+
+    def test_nonsense(self) -> None:
+        """A file that is no certificate is replaced."""
+        write_private(self.folder / TLS_CERTIFICATE, b"nonsense")
+        self.keep()
+        self.assertEqual(self.made, 1)
+        self.assertFalse(certificate_is_good(b"nonsense", NAMES, 0, 0))
+
+
+class IssuedCertificateTests(SynchronousTestCase):
+    """The operator brings one."""
+
+    def setUp(self) -> None:
+        """Write a pair."""
+        self.folder = scratch(self) / "thing"
+        self.folder.mkdir()
+        key, certificate = tls_key_pair(["localhost"], days=9)
+        self.key, self.certificate = self.folder / "key", self.folder / "certificate"
+        self.key.write_bytes(key)
+        self.certificate.write_bytes(certificate)
+
+    def complaint(self) -> str:
+        """What is said of the pair."""
+        with self.assertRaises(StateError) as caught:
+            load_credentials(self.certificate, self.key, spki_digest)
+        return str(caught.exception)
+
+    def test_good(self) -> None:
+        """A pair that fits is taken."""
+        load_credentials(self.certificate, self.key, spki_digest)
+
+    def test_missing(self) -> None:
+        """A file that is not there is named."""
+        self.key.unlink()
+        self.assertIn(f"{self.key} cannot be read", self.complaint())
+
+    def test_swapped(self) -> None:
+        """Files that were swapped, are empty, or do not belong together are no pair."""
+        self.certificate, self.key = self.key, self.certificate
+        self.assertIn("no certificate and its private key", self.complaint())
+        self.certificate, self.key = self.key, self.certificate
+        self.key.write_bytes(tls_key_pair(["localhost"], days=9)[0])
+        self.assertIn("no certificate and its private key", self.complaint())
+        self.key.write_bytes(b"")
+        self.assertIn("no certificate and its private key", self.complaint())

@@ -1,0 +1,107 @@
+"""Tests of L{securemsg.net.listener}: how many get in, and what is written of the others."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.crypto.keys import spki_digest
+from securemsg.net.listener import PortUnavailable, PublicFactory, Tally, check_port, connection_limit, listen_trouble
+from securemsg.net.tls import ServerCredentials
+from securemsg.protocol.states import Side
+from tests.net.fakes import End, key_files
+
+
+class LimitTests(SynchronousTestCase):
+    """The door has a width."""
+
+    def test_limit(self) -> None:
+        """Twice as many as may be logged in, and some more, get an answer."""
+        self.assertEqual(connection_limit(1000), 2064)
+
+    def test_beyond(self) -> None:
+        """Beyond the limit there is no protocol, so that Twisted closes the socket; an end makes room again."""
+        clock = Clock()
+        end = End(Side.SERVER, clock)
+        credentials = ServerCredentials(*key_files(), spki_digest)
+        factory = PublicFactory(credentials, end.terms(credentials.observe), 2, clock)
+        taken = [factory.buildProtocol(None) for _ in range(2)]
+        for protocol in taken:
+            assert protocol is not None
+            protocol.makeConnection(StringTransport())
+        self.assertIsNone(factory.buildProtocol(None))
+        self.assertEqual(factory.turned_away, 1)
+        assert taken[0] is not None
+        taken[0].connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(factory.buildProtocol(None))
+
+
+class TallyTests(SynchronousTestCase):
+    """The log stays short."""
+
+    def test_first_at_once(self) -> None:
+        """The first of a kind is logged when it happens, a thousand more are one line."""
+        tally = Tally()
+        with capturedLogs() as events:
+            for _ in range(1000):
+                tally.note("malformed")
+            tally.note("timeout")
+            tally.report()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "hung up on a connection: malformed",
+                "hung up on a connection: timeout",
+                "hung up on 1000 connections: malformed",
+            ],
+        )
+        self.assertEqual({event["log_level"] for event in events}, {LogLevel.info})
+
+    def test_quiet(self) -> None:
+        """Where nothing happened nothing is reported, and a report is made once."""
+        tally = Tally()
+        tally.note("malformed")
+        tally.note("malformed")
+        tally.report()
+        with capturedLogs() as events:
+            tally.report()
+        self.assertEqual(events, [])
+
+
+
+class PortTests(SynchronousTestCase):
+    """Whether we could listen."""
+
+    def test_taken(self) -> None:
+        """A port that somebody listens on is named, with what helps."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with self.assertRaises(PortUnavailable) as caught:
+                check_port("127.0.0.1", port)
+        self.assertEqual(
+            str(caught.exception),
+            f"port {port} on 127.0.0.1 is taken; stop what listens there, or choose another with --port",
+        )
+        check_port("127.0.0.1", port)
+
+    def test_other_machine(self) -> None:
+        """An address of another machine is named as such."""
+        with self.assertRaises(PortUnavailable) as caught:
+            check_port("192.0.2.1", 8443)
+        self.assertIn("no address of this machine", str(caught.exception))
+
+    def test_privileged(self) -> None:
+        """A port that only the system may use is explained."""
+        self.assertIn("above 1023", listen_trouble("127.0.0.1", 80, PermissionError(13, "Permission denied")))
+
+    def test_anything_else(self) -> None:
+        """Any other error is said in the system's words."""
+        self.assertIn("Too many open files", listen_trouble("::1", 80, OSError(24, "Too many open files")))
