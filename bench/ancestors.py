@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import define
 from twisted.internet.interfaces import IReactorTCP
 
-from bench.lanes import percentile
 from bench.nuisances import Company
 from bench.parts import MILLI, Bench
+from bench.queues import percentile
 from bench.report import Figure
 from bench.stations import Daemon
 from bench.target import Target

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, frozen
 
-from bench.lanes import Lane, Pace, percentile
 from bench.machine import Unmeasurable
+from bench.queues import Pace, SendQueue, percentile
 from bench.report import Figure
 from bench.stations import MESSAGE_SIZE, PARTS, Daemon
 from bench.target import Target, Waiting
@@ -105,37 +105,37 @@ class Bench:
     waiting: Waiting
     say: Callable[[str], None]
 
-    async def sample(self, target: Target, lanes: Sequence[Lane]) -> Sample:
+    async def sample(self, target: Target, queues: Sequence[SendQueue]) -> Sample:
         """Watch a load that runs already."""
         seconds = self.scale.seconds
         await self.waiting.sleep(seconds * SETTLE)
-        for lane in lanes:
-            lane.delays.clear()
+        for queue in queues:
+            queue.delays.clear()
         now = self.waiting.reactor.seconds
-        before = sum(lane.done for lane in lanes)
+        before = sum(queue.done for queue in queues)
         began, server, own = now(), target.served.cpu(), own_cpu()
         await self.waiting.sleep(seconds)
         wall, server, own = now() - began, target.served.cpu() - server, own_cpu() - own
-        count = sum(lane.done for lane in lanes) - before
-        delays = sorted(delay for lane in lanes for delay in lane.delays)
+        count = sum(queue.done for queue in queues) - before
+        delays = sorted(delay for queue in queues for delay in queue.delays)
         if not count or not delays:
             raise Unmeasurable(f"no message came through the {target.served.name} in {seconds:g} s")
         return Sample(server / count * MICRO, count / wall, own / wall, delays)
 
-    async def settle(self, lanes: Sequence[Lane]) -> None:
+    async def settle(self, queues: Sequence[SendQueue]) -> None:
         """Wait until nothing is in flight: all that was sent has come, and has been answered for."""
-        for lane in lanes:
-            lane.window = 0
-        await self.waiting.until(lambda: all(lane.done == lane.sent for lane in lanes), "messages in flight")
+        for queue in queues:
+            queue.window = 0
+        await self.waiting.until(lambda: all(queue.done == queue.sent for queue in queues), "messages in flight")
 
     async def closed(self, target: Target, window: int, size: str) -> Sample:
         """So many in flight on each pair."""
-        lanes = await target.lanes(self.scale.pairs, size)
-        for lane in lanes:
-            lane.window = window
-            lane.refill()
-        sample = await self.sample(target, lanes)
-        await self.settle(lanes)
+        queues = await target.queues(self.scale.pairs, size)
+        for queue in queues:
+            queue.window = window
+            queue.refill()
+        sample = await self.sample(target, queues)
+        await self.settle(queues)
         await target.hang_up()
         self.say(
             f"{target.served.name}: {window} in flight: {sample.cost:.1f} us, {sample.rate:,.0f}/s,"
@@ -149,16 +149,16 @@ class Bench:
 
         @raise Unmeasurable: the server did not keep up.
         """
-        lanes = await target.lanes(pairs, "text")
-        pace = Pace(self.waiting.reactor, lanes, rate)
+        queues = await target.queues(pairs, "text")
+        pace = Pace(self.waiting.reactor, queues, rate)
         pace.start()
         try:
-            sample = await self.sample(target, lanes)
+            sample = await self.sample(target, queues)
         finally:
             pace.stop()
-        await self.settle(lanes)
+        await self.settle(queues)
         # What was still in flight has waited longest, and belongs to the delays.
-        sample = evolve(sample, delays=sorted(delay for lane in lanes for delay in lane.delays))
+        sample = evolve(sample, delays=sorted(delay for queue in queues for delay in queue.delays))
         await target.hang_up()
         self.say(
             f"{target.served.name}: {rate:,}/s over {pairs} pairs: {sample.cost:.1f} us,"
@@ -249,12 +249,12 @@ class Bench:
         await daemon.register(2 * pairs)
         away = daemon.accounts[1 : 2 * pairs : 2]
         senders = await daemon.connect(daemon.accounts[: 2 * pairs : 2])
-        lanes = [daemon.lane(sender, to, "text") for sender, to in zip(senders, away, strict=True)]
+        queues = [daemon.queue(sender, to, "text") for sender, to in zip(senders, away, strict=True)]
         began, cpu, own = now(), daemon.served.cpu(), own_cpu()
-        for lane in lanes:
-            lane.awaits_delivery, lane.window, lane.limit = False, MAILBOX_WINDOW, each
-            lane.refill()
-        await self.waiting.until(lambda: all(lane.accepted == each for lane in lanes), "deposits to be accepted", 600)
+        for queue in queues:
+            queue.awaits_delivery, queue.window, queue.limit = False, MAILBOX_WINDOW, each
+            queue.refill()
+        await self.waiting.until(lambda: all(queue.accepted == each for queue in queues), "deposits to be accepted", 600)
         wall, used, own = now() - began, daemon.served.cpu() - cpu, own_cpu() - own
         stored = total / wall
         self.say(f"daemon: stored {stored:,.0f}/s, {used / total * MICRO:.1f} us each, load {own / wall:.0%}")

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from bench.lanes import Lane
+from bench.queues import SendQueue
 from securemsg.crypto.keys import AgreementKey, SigningKey, nonce
 from securemsg.crypto.primitives import a256cbc_hs512_encrypt
 from securemsg.crypto.ratchet import seal_message
@@ -93,8 +93,8 @@ class Station:
     _later: Callable[[Callable[[], None]], None]
     _trouble: Callable[[str], None]
     _registering: bool = False
-    lane: Lane | None = None
-    source: Lane | None = None
+    queue: SendQueue | None = None
+    source: SendQueue | None = None
     parts: Parts = Parts(b"", b"")
     to: Credentials | None = None
     ready: Deferred[None] = field(factory=Deferred)
@@ -200,10 +200,10 @@ class Station:
 
     def _accepted(self, accepted: m.Accepted) -> None:
         """The server answers for some of our deposits."""
-        assert self.lane is not None
+        assert self.queue is not None
         if any(acceptance.missed for acceptance in accepted.deposits):
             self._trouble("a mailbox is full")
-        self.lane.answered(len(accepted.deposits))
+        self.queue.answered(len(accepted.deposits))
 
     def _delivered(self, deliver: m.Deliver) -> None:
         """Take it; everything of this turn is acknowledged at once."""

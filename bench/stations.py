@@ -10,12 +10,12 @@ from attrs import define, field
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IReactorTCP
 
-from bench.lanes import Lane
+from bench.queues import SendQueue
 from bench.served import HOST, Served
 from bench.station import Credentials, Parts, Station, text_parts, total_parts
 from bench.target import Waiting
 from securemsg.crypto.keys import spki_digest
-from securemsg.net.stream import StreamFactory, Terms
+from securemsg.net.stream import ConnectionOptions, StreamFactory
 from securemsg.net.tls import ClientTrust, SecureFactory
 from securemsg.net.turn import Turn
 from securemsg.protocol.states import Side
@@ -52,21 +52,21 @@ class Daemon:
         names = [f"{self.prefix}-{number}" for number in range(len(self.accounts), count)]
         self.accounts += await self._waiting.each([partial(self._register, name) for name in names])
 
-    async def lanes(self, pairs: int, size: str) -> Sequence[Lane]:
+    async def queues(self, pairs: int, size: str) -> Sequence[SendQueue]:
         """Connect so many pairs."""
         await self.register(2 * pairs)
         stations = await self.connect(self.accounts[: 2 * pairs])
-        lanes = []
+        queues = []
         for sender, recipient in zip(stations[::2], stations[1::2], strict=True):
-            lanes.append(self.lane(sender, recipient.credentials, size))
-            recipient.source = lanes[-1]
-        return lanes
+            queues.append(self.queue(sender, recipient.credentials, size))
+            recipient.source = queues[-1]
+        return queues
 
-    def lane(self, sender: Station, to: Credentials, size: str) -> Lane:
+    def queue(self, sender: Station, to: Credentials, size: str) -> SendQueue:
         """The way from a station to a device, whether that is connected or not."""
         sender.parts, sender.to = PARTS[size], to
-        sender.lane = Lane(sender.submit, self._waiting.reactor.seconds)
-        return sender.lane
+        sender.queue = SendQueue(sender.submit, self._waiting.reactor.seconds)
+        return sender.queue
 
     async def idle(self, count: int) -> None:
         """Connect so many more, and let them be."""
@@ -107,7 +107,7 @@ class Daemon:
 
     async def _open(self, station: Station) -> None:
         """Connect a station, and wait until it is logged in."""
-        terms = Terms(Side.CLIENT, lambda: station, self._trust.observe, self._waiting.reactor, self._turn)
+        terms = ConnectionOptions(Side.CLIENT, lambda: station, self._trust.observe, self._waiting.reactor, self._turn)
         endpoint = TCP4ClientEndpoint(self._reactor, HOST, self.served.port)
         await endpoint.connect(SecureFactory(self._trust, True, StreamFactory(terms)))
         await self._waiting.until(lambda: station.ready.called, f"the login of {station.credentials.account}")

@@ -15,7 +15,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from bench.lanes import Lane
+from bench.queues import SendQueue
 from bench.served import HOST, Served
 from bench.target import Waiting
 from bench.yardstick import PAIRED
@@ -32,7 +32,7 @@ class StringEnd(Int32StringReceiver):
     @ivar gone: fires when the connection has ended.
     """
 
-    lane: Lane | None = None
+    queue: SendQueue | None = None
     paired = False
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class StringEnd(Int32StringReceiver):
 
     def stringReceived(self, string: bytes) -> None:
         """A message, but for the first one."""
-        if self.lane is not None:
-            self.lane.arrived()
+        if self.queue is not None:
+            self.queue.arrived()
         elif string == PAIRED:
             self.paired = True
 
@@ -87,15 +87,15 @@ class Yardstick:
         options = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_3)
         self._factory = TLSMemoryBIOFactory(options, True, StringFactory())
 
-    async def lanes(self, pairs: int, size: str) -> Sequence[Lane]:
+    async def queues(self, pairs: int, size: str) -> Sequence[SendQueue]:
         """Connect so many pairs. A message is 200 bytes whatever it stands for."""
         ends = await self._pair_up(pairs)
-        lanes = []
+        queues = []
         for sender, recipient in ends:
-            lane = Lane(sender.submit, self._waiting.reactor.seconds, awaits_accept=False)
-            sender.lane = recipient.lane = lane
-            lanes.append(lane)
-        return lanes
+            queue = SendQueue(sender.submit, self._waiting.reactor.seconds, awaits_accept=False)
+            sender.queue = recipient.queue = queue
+            queues.append(queue)
+        return queues
 
     async def idle(self, count: int) -> None:
         """Connect so many more, in pairs."""

@@ -10,8 +10,8 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
-from bench.lanes import Lane
 from bench.machine import Unmeasurable
+from bench.queues import SendQueue
 from bench.served import Served
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Target(Protocol):
 
     served: Served
 
-    async def lanes(self, pairs: int, size: str) -> Sequence[Lane]:
+    async def queues(self, pairs: int, size: str) -> Sequence[SendQueue]:
         """
         Connect so many pairs, and give the way from one end of each to the other.
 

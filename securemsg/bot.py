@@ -21,12 +21,12 @@ from twisted.logger import Logger
 from securemsg.account.compose import check_draft, commit
 from securemsg.account.composing import make_uplink
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Trouble, explain
+from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.flush import see_off
 from securemsg.account.folder import open_joined, storage_trouble
 from securemsg.account.locks import FileLock
 from securemsg.account.reader import Messages
-from securemsg.account.readlocks import Giving, lock_reading
+from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id, settle
@@ -84,7 +84,7 @@ class Bot:
     _profile: Profile
     _uplink: Uplink
     _now: Callable[[], float] = time.time
-    _giving: Giving = field(init=False)
+    _giving: ReadLocks = field(init=False)
     _reader: FileLock | None = field(default=None, init=False)
     _messages: Messages | None = field(default=None, init=False)
     _trigger: Any = field(default=None, init=False)
@@ -92,7 +92,7 @@ class Bot:
 
     def __attrs_post_init__(self) -> None:
         """One turn-taker a process."""
-        self._giving = Giving(self._folder, self._store)
+        self._giving = ReadLocks(self._folder, self._store)
 
     @property
     def name(self) -> str:
@@ -129,7 +129,7 @@ class Bot:
                 await see_off(self._reactor, self._store, self._uplink)
         finally:
             await self._leave()
-        return was_stopped and isinstance(error, Trouble) and error.code == "stopped"
+        return was_stopped and isinstance(error, SecuremsgError) and error.code == "stopped"
 
     async def send(
         self,
@@ -175,7 +175,7 @@ class Bot:
         @raise Trouble: C{second-recv}: another process reads the messages of this profile.
         """
         if self._reader is None:
-            self._reader = lock_reading(self._folder)
+            self._reader = take_read_lock(self._folder)
         if self._messages is not None:
             self._messages.end()
         self._messages = Messages(self._store, self._uplink, self._giving, sender)
@@ -188,7 +188,7 @@ class Bot:
         @raise Trouble: that cannot be written.
         """
         with _explained():
-            messages.mark_given(self._store, [message.order])
+            messages.mark_read(self._store, [message.order])
         self._let_go(message)
 
     def answer(self, message: Received, text: str | None) -> bytes | None:
@@ -256,7 +256,7 @@ class Bot:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Let every error that is no bug come out as L{Trouble}."""
+    """Let every error that is no bug come out as L{SecuremsgError}."""
     try:
         yield
     except Refusal as refusal:

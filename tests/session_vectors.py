@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from securemsg.client.sessions import encrypt, psk
-from securemsg.client.sessions.addresses import End, Pair
+from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
 from securemsg.client.sessions.decrypt import open_envelope
-from securemsg.client.sessions.store import Opening, Session, add_session
+from securemsg.client.sessions.store import PrekeyInfo, Session, add_session
 from securemsg.client.state import contacts
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
@@ -90,13 +90,13 @@ def _profile(given: Given) -> Profile:
     )
 
 
-def _pair(own: Profile, peer: Profile) -> Pair:
+def _pair(own: Profile, peer: Profile) -> DevicePair:
     """Two devices, as the first sees it."""
     record = AccountRecord(peer.name, peer.identity.public, peer.devices)
-    return Pair(own, contacts.judge(own, None, record, NOW, contacts.DIRECTORY), peer.listing.devices[0])
+    return DevicePair(own, contacts.judge(own, None, record, NOW, contacts.DIRECTORY), peer.listing.devices[0])
 
 
-def _session(given: Given, pair: Pair, ratchet: Ratchet, opening: Opening | None, initiated: bool) -> Session:
+def _session(given: Given, pair: DevicePair, ratchet: Ratchet, opening: PrekeyInfo | None, initiated: bool) -> Session:
     """A session as it is kept."""
     session = pair.session(octets(given, "ephemeral"), octets(given, "bundle"), opening, ratchet, NOW)
     return msgspec.structs.replace(session, initiated=initiated, confirmed=opening is None)
@@ -131,7 +131,7 @@ def own_part(given: Given) -> Given:
         waiting, speaking = speaking, waiting.next_receiving(step)[0]
         speaking, step, _ = speaking.next_sending(private)
     initiated = len(others) % 2 == 0
-    opening = None if given["opening"] is None else Opening(*value_of(given["opening"]))
+    opening = None if given["opening"] is None else PrekeyInfo(*value_of(given["opening"]))
     own, peer = (initiator, responder) if initiated else (responder, initiator)
     sender, reader = _pair(own, peer), _pair(peer, own)
 
@@ -149,13 +149,13 @@ def own_part(given: Given) -> Given:
     return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
 
 
-def _end(given: Given, key: SharedKey) -> End:
+def _end(given: Given, key: SharedKey) -> DeviceAddress:
     """An end of a conversation under a key file: somebody with a device list, or a connection."""
     if "connection" in given:
         nonce = octets(given, "connection")
-        return End(key.name, keys.caller_device(nonce), key.caller_identity(nonce).public)
+        return DeviceAddress(key.name, keys.caller_device(nonce), key.caller_identity(nonce).public)
     profile = _profile(given)
-    return End(profile.name, profile.device_id, profile.identity.public)
+    return DeviceAddress(profile.name, profile.device_id, profile.identity.public)
 
 
 def key_own_part(given: Given) -> Given:

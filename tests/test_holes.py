@@ -147,7 +147,9 @@ class KeyOnDiskTests(SynchronousTestCase):
             save_profile(records, profile)
             prekeys.replenish(records, profile, PrekeyStock(0, 0, 0, 0), 1)
             kinds = (prekeys.SIGNED, prekeys.LAST_RESORT, prekeys.ONE_TIME, prekeys.KEM)
-            halves = [half.private for kind in kinds for _, half in load_all(records, prekeys.Half, prekeys.TABLE, kind)]
+            halves = [
+                half.private for kind in kinds for _, half in load_all(records, prekeys.PrivatePrekey, prekeys.TABLE, kind)
+            ]
         self.addCleanup(store.close)
         self.assertEqual(len(halves), 2 + 2 * prekeys.BATCH)
         return folder, private_keys(profile) + halves

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.agent import Agent
 from securemsg.client.events import Event, Failed, Ready
 from securemsg.crypto.keys import spki_digest, tls_key_pair
-from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import PROOF_LABEL, proof_parts
@@ -65,7 +65,9 @@ class MiddleTests(SynchronousTestCase):
         self.events: list[Event] = []
         self.agent = Agent(alice.store, alice.profile(), now=self.world.now, soon=self.world.later, notify=self.events.append)
         self.pumps: list[iosim.IOPump] = []
-        self.server = Terms(Side.SERVER, self.world.server.caller, self.credentials().observe, self.clock, self.turn)
+        self.server = ConnectionOptions(
+            Side.SERVER, self.world.server.caller, self.credentials().observe, self.clock, self.turn
+        )
         self.client = self.client_terms(self.agent)
 
     def credentials(self) -> ServerCredentials:
@@ -80,15 +82,15 @@ class MiddleTests(SynchronousTestCase):
         (folder / "certificate").write_bytes(certificate)
         return ServerCredentials(folder / "certificate", folder / "key", spki_digest)
 
-    def client_terms(self, peer: Agent | FakePeer) -> Terms:
+    def client_terms(self, peer: Agent | FakePeer) -> ConnectionOptions:
         """Terms of a client's end."""
         trust = ClientTrust("localhost", spki_digest)
-        return Terms(Side.CLIENT, lambda: peer, trust.observe, self.clock, self.turn)
+        return ConnectionOptions(Side.CLIENT, lambda: peer, trust.observe, self.clock, self.turn)
 
-    def join(self, client: Terms, server: Terms, credentials: ServerCredentials) -> None:
+    def join(self, client: ConnectionOptions, server: ConnectionOptions, credentials: ServerCredentials) -> None:
         """Connect two ends with TLS between them."""
 
-        def wrapped(terms: Terms, creator: ServerCredentials | ClientTrust) -> TLSMemoryBIOFactory:
+        def wrapped(terms: ConnectionOptions, creator: ServerCredentials | ClientTrust) -> TLSMemoryBIOFactory:
             """A factory of this end."""
             factory = ProtocolFactory()
             factory.buildProtocol = lambda addr: StreamProtocol(terms)  # type: ignore[method-assign]
@@ -130,7 +132,7 @@ class MiddleTests(SynchronousTestCase):
         """
         relay, credentials = Relay(), self.stolen_name()
         self.join(self.client_terms(relay.to_server), self.server, self.credentials())
-        middle = Terms(Side.SERVER, lambda: relay.to_client, credentials.observe, self.clock, self.turn)
+        middle = ConnectionOptions(Side.SERVER, lambda: relay.to_client, credentials.observe, self.clock, self.turn)
         self.join(self.client, middle, credentials)
         self.run_all()
         self.assert_found_out(relay)
@@ -139,7 +141,7 @@ class MiddleTests(SynchronousTestCase):
         """Even with the TLS key of the server itself: what its identity signed belongs to another channel."""
         relay = Relay()
         self.join(self.client_terms(relay.to_server), self.server, self.credentials())
-        middle = Terms(Side.SERVER, lambda: relay.to_client, self.credentials().observe, self.clock, self.turn)
+        middle = ConnectionOptions(Side.SERVER, lambda: relay.to_client, self.credentials().observe, self.clock, self.turn)
         self.join(self.client, middle, self.credentials())
         self.run_all()
         self.assert_found_out(relay)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from securemsg.account.errors import Exit, Trouble, explain, trouble
+from securemsg.account.errors import Exit, SecuremsgError, explain, trouble
 from securemsg.account.tracking import DELIVERED
 from securemsg.client import messages
 from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
@@ -64,6 +64,6 @@ def commit(
         raise explain(refusal, to) from None
 
 
-def _bad(text: str, hint: str) -> Trouble:
+def _bad(text: str, hint: str) -> SecuremsgError:
     """What is wrong with a message."""
-    return Trouble(Exit.USAGE, "bad-request", text, hint)
+    return SecuremsgError(Exit.USAGE, "bad-request", text, hint)

@@ -9,7 +9,7 @@ from typing import Any
 from securemsg.account.connection import Retry, Uplink
 from securemsg.account.holder import Dialing, Holder
 from securemsg.account.locks import FileLock, OwnLock
-from securemsg.account.wake import Bell, ring
+from securemsg.account.wake import WakeFifo, ring
 from securemsg.client.events import Warned
 from securemsg.client.state.profile import Profile
 from securemsg.crypto.keys import spki_digest
@@ -62,14 +62,14 @@ def make_uplink(
             now=now,
             soon=turn.later,
             dial=dial,
-            listen=lambda rung: Silence() if folder is None else Bell(reactor, folder / WAKE, rung),
+            listen=lambda rung: Silence() if folder is None else WakeFifo(reactor, folder / WAKE, rung),
             changed=changed,
             warn=warn,
             watch=watch,
         )
 
     lock = OwnLock() if folder is None else FileLock(folder / LOCK)
-    return Uplink(reactor, store, now, lock, lambda: ring_at(folder), hold, again, written(host, port), retry)
+    return Uplink(reactor, store, now, lock, lambda: wake_at(folder), hold, again, written(host, port), retry)
 
 
 class Silence:
@@ -79,7 +79,7 @@ class Silence:
         """Nothing was opened."""
 
 
-def ring_at(folder: Path | None) -> bool:
+def wake_at(folder: Path | None) -> bool:
     """
     Tell whoever has the connection of this profile to look into the store.
 

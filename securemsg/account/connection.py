@@ -28,7 +28,7 @@ T = TypeVar("T")
 GUEST_POLL = 0.1
 HOLDER_POLL = 1.0
 # Who waits for ever leaves an errand anew after so long, for nobody shall run one whose asker was killed long ago.
-ERRAND_LIFE = 30
+JOB_LIFE = 30
 # Between two questions of which the first was refused for the moment.
 RETRY_PAUSE = 1.0
 
@@ -128,7 +128,7 @@ class Uplink:
                 alarm.cancel()
             sleeper.callback(None)
 
-    async def until(self, check: Callable[[], T | None], patience: float | None) -> T | None:
+    async def until(self, check: Callable[[], T | None], timeouts: float | None) -> T | None:
         """
         Wait until a look into the store brings something.
 
@@ -137,7 +137,7 @@ class Uplink:
         @return: what it brought, or C{None} when the time is over.
         @raise Trouble: there is no connection, and none is to be expected; or C{stopped}.
         """
-        deadline = None if patience is None else self._clock.seconds() + patience
+        deadline = None if timeouts is None else self._clock.seconds() + timeouts
         while True:
             self._step()
             value = check()
@@ -152,7 +152,7 @@ class Uplink:
                 return None
             await self._wait(left)
 
-    async def ask(self, kind: str, argument: str = "", *, patience: float | None) -> dict[str, str]:
+    async def ask(self, kind: str, argument: str = "", *, timeouts: float | None) -> dict[str, str]:
         """
         Have an errand run by whoever has the connection. With L{Retry} it is left again where a failure passes.
 
@@ -160,10 +160,10 @@ class Uplink:
         @return: its facts.
         @raise Trouble: it was refused, or nobody answered in time.
         """
-        deadline = None if patience is None else self._clock.seconds() + patience
+        deadline = None if timeouts is None else self._clock.seconds() + timeouts
         while True:
             left = None if deadline is None else max(deadline - self._clock.seconds(), 0)
-            outcome = await self._errand(kind, argument, ERRAND_LIFE if left is None else left)
+            outcome = await self._job(kind, argument, JOB_LIFE if left is None else left)
             if outcome is None and deadline is None:
                 continue
             if outcome is not None and not outcome.code:
@@ -178,13 +178,13 @@ class Uplink:
             # Else they would be asked and refused as fast as the server can.
             await self.until(lambda: None, RETRY_PAUSE)
 
-    async def _errand(self, kind: str, argument: str, patience: float) -> Outcome | None:
+    async def _job(self, kind: str, argument: str, timeouts: float) -> Outcome | None:
         """Leave an errand, and wait for what comes of it."""
-        number = jobs.leave(self._store, kind, argument, now=self._now(), patience=patience)
+        number = jobs.leave(self._store, kind, argument, now=self._now(), timeouts=timeouts)
         self.nudge()
         outcome: Outcome | None = None
         try:
-            outcome = await self.until(lambda: jobs.collect(self._store, number), patience)
+            outcome = await self.until(lambda: jobs.collect(self._store, number), timeouts)
         finally:
             if outcome is None:
                 jobs.give_up(self._store, number)

@@ -49,7 +49,7 @@ MEANINGS: dict[Exit, str] = {
 _TOKEN = re.compile(r"(token=)[^&\s'\"]+", re.IGNORECASE)
 
 
-class Trouble(Exception):
+class SecuremsgError(Exception):
     """
     Why a command ends: what happened, and what to do next. Everything that is not this is a bug. Tokens are left out.
 
@@ -211,7 +211,7 @@ _CODES: dict[str, _Meaning] = {
 }
 
 
-def trouble(code: str, name: str = "", status: Exit | None = None, text: str = "", hint: str = "") -> Trouble:
+def trouble(code: str, name: str = "", status: Exit | None = None, text: str = "", hint: str = "") -> SecuremsgError:
     """
     What a code means here.
 
@@ -220,7 +220,7 @@ def trouble(code: str, name: str = "", status: Exit | None = None, text: str = "
     @param text: other words than the table says.
     """
     meaning = _CODES.get(code) or _Meaning(Exit.REFUSED, f"refused: {code}")
-    return Trouble(
+    return SecuremsgError(
         meaning.status if status is None else status,
         code,
         (text or meaning.text).replace("{name}", name or "it"),
@@ -228,11 +228,13 @@ def trouble(code: str, name: str = "", status: Exit | None = None, text: str = "
     )
 
 
-def explain(error: Exception, name: str = "") -> Trouble:
+def explain(error: Exception, name: str = "") -> SecuremsgError:
     """The same for an error with a code: a refusal, or the end of a conversation."""
     code = getattr(error, "code", "internal")
     if isinstance(error, RemoteProtocolError) and code not in _CODES:
-        return Trouble(Exit.NOT_CONNECTED, code, f"the server broke the protocol ({code})", "check the versions of both sides")
+        return SecuremsgError(
+            Exit.NOT_CONNECTED, code, f"the server broke the protocol ({code})", "check the versions of both sides"
+        )
     return trouble(code, name)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Trouble
+from securemsg.account.errors import SecuremsgError
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
 from securemsg.interfaces import IProfileStore, IRecords
@@ -29,7 +29,7 @@ async def see_off(clock: Any, store: IProfileStore, uplink: Uplink) -> None:
         left: int | None = unsent(store)
         while left and uplink.holder is not None and uplink.holder.is_ready and clock.seconds() < end:
             left = await uplink.until(partial(moved, left), STANDSTILL)
-    except (Trouble, StorageError):
+    except (SecuremsgError, StorageError):
         # What whoever leaves was told stays true.
         return
 

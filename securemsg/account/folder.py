@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.errors import Exit, SecuremsgError, trouble
 from securemsg.client.state import vault
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.vault import VaultError
@@ -31,13 +31,13 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def storage_trouble(error: VaultError | StorageError) -> Trouble:
+def storage_trouble(error: VaultError | StorageError) -> SecuremsgError:
     """What is wrong with the files of a profile; they say it themselves, and what to do."""
     code = next(code for kind, code in _CODES if isinstance(error, kind))
-    return Trouble(Exit.PROFILE, code, str(error).rstrip("."))
+    return SecuremsgError(Exit.PROFILE, code, str(error).rstrip("."))
 
 
-def trouble_of(error: Exception) -> Trouble | None:
+def trouble_of(error: Exception) -> SecuremsgError | None:
     """The same for any error; C{None}: it is about something else."""
     return storage_trouble(error) if isinstance(error, VaultError | StorageError) else None
 

@@ -71,7 +71,7 @@ class Holder:
     last_failure: str = field(default="", init=False)
     _agent: Agent = field(init=False)
     _dialer: Dialing | None = field(default=None, init=False)
-    _bell: Any = field(default=None, init=False)
+    _wake_fifo: Any = field(default=None, init=False)
     _beat: LoopingCall = field(init=False)
     _is_told: bool = field(default=False, init=False)
     _running: set[int] = field(factory=set, init=False)
@@ -92,7 +92,7 @@ class Holder:
 
     def start(self, again: bool) -> None:
         """Connect, and listen to the bell."""
-        self._bell = self._listen(self.look)
+        self._wake_fifo = self._listen(self.look)
         self._dialer = self._dial(self._agent, self._not_connected, again)
         self._beat.start(TICK, now=False)
         self._dialer.start()
@@ -101,8 +101,8 @@ class Holder:
         """Hang up."""
         if self._beat.running:
             self._beat.stop()
-        if self._bell is not None:
-            self._bell.close()
+        if self._wake_fifo is not None:
+            self._wake_fifo.close()
         assert self._dialer is not None, "stopped, so it was started"
         return self._dialer.stop()
 
@@ -110,8 +110,8 @@ class Holder:
         """Somebody wrote into the store: send, and run errands."""
         self._agent.pump()
         try:
-            for errand in jobs.waiting(self._store, now=self._now()):
-                self._run(errand)
+            for job in jobs.waiting(self._store, now=self._now()):
+                self._run(job)
         except StorageError:
             # The disk is full, or somebody is at the profile for long. It must end neither beat nor bell: the next look may see
             # more, and a command that cannot go on meets the same error itself.
@@ -170,23 +170,23 @@ class Holder:
 
     # --- errands --------------------------------------------------------------------------------------------------
 
-    def _run(self, errand: Waiting) -> None:
+    def _run(self, job: Waiting) -> None:
         """Run an errand, if it can be run now and does not run already."""
-        if errand.number in self._running or not self.is_ready:
+        if job.number in self._running or not self.is_ready:
             return
-        if errand.kind == "drained":
+        if job.kind == "drained":
             if self.is_drained:
-                self._settle(errand, "", {})
-        elif errand.kind == "link":
-            self._settle(errand, "", self.facts())
+                self._settle(job, "", {})
+        elif job.kind == "link":
+            self._settle(job, "", self.facts())
         else:
-            question = _QUESTIONS.get(errand.kind)
+            question = _QUESTIONS.get(job.kind)
             if question is None:
-                self._settle(errand, "unknown-message", {})
+                self._settle(job, "unknown-message", {})
                 return
-            self._running.add(errand.number)
+            self._running.add(job.number)
             asked = self._clock.seconds()
-            self._agent.ask(question(errand.argument), lambda answer: self._answered(errand, asked, answer))
+            self._agent.ask(question(job.argument), lambda answer: self._answered(job, asked, answer))
 
     def facts(self) -> dict[str, str]:
         """How the connection stands."""
@@ -195,9 +195,9 @@ class Holder:
             return {}
         return {"tls": link.version, "cipher": link.cipher, "group": link.group}
 
-    def _answered(self, errand: Waiting, asked: float, answer: object) -> None:
+    def _answered(self, job: Waiting, asked: float, answer: object) -> None:
         """The server answered an errand's question."""
-        self._running.discard(errand.number)
+        self._running.discard(job.number)
         code, facts = "", dict[str, str]()
         match answer:
             case Refusal(code=refused):
@@ -210,7 +210,7 @@ class Holder:
                 code = self._adopt(record)
             case _:
                 code = "out-of-turn"
-        self._settle(errand, code, facts)
+        self._settle(job, code, facts)
 
     def _adopt(self, record: m.AccountRecord) -> str:
         """
@@ -229,9 +229,9 @@ class Holder:
             return refusal.code
         return ""
 
-    def _settle(self, errand: Waiting, code: str, facts: dict[str, str]) -> None:
+    def _settle(self, job: Waiting, code: str, facts: dict[str, str]) -> None:
         """Leave the outcome where its asker finds it."""
-        jobs.settle(self._store, errand.number, code, facts, now=self._now())
+        jobs.settle(self._store, job.number, code, facts, now=self._now())
         self._tell()
 
 

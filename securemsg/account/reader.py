@@ -8,9 +8,9 @@ from typing import Self
 from attrs import define, field
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Trouble, trouble
+from securemsg.account.errors import SecuremsgError, trouble
 from securemsg.account.folder import storage_trouble
-from securemsg.account.readlocks import Giving
+from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.interfaces import IProfileStore
@@ -26,7 +26,7 @@ class Messages:
 
     _store: IProfileStore
     _uplink: Uplink
-    _giving: Giving
+    _giving: ReadLocks
     _sender: str | None = None
     _page: deque[Received] = field(factory=deque, init=False)
     _in_hand: Received | None = field(default=None, init=False)
@@ -47,7 +47,7 @@ class Messages:
             raise trouble("second-recv", text="another loop over the messages was begun, or the bot was left")
         try:
             if self._in_hand is not None:
-                messages.mark_given(self._store, [self._in_hand.order])
+                messages.mark_read(self._store, [self._in_hand.order])
                 self.let_go(self._in_hand)
             while not self._uplink.is_stopped:
                 message = self._take()
@@ -58,7 +58,7 @@ class Messages:
                     break
         except StorageError as error:
             raise storage_trouble(error) from error
-        except Trouble as problem:
+        except SecuremsgError as problem:
             if problem.code != "stopped":
                 raise
         raise StopAsyncIteration

@@ -25,7 +25,7 @@ GIVE_LOCK = "give.lock"
 PLACE_SIZE = 7
 
 
-def lock_reading(folder: Path) -> FileLock:
+def take_read_lock(folder: Path) -> FileLock:
     """
     Be the only one that gives out the messages of all, in order.
 
@@ -41,7 +41,7 @@ def lock_reading(folder: Path) -> FileLock:
     return lock
 
 
-class Giving:
+class ReadLocks:
     """The turns of one process, which must have no second one of these for a profile."""
 
     def __init__(self, folder: Path | None, store: IProfileStore) -> None:
@@ -61,7 +61,7 @@ class Giving:
         """
         if not self._lock(message.sender):
             return False
-        if not messages.is_ungiven(self._store, message.order):
+        if not messages.is_unread(self._store, message.order):
             self.free(message.sender)
             return False
         return True

@@ -14,9 +14,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
 from securemsg.account.connection import Uplink
-from securemsg.account.readlocks import Giving
+from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
-from securemsg.client.autoresponder import Answerer, Give, Source
+from securemsg.client.autoresponder import Autoresponder, Give, Source
 from securemsg.client.messages import Received
 from securemsg.interfaces import IProfileStore
 
@@ -32,7 +32,7 @@ Told = Callable[[Received, str | None], None]
 @define(eq=False)
 class Turns:
     """
-    A source of answers that has the turn at a sender's messages while it makes one (L{Giving}).
+    A source of answers that has the turn at a sender's messages while it makes one (L{ReadLocks}).
 
     @ivar guarded: makes a call, and sees to what it raises.
     @ivar told: is told of every message that was seen to, with the answer, before that is committed.
@@ -40,7 +40,7 @@ class Turns:
 
     _clock: Any
     _store: IProfileStore
-    _giving: Giving
+    _giving: ReadLocks
     _source: Source
     _guarded: Callable[[Call], None]
     _told: Told
@@ -64,7 +64,7 @@ class Turns:
                 # What the system has no room for now it may have in a moment.
                 self._free(question)
                 self._later[question.order] = self._clock.callLater(RETRY, self._again, question, give)
-        elif messages.is_ungiven(self._store, question.order):
+        elif messages.is_unread(self._store, question.order):
             self._later[question.order] = self._clock.callLater(LOOK, self._again, question, give)
         else:
             # Somebody has read it.
@@ -112,13 +112,13 @@ class Responder:
     _reactor: Any
     _store: IProfileStore
     _uplink: Uplink
-    _giving: Giving
+    _giving: ReadLocks
     _now: Callable[[], float]
     _prepare: Callable[[Callable[[Call], None]], Source]
     _told: Told
     _sender: str | None = None
     _turns: Turns = field(init=False)
-    _answerer: Answerer = field(init=False)
+    _answerer: Autoresponder = field(init=False)
     _problem: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
 
@@ -126,11 +126,11 @@ class Responder:
         """Put the parts together."""
         source = self._prepare(self._soon)
         self._turns = Turns(self._reactor, self._store, self._giving, source, self._guarded, self._told)
-        self._answerer = Answerer(
+        self._answerer = Autoresponder(
             self._store, self._turns, self._now, self._uplink.nudge, sender=self._sender, spares=True
         )
 
-    async def run(self, patience: float | None) -> None:
+    async def run(self, timeouts: float | None) -> None:
         """
         Answer. Whatever ends this, nothing of it runs on, and what was not answered is asked again by the next run.
 
@@ -138,7 +138,7 @@ class Responder:
         @raise Trouble: there is no connection, and none is to be expected.
         """
         try:
-            await self._uplink.until(self._look, patience)
+            await self._uplink.until(self._look, timeouts)
         finally:
             self._is_over = True
             self._turns.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.errors import Exit, SecuremsgError, trouble
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact
@@ -17,7 +17,7 @@ _ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
 BLOCKING = "identity-changed"
 
 
-async def follow(store: IProfileStore, uplink: Uplink, number: bytes, wait: str, patience: float | None) -> Sent:
+async def follow(store: IProfileStore, uplink: Uplink, number: bytes, wait: str, timeouts: float | None) -> Sent:
     """
     Wait for a message that was committed.
 
@@ -26,7 +26,7 @@ async def follow(store: IProfileStore, uplink: Uplink, number: bytes, wait: str,
     @return: the message as it stands then.
     @raise Trouble: it did not come as far. If it is queued it stays so, and goes out with the next connection.
     """
-    sent = await uplink.until(lambda: _settled(store, uplink, number, wait), patience)
+    sent = await uplink.until(lambda: _settled(store, uplink, number, wait), timeouts)
     if sent is None:
         raise _too_late(store, uplink, number)
     if sent.status in _ENOUGH[wait]:
@@ -70,7 +70,7 @@ def _has_tried(uplink: Uplink) -> bool:
     return is_passing and not holder.fatal
 
 
-def _too_late(store: IProfileStore, uplink: Uplink, number: bytes) -> Trouble:
+def _too_late(store: IProfileStore, uplink: Uplink, number: bytes) -> SecuremsgError:
     """The time is over."""
     sent = _found(store, number)
     if sent.status == "accepted":

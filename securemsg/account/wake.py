@@ -41,7 +41,7 @@ def ring(path: Path) -> bool:
 
 
 @implementer(IReadDescriptor)
-class Bell:
+class WakeFifo:
     """The listener's end."""
 
     _log = Logger()

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from securemsg.account.errors import Trouble, trouble
+from securemsg.account.errors import SecuremsgError, trouble
 from securemsg.crypto.keys import nonce
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol.auth import FEATURES, VERSION
@@ -20,7 +20,7 @@ NO_SIGNATURE = b""
 
 
 @implementer(IPeer)
-class Operator:
+class AdminClient:
     """Asks the daemon, one question at a time."""
 
     def __init__(self, where: str) -> None:
@@ -37,7 +37,7 @@ class Operator:
         """
         Ask, once the greeting is over. One question at a time: the number in it is C{0}.
 
-        @return: the answer, or a L{Trouble}.
+        @return: the answer, or a L{SecuremsgError}.
         """
         answered: Deferred[Message] = Deferred()
         if self._end:
@@ -95,6 +95,6 @@ class Operator:
         for _, answered in questions:
             answered.errback(self._trouble(self._end))
 
-    def _trouble(self, code: str) -> Trouble:
+    def _trouble(self, code: str) -> SecuremsgError:
         """What a code means here."""
         return trouble(code, self._where)

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.account.composing import make_uplink, ring_at, written
+from securemsg.account.composing import make_uplink, wake_at, written
 from securemsg.account.connection import Retry, Uplink
 from securemsg.account.flush import see_off
 from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
@@ -20,7 +20,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.events import Warned
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import LOCKED
-from securemsg.client.wiredump import expose
+from securemsg.client.wiredump import dump_wire
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.messages import Message, Unknown
 
@@ -31,7 +31,7 @@ ELSEWHERE = (
 
 
 @frozen
-class Desk:
+class CommandContext:
     """
     @ivar folder: where the profile lies; C{None}: in our memory alone, for this call.
     @ivar protection: how the keys are protected, in words.
@@ -67,7 +67,7 @@ class Desk:
 
     def ring(self) -> bool:
         """Tell whoever has the connection to look into the store."""
-        return ring_at(self.folder)
+        return wake_at(self.folder)
 
     def connected(
         self,
@@ -125,6 +125,6 @@ class Desk:
 
     def _show(self, tell: Callable[[str], object], message: Message | Unknown) -> None:
         """Show what the wire shows of a message."""
-        exposure = expose(message)
-        if exposure is not None:
-            tell(json_line(wire_record(exposure)) if self.settings.as_json else wire_text(exposure))
+        dump = dump_wire(message)
+        if dump is not None:
+            tell(json_line(wire_record(dump)) if self.settings.as_json else wire_text(dump))

@@ -11,9 +11,9 @@ from typing import Any
 from attrs import field, frozen
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import check_loose, load_key
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import Settings
 from securemsg.client import guest
@@ -38,7 +38,7 @@ _RETENTION = Retention()
 
 
 @frozen
-class CallerDesk(Desk):
+class GuestContext(CommandContext):
     """
     @ivar path: of the key file.
     """
@@ -53,16 +53,16 @@ class CallerDesk(Desk):
         """
         try:
             return super().connected(work, **options)
-        except Trouble as problem:
+        except SecuremsgError as problem:
             raise self.reworded(problem) from None
 
-    def reworded(self, problem: Trouble) -> Trouble:
+    def reworded(self, problem: SecuremsgError) -> SecuremsgError:
         """What a trouble means here: status and code stay."""
         words = _WORDS.get(problem.code)
         if words is None:
             return problem
         text, hint = (part.replace("{where}", self.where).replace("{name}", self.profile.name) for part in words)
-        return Trouble(problem.status, problem.code, text, hint.replace("FILE", str(self.path)))
+        return SecuremsgError(problem.status, problem.code, text, hint.replace("FILE", str(self.path)))
 
     def connection(self) -> bytes:
         """Which connection we are a device of: another after each login, empty before the first."""
@@ -77,7 +77,7 @@ class CallerDesk(Desk):
 
 
 @contextlib.contextmanager
-def desk_for(settings: Settings, name: str) -> Iterator[Desk]:
+def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
     """
     The desk to write to somebody from: the profile's, or with a key file and no suite that of a caller.
 
@@ -85,27 +85,27 @@ def desk_for(settings: Settings, name: str) -> Iterator[Desk]:
     """
     check_loose(settings)
     if settings.key_file is None or settings.suite is not None:
-        with opened(settings) as desk:
-            yield desk
+        with opened(settings) as context:
+            yield context
         return
     if name != SERVER_NAME:
-        raise Trouble(
+        raise SecuremsgError(
             Exit.USAGE,
             "key-file",
             f"a key file by itself reaches `{SERVER_NAME}` alone, not {name}",
             f"to write to {name} from your profile, encrypted with this file, add --suite psk",
         )
     if settings.profile is not None or settings.passphrase_file is not None:
-        raise Trouble(
+        raise SecuremsgError(
             Exit.USAGE,
             "usage",
             "with a key file by itself no profile is used",
             "leave --profile and --passphrase-file away",
         )
-    yield caller_desk(settings, settings.key_file, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT)
+    yield guest_context(settings, settings.key_file, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT)
 
 
-def caller_desk(settings: Settings, path: Path, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> CallerDesk:
+def guest_context(settings: Settings, path: Path, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> GuestContext:
     """
     The desk of whoever holds this key file.
 
@@ -114,4 +114,4 @@ def caller_desk(settings: Settings, path: Path, host: str = DEFAULT_HOST, port: 
     key = load_key(path, settings.loose)
     store = MemoryProfile()
     profile = guest.prepare(store, key, host, port, int(time.time()))
-    return CallerDesk(settings, None, store, profile, f"by the key file {path}; nothing else is kept", path=path)
+    return GuestContext(settings, None, store, profile, f"by the key file {path}; nothing else is kept", path=path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_warning
 from securemsg.client.events import Warned
 from securemsg.client.state import quarantine
@@ -19,14 +19,14 @@ _REASONS = {
 
 
 @define(eq=False)
-class Kept:
+class LockedMessages:
     """
     Says so, once in a run for each contact and reason: in the run in which they came, and in every one while they are kept.
 
     @ivar sender: of whom alone; C{None}: of all.
     """
 
-    _desk: Desk
+    _context: CommandContext
     _sender: str | None = None
     _told: set[tuple[str, str]] = field(factory=set, init=False)
 
@@ -38,19 +38,21 @@ class Kept:
         """Say it, on standard error."""
         for row in self._fresh():
             self._told.add((row.name, row.code))
-            report_warning(Warned(row.code, row.name, text_of(row)), self._desk.settings.as_json, remedy(row.name))
+            report_warning(Warned(row.code, row.name, text_of(row)), self._context.settings.as_json, remedy(row.name))
 
     def _fresh(self) -> list[Locked]:
         """What is kept of which we said nothing."""
-        return [row for row in kept(self._desk) if self._sender in (None, row.name) and (row.name, row.code) not in self._told]
+        return [
+            row for row in kept(self._context) if self._sender in (None, row.name) and (row.name, row.code) not in self._told
+        ]
 
 
-def kept(desk: Desk) -> list[Locked]:
+def kept(context: CommandContext) -> list[Locked]:
     """Which messages wait for a key file."""
-    if desk.folder is None:
+    if context.folder is None:
         # A caller has its file, and no command to give another.
         return []
-    with desk.store.reading() as records:
+    with context.store.reading() as records:
         return quarantine.locked(records)
 
 

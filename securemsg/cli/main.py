@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from securemsg import __version__
-from securemsg.account.errors import Exit, Trouble, explain, table
+from securemsg.account.errors import Exit, SecuremsgError, explain, table
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import json_option, shared
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -103,7 +103,7 @@ def run(arguments: list[str]) -> int:
         return Exit.DONE
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
-            report(Trouble(Exit.USAGE, "usage", "no command is given", _see_help(error)), as_json)
+            report(SecuremsgError(Exit.USAGE, "usage", "no command is given", _see_help(error)), as_json)
         else:
             say(error.format_message())
         return Exit.USAGE
@@ -115,15 +115,15 @@ def run(arguments: list[str]) -> int:
         return problem.status
 
 
-def _problem(error: Exception) -> Trouble:
+def _problem(error: Exception) -> SecuremsgError:
     """What an exception means to the user."""
     match error:
-        case Trouble():
+        case SecuremsgError():
             return error
         case Refusal() | RemoteProtocolError():
             return explain(error)
         case click.ClickException():
-            return Trouble(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
+            return SecuremsgError(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
         case _:
             # Only here: what raises its errors has been imported, while usage has no need of it.
             from securemsg.account.folder import trouble_of
@@ -132,7 +132,9 @@ def _problem(error: Exception) -> Trouble:
             if known is not None:
                 return known
             kind = type(error).__name__
-            return Trouble(Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more")
+            return SecuremsgError(
+                Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more"
+            )
 
 
 def _see_help(error: click.ClickException) -> str:

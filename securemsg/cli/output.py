@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securemsg.account.errors import Trouble, is_known, trouble
+from securemsg.account.errors import SecuremsgError, is_known, trouble
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 
@@ -139,7 +139,7 @@ def report_note(code: str, text: str, as_json: bool) -> None:
         say(f"securemsg: {escape(text)} [{escape(code)}]")
 
 
-def report(problem: Trouble, as_json: bool) -> None:
+def report(problem: SecuremsgError, as_json: bool) -> None:
     """Say on standard error why we end: one line."""
     if as_json:
         say(json_line({"error": problem.text, "code": problem.code, "hint": problem.hint}))

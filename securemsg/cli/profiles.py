@@ -1,4 +1,4 @@
-"""From a folder to a L{Desk}: the passphrase, the store key, the store, the profile in it."""
+"""From a folder to a L{CommandContext}: the passphrase, the store key, the store, the profile in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.errors import Exit, SecuremsgError, trouble
 from securemsg.account.folder import check_whole, load_any, load_joined, storage_trouble
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.settings import Settings
 from securemsg.client.state import vault
 from securemsg.client.state.vault import VaultError
@@ -44,12 +44,14 @@ def read_passphrase(path: Path) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             passphrase = file.read(MAX_PASSPHRASE + 1)
     except OSError as error:
-        raise Trouble(Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}") from None
+        raise SecuremsgError(
+            Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}"
+        ) from None
     if stat.S_ISREG(mode) and mode & vault.OTHERS:
         raise trouble("passphrase-exposed", str(path))
     passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE:
-        raise Trouble(
+        raise SecuremsgError(
             Exit.USAGE, "passphrase-file", f"the passphrase file {path} is empty or longer than {MAX_PASSPHRASE} bytes"
         )
     return passphrase
@@ -71,7 +73,7 @@ def open_vault(settings: Settings) -> vault.Vault:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
+def opened(settings: Settings, *, joined: bool = True) -> Iterator[CommandContext]:
     """
     The profile's desk, for as long as the block takes.
 
@@ -87,7 +89,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[Desk]:
         raise storage_trouble(error) from error
     try:
         profile = load_joined(store) if joined else load_any(store)
-        yield Desk(settings, folder, store, profile, protection_text(folder, key.kind))
+        yield CommandContext(settings, folder, store, profile, protection_text(folder, key.kind))
     finally:
         store.close()
 

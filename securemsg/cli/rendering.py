@@ -8,7 +8,7 @@ from securemsg.client.escape import block, escape
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.sessions.suites import PSK, Chosen
 from securemsg.client.state.contacts import Contact, offered
-from securemsg.client.wiredump import Exposure
+from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.envelope import Kind
 
@@ -165,24 +165,24 @@ def fact_lines(facts: dict[str, object]) -> str:
     return "\n".join(rows)
 
 
-def wire_record(exposure: Exposure) -> dict[str, object]:
+def wire_record(dump: WireDump) -> dict[str, object]:
     """What the wire shows of a message, for programs."""
     return {
-        "wire": "deposit" if exposure.is_ours else "delivery",
-        "name": exposure.name,
-        "id": exposure.deposit_id.hex(),
-        "frame": exposure.frame,
-        "suite": exposure.suite,
-        "encrypted": len(exposure.encrypted),
-        "hex": exposure.encrypted[:SHOWN_BYTES].hex(),
+        "wire": "deposit" if dump.is_ours else "delivery",
+        "name": dump.name,
+        "id": dump.deposit_id.hex(),
+        "frame": dump.frame,
+        "suite": dump.suite,
+        "encrypted": len(dump.encrypted),
+        "hex": dump.encrypted[:SHOWN_BYTES].hex(),
     }
 
 
-def wire_text(exposure: Exposure) -> str:
+def wire_text(dump: WireDump) -> str:
     """The same, for people: one line."""
-    number = exposure.deposit_id[:SHOWN_ID].hex()
-    what = f"-> deposit {number} to {exposure.name}" if exposure.is_ours else f"<- delivery {number} from {exposure.name}"
-    suite = f"suite {escape(exposure.suite)}" if exposure.suite else "no readable suite"
-    size = len(exposure.encrypted)
-    shown = exposure.encrypted[:SHOWN_BYTES].hex(" ", -2) + (" ..." if size > SHOWN_BYTES else "")
-    return f"{what}, {exposure.frame:,} bytes in the frame, {suite}, encrypted content {size:,} bytes: {shown}"
+    number = dump.deposit_id[:SHOWN_ID].hex()
+    what = f"-> deposit {number} to {dump.name}" if dump.is_ours else f"<- delivery {number} from {dump.name}"
+    suite = f"suite {escape(dump.suite)}" if dump.suite else "no readable suite"
+    size = len(dump.encrypted)
+    shown = dump.encrypted[:SHOWN_BYTES].hex(" ", -2) + (" ..." if size > SHOWN_BYTES else "")
+    return f"{what}, {dump.frame:,} bytes in the frame, {suite}, encrypted content {size:,} bytes: {shown}"

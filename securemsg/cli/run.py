@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLogObserver
 from twisted.python.failure import Failure
 
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.output import report
 
 # After an internal error.
@@ -126,4 +126,4 @@ def _briefly(as_json: bool, event: LogEvent) -> None:
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         kind = failure.type.__name__ if failure.type is not None else "failure"
-        report(Trouble(Exit.INTERNAL, "internal", f"internal error ({kind})", SEE_MORE), as_json)
+        report(SecuremsgError(Exit.INTERNAL, "internal", f"internal error ({kind})", SEE_MORE), as_json)

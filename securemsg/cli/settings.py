@@ -68,7 +68,7 @@ class Settings:
         return Path(named) if named else None
 
     @property
-    def patience(self) -> int | None:
+    def timeouts(self) -> int | None:
         """How long to wait for an answer, seconds; C{None}: for ever."""
         if self.timeout is None and not self.retry:
             return DEFAULT_TIMEOUT
@@ -88,15 +88,15 @@ def shared(command: F) -> F:
     return command
 
 
-def settings_of(context: click.Context) -> Settings:
+def settings_of(ctx: click.Context) -> Settings:
     """The options as they stand for this call."""
-    return context.ensure_object(Settings)
+    return ctx.ensure_object(Settings)
 
 
-def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+def _remember(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
     """Keep an option where the group and its command both find it."""
     if value is not None and value is not False and parameter.name is not None:
-        setattr(settings_of(context), parameter.name, value)
+        setattr(settings_of(ctx), parameter.name, value)
 
 
 def json_option(help_text: str) -> Callable[[F], F]:
@@ -110,18 +110,18 @@ def wire_option(command: F) -> F:
     return click.option("--show-wire", is_flag=True, help=help_text)(command)
 
 
-def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+def _remember_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
     """Keep it where the group and its command both find it."""
-    settings = settings_of(context)
+    settings = settings_of(ctx)
     settings.as_json = settings.as_json or value
     return settings.as_json
 
 
-def _host(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _host(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     """Take the name or the address of a machine."""
     if value is not None and not is_host(value):
-        raise click.BadParameter(f"{value!r} is neither a host name nor an address", context, parameter)
-    _remember(context, parameter, value)
+        raise click.BadParameter(f"{value!r} is neither a host name nor an address", ctx, parameter)
+    _remember(ctx, parameter, value)
 
 
 def _option(*names: str, **details: Any) -> Callable[[F], F]:

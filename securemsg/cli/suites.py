@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from securemsg.account.composing import make_uplink
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import load_key
-from securemsg.cli.context import Desk
-from securemsg.cli.guest import caller_desk
+from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import guest_context
 from securemsg.cli.output import report_note
 from securemsg.cli.settings import Settings
 from securemsg.client.sending.results import drafts
@@ -34,10 +34,12 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
         return pinned
     if settings.suite != PSK:
         if settings.key_file is not None:
-            raise Trouble(Exit.USAGE, "usage", "a key file is of suite psk alone", "leave --key-file away, or name suite psk")
+            raise SecuremsgError(
+                Exit.USAGE, "usage", "a key file is of suite psk alone", "leave --key-file away, or name suite psk"
+            )
         return Chosen(settings.suite)
     if name == SERVER_NAME:
-        raise Trouble(
+        raise SecuremsgError(
             Exit.USAGE,
             "usage",
             f"`{SERVER_NAME}` takes a key file from callers without a profile, and none from accounts",
@@ -46,7 +48,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     if settings.key_file is not None:
         return Chosen(PSK, load_key(settings.key_file, settings.loose).secret)
     if pinned.suite != PSK:
-        raise Trouble(
+        raise SecuremsgError(
             Exit.USAGE,
             "key-file",
             f"no key file is pinned for {name}",
@@ -55,13 +57,13 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     return pinned
 
 
-def chosen(desk: Desk, name: str) -> Chosen:
+def chosen(context: CommandContext, name: str) -> Chosen:
     """What the conversation has now."""
-    with desk.store.reading() as records:
+    with context.store.reading() as records:
         return suites.chosen(records, name)
 
 
-def pin(desk: Desk, name: str) -> bool:
+def pin(context: CommandContext, name: str) -> bool:
     """
     Do as the options say, and tell on standard error if that changes anything. Whoever has the connection of this profile sees
     it in the store.
@@ -69,33 +71,33 @@ def pin(desk: Desk, name: str) -> bool:
     @return: whether it did.
     @raise Trouble: see L{wanted}.
     """
-    pinned = chosen(desk, name)
-    choice = wanted(desk.settings, name, pinned)
+    pinned = chosen(context, name)
+    choice = wanted(context.settings, name, pinned)
     if (choice.suite, choice.key) == (pinned.suite, pinned.key):
         return False
-    with desk.store.writing() as records:
-        suites.choose(records, name, choice.suite, choice.key, now=int(desk.now()))
+    with context.store.writing() as records:
+        suites.choose(records, name, choice.suite, choice.key, now=int(context.now()))
         sharing, waiting = suites.sharing(records, name), drafts(records, name)
-    report_note("suite-pinned", _told(desk, name, choice), desk.settings.as_json)
+    report_note("suite-pinned", _told(context, name, choice), context.settings.as_json)
     if waiting:
-        report_note("suite-of-waiting", _resuited(name, choice, waiting), desk.settings.as_json)
+        report_note("suite-of-waiting", _resuited(name, choice, waiting), context.settings.as_json)
     if sharing:
-        report_note("key-shared", _warned(name, sharing), desk.settings.as_json)
+        report_note("key-shared", _warned(name, sharing), context.settings.as_json)
     return True
 
 
-def needs_check(desk: Desk, name: str) -> bool:
+def needs_check(context: CommandContext, name: str) -> bool:
     """
     Whether the options name a key file that was not pinned for this contact before.
 
     @raise Trouble: see L{wanted}.
     """
-    pinned = chosen(desk, name)
-    choice = wanted(desk.settings, name, pinned)
+    pinned = chosen(context, name)
+    choice = wanted(context.settings, name, pinned)
     return choice.suite == PSK and choice.key != pinned.key
 
 
-async def check_file(reactor: Any, desk: Desk, name: str) -> None:
+async def check_file(reactor: Any, context: CommandContext, name: str) -> None:
     """
     See that the daemon does not hold the key file that is to be pinned, for its operator could read everything then. It is
     called with the file: one that holds it proves that at once, others learn nothing. Where it cannot be asked nothing is
@@ -103,11 +105,11 @@ async def check_file(reactor: Any, desk: Desk, name: str) -> None:
 
     @raise Trouble: it does.
     """
-    assert desk.settings.key_file is not None, "a new key comes from a file"
-    caller = caller_desk(desk.settings, desk.settings.key_file, desk.host, desk.port)
-    server = (desk.host, desk.port)
+    assert context.settings.key_file is not None, "a new key comes from a file"
+    caller = guest_context(context.settings, context.settings.key_file, context.host, context.port)
+    server = (context.host, context.port)
     uplink = make_uplink(
-        reactor, None, caller.store, caller.profile, server, now=desk.now, again=False, warn=lambda event: None
+        reactor, None, caller.store, caller.profile, server, now=context.now, again=False, warn=lambda event: None
     )
     uplink.start()
     code = "timeout"
@@ -115,23 +117,23 @@ async def check_file(reactor: Any, desk: Desk, name: str) -> None:
         # Whom we call is a device of the connection as soon as the other end has proved that it holds the file, and before it
         # is let in: a daemon that is full holds it as well.
         await uplink.until(lambda: True if caller.connection() else None, CHECK_TIME)
-    except Trouble as problem:
+    except SecuremsgError as problem:
         code = problem.code
     finally:
         await uplink.stop()
     if caller.connection():
-        raise Trouble(
+        raise SecuremsgError(
             Exit.USAGE,
             "daemon-key",
-            f"the daemon at {desk.where} holds this key file itself, so that its operator could read what goes to {name}",
+            f"the daemon at {context.where} holds this key file itself, so that its operator could read what goes to {name}",
             "make another file for the two of you: securemsg keygen FILE",
         )
     if code not in _CLEARED:
         report_note(
             "daemon-unchecked",
-            f"the daemon at {desk.where} could not be asked whether it holds this key file ({code}); if it does, its"
+            f"the daemon at {context.where} could not be asked whether it holds this key file ({code}); if it does, its"
             f" operator can read what goes to {name}",
-            desk.settings.as_json,
+            context.settings.as_json,
         )
 
 
@@ -140,14 +142,14 @@ def key_name(choice: Chosen) -> str | None:
     return choice.shared.name if choice.suite == PSK else None
 
 
-def _told(desk: Desk, name: str, choice: Chosen) -> str:
+def _told(context: CommandContext, name: str, choice: Chosen) -> str:
     """What follows from a choice."""
     if choice.suite != PSK:
         return (
             f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
             " with the old one is opened for 30 days more, and then waits for it"
         )
-    same = f"securemsg contacts {desk.profile.name} --set-suite psk --key-file FILE"
+    same = f"securemsg contacts {context.profile.name} --set-suite psk --key-file FILE"
     return (
         f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
         f" later, can read it. {name} needs the same file: {same}"

@@ -14,12 +14,12 @@ from attrs import define, field
 from zope.interface import implementer
 
 from securemsg.client import guest, login
-from securemsg.client.context import Wiring
+from securemsg.client.context import Context
 from securemsg.client.events import Disconnected, Event, Failed, Ready
-from securemsg.client.maintenance import Upkeep
-from securemsg.client.receiving.receiver import Arrivals
+from securemsg.client.maintenance import Maintenance
+from securemsg.client.receiving.receiver import Receiver
 from securemsg.client.requests import Answer, Callback, Question
-from securemsg.client.sending.sender import Post
+from securemsg.client.sending.sender import Sender
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto.keys import random_bytes
@@ -72,25 +72,25 @@ class Agent:
     # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.wiredump}.
     _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
     trouble: Exception | None = field(default=None, init=False)
-    _wiring: Wiring = field(init=False)
-    _post: Post = field(init=False)
-    _arrivals: Arrivals = field(init=False)
-    _upkeep: Upkeep = field(init=False)
+    _context: Context = field(init=False)
+    _post: Sender = field(init=False)
+    _arrivals: Receiver = field(init=False)
+    _upkeep: Maintenance = field(init=False)
     _is_scheduled: bool = field(default=False, init=False)
     _was_told: bool = field(default=False, init=False)
     _hello: m.Hello | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
-        self._wiring = Wiring(self._store, self._profile, self._now, self._soon, self._watch)
-        self._post = Post(self._wiring, self._jitter)
-        self._arrivals = Arrivals(self._wiring)
-        self._upkeep = Upkeep(self._wiring)
+        self._context = Context(self._store, self._profile, self._now, self._soon, self._watch)
+        self._post = Sender(self._context, self._jitter)
+        self._arrivals = Receiver(self._context)
+        self._upkeep = Maintenance(self._context)
 
     @property
     def phase(self) -> Phase:
         """How far the connection has come."""
-        channel = self._wiring.channel
+        channel = self._context.channel
         return Phase.CLOSED if channel is None else channel.connection.phase
 
     @property
@@ -106,14 +106,14 @@ class Agent:
     @property
     def profile(self) -> Profile:
         """The profile as it is committed."""
-        return self._wiring.profile
+        return self._context.profile
 
     # --- IPeer ----------------------------------------------------------------------------------------------------
 
     def opened(self, channel: IChannel) -> None:
         """See L{IPeer.opened}."""
-        self._wiring.channel = channel
-        self._wiring.is_writable = True
+        self._context.channel = channel
+        self._context.is_writable = True
         self._was_told = False
         self.trouble = None
         self._guarded(self._greet)
@@ -124,7 +124,7 @@ class Agent:
 
         @raise RemoteProtocolError: the server does not keep the protocol.
         """
-        if self._wiring.channel is None:
+        if self._context.channel is None:
             return
         if self._watch is not None:
             self._watch(message)
@@ -138,13 +138,13 @@ class Agent:
 
     def writable(self, yes: bool) -> None:
         """See L{IPeer.writable}."""
-        self._wiring.is_writable = yes
+        self._context.is_writable = yes
         if yes:
             self.pump()
 
     def closed(self, code: str) -> None:
         """See L{IPeer.closed}."""
-        self._wiring.channel = None
+        self._context.channel = None
         self._guarded(lambda: self._end(code))
 
     # --- whoever runs the agent -----------------------------------------------------------------------------------
@@ -170,22 +170,22 @@ class Agent:
         if not self.is_ready:
             callback(Refusal("not-connected"))
             return
-        self._wiring.ask(question, callback)
+        self._context.ask(question, callback)
 
     def close(self, code: str = "") -> None:
         """Hang up."""
-        if self._wiring.channel is not None:
-            self._wiring.channel.close(code)
+        if self._context.channel is not None:
+            self._context.channel.close(code)
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
         """Say who we are."""
         with self._store.reading() as records:
-            self._wiring.profile = load_profile(records) or self._wiring.profile
+            self._context.profile = load_profile(records) or self._context.profile
         channel = self._channel()
         try:
-            self._hello = login.greet(self._wiring.profile, channel.binding)
+            self._hello = login.greet(self._context.profile, channel.binding)
             channel.send(self._hello)
         except Refusal as refusal:
             self._fail(refusal.code)
@@ -196,7 +196,7 @@ class Agent:
 
         @raise RemoteProtocolError: C{unsupported-version}.
         """
-        channel, profile = self._channel(), self._wiring.profile
+        channel, profile = self._channel(), self._context.profile
         connection = channel.connection
         try:
             if profile.is_caller:
@@ -226,21 +226,21 @@ class Agent:
         with self._store.writing() as records:
             key = guest.key_of(records)
             login.check_key_challenge(key, connection.hello, challenge, binding)
-            profile = guest.arrive(records, self._wiring.profile, key, self._hello, challenge, binding)
-        self._wiring.profile = profile
+            profile = guest.arrive(records, self._context.profile, key, self._hello, challenge, binding)
+        self._context.profile = profile
         channel.send(login.prove_key(key, challenge.identity, connection.hello, connection.challenge, binding))
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         """
         Logged in: see to what is due, then send the outbox.
 
-        @raise RemoteProtocolError: see L{Upkeep.welcome}.
+        @raise RemoteProtocolError: see L{Maintenance.welcome}.
         """
         self._post.restart()
         self._arrivals.restart()
-        self._wiring.spoke = self._wiring.now()
+        self._context.spoke = self._context.now()
         self._upkeep.welcome(welcome)
-        self._wiring.tell(Ready(getattr(self._channel(), "link", None)))
+        self._context.tell(Ready(getattr(self._channel(), "link", None)))
         self._pump()
 
     def _pump(self) -> None:
@@ -255,19 +255,19 @@ class Agent:
 
     def _tick(self) -> None:
         """Time passes."""
-        self._wiring.requests.expire(self._now())
+        self._context.requests.expire(self._now())
         self._post.check_time()
         if self.is_ready:
             self._upkeep.tick()
             self._arrivals.look()
-            if abs(self._wiring.now() - self._wiring.spoke) >= KEEP_ALIVE:
-                self._wiring.ask(m.Ping(0), self._ponged)
+            if abs(self._context.now() - self._context.spoke) >= KEEP_ALIVE:
+                self._context.ask(m.Ping(0), self._ponged)
             self._pump()
 
     def _ponged(self, answer: Answer | Refusal) -> None:
         """The server is there, and says what time it is; or we leave it: where nobody answers nothing would arrive either."""
         if isinstance(answer, m.Pong):
-            self._wiring.hear_clock(answer.now)
+            self._context.hear_clock(answer.now)
         if isinstance(answer, Refusal) and answer.code == "timeout":
             self.close("timeout")
 
@@ -286,7 +286,7 @@ class Agent:
         """
         A message came.
 
-        @raise RemoteProtocolError: see L{Arrivals.delivered}.
+        @raise RemoteProtocolError: see L{Receiver.delivered}.
         """
         self._arrivals.delivered(delivery)
         self._schedule()
@@ -323,27 +323,27 @@ class Agent:
 
         @raise RemoteProtocolError: C{out-of-turn}: nobody asked that.
         """
-        if not self._wiring.requests.answer(message):
+        if not self._context.requests.answer(message):
             raise RemoteProtocolError("out-of-turn")
         self._pump()
 
     def _fail(self, code: str) -> None:
         """This is not our server, or it will never let us in."""
         self._was_told = True
-        self._wiring.tell(Failed(code))
+        self._context.tell(Failed(code))
         self._channel().close(code)
 
     def _end(self, code: str) -> None:
         """The connection is gone."""
-        self._wiring.requests.abandon(code or "lost")
+        self._context.requests.abandon(code or "lost")
         if code in FATAL and not self._was_told:
-            self._wiring.tell(Failed(code))
+            self._context.tell(Failed(code))
         if self.trouble is None:
-            self._wiring.tell(Disconnected(code))
+            self._context.tell(Disconnected(code))
 
     def _channel(self) -> IChannel:
         """The connection of the moment."""
-        channel = self._wiring.channel
+        channel = self._context.channel
         assert channel is not None, "a step without a connection"
         return channel
 
@@ -356,16 +356,16 @@ class Agent:
         # Whatever it is, nothing may be said to the server after a step that was not finished; what is a bug is raised below.
         except Exception as error:
             self.trouble = error
-            self._wiring.take_events()
-            channel, self._wiring.channel = self._wiring.channel, None
-            self._wiring.requests.abandon(LOCAL_TROUBLE)
+            self._context.take_events()
+            channel, self._context.channel = self._context.channel, None
+            self._context.requests.abandon(LOCAL_TROUBLE)
             if channel is not None:
                 channel.close()
             self._notify(Disconnected(LOCAL_TROUBLE))
             if not isinstance(error, self._troubles):
                 raise
             return
-        for event in self._wiring.take_events():
+        for event in self._context.take_events():
             self._notify(event)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from securemsg.client.lines import as_received
-from securemsg.client.messages import PAGE, Received, compose_in, ungiven_after
+from securemsg.client.messages import PAGE, Received, compose_in, unread_after
 from securemsg.client.sessions.suites import is_caller
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import (
@@ -27,7 +27,7 @@ from securemsg.client.state.records import (
     META,
     ROWS,
     HistoryRow,
-    Inbound,
+    UnreadRow,
     bucket_of,
     load,
     load_number,
@@ -101,14 +101,14 @@ def _nothing() -> None:
 
 
 @define(eq=False)
-class Answerer:
+class Autoresponder:
     """
     Reads what came to a store, and writes answers into it. All of it happens in one thread, the one that runs it.
 
     @ivar now: the time, in seconds.
     @ivar wrote: is told that there are answers to be sent.
     @ivar witness: is shown whatever comes, in order, before anything is done about it; what comes late, when it comes. What it
-        raises, L{Answerer.run} raises; then nothing is done, and it is shown the same again. After a crash it may be shown
+        raises, L{Autoresponder.run} raises; then nothing is done, and it is shown the same again. After a crash it may be shown
         again what it saw last.
     @ivar retention: what is kept of what was answered; C{None}: everything.
     @ivar sender: whose messages are answered; C{None}: everybody's.
@@ -119,7 +119,7 @@ class Answerer:
     _source: Source
     _now: Callable[[], float]
     _wrote: Callable[[], None] = _nothing
-    _witness: Callable[[list[Received]], None] | None = None
+    _on_received: Callable[[list[Received]], None] | None = None
     _retention: Retention | None = None
     _sender: str | None = None
     _spares: bool = False
@@ -166,21 +166,21 @@ class Answerer:
         """
         self._look_back()
         limit = min(PAGE, MAX_KNOWN - self._known)
-        fresh, reached = ungiven_after(self._store, self._sender, limit, self._last)
-        if self._witness is not None and fresh:
-            self._show(self._witness, fresh)
+        fresh, reached = unread_after(self._store, self._sender, limit, self._last)
+        if self._on_received is not None and fresh:
+            self._show(self._on_received, fresh)
         self._last = reached
         under_way = set(self._asked.values())
         for message in fresh:
             if message.order in under_way or (self._spares and message.kind != Kind.TEXT):
                 continue
             asker = asker_of(message)
-            lane = self._waiting.get(asker)
-            if lane is None:
-                lane = self._waiting[asker] = deque()
+            queue = self._waiting.get(asker)
+            if queue is None:
+                queue = self._waiting[asker] = deque()
                 if asker not in self._asked:
                     self._turns.append(asker)
-            lane.append(message.order)
+            queue.append(message.order)
             self._known += 1
         return 0 < limit == len(fresh)
 
@@ -192,16 +192,16 @@ class Answerer:
             self._forget()
             self._late = late
 
-    def _show(self, witness: Callable[[list[Received]], None], fresh: list[Received]) -> None:
+    def _show(self, on_received: Callable[[list[Received]], None], fresh: list[Received]) -> None:
         """Let the witness see what it has not seen."""
         with self._store.reading() as records:
-            rows = [load(records, Inbound, INBOUND, ROWS, message.order) for message in fresh]
+            rows = [load(records, UnreadRow, INBOUND, ROWS, message.order) for message in fresh]
         unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.witnessed]
         if unseen:
-            witness(unseen)
+            on_received(unseen)
             with self._store.writing() as records:
                 for message in unseen:
-                    row = load(records, Inbound, INBOUND, ROWS, message.order)
+                    row = load(records, UnreadRow, INBOUND, ROWS, message.order)
                     if row is not None:
                         save(records, INBOUND, ROWS, msgspec.structs.replace(row, witnessed=True), message.order)
 
@@ -209,8 +209,8 @@ class Answerer:
         """Ask for one person after the other, as long as the source takes questions."""
         while self._turns and len(self._asked) < self._source.places:
             asker = self._turns.popleft()
-            lane = self._waiting[asker]
-            order = lane.popleft()
+            queue = self._waiting[asker]
+            order = queue.popleft()
             self._known -= 1
             question = self._load(order)
             if question is None:
@@ -220,7 +220,7 @@ class Answerer:
             give = partial(self._given, asker, question)
             if question.kind != Kind.TEXT:
                 give(None)
-            elif len(lane) >= MAX_WAITING:
+            elif len(queue) >= MAX_WAITING:
                 give(BUSY)
             else:
                 self._put(asker, question, give)
@@ -266,7 +266,7 @@ class Answerer:
     def _load(self, order: int) -> Received | None:
         """A question, if nobody dealt with it meanwhile."""
         with self._store.reading() as records:
-            waiting = load(records, Inbound, INBOUND, ROWS, order)
+            waiting = load(records, UnreadRow, INBOUND, ROWS, order)
             profile = load_profile(records)
             row = None if waiting is None else load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
             if waiting is None or profile is None or row is None:

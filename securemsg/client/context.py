@@ -57,7 +57,7 @@ OTHERWISE = "something about {name} is not right"
 
 
 @define(eq=False)
-class Wiring:
+class Context:
     """
     @ivar profile: as it is committed.
     @ivar channel: of the moment; C{None}: not connected.

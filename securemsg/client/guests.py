@@ -15,7 +15,7 @@ import msgspec
 
 from securemsg.client.sending import results
 from securemsg.client.sessions import psk, suites
-from securemsg.client.sessions.addresses import End
+from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.psk import CONNECTION, WrongKey
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
@@ -35,7 +35,7 @@ from securemsg.client.state.records import (
     STREAM_IN,
     STREAMS,
     HistoryRow,
-    Indexed,
+    MessageIndex,
     OutboxRow,
     Status,
     bucket_of,
@@ -149,8 +149,8 @@ def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_
     connection = load(records, Connection, TABLE, device)
     assert connection is not None and connection.name == name, "a connection that nobody knows"
     key = suites.chosen(records, name).shared
-    own = End(profile.name, profile.device_id, profile.identity.public)
-    peer = End(name, device, connection.identity)
+    own = DeviceAddress(profile.name, profile.device_id, profile.identity.public)
+    peer = DeviceAddress(name, device, connection.identity)
     return psk.seal(records, key, own, peer, content_key, now, connection=connection.nonce)
 
 
@@ -176,7 +176,7 @@ def said_again(records: IRecords, name: str, place: int, answer_id: bytes, devic
     again = msgspec.structs.replace(row, content=unsealed(row.content), status=Status.QUEUED, code="")
     save(records, HISTORY, bucket_of(name), again, known.history)
     save(records, OUTBOX, ROWS, OutboxRow(name, row.content.kind, known.history, now, row.expiry, device=device), place)
-    save(records, INDEX, answer_id, Indexed(name, known.history, place))
+    save(records, INDEX, answer_id, MessageIndex(name, known.history, place))
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
@@ -244,5 +244,5 @@ def _forget(records: IRecords, profile: Profile, device: bytes, connection: Conn
     own = profile.device_id + profile.incarnation.to_bytes(8, "big") + conversation
     for bucket in (outgoing, BASES + device + own, OPEN + device):
         records.delete(COUNTERS, bucket)
-    records.delete(psk.TABLE, End(connection.name, device, connection.identity).bucket)
+    records.delete(psk.TABLE, DeviceAddress(connection.name, device, connection.identity).bucket)
     records.delete(TABLE, device)

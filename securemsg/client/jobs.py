@@ -14,13 +14,13 @@ from securemsg.client.state.profile import Private
 from securemsg.client.state.records import META, load, load_all, save
 from securemsg.interfaces import IProfileStore
 
-ERRANDS = b"errands"
+JOBS = b"errands"
 OUTCOMES = b"outcomes"
 # An outcome that nobody took away: its asker is gone.
 OUTCOME_LIFE = 600
 
 
-class Errand(Private, frozen=True):
+class Job(Private, frozen=True):
     """
     A request. Order: its number.
 
@@ -56,15 +56,15 @@ class Waiting:
     argument: str = field(repr=False)
 
 
-def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, patience: float) -> int:
+def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, timeouts: float) -> int:
     """
     Ask whoever has the connection.
 
     @return: the number to ask L{collect} with.
     """
     with store.writing() as records:
-        number = records.last(META, ERRANDS) + 1
-        save(records, META, ERRANDS, Errand(kind, argument, int(now + patience) + 1), number)
+        number = records.last(META, JOBS) + 1
+        save(records, META, JOBS, Job(kind, argument, int(now + timeouts) + 1), number)
         return number
 
 
@@ -82,30 +82,30 @@ def collect(store: IProfileStore, number: int) -> Outcome | None:
 def give_up(store: IProfileStore, number: int) -> None:
     """Nobody waits for this one any more."""
     with store.writing() as records:
-        records.delete(META, ERRANDS, number)
+        records.delete(META, JOBS, number)
         records.delete(META, OUTCOMES, number)
 
 
 def waiting(store: IProfileStore, *, now: float) -> list[Waiting]:
     """The errands to be run, oldest first; what nobody waits for any more is cleared away."""
     with store.reading() as records:
-        rows = load_all(records, Errand, META, ERRANDS)
-        stale = [number for number, errand in rows if errand.deadline < now]
+        rows = load_all(records, Job, META, JOBS)
+        stale = [number for number, job in rows if job.deadline < now]
         unwanted = [order for order, outcome in load_all(records, Outcome, META, OUTCOMES) if outcome.at < now - OUTCOME_LIFE]
     if stale or unwanted:
         with store.writing() as records:
             for number in stale:
-                records.delete(META, ERRANDS, number)
+                records.delete(META, JOBS, number)
             for number in unwanted:
                 records.delete(META, OUTCOMES, number)
-    return [Waiting(number, errand.kind, errand.argument) for number, errand in rows if number not in stale]
+    return [Waiting(number, job.kind, job.argument) for number, job in rows if number not in stale]
 
 
 def settle(store: IProfileStore, number: int, code: str, facts: dict[str, str], *, now: float) -> None:
     """Write down what came of an errand, unless its asker has given up."""
     with store.writing() as records:
-        if records.get(META, ERRANDS, number) is None:
+        if records.get(META, JOBS, number) is None:
             return
-        records.delete(META, ERRANDS, number)
+        records.delete(META, JOBS, number)
         outcome = Outcome(code, facts, int(now))
         records.put(META, OUTCOMES, msgspec.msgpack.encode(outcome), number)

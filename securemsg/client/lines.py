@@ -42,7 +42,7 @@ class Received:
     """
     A message that came.
 
-    @ivar order: its place in the sequence, for L{mark_given}.
+    @ivar order: its place in the sequence, for L{mark_read}.
     @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
     @ivar verified: whether the sender's identity was verified when it came.
     @ivar gap_before: how many messages of this sender, right before this one, have not come.

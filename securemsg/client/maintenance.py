@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from securemsg.client.context import Wiring
+from securemsg.client.context import Context
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import encrypt, initiations, prekeys, suites
 from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
@@ -26,10 +26,10 @@ PERIOD = 6 * 3600
 
 
 @define(eq=False)
-class Upkeep:
+class Maintenance:
     """The housekeeping of an agent."""
 
-    _wiring: Wiring
+    _context: Context
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
     _looked_at: float = field(default=0.0, init=False)
@@ -40,20 +40,20 @@ class Upkeep:
 
         @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
         """
-        wiring = self._wiring
+        context = self._context
         if message.highest > MAX_NUMBER:
             raise RemoteProtocolError("malformed")
-        wiring.hear_clock(message.now)
-        if wiring.profile.is_caller:
+        context.hear_clock(message.now)
+        if context.profile.is_caller:
             # No account, no prekeys, no list, and no state that could be old: all it can be wrong about is the time.
-            if not wiring.is_clock_right:
-                with wiring.store.writing() as records:
-                    wiring.warn(records, "clock")
+            if not context.is_clock_right:
+                with context.store.writing() as records:
+                    context.warn(records, "clock")
             return
         self._stock = message.stock
         self._is_uploading = False
-        with wiring.store.writing() as records:
-            profile = load_profile(records) or wiring.profile
+        with context.store.writing() as records:
+            profile = load_profile(records) or context.profile
             if not profile.registered:
                 # Good for one registration: nobody needs the token any more.
                 profile = evolve(profile, registered=True, token=b"")
@@ -62,11 +62,11 @@ class Upkeep:
             restored = message.highest > load_number(records, COUNTERS, NUMBER)
             if restored:
                 profile = self._begin_anew(records, profile, message.highest)
-            if not wiring.is_clock_right:
-                wiring.warn(records, "clock")
-        wiring.profile = profile
+            if not context.is_clock_right:
+                context.warn(records, "clock")
+        context.profile = profile
         if restored:
-            wiring.ask(m.Fetch(0, profile.name), self._own_account)
+            context.ask(m.Fetch(0, profile.name), self._own_account)
         self.look()
 
     def stock(self, message: m.Stock) -> None:
@@ -74,38 +74,38 @@ class Upkeep:
         The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
         says so again.
         """
-        if not self._is_uploading and not self._wiring.profile.is_caller:
+        if not self._is_uploading and not self._context.profile.is_caller:
             self._stock = message.stock
             self.look()
 
     def look(self) -> None:
         """Upload and publish what is due, and drop what nobody can have a use for any more."""
-        wiring, now = self._wiring, self._wiring.time()
-        self._looked_at = wiring.now()
-        with wiring.store.writing() as records:
-            profile = wiring.profile
+        context, now = self._context, self._context.time()
+        self._looked_at = context.now()
+        with context.store.writing() as records:
+            profile = context.profile
             if is_due(profile, now):
                 profile = resigned(profile, now)
                 save_profile(records, profile)
-            if wiring.is_clock_right:
+            if context.is_clock_right:
                 prekeys.retire_claimed(records, self._stock, now)
                 prekeys.prune(records, now)
                 initiations.prune(records)
                 suites.prune(records, now)
             is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
-        wiring.profile = profile
+        context.profile = profile
         if upload is not None:
             self._is_uploading = True
             sent = upload
-            wiring.ask(upload, lambda answer: self._uploaded(sent, answer))
+            context.ask(upload, lambda answer: self._uploaded(sent, answer))
         if not is_published:
             version = profile.listing.version
-            wiring.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
+            context.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
 
     def tick(self) -> None:
         """Time passes."""
-        if not self._wiring.profile.is_caller and self._wiring.now() - self._looked_at >= PERIOD:
+        if not self._context.profile.is_caller and self._context.now() - self._looked_at >= PERIOD:
             self.look()
 
     def _begin_anew(self, records: IRecords, profile: Profile, highest: int) -> Profile:
@@ -118,19 +118,19 @@ class Upkeep:
         prekeys.discard_one_time(records)
         encrypt.forget_all(records)
         save_number(records, COUNTERS, NUMBER, highest)
-        self._wiring.warn(records, "state-restored")
+        self._context.warn(records, "state-restored")
         return profile
 
     def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
         """The server has our prekeys, or does not want them."""
         self._is_uploading = False
-        if self._wiring.channel is None:
+        if self._context.channel is None:
             return
-        with self._wiring.store.writing() as records:
+        with self._context.store.writing() as records:
             if isinstance(answer, Refusal):
-                self._wiring.warn(records, "prekeys-refused")
+                self._context.warn(records, "prekeys-refused")
                 return
-            prekeys.mark_uploaded(records, upload, self._wiring.time())
+            prekeys.mark_uploaded(records, upload, self._context.time())
         self._stock = m.PrekeyStock(
             upload.signed.id if upload.signed else self._stock.signed_id,
             upload.last_resort.id if upload.last_resort else self._stock.last_resort_id,
@@ -140,31 +140,31 @@ class Upkeep:
 
     def _published(self, version: int, answer: Answer | Refusal) -> None:
         """The server has our list, or another one."""
-        if self._wiring.channel is None:
+        if self._context.channel is None:
             return
         if isinstance(answer, Refusal):
             if answer.code == "stale-list":
-                self._wiring.ask(m.Fetch(0, self._wiring.profile.name), self._own_account)
+                self._context.ask(m.Fetch(0, self._context.profile.name), self._own_account)
             return
-        with self._wiring.store.writing() as records:
+        with self._context.store.writing() as records:
             save_number(records, META, PUBLISHED, version)
 
     def _own_account(self, answer: Answer | Refusal) -> None:
         """What the server says of ourselves: our own signature tells whether a newer list is ours."""
-        wiring = self._wiring
-        if not isinstance(answer, m.Account) or wiring.channel is None:
+        context = self._context
+        if not isinstance(answer, m.Account) or context.channel is None:
             return
-        profile, record = wiring.profile, answer.record
-        with wiring.store.writing() as records:
+        profile, record = context.profile, answer.record
+        with context.store.writing() as records:
             try:
                 keys.verify(profile.identity.public, record.devices.signature, DEVICE_LIST_LABEL, record.devices.body)
                 listing = decode_device_list(record.devices.body)
             except Refusal:
-                wiring.warn(records, "stale-list")
+                context.warn(records, "stale-list")
                 return
             own = next((device for device in listing.devices if device.id == profile.device_id), None)
             if (listing.account, listing.server) != (profile.name, profile.pin) or own not in profile.listing.devices:
-                wiring.warn(records, "device-removed")
+                context.warn(records, "device-removed")
             elif listing.version > profile.listing.version or (
                 listing.version == profile.listing.version and record.devices != profile.devices
             ):
@@ -172,4 +172,4 @@ class Upkeep:
                 profile = evolve(profile, devices=record.devices)
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, listing.version)
-        wiring.profile = profile
+        context.profile = profile

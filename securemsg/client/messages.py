@@ -23,11 +23,11 @@ from securemsg.client.state.records import (
     OUTBOX,
     ROWS,
     HistoryRow,
-    Inbound,
-    Indexed,
+    MessageIndex,
     Notice,
     OutboxRow,
     Status,
+    UnreadRow,
     bucket_of,
     draft,
     find_sent,
@@ -61,14 +61,14 @@ __all__ = [
     "compose",
     "compose_in",
     "history",
-    "is_ungiven",
-    "mark_given",
+    "is_unread",
+    "mark_read",
     "notices",
     "pending",
     "quarantined",
     "sent",
     "ungiven",
-    "ungiven_after",
+    "unread_after",
     "unread",
     "withdraw",
 ]
@@ -137,7 +137,7 @@ def compose_in(
     message_id = keys.random_id() if message_id is None else message_id
     if len(message_id) != keys.ID_SIZE:
         raise Refusal("bad-request")
-    known = load(records, Indexed, INDEX, message_id)
+    known = load(records, MessageIndex, INDEX, message_id)
     if is_caller(to):
         if guests.get_contact(records, to, device) is None:
             raise Refusal("no-such-account")
@@ -152,7 +152,7 @@ def compose_in(
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
     save(records, HISTORY, bucket_of(to), row, place)
     save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry, device=device), place)
-    save(records, INDEX, message_id, Indexed(to, place, place))
+    save(records, INDEX, message_id, MessageIndex(to, place, place))
     return message_id
 
 
@@ -194,10 +194,10 @@ def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE, 
 
     @param after: only what has a higher place in the sequence.
     """
-    return ungiven_after(store, sender, limit, after)[0]
+    return unread_after(store, sender, limit, after)[0]
 
 
-def ungiven_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
+def unread_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
     """
     As L{ungiven}, for whoever looks again and again, and not twice at what others wrote.
 
@@ -207,7 +207,7 @@ def ungiven_after(store: IProfileStore, sender: str | None, limit: int, after: i
         own = _own(records).name
         found: list[Received] = []
         while len(found) < limit:
-            page = load_all(records, Inbound, INBOUND, ROWS, after, PAGE)
+            page = load_all(records, UnreadRow, INBOUND, ROWS, after, PAGE)
             for order, waiting in page:
                 if len(found) == limit:
                     break
@@ -222,13 +222,13 @@ def ungiven_after(store: IProfileStore, sender: str | None, limit: int, after: i
         return found, after
 
 
-def is_ungiven(store: IProfileStore, order: int) -> bool:
+def is_unread(store: IProfileStore, order: int) -> bool:
     """Does this message still wait for its reader?"""
     with store.reading() as records:
         return records.get(INBOUND, ROWS, order) is not None
 
 
-def mark_given(store: IProfileStore, orders: Iterable[int]) -> None:
+def mark_read(store: IProfileStore, orders: Iterable[int]) -> None:
     """These messages reached their reader."""
     wanted = list(orders)
     if wanted:
@@ -257,7 +257,7 @@ def unread(store: IProfileStore) -> dict[str, int]:
     """How many messages of whom were not given to their reader yet."""
     counts: dict[str, int] = {}
     with store.reading() as records:
-        for _, waiting in load_all(records, Inbound, INBOUND, ROWS):
+        for _, waiting in load_all(records, UnreadRow, INBOUND, ROWS):
             counts[waiting.name] = counts.get(waiting.name, 0) + 1
     return counts
 
@@ -300,7 +300,7 @@ def _encode_text(text: str) -> bytes:
     return body
 
 
-def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, device: bytes, now: int) -> None:
+def _repeat(records: IRecords, known: MessageIndex, to: str, kind: int, body: bytes, device: bytes, now: int) -> None:
     """A message id that stands for something already."""
     row = load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
     if row is None or known.name != to or row.content.body != body or row.content.kind != kind:
@@ -316,6 +316,6 @@ def _repeat(records: IRecords, known: Indexed, to: str, kind: int, body: bytes, 
         content = row.content
         row = msgspec.structs.replace(row, content=unsealed(content))
         save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry, device=device), place)
-        save(records, INDEX, content.message_id, Indexed(to, known.history, place))
+        save(records, INDEX, content.message_id, MessageIndex(to, known.history, place))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
     save(records, HISTORY, bucket_of(to), again, known.history)

@@ -11,7 +11,7 @@ from securemsg.protocol.messages import Deliver, Deposit, Message, Unknown, enco
 
 
 @frozen
-class Exposure:
+class WireDump:
     """
     @ivar is_ours: whether we send it; else it comes to us.
     @ivar name: of the account that it goes to or comes from.
@@ -29,7 +29,7 @@ class Exposure:
     encrypted: bytes = field(repr=False)
 
 
-def expose(message: Message | Unknown) -> Exposure | None:
+def dump_wire(message: Message | Unknown) -> WireDump | None:
     """What the wire shows of a deposit or a delivery; of everything else C{None}, for no message is in it."""
     if isinstance(message, Deposit):
         name = ", ".join(destination.account for destination in message.to)
@@ -39,7 +39,7 @@ def expose(message: Message | Unknown) -> Exposure | None:
     else:
         return None
     frame = len(encode_frame(encode_message(message)))
-    return Exposure(is_ours, name, message.deposit_id, frame, _suite(own), message.common)
+    return WireDump(is_ours, name, message.deposit_id, frame, _suite(own), message.common)
 
 
 def _suite(own: bytes) -> str:

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from securemsg.client import guests, messages
 from securemsg.client.agent import Agent
-from securemsg.client.autoresponder import Answerer, Source
+from securemsg.client.autoresponder import Autoresponder, Source
 from securemsg.client.events import Changed, Event, Failed, Ready
 from securemsg.client.messages import Received
 from securemsg.client.state.profile import create_profile, load_profile, save_profile
@@ -38,7 +38,7 @@ from securemsg.storage.profile import create_profile as create_profile_store
 # How often what is old is dropped; what is too much is dropped with every answer.
 SWEEP_PERIOD = 6 * 3600
 # What the disk may do to us: it passes, or the operator sees to it.
-TROUBLES = (OSError, StorageError)
+EXPECTED_ERRORS = (OSError, StorageError)
 
 
 @frozen
@@ -75,7 +75,7 @@ class Contact:
     _record: LineFile | None
     _printer: Printer | None
     peer: Agent = field(init=False)
-    answerer: Answerer = field(init=False)
+    answerer: Autoresponder = field(init=False)
     _swept_at: float = field(default=0.0, init=False)
     _is_held_up: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
@@ -110,7 +110,7 @@ class Contact:
             return
         try:
             guests.forget_gone(self._store, time.time(), present)
-        except TROUBLES as error:
+        except EXPECTED_ERRORS as error:
             self._log.warn("callers that are gone cannot be forgotten: {problem}", problem=str(error))
 
     def stop(self) -> None:
@@ -134,7 +134,7 @@ class Contact:
         @param present: of a caller the connections that stand; it hears it in the one that wrote last.
         @raise Refusal: C{no-such-account}, where no caller has written in a connection that stands; or see
             L{journal.compose}.
-        @raise Exception: one of L{TROUBLES}; nothing was said.
+        @raise Exception: one of L{EXPECTED_ERRORS}; nothing was said.
         """
         with self._store.writing() as records:
             device = guests.latest_of(records, present)
@@ -147,7 +147,7 @@ class Contact:
             return
         try:
             call()
-        except TROUBLES as error:
+        except EXPECTED_ERRORS as error:
             if not self._is_held_up:
                 self._log.error("the contact server answers nothing until this is over: {problem}", problem=str(error))
             self._is_held_up = True
@@ -156,7 +156,7 @@ class Contact:
                 self._log.info("the contact server goes on")
             self._is_held_up = False
 
-    def witness(self, messages: list[Received]) -> None:
+    def on_received(self, messages: list[Received]) -> None:
         """
         Show the operator what came.
 
@@ -205,7 +205,7 @@ def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker,
     source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
     printer = Printer() if duties.prints else None
     contact = Contact(store, worker, told, source, retention, duties.record, printer)
-    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=TROUBLES)
-    witness = contact.witness if duties.record is not None or duties.prints else None
-    contact.answerer = Answerer(store, source, time.time, contact.peer.pump, witness, retention)
+    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=EXPECTED_ERRORS)
+    on_received = contact.on_received if duties.record is not None or duties.prints else None
+    contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)
     return contact

@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from securemsg.daemon.proxy import FarPeer
+from securemsg.daemon.proxy import PeerProxy
 from securemsg.net.memory import connect_memory, observe_memory
-from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.turn import Turn
 from securemsg.net.worker import Worker
 from securemsg.protocol.channel import IPeer
@@ -23,7 +23,7 @@ TICK = 1.0
 PAUSE = 1.0
 
 
-class Lodging(Protocol):
+class Hosted(Protocol):
     """What lives in the thread, and is only ever touched there."""
 
     @property
@@ -37,7 +37,7 @@ class Lodging(Protocol):
         """It is over: let go of files."""
 
 
-class Lodger:
+class HostedClient:
     """Keeps somebody who lives in a thread of this process connected to the server, over memory."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Lodger:
         worker: Worker,
         turn: Turn,
         door: Callable[[], IPeer],
-        make: Callable[[], Lodging],
+        make: Callable[[], Hosted],
         failed: Callable[[Failure], None],
     ) -> None:
         """
@@ -58,15 +58,17 @@ class Lodger:
         self._worker = worker
         self._failed = failed
         self._make = make
-        self._lodging: Lodging | None = None
-        self._peer: FarPeer | None = None
+        self._hosted: Hosted | None = None
+        self._peer: PeerProxy | None = None
         self._waiting: IDelayedCall | None = None
         self._active = True
         self._ticking = False
         self._beat = LoopingCall(self._tick)
         self._beat.clock = reactor
-        self._server = Terms(Side.SERVER, door, observe_memory, reactor, turn, handshake=False)
-        self._client = Terms(Side.CLIENT, self._talker, observe_memory, reactor, turn, handshake=False, ended=self._lost)
+        self._server = ConnectionOptions(Side.SERVER, door, observe_memory, reactor, turn, handshake=False)
+        self._client = ConnectionOptions(
+            Side.CLIENT, self._talker, observe_memory, reactor, turn, handshake=False, ended=self._lost
+        )
 
     def start(self) -> None:
         """Open what is needed, then connect."""
@@ -91,17 +93,17 @@ class Lodger:
     def _move_in(self) -> None:
         """In the thread: open."""
         try:
-            self._lodging = self._make()
+            self._hosted = self._make()
         except Exception:  # noqa: BLE001 - handed on to the reactor's thread, whole
             self._reactor.callFromThread(self._failed, Failure())
         else:
-            self._reactor.callFromThread(self._connect_first, self._lodging.peer)
+            self._reactor.callFromThread(self._connect_first, self._hosted.peer)
 
     def _move_out(self) -> None:
         """In the thread: close."""
-        lodging, self._lodging = self._lodging, None
-        if lodging is not None:
-            lodging.close()
+        hosted, self._hosted = self._hosted, None
+        if hosted is not None:
+            hosted.close()
 
     def _talker(self) -> IPeer:
         """Who talks at our end."""
@@ -111,7 +113,7 @@ class Lodger:
     def _connect_first(self, peer: IPeer) -> None:
         """The lodging is ready."""
         if self._active:
-            self._peer = FarPeer(self._reactor, self._worker, peer)
+            self._peer = PeerProxy(self._reactor, self._worker, peer)
             self._connect()
             self._beat.start(TICK, now=False)
 
@@ -134,5 +136,5 @@ class Lodger:
     def _pass_tick(self) -> None:
         """In the thread: say so."""
         self._ticking = False
-        if self._lodging is not None:
-            self._lodging.tick()
+        if self._hosted is not None:
+            self._hosted.tick()

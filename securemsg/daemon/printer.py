@@ -61,12 +61,12 @@ class Printer:
 
     _log = Logger()
 
-    def __init__(self, descriptor: int = STANDARD_OUTPUT, patience: float = PATIENCE, room: int = ROOM) -> None:
+    def __init__(self, descriptor: int = STANDARD_OUTPUT, timeouts: float = PATIENCE, room: int = ROOM) -> None:
         """
         @param descriptor: where to write; C{sys.stdout} is the log's in a daemon.
         """
         self._descriptor = descriptor
-        self._patience = patience
+        self._timeouts = timeouts
         self._lines: queue.Queue[str | None] = queue.Queue(room)
         self._omitted = 0
         self._is_over = False
@@ -75,7 +75,7 @@ class Printer:
 
     def put(self, messages: Sequence[Received]) -> None:
         """Print messages, in order. Never called by two threads at once."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeouts
         for index, message in enumerate(messages):
             left = 0 if self._omitted else max(deadline - time.monotonic(), 0)
             try:

@@ -25,7 +25,7 @@ class Seen:
 
 
 @implementer(IChannel)
-class FarChannel:
+class ChannelProxy:
     """The channel as the peer in its thread sees it."""
 
     def __init__(self, reactor: IReactorFromThreads, channel: IChannel) -> None:
@@ -51,7 +51,7 @@ class FarChannel:
 
 
 @implementer(IPeer)
-class FarPeer:
+class PeerProxy:
     """The peer as the reactor sees it: whatever it is told is passed on to the one in the thread."""
 
     def __init__(self, reactor: IReactorFromThreads, worker: Worker, peer: IPeer) -> None:
@@ -60,12 +60,12 @@ class FarPeer:
         self._worker = worker
         self._peer = peer
         self._near: IChannel | None = None
-        self._far: FarChannel | None = None
+        self._far: ChannelProxy | None = None
 
     def opened(self, channel: IChannel) -> None:
         """See L{IPeer.opened}."""
         self._near = channel
-        self._far = far = FarChannel(self._reactor, channel)
+        self._far = far = ChannelProxy(self._reactor, channel)
         self._pass_on(far, lambda: self._peer.opened(far))
 
     def received(self, message: Message | Unknown) -> None:
@@ -101,7 +101,7 @@ class FarPeer:
 
         self._worker.do(close)
 
-    def _pass_on(self, far: FarChannel, call: Call) -> None:
+    def _pass_on(self, far: ChannelProxy, call: Call) -> None:
         """Make a call in the thread; what it raises ends the connection, as it would here."""
 
         def guarded() -> None:

@@ -28,14 +28,21 @@ from securemsg.client.state.vault import KEY_FILE, VaultError
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.certificate import keep_credentials, load_credentials
-from securemsg.daemon.contact import TROUBLES, Contact, Duties, open_contact
+from securemsg.daemon.contact import EXPECTED_ERRORS, Contact, Duties, open_contact
 from securemsg.daemon.folder import FolderLock, StateError, free_space, keep_key, open_folder, read_key, write_private
-from securemsg.daemon.hosted import Lodger
+from securemsg.daemon.hosted import HostedClient
 from securemsg.daemon.options import Setup
 from securemsg.errors import Refusal
 from securemsg.net.control import BadSocketPath, listen_control, observe_operator
-from securemsg.net.listener import PortUnavailable, PublicFactory, Tally, connection_limit, listen_public, raise_file_limit
-from securemsg.net.stream import Terms
+from securemsg.net.listener import (
+    HangupCounter,
+    PortUnavailable,
+    PublicFactory,
+    connection_limit,
+    listen_public,
+    raise_file_limit,
+)
+from securemsg.net.stream import ConnectionOptions
 from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
 from securemsg.net.turn import Turn, spawn
 from securemsg.net.worker import Worker
@@ -137,7 +144,7 @@ class Daemon(Service):
         # Before the daemon leaves the terminal, and with it the folder it was started in.
         self._answers = prepare(setup.answer)
         self._lock = FolderLock(state)
-        self._tally = Tally()
+        self._hangups = HangupCounter()
         self._beat = LoopingCall(self._tick)
         self._beat.clock = reactor
         self._ports: list[IListeningPort] = []
@@ -146,7 +153,7 @@ class Daemon(Service):
         self._ending = False
         self._stores: ServerStore | None = None
         self._core: Server | None = None
-        self._lodger: Lodger | None = None
+        self._hosted_client: HostedClient | None = None
         self._contact: Contact | None = None
         self._worker = Worker(reactor, CONTACT)
         self._public: PublicFactory | None = None
@@ -213,13 +220,13 @@ class Daemon(Service):
         link = InviteLink(host, port, identity.public)
         await self._open_contact(core, turn, link, key)
         await self._write_first_invite(stores, link)
-        public = Terms(
+        public = ConnectionOptions(
             Side.SERVER,
             core.caller,
             credentials.observe,
             self._reactor,
             turn,
-            hung_up=self._tally.note,
+            hung_up=self._hangups.note,
             idle_time=IDLE_TIME,
         )
         self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
@@ -240,21 +247,23 @@ class Daemon(Service):
             self._beat.stop()
         if self._core is not None:
             self._core.stop()
-        if self._lodger is not None:
-            await self._lodger.stop()
+        if self._hosted_client is not None:
+            await self._hosted_client.stop()
         # Their last words go out, and whoever does not take them is cut off.
-        patience = self._reactor.seconds() + CLOSING_TIME + 1
-        while self._public is not None and self._public.protocols and self._reactor.seconds() < patience:
+        timeouts = self._reactor.seconds() + CLOSING_TIME + 1
+        while self._public is not None and self._public.protocols and self._reactor.seconds() < timeouts:
             await deferLater(self._reactor, 0.02)
         if self._stores is not None:
             await self._stores.close()
-        self._tally.report()
+        self._hangups.report()
         self._lock.release()
         self._log.info("securemsg stopped")
 
     def _open_control(self, core: Server, turn: Turn) -> None:
         """The operator's door."""
-        terms = Terms(Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False)
+        terms = ConnectionOptions(
+            Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False
+        )
         self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
 
     def _open_key_file(self) -> SharedKey | None:
@@ -306,8 +315,8 @@ class Daemon(Service):
             )
             return self._contact
 
-        self._lodger = Lodger(self._reactor, worker, turn, core.caller, make, logged_in.errback)
-        self._lodger.start()
+        self._hosted_client = HostedClient(self._reactor, worker, turn, core.caller, make, logged_in.errback)
+        self._hosted_client.start()
         try:
             await logged_in.addTimeout(CONTACT_TIME, self._reactor)
         except DeferredTimeout:
@@ -328,7 +337,7 @@ class Daemon(Service):
             self._contact.reply(account, text, present)
         except Refusal:
             self._reactor.callFromThread(said.errback, Failure())
-        except TROUBLES as error:
+        except EXPECTED_ERRORS as error:
             self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
             self._reactor.callFromThread(said.errback, Failure(Refusal("retry-later")))
         except Exception:  # noqa: BLE001 - logged in full; the operator shall not wait for ever
@@ -360,7 +369,7 @@ class Daemon(Service):
         assert self._core is not None, "it beats once everything is there"
         try:
             self._core.tick()
-            self._tally.report()
+            self._hangups.report()
             if self._contact is not None:
                 # Whoever comes while this is on its way was heard just now, and stays.
                 self._worker.do(partial(self._contact.forget_gone, self._core.visiting))

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 
 from securemsg.net.link import LinkInfo, Wire, innermost
-from securemsg.net.stream import StreamFactory, Terms
+from securemsg.net.stream import ConnectionOptions, StreamFactory
 from securemsg.protocol.auth import UNIX
 
 # sockaddr_un of Linux holds 108 bytes, the last of them zero.
@@ -77,7 +77,7 @@ def observe_daemon(transport: Wire) -> LinkInfo:
     return LinkInfo(UNIX)
 
 
-def listen_control(reactor: IReactorUNIX, path: Path, terms: Terms) -> IListeningPort:
+def listen_control(reactor: IReactorUNIX, path: Path, terms: ConnectionOptions) -> IListeningPort:
     """
     Open the operator's door.
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from securemsg.net.control import observe_daemon
 from securemsg.net.link import LinkInfo, Wire
-from securemsg.net.stream import StreamFactory, StreamProtocol, Terms
+from securemsg.net.stream import ConnectionOptions, StreamFactory, StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, Spki, is_tls_failure
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IPeer
@@ -84,7 +84,7 @@ class Dialer:
     def _connect(self) -> None:
         """One attempt."""
         self._waiting = None
-        terms = Terms(
+        terms = ConnectionOptions(
             Side.CLIENT,
             lambda: self._peer,
             self._observe,

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-from securemsg.net.stream import StreamFactory, Terms
+from securemsg.net.stream import ConnectionOptions, StreamFactory
 from securemsg.net.tls import SecureFactory, ServerCredentials
 
 # Connections beyond those of `max_clients` devices: room for logins that fence an old connection, and to say server-full.
@@ -40,7 +40,7 @@ class PublicFactory(SecureFactory):
     @ivar turned_away: how many were.
     """
 
-    def __init__(self, credentials: ServerCredentials, terms: Terms, limit: int, clock: IReactorTime) -> None:
+    def __init__(self, credentials: ServerCredentials, terms: ConnectionOptions, limit: int, clock: IReactorTime) -> None:
         """
         @param limit: of open connections.
         """
@@ -81,7 +81,7 @@ def raise_file_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-class Tally:
+class HangupCounter:
     """
     Counts on whom we hung up and why. The first of a kind is logged at once, the others as a number: whoever knocks a
     thousand times a second does not write our log.

@@ -8,7 +8,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from securemsg.net.link import LinkInfo, Wire
-from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.protocol.auth import MEMORY
 
 # As Twisted's sockets: above this the writer is asked to wait.
@@ -118,7 +118,9 @@ def observe_memory(transport: Wire) -> LinkInfo:
     return LinkInfo(MEMORY)
 
 
-def connect_memory(server: Terms, client: Terms, clock: IReactorTime) -> tuple[StreamProtocol, StreamProtocol]:
+def connect_memory(
+    server: ConnectionOptions, client: ConnectionOptions, clock: IReactorTime
+) -> tuple[StreamProtocol, StreamProtocol]:
     """
     Join a server's end and a client's.
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.net.link import LinkInfo, Wire, tune
-from securemsg.net.timeouts import Patience
+from securemsg.net.timeouts import Timeouts
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IChannel, IPeer
@@ -33,7 +33,7 @@ UNREADABLE_CODE = "failed"
 
 
 @frozen
-class Terms:
+class ConnectionOptions:
     """
     What all connections of one kind have in common.
 
@@ -62,7 +62,7 @@ class StreamFactory(Factory):
 
     noisy = False
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: ConnectionOptions) -> None:
         """Keep the terms."""
         self._terms = terms
 
@@ -89,11 +89,11 @@ class StreamProtocol(Protocol):
     _queued = False
     _ready: Callable[[], None] | None = None
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: ConnectionOptions) -> None:
         """Wait for a transport."""
         self._terms = terms
         self.connection = Connection(terms.side)
-        self._patience = Patience(self, terms.clock, terms.idle_time)
+        self._timeouts = Timeouts(self, terms.clock, terms.idle_time)
 
     # --- the transport's side -------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class StreamProtocol(Protocol):
         """The transport stands, but TLS does not yet."""
         self.transport.registerProducer(self, True)
         if self._terms.handshake:
-            self._patience.await_handshake()
+            self._timeouts.await_handshake()
         else:
             self._open()
 
@@ -114,7 +114,7 @@ class StreamProtocol(Protocol):
         """Hand every message that is complete to the peer. Late bytes are dropped."""
         if self._code is not None or self._peer is None:
             return
-        self._patience.heard = self._terms.clock.seconds()
+        self._timeouts.heard = self._terms.clock.seconds()
         received = self._peer.received
         phase = self.connection.phase
         try:
@@ -133,7 +133,7 @@ class StreamProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone; the peer hears of it here and nowhere else."""
-        self._patience.cancel()
+        self._timeouts.cancel()
         self.connected = 0
         self.connection.close()
         if self._code is None:
@@ -148,14 +148,14 @@ class StreamProtocol(Protocol):
 
     def pauseProducing(self) -> None:
         """The buffer is full."""
-        if self._code is None and not self._patience.is_full:
-            self._patience.await_reader()
+        if self._code is None and not self._timeouts.is_full:
+            self._timeouts.await_reader()
             self._tell_writable(False)
 
     def resumeProducing(self) -> None:
         """The buffer has drained."""
-        if self._code is None and self._patience.is_full:
-            self._patience.is_full = False
+        if self._code is None and self._timeouts.is_full:
+            self._timeouts.is_full = False
             self._tell_writable(True)
 
     def stopProducing(self) -> None:
@@ -194,12 +194,12 @@ class StreamProtocol(Protocol):
 
     def pause(self, wanted: bool) -> None:
         """Stop or go on reading."""
-        if self._code is None and wanted is not self._patience.is_deaf:
+        if self._code is None and wanted is not self._timeouts.is_paused:
             if wanted:
-                self._patience.is_deaf = True
+                self._timeouts.is_paused = True
                 self.transport.pauseProducing()
             else:
-                self._patience.hear_again()
+                self._timeouts.hear_again()
                 self.transport.resumeProducing()
 
     def when_ready(self, call: Callable[[], None]) -> None:
@@ -225,7 +225,7 @@ class StreamProtocol(Protocol):
                 self._abandon("tls" if self._terms.handshake else "forbidden")
                 return
             tune(self.transport)
-            self._patience.await_login()
+            self._timeouts.await_login()
             self._peer = self._terms.make_peer()
             self._peer.opened(self)
         except Exception:  # noqa: BLE001 - a bug, as above
@@ -267,11 +267,11 @@ class StreamProtocol(Protocol):
         self.connection.close()
         self.transport.unregisterProducer()
         # Whoever does not read does not see the other end hang up either.
-        if self._patience.is_deaf:
+        if self._timeouts.is_paused:
             self.transport.resumeProducing()
         if out:
             self.transport.write(out)
-        self._patience.await_end()
+        self._timeouts.await_end()
         self.transport.loseConnection()
 
     def _abandon(self, code: str = "timeout") -> None:
@@ -279,5 +279,5 @@ class StreamProtocol(Protocol):
         self._terms.hung_up(code)
         self._code = code
         self.connection.close()
-        self._patience.cancel()
+        self._timeouts.cancel()
         self.transport.abortConnection()

@@ -28,7 +28,7 @@ IDLE_TIME = 15 * 60
 CLOSING_TIME = 5
 
 
-class Timed(Protocol):
+class TimedConnection(Protocol):
     """A connection as its patience sees it."""
 
     transport: Wire
@@ -38,18 +38,18 @@ class Timed(Protocol):
         """Time is up: hang up, with a last word or without."""
 
 
-class Patience:
+class Timeouts:
     """
     The timer of one connection.
 
     @ivar heard: when the last byte came; set by whoever gets the bytes.
     @ivar is_full: whether the transport's buffer is full.
-    @ivar is_deaf: whether we do not read at present, so that silence says nothing.
+    @ivar is_paused: whether we do not read at present, so that silence says nothing.
     """
 
-    __slots__ = ("_clock", "_idle_time", "_mark", "_of", "_timer", "heard", "is_deaf", "is_full")
+    __slots__ = ("_clock", "_idle_time", "_mark", "_of", "_timer", "heard", "is_paused", "is_full")
 
-    def __init__(self, of: Timed, clock: IReactorTime, idle_time: float) -> None:
+    def __init__(self, of: TimedConnection, clock: IReactorTime, idle_time: float) -> None:
         """
         @param idle_time: how long a peer that is logged in may be silent; 0: for ever.
         """
@@ -60,7 +60,7 @@ class Patience:
         self._mark = (0, 0, 0)
         self.heard = 0.0
         self.is_full = False
-        self.is_deaf = False
+        self.is_paused = False
 
     def await_handshake(self) -> None:
         """TLS begins."""
@@ -83,7 +83,7 @@ class Patience:
 
     def hear_again(self) -> None:
         """We read again: silence counts from now."""
-        self.is_deaf = False
+        self.is_paused = False
         self.heard = self._clock.seconds()
 
     def cancel(self) -> None:
@@ -115,7 +115,7 @@ class Patience:
     def _idle_left(self) -> float:
         """How long this silence may still last."""
         now = self._clock.seconds()
-        if self.is_deaf:
+        if self.is_paused:
             self.heard = now
         return self.heard + self._idle_time - now
 

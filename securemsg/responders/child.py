@@ -26,7 +26,7 @@ FAREWELL = guard.FAREWELL + 1
 
 
 @define(eq=False)
-class Leash:
+class CommandRun:
     """
     One run of the command.
 
@@ -71,7 +71,7 @@ class Leash:
 
 
 @define(eq=False)
-class Pack:
+class CommandRuns:
     """All runs of one command. For several threads."""
 
     _argv: list[str]
@@ -86,7 +86,7 @@ class Pack:
         """Whether it is over."""
         return self._is_stopped
 
-    def start(self, environment: Mapping[str, str]) -> Leash:
+    def start(self, environment: Mapping[str, str]) -> CommandRun:
         """
         Have the command run.
 
@@ -108,14 +108,14 @@ class Pack:
                     ours.sendall(json.dumps(dict(environment)).encode("ascii") + b"\n")
                     asked = self._ask([stdin, stdout, theirs.fileno()])
                     kept.pop_all()
-                return Leash(ours, to_stdin, from_stdout, asked)
+                return CommandRun(ours, to_stdin, from_stdout, asked)
         except OSError as error:
             raise AnswerFailed("not-started", error.strerror or "") from None
 
-    def lose(self, leash: Leash) -> None:
+    def lose(self, run: CommandRun) -> None:
         """The guard of a run was killed: it is asked for nothing more."""
         with self._lock:
-            if self._guard is leash.guard:
+            if self._guard is run.guard:
                 self._dismiss()
 
     def stop(self) -> None:

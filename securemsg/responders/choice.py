@@ -10,7 +10,7 @@ from securemsg.client.autoresponder import Immediate, Source
 from securemsg.client.messages import Received
 from securemsg.responders.command import Command
 from securemsg.responders.function import load_function
-from securemsg.responders.pool import Crew
+from securemsg.responders.pool import ThreadPool
 
 EXEC = "exec:"
 PYTHON = "python:"
@@ -44,9 +44,9 @@ def prepare(text: str) -> Prepared:
     """
     try:
         if text.startswith(EXEC):
-            return partial(Crew, Command(text.removeprefix(EXEC)))
+            return partial(ThreadPool, Command(text.removeprefix(EXEC)))
         if text.startswith(PYTHON):
-            return partial(Crew, load_function(text.removeprefix(PYTHON)))
+            return partial(ThreadPool, load_function(text.removeprefix(PYTHON)))
     except ValueError as error:
         raise BadAnswer(f"--answer {text.partition(':')[0]}: {error}") from None
     if text not in ANSWERS:

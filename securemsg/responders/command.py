@@ -20,7 +20,7 @@ from pathlib import Path
 
 from securemsg.client.messages import Received
 from securemsg.protocol.messages import MAX_TEXT
-from securemsg.responders.child import Leash, Pack
+from securemsg.responders.child import CommandRun, CommandRuns
 from securemsg.responders.errors import AnswerFailed, Stopped
 
 # Seconds for one message.
@@ -47,7 +47,7 @@ class Command:
         argv = shlex.split(line)
         if not argv:
             raise ValueError("no command is named")
-        self._pack = Pack(argv, current_folder())
+        self._pack = CommandRuns(argv, current_folder())
         self.problem = missing(argv[0])
         self.limit = limit
 
@@ -60,15 +60,15 @@ class Command:
         @raise Stopped: see L{Command.stop}.
         """
         deadline = time.monotonic() + self.limit
-        leash = self._pack.start(environment(question))
+        run = self._pack.start(environment(question))
         try:
-            said, written = _converse(leash, question.text.encode("utf-8", "replace"), deadline)
+            said, written = _converse(run, question.text.encode("utf-8", "replace"), deadline)
             if said is None:
-                leash.pull()
+                run.pull()
             elif not said:
-                self._pack.lose(leash)
+                self._pack.lose(run)
         finally:
-            leash.close()
+            run.close()
         if self._pack.is_stopped:
             raise Stopped
         if said is None:
@@ -129,7 +129,7 @@ def _check(said: str) -> None:
         raise AnswerFailed(f"status {status}" if status > 0 else f"signal {-status}")
 
 
-def _converse(leash: Leash, text: bytes, deadline: float) -> tuple[str | None, bytes]:
+def _converse(run: CommandRun, text: bytes, deadline: float) -> tuple[str | None, bytes]:
     """
     Write the text to a command and read what it writes, until it ends.
 
@@ -141,27 +141,27 @@ def _converse(leash: Leash, text: bytes, deadline: float) -> tuple[str | None, b
     written = bytearray()
     rest = memoryview(text)
     with selectors.DefaultSelector() as selector:
-        selector.register(leash.line, selectors.EVENT_READ)
-        for pipe, event in ((leash.stdin, selectors.EVENT_WRITE), (leash.stdout, selectors.EVENT_READ)):
+        selector.register(run.line, selectors.EVENT_READ)
+        for pipe, event in ((run.stdin, selectors.EVENT_WRITE), (run.stdout, selectors.EVENT_READ)):
             os.set_blocking(pipe, False)
             selector.register(pipe, event)
         ready: set[object] = set()
-        while leash.line not in ready:
+        while run.line not in ready:
             left = deadline - time.monotonic()
             if left <= 0:
                 return None, b""
             ready = {key.fileobj for key, _ in selector.select(left)}
-            if leash.stdout in ready and not _read(leash.stdout, written):
-                selector.unregister(leash.stdout)
-            if leash.stdin in ready:
-                rest = _write(leash.stdin, rest)
+            if run.stdout in ready and not _read(run.stdout, written):
+                selector.unregister(run.stdout)
+            if run.stdin in ready:
+                rest = _write(run.stdin, rest)
                 if not rest:
-                    selector.unregister(leash.stdin)
-                    leash.close_stdin()
+                    selector.unregister(run.stdin)
+                    run.close_stdin()
     # Its group is gone, and writes no more; what is in the pipe already counts.
-    while len(written) <= MAX_TEXT and _read(leash.stdout, written):
+    while len(written) <= MAX_TEXT and _read(run.stdout, written):
         pass
-    return leash.hear(), bytes(written)
+    return run.hear(), bytes(written)
 
 
 def _read(descriptor: int, written: bytearray) -> bool:

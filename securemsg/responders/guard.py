@@ -35,8 +35,8 @@ SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 class Run:
     """A command that runs."""
 
-    def __init__(self, leash: socket.socket, process: subprocess.Popen[bytes]) -> None:
-        self.leash = leash
+    def __init__(self, run: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        self.run = run
         self.process = process
 
     def has_ended(self) -> bool:
@@ -53,7 +53,7 @@ class Run:
             status = self.process.wait(FAREWELL)
         except subprocess.TimeoutExpired:
             status = -signal.SIGKILL
-        _say(self.leash, f"status {status}")
+        _say(self.run, f"status {status}")
 
 
 class Guard:
@@ -79,9 +79,9 @@ class Guard:
                 ready = {key.fileobj for key, _ in self._selector.select()}
                 if woken in ready:
                     os.read(woken, 4096)
-                for run in [run for run in self._runs if run.leash in ready or run.has_ended()]:
+                for run in [run for run in self._runs if run.run in ready or run.has_ended()]:
                     self._runs.remove(run)
-                    self._selector.unregister(run.leash)
+                    self._selector.unregister(run.run)
                     run.end()
                 if self._line in ready and not self._take():
                     return
@@ -101,21 +101,21 @@ class Guard:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         stdin, stdout = descriptors[:2]
-        leash = socket.socket(fileno=descriptors[2])
+        run = socket.socket(fileno=descriptors[2])
         try:
-            self._start(leash, stdin, stdout)
+            self._start(run, stdin, stdout)
         finally:
             os.close(stdin)
             os.close(stdout)
         return True
 
-    def _start(self, leash: socket.socket, stdin: int, stdout: int) -> None:
+    def _start(self, run: socket.socket, stdin: int, stdout: int) -> None:
         """Start the command."""
-        with leash.makefile("rb") as file:
+        with run.makefile("rb") as file:
             asked = file.readline()
         if not asked.endswith(b"\n"):
             # Whoever asked is gone.
-            leash.close()
+            run.close()
             return
         try:
             process = subprocess.Popen(  # noqa: S603 - what the operator named, split there, seen by no shell
@@ -128,16 +128,16 @@ class Guard:
                 start_new_session=True,
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            _say(leash, f"errno {error.errno or 0}" if isinstance(error, OSError) else "errno 0")
+            _say(run, f"errno {error.errno or 0}" if isinstance(error, OSError) else "errno 0")
             return
-        self._runs.append(Run(leash, process))
-        self._selector.register(leash, selectors.EVENT_READ)
+        self._runs.append(Run(run, process))
+        self._selector.register(run, selectors.EVENT_READ)
 
 
-def _say(leash: socket.socket, line: str) -> None:
+def _say(run: socket.socket, line: str) -> None:
     """The last word of a leash, if anybody listens."""
-    with leash, contextlib.suppress(OSError):
-        leash.sendall(f"{line}\n".encode())
+    with run, contextlib.suppress(OSError):
+        run.sendall(f"{line}\n".encode())
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

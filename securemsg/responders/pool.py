@@ -43,7 +43,7 @@ class Work(Protocol):
 
 
 @define(eq=False)
-class Crew:
+class ThreadPool:
     """
     A source of answers (L{securemsg.client.autoresponder.Source}) that works in threads.
 

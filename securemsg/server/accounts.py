@@ -16,7 +16,7 @@ from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 
 if TYPE_CHECKING:
-    from securemsg.server.acks import Wait
+    from securemsg.server.acks import PendingAck
     from securemsg.server.delivery import Subscription
 
 # How many accounts that must stay are passed over at most when one is to go.
@@ -56,7 +56,7 @@ class DeviceState:
     subscription: Subscription | None = field(default=None, repr=False)
     visiting: bool = False
     rated: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
-    waits: dict[int, Wait] | None = field(default=None, repr=False)
+    waits: dict[int, PendingAck] | None = field(default=None, repr=False)
 
 
 @define(eq=False)

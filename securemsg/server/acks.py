@@ -13,11 +13,11 @@ from attrs import define, field
 
 from securemsg.protocol.messages import Acceptance
 from securemsg.server.accounts import DeviceState
-from securemsg.server.connection import Caller
+from securemsg.server.connection import ClientConnection
 
 
 @define(eq=False)
-class Wait:
+class PendingAck:
     """
     A deposit that is committed here.
 
@@ -25,39 +25,39 @@ class Wait:
     @ivar places: devices and positions that are not acknowledged.
     """
 
-    caller: Caller
+    caller: ClientConnection
     acceptance: Acceptance
     places: list[tuple[DeviceState, int]]
 
 
 @define(eq=False)
-class Waits:
+class PendingAcks:
     """Everybody who waits. Bounded: as many a caller as it may have unanswered, and none of a caller that is gone."""
 
-    _by_caller: dict[Caller, dict[bytes, Wait]] = field(init=False, factory=dict)
+    _by_caller: dict[ClientConnection, dict[bytes, PendingAck]] = field(init=False, factory=dict)
 
-    def begin(self, caller: Caller, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
+    def begin(self, caller: ClientConnection, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
         """Somebody waits for all of these. To be called before any of them can be acknowledged."""
         if not caller.is_open:
             return
-        wait = Wait(caller, acceptance, places)
+        wait = PendingAck(caller, acceptance, places)
         self._by_caller.setdefault(caller, {})[acceptance.deposit_id] = wait
         for device, position in places:
             if device.waits is None:
                 device.waits = {}
             device.waits[position] = wait
 
-    def has(self, caller: Caller, deposit_id: bytes) -> bool:
+    def has(self, caller: ClientConnection, deposit_id: bytes) -> bool:
         """Does this caller wait for the answer to this deposit?"""
         return deposit_id in self._by_caller.get(caller, ())
 
-    def end(self, device: DeviceState, positions: Iterable[int]) -> dict[Caller, list[Acceptance]]:
+    def end(self, device: DeviceState, positions: Iterable[int]) -> dict[ClientConnection, list[Acceptance]]:
         """
         A device has committed what it got at these positions.
 
         @return: who is to be told of what.
         """
-        told: dict[Caller, list[Acceptance]] = {}
+        told: dict[ClientConnection, list[Acceptance]] = {}
         waits = device.waits or {}
         for position in positions:
             wait = waits.pop(position, None)
@@ -69,7 +69,7 @@ class Waits:
                 self._drop(wait)
         return told
 
-    def forget(self, caller: Caller) -> None:
+    def forget(self, caller: ClientConnection) -> None:
         """Nobody is there any more who could be told."""
         for wait in self._by_caller.pop(caller, {}).values():
             for device, position in wait.places:
@@ -80,7 +80,7 @@ class Waits:
         """How many wait."""
         return sum(len(waits) for waits in self._by_caller.values())
 
-    def _drop(self, wait: Wait) -> None:
+    def _drop(self, wait: PendingAck) -> None:
         """It is answered."""
         waits = self._by_caller[wait.caller]
         del waits[wait.acceptance.deposit_id]

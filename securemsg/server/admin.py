@@ -21,8 +21,8 @@ from securemsg.protocol.messages import (
     Reply,
 )
 from securemsg.server.accounts import AccountCache
-from securemsg.server.connection import Caller
-from securemsg.server.guests import Visitors
+from securemsg.server.connection import ClientConnection
+from securemsg.server.guests import Guests
 
 Say = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
 
@@ -51,17 +51,17 @@ class Operator:
     _identity: bytes
     _address: Callable[[], tuple[str, int]]
     _page: int
-    _visitors: Visitors
+    _guests: Guests
     _reply: Say
 
-    async def list_accounts(self, caller: Caller, message: ListAccounts) -> Accounts:
+    async def list_accounts(self, caller: ClientConnection, message: ListAccounts) -> Accounts:
         """One page of all accounts."""
         page = self._page
         found = await self._store.list_accounts(message.after, page + 1)
         rows = [AccountRow(row.name, row.created_at, row.devices, row.messages, row.size) for row in found[:page]]
         return Accounts(message.request, rows, len(found) > page)
 
-    async def remove_account(self, caller: Caller, message: RemoveAccount) -> Done:
+    async def remove_account(self, caller: ClientConnection, message: RemoveAccount) -> Done:
         """
         Delete an account. Its devices are told, if they are here.
 
@@ -75,13 +75,13 @@ class Operator:
         self._accounts.forget(message.account)
         return Done(message.request)
 
-    async def get_address(self, caller: Caller, message: GetAddress) -> Address:
+    async def get_address(self, caller: ClientConnection, message: GetAddress) -> Address:
         """What an invite says of this server."""
         host, port = self._address()
         contact = await self._accounts.load(SERVER_NAME)
         return Address(message.request, host, port, self._identity, contact.identity if contact is not None else b"")
 
-    async def reply(self, caller: Caller, message: Reply) -> Done:
+    async def reply(self, caller: ClientConnection, message: Reply) -> Done:
         """
         Have the contact C{server} say something to an account, or to whoever is called so by a key file.
 
@@ -96,7 +96,7 @@ class Operator:
         if name == SERVER_NAME:
             raise Refusal("forbidden")
         # Who came with a key file is in no directory, and hears nothing later: there is no mailbox.
-        present = self._visitors.present(name)
+        present = self._guests.present(name)
         if not present and (name.startswith(RESERVED_PREFIX) or await self._accounts.load(name) is None):
             raise Refusal("no-such-account")
         await self._reply(name, message.text, present)

@@ -31,9 +31,9 @@ from securemsg.protocol.messages import (
     Upload,
 )
 from securemsg.server.admin import Operator
-from securemsg.server.connection import Caller, Role, Work
+from securemsg.server.connection import ClientConnection, Role, Work
 from securemsg.server.directory import Directory
-from securemsg.server.guests import Visitors
+from securemsg.server.guests import Guests
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
@@ -46,13 +46,13 @@ KEY = (Role.KEY,)
 ISSUERS = (Role.DEVICE, Role.OPERATOR)
 ALL = (Role.DEVICE, Role.OPERATOR, Role.KEY)
 
-Command = Callable[[Caller, Message | Unknown], Work | None]
+Command = Callable[[ClientConnection, Message | Unknown], Work | None]
 Row = tuple[type, tuple[Role, ...], Command]
 
 M = TypeVar("M")
 
 
-def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[Caller, M], Work | None]) -> Row:
+def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[ClientConnection, M], Work | None]) -> Row:
     """A row, with the promise that a function gets the messages it is for."""
     return kind, roles, cast("Command", run)
 
@@ -75,12 +75,12 @@ def command_table(
     prekeys: Prekeys,
     invites: Invites,
     operator: Operator,
-    visitors: Visitors,
+    guests: Guests,
     now: Callable[[], float],
 ) -> Mapping[Role, Mapping[type, Command]]:
     """Everything that anybody may say, by role; what is not here is C{forbidden}."""
 
-    def ping(caller: Caller, message: Ping) -> None:
+    def ping(caller: ClientConnection, message: Ping) -> None:
         caller.send(Pong(message.request, int(now())))
 
     return _by_role(
@@ -91,7 +91,7 @@ def command_table(
             _row(Deposit, DEVICE, mailboxes.deposit),
             _row(Deposit, KEY, mailboxes.visit),
             _row(Acknowledge, DEVICE, mailboxes.acknowledge),
-            _row(Acknowledge, KEY, visitors.acknowledge),
+            _row(Acknowledge, KEY, guests.acknowledge),
             _row(Fetch, DEVICE, directory.fetch),
             _row(Fetch, KEY, directory.fetch_contact),
             _row(Claim, DEVICE, prekeys.claim),

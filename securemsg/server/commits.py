@@ -15,8 +15,8 @@ from attrs import define, field, frozen
 from securemsg.interfaces import DepositRow, IMailboxStore, WriteBatch, WriteOutcome
 from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused, Missed
 from securemsg.server.accounts import DeviceState
-from securemsg.server.acks import Waits
-from securemsg.server.connection import CROWDED, UNANSWERED, Caller
+from securemsg.server.acks import PendingAcks
+from securemsg.server.connection import CROWDED, UNANSWERED, ClientConnection
 from securemsg.server.limits import Settings
 
 DIGEST_SIZE = 32
@@ -50,7 +50,7 @@ class Pending:
     @ivar takers: devices, in the order of the rows.
     """
 
-    caller: Caller
+    caller: ClientConnection
     sender: DeviceState
     row: DepositRow
     takers: list[DeviceState]
@@ -78,7 +78,7 @@ class Batch:
 
 
 @define(eq=False)
-class Batches:
+class GroupCommit:
     """
     The open batch and the one that is being committed.
 
@@ -91,14 +91,14 @@ class Batches:
     _settings: Settings
     _now: Callable[[], float]
     _soon: Callable[[Callable[[], None]], None]
-    waits: Waits = field(init=False, factory=Waits, repr=False)
+    waits: PendingAcks = field(init=False, factory=PendingAcks, repr=False)
     pending: dict[tuple[int, bytes], Pending] = field(init=False, factory=dict, repr=False)
     size: int = field(init=False, default=0)
     _open: Batch = field(init=False, factory=Batch, repr=False)
     _running: Batch | None = field(init=False, default=None, repr=False)
     _scheduled: bool = field(init=False, default=False)
     _stopped: bool = field(init=False, default=False)
-    _crowd: set[Caller] = field(init=False, factory=set, repr=False)
+    _crowd: set[ClientConnection] = field(init=False, factory=set, repr=False)
 
     def add(self, pending: Pending) -> None:
         """Take a deposit into the open batch."""
@@ -114,7 +114,7 @@ class Batches:
             pending.caller.pause(CROWDED)
         self._schedule()
 
-    def attach(self, pending: Pending, caller: Caller) -> None:
+    def attach(self, pending: Pending, caller: ClientConnection) -> None:
         """The answer to this deposit goes to this caller, who repeated it."""
         if pending.caller is not caller:
             pending.caller = caller
@@ -139,7 +139,7 @@ class Batches:
         device.acknowledged = position
         self._schedule()
 
-    def await_answer(self, caller: Caller) -> None:
+    def await_answer(self, caller: ClientConnection) -> None:
         """One more deposit of this caller waits; with too many it is not listened to."""
         caller.unanswered += 1
         if caller.unanswered >= self._settings.max_unanswered:
@@ -197,7 +197,7 @@ class Batches:
 
     def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
         """Tell the depositors, each in as few frames as will do."""
-        answers: dict[Caller, list[Acceptance]] = {}
+        answers: dict[ClientConnection, list[Acceptance]] = {}
         for index, pending in enumerate(batch.deposits):
             missed = pending.missed
             if outcome.known and (stored := outcome.known.get(index)) is not None:
@@ -219,7 +219,7 @@ class Batches:
         """A device has committed what it got at these positions: tell the visitors who wait for that."""
         self._accept(self.waits.end(device, positions))
 
-    def _accept(self, answers: dict[Caller, list[Acceptance]]) -> None:
+    def _accept(self, answers: dict[ClientConnection, list[Acceptance]]) -> None:
         """Say Accepted."""
         now = int(self._now())
         for caller, accepted in answers.items():
@@ -227,7 +227,7 @@ class Batches:
                 caller.send(Accepted(now, chunk))
             self._had_answers(caller, len(accepted))
 
-    def _had_answers(self, caller: Caller, count: int) -> None:
+    def _had_answers(self, caller: ClientConnection, count: int) -> None:
         """So many deposits of this caller wait no more."""
         caller.unanswered -= count
         if caller.unanswered <= self._settings.max_unanswered // 2:

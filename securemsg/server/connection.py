@@ -46,7 +46,7 @@ class Role(enum.Enum):
 
 @implementer(IPeer)
 @define(eq=False)
-class Caller:
+class ClientConnection:
     """
     The server's side of a connection.
 
@@ -56,14 +56,14 @@ class Caller:
     @ivar is_open: whether anything is said or heard any more.
     @ivar full: the peer takes nothing for now.
     @ivar unanswered: deposits that wait for their answer.
-    @ivar told_low: it was told that its prekeys run low, and has uploaded none since.
+    @ivar low_stock_sent: it was told that its prekeys run low, and has uploaded none since.
     """
 
     _tables: Mapping[Role, Mapping[type, Command]]
     _spawn: Callable[[Coroutine[Any, Any, None]], None]
     _soon: Callable[[Callable[[], None]], None]
-    _joined: Callable[[Caller], None]
-    _left: Callable[[Caller], None]
+    _joined: Callable[[ClientConnection], None]
+    _left: Callable[[ClientConnection], None]
     _max_backlog: int
     _max_queued: int
     operator: bool
@@ -73,7 +73,7 @@ class Caller:
     is_open: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
-    told_low: bool = field(default=False, init=False)
+    low_stock_sent: bool = field(default=False, init=False)
     _commands: Mapping[type, Command] = field(init=False, repr=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
     _connection: Connection = field(init=False, repr=False)
@@ -147,7 +147,7 @@ class Caller:
         return self.subscription.device
 
     @property
-    def lives_here(self) -> bool:
+    def is_local(self) -> bool:
         """Is this the contact that the operator hosts in this very process? It takes nobody's place, and may have its name."""
         return bool(self.channel.binding.transport == "memory")
 

@@ -13,11 +13,11 @@ from securemsg.server.accounts import AccountCache
 from securemsg.server.admin import Operator, Say, refuse_reply
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import Command, command_table
-from securemsg.server.commits import Batches
-from securemsg.server.connection import Caller, Role
+from securemsg.server.commits import GroupCommit
+from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Router
 from securemsg.server.directory import Directory
-from securemsg.server.guests import KeyFile, Visitors
+from securemsg.server.guests import Guests, KeyFile
 from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
@@ -55,12 +55,12 @@ class Server:
     key_file: KeyFile | None = None
     reply: Say = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
-    _callers: set[Caller] = field(init=False, factory=set, repr=False)
+    _callers: set[ClientConnection] = field(init=False, factory=set, repr=False)
     _accounts: AccountCache = field(init=False, repr=False)
-    _batches: Batches = field(init=False, repr=False)
+    _batches: GroupCommit = field(init=False, repr=False)
     _router: Router = field(init=False, repr=False)
     _clock: ExpiryClock = field(init=False, repr=False)
-    _visitors: Visitors = field(init=False, repr=False)
+    _guests: Guests = field(init=False, repr=False)
     _tables: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
     _expiring: bool = field(init=False, default=False)
     _stopped: str = field(init=False, default="")
@@ -73,11 +73,11 @@ class Server:
         self._clock = clock = ExpiryClock(now, stores.last_clock())
         self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._router = router = Router(stores, settings)
-        self._batches = batches = Batches(stores, settings, now, self.soon)
-        self._visitors = visitors = Visitors(self.key_file, identity, router, batches.waits, settings.max_expiry, now)
+        self._batches = batches = GroupCommit(stores, settings, now, self.soon)
+        self._guests = guests = Guests(self.key_file, identity, router, batches.waits, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
-        logins = Logins(self.identity, accounts, stores, router, visitors, now, self.verify)
+        logins = Logins(self.identity, accounts, stores, router, guests, now, self.verify)
         registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
         self._tables = command_table(
             logins=logins,
@@ -91,7 +91,7 @@ class Server:
                 requests,
                 self._bucket(settings.deposits),
                 clock,
-                visitors,
+                guests,
                 now,
             ),
             directory=directory,
@@ -106,8 +106,8 @@ class Server:
                 clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
-            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, visitors, self._reply),
-            visitors=visitors,
+            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, guests, self._reply),
+            guests=guests,
             now=now,
         )
 
@@ -124,16 +124,16 @@ class Server:
     @property
     def visiting(self) -> frozenset[bytes]:
         """Devices of those who are here with the key file."""
-        return self._visitors.devices
+        return self._guests.devices
 
-    def caller(self, *, operator: bool = False) -> Caller:
+    def caller(self, *, operator: bool = False) -> ClientConnection:
         """
         Somebody connects.
 
         @param operator: through the operator's door, which has proved who it is.
         """
         settings = self.settings
-        return Caller(
+        return ClientConnection(
             self._tables, self.spawn, self.soon, self._join, self._leave, settings.max_backlog, settings.max_queued, operator
         )
 
@@ -155,17 +155,17 @@ class Server:
         """Count something by device."""
         return Buckets(rate, self.now, self.settings.rated)
 
-    def _join(self, caller: Caller) -> None:
+    def _join(self, caller: ClientConnection) -> None:
         """A channel stands."""
         self._callers.add(caller)
         if self._stopped:
             caller.end(self._stopped)
 
-    def _leave(self, caller: Caller) -> None:
+    def _leave(self, caller: ClientConnection) -> None:
         """A caller is gone."""
         self._callers.discard(caller)
         self._router.unsubscribe(caller)
-        self._visitors.leave(caller)
+        self._guests.leave(caller)
 
     async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """Whoever says it now."""

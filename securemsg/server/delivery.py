@@ -16,7 +16,7 @@ from attrs import define, field
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
 from securemsg.protocol.messages import Deliver, Drained
-from securemsg.server.connection import Caller
+from securemsg.server.connection import ClientConnection
 from securemsg.server.limits import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Subscription:
     """
 
     device: DeviceState
-    caller: Caller
+    caller: ClientConnection
     _router: Router = field(repr=False)
     cursor: int = field(init=False)
     _drained_at: int | None = field(init=False)
@@ -174,7 +174,7 @@ class Router:
     settings: Settings
     logged_in: int = field(init=False, default=0)
 
-    def check_room(self, caller: Caller, device: DeviceState | None = None) -> None:
+    def check_room(self, caller: ClientConnection, device: DeviceState | None = None) -> None:
         """
         May one more log in? A device that is logged in already may always, for it replaces itself.
 
@@ -182,21 +182,21 @@ class Router:
         """
         if device is not None and device.subscription is not None:
             return
-        if not caller.lives_here and self.logged_in >= self.settings.max_clients:
+        if not caller.is_local and self.logged_in >= self.settings.max_clients:
             raise RemoteProtocolError("server-full")
 
-    def subscribe(self, caller: Caller, device: DeviceState) -> Subscription:
+    def subscribe(self, caller: ClientConnection, device: DeviceState) -> Subscription:
         """This caller is this device from now on; whoever was it before is not."""
         if device.subscription is not None:
             device.subscription.caller.end("replaced")
         subscription = Subscription(device, caller, self)
         device.subscription = caller.subscription = subscription
-        self.logged_in += not caller.lives_here
+        self.logged_in += not caller.is_local
         return subscription
 
-    def unsubscribe(self, caller: Caller) -> None:
+    def unsubscribe(self, caller: ClientConnection) -> None:
         """This caller is gone. It still knows who it was, for what it began may be running."""
         subscription = caller.subscription
         if subscription is not None and subscription.device.subscription is subscription:
             subscription.device.subscription = None
-            self.logged_in -= not caller.lives_here
+            self.logged_in -= not caller.is_local

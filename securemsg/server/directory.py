@@ -18,7 +18,7 @@ from securemsg.interfaces import IDirectoryStore
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, SERVER_NAME, DeviceList, decode_device_list
 from securemsg.protocol.messages import Account, Done, Fetch, Publish, SignedDeviceList
 from securemsg.server.accounts import AccountCache
-from securemsg.server.connection import Caller
+from securemsg.server.connection import ClientConnection
 from securemsg.server.limits import Buckets
 
 
@@ -54,7 +54,7 @@ class Directory:
     _requests: Buckets
     _identity: bytes
 
-    async def fetch(self, caller: Caller, message: Fetch) -> Account:
+    async def fetch(self, caller: ClientConnection, message: Fetch) -> Account:
         """
         What is known of an account.
 
@@ -66,7 +66,7 @@ class Directory:
             raise Refusal("no-such-account")
         return Account(message.request, account.record)
 
-    def fetch_contact(self, caller: Caller, message: Fetch) -> Coroutine[Any, Any, Account]:
+    def fetch_contact(self, caller: ClientConnection, message: Fetch) -> Coroutine[Any, Any, Account]:
         """
         L{fetch} for a visitor, who reaches the contact C{server} alone and learns of nobody else.
 
@@ -76,7 +76,7 @@ class Directory:
             raise Refusal("forbidden")
         return self.fetch(caller, message)
 
-    async def publish(self, caller: Caller, message: Publish) -> Done:
+    async def publish(self, caller: ClientConnection, message: Publish) -> Done:
         """
         Take the next list of the caller's own account.
 
@@ -100,7 +100,7 @@ class Directory:
         await self._accounts.read(account.name)
         return Done(message.request)
 
-    def count(self, caller: Caller) -> None:
+    def count(self, caller: ClientConnection) -> None:
         """
         One more question of this caller.
 

@@ -1,5 +1,5 @@
 """
-Visitors: whoever holds the key file that this server was given.
+Guests: whoever holds the key file that this server was given.
 
 They have no account. Each connection is a device of its own, without a mailbox, that talks with the contact C{server} alone
 and is forgotten with the connection. Nothing of the file but its name and the key for logins comes in here, so that what was
@@ -32,8 +32,8 @@ from securemsg.protocol.messages import (
     decode_message,
 )
 from securemsg.server.accounts import AccountState, DeviceState
-from securemsg.server.acks import Waits
-from securemsg.server.connection import Caller, Role
+from securemsg.server.acks import PendingAcks
+from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Router, Subscription
 
 LOGIN_SIZE = 64
@@ -55,7 +55,7 @@ class KeyFile:
 
 
 @define(eq=False)
-class Visitors:
+class Guests:
     """
     Who is here with the key file, and how they came in.
 
@@ -65,7 +65,7 @@ class Visitors:
     _file: KeyFile | None
     _identity: bytes
     _router: Router
-    _waits: Waits
+    _waits: PendingAcks
     _max_expiry: int
     _now: Callable[[], float]
     _login: bytes = field(init=False, repr=False)
@@ -107,7 +107,7 @@ class Visitors:
         """Prove first that we have the file: 64 bytes, in place of the server identity's signature."""
         return keys.mac(self._login, KEY_CHALLENGE_LABEL, *parts)
 
-    def prove(self, caller: Caller, message: Proof) -> None:
+    def prove(self, caller: ClientConnection, message: Proof) -> None:
         """
         Let somebody in who proves to have the file too.
 
@@ -129,7 +129,7 @@ class Visitors:
         caller.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
         subscription.go_on()
 
-    def leave(self, caller: Caller) -> None:
+    def leave(self, caller: ClientConnection) -> None:
         """A caller is gone, and if it was a visitor, everything that was its own."""
         if caller.role is Role.KEY:
             device = caller.device
@@ -165,7 +165,7 @@ class Visitors:
         if [destination.account for destination in message.to] != [SERVER_NAME]:
             raise Refusal("forbidden")
 
-    def acknowledge(self, caller: Caller, message: Acknowledge) -> None:
+    def acknowledge(self, caller: ClientConnection, message: Acknowledge) -> None:
         """
         A visitor has what it was given; there is no mailbox to take it out of.
 
@@ -193,7 +193,7 @@ class Visitors:
             found.append(device.subscription)
         return found
 
-    def hand_over(self, caller: Caller, message: Deposit, found: list[Subscription]) -> None:
+    def hand_over(self, caller: ClientConnection, message: Deposit, found: list[Subscription]) -> None:
         """
         Give visitors what the contact has for them: now, or not at all, for they have no mailbox.
 

@@ -23,9 +23,9 @@ from securemsg.protocol.auth import (
 )
 from securemsg.protocol.messages import Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
-from securemsg.server.connection import Caller, Role
+from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Router
-from securemsg.server.guests import Visitors
+from securemsg.server.guests import Guests
 
 
 @define(eq=False)
@@ -41,13 +41,13 @@ class Logins:
     _accounts: AccountCache
     _prekeys: IPrekeyStore
     _router: Router
-    _visitors: Visitors
+    _guests: Guests
     _now: Callable[[], float]
     _verify: Callable[..., None]
     # Nobody has the other half: what is verified under it is wrong, and takes as long as what is right.
     _nobody: bytes = field(init=False, factory=lambda: keys.SigningKey.generate().public)
 
-    def greet(self, caller: Caller, message: Hello) -> None:
+    def greet(self, caller: ClientConnection, message: Hello) -> None:
         """
         Answer a greeting with proof of who we are.
 
@@ -60,16 +60,16 @@ class Logins:
             raise RemoteProtocolError("forbidden")
         by_key = message.role == "key"
         if by_key:
-            self._visitors.check(message)
+            self._guests.check(message)
         caller.hello = message
         features = [feature for feature in FEATURES if feature in message.features]
         nonce = keys.nonce()
         identity = self._identity.public
         parts = challenge_parts(channel.connection.hello, VERSION, features, nonce, identity, channel.binding)
-        signature = self._visitors.challenge(parts) if by_key else self._identity.sign(CHALLENGE_LABEL, *parts)
+        signature = self._guests.challenge(parts) if by_key else self._identity.sign(CHALLENGE_LABEL, *parts)
         caller.send(Challenge(VERSION, features, nonce, identity, signature))
 
-    async def prove(self, caller: Caller, message: Proof) -> None:
+    async def prove(self, caller: ClientConnection, message: Proof) -> None:
         """
         Let a device in, or a holder of the key file, or the operator, whom the door proves.
 
@@ -80,7 +80,7 @@ class Logins:
         if hello.role == "register":
             raise RemoteProtocolError("out-of-turn")
         if hello.role == "key":
-            self._visitors.prove(caller, message)
+            self._guests.prove(caller, message)
             return
         if caller.operator:
             caller.become(Role.OPERATOR)
@@ -100,7 +100,7 @@ class Logins:
             raise RemoteProtocolError("login-failed")
         await self.enter(caller, device)
 
-    async def enter(self, caller: Caller, device: DeviceState) -> None:
+    async def enter(self, caller: ClientConnection, device: DeviceState) -> None:
         """
         This caller has proved to be this device: welcome it, and deliver what waits.
 

@@ -29,9 +29,9 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commits import DIGEST_SIZE, Batches, Pending, missed_in, receipt
-from securemsg.server.connection import Caller, Work
-from securemsg.server.guests import Visitors
+from securemsg.server.commits import DIGEST_SIZE, GroupCommit, Pending, missed_in, receipt
+from securemsg.server.connection import ClientConnection, Work
+from securemsg.server.guests import Guests
 from securemsg.server.limits import Buckets, DiskGuard, Settings
 
 # Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
@@ -55,17 +55,17 @@ class Mailboxes:
     """
 
     _accounts: AccountCache
-    _batches: Batches
+    _batches: GroupCommit
     _store: IMailboxStore
     _settings: Settings
     _disk: DiskGuard
     _requests: Buckets
     _deposits: Buckets
     _clock: ExpiryClock
-    _visitors: Visitors
+    _guests: Guests
     _now: Callable[[], float]
 
-    def deposit(self, caller: Caller, message: Deposit) -> Work | None:
+    def deposit(self, caller: ClientConnection, message: Deposit) -> Work | None:
         """
         Keep a message for devices.
 
@@ -86,16 +86,16 @@ class Mailboxes:
         self._batches.note(sender)
         return self._look_around(caller, message, digest)
 
-    def visit(self, caller: Caller, message: Deposit) -> Work | None:
+    def visit(self, caller: ClientConnection, message: Deposit) -> Work | None:
         """
         Keep a message of a visitor for the contact C{server}; it is Accepted when that has acknowledged it.
 
         @raise Refusal: it is not kept; C{forbidden}: it is for somebody else.
         """
-        self._visitors.check_destination(message)
+        self._guests.check_destination(message)
         return self.deposit(caller, message)
 
-    def acknowledge(self, caller: Caller, message: Acknowledge) -> None:
+    def acknowledge(self, caller: ClientConnection, message: Acknowledge) -> None:
         """
         Forget what a device has committed, and deliver more.
 
@@ -112,7 +112,7 @@ class Mailboxes:
                 self._batches.heard(device, heard)
             subscription.go_on()
 
-    async def _look_up(self, caller: Caller, message: Deposit, digest: bytes) -> Message | None:
+    async def _look_up(self, caller: ClientConnection, message: Deposit, digest: bytes) -> Message | None:
         """This may be a repetition: ask the store."""
         stored = await self._store.find_deposit(caller.device.mailbox, message.deposit_id)
         # Whoever is fenced meanwhile is not heard any more, and the deposit will come again.
@@ -127,20 +127,20 @@ class Mailboxes:
         work = self._look_around(caller, message, digest)
         return await work if work is not None else None
 
-    def _look_around(self, caller: Caller, message: Deposit, digest: bytes) -> Work | None:
+    def _look_around(self, caller: ClientConnection, message: Deposit, digest: bytes) -> Work | None:
         """Go on at once where everybody is in memory."""
         accounts = [self._accounts.get(destination.account) for destination in message.to]
         if None in accounts:
-            # Visitors are in no directory, so that a look for them costs nobody else anything.
-            found = self._visitors.find(caller.device, message)
+            # Guests are in no directory, so that a look for them costs nobody else anything.
+            found = self._guests.find(caller.device, message)
             if found is not None:
-                self._visitors.hand_over(caller, message, found)
+                self._guests.hand_over(caller, message, found)
                 return None
             return self._load(caller, message, digest)
         self._admit(caller, message, digest, accounts)
         return None
 
-    async def _load(self, caller: Caller, message: Deposit, digest: bytes) -> None:
+    async def _load(self, caller: ClientConnection, message: Deposit, digest: bytes) -> None:
         """Bring every account into memory, then go on."""
         held: list[AccountState] = []
         try:
@@ -158,7 +158,7 @@ class Mailboxes:
                 account.holds -= 1
 
     def _admit(
-        self, caller: Caller, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
+        self, caller: ClientConnection, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
     ) -> None:
         """
         A new deposit: check it, and put it into the open batch.

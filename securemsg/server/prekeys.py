@@ -11,7 +11,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IPrekeyStore, StoredPrekey
 from securemsg.protocol.messages import Bundle, Claim, Done, Prekey, PrekeyStock, Stock, Upload
 from securemsg.server.accounts import AccountCache, DeviceState
-from securemsg.server.connection import Caller
+from securemsg.server.connection import ClientConnection
 from securemsg.server.directory import Directory
 from securemsg.server.limits import Buckets, Settings
 
@@ -34,7 +34,7 @@ class Prekeys:
     _claims_of: Buckets
     _now: Callable[[], float]
 
-    async def upload(self, caller: Caller, message: Upload) -> Done:
+    async def upload(self, caller: ClientConnection, message: Upload) -> Done:
         """
         Take what a device offers, if it signed it.
 
@@ -58,10 +58,10 @@ class Prekeys:
             self._settings.max_prekeys,
             message.replace,
         )
-        caller.told_low = False
+        caller.low_stock_sent = False
         return Done(message.request)
 
-    async def claim(self, caller: Caller, message: Claim) -> Bundle:
+    async def claim(self, caller: ClientConnection, message: Claim) -> Bundle:
         """
         Hand out what is needed to begin a session. An account that asks too often for a device, or whoever asks for a device
         that is asked for too often, gets the last-resort bundle: an answer in any case, and prekeys are left for others.
@@ -95,14 +95,14 @@ class Prekeys:
     def _watch(self, device: DeviceState) -> None:
         """Prekeys of this device were handed out: have it told when it runs low, if it is here and does not know."""
         subscription = device.subscription
-        if subscription is not None and not subscription.caller.told_low:
+        if subscription is not None and not subscription.caller.low_stock_sent:
             subscription.caller.run(self._tell(subscription.caller, device.mailbox))
 
-    async def _tell(self, caller: Caller, mailbox: int) -> None:
+    async def _tell(self, caller: ClientConnection, mailbox: int) -> None:
         """Tell a device that its one-time prekeys run low, if they do."""
         left = await self._store.stock(mailbox)
-        if min(left.one_time, left.kem) < self._settings.low_stock and not caller.told_low:
-            caller.told_low = True
+        if min(left.one_time, left.kem) < self._settings.low_stock and not caller.low_stock_sent:
+            caller.low_stock_sent = True
             caller.send(Stock(PrekeyStock(left.signed_id, left.last_resort_id, left.one_time, left.kem)))
 
 

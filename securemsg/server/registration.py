@@ -13,7 +13,7 @@ from securemsg.protocol.auth import REGISTER_DEVICE_LABEL, REGISTER_IDENTITY_LAB
 from securemsg.protocol.devices import SERVER_NAME, DeviceList, check_name, is_reserved
 from securemsg.protocol.messages import Hello, Invite, Invited, Register
 from securemsg.server.accounts import AccountCache
-from securemsg.server.connection import Caller, Role
+from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Router
 from securemsg.server.directory import Directory, check_list, device_keys
 from securemsg.server.limits import Buckets, Settings
@@ -44,7 +44,7 @@ class Registrations:
     _failures: Buckets
     _now: Callable[[], float]
 
-    async def register(self, caller: Caller, message: Register) -> None:
+    async def register(self, caller: ClientConnection, message: Register) -> None:
         """
         Make an account, and log its first device in. The same once more, after a lost answer, does the same.
 
@@ -66,7 +66,7 @@ class Registrations:
             raise refusal if self._failures.take(EVERYBODY) else Refusal("rate-limited") from None
         # After the proofs, so that who may not register hears that; and before anything is used up.
         self._router.check_room(caller)
-        if not caller.lives_here and not self._rate.take(token):
+        if not caller.is_local and not self._rate.take(token):
             raise Refusal("rate-limited")
         await self._store.register(
             NewAccount(
@@ -86,15 +86,15 @@ class Registrations:
             raise RemoteProtocolError("login-failed")
         await self._logins.enter(caller, device)
 
-    def _token_of(self, caller: Caller, message: Register) -> bytes:
+    def _token_of(self, caller: ClientConnection, message: Register) -> bytes:
         """The SHA-256 of the token, as the store knows it; empty where none is needed."""
-        if caller.lives_here:
+        if caller.is_local:
             return b""
         if self._settings.registration == "closed":
             raise Refusal("registration-closed")
         return keys.sha256(message.token) if self._settings.registration == "invite" else b""
 
-    def _check(self, caller: Caller, hello: Hello, message: Register) -> DeviceList:
+    def _check(self, caller: ClientConnection, hello: Hello, message: Register) -> DeviceList:
         """Check everything that needs no store: proofs, list, name."""
         connection = caller.channel.connection
         parts = register_parts(connection.hello, connection.challenge, self._identity, message, caller.channel.binding)
@@ -105,7 +105,7 @@ class Registrations:
             raise Refusal("bad-device-list")
         keys.verify(device.signing_key, message.device_signature, REGISTER_DEVICE_LABEL, *parts)
         check_name(hello.account)
-        if is_reserved(hello.account) and not (hello.account == SERVER_NAME and caller.lives_here):
+        if is_reserved(hello.account) and not (hello.account == SERVER_NAME and caller.is_local):
             raise Refusal("reserved-name")
         return devices
 
@@ -119,7 +119,7 @@ class Invites:
     _directory: Directory
     _now: Callable[[], float]
 
-    async def invite(self, caller: Caller, message: Invite) -> Invited:
+    async def invite(self, caller: ClientConnection, message: Invite) -> Invited:
         """
         Make a token. Only its hash is kept.
 

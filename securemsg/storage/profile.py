@@ -41,7 +41,7 @@ SEAL_CHECK = b"securemsg profile"
 SCHEMA = (*RECORDS, "CREATE TABLE seal_check (value BLOB NOT NULL)")
 
 
-def create_profile(folder: Path, sealer: ISealer, *, patience: float = BUSY_TIMEOUT) -> ProfileStore:
+def create_profile(folder: Path, sealer: ISealer, *, timeouts: float = BUSY_TIMEOUT) -> ProfileStore:
     """
     Make a profile in a folder, and the folder, or open the one that is there: safe to repeat.
 
@@ -50,10 +50,10 @@ def create_profile(folder: Path, sealer: ISealer, *, patience: float = BUSY_TIME
     """
     make_private_folder(folder)
     make_private_file(folder / PROFILE_FILE)
-    return ProfileStore(folder / PROFILE_FILE, sealer, create=True, patience=patience)
+    return ProfileStore(folder / PROFILE_FILE, sealer, create=True, timeouts=timeouts)
 
 
-def open_profile(folder: Path, sealer: ISealer, *, patience: float = BUSY_TIMEOUT) -> ProfileStore:
+def open_profile(folder: Path, sealer: ISealer, *, timeouts: float = BUSY_TIMEOUT) -> ProfileStore:
     """
     Open the profile in a folder.
 
@@ -71,7 +71,7 @@ def open_profile(folder: Path, sealer: ISealer, *, patience: float = BUSY_TIMEOU
     except OSError as error:
         raise StateUnusable(f"{path} cannot be read: {error.strerror}. Check who owns it.") from error
     make_private_file(path)
-    return ProfileStore(path, sealer, create=False, patience=patience)
+    return ProfileStore(path, sealer, create=False, timeouts=timeouts)
 
 
 def missing(path: Path) -> ProfileMissing:
@@ -93,12 +93,12 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
 class ProfileStore:
     """An open profile. See L{IProfileStore}."""
 
-    def __init__(self, path: Path, sealer: ISealer, *, create: bool, patience: float) -> None:
+    def __init__(self, path: Path, sealer: ISealer, *, create: bool, timeouts: float) -> None:
         self._path = path
         self._sealer = sealer
         self._busy = False
         try:
-            self._connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=timeouts, isolation_level=None)
         except sqlite3.Error as error:
             raise explained(error, path) from error
         try:

@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from securemsg.account import flush
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.reader import PAGE
-from securemsg.account.readlocks import Giving, lock_reading
+from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.bot import Bot, open_bot
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id
@@ -117,9 +117,9 @@ class BotCase(PlaceCase):
 
     def bot(self, person: Person | None = None) -> Bot:
         """A new process of Bix's, or of somebody else's."""
-        desk = (person or self.bix).desk
-        uplink = self.place._uplink(desk, True)
-        return Bot(self.reactor, self.folder(desk.profile.name), desk.store, desk.profile, uplink, self.place.now)
+        context = (person or self.bix).context
+        uplink = self.place._uplink(context, True)
+        return Bot(self.reactor, self.folder(context.profile.name), context.store, context.profile, uplink, self.place.now)
 
     def folder(self, name: str) -> Path:
         """Where somebody's profile lies."""
@@ -143,18 +143,18 @@ class BotCase(PlaceCase):
 
     def write(self, *texts: str, to: str = "bix", kind: int = Kind.TEXT) -> list[bytes]:
         """Ada writes."""
-        numbers = [messages.compose(self.ada.desk.store, to, text, now=self.place.now(), kind=kind) for text in texts]
+        numbers = [messages.compose(self.ada.context.store, to, text, now=self.place.now(), kind=kind) for text in texts]
         self.ada.uplink.nudge()
         self.place.settle(2)
         return numbers
 
     def answers(self) -> list[Received]:
         """What Ada was answered."""
-        return messages.ungiven(self.ada.desk.store)
+        return messages.ungiven(self.ada.context.store)
 
     def waiting(self) -> list[str]:
         """What would be given to Bix's next process."""
-        return [message.text for message in messages.ungiven(self.bix.desk.store)]
+        return [message.text for message in messages.ungiven(self.bix.context.store)]
 
     def kill(self, program: Program) -> None:
         """As if the process died: nothing more is done, and the kernel frees its locks."""
@@ -179,7 +179,7 @@ class MessagesTests(BotCase):
         self.assertEqual(program.seen, ["one", "two", "three"])
         answers = self.answers()
         self.assertEqual([(row.text, row.kind) for row in answers], [(t, Kind.ANSWER) for t in ("ONE", "TWO", "THREE")])
-        question = messages.history(self.bix.desk.store, "ada")[0]
+        question = messages.history(self.bix.context.store, "ada")[0]
         assert isinstance(question, Received)
         self.assertEqual((question.id, answer_id(question)), (numbers[0], answers[0].id))
 
@@ -247,7 +247,7 @@ class MessagesTests(BotCase):
         """With a sender only its messages are given; others stay."""
         cleo = self.place.person("cleo", again=True)
         self.write("from ada")
-        messages.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
+        messages.compose(cleo.context.store, "bix", "from cleo", now=self.place.now())
         program = Program(self.bot(), sender="cleo")
         self.start(program)
         self.place.settle(2)
@@ -256,7 +256,7 @@ class MessagesTests(BotCase):
     def test_second_reader(self) -> None:
         """While one process reads, another is refused; and so is a loop that was replaced by a newer one."""
         self.start(Program(self.bot()))
-        problem = self.failureResultOf(self.start(Program(self.bot())), Trouble).value
+        problem = self.failureResultOf(self.start(Program(self.bot())), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "second-recv"))
 
     def test_older_loop(self) -> None:
@@ -270,7 +270,7 @@ class MessagesTests(BotCase):
         newer = bot.messages()
         again = Deferred.fromCoroutine(newer.__anext__())
         self.assertEqual(self.successResultOf(first).id, self.successResultOf(again).id)
-        self.failureResultOf(Deferred.fromCoroutine(older.__anext__()), Trouble)
+        self.failureResultOf(Deferred.fromCoroutine(older.__anext__()), SecuremsgError)
 
     def test_bounded(self) -> None:
         """Of many messages no more than a page is in memory."""
@@ -296,7 +296,7 @@ class MessagesTests(BotCase):
         if child == 0:
             # A chat that stands still with the turn at what Ada wrote.
             try:
-                Giving(self.folder("bix"), self.bix.desk.store)._lock("ada")
+                ReadLocks(self.folder("bix"), self.bix.context.store)._lock("ada")
                 os.write(go, b"x")
                 os.read(done, 1)
             finally:
@@ -306,7 +306,7 @@ class MessagesTests(BotCase):
         self.start(program)
         self.write(*texts)
         cleo = self.place.person("cleo", again=True)
-        messages.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
+        messages.compose(cleo.context.store, "bix", "from cleo", now=self.place.now())
         self.place.settle(3)
         self.assertEqual(program.seen, ["from cleo"])
         os.write(begin, b"x")
@@ -318,7 +318,7 @@ class MessagesTests(BotCase):
 
     def test_beside_others(self) -> None:
         """A bot works while another command of its profile has the connection, and takes it over when that ends."""
-        other = self.place._uplink(self.bix.desk, True)
+        other = self.place._uplink(self.bix.context, True)
         other.start()
         program = Program(self.bot(), uppercase)
         self.start(program)
@@ -372,7 +372,7 @@ class EndTests(BotCase):
         self.reactor.shut_down()
         self.place.settle()
         self.assertEqual(self.successResultOf(running), "left")
-        self.assertEqual(messages.pending(self.bix.desk.store), 1)
+        self.assertEqual(messages.pending(self.bix.context.store), 1)
 
     def test_leaving(self) -> None:
         """
@@ -389,11 +389,11 @@ class EndTests(BotCase):
         self.place.settle(3)
         self.successResultOf(talking)
         self.assertEqual([row.text for row in self.answers()], ["one", "two"])
-        sent = [line for line in messages.history(self.bix.desk.store, "ada") if isinstance(line, Sent)]
+        sent = [line for line in messages.history(self.bix.context.store, "ada") if isinstance(line, Sent)]
         self.assertEqual([line.status for line in sent], ["accepted", "accepted"])
-        self.assertEqual(messages.pending(self.bix.desk.store), 0)
+        self.assertEqual(messages.pending(self.bix.context.store), 0)
         self.assertEqual(self.reactor.triggers, [])
-        self.assertTrue(lock_reading(self.folder("bix")).is_held)
+        self.assertTrue(take_read_lock(self.folder("bix")).is_held)
 
     def test_disk_fails(self) -> None:
         """A disk that fails while it leaves keeps nobody from hanging up, and changes nothing of what was said before."""
@@ -418,14 +418,14 @@ class EndTests(BotCase):
 
         async def talk() -> None:
             async with self.bot():
-                self.patch(self.bix.desk.store, "close", fail)
+                self.patch(self.bix.context.store, "close", fail)
 
         def fail() -> None:
             raise StateUnusable("the disk is gone")
 
         talking = Deferred.fromCoroutine(talk())
         self.place.settle(3)
-        self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
+        self.assertEqual(self.failureResultOf(talking, SecuremsgError).value.code, "profile-unreadable")
 
     def test_cancelled(self) -> None:
         """Whoever is cancelled leaves all the same."""
@@ -451,7 +451,7 @@ class EndTests(BotCase):
             raise StateUnusable("the disk is gone")
 
         self.patch(bot._uplink, "_ring", fail)
-        other = self.place._uplink(self.bix.desk, True)
+        other = self.place._uplink(self.bix.context, True)
         other.start()
 
         async def talk() -> None:
@@ -460,7 +460,7 @@ class EndTests(BotCase):
 
         talking = Deferred.fromCoroutine(talk())
         self.place.settle(3)
-        self.assertEqual(self.failureResultOf(talking, Trouble).value.code, "profile-unreadable")
+        self.assertEqual(self.failureResultOf(talking, SecuremsgError).value.code, "profile-unreadable")
         self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
         other.stop()
 
@@ -488,7 +488,7 @@ class EndTests(BotCase):
         holder.fatal = "removed"
         program.bot._uplink.changed()
         self.place.settle(1)
-        self.assertEqual(self.failureResultOf(running, Trouble).value.code, "removed")
+        self.assertEqual(self.failureResultOf(running, SecuremsgError).value.code, "removed")
 
 
 class SendTests(BotCase):
@@ -521,25 +521,25 @@ class SendTests(BotCase):
         for _ in range(2):
             self.assertEqual(self.successResultOf(self.send("ada", "hello", id=ID)).id, ID)
         self.assertEqual([row.id for row in self.answers()], [ID])
-        problem = self.failureResultOf(self.send("ada", "other", id=ID), Trouble).value
+        problem = self.failureResultOf(self.send("ada", "other", id=ID), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "conflict"))
 
     def test_unknown(self) -> None:
         """Somebody whom the server does not know is an error with a code."""
-        problem = self.failureResultOf(self.send("nobody", "hello"), Trouble).value
+        problem = self.failureResultOf(self.send("nobody", "hello"), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NO_CONTACT, "no-such-account"))
 
     def test_too_late(self) -> None:
         """What is not accepted in time stays in the outbox."""
         self.place.is_up = False
-        problem = self.failureResultOf(self.send("ada", "hello", timeout=1), Trouble).value
+        problem = self.failureResultOf(self.send("ada", "hello", timeout=1), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
-        self.assertEqual(messages.pending(self.bix.desk.store), 1)
+        self.assertEqual(messages.pending(self.bix.context.store), 1)
 
     def test_wrong_wish(self) -> None:
         """There is nothing else to wait for."""
         self.failureResultOf(self.send("ada", "hello", wait="read"), ValueError)
-        self.assertEqual(messages.pending(self.bix.desk.store), 0)
+        self.assertEqual(messages.pending(self.bix.context.store), 0)
 
     def test_mistakes(self) -> None:
         """A mistake of the program's has a code and says what is wrong; nothing is written."""
@@ -553,10 +553,10 @@ class SendTests(BotCase):
             (("Ada!", "hello"), {}, "illegal-name", "Ada!"),
         ]
         for arguments, options, code, text in mistakes:
-            problem = self.failureResultOf(self.send(*arguments, **options), Trouble).value
+            problem = self.failureResultOf(self.send(*arguments, **options), SecuremsgError).value
             self.assertEqual((problem.status, problem.code), (Exit.USAGE, code))
             self.assertIn(text, problem.text)
-        self.assertEqual(messages.history(self.bix.desk.store, "ada"), [])
+        self.assertEqual(messages.history(self.bix.context.store, "ada"), [])
 
 
 class OpeningTests(PlaceCase):
@@ -574,8 +574,8 @@ class OpeningTests(PlaceCase):
 
     def code(self, folder: Path, passphrase: str | bytes | None) -> str:
         """Why a folder cannot be opened."""
-        problem = self.assertRaises(Trouble, open_bot, Reactor(), folder, passphrase)
-        assert isinstance(problem, Trouble)
+        problem = self.assertRaises(SecuremsgError, open_bot, Reactor(), folder, passphrase)
+        assert isinstance(problem, SecuremsgError)
         self.assertEqual(problem.status, Exit.PROFILE)
         return problem.code
 
@@ -604,6 +604,6 @@ class OpeningTests(PlaceCase):
 
     def test_nothing_there(self) -> None:
         """A folder without a profile is an error with a code."""
-        problem = self.assertRaises(Trouble, open_bot, Reactor(), self.place.folder)
-        assert isinstance(problem, Trouble)
+        problem = self.assertRaises(SecuremsgError, open_bot, Reactor(), self.place.folder)
+        assert isinstance(problem, SecuremsgError)
         self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "no-profile"))

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.connection import ERRAND_LIFE, GUEST_POLL, HOLDER_POLL, RETRY_PAUSE, Retry, Uplink
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.connection import GUEST_POLL, HOLDER_POLL, JOB_LIFE, RETRY_PAUSE, Retry, Uplink
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock
 from securemsg.client import jobs
@@ -95,9 +95,9 @@ class UplinkCase(SynchronousTestCase):
         self.addCleanup(lock.free)
         return lock
 
-    def wait(self, uplink: Uplink, check: Callable[[], Any], patience: float | None) -> Deferred[Any]:
+    def wait(self, uplink: Uplink, check: Callable[[], Any], timeouts: float | None) -> Deferred[Any]:
         """Begin to wait."""
-        return Deferred.fromCoroutine(uplink.until(check, patience))
+        return Deferred.fromCoroutine(uplink.until(check, timeouts))
 
 
 class UplinkTests(UplinkCase):
@@ -170,7 +170,7 @@ class UplinkTests(UplinkCase):
         self.lines[0].last_failure = "not-connected"
         self.assertEqual(self.successResultOf(self.wait(uplink, lambda: "it", 30)), "it")
         self.lines[0].changed()
-        problem = self.failureResultOf(waiting, Trouble).value
+        problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
         self.assertIn("example:8443", problem.text)
 
@@ -182,7 +182,7 @@ class UplinkTests(UplinkCase):
         self.assertNoResult(waiting)
         self.lines[0].fatal = "server-identity"
         self.lines[0].changed()
-        self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, Exit.WRONG_SERVER)
+        self.assertEqual(self.failureResultOf(waiting, SecuremsgError).value.status, Exit.WRONG_SERVER)
 
     def test_unreached(self) -> None:
         """Why there never was a connection is known until there is one; afterwards there was."""
@@ -223,29 +223,29 @@ class UplinkTests(UplinkCase):
     def test_errand(self) -> None:
         """An errand is run by whoever has the connection; its facts come back."""
         self.other()
-        asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=5))
+        asking = Deferred.fromCoroutine(self.uplink().ask("ping", timeouts=5))
         self.assertEqual(self.rings, 1)
-        (errand,) = jobs.waiting(self.store, now=NOW)
-        jobs.settle(self.store, errand.number, "", {"seconds": "0.1"}, now=NOW)
+        (job,) = jobs.waiting(self.store, now=NOW)
+        jobs.settle(self.store, job.number, "", {"seconds": "0.1"}, now=NOW)
         self.clock.advance(GUEST_POLL)
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
 
     def test_errand_refused(self) -> None:
         """A refusal names whom it is about."""
         self.other()
-        asking = Deferred.fromCoroutine(self.uplink().ask("fetch", "bob", patience=5))
-        (errand,) = jobs.waiting(self.store, now=NOW)
-        jobs.settle(self.store, errand.number, "no-such-account", {}, now=NOW)
+        asking = Deferred.fromCoroutine(self.uplink().ask("fetch", "bob", timeouts=5))
+        (job,) = jobs.waiting(self.store, now=NOW)
+        jobs.settle(self.store, job.number, "no-such-account", {}, now=NOW)
         self.clock.advance(GUEST_POLL)
-        problem = self.failureResultOf(asking, Trouble).value
+        problem = self.failureResultOf(asking, SecuremsgError).value
         self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "nobody here is called bob"))
 
     def test_errand_unanswered(self) -> None:
         """An errand that nobody runs ends in time, and leaves nothing behind."""
         self.other()
-        asking = Deferred.fromCoroutine(self.uplink().ask("ping", patience=1))
+        asking = Deferred.fromCoroutine(self.uplink().ask("ping", timeouts=1))
         self.clock.pump([GUEST_POLL] * 12)
-        self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NOT_CONNECTED)
+        self.assertEqual(self.failureResultOf(asking, SecuremsgError).value.status, Exit.NOT_CONNECTED)
         self.assertEqual(jobs.waiting(self.store, now=NOW), [])
 
 
@@ -264,7 +264,7 @@ class StopTests(UplinkCase):
             uplink.stop()
             late = self.wait(uplink, lambda: None, None)
             for deferred in (waiting, late):
-                self.assertEqual(self.failureResultOf(deferred, Trouble).value.code, "stopped")
+                self.assertEqual(self.failureResultOf(deferred, SecuremsgError).value.code, "stopped")
             self.assertEqual(self.successResultOf(self.wait(uplink, lambda: 1, None)), 1)
             if not again:
                 self.other()
@@ -282,15 +282,15 @@ class RetryTests(UplinkCase):
         """The uplink of a command with C{--retry}."""
         return self.uplink(retry=Retry(lambda code, where: self.told.append((code, where))))
 
-    def ask(self, uplink: Uplink, patience: float | None) -> Deferred[dict[str, str]]:
+    def ask(self, uplink: Uplink, timeouts: float | None) -> Deferred[dict[str, str]]:
         """Begin to ask."""
-        return Deferred.fromCoroutine(uplink.ask("ping", patience=patience))
+        return Deferred.fromCoroutine(uplink.ask("ping", timeouts=timeouts))
 
     def settle(self, code: str = "", **facts: str) -> None:
         """Somebody runs the errand that waits."""
         now = NOW + self.clock.seconds()
-        (errand,) = jobs.waiting(self.store, now=now)
-        jobs.settle(self.store, errand.number, code, facts, now=now)
+        (job,) = jobs.waiting(self.store, now=now)
+        jobs.settle(self.store, job.number, code, facts, now=now)
         self.lines[0].changed()
 
     def test_passing(self) -> None:
@@ -326,7 +326,7 @@ class RetryTests(UplinkCase):
             waiting = self.wait(uplink, lambda: None, None)
             setattr(self.lines[-1], name, code)
             self.lines[-1].changed()
-            self.assertEqual(self.failureResultOf(waiting, Trouble).value.status, status, code)
+            self.assertEqual(self.failureResultOf(waiting, SecuremsgError).value.status, status, code)
             uplink.stop()
         self.assertEqual(self.told, [])
 
@@ -352,14 +352,14 @@ class RetryTests(UplinkCase):
         """A question that is refused for good is not asked again."""
         asking = self.ask(self.persistent(), None)
         self.settle("no-such-account")
-        self.assertEqual(self.failureResultOf(asking, Trouble).value.status, Exit.NO_CONTACT)
+        self.assertEqual(self.failureResultOf(asking, SecuremsgError).value.status, Exit.NO_CONTACT)
 
     def test_question_time(self) -> None:
         """A question ends with the time for it, with status 6 and the reason for which nobody answered."""
         asking = self.ask(self.persistent(), 5)
         self.lines[0].last_failure = "server-full"
         self.clock.pump([0.5] * 11)
-        problem = self.failureResultOf(asking, Trouble).value
+        problem = self.failureResultOf(asking, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "server-full"))
         self.assertEqual(jobs.waiting(self.store, now=NOW), [])
 
@@ -369,9 +369,9 @@ class RetryTests(UplinkCase):
         self.lines[0].last_failure = "not-connected"
         numbers = set()
         for _ in range(3):
-            (errand,) = jobs.waiting(self.store, now=NOW + self.clock.seconds())
-            numbers.add(errand.number)
-            self.clock.pump([HOLDER_POLL] * ERRAND_LIFE)
+            (job,) = jobs.waiting(self.store, now=NOW + self.clock.seconds())
+            numbers.add(job.number)
+            self.clock.pump([HOLDER_POLL] * JOB_LIFE)
         self.assertEqual(len(numbers), 3)
         self.assertNoResult(asking)
         self.settle(seconds="0.1")

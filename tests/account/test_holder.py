@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.client import messages
 from securemsg.client.state.contacts import get_contact
-from securemsg.client.wiredump import Exposure, expose
+from securemsg.client.wiredump import WireDump, dump_wire
 from securemsg.protocol.framing import LENGTH_SIZE
 from securemsg.protocol.messages import Message, Unknown
 from securemsg.storage.errors import StateUnusable
@@ -30,16 +30,16 @@ class HolderTests(PlaceCase):
     def test_sends_drafts(self) -> None:
         """What another process wrote goes out when the holder looks, without a ring after a second."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
-        number = messages.compose(ada.desk.store, "ben", "hello", now=self.place.now())
+        number = messages.compose(ada.context.store, "ben", "hello", now=self.place.now())
         self.place.settle(1.5)
-        sent = messages.sent(ada.desk.store, number)
+        sent = messages.sent(ada.context.store, number)
         assert sent is not None
         self.assertEqual(sent.status, "accepted")
 
     def test_ping(self) -> None:
         """A ping measures the time to the answer."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(ada.uplink.ask("ping", patience=5))
+        asked = Deferred.fromCoroutine(ada.uplink.ask("ping", timeouts=5))
         self.place.settle()
         facts = self.successResultOf(asked)
         self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
@@ -48,22 +48,22 @@ class HolderTests(PlaceCase):
         """A process without the lock has its errand run all the same."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
         guest = self.place.beside(ada)
-        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", patience=5))
+        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", timeouts=5))
         self.assertIsNone(guest.holder)
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
-        with ada.desk.store.reading() as records:
+        with ada.context.store.reading() as records:
             self.assertIsNotNone(get_contact(records, "ben"))
 
     def test_unknown_account(self) -> None:
         """A refusal of the server comes back as one."""
-        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("fetch", "nobody", patience=5))
+        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("fetch", "nobody", timeouts=5))
         self.place.settle()
-        self.assertEqual(self.failureResultOf(asked, Trouble).value.status, Exit.NO_CONTACT)
+        self.assertEqual(self.failureResultOf(asked, SecuremsgError).value.status, Exit.NO_CONTACT)
 
     def test_invite(self) -> None:
         """An invite brings a token and its end."""
-        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("invite", "3600", patience=5))
+        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("invite", "3600", timeouts=5))
         self.place.settle()
         facts = self.successResultOf(asked)
         self.assertEqual(int(facts["expires_at"]), int(self.place.now()) + 3600)
@@ -72,22 +72,22 @@ class HolderTests(PlaceCase):
     def test_drained(self) -> None:
         """Whoever waits for the mailbox to be empty hears of it when everything is in the store."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=5))
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeouts=5))
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
 
     def test_unknown_errand(self) -> None:
         """An errand of a newer version is refused, and blocks nothing."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(ada.uplink.ask("dance", patience=5))
+        asked = Deferred.fromCoroutine(ada.uplink.ask("dance", timeouts=5))
         self.place.settle()
-        self.assertEqual(self.failureResultOf(asked, Trouble).value.code, "unknown-message")
+        self.assertEqual(self.failureResultOf(asked, SecuremsgError).value.code, "unknown-message")
 
     def test_disk_full(self) -> None:
         """A disk that is full for a while ends nothing: the errand is settled once there is room."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", patience=30))
-        store = ada.desk.store
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeouts=30))
+        store = ada.context.store
         assert isinstance(store, MemoryProfile)
 
         def fail() -> None:
@@ -106,9 +106,9 @@ class HolderTests(PlaceCase):
         self.successResultOf(self.stop(ada.uplink.stop()))
         self.place.is_up = False
         uplink = self.place.beside(ada)
-        asked = Deferred.fromCoroutine(uplink.ask("ping", patience=5))
+        asked = Deferred.fromCoroutine(uplink.ask("ping", timeouts=5))
         self.place.settle()
-        problem = self.failureResultOf(asked, Trouble).value
+        problem = self.failureResultOf(asked, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
 
     def test_server_stops(self) -> None:
@@ -131,13 +131,13 @@ class WatchTests(PlaceCase):
 
     def test_both_directions(self) -> None:
         """What is shown was in the bytes that went over the wire, in either direction, and the text was not."""
-        seen: list[Exposure] = []
+        seen: list[WireDump] = []
         wire: list[bytes] = []
 
         def watch(message: Message | Unknown) -> None:
-            exposure = expose(message)
-            if exposure is not None:
-                seen.append(exposure)
+            dump = dump_wire(message)
+            if dump is not None:
+                seen.append(dump)
 
         ada = self.place.person("ada", watch=watch)
         stream = self.place.lines[-1].stream
@@ -154,16 +154,16 @@ class WatchTests(PlaceCase):
         self.patch(stream, "dataReceived", tapped(stream.dataReceived))
         ben = self.place.person("ben")
         texts = [f"what {name} has to say, and nobody else is to read" for name in ("ada", "ben")]
-        messages.compose(ada.desk.store, "ben", texts[0], now=self.place.now())
+        messages.compose(ada.context.store, "ben", texts[0], now=self.place.now())
         self.place.settle(1.5)
-        messages.compose(ben.desk.store, "ada", texts[1], now=self.place.now())
+        messages.compose(ben.context.store, "ada", texts[1], now=self.place.now())
         self.place.settle(1.5)
-        self.assertEqual([line.text for line in messages.history(ada.desk.store, "ben", 9)], texts)
-        shown = [(exposure.is_ours, exposure.name, exposure.suite) for exposure in seen]
+        self.assertEqual([line.text for line in messages.history(ada.context.store, "ben", 9)], texts)
+        shown = [(dump.is_ours, dump.name, dump.suite) for dump in seen]
         self.assertEqual(shown, [(True, "ben", "pqxdh"), (False, "ben", "pqxdh")])
         passed = b"".join(wire)
-        for exposure in seen:
-            self.assertIn(exposure.encrypted, passed)
-            self.assertIn((exposure.frame - LENGTH_SIZE).to_bytes(LENGTH_SIZE, "big"), passed)
+        for dump in seen:
+            self.assertIn(dump.encrypted, passed)
+            self.assertIn((dump.frame - LENGTH_SIZE).to_bytes(LENGTH_SIZE, "big"), passed)
         for text in texts:
             self.assertNotIn(text.encode(), passed)

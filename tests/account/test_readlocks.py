@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from securemsg.account.errors import Trouble
-from securemsg.account.readlocks import GIVE_LOCK, Giving
+from securemsg.account.errors import SecuremsgError
+from securemsg.account.readlocks import GIVE_LOCK, ReadLocks
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from tests.cli.rig import PlaceCase
@@ -19,18 +19,18 @@ class GivingTests(PlaceCase):
         super().setUp()
         self.ada = self.place.person("ada", again=True)
         for name in ("ben", "cleo"):
-            messages.compose(self.place.person(name, again=True).desk.store, "ada", "hello", now=self.place.now())
+            messages.compose(self.place.person(name, again=True).context.store, "ada", "hello", now=self.place.now())
         self.place.settle(5)
-        waiting = {message.sender: message for message in messages.ungiven(self.ada.desk.store)}
+        waiting = {message.sender: message for message in messages.ungiven(self.ada.context.store)}
         self.ben, self.cleo = waiting["ben"], waiting["cleo"]
-        self.giving = Giving(self.ada.desk.folder, self.ada.desk.store)
+        self.giving = ReadLocks(self.ada.context.folder, self.ada.context.store)
 
     def elsewhere(self, message: Received) -> bool:
         """Whether another process could have the turn."""
         child = os.fork()
         if child == 0:
             try:
-                os._exit(0 if Giving(self.ada.desk.folder, self.ada.desk.store).take(message) else 1)
+                os._exit(0 if ReadLocks(self.ada.context.folder, self.ada.context.store).take(message) else 1)
             finally:
                 os._exit(2)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -44,7 +44,7 @@ class GivingTests(PlaceCase):
 
     def test_given(self) -> None:
         """What was given meanwhile is not given again."""
-        messages.mark_given(self.ada.desk.store, [self.ben.order])
+        messages.mark_read(self.ada.context.store, [self.ben.order])
         self.assertFalse(self.giving.take(self.ben))
         self.assertTrue(self.elsewhere(self.cleo))
 
@@ -55,7 +55,7 @@ class GivingTests(PlaceCase):
         child = os.fork()
         if child == 0:
             try:
-                Giving(self.ada.desk.folder, self.ada.desk.store).take(self.ben)
+                ReadLocks(self.ada.context.folder, self.ada.context.store).take(self.ben)
                 os.write(go, b"x")
                 os.read(read, 1)
             finally:
@@ -71,7 +71,7 @@ class GivingTests(PlaceCase):
 
     def test_cannot_be_locked(self) -> None:
         """A folder in which nothing can be locked is said so."""
-        lock = self.ada.desk.kept / GIVE_LOCK
+        lock = self.ada.context.kept / GIVE_LOCK
         lock.symlink_to("elsewhere")
-        error = self.assertRaises(Trouble, self.giving.take, self.ben)
+        error = self.assertRaises(SecuremsgError, self.giving.take, self.ben)
         self.assertEqual(error.code, "profile-unreadable")

@@ -9,8 +9,8 @@ from pathlib import Path
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
-from securemsg.account.errors import Trouble, trouble
-from securemsg.account.readlocks import Giving
+from securemsg.account.errors import SecuremsgError, trouble
+from securemsg.account.readlocks import ReadLocks
 from securemsg.account.responder import Responder
 from securemsg.client import messages
 from securemsg.client.autoresponder import Give
@@ -52,9 +52,9 @@ class RespondingTests(BotCase):
     def start_responder(self, sender: str | None = None) -> tuple[Slow, Deferred[None]]:
         """Another process that answers."""
         source = Slow()
-        desk = self.bix.desk
-        self.uplink = self.place._uplink(desk, True)
-        self.giving = Giving(self.folder("bix"), desk.store)
+        context = self.bix.context
+        self.uplink = self.place._uplink(context, True)
+        self.giving = ReadLocks(self.folder("bix"), context.store)
         self.addCleanup(self.giving.close)
 
         def prepare(soon: Callable[[Callable[[], None]], None]) -> Slow:
@@ -62,7 +62,7 @@ class RespondingTests(BotCase):
             return source
 
         responder = Responder(
-            self.reactor, desk.store, self.uplink, self.giving, self.place.now, prepare, self.tell, sender
+            self.reactor, context.store, self.uplink, self.giving, self.place.now, prepare, self.tell, sender
         )
         self.uplink.start()
         running = Deferred.fromCoroutine(responder.run(None))
@@ -89,7 +89,7 @@ class RespondingTests(BotCase):
         child = os.fork()
         if child == 0:
             try:
-                os._exit(0 if Giving(self.folder("bix"), self.bix.desk.store).take(message) else 1)
+                os._exit(0 if ReadLocks(self.folder("bix"), self.bix.context.store).take(message) else 1)
             finally:
                 os._exit(2)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -129,7 +129,7 @@ class RespondingTests(BotCase):
         self.place.settle()
         self.source, _ = self.start_responder("cleo")
         cleo = self.place.person("cleo", again=True)
-        messages.compose(cleo.desk.store, "bix", "from cleo", now=self.place.now())
+        messages.compose(cleo.context.store, "bix", "from cleo", now=self.place.now())
         self.write("from ada")
         self.assertEqual((self.texts(), self.waiting()), (["from cleo"], ["from ada", "from cleo"]))
 
@@ -144,7 +144,7 @@ class RespondingTests(BotCase):
         self.assertFalse(self.elsewhere(second))
         self.give(1, "TWO")
         self.write("three", kind=Kind.ANSWER)
-        (third,) = messages.ungiven(self.bix.desk.store)
+        (third,) = messages.ungiven(self.bix.context.store)
         self.assertTrue(self.elsewhere(third))
 
     def test_chat_is_faster(self) -> None:
@@ -155,7 +155,7 @@ class RespondingTests(BotCase):
         if child == 0:
             # A chat that stands still with the turn at what Ada wrote.
             try:
-                Giving(self.folder("bix"), self.bix.desk.store)._lock("ada")
+                ReadLocks(self.folder("bix"), self.bix.context.store)._lock("ada")
                 os.write(go, b"x")
                 os.read(done, 1)
             finally:
@@ -163,7 +163,7 @@ class RespondingTests(BotCase):
         os.read(ready, 1)
         self.write("one", "two")
         self.assertEqual(self.texts(), [])
-        messages.mark_given(self.bix.desk.store, [messages.ungiven(self.bix.desk.store)[0].order])
+        messages.mark_read(self.bix.context.store, [messages.ungiven(self.bix.context.store)[0].order])
         os.write(begin, b"x")
         os.waitpid(child, 0)
         for descriptor in (ready, go, done, begin):
@@ -182,7 +182,7 @@ class RespondingTests(BotCase):
 
         self.soon(fail)
         self.place.settle(2)
-        self.assertEqual(self.failureResultOf(self.running, Trouble).value.code, "profile-unreadable")
+        self.assertEqual(self.failureResultOf(self.running, SecuremsgError).value.code, "profile-unreadable")
         self.assertTrue(self.source.is_stopped)
         self.assertEqual(self.waiting(), ["one"])
 
@@ -191,7 +191,7 @@ class RespondingTests(BotCase):
         self.source.trouble = NoThread(11, "no thread")
         self.write("one")
         self.assertEqual(self.texts(), [])
-        (question,) = messages.ungiven(self.bix.desk.store)
+        (question,) = messages.ungiven(self.bix.context.store)
         self.assertTrue(self.elsewhere(question))
         self.source.trouble = None
         self.place.settle(2)

@@ -6,7 +6,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.tracking import ACCEPTED, follow
 from securemsg.client import messages
 from securemsg.client.messages import Sent
@@ -23,14 +23,14 @@ class BlockedTests(PlaceCase):
         self.ada = self.place.person("ada")
         self.place.person("ben")
         self.write(self.ada.uplink)
-        with self.ada.desk.store.writing() as records:
+        with self.ada.context.store.writing() as records:
             ben = get_contact(records, "ben")
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
 
     def write(self, uplink: Uplink) -> Deferred[Sent]:
         """Write a message, and follow it."""
-        store = self.ada.desk.store
+        store = self.ada.context.store
         number = messages.compose(store, "ben", "hello", now=self.place.now())
         uplink.nudge()
         following = Deferred.fromCoroutine(follow(store, uplink, number, ACCEPTED, 30))
@@ -45,13 +45,13 @@ class BlockedTests(PlaceCase):
 
     def test_connected(self) -> None:
         """4, at once."""
-        problem = self.failureResultOf(self.write(self.ada.uplink), Trouble).value
+        problem = self.failureResultOf(self.write(self.ada.uplink), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
 
     def test_server_down(self) -> None:
         """4 as well, not 6: to try again later would change nothing."""
         self.place.is_up = False
-        problem = self.failureResultOf(self.write(self.again(self.ada)), Trouble).value
+        problem = self.failureResultOf(self.write(self.again(self.ada)), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
 
     def test_wrong_server(self) -> None:
@@ -61,5 +61,5 @@ class BlockedTests(PlaceCase):
         uplink.start()
         assert uplink.holder is not None
         uplink.holder.fatal = "server-identity"
-        problem = self.failureResultOf(self.write(uplink), Trouble).value
+        problem = self.failureResultOf(self.write(uplink), SecuremsgError).value
         self.assertEqual(problem.status, Exit.WRONG_SERVER)

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from securemsg.account.wake import Bell, ring
+from securemsg.account.wake import WakeFifo, ring
 
 
 class Readers:
@@ -35,11 +35,11 @@ class BellTests(SynchronousTestCase):
         self.rings = 0
         self.reactor = Readers()
 
-    def listen(self) -> Bell:
+    def listen(self) -> WakeFifo:
         """Hang up the bell."""
-        bell = Bell(self.reactor, self.path, self.rung)  # type: ignore[arg-type]  # the part that it uses
-        self.addCleanup(bell.close)
-        return bell
+        wake_fifo = WakeFifo(self.reactor, self.path, self.rung)  # type: ignore[arg-type]  # the part that it uses
+        self.addCleanup(wake_fifo.close)
+        return wake_fifo
 
     def rung(self) -> None:
         """Count."""
@@ -47,14 +47,14 @@ class BellTests(SynchronousTestCase):
 
     def test_ring(self) -> None:
         """Any number of rings is heard as one, and the next is heard again."""
-        bell = self.listen()
-        verifyObject(IReadDescriptor, bell)
+        wake_fifo = self.listen()
+        verifyObject(IReadDescriptor, wake_fifo)
         for _ in range(3):
             self.assertTrue(ring(self.path))
-        bell.doRead()
+        wake_fifo.doRead()
         self.assertEqual(self.rings, 1)
         ring(self.path)
-        bell.doRead()
+        wake_fifo.doRead()
         self.assertEqual(self.rings, 2)
 
     def test_private(self) -> None:
@@ -88,14 +88,14 @@ class BellTests(SynchronousTestCase):
         self.listen().close()
         self.path.unlink()
         self.path.write_bytes(b"")
-        bell = self.listen()
+        wake_fifo = self.listen()
         self.assertTrue(ring(self.path))
-        bell.doRead()
+        wake_fifo.doRead()
         self.assertEqual(self.rings, 1)
 
     def test_closed_once(self) -> None:
         """The reactor is told once that the bell is gone."""
-        bell = self.listen()
-        bell.close()
-        bell.close()
+        wake_fifo = self.listen()
+        wake_fifo.close()
+        wake_fifo.close()
         self.assertEqual(self.reactor.watched, [])

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.account.connection import Uplink
 from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock, OwnLock
-from securemsg.cli.context import Desk
-from securemsg.cli.guest import caller_desk
+from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import guest_context
 from securemsg.cli.settings import Settings
 from securemsg.client.events import Warned
 from securemsg.client.state.contacts import trust_inviter
@@ -24,7 +24,7 @@ from securemsg.client.state.profile import create_profile, load_profile, save_pr
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
 from securemsg.net.memory import connect_memory, observe_memory
-from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.invite import InviteLink
@@ -58,8 +58,8 @@ class Line:
             self.place.clock.callLater(0, self.failed, "not-connected")
             return
         place = self.place
-        server = Terms(Side.SERVER, place.server.caller, observe_memory, place.clock, place.turn, handshake=False)
-        client = Terms(Side.CLIENT, lambda: self.peer, observe_memory, place.clock, place.turn, handshake=False)
+        server = ConnectionOptions(Side.SERVER, place.server.caller, observe_memory, place.clock, place.turn, handshake=False)
+        client = ConnectionOptions(Side.CLIENT, lambda: self.peer, observe_memory, place.clock, place.turn, handshake=False)
         _, self.stream = connect_memory(server, client, place.clock)
 
     def stop(self, code: str = "") -> Deferred[None]:
@@ -76,7 +76,7 @@ class Person:
     """Somebody with a profile, and the uplink of one command."""
 
     name: str
-    desk: Desk
+    context: CommandContext
     uplink: Uplink
     warnings: list[Warned] = field(factory=list)
 
@@ -127,15 +127,15 @@ class Place:
             trust_inviter(records, profile, link, START)
         folder = self.folder / name
         folder.mkdir()
-        desk = Desk(Settings(), folder, store, profile, "by nothing", self.now)
-        person = Person(name, desk, self._uplink(desk, again, watch))
+        context = CommandContext(Settings(), folder, store, profile, "by nothing", self.now)
+        person = Person(name, context, self._uplink(context, again, watch))
         person.uplink.start()
         self.settle()
         with store.reading() as records:
             registered = load_profile(records)
         assert registered is not None
         assert registered.registered
-        person.desk = evolve(desk, profile=registered)
+        person.context = evolve(context, profile=registered)
         return person
 
     def caller(self, key: SharedKey) -> Person:
@@ -143,15 +143,15 @@ class Place:
         path = self.folder / key.name
         if not path.exists():
             make_key_file(path, key.secret)
-        desk = evolve(caller_desk(Settings(), path), now=self.now)
-        person = Person(key.name, desk, self._uplink(desk, True))
+        context = evolve(guest_context(Settings(), path), now=self.now)
+        person = Person(key.name, context, self._uplink(context, True))
         person.uplink.start()
         self.settle()
         return person
 
     def beside(self, person: Person) -> Uplink:
         """The uplink of another process on the same profile."""
-        return self._uplink(person.desk, False)
+        return self._uplink(person.context, False)
 
     def settle(self, seconds: float = 0) -> None:
         """Let everything happen that happens by itself, and then some time pass."""
@@ -165,7 +165,7 @@ class Place:
             self.clock.pump([0.05] * int(seconds / 0.05))
             self.settle()
 
-    def _uplink(self, desk: Desk, again: bool, watch: Watch | None = None) -> Uplink:
+    def _uplink(self, context: CommandContext, again: bool, watch: Watch | None = None) -> Uplink:
         """The uplink of one process."""
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Line:
@@ -175,8 +175,8 @@ class Place:
         def hold(changed: Callable[[], None]) -> Holder:
             return Holder(
                 clock=self.clock,
-                store=desk.store,
-                profile=desk.profile,
+                store=context.store,
+                profile=context.profile,
                 now=self.now,
                 soon=self.turn.later,
                 dial=dial,
@@ -186,8 +186,8 @@ class Place:
                 watch=watch,
             )
 
-        lock = OwnLock() if desk.folder is None else FileLock(desk.folder / "lock")
-        return Uplink(self.clock, desk.store, self.now, lock, lambda: None, hold, again, "example:8443")
+        lock = OwnLock() if context.folder is None else FileLock(context.folder / "lock")
+        return Uplink(self.clock, context.store, self.now, lock, lambda: None, hold, again, "example:8443")
 
 
 class Silence:

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from securemsg.account.errors import Exit, Trouble
-from securemsg.cli.adminclient import Operator
+from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.cli.adminclient import AdminClient
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import messages as m
 from securemsg.protocol.auth import UNIX, Binding
@@ -47,7 +47,7 @@ class OperatorTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """An operator whose socket is not open yet."""
-        self.operator = Operator("/state")
+        self.operator = AdminClient("/state")
         self.wire = Wire()
 
     def greet(self) -> None:
@@ -58,8 +58,8 @@ class OperatorTests(SynchronousTestCase):
 
     def status(self, answered: Deferred[m.Message]) -> Exit:
         """The exit status that a question ended in."""
-        problem = self.failureResultOf(answered, Trouble).value
-        assert isinstance(problem, Trouble)
+        problem = self.failureResultOf(answered, SecuremsgError).value
+        assert isinstance(problem, SecuremsgError)
         return problem.status
 
     def test_interface(self) -> None:
@@ -102,7 +102,7 @@ class OperatorTests(SynchronousTestCase):
         early = self.operator.ask(m.GetAddress(0))
         self.operator.failed("not-connected")
         self.assertEqual(self.status(early), Exit.NOT_CONNECTED)
-        problem = self.failureResultOf(self.operator.ask(m.GetAddress(0)), Trouble).value
+        problem = self.failureResultOf(self.operator.ask(m.GetAddress(0)), SecuremsgError).value
         self.assertIn("twistd -n securemsg --state /state", problem.hint)
 
     def test_lost(self) -> None:

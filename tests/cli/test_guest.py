@@ -9,17 +9,17 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.errors import Exit, SecuremsgError, trouble
 from securemsg.account.tracking import follow
 from securemsg.cli.chat.command import finish
-from securemsg.cli.guest import DEFAULT_PORT, CallerDesk, caller_desk, desk_for
+from securemsg.cli.guest import DEFAULT_PORT, GuestContext, context_for, guest_context
 from securemsg.cli.settings import Settings
 from securemsg.client import guests, messages
-from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Message, Proof, Unknown
-from securemsg.server.connection import Caller
+from securemsg.server.connection import ClientConnection
 from securemsg.server.core import Server
 from securemsg.storage.keyfiles import make_key_file
 from tests.cli.chat.test_conversation import ChatCase
@@ -39,15 +39,15 @@ class CallerCase(ChatCase):
         self.place = Place(key=KEY, folder=self.place.folder / "calls")
         self.place.folder.mkdir()
         self.server = self.place.person("server")
-        with self.server.desk.store.writing() as records:
+        with self.server.context.store.writing() as records:
             guests.admit(records, KEY, START)
         self.ada = self.place.caller(KEY)
         self.chat = self.talk(self.ada, "server")
 
     def answer(self) -> None:
         """Let the contact answer what came."""
-        Answerer(
-            self.server.desk.store,
+        Autoresponder(
+            self.server.context.store,
             Immediate(lambda question: f"you said {question.text}"),
             self.place.now,
         ).run()
@@ -65,7 +65,7 @@ class CallerCase(ChatCase):
 
     def finish(self) -> Deferred[int]:
         """Leave the chat."""
-        return Deferred.fromCoroutine(finish(self.ada.desk, self.ada.uplink, self.chat, self.place.clock, 5))
+        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.uplink, self.chat, self.place.clock, 5))
 
 
 def _peer_of(person: Person) -> object:
@@ -81,7 +81,7 @@ class TalkTests(CallerCase):
     def test_question_and_answer(self) -> None:
         """What a caller says comes from the file's name, and the answer comes back; then the chat may end."""
         self.take("Hello Server!")
-        [message] = messages.ungiven(self.server.desk.store)
+        [message] = messages.ungiven(self.server.context.store)
         self.assertEqual((message.sender, message.text, message.suite), (KEY.name, "Hello Server!", "psk"))
         ended = self.finish()
         self.assertNoResult(ended)
@@ -96,11 +96,11 @@ class TalkTests(CallerCase):
         self.answer()
         self.show()
         self.assertEqual(len(self.data), 1)
-        self.assertEqual(messages.ungiven(other.desk.store), [])
+        self.assertEqual(messages.ungiven(other.context.store), [])
 
     def test_delivered(self) -> None:
         """Who wants to know that a message was delivered is told."""
-        store = self.ada.desk.store
+        store = self.ada.context.store
         number = messages.compose(store, "server", "there?", now=self.place.now(), wants_receipt=True)
         following = Deferred.fromCoroutine(follow(store, self.ada.uplink, number, "delivered", 10))
         self.ada.uplink.nudge()
@@ -127,7 +127,7 @@ class TalkTests(CallerCase):
         self.take("hello")
         self.answer()
         self.show()
-        self.assertEqual(self.ada.desk.folder, None)
+        self.assertEqual(self.ada.context.folder, None)
         made = [path for path in self.place.folder.rglob("*") if path not in before and path.parent.name != "server"]
         self.assertEqual(made, [])
 
@@ -146,7 +146,7 @@ class LossTests(CallerCase):
         self.place.is_up = True
         self.again(self.ada)
         self.place.settle(1)
-        self.assertEqual([message.text for message in messages.ungiven(self.server.desk.store)], ["while nobody was there"])
+        self.assertEqual([message.text for message in messages.ungiven(self.server.context.store)], ["while nobody was there"])
         ended = self.finish()
         self.answer()
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
@@ -170,7 +170,7 @@ class LossTests(CallerCase):
         self.answer()
         ended = self.finish()
         self.place.settle(1)
-        problem = self.failureResultOf(ended, Trouble).value
+        problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-answered"))
         self.assertEqual(self.notes, ["-- the connection was lost, and 1 answer with it: ask again"])
 
@@ -180,7 +180,7 @@ class LossTests(CallerCase):
 class Doubter:
     """The server's side of a caller whose proof comes with another MAC than it was sent with; all else it does as ever."""
 
-    _caller: Caller
+    _caller: ClientConnection
 
     def opened(self, channel: IChannel) -> None:
         """As ever."""
@@ -222,14 +222,14 @@ class RefusalTests(CallerCase):
         @return: status and code with which the command ends.
         """
         person = self.place.caller(key)
-        number = messages.compose(person.desk.store, "server", "secret", now=self.place.now())
-        following = Deferred.fromCoroutine(follow(person.desk.store, person.uplink, number, "accepted", 5))
+        number = messages.compose(person.context.store, "server", "secret", now=self.place.now())
+        following = Deferred.fromCoroutine(follow(person.context.store, person.uplink, number, "accepted", 5))
         person.uplink.nudge()
         self.place.settle(6)
-        problem = self.failureResultOf(following, Trouble).value
-        assert isinstance(person.desk, CallerDesk)
-        reworded = person.desk.reworded(problem)
-        self.assertEqual(messages.ungiven(self.server.desk.store), [])
+        problem = self.failureResultOf(following, SecuremsgError).value
+        assert isinstance(person.context, GuestContext)
+        reworded = person.context.reworded(problem)
+        self.assertEqual(messages.ungiven(self.server.context.store), [])
         return reworded.status, reworded.code
 
     def test_other_file(self) -> None:
@@ -265,9 +265,9 @@ class WordsTests(CommandLineCase):
         status, _, err = self.run_line("send", "--profile", "x", "--key-file", str(self.path), "server", "hello")
         self.assertEqual(status, Exit.USAGE)
         self.assertIn("no profile is used", err)
-        with desk_for(Settings(key_file=self.path), "server") as desk:
-            self.assertIsInstance(desk, CallerDesk)
-            self.assertEqual((desk.host, desk.port), ("127.0.0.1", DEFAULT_PORT))
+        with context_for(Settings(key_file=self.path), "server") as context:
+            self.assertIsInstance(context, GuestContext)
+            self.assertEqual((context.host, context.port), ("127.0.0.1", DEFAULT_PORT))
 
     def test_loose_alone(self) -> None:
         """C{--loose} without a key file is a mistake, not a wish."""
@@ -284,18 +284,18 @@ class WordsTests(CommandLineCase):
 
     def test_wrong_server(self) -> None:
         """Statuses stay, the words are those of somebody who has a file and no pin."""
-        desk = caller_desk(Settings(), self.path)
+        context = guest_context(Settings(), self.path)
         for code, status in (("server-identity", Exit.WRONG_SERVER), ("login-failed", Exit.REFUSED)):
-            problem = desk.reworded(trouble(code))
+            problem = context.reworded(trouble(code))
             self.assertEqual((problem.status, problem.code), (status, code))
             self.assertIn(KEY.name, problem.text)
             self.assertIn(f"--key-file {self.path}", problem.hint)
             self.assertNotIn("pin", problem.text)
-        self.assertEqual(desk.reworded(trouble("lost")).text, trouble("lost").text)
+        self.assertEqual(context.reworded(trouble("lost")).text, trouble("lost").text)
 
     def test_secret(self) -> None:
         """Nothing shows the secret."""
-        desk = caller_desk(Settings(key_file=self.path), self.path)
-        shown = repr(desk) + repr(desk.profile) + repr(desk.settings)
+        context = guest_context(Settings(key_file=self.path), self.path)
+        shown = repr(context) + repr(context.profile) + repr(context.settings)
         for form in (KEY.secret.hex(), repr(KEY.secret), repr(KEY.login)):
             self.assertNotIn(form, shown)

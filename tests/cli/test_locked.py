@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
-from securemsg.cli.locked import Kept, counted, kept
+from securemsg.cli.locked import LockedMessages, counted, kept
 from securemsg.client.sessions import suites
 from tests.cli.chat.test_conversation import ChatCase
 from tests.cli.rig import Person
@@ -26,8 +26,8 @@ class KeptTests(ChatCase):
 
     def choose(self, person: Person, name: str, key: bytes) -> None:
         """Pin a key file."""
-        with person.desk.store.writing() as records:
-            suites.choose(records, name, "psk", key, now=int(person.desk.now()))
+        with person.context.store.writing() as records:
+            suites.choose(records, name, "psk", key, now=int(person.context.now()))
         person.uplink.nudge()
         self.place.settle(2)
 
@@ -59,7 +59,7 @@ class KeptTests(ChatCase):
         self.choose(self.ada, "ben", KEY)
         self.assertEqual(self.said(), "")
         self.assertEqual([line.partition("] ")[2] for line in self.data], ["ben: one", "ben: two"])
-        self.assertEqual(kept(self.ada.desk), [])
+        self.assertEqual(kept(self.ada.context), [])
 
     def test_every_run(self) -> None:
         """Every chat says it anew, also of somebody else than it is with; who reads from one sender hears of that one alone."""
@@ -68,9 +68,9 @@ class KeptTests(ChatCase):
         for name in ("ben", "server"):
             self.chat = self.talk(self.ada, name)
             self.assertIn(COMMAND, self.said())
-        self.assertEqual(counted(kept(self.ada.desk)), {"ben": 1})
-        self.assertTrue(Kept(self.ada.desk, "ben").has_news())
-        self.assertFalse(Kept(self.ada.desk, "eve").has_news())
+        self.assertEqual(counted(kept(self.ada.context)), {"ben": 1})
+        self.assertTrue(LockedMessages(self.ada.context, "ben").has_news())
+        self.assertFalse(LockedMessages(self.ada.context, "eve").has_news())
 
     def test_contacts(self) -> None:
         """In the list of contacts it stands beside the name."""
@@ -84,4 +84,4 @@ class CallerTests(CallerCase):
 
     def test_nothing(self) -> None:
         """A caller has no command with which to give another file, and is told of none."""
-        self.assertEqual(kept(self.ada.desk), [])
+        self.assertEqual(kept(self.ada.context), [])

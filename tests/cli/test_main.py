@@ -94,8 +94,8 @@ class HelpTests(CommandLineCase):
 
     def test_json_everywhere(self) -> None:
         """Every command takes C{--json}, and so does every command of the operator's."""
-        context = click.Context(group)
-        commands = [group.get_command(context, name) for name in group.list_commands(context)]
+        ctx = click.Context(group)
+        commands = [group.get_command(ctx, name) for name in group.list_commands(ctx)]
         for command in commands:
             assert command is not None
             if isinstance(command, click.Group):

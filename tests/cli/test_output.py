@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.errors import Exit, SecuremsgError, trouble
 from securemsg.cli import output
 from securemsg.cli.output import OutputClosed, json_line, put, report, report_waiting, report_warning
 from securemsg.client.events import Warned
@@ -100,7 +100,7 @@ class PutTests(SynchronousTestCase):
         full = os.open("/dev/full", os.O_WRONLY)
         self.addCleanup(os.close, full)
         with stdout_to(full):
-            problem = self.assertRaises(Trouble, put, "x")
+            problem = self.assertRaises(SecuremsgError, put, "x")
         self.assertEqual((problem.status, problem.code), (Exit.INTERNAL, "output-failed"))
 
     def test_surrogates(self) -> None:
@@ -125,7 +125,7 @@ class JsonTests(SynchronousTestCase):
 class ReportTests(SynchronousTestCase):
     """Why a command ends."""
 
-    def report(self, problem: Trouble, as_json: bool) -> str:
+    def report(self, problem: SecuremsgError, as_json: bool) -> str:
         """What is said on standard error."""
         with contextlib.redirect_stderr(io.StringIO()) as written:
             report(problem, as_json)

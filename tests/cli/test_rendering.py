@@ -9,7 +9,7 @@ from securemsg.cli.rendering import contact_record, line_record, safety_record, 
 from securemsg.client import messages
 from securemsg.client.sessions.suites import Chosen
 from securemsg.client.state.contacts import Contact
-from securemsg.client.wiredump import Exposure
+from securemsg.client.wiredump import WireDump
 from tests.cli.rig import PlaceCase
 
 CONTACT = Contact("ben", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
@@ -33,8 +33,8 @@ class LineTests(PlaceCase):
     def test_own(self) -> None:
         """Whether we are ourselves was not compared with anybody."""
         ada = self.place.person("ada")
-        messages.compose(ada.desk.store, "ben", "hello", now=self.place.now())
-        [line] = messages.history(ada.desk.store, "ben", 1)
+        messages.compose(ada.context.store, "ben", "hello", now=self.place.now())
+        [line] = messages.history(ada.context.store, "ben", 1)
         self.assertIsNone(line_record(line, "ada")["verified"])
 
 
@@ -44,18 +44,18 @@ class WireTests(SynchronousTestCase):
     def test_line(self) -> None:
         """One line says direction, sizes, suite, and how the encrypted content begins."""
         self.assertEqual(
-            wire_text(Exposure(True, "bob", NUMBER, 1243, "pqxdh", bytes(range(256)) + bytes(48))),
+            wire_text(WireDump(True, "bob", NUMBER, 1243, "pqxdh", bytes(range(256)) + bytes(48))),
             "-> deposit 00010203 to bob, 1,243 bytes in the frame, suite pqxdh, encrypted content 304 bytes:"
             " 0001 0203 0405 0607 0809 0a0b 0c0d 0e0f 1011 1213 1415 1617 1819 1a1b 1c1d 1e1f ...",
         )
         self.assertEqual(
-            wire_text(Exposure(False, "bob", NUMBER, 90, "", b"\x5f\x3a\x9c")),
+            wire_text(WireDump(False, "bob", NUMBER, 90, "", b"\x5f\x3a\x9c")),
             "<- delivery 00010203 from bob, 90 bytes in the frame, no readable suite, encrypted content 3 bytes: 5f3a 9c",
         )
 
     def test_odd_suite(self) -> None:
         """What somebody else has written does nothing to a terminal."""
-        self.assertNotIn("\x1b", wire_text(Exposure(False, "bob", NUMBER, 90, "\x1b[2J", b"")))
+        self.assertNotIn("\x1b", wire_text(WireDump(False, "bob", NUMBER, 90, "\x1b[2J", b"")))
 
     def test_record(self) -> None:
         """A program gets the same."""
@@ -68,4 +68,4 @@ class WireTests(SynchronousTestCase):
             "encrypted": 304,
             "hex": 64 * "0",
         }
-        self.assertEqual(wire_record(Exposure(False, "bob", NUMBER, 1243, "psk", bytes(304))), expected)
+        self.assertEqual(wire_record(WireDump(False, "bob", NUMBER, 1243, "psk", bytes(304))), expected)

@@ -9,7 +9,7 @@ import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import Trouble
+from securemsg.account.errors import SecuremsgError
 from securemsg.cli.settings import NAME, Settings, default_state, settings_of, shared
 
 
@@ -22,12 +22,12 @@ def group() -> None:
 @group.command()
 @shared
 @click.pass_context
-def show(context: click.Context) -> None:
+def show(ctx: click.Context) -> None:
     """Show the settings."""
-    settings = settings_of(context)
+    settings = settings_of(ctx)
     click.echo(
         f"{settings.profile} {settings.host} {settings.port} {settings.timeout} {settings.debug}"
-        f" {settings.retry} {settings.patience}"
+        f" {settings.retry} {settings.timeouts}"
     )
 
 
@@ -51,8 +51,8 @@ class SharedTests(SynchronousTestCase):
 
     def test_retry(self) -> None:
         """Who keeps trying waits as long as C{--timeout} says, else for ever; nobody else does."""
-        for arguments, patience in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
-            self.assertEqual(self.show("show", *arguments).split()[-1], patience)
+        for arguments, timeouts in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
+            self.assertEqual(self.show("show", *arguments).split()[-1], timeouts)
 
     def test_after_wins(self) -> None:
         """What stands nearer to the command wins."""
@@ -92,4 +92,4 @@ class NameTests(SynchronousTestCase):
         """An impossible name ends the command before anything is opened."""
         self.assertEqual(NAME.convert("bob", None, None), "bob")
         for name in ("", "Bob", "-x", "a b", "x" * 33, "../x"):
-            self.assertRaises(Trouble, NAME.convert, name, None, None)
+            self.assertRaises(SecuremsgError, NAME.convert, name, None, None)

@@ -38,14 +38,14 @@ class WaitingTests(PlaceCase):
         settings = Settings(suite=suite, key_file=self.path if suite == "psk" else None, as_json=True)
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
-            self.assertTrue(pin(evolve(self.ada.desk, settings=settings), "ben"))
+            self.assertTrue(pin(evolve(self.ada.context, settings=settings), "ben"))
         said = [json.loads(line) for line in err.getvalue().splitlines()]
         self.assertEqual(said[0]["code"], "suite-pinned")
         return [line["warning"] for line in said if line["code"] == "suite-of-waiting"]
 
     def write(self, to: str) -> bytes:
         """Leave a message in the outbox."""
-        return messages.compose(self.ada.desk.store, to, "hello", now=self.place.now())
+        return messages.compose(self.ada.context.store, to, "hello", now=self.place.now())
 
     def test_both_directions(self) -> None:
         """What waits for this contact goes out with the new choice, which is said of a key file and of none."""
@@ -59,5 +59,5 @@ class WaitingTests(PlaceCase):
 
     def test_withdrawn(self) -> None:
         """What was withdrawn waits for nobody."""
-        messages.withdraw(self.ada.desk.store, self.write("ben"), self.place.now())
+        messages.withdraw(self.ada.context.store, self.write("ben"), self.place.now())
         self.assertEqual(self.pin("psk"), [])

@@ -85,7 +85,7 @@ class Shelf:
 
 
 @frozen
-class Post:
+class Sender:
     """A message on its way, as the server sees it."""
 
     account: str
@@ -145,15 +145,15 @@ class Person:
         with self.store.writing() as records:
             encrypt.begin(records, self.profile, contact, other.device, bundle, now)
 
-    def seal(self, other: Person, text: bytes, now: int = NOW) -> Post:
+    def seal(self, other: Person, text: bytes, now: int = NOW) -> Sender:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
             common, content_key = encrypt.make_common(text, suites.chosen(records, other.name).suite)
             own = encrypt.seal(records, self.profile, contact, other.device, content_key, now)
-        return Post(self.name, self.profile.device_id, own, common)
+        return Sender(self.name, self.profile.device_id, own, common)
 
-    def send(self, other: Person, text: bytes, now: int = NOW) -> Post:
+    def send(self, other: Person, text: bytes, now: int = NOW) -> Sender:
         """Seal a text, after claiming a bundle where one is needed."""
         try:
             return self.seal(other, text, now)
@@ -161,12 +161,12 @@ class Person:
             self.begin(other, other.shelf.claim(self.name, need.spent), now)
             return self.seal(other, text, now)
 
-    def open(self, post: Post, now: int = NOW) -> Opened:
+    def open(self, post: Sender, now: int = NOW) -> Opened:
         """Open the own part of a message."""
         with self.store.writing() as records:
             return open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
 
-    def read(self, post: Post, now: int = NOW) -> bytes:
+    def read(self, post: Sender, now: int = NOW) -> bytes:
         """Open a message whole."""
         return encrypt.open_common(post.common, self.open(post, now).content_key)
 

@@ -134,7 +134,7 @@ class MortalServerStore(MemoryServerStore):
 
 @implementer(IChannel)
 @define(eq=False)
-class End:
+class DeviceAddress:
     """One end of a wire: a channel for its peer."""
 
     wire: Wire
@@ -210,8 +210,8 @@ class Wire:
     """
 
     world: World
-    client: End = field(init=False)
-    server: End = field(init=False)
+    client: DeviceAddress = field(init=False)
+    server: DeviceAddress = field(init=False)
     to_server: Tap | None = None
     to_client: Tap | None = None
     held: set[Side] = field(factory=set)
@@ -222,7 +222,7 @@ class Wire:
         """Nothing is on its way."""
         self._queues = {Side.CLIENT: deque(), Side.SERVER: deque()}
 
-    def carry(self, end: End, message: Message) -> None:
+    def carry(self, end: DeviceAddress, message: Message) -> None:
         """Somebody said something."""
         side = end.connection.side
         self.log.append((side, message))
@@ -233,7 +233,7 @@ class Wire:
         """Put something onto the wire as if this side had said it."""
         self._queues[side].append(message)
 
-    def hang_up(self, end: End) -> None:
+    def hang_up(self, end: DeviceAddress) -> None:
         """One end is over: the other learns of it behind what is on its way."""
         self._queues[end.connection.side].append(None)
 
@@ -379,7 +379,7 @@ class User:
         @return: the texts.
         """
         fresh = messages.ungiven(self.store)
-        messages.mark_given(self.store, [message.order for message in fresh])
+        messages.mark_read(self.store, [message.order for message in fresh])
         self.given += fresh
         return [message.text for message in fresh]
 
@@ -455,8 +455,8 @@ class World:
     def join(self, agent: IPeer, binding: Binding = TLS) -> Wire:
         """Connect an agent to the server."""
         wire = Wire(self)
-        wire.client = End(wire, Connection(Side.CLIENT), agent, binding)
-        wire.server = End(wire, Connection(Side.SERVER), self.server.caller(), binding)
+        wire.client = DeviceAddress(wire, Connection(Side.CLIENT), agent, binding)
+        wire.server = DeviceAddress(wire, Connection(Side.SERVER), self.server.caller(), binding)
         self.wires.append(wire)
         wire.server.peer.opened(wire.server)
         self.later(lambda: agent.opened(wire.client))
@@ -564,7 +564,7 @@ def decoded(wire: Wire, side: Side, kind: type) -> list[Any]:
 
 __all__ = [
     "TLS",
-    "End",
+    "DeviceAddress",
     "Fate",
     "Killed",
     "LocalProtocolError",

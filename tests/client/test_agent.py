@@ -226,7 +226,7 @@ class SharedStoreTests(WorldCase):
         self.alice.send("bob", "hello")
         other = MortalProfile(self.bob.store.inner)
         fresh = messages.ungiven(other)
-        messages.mark_given(other, [message.order for message in fresh])
+        messages.mark_read(other, [message.order for message in fresh])
         self.assertEqual([message.text for message in fresh], ["hello"])
         self.assertEqual(self.bob.read(), [])
 

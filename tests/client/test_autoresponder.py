@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import autoresponder, messages
-from securemsg.client.autoresponder import BUSY, Answerer, Give, Immediate, answer_id, asker_of, fitting
+from securemsg.client.autoresponder import BUSY, Autoresponder, Give, Immediate, answer_id, asker_of, fitting
 from securemsg.client.messages import Received
 from securemsg.client.state.records import INBOUND
 from securemsg.interfaces import IRecords
@@ -35,7 +35,7 @@ class AnsweringTests(SynchronousTestCase):
     def answer(self) -> int:
         """Let the machine answer what has come."""
         before = messages.pending(self.bot.store)
-        Answerer(self.bot.store, Immediate(self.echo), lambda: self.world.clock).run()
+        Autoresponder(self.bot.store, Immediate(self.echo), lambda: self.world.clock).run()
         count = messages.pending(self.bot.store) - before
         self.bot.pump()
         return count
@@ -66,7 +66,7 @@ class AnsweringTests(SynchronousTestCase):
         """Two machines that are pointed at each other stay quiet after one answer."""
         self.alice.send("bot", "hello")
         self.answer()
-        Answerer(self.alice.store, Immediate(lambda question: "again"), lambda: self.world.clock).run()
+        Autoresponder(self.alice.store, Immediate(lambda question: "again"), lambda: self.world.clock).run()
         self.assertEqual(messages.pending(self.alice.store), 0)
         self.alice.pump()
         self.assertEqual(self.answer(), 0)
@@ -150,12 +150,12 @@ class SlowTests(SynchronousTestCase):
         self.trouble: Exception | None = None
         self.answerer = self.make()
 
-    def make(self, source: Slow | None = None) -> Answerer:
+    def make(self, source: Slow | None = None) -> Autoresponder:
         """The machine, after a start."""
         self.source = source or Slow()
-        return Answerer(self.bot.store, self.source, lambda: self.world.clock, self.bot.pump, self.witness)
+        return Autoresponder(self.bot.store, self.source, lambda: self.world.clock, self.bot.pump, self.on_received)
 
-    def witness(self, messages: list[Received]) -> None:
+    def on_received(self, messages: list[Received]) -> None:
         """Look at what came."""
         if self.trouble is not None:
             raise self.trouble
@@ -227,7 +227,7 @@ class SlowTests(SynchronousTestCase):
     def test_read_meanwhile(self) -> None:
         """A question that its reader has seen meanwhile, in another process, is not answered any more."""
         self.ask("alice", "1", "2")
-        messages.mark_given(self.bot.store, [messages.ungiven(self.bot.store)[0].order])
+        messages.mark_read(self.bot.store, [messages.ungiven(self.bot.store)[0].order])
         self.source.give("one")
         self.source.give("two")
         self.assertEqual(self.read("alice"), ["two"])
@@ -323,7 +323,7 @@ class LateTests(SynchronousTestCase):
         self.asked.append(question.text)
         return f"re {question.text}"
 
-    def talk(self, answerer: Answerer) -> None:
+    def talk(self, answerer: Autoresponder) -> None:
         """Write three messages, of which the second comes last, while the machine runs."""
         self.alice.send("bot", "0")
         answerer.run()
@@ -337,20 +337,20 @@ class LateTests(SynchronousTestCase):
             self.world.advance(HOUR, ticks=2)
             answerer.run()
 
-    def witness(self, messages: list[Received]) -> None:
+    def on_received(self, messages: list[Received]) -> None:
         """Look at what came."""
         self.shown += [message.text for message in messages]
 
-    def make(self, **options: Any) -> Answerer:
+    def make(self, **options: Any) -> Autoresponder:
         """A machine."""
-        return Answerer(self.bot.store, Immediate(self.answer), lambda: self.world.clock, self.bot.pump, **options)
+        return Autoresponder(self.bot.store, Immediate(self.answer), lambda: self.world.clock, self.bot.pump, **options)
 
     def test_of_the_contact(self) -> None:
         """The machine is shown it when it comes, and answers it, without being started again; and both happen once."""
-        self.talk(self.make(witness=self.witness))
+        self.talk(self.make(on_received=self.on_received))
         self.assertEqual([line.text for line in self.bot.lines("alice") if isinstance(line, Received)], ["0", "1", "2"])
         self.assertEqual(self.shown, ["0", "2", "1"])
-        self.make(witness=self.witness).run()
+        self.make(on_received=self.on_received).run()
         self.assertEqual(self.shown, ["0", "2", "1"])
         self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
 
@@ -386,7 +386,7 @@ class LateTests(SynchronousTestCase):
     def test_under_way(self) -> None:
         """What is asked about when something comes late is not asked about again, and what waits keeps its place."""
         source = Slow()
-        answerer = Answerer(self.bot.store, source, lambda: self.world.clock, self.bot.pump)
+        answerer = Autoresponder(self.bot.store, source, lambda: self.world.clock, self.bot.pump)
         loss = Loss(self.bot)
         self.alice.send("bot", "0")
         loss.lose(0)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.crypto.skipped import MAX_CHAINS
 from securemsg.errors import Refusal
-from tests.client.people import Person, Post, friends
+from tests.client.people import Person, Sender, friends
 
 # A message is overtaken by fewer later ones than there are chains whose skipped keys are kept: more may be lost for good.
 MOST_OVERTAKING = MAX_CHAINS - 1
@@ -36,7 +36,7 @@ STEPS = st.one_of(
 class Waiting:
     """A message on the line, and by how many later ones it was overtaken."""
 
-    post: Post
+    post: Sender
     text: bytes
     overtaken: int = 0
 
@@ -53,7 +53,7 @@ class Line:
 
     reader: Person
     waiting: list[Waiting] = field(factory=list)
-    given: list[Post] = field(factory=list)
+    given: list[Sender] = field(factory=list)
     forgotten: int = 0
 
     def take(self, place: int) -> Waiting:
@@ -107,7 +107,7 @@ class Conversation:
         text = b"%d" % self.sent
         line.waiting.append(Waiting(sender.send(line.reader, text), text))
 
-    def refuse(self, reader: Person, post: Post) -> None:
+    def refuse(self, reader: Person, post: Sender) -> None:
         """This is refused, and changes nothing."""
         before = reader.dump()
         self.case.assertRaises(Refusal, reader.read, post)

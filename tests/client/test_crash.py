@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.crypto.keys import sha256
 from tests.client.rig import Fate, User, World
 
@@ -179,12 +179,12 @@ class AnsweringTests(SynchronousTestCase):
             world = World()
             alice, bot = world.user("alice"), world.user("bot")
             source = Immediate(lambda question: f"re: {question.text}")
-            answerer = Answerer(bot.store, source, partial(getattr, world, "clock"))
+            answerer = Autoresponder(bot.store, source, partial(getattr, world, "clock"))
             for number in range(3):
                 alice.send("bot", f"{number}")
             bot.store.fate = Fate(deadline=deadline)
 
-            def answer(answerer: Answerer = answerer, bot: User = bot) -> None:
+            def answer(answerer: Autoresponder = answerer, bot: User = bot) -> None:
                 answerer.run()
                 if bot.agent is not None:
                     bot.agent.pump()

@@ -7,11 +7,11 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import guest, guests, messages
-from securemsg.client.autoresponder import ANSWER_LABEL, Answerer
+from securemsg.client.autoresponder import ANSWER_LABEL, Autoresponder
 from securemsg.client.guests import Connection
 from securemsg.client.messages import Received
 from securemsg.client.sessions import encrypt, psk, suites
-from securemsg.client.sessions.addresses import End
+from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.decrypt import Opened, open_envelope
 from securemsg.client.sessions.psk import WrongKey
 from securemsg.client.sessions.resets import RESETS
@@ -63,7 +63,7 @@ class CallerCase(SynchronousTestCase):
     def heard(self) -> list[Received]:
         """What the contact has to read."""
         fresh = messages.ungiven(self.contact.store)
-        messages.mark_given(self.contact.store, [message.order for message in fresh])
+        messages.mark_read(self.contact.store, [message.order for message in fresh])
         return fresh
 
     def answer(self, question: Received, text: str) -> bytes:
@@ -251,7 +251,7 @@ class GoneTests(CallerCase):
         """So it is where the answer was under way already when the question was said again."""
         self.unheard()
         source = Slow()
-        answerer = Answerer(self.contact.store, source, lambda: self.world.clock, self.contact.pump)
+        answerer = Autoresponder(self.contact.store, source, lambda: self.world.clock, self.contact.pump)
         answerer.run()
         self.one.connect()
         answerer.run()
@@ -503,9 +503,9 @@ class AttackTests(CallerCase):
         """Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS."""
         device, contact = self.one.profile().device_id, self.contact.profile()
         common, content_key = encrypt.make_common(b"text", suites.PSK)
-        recipient = End(SERVER_NAME, contact.device_id, contact.identity.public)
+        recipient = DeviceAddress(SERVER_NAME, contact.device_id, contact.identity.public)
         for nonce in (bytes(32), self.one.profile().connection):
-            sender = End(KEY.name, device, KEY.caller_identity(nonce).public)
+            sender = DeviceAddress(KEY.name, device, KEY.caller_identity(nonce).public)
             with MemoryProfile().writing() as records:
                 own = psk.seal(records, KEY, sender, recipient, content_key, START, connection=nonce)
             with self.contact.store.inner.writing() as records:
@@ -515,7 +515,7 @@ class AttackTests(CallerCase):
                 else:
                     self.assertEqual(open_envelope(*arguments).content_key, content_key)
 
-    def sealed(self, sender: End, recipient: End, header: KeyHeader) -> tuple[bytes, bytes]:
+    def sealed(self, sender: DeviceAddress, recipient: DeviceAddress, header: KeyHeader) -> tuple[bytes, bytes]:
         """
         What somebody who has the file can make, whatever the header says.
 
@@ -528,10 +528,10 @@ class AttackTests(CallerCase):
         sealed = primitives.a128cbc_hs256_encrypt(key, encode_record(content_key), associated)
         return encode_record(Envelope(raw, sealed)), content_key.common
 
-    def assert_rules(self, reader: User, sender: End, good: KeyHeader, *bad: KeyHeader) -> None:
+    def assert_rules(self, reader: User, sender: DeviceAddress, good: KeyHeader, *bad: KeyHeader) -> None:
         """Somebody opens what is sealed under one header, and nothing under others, which change nothing."""
         profile = reader.profile()
-        recipient = End(profile.name, profile.device_id, profile.identity.public)
+        recipient = DeviceAddress(profile.name, profile.device_id, profile.identity.public)
 
         def open_it(header: KeyHeader) -> Opened:
             introduction = header.introduction
@@ -556,7 +556,7 @@ class AttackTests(CallerCase):
         header = KeyHeader("psk", 1, one.connection, 0, 1, None)
         self.assert_rules(
             self.contact,
-            End(KEY.name, one.device_id, one.identity.public),
+            DeviceAddress(KEY.name, one.device_id, one.identity.public),
             header,
             msgspec.structs.replace(header, epoch=1),
             msgspec.structs.replace(header, introduction=Introduction(one.identity.public, alice.devices)),
@@ -572,7 +572,7 @@ class AttackTests(CallerCase):
         header = KeyHeader("psk", 1, one.connection, 0, 1, None)
         self.assert_rules(
             self.one,
-            End(SERVER_NAME, contact.device_id, contact.identity.public),
+            DeviceAddress(SERVER_NAME, contact.device_id, contact.identity.public),
             header,
             msgspec.structs.replace(header, nonce=self.other.profile().connection),
             msgspec.structs.replace(header, nonce=bytes(32)),

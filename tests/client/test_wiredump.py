@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.wiredump import expose
+from securemsg.client.wiredump import dump_wire
 from securemsg.protocol.envelope import Envelope, KeyHeader, encode_record
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.messages import Deliver, Deposit, Destination, Part, Ping, Unknown, encode_message
@@ -20,8 +20,8 @@ class SuiteTests(SynchronousTestCase):
         """What is read from an own part, in both directions."""
         deposit = Deposit(bytes(16), 1, 3600, bytes(64), [Destination("bob", [Part(bytes(16), own)])])
         delivery = Deliver(1, "bob", bytes(16), bytes(16), 0, bytes(64), own)
-        exposures = [expose(deposit), expose(delivery)]
-        suites = {exposure.suite for exposure in exposures if exposure is not None}
+        exposures = [dump_wire(deposit), dump_wire(delivery)]
+        suites = {dump.suite for dump in exposures if dump is not None}
         self.assertEqual(len(suites), 1)
         return suites.pop()
 
@@ -39,7 +39,7 @@ class SuiteTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """There is no message in anything else."""
         for message in (Ping(1), Unknown(200, 1)):
-            self.assertIsNone(expose(message))
+            self.assertIsNone(dump_wire(message))
 
 
 class TalkTests(WorldCase):
@@ -54,16 +54,16 @@ class TalkTests(WorldCase):
         self.world.settle()
         [deposit] = decoded(self.alice.wire, Side.CLIENT, Deposit)
         [delivery] = decoded(self.bob.wire, Side.SERVER, Deliver)
-        ours, theirs = expose(deposit), expose(delivery)
+        ours, theirs = dump_wire(deposit), dump_wire(delivery)
         assert ours is not None
         assert theirs is not None
         self.assertEqual((ours.is_ours, ours.name, ours.suite), (True, "bob", "pqxdh"))
         self.assertEqual((theirs.is_ours, theirs.name, theirs.suite), (False, "alice", "pqxdh"))
         self.assertEqual(ours.encrypted, theirs.encrypted)
-        for exposure, message in ((ours, deposit), (theirs, delivery)):
+        for dump, message in ((ours, deposit), (theirs, delivery)):
             frame = encode_frame(encode_message(message))
             # Somebody's log is no place for what is sent, encrypted or not.
-            self.assertNotIn(repr(exposure.encrypted)[2:20], repr(exposure))
-            self.assertEqual(exposure.frame, len(frame))
-            self.assertIn(exposure.encrypted, frame)
+            self.assertNotIn(repr(dump.encrypted)[2:20], repr(dump))
+            self.assertEqual(dump.frame, len(frame))
+            self.assertIn(dump.encrypted, frame)
             self.assertNotIn(text.encode(), frame)

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from securemsg.daemon.hosted import PAUSE, TICK, Lodger
-from securemsg.daemon.proxy import FarChannel, FarPeer
+from securemsg.daemon.hosted import PAUSE, TICK, HostedClient
+from securemsg.daemon.proxy import ChannelProxy, PeerProxy
 from securemsg.errors import RemoteProtocolError
 from securemsg.net.turn import Turn
 from securemsg.net.worker import Worker
@@ -119,33 +119,33 @@ class FarTests(WorkerCase):
         """Put a peer into the thread, and join it to the server."""
         super().setUp()
         self.server = FakePeer()
-        self.lodging = FakeLodging()
+        self.hosted = FakeLodging()
         self.failures: list[Failure] = []
-        self.lodger = Lodger(
+        self.hosted_client = HostedClient(
             self.reactor,
             self.worker,
             Turn(self.clock),
             lambda: self.server,
-            lambda: self.lodging,
+            lambda: self.hosted,
             self.failures.append,
         )
-        self.lodger.start()
+        self.hosted_client.start()
         self.clock.settle(self.worker)
         self.addCleanup(self.leave)
 
     def leave(self) -> None:
         """Everything ends, and nothing is left ticking."""
-        stopped = self.lodger.stop()
+        stopped = self.hosted_client.stop()
         self.clock.wait_for(lambda: stopped.called)
-        self.assertEqual(self.lodging.closed_in, "contact")
+        self.assertEqual(self.hosted.closed_in, "contact")
         self.clock.advance(60)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     @property
-    def far(self) -> FarChannel:
+    def far(self) -> ChannelProxy:
         """The channel in the thread."""
-        assert isinstance(self.lodging.peer.channel, FarChannel)
-        return self.lodging.peer.channel
+        assert isinstance(self.hosted.peer.channel, ChannelProxy)
+        return self.hosted.peer.channel
 
     def say(self, *messages: Message) -> None:
         """The peer in the thread says something."""
@@ -169,12 +169,12 @@ class FarTests(WorkerCase):
     def test_interfaces(self) -> None:
         """The far ends are what they stand for."""
         verifyObject(IChannel, self.far)
-        verifyObject(IPeer, FarPeer(self.reactor, self.worker, FakePeer()))
+        verifyObject(IPeer, PeerProxy(self.reactor, self.worker, FakePeer()))
 
     def test_login(self) -> None:
         """The peer sees the greetings that are signed, and how far things have come."""
         phases: list[Phase] = []
-        self.lodging.peer.react = lambda message: phases.append(self.far.connection.phase)
+        self.hosted.peer.react = lambda message: phases.append(self.far.connection.phase)
         self.log_in()
         self.assertEqual(phases, [Phase.PROVING, Phase.READY])
         self.assertTrue(self.far.connection.hello)
@@ -187,7 +187,7 @@ class FarTests(WorkerCase):
         self.say(Ping(1), Ping(2))
         self.hear(Pong(3, 3))
         self.assertEqual(self.server.messages[-2:], [Ping(1), Ping(2)])
-        self.assertEqual(self.lodging.peer.messages[-1], Pong(3, 3))
+        self.assertEqual(self.hosted.peer.messages[-1], Pong(3, 3))
 
     def test_complaint(self) -> None:
         """A peer in the thread that finds fault ends the connection with its code, and another is made."""
@@ -197,9 +197,9 @@ class FarTests(WorkerCase):
             """Find fault."""
             raise RemoteProtocolError("out-of-turn")
 
-        self.lodging.peer.react = complain
+        self.hosted.peer.react = complain
         self.hear(Pong(1, 1))
-        self.assertEqual((self.server.codes, self.lodging.peer.codes), (["out-of-turn"], ["out-of-turn"]))
+        self.assertEqual((self.server.codes, self.hosted.peer.codes), (["out-of-turn"], ["out-of-turn"]))
         first = self.server.channel
         self.clock.advance(PAUSE)
         self.clock.settle(self.worker)
@@ -208,7 +208,7 @@ class FarTests(WorkerCase):
     def test_bug(self) -> None:
         """A peer in the thread that fails ends the connection as C{internal}."""
         self.log_in()
-        self.lodging.peer.react = lambda message: [][0]
+        self.hosted.peer.react = lambda message: [][0]
         self.hear(Pong(1, 1))
         self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
         self.assertEqual(self.server.codes, ["internal"])
@@ -216,13 +216,13 @@ class FarTests(WorkerCase):
     def test_nothing_after_close(self) -> None:
         """A peer that hung up hears nothing of what was on its way."""
         self.log_in()
-        heard = len(self.lodging.peer.messages)
+        heard = len(self.hosted.peer.messages)
         self.worker.do(lambda: self.far.close("enough"))
         done = threading.Event()
         self.worker.do(done.set)
         done.wait(PATIENCE)
         self.hear(Pong(1, 1))
-        self.assertEqual(len(self.lodging.peer.messages), heard)
+        self.assertEqual(len(self.hosted.peer.messages), heard)
         self.assertEqual(self.server.codes, ["enough"])
 
     def test_pressure(self) -> None:
@@ -231,23 +231,23 @@ class FarTests(WorkerCase):
         self.worker.do(lambda: self.far.pause(True))
         self.clock.settle(self.worker)
         self.hear(Pong(1, 1))
-        self.assertNotIn(Pong(1, 1), self.lodging.peer.messages)
+        self.assertNotIn(Pong(1, 1), self.hosted.peer.messages)
         self.worker.do(lambda: self.far.pause(False))
         self.clock.settle(self.worker)
-        self.assertIn(Pong(1, 1), self.lodging.peer.messages)
+        self.assertIn(Pong(1, 1), self.hosted.peer.messages)
 
     def test_ticks(self) -> None:
         """The peer's clock ticks in its own thread; a thread that is busy is not given ticks to pile up."""
         self.clock.advance(TICK)
         self.clock.settle(self.worker)
-        self.assertEqual((self.lodging.ticks, self.lodging.threads), (1, {"contact"}))
+        self.assertEqual((self.hosted.ticks, self.hosted.threads), (1, {"contact"}))
         go_on = threading.Event()
         self.worker.do(lambda: go_on.wait(PATIENCE))
         for _ in range(5):
             self.clock.advance(TICK)
         go_on.set()
         self.clock.settle(self.worker)
-        self.assertLessEqual(self.lodging.ticks, 3)
+        self.assertLessEqual(self.hosted.ticks, 3)
 
 
 class FailingTests(WorkerCase):
@@ -261,9 +261,9 @@ class FailingTests(WorkerCase):
             """Fail."""
             raise OSError("no disk")
 
-        lodger = Lodger(self.reactor, self.worker, Turn(self.clock), FakePeer, make, failures.append)
-        lodger.start()
+        hosted_client = HostedClient(self.reactor, self.worker, Turn(self.clock), FakePeer, make, failures.append)
+        hosted_client.start()
         self.clock.wait_for(lambda: failures)
         self.assertEqual(failures[0].getErrorMessage(), "no disk")
-        stopped = lodger.stop()
+        stopped = hosted_client.stop()
         self.clock.wait_for(lambda: stopped.called)

@@ -80,7 +80,7 @@ class PrinterTests(SynchronousTestCase):
 
     def test_nobody_reads(self) -> None:
         """Who does not read holds up nobody for long; what was left out is counted, and nothing of it is logged."""
-        printer = Printer(self.writer, patience=0.05, room=2)
+        printer = Printer(self.writer, timeouts=0.05, room=2)
         long = message("secret " * 20_000)
         with capturedLogs() as events:
             printer.put([long] * 8)
@@ -99,7 +99,7 @@ class PrinterTests(SynchronousTestCase):
     def test_slow_reader(self) -> None:
         """Who reads slowly does not hold up those who print for as long again with each line."""
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
-        printer = Printer(self.writer, patience=1, room=2)
+        printer = Printer(self.writer, timeouts=1, room=2)
         is_over = threading.Event()
 
         def read() -> None:

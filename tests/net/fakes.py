@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.net.link import LinkInfo, Wire
-from securemsg.net.stream import StreamProtocol, Terms
+from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import UNIX
@@ -91,7 +91,7 @@ class FakePeer:
 
 
 @define
-class End:
+class DeviceAddress:
     """One end: its peer, the codes it hung up with, and why it never stood."""
 
     side: Side
@@ -102,7 +102,7 @@ class End:
     reasons: list[Failure] = field(factory=list)
     idle_time: float = 0
 
-    def terms(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> Terms:
+    def terms(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> ConnectionOptions:
         """Terms that lead here."""
 
         def ended(stream: StreamProtocol, reason: Failure) -> None:
@@ -112,7 +112,7 @@ class End:
                 self.reasons.append(reason)
 
         turn = Turn(self.clock)
-        return Terms(
+        return ConnectionOptions(
             self.side,
             lambda: self.peer,
             observe,
@@ -125,9 +125,9 @@ class End:
         )
 
 
-def plain(side: Side, clock: Clock, idle_time: float = 0) -> tuple[StreamProtocol, End]:
+def plain(side: Side, clock: Clock, idle_time: float = 0) -> tuple[StreamProtocol, DeviceAddress]:
     """A stream without TLS, still to be connected."""
-    end = End(side, clock, idle_time=idle_time)
+    end = DeviceAddress(side, clock, idle_time=idle_time)
     return StreamProtocol(end.terms(lambda transport: LinkInfo(UNIX), handshake=False)), end
 
 
@@ -156,8 +156,8 @@ class SecurePair:
     """
 
     clock: Clock
-    client: End
-    server: End
+    client: DeviceAddress
+    server: DeviceAddress
     client_stream: Protocol
     server_stream: StreamProtocol
     wire: tuple[iosim.FakeTransport, iosim.FakeTransport]
@@ -173,7 +173,7 @@ def secure_pair(
 ) -> SecurePair:
     """Connect two ends; either may be another than ours."""
     clock = Clock()
-    client, server = End(Side.CLIENT, clock), End(Side.SERVER, clock)
+    client, server = DeviceAddress(Side.CLIENT, clock), DeviceAddress(Side.SERVER, clock)
     credentials = ServerCredentials(*key_files(), spki_digest)
     trust = ClientTrust("localhost", spki_digest)
     server_stream = StreamProtocol(server.terms(credentials.observe))

@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import spki_digest
-from securemsg.net.listener import PortUnavailable, PublicFactory, Tally, check_port, connection_limit, listen_trouble
+from securemsg.net.listener import HangupCounter, PortUnavailable, PublicFactory, check_port, connection_limit, listen_trouble
 from securemsg.net.tls import ServerCredentials
 from securemsg.protocol.states import Side
-from tests.net.fakes import End, key_files
+from tests.net.fakes import DeviceAddress, key_files
 
 
 class LimitTests(SynchronousTestCase):
@@ -28,7 +28,7 @@ class LimitTests(SynchronousTestCase):
     def test_beyond(self) -> None:
         """Beyond the limit there is no protocol, so that Twisted closes the socket; an end makes room again."""
         clock = Clock()
-        end = End(Side.SERVER, clock)
+        end = DeviceAddress(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
         factory = PublicFactory(credentials, end.terms(credentials.observe), 2, clock)
         taken = [factory.buildProtocol(None) for _ in range(2)]
@@ -47,12 +47,12 @@ class TallyTests(SynchronousTestCase):
 
     def test_first_at_once(self) -> None:
         """The first of a kind is logged when it happens, a thousand more are one line."""
-        tally = Tally()
+        hangups = HangupCounter()
         with capturedLogs() as events:
             for _ in range(1000):
-                tally.note("malformed")
-            tally.note("timeout")
-            tally.report()
+                hangups.note("malformed")
+            hangups.note("timeout")
+            hangups.report()
         self.assertEqual(
             [formatEvent(event) for event in events],
             [
@@ -65,12 +65,12 @@ class TallyTests(SynchronousTestCase):
 
     def test_quiet(self) -> None:
         """Where nothing happened nothing is reported, and a report is made once."""
-        tally = Tally()
-        tally.note("malformed")
-        tally.note("malformed")
-        tally.report()
+        hangups = HangupCounter()
+        hangups.note("malformed")
+        hangups.note("malformed")
+        hangups.report()
         with capturedLogs() as events:
-            tally.report()
+            hangups.report()
         self.assertEqual(events, [])
 
 

@@ -22,7 +22,7 @@ from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, is_
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.messages import Ping, Pong
 from securemsg.protocol.states import Side
-from tests.net.fakes import HELLO, End, key_files, log_in, scratch, secure_pair
+from tests.net.fakes import HELLO, DeviceAddress, key_files, log_in, scratch, secure_pair
 
 
 class Recorder(Protocol):
@@ -150,10 +150,10 @@ class HandshakeTests(SynchronousTestCase):
 class SilenceTests(SynchronousTestCase):
     """Strangers hold a place for ten seconds at most."""
 
-    def connect(self) -> tuple[End, Clock, StringTransport, TLSMemoryBIOProtocol]:
+    def connect(self) -> tuple[DeviceAddress, Clock, StringTransport, TLSMemoryBIOProtocol]:
         """A server's end with nobody at the other."""
         clock = Clock()
-        end = End(Side.SERVER, clock)
+        end = DeviceAddress(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
         stream = StreamProtocol(end.terms(credentials.observe))
         factory = Factory()

@@ -17,12 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.autoresponder import Immediate
 from securemsg.client.messages import Received
-from securemsg.daemon.contact import TROUBLES
+from securemsg.daemon.contact import EXPECTED_ERRORS
 from securemsg.responders.choice import ANSWERS, BadAnswer, prepare
 from securemsg.responders.command import PATH, Command, _decode
 from securemsg.responders.errors import AnswerFailed, Stopped
 from securemsg.responders.function import Function, load_function
-from securemsg.responders.pool import PLACES, Crew, NoThread
+from securemsg.responders.pool import PLACES, NoThread, ThreadPool
 from tests.net.fakes import scratch
 
 # A thread that has not answered by then never will.
@@ -52,7 +52,7 @@ class ChoiceTests(SynchronousTestCase):
         """Commands and functions answer a few questions at once, in threads."""
         for text in ("exec:/bin/true", "python:json.dumps"):
             source = prepare(text)(never)
-            self.assertIsInstance(source, Crew)
+            self.assertIsInstance(source, ThreadPool)
             self.assertEqual(source.places, 4)
             source.stop()
 
@@ -187,11 +187,11 @@ class CrewTests(SynchronousTestCase):
         self.calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self.given: list[str | None] = []
 
-    def ask(self, make: Callable[[Received], str | None]) -> Crew:
+    def ask(self, make: Callable[[Received], str | None]) -> ThreadPool:
         """Ask for one answer."""
-        crew = Crew(Work(make), self.calls.put)
-        crew.ask(message(SECRET), self.given.append)
-        return crew
+        pool = ThreadPool(Work(make), self.calls.put)
+        pool.ask(message(SECRET), self.given.append)
+        return pool
 
     def answer(self, make: Callable[[Received], str | None]) -> str | None:
         """Ask, and wait for the answer."""
@@ -232,9 +232,9 @@ class CrewTests(SynchronousTestCase):
     def test_problem(self) -> None:
         """What will answer nothing is logged at the start."""
         with capturedLogs() as events:
-            Crew(Work(lambda got: None), self.calls.put)
+            ThreadPool(Work(lambda got: None), self.calls.put)
             self.assertEqual(events, [])
-            Crew(Work(lambda got: None, "tr2 is nowhere"), self.calls.put)
+            ThreadPool(Work(lambda got: None, "tr2 is nowhere"), self.calls.put)
         self.assertEqual(str(formatEvent(events[0])), "no message will be answered by machine: tr2 is nowhere")
 
     def test_bug(self) -> None:
@@ -256,11 +256,11 @@ class CrewTests(SynchronousTestCase):
 
         start = threading.Thread.start
         self.patch(threading.Thread, "start", fail)
-        crew = Crew(Work(lambda got: got.text), self.calls.put)
-        error = self.assertRaises(NoThread, crew.ask, message(), self.given.append)
-        self.assertIsInstance(error, TROUBLES)
+        pool = ThreadPool(Work(lambda got: got.text), self.calls.put)
+        error = self.assertRaises(NoThread, pool.ask, message(), self.given.append)
+        self.assertIsInstance(error, EXPECTED_ERRORS)
         self.patch(threading.Thread, "start", start)
-        crew.ask(message(), self.given.append)
+        pool.ask(message(), self.given.append)
         self.calls.get(timeout=LIMIT)()
         self.assertEqual(self.given, ["hello"])
 
@@ -272,9 +272,9 @@ class CrewTests(SynchronousTestCase):
             ended.put(True)
             raise Stopped
 
-        crew = self.ask(stop)
+        pool = self.ask(stop)
         ended.get(timeout=LIMIT)
-        crew.stop()
+        pool.stop()
         # What is asked next is answered, and nothing comes before it.
         self.assertEqual(self.answer(lambda got: "next"), "next")
         self.assertEqual(PLACES, 4)

@@ -40,7 +40,7 @@ from securemsg.protocol.messages import (
     decode_message,
 )
 from securemsg.protocol.states import Side
-from securemsg.server.connection import Caller
+from securemsg.server.connection import ClientConnection
 from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
@@ -67,7 +67,7 @@ class Wire:
     @ivar peak: the most bytes that ever waited for the end of a turn.
     """
 
-    caller: Caller
+    caller: ClientConnection
     binding: Binding = TLS
     connection: Connection = field(factory=lambda: Connection(Side.SERVER))
     paused: bool = False

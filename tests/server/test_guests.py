@@ -1,4 +1,4 @@
-"""Visitors: what a holder of the key file may do, and when it is answered."""
+"""Guests: what a holder of the key file may do, and when it is answered."""
 
 from __future__ import annotations
 
@@ -610,7 +610,7 @@ class RatesTests(VisitorCase):
             client.ask(Fetch(1, "server"), self.visitor.deposit(self.server))
             self.rig.commit()
             self.rig.lose(client)
-        visitors = self.rig.server._visitors
+        visitors = self.rig.server._guests
         self.assertEqual((len(visitors), visitors._places), (0, [-1]))
         self.assertEqual(self.rig.server.logged_in, 2)
 
@@ -622,4 +622,4 @@ class OtherDoorTests(VisitorCase):
         """A visitor over another channel is another device."""
         client = self.rig.greet_with_key(auth.MEMORY)
         client.ask(self.rig.key_proof(client, self.key))
-        self.assertEqual(len(self.rig.server._visitors), 2)
+        self.assertEqual(len(self.rig.server._guests), 2)

@@ -105,9 +105,9 @@ class ServerProofTests(KeyCase):
         The key that a server without a file answers with is made once: the same question in the same channel would get the
         same answer, as where there is a file.
         """
-        visitors = Rig().server._visitors
+        visitors = Rig().server._guests
         self.assertEqual(visitors.challenge((b"a", b"b")), visitors.challenge((b"a", b"b")))
-        self.assertNotEqual(visitors.challenge((b"a", b"b")), Rig().server._visitors.challenge((b"a", b"b")))
+        self.assertNotEqual(visitors.challenge((b"a", b"b")), Rig().server._guests.challenge((b"a", b"b")))
 
     def test_devices_not_by_key(self) -> None:
         """To a device the server identity signs as ever, and to nobody with both."""

@@ -260,12 +260,12 @@ class FiftyTests(SynchronousTestCase):
         self.rig.lose(client)
         self.contact, _ = self.rig.contact()
         self.people = [self.rig.register(f"user{number}") for number in range(40)]
-        self.visitors = [self.rig.visit(self.key)[1] for _ in range(10)]
+        self.guests = [self.rig.visit(self.key)[1] for _ in range(10)]
 
     def tearDown(self) -> None:
         """No coroutine ended in a bug, and those who were here still are."""
         self.assertEqual(self.rig.failures, [])
-        for client in [*[client for _, client in self.people], *self.visitors]:
+        for client in [*[client for _, client in self.people], *self.guests]:
             self.assertEqual((client.take(Failed), client.wire.code), ([], None))
 
     def full(self) -> None:
@@ -283,7 +283,7 @@ class FiftyTests(SynchronousTestCase):
         """When an account leaves, one more gets in, of whatever kind, and then it is full again."""
         self.full()
         self.rig.lose(self.people.pop()[1])
-        self.visitors.append(self.rig.visit(self.key)[1])
+        self.guests.append(self.rig.visit(self.key)[1])
         self.full()
         self.rig.lose(self.people.pop()[1])
         self.people.append((self.zoe, self.rig.login(self.zoe)))
@@ -291,7 +291,7 @@ class FiftyTests(SynchronousTestCase):
 
     def test_place_of_a_visitor(self) -> None:
         """So too when a visitor leaves: its place is free at once, for nothing of it stays."""
-        self.rig.lose(self.visitors.pop())
+        self.rig.lose(self.guests.pop())
         self.people.append(self.rig.register("carol"))
         self.full()
 
@@ -325,7 +325,7 @@ class FiftyTests(SynchronousTestCase):
     def test_at_once(self) -> None:
         """Of many that prove themselves at the same moment as many get in as there are places."""
         for _ in range(2):
-            self.rig.lose(self.visitors.pop())
+            self.rig.lose(self.guests.pop())
         late = [self.rig.greet_with_key() for _ in range(4)]
         zoe = self.rig.greet(self.zoe)
         for client in late:

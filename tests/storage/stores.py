@@ -49,7 +49,7 @@ class HandReactor:
 
     def open(self, path: Path) -> ServerStore:
         """A store on disk that reports here."""
-        return open_server_store(path, reactor=self, fatal=self.failures.append, patience=0.01)  # type: ignore[arg-type]
+        return open_server_store(path, reactor=self, fatal=self.failures.append, timeouts=0.01)  # type: ignore[arg-type]
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """The result of an awaitable, or what it raises."""

@@ -30,7 +30,7 @@ class KeystoreTests(SynchronousTestCase):
 
     def create(self) -> ProfileStore:
         """The profile, open until the test is over."""
-        store = create_profile(self.folder, Vault(KEY), patience=NO_PATIENCE)
+        store = create_profile(self.folder, Vault(KEY), timeouts=NO_PATIENCE)
         self.addCleanup(store.close)
         return store
 

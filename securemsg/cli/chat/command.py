@@ -16,8 +16,8 @@ from securemsg.account.tracking import BLOCKING
 from securemsg.cli.chat.console import MAX_LINE, Console, blocking_restored
 from securemsg.cli.chat.conversation import Conversation
 from securemsg.cli.chat.slash import LEAVING_WORD
-from securemsg.cli.context import Desk
-from securemsg.cli.guest import desk_for
+from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import context_for
 from securemsg.cli.output import OutputClosed, columns, put_later, report_note, say
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import check_file, needs_check, pin
@@ -45,7 +45,7 @@ _COMPLAINTS = {
 @json_option("Line by line, also at a terminal: what comes as one JSON object a line.")
 @shared
 @click.pass_context
-def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
+def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
     """
     Talk with NAME: interactive on a terminal, line by line on a pipe.
 
@@ -54,10 +54,10 @@ def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> i
     With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts. With
     --suite psk you talk from your profile with whoever holds the same file.
     """
-    with desk_for(settings_of(context), name) as desk:
-        if name == desk.profile.name:
+    with context_for(settings_of(ctx), name) as context:
+        if name == context.profile.name:
             raise trouble("own-name", name)
-        is_new = needs_check(desk, name)
+        is_new = needs_check(context, name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not as_json and _has_prompt()
         tell: Callable[[str], object] = say
@@ -70,15 +70,15 @@ def chat(context: click.Context, name: str, show_wire: bool, as_json: bool) -> i
 
         async def work(reactor: Any, uplink: Uplink) -> int:
             if is_new:
-                await check_file(reactor, desk, name)
-            pin(desk, name)
+                await check_file(reactor, context, name)
+            pin(context, name)
             if prompt:
-                return await interact(desk, uplink, name, reactor)
-            return await _Piped(desk, uplink, name, reactor, at_terminal).talk()
+                return await interact(context, uplink, name, reactor)
+            return await _Piped(context, uplink, name, reactor, at_terminal).talk()
 
         try:
             with blocking_restored(0, 1, 2):
-                return desk.connected(work, again=True, prompt=prompt, show_wire=show_wire, tells_kept=True, tell=tell)
+                return context.connected(work, again=True, prompt=prompt, show_wire=show_wire, tells_kept=True, tell=tell)
         except OutputClosed:
             return Exit.DONE
 
@@ -97,8 +97,8 @@ def _has_prompt() -> bool:
 class _Piped:
     """A chat over the plain console."""
 
-    def __init__(self, desk: Desk, uplink: Uplink, name: str, reactor: Any, at_terminal: bool) -> None:
-        self._desk = desk
+    def __init__(self, context: CommandContext, uplink: Uplink, name: str, reactor: Any, at_terminal: bool) -> None:
+        self._context = context
         self._uplink = uplink
         self._reactor = reactor
         self._at_terminal = at_terminal
@@ -108,7 +108,7 @@ class _Piped:
         self._is_held = False
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
-        self._conversation = Conversation(desk, uplink, name, write=self._write, tell=self._tell, columns=columns)
+        self._conversation = Conversation(context, uplink, name, write=self._write, tell=self._tell, columns=columns)
 
     async def talk(self) -> int:
         """Take lines to the end of the input, then wait for what is still on its way."""
@@ -129,9 +129,11 @@ class _Piped:
             self._hold_back(False)
             await uplink.until(self._something, None)
         self._console.stop()
-        if self._desk.settings.retry and self._desk.settings.timeout is None and not self._at_terminal:
+        if self._context.settings.retry and self._context.settings.timeout is None and not self._at_terminal:
             await self._all_accepted()
-        return await finish(self._desk, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME)
+        return await finish(
+            self._context, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME
+        )
 
     async def _all_accepted(self) -> None:
         """Wait until the server has answered for every line, however long that takes."""
@@ -180,29 +182,29 @@ class _Piped:
 
     def _say(self, text: str) -> None:
         """At once."""
-        if self._desk.settings.as_json:
+        if self._context.settings.as_json:
             report_note("chat", text.removeprefix("-- "), True)
         else:
             say(text)
 
 
-async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor: Any, patience: float) -> int:
+async def finish(context: CommandContext, uplink: Uplink, conversation: Conversation, reactor: Any, timeouts: float) -> int:
     """
     Wait until everything is accepted and, by the contact C{server}, answered.
 
     @return: 0, or 2 where a line was not understood.
     @raise Trouble: it was not, in time; or something was refused.
     """
-    if desk.settings.timeout is not None:
-        patience = desk.settings.timeout
-    deadline = reactor.seconds() + patience
+    if context.settings.timeout is not None:
+        timeouts = context.settings.timeout
+    deadline = reactor.seconds() + timeouts
     # Whoever leaves a terminal is not told of two seconds.
-    is_silent = patience > LEAVING_TIME
+    is_silent = timeouts > LEAVING_TIME
     accepted_at: float | None = None
 
     def is_done() -> bool:
         # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
-        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.owing))
+        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.outstanding))
 
     while True:
         await conversation.show_waiting()
@@ -214,8 +216,8 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
             silent = accepted_at + SILENT_TIME - reactor.seconds()
             if silent <= 0:
                 is_silent = False
-                text = f"waiting up to {patience:.0f} s for an answer of {conversation.name}; --timeout sets that"
-                report_note("waiting", text, desk.settings.as_json)
+                text = f"waiting up to {timeouts:.0f} s for an answer of {conversation.name}; --timeout sets that"
+                report_note("waiting", text, context.settings.as_json)
             else:
                 left = min(left, silent)
         await uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
@@ -226,14 +228,14 @@ async def finish(desk: Desk, uplink: Uplink, conversation: Conversation, reactor
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"
         holder = uplink.holder
-        reason = trouble(holder.last_failure, desk.where).text + ": " if holder is not None and holder.last_failure else ""
-        is_kept = desk.folder is not None
+        reason = trouble(holder.last_failure, context.where).text + ": " if holder is not None and holder.last_failure else ""
+        is_kept = context.folder is not None
         fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
         raise trouble("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
     if conversation.refused is not None:
         raise trouble(conversation.refused.code, conversation.refused.to)
     if not is_done():
         raise trouble("not-answered", text=f"{conversation.name} has not answered in time")
-    if conversation.owing.lost:
+    if conversation.outstanding.lost:
         raise trouble("not-answered", text="the connection was lost, and answers with it", hint="ask again")
     return Exit.USAGE if conversation.mistakes else Exit.DONE

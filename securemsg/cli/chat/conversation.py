@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Trouble, explain
-from securemsg.account.readlocks import Giving
+from securemsg.account.errors import SecuremsgError, explain
+from securemsg.account.readlocks import ReadLocks
 from securemsg.account.tracking import waits_for_user
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.pending import Owing
+from securemsg.cli.chat.pending import PendingMessages
 from securemsg.cli.chat.slash import (
     Explain,
     Intention,
@@ -25,9 +25,9 @@ from securemsg.cli.chat.slash import (
     SwitchTo,
 )
 from securemsg.cli.commands.contacts import accept_shown, remember_shown
-from securemsg.cli.context import Desk
-from securemsg.cli.guest import CallerDesk
-from securemsg.cli.locked import Kept, counted, kept
+from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import GuestContext
+from securemsg.cli.locked import LockedMessages, counted, kept
 from securemsg.cli.output import json_line
 from securemsg.cli.rendering import (
     contact_record,
@@ -64,7 +64,7 @@ class Conversation:
 
     def __init__(
         self,
-        desk: Desk,
+        context: CommandContext,
         uplink: Uplink,
         name: str,
         *,
@@ -76,16 +76,16 @@ class Conversation:
         @param write: puts out a line of data, and is done once it is out.
         @param tell: puts out a line for people, likewise.
         """
-        self._desk = desk
+        self._context = context
         self._uplink = uplink
         self._write = write
         self._tell = tell
         self._columns = columns
-        self._giving = Giving(desk.folder, desk.store)
-        self._kept = Kept(desk)
+        self._giving = ReadLocks(context.folder, context.store)
+        self._kept = LockedMessages(context)
         self._pending: deque[bytes] = deque()
         self.name = name
-        self.owing = Owing(desk, uplink)
+        self.outstanding = PendingMessages(context, uplink)
         self.refused: Sent | None = None
         self.mistakes = 0
 
@@ -129,20 +129,20 @@ class Conversation:
     async def _say(self, text: str) -> None:
         """Commit a message; it goes out by itself."""
         try:
-            number = messages.compose(self._desk.store, self.name, text, now=self._desk.now())
+            number = messages.compose(self._context.store, self.name, text, now=self._context.now())
         except Refusal as refusal:
             self.mistakes += 1
             await self._tell(f"-- not sent: {explain(refusal, self.name).text}")
             return
         self._pending.append(number)
         if self.name == SERVER_NAME:
-            self.owing.asked(number)
+            self.outstanding.asked(number)
         self._uplink.nudge()
 
     async def _show_history(self, lines: int) -> None:
         """The last lines with this contact."""
-        own = self._desk.profile.name
-        found = messages.history(self._desk.store, self.name, lines)
+        own = self._context.profile.name
+        found = messages.history(self._context.store, self.name, lines)
         rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
         await self._put(rows, f"-- nothing was said with {self.name} yet")
 
@@ -155,14 +155,14 @@ class Conversation:
 
     def _shown(self, record: dict[str, object], text: str) -> str:
         """What is put out, for a program or for people."""
-        return json_line(record) if self._desk.settings.as_json else text
+        return json_line(record) if self._context.settings.as_json else text
 
     async def _show_contacts(self) -> None:
         """Everybody we know."""
-        unread, locked = messages.unread(self._desk.store), counted(kept(self._desk))
+        unread, locked = messages.unread(self._context.store), counted(kept(self._context))
         rows = []
         for contact in self.contacts():
-            choice = chosen(self._desk, contact.name)
+            choice = chosen(self._context, contact.name)
             known = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         await self._put(rows, "-- no contacts yet: write to somebody")
@@ -170,8 +170,8 @@ class Conversation:
     async def _show_safety(self, accept: bool) -> None:
         """The number to compare, or that it was compared."""
         contact = self.contact()
-        if isinstance(self._desk, CallerDesk):
-            held = self._desk.profile.name
+        if isinstance(self._context, GuestContext):
+            held = self._context.profile.name
             await self._tell(f"-- with a key file there is no number to compare: whoever is let in holds {held}")
             return
         if contact is None:
@@ -179,26 +179,26 @@ class Conversation:
             return
         if accept:
             try:
-                contact = accept_shown(self._desk.store, self.name, int(self._desk.now()))
-            except Trouble as problem:
+                contact = accept_shown(self._context.store, self.name, int(self._context.now()))
+            except SecuremsgError as problem:
                 await self._tell(f"-- {problem.text}; type /verify again")
                 return
             self._uplink.nudge()
             await self._tell(f"-- {self.name} is verified")
             return
-        number = safety(self._desk.profile, contact)
-        record = safety_record(contact, number, chosen(self._desk, contact.name))
+        number = safety(self._context.profile, contact)
+        record = safety_record(contact, number, chosen(self._context, contact.name))
         await self._write(self._shown(record, safety_text(contact, number)))
-        remember_shown(self._desk.store, contact)
+        remember_shown(self._context.store, contact)
         if not contact.verified or contact.is_blocked:
             await self._tell(f"-- if {self.name} reads the same number: /verify accept")
 
     async def _switch(self, name: str) -> None:
         """Talk with somebody else from here on."""
-        if name == self._desk.profile.name:
+        if name == self._context.profile.name:
             await self._tell("-- that is you")
             return
-        if isinstance(self._desk, CallerDesk) and name != SERVER_NAME:
+        if isinstance(self._context, GuestContext) and name != SERVER_NAME:
             await self._tell(f"-- a key file by itself reaches `{SERVER_NAME}` alone")
             return
         self.name = name
@@ -210,14 +210,14 @@ class Conversation:
     async def show_waiting(self) -> None:
         """Show what is there. A message that was shown is given."""
         while True:
-            lost = self.owing.lose()
+            lost = self.outstanding.lose()
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
                 await self._tell(f"-- the connection was lost, and {what} with it: ask again")
             self._kept.tell()
             if not self.has_news():
                 return
-            for message in messages.ungiven(self._desk.store, self.name, PAGE):
+            for message in messages.ungiven(self._context.store, self.name, PAGE):
                 if not self._giving.take(message):
                     continue
                 try:
@@ -226,30 +226,30 @@ class Conversation:
                     self._giving.free(message.sender)
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
-                    self.owing.accepted(sent.id)
+                    self.outstanding.accepted(sent.id)
                 if sent.status == "failed":
-                    self.owing.refused(sent.id)
+                    self.outstanding.refused(sent.id)
                     self.refused = self.refused or sent
                     await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
     async def _give(self, message: Received) -> None:
         """Show a message."""
         text = remark(message)
-        if text and not self._desk.settings.as_json:
+        if text and not self._context.settings.as_json:
             await self._tell(text)
         await self._write(self._shown(received_record(message), received_text(message, self._columns())))
-        messages.mark_given(self._desk.store, [message.order])
-        self.owing.came(message.id)
-        if isinstance(self._desk, CallerDesk):
-            self._desk.trim()
+        messages.mark_read(self._context.store, [message.order])
+        self.outstanding.came(message.id)
+        if isinstance(self._context, GuestContext):
+            self._context.trim()
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.owing.has_news or self._kept.has_news():
+        if self.outstanding.has_news or self._kept.has_news():
             return True
-        if self._giving.ours(messages.ungiven(self._desk.store, self.name, 1)):
+        if self._giving.ours(messages.ungiven(self._context.store, self.name, 1)):
             return True
-        first = messages.sent(self._desk.store, self._pending[0]) if self._pending else None
+        first = messages.sent(self._context.store, self._pending[0]) if self._pending else None
         return first is not None and first.status in _SETTLED
 
     @property
@@ -262,10 +262,10 @@ class Conversation:
         """A message of this run that waits for the user's word, if nothing else of it is still on its way."""
         found: Sent | None = None
         for number in self._pending:
-            sent = messages.sent(self._desk.store, number)
+            sent = messages.sent(self._context.store, number)
             if sent is None or sent.status in _SETTLED:
                 continue
-            if not waits_for_user(self._desk.store, sent):
+            if not waits_for_user(self._context.store, sent):
                 return None
             found = found or sent
         return found
@@ -274,7 +274,7 @@ class Conversation:
         """Our messages that were answered for, in order, up to the first that was not."""
         found = []
         while self._pending:
-            sent = messages.sent(self._desk.store, self._pending[0])
+            sent = messages.sent(self._context.store, self._pending[0])
             if sent is None or sent.status not in _SETTLED:
                 break
             self._pending.popleft()
@@ -285,19 +285,19 @@ class Conversation:
 
     def contacts(self) -> list[Contact]:
         """Everybody we know."""
-        with self._desk.store.reading() as records:
+        with self._context.store.reading() as records:
             return all_contacts(records)
 
     def contact(self) -> Contact | None:
         """Whom we talk with, if we know anything of them."""
-        with self._desk.store.reading() as records:
+        with self._context.store.reading() as records:
             return get_contact(records, self.name)
 
     def title(self) -> str:
         """Whom we talk with, and what is to be known of that."""
         contact = self.contact()
-        choice = chosen(self._desk, self.name)
-        if isinstance(self._desk, CallerDesk):
+        choice = chosen(self._context, self.name)
+        if isinstance(self._context, GuestContext):
             return f"{self.name} ({key_name(choice)})"
         mark = slash.mark_of(contact.verified, contact.is_blocked) if contact else "not known yet"
         marks = ", ".join(part for part in (mark, key_name(choice)) if part)
@@ -305,12 +305,12 @@ class Conversation:
 
     def standing(self) -> str:
         """One line: with whom, connected or not, what waits, who else wrote."""
-        waiting = messages.pending(self._desk.store)
+        waiting = messages.pending(self._context.store)
         parts = [
             self.title(),
             self._connection(),
             f"{waiting} to be sent" if waiting else "",
-            slash.unread_text(messages.unread(self._desk.store), self.name),
+            slash.unread_text(messages.unread(self._context.store), self.name),
         ]
         return "  |  ".join(part for part in parts if part)
 
@@ -318,12 +318,12 @@ class Conversation:
         """The same, in full."""
         holder = self._uplink.holder
         return {
-            "server": self._desk.where,
+            "server": self._context.where,
             "connection": self._connection(),
-            "suite": chosen(self._desk, self.name).suite,
+            "suite": chosen(self._context, self.name).suite,
             **(holder.facts() if holder is not None else {}),
-            "outbox": messages.pending(self._desk.store),
-            "unread": sum(messages.unread(self._desk.store).values()),
+            "outbox": messages.pending(self._context.store),
+            "unread": sum(messages.unread(self._context.store).values()),
         }
 
     def _connection(self) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from securemsg.account.connection import Uplink
-from securemsg.cli.context import Desk
-from securemsg.cli.guest import CallerDesk
+from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import GuestContext
 from securemsg.client.autoresponder import answer_id
 from securemsg.client.messages import Received
 from securemsg.protocol.devices import SERVER_NAME
@@ -30,13 +30,13 @@ class _Question:
     accepted: bool = False
 
 
-class Owing:
+class PendingMessages:
     """
     @ivar lost: ids of answers that will not come.
     """
 
-    def __init__(self, desk: Desk, uplink: Uplink) -> None:
-        self._desk = desk
+    def __init__(self, context: CommandContext, uplink: Uplink) -> None:
+        self._context = context
         self._uplink = uplink
         self._open: dict[bytes, _Question] = {}
         self.lost: set[bytes] = set()
@@ -91,11 +91,11 @@ class Owing:
     def _connection(self) -> bytes:
         """Which connection a caller has; empty: none just now, or we are no caller."""
         holder = self._uplink.holder
-        if not isinstance(self._desk, CallerDesk) or holder is None or not holder.is_ready:
+        if not isinstance(self._context, GuestContext) or holder is None or not holder.is_ready:
             return b""
-        return self._desk.connection()
+        return self._context.connection()
 
     def _answer_to(self, number: bytes) -> bytes:
         """The id that the answer to a message of ours will have."""
-        own = self._desk.profile.name
+        own = self._context.profile.name
         return answer_id(Received(0, number, own, SERVER_NAME, 0, 0, "", Kind.TEXT, False, "", 0, ""))

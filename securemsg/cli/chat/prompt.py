@@ -24,7 +24,7 @@ from securemsg.account.errors import Exit
 from securemsg.cli.chat.command import LEAVING_TIME, finish
 from securemsg.cli.chat.conversation import Conversation
 from securemsg.cli.chat.slash import complete
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.output import columns
 from securemsg.client import messages
 from securemsg.client.messages import Sent
@@ -54,21 +54,21 @@ class Words(Completer):
             yield Completion(choice, start_position=-len(word))
 
 
-async def interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
+async def interact(context: CommandContext, uplink: Uplink, name: str, reactor: Any) -> int:
     """
     Talk until the user leaves. Warnings and the like show above the line being typed, too.
 
     @return: the exit status.
     """
     with patch_stdout():
-        return await _interact(desk, uplink, name, reactor)
+        return await _interact(context, uplink, name, reactor)
 
 
-async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
+async def _interact(context: CommandContext, uplink: Uplink, name: str, reactor: Any) -> int:
     """The same, with the terminal prepared."""
-    conversation = Conversation(desk, uplink, name, write=show, tell=show, columns=columns)
+    conversation = Conversation(context, uplink, name, write=show, tell=show, columns=columns)
     session: PromptSession[str] = PromptSession(
-        history=_history(desk, name),
+        history=_history(context, name),
         completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
         complete_while_typing=False,
         bottom_toolbar=conversation.standing,
@@ -85,7 +85,7 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
         while True:
             await conversation.show_waiting()
             if typing is None:
-                typing = asyncio.ensure_future(session.prompt_async(_prompt(desk, conversation), handle_sigint=False))
+                typing = asyncio.ensure_future(session.prompt_async(_prompt(context, conversation), handle_sigint=False))
                 typing.add_done_callback(lambda future: uplink.changed())
             elif typing.done():
                 try:
@@ -109,14 +109,14 @@ async def _interact(desk: Desk, uplink: Uplink, name: str, reactor: Any) -> int:
             await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([typing])))
             if not typing.cancelled():
                 typing.exception()
-    status = await finish(desk, uplink, conversation, reactor, LEAVING_TIME)
+    status = await finish(context, uplink, conversation, reactor, LEAVING_TIME)
     # Whoever mistypes a command at a terminal has been told so already.
     return Exit.DONE if status == Exit.USAGE else status
 
 
-def _prompt(desk: Desk, conversation: Conversation) -> str:
+def _prompt(context: CommandContext, conversation: Conversation) -> str:
     """What stands before the line being typed, and stays before it when it has been sent: who says it, and to whom."""
-    return f"{desk.profile.name} -> {conversation.name}> "
+    return f"{context.profile.name} -> {conversation.name}> "
 
 
 def show(text: str) -> Awaitable[None]:
@@ -133,11 +133,11 @@ def show(text: str) -> Awaitable[None]:
     return done
 
 
-def _history(desk: Desk, name: str) -> InMemoryHistory:
+def _history(context: CommandContext, name: str) -> InMemoryHistory:
     """What we said to this contact before, from the sealed store."""
     remembered = InMemoryHistory()
     try:
-        lines = messages.history(desk.store, name, REMEMBERED)
+        lines = messages.history(context.store, name, REMEMBERED)
     except Refusal:
         return remembered
     for line in lines:

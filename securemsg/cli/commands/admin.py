@@ -13,8 +13,8 @@ import click
 from twisted.internet.defer import Deferred
 
 from securemsg.account.compose import checked
-from securemsg.account.errors import Exit, Trouble, trouble
-from securemsg.cli.adminclient import Operator
+from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import read_text
 from securemsg.cli.output import json_line, put, put_record
 from securemsg.cli.run import run
@@ -39,13 +39,13 @@ NOT_HERE = "no caller with this key file is connected just now"
 WHEN_HERE = "a reply is heard in the connection that wrote last, and only while that stands: wait until they write again"
 
 T = TypeVar("T", bound=m.Message)
-Work = Callable[[Operator], Coroutine[Any, Any, None]]
+Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 
 
-def _remember_state(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+def _remember_state(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     """Keep the folder where the group and its command both find it."""
     if value is not None:
-        context.meta[STATE] = value
+        ctx.meta[STATE] = value
 
 
 # Before or after the command's name; what stands after it wins.
@@ -78,17 +78,17 @@ def admin(as_json: bool) -> None:
 @stated
 @shared
 @click.pass_context
-def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> int:
+def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
     """Print an invite: whoever has it can register."""
 
-    async def work(operator: Operator) -> None:
+    async def work(operator: AdminClient) -> None:
         address = await _ask(operator, m.GetAddress(0), m.Address)
         invited = await _ask(operator, m.Invite(0, uses, expires), m.Invited)
         link = InviteLink(address.host, address.port, address.pin, invited.token, address.contact)
         record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
         put_record(record, as_json, str(link))
 
-    return _operate(context, work)
+    return _operate(ctx, work)
 
 
 @admin.command()
@@ -96,10 +96,10 @@ def invite(context: click.Context, uses: int, expires: int, as_json: bool) -> in
 @stated
 @shared
 @click.pass_context
-def address(context: click.Context, as_json: bool) -> int:
+def address(ctx: click.Context, as_json: bool) -> int:
     """Print where the server is reached, and the fingerprint of its identity."""
 
-    async def work(operator: Operator) -> None:
+    async def work(operator: AdminClient) -> None:
         found = await _ask(operator, m.GetAddress(0), m.Address)
         record: dict[str, object] = {
             "host": found.host,
@@ -109,7 +109,7 @@ def address(context: click.Context, as_json: bool) -> int:
         }
         put_record(record, as_json, str(record["address"]))
 
-    return _operate(context, work)
+    return _operate(ctx, work)
 
 
 @admin.command()
@@ -117,10 +117,10 @@ def address(context: click.Context, as_json: bool) -> int:
 @stated
 @shared
 @click.pass_context
-def accounts(context: click.Context, as_json: bool) -> int:
+def accounts(ctx: click.Context, as_json: bool) -> int:
     """Print the accounts, and what waits for them."""
 
-    async def work(operator: Operator) -> None:
+    async def work(operator: AdminClient) -> None:
         after, more = "", True
         if not as_json:
             put(f"{'name':<32}  {'since':<20}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
@@ -139,7 +139,7 @@ def accounts(context: click.Context, as_json: bool) -> int:
             more = page.more and bool(page.rows)
             after = page.rows[-1].name if page.rows else after
 
-    return _operate(context, work)
+    return _operate(ctx, work)
 
 
 @admin.command()
@@ -148,7 +148,7 @@ def accounts(context: click.Context, as_json: bool) -> int:
 @stated
 @shared
 @click.pass_context
-def remove(context: click.Context, name: str, as_json: bool) -> int:
+def remove(ctx: click.Context, name: str, as_json: bool) -> int:
     """Delete an account, its devices, and the messages that wait for it."""
     if name == SERVER_NAME:
         raise trouble(
@@ -157,12 +157,12 @@ def remove(context: click.Context, name: str, as_json: bool) -> int:
             hint="start the daemon with --answer none to have no answers from it",
         )
 
-    async def work(operator: Operator) -> None:
+    async def work(operator: AdminClient) -> None:
         await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
         if as_json:
             put(json_line({"name": name, "status": "removed"}))
 
-    return _operate(context, work)
+    return _operate(ctx, work)
 
 
 @admin.command()
@@ -172,7 +172,7 @@ def remove(context: click.Context, name: str, as_json: bool) -> int:
 @stated
 @shared
 @click.pass_context
-def reply(context: click.Context, name: str, text: str | None, as_json: bool) -> int:
+def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int:
     """
     Say TEXT, or standard input, to an account as the contact `server`, which sends it once this command has ended.
 
@@ -182,33 +182,33 @@ def reply(context: click.Context, name: str, text: str | None, as_json: bool) ->
         raise trouble("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
     body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
 
-    async def work(operator: Operator) -> None:
+    async def work(operator: AdminClient) -> None:
         await _ask(operator, m.Reply(0, name, body), m.Done, name)
         if as_json:
             # The contact has committed it, under an id of its own.
             put(json_line({"to": name, "status": "queued"}))
 
-    return _operate(context, work)
+    return _operate(ctx, work)
 
 
-def _operate(context: click.Context, work: Work) -> int:
+def _operate(ctx: click.Context, work: Work) -> int:
     """
     Connect to the control socket, ask, hang up.
 
     @raise Trouble: nobody answers there, or we may not ask.
     """
-    state: Path = context.meta.get(STATE) or default_state()
+    state: Path = ctx.meta.get(STATE) or default_state()
     path = state / SOCKET
-    settings = settings_of(context)
+    settings = settings_of(ctx)
     _check(path)
 
     async def whole(reactor: Any) -> int:
-        operator = Operator(str(path.parent))
+        operator = AdminClient(str(path.parent))
         dialer = dial_unix(reactor, path, operator, turn=Turn(reactor), failed=operator.failed)
         reactor.addSystemEventTrigger("before", "shutdown", dialer.stop)
         dialer.start()
-        patience = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
-        limit = reactor.callLater(patience, operator.closed, "timeout")
+        timeouts = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
+        limit = reactor.callLater(timeouts, operator.closed, "timeout")
         try:
             await work(operator)
         finally:
@@ -241,7 +241,7 @@ def _check(path: Path) -> None:
         raise trouble("no-permission", str(path))
 
 
-async def _ask(operator: Operator, question: m.Message, kind: type[T], about: str = "") -> T:
+async def _ask(operator: AdminClient, question: m.Message, kind: type[T], about: str = "") -> T:
     """
     Ask, and see that the answer is of its kind.
 
@@ -251,7 +251,7 @@ async def _ask(operator: Operator, question: m.Message, kind: type[T], about: st
     asked: Deferred[m.Message] = operator.ask(question)
     try:
         answer = await asked
-    except Trouble as problem:
+    except SecuremsgError as problem:
         if about and problem.code == "no-such-account":
             if is_caller(about):
                 raise trouble(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None

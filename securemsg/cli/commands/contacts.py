@@ -11,7 +11,7 @@ import click
 from securemsg.account.connection import Uplink
 from securemsg.account.errors import Exit, explain, trouble
 from securemsg.cli.commands.keygen import check_loose
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.locked import counted, kept
 from securemsg.cli.output import columns, put_record, say
 from securemsg.cli.profiles import opened
@@ -43,15 +43,15 @@ MAX_LINES = 1_000_000
 @json_option("One JSON object a line.")
 @shared
 @click.pass_context
-def history(context: click.Context, name: str, limit: int, as_json: bool) -> int:
+def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
     """Print the messages to and from NAME; this marks nothing as read."""
-    with opened(settings_of(context)) as desk:
-        lines = messages.history(desk.store, name, limit)
-        if not lines and _find(desk.store, name) is None:
+    with opened(settings_of(ctx)) as context:
+        lines = messages.history(context.store, name, limit)
+        if not lines and _find(context.store, name) is None:
             raise trouble("no-such-account", name)
         width = columns()
         for line in lines:
-            own = desk.profile.name
+            own = context.profile.name
             put_record(line_record(line, own), as_json, line_text(line, own, width))
     return Exit.DONE
 
@@ -62,7 +62,7 @@ def history(context: click.Context, name: str, limit: int, as_json: bool) -> int
 @json_option("One JSON object a line.")
 @shared
 @click.pass_context
-def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
+def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
     """
     Print the contacts, or NAME alone: whether they are verified, whether their identity has changed, how many messages are
     unread or are kept because they need a key file, how the conversation is encrypted.
@@ -71,24 +71,24 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
     opens those that waited for it. Whoever holds the file can read them all, so it must not be that of a daemon: its operator
     could. --set-suite pqxdh goes back to what there is without a file; what NAME encrypted with it is opened for 30 days yet.
     """
-    settings = settings_of(context)
+    settings = settings_of(ctx)
     if name is None and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite SUITE")
     check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
         raise click.UsageError("--key-file is for --set-suite psk")
-    with opened(settings) as desk:
+    with opened(settings) as context:
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
-            status = known_or_fetched(desk, name, needs_check(desk, name))
+            status = known_or_fetched(context, name, needs_check(context, name))
             if status != Exit.DONE:
                 return status
-            if pin(desk, name):
-                desk.ring()
-        elif name is not None and _find(desk.store, name) is None:
+            if pin(context, name):
+                context.ring()
+        elif name is not None and _find(context.store, name) is None:
             raise trouble("no-such-account", name, text="{name} is not among your contacts")
-        unread, locked = messages.unread(desk.store), counted(kept(desk))
-        with desk.store.reading() as records:
+        unread, locked = messages.unread(context.store), counted(kept(context))
+        with context.store.reading() as records:
             known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
@@ -105,26 +105,26 @@ def contacts(context: click.Context, name: str | None, as_json: bool) -> int:
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> int:
+def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
     """
     Show the safety number with NAME: 60 digits, the same on both sides if nobody is in between.
 
     Compare it over another channel, by telephone or face to face, then say --accept.
     """
-    with opened(settings_of(context)) as desk:
-        status = known_or_fetched(desk, name)
+    with opened(settings_of(ctx)) as context:
+        status = known_or_fetched(context, name)
         if status != Exit.DONE:
             return status
-        contact = _find(desk.store, name)
+        contact = _find(context.store, name)
         assert contact is not None, "it is known now"
         if compared:
-            contact = accept_shown(desk.store, name, int(desk.now()))
-            desk.ring()
-        number = safety(desk.profile, contact)
-        choice = chosen(desk, name)
+            contact = accept_shown(context.store, name, int(context.now()))
+            context.ring()
+        number = safety(context.profile, contact)
+        choice = chosen(context, name)
         put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
         if not compared:
-            remember_shown(desk.store, contact)
+            remember_shown(context.store, contact)
         if not as_json:
             _advise(contact, number, compared)
             if choice.suite == suites.PSK:
@@ -132,7 +132,7 @@ def verify(context: click.Context, name: str, compared: bool, as_json: bool) -> 
     return Exit.DONE
 
 
-def known_or_fetched(desk: Desk, name: str, has_new_file: bool = False) -> int:
+def known_or_fetched(context: CommandContext, name: str, has_new_file: bool = False) -> int:
     """
     See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
 
@@ -140,14 +140,14 @@ def known_or_fetched(desk: Desk, name: str, has_new_file: bool = False) -> int:
     @return: 0, or 130 when that was interrupted.
     @raise Trouble: C{own-name}, C{no-such-account}, or there is no connection.
     """
-    if name == desk.profile.name:
+    if name == context.profile.name:
         raise trouble("own-name", name)
-    is_unknown = _find(desk.store, name) is None
+    is_unknown = _find(context.store, name) is None
     if is_unknown or has_new_file:
-        status = desk.connected(_asking(name, desk, is_unknown, has_new_file))
+        status = context.connected(_asking(name, context, is_unknown, has_new_file))
         if status != Exit.DONE:
             return status
-        if _find(desk.store, name) is None:
+        if _find(context.store, name) is None:
             raise trouble("no-such-account", name)
     return Exit.DONE
 
@@ -191,14 +191,14 @@ def _find(store: IProfileStore, name: str) -> Contact | None:
         return get_contact(records, name)
 
 
-def _asking(name: str, desk: Desk, is_unknown: bool, has_new_file: bool) -> Any:
+def _asking(name: str, context: CommandContext, is_unknown: bool, has_new_file: bool) -> Any:
     """Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new."""
 
     async def ask(reactor: Any, uplink: Uplink) -> int:
         if is_unknown:
-            await uplink.ask("fetch", name, patience=desk.settings.patience)
+            await uplink.ask("fetch", name, timeouts=context.settings.timeouts)
         if has_new_file:
-            await check_file(reactor, desk, name)
+            await check_file(reactor, context, name)
         return Exit.DONE
 
     return ask

@@ -12,9 +12,9 @@ import click
 from attrs import evolve
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble, explain, trouble
+from securemsg.account.errors import Exit, SecuremsgError, explain, trouble
 from securemsg.account.folder import check_whole, storage_trouble
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.output import put_record, say
 from securemsg.cli.profiles import open_vault, opened, read_passphrase
 from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
@@ -42,13 +42,13 @@ ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def join(context: click.Context, invite: str, name: str, as_json: bool) -> int:
+def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
     """
     Make keys, pin the server, and register NAME with INVITE, or with what standard input holds where INVITE is `-`.
 
     Arguments are visible to others on this machine: `-` is the private way. If it does not come to an end, repeat it.
     """
-    settings = settings_of(context)
+    settings = settings_of(ctx)
     if is_reserved(name):
         raise trouble("reserved-name", name)
     try:
@@ -56,22 +56,22 @@ def join(context: click.Context, invite: str, name: str, as_json: bool) -> int:
     except (Refusal, UnicodeDecodeError):
         raise trouble("bad-invite") from None
     prepare(settings, link, name)
-    with opened(settings, joined=False) as desk:
-        if not desk.profile.registered:
-            status = desk.connected(_registering(desk))
+    with opened(settings, joined=False) as context:
+        if not context.profile.registered:
+            status = context.connected(_registering(context))
             if status != Exit.DONE:
                 return status
-        profile = desk.profile
+        profile = context.profile
         record: dict[str, object] = {
             "name": profile.name,
-            "server": desk.where,
+            "server": context.where,
             "fingerprint": fingerprint(profile.identity.public),
-            "profile": str(desk.folder),
-            "keys_protected": desk.protection,
+            "profile": str(context.folder),
+            "keys_protected": context.protection,
         }
-        put_record(record, as_json, f"{profile.name} joined {desk.where}, fingerprint {record['fingerprint']}")
+        put_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
         if not as_json:
-            say(f"Keys lie in {desk.folder}; they are protected {desk.protection}.")
+            say(f"Keys lie in {context.folder}; they are protected {context.protection}.")
     return Exit.DONE
 
 
@@ -153,26 +153,26 @@ def _key(settings: Settings) -> vault.Vault:
     return key
 
 
-def _registering(desk: Desk) -> Any:
+def _registering(context: CommandContext) -> Any:
     """Wait until the agent has registered us."""
 
     def registered() -> bool | None:
-        with desk.store.reading() as records:
+        with context.store.reading() as records:
             profile = load_profile(records)
         return True if profile is not None and profile.registered else None
 
     async def register(reactor: Any, uplink: Uplink) -> int:
         try:
-            done = await uplink.until(registered, desk.settings.patience)
-        except Trouble as problem:
+            done = await uplink.until(registered, context.settings.timeouts)
+        except SecuremsgError as problem:
             if problem.code not in ABOUT_NAME:
                 raise
-            _start_over(desk.store)
-            raise trouble(problem.code, desk.profile.name) from None
+            _start_over(context.store)
+            raise trouble(problem.code, context.profile.name) from None
         if done is None:
-            raise trouble(uplink.last_failure or "timeout", desk.where)
+            raise trouble(uplink.last_failure or "timeout", context.where)
         # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
-        await uplink.ask("ping", patience=desk.settings.patience)
+        await uplink.ask("ping", timeouts=context.settings.timeouts)
         return Exit.DONE
 
     return register

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.output import put, put_record, say
 from securemsg.cli.settings import NamedPath, Settings, json_option, shared
 from securemsg.client.escape import escape
@@ -41,9 +41,9 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
             return Exit.DONE
         if as_hex:
             put(key.secret.hex())
-    except Trouble as problem:
+    except SecuremsgError as problem:
         made = f"{path} was made all the same, and holds {key.name}" if path is not None else "no file was made; run it again"
-        raise Trouble(problem.status, problem.code, problem.text, made) from None
+        raise SecuremsgError(problem.status, problem.code, problem.text, made) from None
     say(f"{escape(str(path))} holds {key.name}; you alone can read it" if path is not None else f"{key.name}; no file was made")
     return Exit.DONE
 
@@ -55,7 +55,7 @@ def check_loose(settings: Settings) -> None:
     @raise Trouble: it has not.
     """
     if settings.loose and settings.key_file is None:
-        raise Trouble(Exit.USAGE, "usage", "--loose says something of a key file", "name one with --key-file FILE")
+        raise SecuremsgError(Exit.USAGE, "usage", "--loose says something of a key file", "name one with --key-file FILE")
 
 
 def load_key(path: Path, loose: bool) -> SharedKey:
@@ -70,8 +70,8 @@ def load_key(path: Path, loose: bool) -> SharedKey:
         raise key_file_trouble(error) from None
 
 
-def key_file_trouble(error: KeyFileError) -> Trouble:
+def key_file_trouble(error: KeyFileError) -> SecuremsgError:
     """What is wrong with a key file; it says itself what to do."""
     if isinstance(error, KeyFileExposed):
-        return Trouble(Exit.PROFILE, "key-file-exposed", str(error))
-    return Trouble(Exit.USAGE, "key-file", str(error))
+        return SecuremsgError(Exit.PROFILE, "key-file-exposed", str(error))
+    return SecuremsgError(Exit.USAGE, "key-file", str(error))

@@ -14,10 +14,10 @@ import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble, trouble
-from securemsg.account.readlocks import Giving, lock_reading
-from securemsg.cli.context import Desk
-from securemsg.cli.locked import Kept, counted, kept
+from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.readlocks import ReadLocks, take_read_lock
+from securemsg.cli.context import CommandContext
+from securemsg.cli.locked import LockedMessages, counted, kept
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
@@ -39,17 +39,17 @@ PAGE = 64
 @json_option("One JSON object a line.")
 @shared
 @click.pass_context
-def recv(context: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
+def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
     """
     Print the messages that wait, each of them once.
 
     Without --count and --follow this prints what waits and ends. --timeout bounds the waiting; 0 waits for
     nothing. While messages are kept that need a key file, each run says so, and which command gives it.
     """
-    with opened(settings_of(context)) as desk:
-        lock = lock_reading(desk.kept)
+    with opened(settings_of(ctx)) as context:
+        lock = take_read_lock(context.kept)
         try:
-            return _Reading(desk, follow, count, sender, as_json).run()
+            return _Reading(context, follow, count, sender, as_json).run()
         finally:
             lock.free()
 
@@ -57,31 +57,31 @@ def recv(context: click.Context, follow: bool, count: int | None, sender: str | 
 class _Reading:
     """One run of C{recv}."""
 
-    def __init__(self, desk: Desk, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
-        self._desk = desk
+    def __init__(self, context: CommandContext, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
+        self._context = context
         self._follow = follow
         self._count = count
         self._sender = sender
         self._as_json = as_json
         self._given = 0
-        self._giving = Giving(desk.folder, desk.store)
-        self._kept = Kept(desk, sender)
+        self._giving = ReadLocks(context.folder, context.store)
+        self._kept = LockedMessages(context, sender)
         self._drained: bool | None = None
         self._problem: Exception | None = None
 
     def run(self) -> int:
         """Give out messages until it is enough."""
         try:
-            return self._desk.connected(self._read, again=self._follow, tells_kept=True)
+            return self._context.connected(self._read, again=self._follow, tells_kept=True)
         except OutputClosed:
             # Whoever read us has read enough; what was not written is not marked.
             return Exit.DONE
 
     async def _read(self, reactor: Any, uplink: Uplink) -> int:
         """Give, wait, and give again."""
-        patience = self._desk.settings.timeout
+        timeouts = self._context.settings.timeout
         waits_for_drain = self._waits_for_drain
-        deadline = None if patience is None else reactor.seconds() + patience
+        deadline = None if timeouts is None else reactor.seconds() + timeouts
         asking = Deferred.fromCoroutine(self._drain(uplink)) if waits_for_drain else succeed(None)
         try:
             with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
@@ -103,9 +103,9 @@ class _Reading:
             self._kept.tell()
         if self._problem is not None:
             raise self._problem
-        failure = uplink.last_failure if self._desk.settings.retry else uplink.unreached if self._follow else ""
+        failure = uplink.last_failure if self._context.settings.retry else uplink.unreached if self._follow else ""
         if failure and not self._drained:
-            raise trouble(failure, self._desk.where)
+            raise trouble(failure, self._context.where)
         if self._count is not None:
             raise trouble("too-few", text=f"{self._given} of {self._count} messages came in time")
         self._check_sender()
@@ -114,11 +114,11 @@ class _Reading:
     async def _drain(self, uplink: Uplink) -> None:
         """Learn when everything that waited on the server is here."""
         try:
-            await uplink.ask("drained", patience=self._desk.settings.patience)
+            await uplink.ask("drained", timeouts=self._context.settings.timeouts)
             self._drained = True
         except CancelledError:
             return
-        except (Trouble, StorageError) as problem:
+        except (SecuremsgError, StorageError) as problem:
             if not self._is_time_over(problem, uplink):
                 self._problem = problem
             self._drained = False
@@ -126,8 +126,8 @@ class _Reading:
 
     def _is_time_over(self, problem: Exception, uplink: Uplink) -> bool:
         """Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all."""
-        limit = self._desk.settings.timeout
-        if limit is None or not (isinstance(problem, Trouble) and problem.code == "timeout"):
+        limit = self._context.settings.timeout
+        if limit is None or not (isinstance(problem, SecuremsgError) and problem.code == "timeout"):
             return False
         return not limit or (uplink.holder is not None and uplink.holder.is_ready)
 
@@ -137,9 +137,9 @@ class _Reading:
 
         @raise Trouble: C{no-such-account}: nothing is known of this name.
         """
-        if self._sender is None or self._given or self._sender in counted(kept(self._desk)):
+        if self._sender is None or self._given or self._sender in counted(kept(self._context)):
             return
-        with self._desk.store.reading() as records:
+        with self._context.store.reading() as records:
             if get_contact(records, self._sender) is None:
                 raise trouble("no-such-account", self._sender, text="{name} is not among your contacts")
 
@@ -165,13 +165,13 @@ class _Reading:
             say(text)
         line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
         await put_later(reactor, line)
-        messages.mark_given(self._desk.store, [message.order])
+        messages.mark_read(self._context.store, [message.order])
         self._given += 1
 
     def _waiting(self) -> list[Received]:
         """What is there to be given, by us."""
         limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
-        return self._giving.ours(messages.ungiven(self._desk.store, self._sender, limit))
+        return self._giving.ours(messages.ungiven(self._context.store, self._sender, limit))
 
     def _something(self) -> bool | None:
         """A reason to look again."""

@@ -17,9 +17,9 @@ from attrs import frozen
 
 from securemsg.account.connection import Uplink
 from securemsg.account.errors import Exit, trouble
-from securemsg.account.readlocks import Giving, lock_reading
+from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.responder import Responder
-from securemsg.cli.context import Desk
+from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_warning, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
@@ -29,7 +29,7 @@ from securemsg.client.messages import Received
 from securemsg.responders.command import LIMIT, Command
 from securemsg.responders.errors import AnswerFailed
 from securemsg.responders.function import load_function
-from securemsg.responders.pool import PLACES, Crew, Work
+from securemsg.responders.pool import PLACES, ThreadPool, Work
 
 STDERR = 2
 # What to do about failures of answers, by their code.
@@ -55,7 +55,7 @@ _ADVICE = {
 @shared
 @click.pass_context
 def respond(
-    context: click.Context, command: str | None, function: str | None, sender: str | None, as_json: bool
+    ctx: click.Context, command: str | None, function: str | None, sender: str | None, as_json: bool
 ) -> int:
     """
     Answer every text that comes with the output of a command, and go on for ever, or for --timeout.
@@ -65,14 +65,14 @@ def respond(
     if (command is None) == (function is None):
         raise click.UsageError("give either --exec COMMAND or --python MODULE.FUNCTION")
     work = _work(command, function)
-    settings = settings_of(context)
-    with opened(settings) as desk:
-        lock = lock_reading(desk.kept)
+    settings = settings_of(ctx)
+    with opened(settings) as context:
+        lock = take_read_lock(context.kept)
         try:
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
                 report_warning(Warned("not-started", "", text), as_json, "end this, and name another --exec COMMAND")
-            return _Responding(desk, _Observed(work, as_json, settings.debug), sender).run()
+            return _Responding(context, _Observed(work, as_json, settings.debug), sender).run()
         finally:
             lock.free()
 
@@ -130,25 +130,25 @@ class _Observed:
 class _Responding:
     """One run of C{respond}."""
 
-    _desk: Desk
+    _context: CommandContext
     _work: Work
     _sender: str | None
 
     def run(self) -> int:
         """Answer until we are told to stop."""
-        return self._desk.connected(self._respond, again=True)
+        return self._context.connected(self._respond, again=True)
 
     async def _respond(self, reactor: Any, uplink: Uplink) -> int:
         """Within the reactor."""
-        desk = self._desk
-        giving = Giving(desk.folder, desk.store)
+        context = self._context
+        giving = ReadLocks(context.folder, context.store)
         told = _tell if os.isatty(STDERR) else _tell_nobody
         responder = Responder(
-            reactor, desk.store, uplink, giving, desk.now, lambda soon: Crew(self._work, soon), told, self._sender
+            reactor, context.store, uplink, giving, context.now, lambda soon: ThreadPool(self._work, soon), told, self._sender
         )
-        await responder.run(desk.settings.timeout)
+        await responder.run(context.settings.timeout)
         if uplink.unreached:
-            raise trouble(uplink.unreached, desk.where)
+            raise trouble(uplink.unreached, context.where)
         return Exit.DONE
 
 

@@ -10,10 +10,10 @@ import click
 
 from securemsg.account.compose import checked, commit
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble, trouble
+from securemsg.account.errors import Exit, SecuremsgError, trouble
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
-from securemsg.cli.context import Desk
-from securemsg.cli.guest import desk_for
+from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import context_for
 from securemsg.cli.output import json_line, put, say
 from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
@@ -72,7 +72,7 @@ class MessageId(click.ParamType[bytes]):
 @shared
 @click.pass_context
 def send(
-    context: click.Context,
+    ctx: click.Context,
     name: str,
     text: str | None,
     wait: str,
@@ -95,22 +95,22 @@ def send(
         raise click.UsageError("--no-queue needs something to wait for: --wait accepted or delivered")
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs something to wait for: --wait accepted or delivered")
-    with desk_for(settings_of(context), name) as desk:
-        if name == desk.profile.name:
+    with context_for(settings_of(ctx), name) as context:
+        if name == context.profile.name:
             raise trouble("own-name", name)
-        if wait == NONE and desk.folder is None:
+        if wait == NONE and context.folder is None:
             raise click.UsageError("--wait none would send nothing: with --key-file by itself no outbox is kept")
         body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
         number = message_id or random_id()
 
         def write() -> None:
-            pin(desk, name)
-            commit(desk.store, name, body, wait, now=desk.now(), message_id=number, expiry=expires)
+            pin(context, name)
+            commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
 
         # A key file that is new for this contact is tried on the daemon first.
-        later = write if needs_check(desk, name) else None
+        later = write if needs_check(context, name) else None
         if later is not None and wait == NONE:
-            raise Trouble(
+            raise SecuremsgError(
                 Exit.USAGE,
                 "usage",
                 f"--wait none calls nobody, and this key file is new for {name}: it is to be tried on the daemon first, whose"
@@ -120,9 +120,9 @@ def send(
         if later is None:
             write()
         if wait == NONE:
-            desk.ring()
-            return _finish(desk, number, as_json)
-        return _Following(desk, number, name, wait, no_queue, as_json, show_wire, later).run()
+            context.ring()
+            return _finish(context, number, as_json)
+        return _Following(context, number, name, wait, no_queue, as_json, show_wire, later).run()
 
 
 def read_text(stream: BinaryIO | None) -> str:
@@ -153,7 +153,7 @@ class _Following:
 
     def __init__(
         self,
-        desk: Desk,
+        context: CommandContext,
         number: bytes,
         name: str,
         wait: str,
@@ -165,7 +165,7 @@ class _Following:
         """
         @param write: commits the message; C{None}: that is done.
         """
-        self._desk = desk
+        self._context = context
         self._number = number
         self._name = name
         self._wait = wait
@@ -181,25 +181,25 @@ class _Following:
         @raise Trouble: it did not come as far as was asked for.
         """
         try:
-            status = self._desk.connected(self._follow, show_wire=self._show_wire)
-        except Trouble as problem:
+            status = self._context.connected(self._follow, show_wire=self._show_wire)
+        except SecuremsgError as problem:
             raise self._left_behind(problem) from None
         if status != Exit.DONE:
-            raise self._left_behind(Trouble(Exit.INTERRUPTED, "interrupted", "interrupted"))
-        return _finish(self._desk, self._number, self._as_json)
+            raise self._left_behind(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
+        return _finish(self._context, self._number, self._as_json)
 
     async def _follow(self, reactor: Any, uplink: Uplink) -> int:
         """Wait for it."""
         if self._write is not None:
-            await check_file(reactor, self._desk, self._name)
+            await check_file(reactor, self._context, self._name)
             self._write()
             uplink.nudge()
-        await follow(self._desk.store, uplink, self._number, self._wait, self._desk.settings.patience)
+        await follow(self._context.store, uplink, self._number, self._wait, self._context.settings.timeouts)
         return Exit.DONE
 
-    def _left_behind(self, problem: Trouble) -> Trouble:
+    def _left_behind(self, problem: SecuremsgError) -> SecuremsgError:
         """Say what becomes of the message now, and see to it."""
-        sent = messages.sent(self._desk.store, self._number)
+        sent = messages.sent(self._context.store, self._number)
         if sent is None:
             # Its key file was not found fit yet.
             return problem
@@ -207,10 +207,10 @@ class _Following:
         held_up_by = problem.code if problem.code == BLOCKING else ""
         if sent.status == "queued":
             number = sent.id.hex()
-            if self._desk.folder is None:
+            if self._context.folder is None:
                 fate = f"the message is not kept; send it again with --id {number}, so that it counts once"
             elif self._no_queue:
-                may_be_out = messages.withdraw(self._desk.store, self._number, self._desk.now())
+                may_be_out = messages.withdraw(self._context.store, self._number, self._context.now())
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
             elif problem.status == Exit.REFUSED:
                 fate = f"message {number} stays in the outbox"
@@ -218,31 +218,31 @@ class _Following:
                 fate = f"message {number} stays in the outbox and goes out with the next connection"
             hint = f"{fate}; {hint}" if hint else fate
         if self._as_json:
-            _print(self._desk, self._number, held_up_by)
-        return Trouble(problem.status, problem.code, problem.text, hint)
+            _print(self._context, self._number, held_up_by)
+        return SecuremsgError(problem.status, problem.code, problem.text, hint)
 
 
-def _print(desk: Desk, number: bytes, held_up_by: str = "") -> None:
+def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None:
     """
     Print the state of a message for a program.
 
     @param held_up_by: why it does not go out, where the message itself does not say.
     """
-    sent = messages.sent(desk.store, number)
+    sent = messages.sent(context.store, number)
     assert sent is not None, "it was committed before we looked"
     record = sent_record(sent)
-    if desk.folder is None and sent.status == Status.QUEUED:
+    if context.folder is None and sent.status == Status.QUEUED:
         # Its outbox lies in our memory, and ends with us.
         record["status"] = NOT_KEPT
     put(json_line({**record, "code": record["code"] or held_up_by}))
 
 
-def _finish(desk: Desk, number: bytes, as_json: bool) -> int:
+def _finish(context: CommandContext, number: bytes, as_json: bool) -> int:
     """Say what became of the message; people are told on standard error, and only at a terminal."""
     if as_json:
-        _print(desk, number)
+        _print(context, number)
     elif sys.stderr.isatty():
-        sent = messages.sent(desk.store, number)
+        sent = messages.sent(context.store, number)
         if sent is not None:
             moment = iso(sent.delivered_at or sent.accepted_at or None)
             say(f"{sent.status} {moment}" if moment else sent.status)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, Trouble
-from securemsg.cli.context import Desk
+from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.cli.context import CommandContext
 from securemsg.cli.locked import counted, kept, text_of
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
@@ -32,18 +32,18 @@ SHOWN_NOTICES = 10
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def whoami(context: click.Context, as_json: bool) -> int:
+def whoami(ctx: click.Context, as_json: bool) -> int:
     """Print the name and the fingerprint of this profile."""
-    with opened(settings_of(context)) as desk:
-        profile = desk.profile
+    with opened(settings_of(ctx)) as context:
+        profile = context.profile
         facts: dict[str, object] = {
             "name": profile.name,
-            "server": desk.where,
+            "server": context.where,
             "fingerprint": fingerprint(profile.identity.public),
             "device": profile.device_id.hex(),
-            "profile": str(desk.folder),
+            "profile": str(context.folder),
         }
-        put_record(facts, as_json, f"{profile.name} at {desk.where}, fingerprint {facts['fingerprint']}")
+        put_record(facts, as_json, f"{profile.name} at {context.where}, fingerprint {facts['fingerprint']}")
     return Exit.DONE
 
 
@@ -51,30 +51,30 @@ def whoami(context: click.Context, as_json: bool) -> int:
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def status(context: click.Context, as_json: bool) -> int:
+def status(ctx: click.Context, as_json: bool) -> int:
     """
     Print how the connection and the keys are protected, and what waits.
 
     What is known here is printed without a connection, too; the exit status is 6 then.
     """
-    with opened(settings_of(context)) as desk:
-        facts = local_facts(desk)
-        problem: Trouble | None = None
+    with opened(settings_of(ctx)) as context:
+        facts = local_facts(context)
+        problem: SecuremsgError | None = None
 
         async def look(reactor: Any, uplink: Uplink) -> int:
-            facts.update(await uplink.ask("link", patience=desk.settings.patience))
+            facts.update(await uplink.ask("link", timeouts=context.settings.timeouts))
             facts["connected"] = True
             return Exit.DONE
 
         result = int(Exit.DONE)
         try:
-            result = desk.connected(look)
-        except Trouble as trouble:
+            result = context.connected(look)
+        except SecuremsgError as trouble:
             problem = trouble
-        facts.update(queue_facts(desk))
-        warnings = [notice_record(notice) for notice in messages.notices(desk.store)[-SHOWN_NOTICES:]]
-        named = ", ".join(f"{key} with {name}" for name, key in key_files(desk).items())
-        locked = [text_of(row) for row in kept(desk)]
+        facts.update(queue_facts(context))
+        warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
+        named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
+        locked = [text_of(row) for row in kept(context)]
         shown = {**facts, "key_files": named or "none", "need_key_file": "\n".join(locked) or "none"}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
         put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
@@ -94,12 +94,12 @@ def notice_text(record: dict[str, object]) -> str:
     return f"[{record['at']}] warning{about}: {escape(str(record['text']))} [{escape(str(record['code']))}]"
 
 
-def local_facts(desk: Desk) -> dict[str, object]:
+def local_facts(context: CommandContext) -> dict[str, object]:
     """What is known without a connection."""
-    profile = desk.profile
+    profile = context.profile
     return {
         "name": profile.name,
-        "server": desk.where,
+        "server": context.where,
         "connected": False,
         "tls": None,
         "cipher": None,
@@ -108,28 +108,28 @@ def local_facts(desk: Desk) -> dict[str, object]:
         "fingerprint": fingerprint(profile.identity.public),
         "device": profile.device_id.hex(),
         "suite": profile.suite,
-        "key_files": key_files(desk),
-        "keys_protected": desk.protection,
-        "profile": str(desk.folder),
+        "key_files": key_files(context),
+        "keys_protected": context.protection,
+        "profile": str(context.folder),
     }
 
 
-def key_files(desk: Desk) -> dict[str, str]:
+def key_files(context: CommandContext) -> dict[str, str]:
     """With whom a key file is pinned, by name, and what the file is called."""
-    with desk.store.reading() as records:
+    with context.store.reading() as records:
         choices = {contact.name: suites.chosen(records, contact.name) for contact in all_contacts(records)}
     return {name: choice.shared.name for name, choice in choices.items() if choice.suite == suites.PSK}
 
 
-def queue_facts(desk: Desk) -> dict[str, object]:
+def queue_facts(context: CommandContext) -> dict[str, object]:
     """What waits."""
-    held, dropped = messages.quarantined(desk.store)
+    held, dropped = messages.quarantined(context.store)
     return {
-        "outbox": messages.pending(desk.store),
-        "unread": sum(messages.unread(desk.store).values()),
+        "outbox": messages.pending(context.store),
+        "unread": sum(messages.unread(context.store).values()),
         "quarantined": held,
         "quarantine_dropped": dropped,
-        "need_key_file": counted(kept(desk)),
+        "need_key_file": counted(kept(context)),
     }
 
 
@@ -137,22 +137,22 @@ def queue_facts(desk: Desk) -> dict[str, object]:
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def ping(context: click.Context, as_json: bool) -> int:
+def ping(ctx: click.Context, as_json: bool) -> int:
     """Measure how long an answer of the server takes."""
-    with opened(settings_of(context)) as desk:
+    with opened(settings_of(ctx)) as context:
 
         async def ask(reactor: Any, uplink: Uplink) -> int:
-            facts = await uplink.ask("ping", patience=desk.settings.patience)
+            facts = await uplink.ask("ping", timeouts=context.settings.timeouts)
             milliseconds = round(float(facts["seconds"]) * 1000, 3)
             record: dict[str, object] = {
-                "server": desk.where,
+                "server": context.where,
                 "milliseconds": milliseconds,
                 "server_time": iso(int(facts["now"])),
             }
-            put_record(record, as_json, f"{desk.where} answered in {milliseconds:.1f} ms")
+            put_record(record, as_json, f"{context.where} answered in {milliseconds:.1f} ms")
             return Exit.DONE
 
-        return desk.connected(ask)
+        return context.connected(ask)
 
 
 @click.command()
@@ -162,16 +162,16 @@ def ping(context: click.Context, as_json: bool) -> int:
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def invite(context: click.Context, expires: int, as_json: bool) -> int:
+def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
     """Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified."""
-    with opened(settings_of(context)) as desk:
+    with opened(settings_of(ctx)) as context:
 
         async def ask(reactor: Any, uplink: Uplink) -> int:
-            facts = await uplink.ask("invite", str(expires), patience=desk.settings.patience)
-            profile = desk.profile
+            facts = await uplink.ask("invite", str(expires), timeouts=context.settings.timeouts)
+            profile = context.profile
             link = InviteLink(
-                host=desk.host,
-                port=desk.port,
+                host=context.host,
+                port=context.port,
                 pin=profile.pin,
                 token=bytes.fromhex(facts["token"]),
                 contact=profile.contact,
@@ -182,4 +182,4 @@ def invite(context: click.Context, expires: int, as_json: bool) -> int:
             put_record(record, as_json, str(link))
             return Exit.DONE
 
-        return desk.connected(ask)
+        return context.connected(ask)

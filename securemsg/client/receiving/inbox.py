@@ -30,11 +30,11 @@ from securemsg.client.state.records import (
     RECEIPTS,
     ROWS,
     SEEN,
-    Beginning,
     HistoryRow,
-    Inbound,
     ReceiptRow,
     Status,
+    StreamStart,
+    UnreadRow,
     bucket_of,
     find_sent,
     load,
@@ -251,7 +251,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         note=note,
     )
     save(records, HISTORY, bucket_of(name), row, place)
-    save(records, INBOUND, ROWS, Inbound(name, content.kind), place)
+    save(records, INBOUND, ROWS, UnreadRow(name, content.kind), place)
     if arrival.place:
         # Who reads from place to place has passed this one.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
@@ -262,9 +262,9 @@ def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content
     """The device answers, so it knows where its share of our stream begins."""
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
     bucket = BASES + opened.device_id + stream
-    base = load(records, Beginning, COUNTERS, bucket)
+    base = load(records, StreamStart, COUNTERS, bucket)
     if base is not None and not base.heard:
-        save(records, COUNTERS, bucket, Beginning(base.counter, heard=True))
+        save(records, COUNTERS, bucket, StreamStart(base.counter, heard=True))
 
 
 def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:

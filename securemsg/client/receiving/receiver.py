@@ -6,7 +6,7 @@ from collections import deque
 
 from attrs import define, field
 
-from securemsg.client.context import Wiring
+from securemsg.client.context import Context
 from securemsg.client.events import Changed, Drained
 from securemsg.client.receiving import inbox
 from securemsg.client.receiving.inbox import Taken
@@ -22,7 +22,7 @@ MAX_WAITING = 256
 
 
 @define(eq=False)
-class Arrivals:
+class Receiver:
     """
     The incoming half of an agent.
 
@@ -30,7 +30,7 @@ class Arrivals:
     @ivar fetches: accounts whose newer lists were mentioned, with the version.
     """
 
-    _wiring: Wiring
+    _context: Context
     is_drained: bool = field(default=False, init=False)
     fetches: dict[str, int] = field(factory=dict, init=False)
     _waiting: deque[Deliver] = field(factory=deque, init=False)
@@ -54,7 +54,7 @@ class Arrivals:
         self._retries.clear()
         self._last_tag = 0
         self._was_drained = self.is_drained = False
-        with self._wiring.store.reading() as records:
+        with self._context.store.reading() as records:
             self._retries.extend((peer.name, -1) for peer in load_totals(records).peers)
 
     def delivered(self, delivery: Deliver) -> None:
@@ -67,8 +67,8 @@ class Arrivals:
             raise RemoteProtocolError("bad-tag")
         self._last_tag = delivery.tag
         self._waiting.append(delivery)
-        if len(self._waiting) == MAX_WAITING and self._wiring.channel is not None:
-            self._wiring.channel.pause(True)
+        if len(self._waiting) == MAX_WAITING and self._context.channel is not None:
+            self._context.channel.pause(True)
 
     def drained(self) -> None:
         """What comes from now on was sent after the login."""
@@ -82,11 +82,11 @@ class Arrivals:
             self._retry()
         if self._was_drained and not self._waiting and not self.is_drained:
             self.is_drained = True
-            self._wiring.tell(Drained())
+            self._context.tell(Drained())
 
     def look(self) -> None:
         """See whether the user has accepted an identity under which messages lie in quarantine, or gave a key for them."""
-        with self._wiring.store.reading() as records:
+        with self._context.store.reading() as records:
             for peer in load_totals(records).peers:
                 contact = contacts.get_contact(records, peer.name) if peer.identity else None
                 is_queued = any(name == peer.name for name, _ in self._retries)
@@ -96,31 +96,31 @@ class Arrivals:
 
     def _take(self) -> None:
         """Commit a batch, then acknowledge it."""
-        wiring = self._wiring
+        context = self._context
         was_full = len(self._waiting) >= MAX_WAITING
         batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
-        now = wiring.time()
-        with wiring.store.writing() as records:
-            results = [inbox.take(records, wiring.profile, delivery, now) for delivery in batch]
+        now = context.time()
+        with context.store.writing() as records:
+            results = [inbox.take(records, context.profile, delivery, now) for delivery in batch]
             for taken in results:
                 for code in taken.warnings:
-                    wiring.warn(records, code, taken.account)
+                    context.warn(records, code, taken.account)
         for _ in batch:
             self._waiting.popleft()
-        wiring.send(Acknowledge(batch[-1].tag))
-        if was_full and len(self._waiting) < MAX_WAITING and wiring.channel is not None:
-            wiring.channel.pause(False)
+        context.send(Acknowledge(batch[-1].tag))
+        if was_full and len(self._waiting) < MAX_WAITING and context.channel is not None:
+            context.channel.pause(False)
         self._follow(results)
 
     def _retry(self) -> None:
         """Try a page of the quarantine again."""
-        wiring = self._wiring
+        context = self._context
         name, after = self._retries.popleft()
-        with wiring.store.writing() as records:
-            results, following = inbox.retry(records, wiring.profile, name, after, wiring.time())
+        with context.store.writing() as records:
+            results, following = inbox.retry(records, context.profile, name, after, context.time())
             for taken in results:
                 for code in taken.warnings:
-                    wiring.warn(records, code, taken.account)
+                    context.warn(records, code, taken.account)
         if following is not None:
             self._retries.append((name, following))
         self._follow(results)
@@ -129,7 +129,7 @@ class Arrivals:
         """See to what follows from deliveries that are committed."""
         for taken in results:
             if taken.shown or taken.warnings:
-                self._wiring.tell(Changed())
+                self._context.tell(Changed())
             if taken.behind:
                 self.fetches[taken.account] = taken.behind
             if taken.began and (taken.account, -1) not in self._retries:

@@ -26,12 +26,12 @@ from securemsg.client.state.records import (
     ROWS,
     SEALED,
     SENT,
-    Beginning,
     HistoryRow,
     OutboxRow,
     Sealed,
     SealedPart,
     SentRow,
+    StreamStart,
     bucket_of,
     load,
     load_number,
@@ -218,9 +218,9 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
     if not content.counter:
         return None
     bucket = BASES + device + stream_of(content)
-    base = load(records, Beginning, COUNTERS, bucket)
+    base = load(records, StreamStart, COUNTERS, bucket)
     if base is None or content.counter <= base.counter:
-        base = Beginning(content.counter - 1)
+        base = StreamStart(content.counter - 1)
         save(records, COUNTERS, bucket, base)
     return None if base.heard else base.counter
 

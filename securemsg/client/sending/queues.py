@@ -21,7 +21,7 @@ MAX_PAUSE = 60.0
 
 
 @define(eq=False)
-class Lane:
+class SendQueue:
     """
     A conversation.
 
@@ -49,7 +49,7 @@ class Lane:
 
 
 @define(eq=False)
-class Lanes:
+class SendQueues:
     """
     All conversations with something in the outbox.
 
@@ -58,33 +58,33 @@ class Lanes:
 
     _jitter: Callable[[], float]
     last: int = 0
-    _lanes: dict[tuple[str, bytes], Lane] = field(init=False, factory=dict)
-    _flights: dict[bytes, tuple[Lane, int, float]] = field(init=False, factory=dict)
+    _queues: dict[tuple[str, bytes], SendQueue] = field(init=False, factory=dict)
+    _flights: dict[bytes, tuple[SendQueue, int, float]] = field(init=False, factory=dict)
 
     def add(self, name: str, order: int, device: bytes = b"") -> None:
         """There is a new row in the outbox."""
         self.last = max(self.last, order)
-        insort(self._lane(name, device).waiting, order)
+        insort(self._queue(name, device).waiting, order)
 
-    def next(self, now: float) -> Lane | None:
+    def next(self, now: float) -> SendQueue | None:
         """The lane whose first row is the next to be sent; C{None}: nothing may be sent now."""
         if len(self._flights) >= WINDOW:
             return None
-        ready = [lane for lane in self._lanes.values() if lane.may_go(now)]
-        return min(ready, key=lambda lane: lane.waiting[0], default=None)
+        ready = [queue for queue in self._queues.values() if queue.may_go(now)]
+        return min(ready, key=lambda queue: queue.waiting[0], default=None)
 
-    def drop(self, lane: Lane) -> None:
+    def drop(self, queue: SendQueue) -> None:
         """There is nothing to be sent in the first row of a lane."""
-        lane.waiting.pop(0)
-        self._tidy(lane)
+        queue.waiting.pop(0)
+        self._tidy(queue)
 
-    def depart(self, lane: Lane, deposit_id: bytes, now: float) -> None:
+    def depart(self, queue: SendQueue, deposit_id: bytes, now: float) -> None:
         """The first row of a lane is sent."""
-        order = lane.waiting.pop(0)
-        lane.flying += 1
-        self._flights[deposit_id] = (lane, order, now)
+        order = queue.waiting.pop(0)
+        queue.flying += 1
+        self._flights[deposit_id] = (queue, order, now)
 
-    def land(self, deposit_id: bytes) -> tuple[Lane, int] | None:
+    def land(self, deposit_id: bytes) -> tuple[SendQueue, int] | None:
         """
         A deposit is answered.
 
@@ -93,38 +93,38 @@ class Lanes:
         found = self._flights.pop(deposit_id, None)
         if found is None:
             return None
-        lane, order, _ = found
-        lane.flying -= 1
-        self._tidy(lane)
-        return lane, order
+        queue, order, _ = found
+        queue.flying -= 1
+        self._tidy(queue)
+        return queue, order
 
-    def put_back(self, lane: Lane, order: int) -> None:
+    def put_back(self, queue: SendQueue, order: int) -> None:
         """A row is to be sent again, in its place."""
-        self._lanes[lane.name, lane.device] = lane
-        insort(lane.waiting, order)
+        self._queues[queue.name, queue.device] = queue
+        insort(queue.waiting, order)
 
-    def pause(self, lane: Lane, now: float) -> None:
+    def pause(self, queue: SendQueue, now: float) -> None:
         """Not now: wait for longer than the last time."""
-        pause = min(FIRST_PAUSE * 2.0 ** min(lane.failures, 10), MAX_PAUSE)
-        lane.failures += 1
-        lane.not_before = now + pause * (0.5 + self._jitter() / 2)
+        pause = min(FIRST_PAUSE * 2.0 ** min(queue.failures, 10), MAX_PAUSE)
+        queue.failures += 1
+        queue.not_before = now + pause * (0.5 + self._jitter() / 2)
 
     def oldest_flight(self) -> float | None:
         """Since when the oldest unanswered deposit is on its way."""
         return min((since for _, _, since in self._flights.values()), default=None)
 
-    def blocked(self) -> list[Lane]:
+    def blocked(self) -> list[SendQueue]:
         """Lanes that wait for the user."""
-        return [lane for lane in self._lanes.values() if lane.is_blocked]
+        return [queue for queue in self._queues.values() if queue.is_blocked]
 
-    def _lane(self, name: str, device: bytes) -> Lane:
+    def _queue(self, name: str, device: bytes) -> SendQueue:
         """The lane of a contact, or of one of those who call."""
-        lane = self._lanes.get((name, device))
-        if lane is None:
-            lane = self._lanes[name, device] = Lane(name, device)
-        return lane
+        queue = self._queues.get((name, device))
+        if queue is None:
+            queue = self._queues[name, device] = SendQueue(name, device)
+        return queue
 
-    def _tidy(self, lane: Lane) -> None:
+    def _tidy(self, queue: SendQueue) -> None:
         """Forget a lane that holds nothing and waits for nothing."""
-        if not lane.waiting and not lane.flying and not lane.is_asking:
-            self._lanes.pop((lane.name, lane.device), None)
+        if not queue.waiting and not queue.flying and not queue.is_asking:
+            self._queues.pop((queue.name, queue.device), None)

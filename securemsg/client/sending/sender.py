@@ -8,12 +8,12 @@ from functools import partial
 import msgspec
 from attrs import define, field
 
-from securemsg.client.context import Wiring
+from securemsg.client.context import Context
 from securemsg.client.events import Changed
 from securemsg.client.requests import Answer, Question
 from securemsg.client.sending import outbox, results
 from securemsg.client.sending.outbox import NeedAccount
-from securemsg.client.sending.queues import Lane, Lanes
+from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import make_receipts
 from securemsg.client.sessions import encrypt, resets
 from securemsg.client.sessions.encrypt import NeedBundle
@@ -32,25 +32,25 @@ ANSWER_TIME = 30
 SUSPICIOUS = frozenset({"unauthentic", "bad-device-list", "list-rolled-back", "list-forked", "spent-bundle"})
 
 # Makes something of an answer, or raises a refusal of it.
-Take = Callable[[IRecords, Lane, Answer], None]
+Take = Callable[[IRecords, SendQueue, Answer], None]
 
 
 @define(eq=False)
-class Post:
+class Sender:
     """The outgoing half of an agent."""
 
-    _wiring: Wiring
+    _context: Context
     _jitter: Callable[[], float]
-    _lanes: Lanes = field(init=False)
+    _queues: SendQueues = field(init=False)
     _looked_up: dict[str, float] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Nothing is known of the outbox."""
-        self._lanes = Lanes(self._jitter)
+        self._queues = SendQueues(self._jitter)
 
     def restart(self) -> None:
         """A new connection: everything in the outbox is to be sent, in its order."""
-        self._lanes = Lanes(self._jitter)
+        self._queues = SendQueues(self._jitter)
 
     def pump(self, idle: bool) -> None:
         """
@@ -61,158 +61,160 @@ class Post:
         self._unblock()
         self._make(idle)
         self._collect()
-        while self._wiring.is_writable and self._lanes.next(self._wiring.now()) is not None:
+        while self._context.is_writable and self._queues.next(self._context.now()) is not None:
             self._send_some()
 
     def check_time(self) -> None:
         """Hang up on a server that does not answer."""
-        oldest = self._lanes.oldest_flight()
-        if oldest is not None and self._wiring.now() - oldest > ANSWER_TIME and self._wiring.channel is not None:
-            self._wiring.channel.close("timeout")
+        oldest = self._queues.oldest_flight()
+        if oldest is not None and self._context.now() - oldest > ANSWER_TIME and self._context.channel is not None:
+            self._context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
         """The server answers for deposits."""
-        self._wiring.hear_clock(message.now)
-        landed = [found for item in message.deposits if (found := self._lanes.land(item.deposit_id)) is not None]
+        self._context.hear_clock(message.now)
+        landed = [found for item in message.deposits if (found := self._queues.land(item.deposit_id)) is not None]
         if not landed:
             return
-        with self._wiring.store.writing() as records:
-            for lane, order in landed:
-                lane.failures = 0
+        with self._context.store.writing() as records:
+            for queue, order in landed:
+                queue.failures = 0
                 if results.accepted(records, order, message.now):
-                    self._wiring.tell(Changed())
+                    self._context.tell(Changed())
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server does not take a deposit."""
-        found = self._lanes.land(message.deposit_id)
+        found = self._queues.land(message.deposit_id)
         if found is None:
             return
-        lane, order = found
-        with self._wiring.store.writing() as records:
+        queue, order = found
+        with self._context.store.writing() as records:
             if message.code == "stale-devices":
-                self._renew(records, lane, order, message.accounts)
+                self._renew(records, queue, order, message.accounts)
             elif message.code in results.PERMANENT:
-                self._wiring.tell(Changed())
-                if results.give_up(records, order, message.code, self._wiring.time()) is not None:
-                    self._lanes.put_back(lane, order)
+                self._context.tell(Changed())
+                if results.give_up(records, order, message.code, self._context.time()) is not None:
+                    self._queues.put_back(queue, order)
             else:
-                self._lanes.put_back(lane, order)
-                self._wait(records, lane, order, message.code)
+                self._queues.put_back(queue, order)
+                self._wait(records, queue, order, message.code)
 
     def look_up(self, name: str, version: int = 0) -> None:
         """A contact spoke of a list that we have not seen: ask for it, though not again and again."""
-        now = self._wiring.now()
+        now = self._context.now()
         if now - self._looked_up.get(name, now - outbox.CHECK_AGE) < resets.RESET_PAUSE:
             return
         if len(self._looked_up) > PAGE:
             self._looked_up.clear()
         self._looked_up[name] = now
-        self._wiring.ask(m.Fetch(0, name), lambda answer: self._looked(name, version, answer))
+        self._context.ask(m.Fetch(0, name), lambda answer: self._looked(name, version, answer))
 
     # --- what is to be sent ---------------------------------------------------------------------------------------
 
     def _make(self, idle: bool) -> None:
         """Put receipts and resets that are due into the outbox."""
-        now = self._wiring.time()
-        with self._wiring.store.reading() as records:
+        now = self._context.time()
+        with self._context.store.reading() as records:
             wants_receipts = idle and bool(records.scan(RECEIPTS, ROWS, limit=1))
             due = resets.first_due(records)
         if not wants_receipts and (due is None or due > now):
             return
-        with self._wiring.store.writing() as records:
+        with self._context.store.writing() as records:
             if wants_receipts:
-                make_receipts(records, self._wiring.profile, now)
-            resets.make_resets(records, self._wiring.profile, now)
+                make_receipts(records, self._context.profile, now)
+            resets.make_resets(records, self._context.profile, now)
 
     def _collect(self) -> None:
         """See what is new in the outbox, whoever put it there."""
-        with self._wiring.store.reading() as records:
-            while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._lanes.last, PAGE):
+        with self._context.store.reading() as records:
+            while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._queues.last, PAGE):
                 for order, row in rows:
-                    self._lanes.add(row.to, order, row.device)
+                    self._queues.add(row.to, order, row.device)
 
     def _unblock(self) -> None:
         """See whether the user has accepted what held a lane up."""
-        blocked = self._lanes.blocked()
+        blocked = self._queues.blocked()
         if not blocked:
             return
-        with self._wiring.store.reading() as records:
-            for lane in blocked:
-                contact = contacts.get_contact(records, lane.name)
+        with self._context.store.reading() as records:
+            for queue in blocked:
+                contact = contacts.get_contact(records, queue.name)
                 if contact is None or not contact.is_blocked:
-                    lane.is_blocked, lane.failures = False, 0
+                    queue.is_blocked, queue.failures = False, 0
 
     def _send_some(self) -> None:
         """Make as many deposits as may be sent now in one transaction, then send them."""
         deposits: list[m.Deposit] = []
         questions: list[Callable[[], None]] = []
-        wiring, now = self._wiring, self._wiring.time()
-        with wiring.store.writing() as records:
-            while (lane := self._lanes.next(self._wiring.now())) is not None:
-                order = lane.waiting[0]
+        context, now = self._context, self._context.time()
+        with context.store.writing() as records:
+            while (queue := self._queues.next(self._context.now())) is not None:
+                order = queue.waiting[0]
                 try:
-                    deposit = outbox.prepare(records, wiring.profile, order, now, may_expire=wiring.is_clock_right)
+                    deposit = outbox.prepare(records, context.profile, order, now, may_expire=context.is_clock_right)
                 except Refusal as refusal:
-                    self._hold(records, lane, order, refusal, questions)
+                    self._hold(records, queue, order, refusal, questions)
                     continue
                 if deposit is None:
-                    self._lanes.drop(lane)
-                    self._wiring.tell(Changed())
+                    self._queues.drop(queue)
+                    self._context.tell(Changed())
                 else:
-                    self._lanes.depart(lane, deposit.deposit_id, self._wiring.now())
+                    self._queues.depart(queue, deposit.deposit_id, self._context.now())
                     deposits.append(deposit)
         for deposit in deposits:
-            self._wiring.send(deposit)
+            self._context.send(deposit)
         for question in questions:
             question()
 
-    def _hold(self, records: IRecords, lane: Lane, order: int, refusal: Refusal, questions: list[Callable[[], None]]) -> None:
+    def _hold(
+        self, records: IRecords, queue: SendQueue, order: int, refusal: Refusal, questions: list[Callable[[], None]]
+    ) -> None:
         """A row cannot be sent as things are: see to what it needs."""
         if isinstance(refusal, NeedAccount):
-            lane.is_asking = True
-            questions.append(lambda: self._fetch(lane))
+            queue.is_asking = True
+            questions.append(lambda: self._fetch(queue))
         elif isinstance(refusal, NeedBundle):
-            lane.is_asking = True
+            queue.is_asking = True
             need = refusal
-            questions.append(lambda: self._claim(lane, need))
+            questions.append(lambda: self._claim(queue, need))
         else:
-            self._wait(records, lane, order, refusal.code)
+            self._wait(records, queue, order, refusal.code)
 
-    def _wait(self, records: IRecords, lane: Lane, order: int, code: str) -> None:
+    def _wait(self, records: IRecords, queue: SendQueue, order: int, code: str) -> None:
         """A lane goes on later, or when the user has decided."""
         if code == "identity-changed":
-            lane.is_blocked = True
-            self._wiring.warn(records, code, lane.name)
+            queue.is_blocked = True
+            self._context.warn(records, code, queue.name)
         else:
-            self._lanes.pause(lane, self._wiring.now())
+            self._queues.pause(queue, self._context.now())
         if results.note_waiting(records, order, code):
-            self._wiring.tell(Changed())
+            self._context.tell(Changed())
 
-    def _renew(self, records: IRecords, lane: Lane, order: int, accounts: list[m.AccountRecord]) -> None:
+    def _renew(self, records: IRecords, queue: SendQueue, order: int, accounts: list[m.AccountRecord]) -> None:
         """The devices of a contact are others than we thought: take its new list, and make the deposit anew."""
-        wiring, now = self._wiring, self._wiring.time()
-        self._lanes.put_back(lane, order)
+        context, now = self._context, self._context.time()
+        self._queues.put_back(queue, order)
         results.mark_stale(records, order)
         try:
-            known = [record for record in accounts if record.name == lane.name]
+            known = [record for record in accounts if record.name == queue.name]
             for record in known:
-                contacts.adopt(records, wiring.profile, record, now, DIRECTORY)
+                contacts.adopt(records, context.profile, record, now, DIRECTORY)
             if not known:
-                self._recheck(records, lane.name)
+                self._recheck(records, queue.name)
         except Refusal as refusal:
-            self._distrust(records, lane, refusal)
+            self._distrust(records, queue, refusal)
             return
         # An honest server says so once for each change.
-        if lane.failures:
-            self._lanes.pause(lane, wiring.now())
-        lane.failures += 1
+        if queue.failures:
+            self._queues.pause(queue, context.now())
+        queue.failures += 1
 
-    def _distrust(self, records: IRecords, lane: Lane, refusal: Refusal) -> None:
+    def _distrust(self, records: IRecords, queue: SendQueue, refusal: Refusal) -> None:
         """What the server says of a contact is not believed."""
         if refusal.code in SUSPICIOUS:
-            self._wiring.warn(records, refusal.code, lane.name)
-        if lane.waiting:
-            self._wait(records, lane, lane.waiting[0], refusal.code)
+            self._context.warn(records, refusal.code, queue.name)
+        if queue.waiting:
+            self._wait(records, queue, queue.waiting[0], refusal.code)
 
     def _recheck(self, records: IRecords, name: str) -> None:
         """Look a contact up before the next message."""
@@ -222,78 +224,78 @@ class Post:
 
     # --- questions ------------------------------------------------------------------------------------------------
 
-    def _fetch(self, lane: Lane) -> None:
+    def _fetch(self, queue: SendQueue) -> None:
         """Ask for a contact's account."""
-        question = m.Fetch(0, lane.name)
-        self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, self._take_account))
+        question = m.Fetch(0, queue.name)
+        self._context.ask(question, lambda answer: self._answered(queue, question, answer, self._take_account))
 
-    def _claim(self, lane: Lane, need: NeedBundle) -> None:
+    def _claim(self, queue: SendQueue, need: NeedBundle) -> None:
         """Ask for a bundle of a device."""
         question = m.Claim(0, need.account, need.device_id, need.spent)
         take = partial(self._take_bundle, need.device_id)
-        self._wiring.ask(question, lambda answer: self._answered(lane, question, answer, take))
+        self._context.ask(question, lambda answer: self._answered(queue, question, answer, take))
 
-    def _answered(self, lane: Lane, question: Question, answer: Answer | Refusal, take: Take) -> None:
+    def _answered(self, queue: SendQueue, question: Question, answer: Answer | Refusal, take: Take) -> None:
         """The server answers a question about a lane, which may go on."""
-        lane.is_asking = False
-        if self._wiring.channel is None:
+        queue.is_asking = False
+        if self._context.channel is None:
             return
-        with self._wiring.store.writing() as records:
+        with self._context.store.writing() as records:
             try:
                 if isinstance(answer, Refusal):
                     raise answer
-                take(records, lane, answer)
+                take(records, queue, answer)
             except Refusal as refusal:
                 if refusal.code == results.GONE and isinstance(question, m.Fetch):
-                    self._fail(records, lane)
+                    self._fail(records, queue)
                     return
                 if refusal.code == results.GONE:
-                    self._recheck(records, lane.name)
-                self._distrust(records, lane, refusal)
+                    self._recheck(records, queue.name)
+                self._distrust(records, queue, refusal)
 
-    def _take_account(self, records: IRecords, lane: Lane, answer: Answer) -> None:
+    def _take_account(self, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
         The directory knows the contact.
 
         @raise Refusal: that is not to be believed.
         """
-        if not isinstance(answer, m.Account) or answer.record.name != lane.name:
+        if not isinstance(answer, m.Account) or answer.record.name != queue.name:
             raise Refusal("bad-device-list")
-        wiring, now = self._wiring, self._wiring.time()
-        contact = contacts.adopt(records, wiring.profile, answer.record, now, DIRECTORY)
+        context, now = self._context, self._context.time()
+        contact = contacts.adopt(records, context.profile, answer.record, now, DIRECTORY)
         if contacts.is_list_old(contact, now):
-            wiring.warn(records, "contact-list-old", lane.name)
-        wiring.tell(Changed())
+            context.warn(records, "contact-list-old", queue.name)
+        context.tell(Changed())
 
-    def _take_bundle(self, device_id: bytes, records: IRecords, lane: Lane, answer: Answer) -> None:
+    def _take_bundle(self, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
         The server hands out a bundle.
 
         @raise Refusal: that is not to be believed.
         """
-        contact = contacts.get_contact(records, lane.name)
+        contact = contacts.get_contact(records, queue.name)
         device = None if contact is None else contacts.device(contact, device_id)
         if contact is not None and device is not None and isinstance(answer, m.Bundle):
-            encrypt.begin(records, self._wiring.profile, contact, device, answer, self._wiring.time())
+            encrypt.begin(records, self._context.profile, contact, device, answer, self._context.time())
 
-    def _fail(self, records: IRecords, lane: Lane) -> None:
+    def _fail(self, records: IRecords, queue: SendQueue) -> None:
         """There is no such account: nothing of this lane will ever be sent."""
-        while lane.waiting:
-            results.give_up(records, lane.waiting[0], results.GONE, self._wiring.time())
-            self._lanes.drop(lane)
-        self._wiring.tell(Changed())
+        while queue.waiting:
+            results.give_up(records, queue.waiting[0], results.GONE, self._context.time())
+            self._queues.drop(queue)
+        self._context.tell(Changed())
 
     def _looked(self, name: str, version: int, answer: Answer | Refusal) -> None:
         """The directory answers about a list that a contact spoke of."""
-        if not isinstance(answer, m.Account) or answer.record.name != name or self._wiring.channel is None:
+        if not isinstance(answer, m.Account) or answer.record.name != name or self._context.channel is None:
             return
-        wiring = self._wiring
-        with wiring.store.writing() as records:
+        context = self._context
+        with context.store.writing() as records:
             try:
-                contact = contacts.adopt(records, wiring.profile, answer.record, wiring.time(), DIRECTORY)
+                contact = contacts.adopt(records, context.profile, answer.record, context.time(), DIRECTORY)
                 if contact.version < version:
-                    wiring.warn(records, "contact-list-withheld", name)
+                    context.warn(records, "contact-list-withheld", name)
             except IdentityChanged:
-                wiring.warn(records, "identity-changed", name)
+                context.warn(records, "identity-changed", name)
             except Refusal as refusal:
-                wiring.warn(records, refusal.code, name)
+                context.warn(records, refusal.code, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from securemsg.client.sessions import store
-from securemsg.client.sessions.store import Opening, Session
+from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.crypto.dump import dump_ratchet
@@ -28,7 +28,7 @@ FROM_RESPONDER = b"responder"
 
 
 @frozen
-class End:
+class DeviceAddress:
     """One end of a conversation: a device, its account, and that account's identity."""
 
     account: str
@@ -47,7 +47,7 @@ class End:
 
 
 @frozen
-class Pair:
+class DevicePair:
     """Our device and one of a contact's: between whom sessions are."""
 
     profile: Profile
@@ -60,14 +60,14 @@ class Pair:
         return store.bucket_of(self.contact.name, self.device.id)
 
     @property
-    def own_end(self) -> End:
+    def own_end(self) -> DeviceAddress:
         """We."""
-        return End(self.profile.name, self.profile.device_id, self.profile.identity.public)
+        return DeviceAddress(self.profile.name, self.profile.device_id, self.profile.identity.public)
 
     @property
-    def peer_end(self) -> End:
+    def peer_end(self) -> DeviceAddress:
         """The contact."""
-        return End(self.contact.name, self.device.id, self.contact.identity)
+        return DeviceAddress(self.contact.name, self.device.id, self.contact.identity)
 
     def fits(self, session: Session) -> bool:
         """Is this session between these very keys?"""
@@ -81,7 +81,7 @@ class Pair:
         is_stale = session.opening is not None and now - session.made_at >= UNANSWERED_LIFE
         return self.fits(session) and not is_stale
 
-    def session(self, ephemeral: bytes, bundle: bytes, opening: Opening | None, ratchet: Ratchet, now: int) -> Session:
+    def session(self, ephemeral: bytes, bundle: bytes, opening: PrekeyInfo | None, ratchet: Ratchet, now: int) -> Session:
         """A new session, initiated by us if there is an opening."""
         return Session(
             suite=PQXDH,

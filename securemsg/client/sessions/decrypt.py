@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from securemsg.client import guests
 from securemsg.client.sessions import initiations, prekeys, psk, store, suites
-from securemsg.client.sessions.addresses import End, Pair, checked_key
+from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, checked_key
 from securemsg.client.sessions.psk import WrongKey
 from securemsg.client.sessions.store import Session
 from securemsg.client.state import contacts
@@ -73,7 +73,7 @@ def open_envelope(
     envelope = decode_record(Envelope, own)
     header = decode_header(envelope.header)
     if isinstance(header, KeyHeader):
-        return _open_keyed(records, profile, End(account, device_id, b""), envelope, header, common_digest, now)
+        return _open_keyed(records, profile, DeviceAddress(account, device_id, b""), envelope, header, common_digest, now)
     pair = _introduced(records, profile, account, device_id, header.prekey, now)
     candidates = _candidates(records, pair, header)
     first = not candidates
@@ -98,7 +98,7 @@ def open_envelope(
 
 
 def _open_keyed(
-    records: IRecords, profile: Profile, claimed: End, envelope: Envelope, header: KeyHeader, common: bytes, now: int
+    records: IRecords, profile: Profile, claimed: DeviceAddress, envelope: Envelope, header: KeyHeader, common: bytes, now: int
 ) -> Opened:
     """
     Open an own part of suite C{psk}, if the user gave us a key file for the sender's name.
@@ -121,7 +121,7 @@ def _open_keyed(
     identity = introduction.identity if introduction is not None else b"" if contact is None else contact.identity
     if not identity:
         raise Refusal("no-session")
-    sender, own = evolve(claimed, identity=identity), End(profile.name, profile.device_id, profile.identity.public)
+    sender, own = evolve(claimed, identity=identity), DeviceAddress(profile.name, profile.device_id, profile.identity.public)
     for number, key in enumerate(files, 1):
         try:
             content_key = psk.open_part(records, key, sender, own, header, envelope, common)
@@ -151,7 +151,7 @@ def _open_keyed(
 
 def _introduced(
     records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
-) -> Pair:
+) -> DevicePair:
     """Who claims to speak: a contact of ours, or whom the header introduces."""
     if prekey is not None:
         record = AccountRecord(account, prekey.identity, prekey.devices)
@@ -163,10 +163,10 @@ def _introduced(
     device = contacts.device(contact, device_id)
     if device is None:
         raise Refusal("unknown-device")
-    return Pair(profile, contact, device)
+    return DevicePair(profile, contact, device)
 
 
-def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[int, Session]:
+def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> dict[int, Session]:
     """The sessions that may have made a message, the likeliest first. None: its opening has to make one."""
     if header.prekey is not None:
         number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
@@ -195,7 +195,7 @@ def _candidates(records: IRecords, pair: Pair, header: EnvelopeHeader) -> dict[i
     return knowing | fitting
 
 
-def _answered(records: IRecords, pair: Pair, prekey: PrekeyHeader, now: int) -> Session:
+def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:
     """The session that an initiation would make with us; nothing is kept."""
     answering = prekeys.answering(records, prekey)
     secret = pqxdh.respond(
@@ -212,7 +212,7 @@ def _answered(records: IRecords, pair: Pair, prekey: PrekeyHeader, now: int) -> 
 
 
 def _opened_by(
-    candidates: dict[int, Session], pair: Pair, header: EnvelopeHeader, envelope: Envelope, common: bytes
+    candidates: dict[int, Session], pair: DevicePair, header: EnvelopeHeader, envelope: Envelope, common: bytes
 ) -> tuple[int, Session, ContentKey]:
     """The first session that opens a message, as it is afterwards."""
     trouble = Unauthentic("envelope")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.sessions import psk, store, suites
-from securemsg.client.sessions.addresses import Pair
-from securemsg.client.sessions.store import Opening, Session
+from securemsg.client.sessions.addresses import DevicePair
+from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import Profile
@@ -100,7 +100,7 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device: Device,
     if not bundle.kem_is_last_resort and bundle.kem.id == book.spent:
         raise Refusal("spent-bundle")
     initiation = pqxdh.initiate(profile.agreement, device.agreement_key, public)
-    opening = Opening(
+    opening = PrekeyInfo(
         bundle.signed.id,
         bundle.kem.id,
         bundle.kem_is_last_resort,
@@ -180,16 +180,16 @@ def forget_all(records: IRecords) -> None:
     psk.forget_all(records)
 
 
-def _allowed(profile: Profile, contact: Contact, device: Device) -> Pair:
+def _allowed(profile: Profile, contact: Contact, device: Device) -> DevicePair:
     """Whom we may encrypt to: devices on the list of a contact whose identity is not in question."""
     if contact.is_blocked:
         raise contacts.IdentityChanged(contact)
     if contacts.device(contact, device.id) != device:
         raise Refusal("unknown-device")
-    return Pair(profile, contact, device)
+    return DevicePair(profile, contact, device)
 
 
-def _chosen(records: IRecords, pair: Pair, now: int) -> tuple[int, Session]:
+def _chosen(records: IRecords, pair: DevicePair, now: int) -> tuple[int, Session]:
     """The session to send on."""
     chosen = store.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
     if chosen is None:

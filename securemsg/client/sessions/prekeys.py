@@ -49,7 +49,7 @@ MAX_HALVES = 1000
 ID_SHIFT = 20
 
 
-class Half(Private, frozen=True):
+class PrivatePrekey(Private, frozen=True):
     """
     A prekey of ours, both halves.
 
@@ -68,7 +68,7 @@ class Half(Private, frozen=True):
 
 
 @frozen
-class Answering:
+class ResponderKeys:
     """
     Everything of ours that an initiation names.
 
@@ -120,7 +120,7 @@ def mark_uploaded(records: IRecords, upload: Upload, now: int) -> None:
             if prekey is not None and half is not None:
                 save(records, TABLE, kind, msgspec.structs.replace(half, uploaded=True), prekey.id)
     for kind, newest in ((SIGNED, upload.signed), (LAST_RESORT, upload.last_resort)):
-        for number, half in load_all(records, Half, TABLE, kind) if newest is not None else ():
+        for number, half in load_all(records, PrivatePrekey, TABLE, kind) if newest is not None else ():
             if newest is not None and number < newest.id and not half.retired_at:
                 save(records, TABLE, kind, msgspec.structs.replace(half, retired_at=now), number)
     if upload.replace:
@@ -144,7 +144,7 @@ def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
     @param stock: as the server counted it.
     """
     for kind, left in ((ONE_TIME, stock.one_time), (KEM, stock.kem)):
-        halves = [(number, half) for number, half in load_all(records, Half, TABLE, kind) if half.uploaded]
+        halves = [(number, half) for number, half in load_all(records, PrivatePrekey, TABLE, kind) if half.uploaded]
         for number, half in halves[: max(len(halves) - left, 0)]:
             if not half.retired_at:
                 save(records, TABLE, kind, msgspec.structs.replace(half, retired_at=now), number)
@@ -153,17 +153,17 @@ def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
 def prune(records: IRecords, now: int) -> None:
     """Delete the halves that no message can name any more."""
     for kind in (*ROTATING, *FOR_ONE_USE):
-        for number, half in load_all(records, Half, TABLE, kind):
+        for number, half in load_all(records, PrivatePrekey, TABLE, kind):
             if half.retired_at and now - half.retired_at >= RETIRED_LIFE:
                 records.delete(TABLE, kind, number)
 
 
-def find(records: IRecords, kind: bytes, prekey_id: int) -> Half | None:
+def find(records: IRecords, kind: bytes, prekey_id: int) -> PrivatePrekey | None:
     """A prekey of ours, if we still have it."""
-    return load(records, Half, TABLE, kind, prekey_id)
+    return load(records, PrivatePrekey, TABLE, kind, prekey_id)
 
 
-def answering(records: IRecords, header: PrekeyHeader) -> Answering:
+def answering(records: IRecords, header: PrekeyHeader) -> ResponderKeys:
     """
     The private halves that an initiation names.
 
@@ -176,7 +176,7 @@ def answering(records: IRecords, header: PrekeyHeader) -> Answering:
     if header.one_time_id is not None:
         one_time, one_time_public = _both_halves(records, ONE_TIME, header.one_time_id)
     bundle = PrekeyBundle(signed_public, kem_public, header.kem_is_last_resort, one_time_public)
-    return Answering(bundle, signed, kem, one_time)
+    return ResponderKeys(bundle, signed, kem, one_time)
 
 
 def spend(records: IRecords, header: PrekeyHeader) -> None:
@@ -189,7 +189,7 @@ def spend(records: IRecords, header: PrekeyHeader) -> None:
 
 def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now: int) -> Prekey | None:
     """The prekey of a rotating kind that the server ought to have and has not."""
-    halves = load_all(records, Half, TABLE, kind)
+    halves = load_all(records, PrivatePrekey, TABLE, kind)
     if halves:
         number, newest = halves[-1]
         is_young = now - newest.made_at < ROTATION
@@ -203,7 +203,7 @@ def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now
 
 def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int) -> list[Prekey]:
     """Prekeys for one use: those that were never confirmed, else new ones if few are left."""
-    halves = load_all(records, Half, TABLE, kind)
+    halves = load_all(records, PrivatePrekey, TABLE, kind)
     waiting = [Prekey(number, half.key, half.signature) for number, half in halves if not half.uploaded]
     if waiting or left >= LOW or len(halves) + BATCH > MAX_HALVES:
         return waiting
@@ -216,7 +216,7 @@ def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int
     prekeys = []
     for number in range(first, first + count):
         private, public = _MAKERS[kind](profile.device_key, number)
-        save(records, TABLE, kind, Half(private, public.key, public.signature, now), number)
+        save(records, TABLE, kind, PrivatePrekey(private, public.key, public.signature, now), number)
         prekeys.append(Prekey(number, public.key, public.signature))
     return prekeys
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.sessions import store
-from securemsg.client.sessions.addresses import End, checked_key
+from securemsg.client.sessions.addresses import DeviceAddress, checked_key
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import SEEN, load, save
 from securemsg.crypto import keys, primitives
@@ -72,8 +72,8 @@ class Epoch(Record, frozen=True):
 def seal(
     records: IRecords,
     key: SharedKey,
-    sender: End,
-    recipient: End,
+    sender: DeviceAddress,
+    recipient: DeviceAddress,
     content_key: ContentKey,
     now: int,
     *,
@@ -99,7 +99,13 @@ def seal(
 
 
 def open_part(
-    records: IRecords, key: SharedKey, sender: End, recipient: End, header: KeyHeader, envelope: Envelope, common: bytes
+    records: IRecords,
+    key: SharedKey,
+    sender: DeviceAddress,
+    recipient: DeviceAddress,
+    header: KeyHeader,
+    envelope: Envelope,
+    common: bytes,
 ) -> ContentKey:
     """
     Open an own part; nothing changes.
@@ -120,7 +126,7 @@ def open_part(
     return checked_key(PSK, plaintext, common)
 
 
-def hear(records: IRecords, sender: End, header: KeyHeader, now: int) -> None:
+def hear(records: IRecords, sender: DeviceAddress, header: KeyHeader, now: int) -> None:
     """A message proved itself: its nonce and counter are never accepted again, and its sender knows us."""
     records.put(SEEN, _seen(sender, header), b"", header.counter)
     epoch = load(records, Epoch, TABLE, sender.bucket)
@@ -143,13 +149,13 @@ def forget_all(records: IRecords) -> None:
         _end(records, bucket)
 
 
-def message_key(key: SharedKey, sender: End, recipient: End, nonce: bytes, number: int) -> bytes:
+def message_key(key: SharedKey, sender: DeviceAddress, recipient: DeviceAddress, nonce: bytes, number: int) -> bytes:
     """The key of an epoch, in one direction: who speaks stands first."""
     ends = (sender.account.encode(), sender.device, recipient.account.encode(), recipient.device)
     return key.content_key(nonce, *ends, number.to_bytes(8, "big"))
 
 
-def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -> bytes:
+def associated_data(sender: DeviceAddress, recipient: DeviceAddress, header: bytes, common: bytes) -> bytes:
     """Everything that a message is tied to: suite and version, who speaks to whom, the clear header and the common part."""
     return length_prefixed(
         KEY_MESSAGE,
@@ -162,7 +168,7 @@ def associated_data(sender: End, recipient: End, header: bytes, common: bytes) -
     )
 
 
-def _next(records: IRecords, recipient: End, connection: bytes, now: int) -> Epoch:
+def _next(records: IRecords, recipient: DeviceAddress, connection: bytes, now: int) -> Epoch:
     """The epoch and the counter of the next message; it is kept by whoever uses it."""
     epoch = load(records, Epoch, TABLE, recipient.bucket)
     is_known = epoch is not None and epoch.identity == recipient.identity
@@ -188,6 +194,6 @@ def _end(records: IRecords, bucket: bytes) -> None:
         save(records, TABLE, bucket, msgspec.structs.replace(epoch, heard=False, over=True))
 
 
-def _seen(sender: End, header: KeyHeader) -> bytes:
+def _seen(sender: DeviceAddress, header: KeyHeader) -> bytes:
     """The bucket under which the counters of a nonce are known."""
     return b"epoch/" + length_prefixed(sender.account.encode(), sender.device, header.nonce)

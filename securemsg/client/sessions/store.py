@@ -23,7 +23,7 @@ BOOK = 0  # no session has this number: here lies the book
 MAX_SESSIONS = 40
 
 
-class Opening(Record, frozen=True):
+class PrekeyInfo(Record, frozen=True):
     """What an initiator tells the responder about the bundle it used, until it has an answer."""
 
     signed_id: int
@@ -55,12 +55,12 @@ class Session(Private, frozen=True):
     bundle: bytes
     initiated: bool
     confirmed: bool
-    opening: Opening | None
+    opening: PrekeyInfo | None
     made_at: int
     ratchet: bytes
 
 
-class Book(Record, frozen=True):
+class SessionIndex(Record, frozen=True):
     """
     What we remember of a device beyond its sessions.
 
@@ -79,12 +79,12 @@ def bucket_of(account: str, device: bytes) -> bytes:
     return length_prefixed(account.encode(), device)
 
 
-def load_book(records: IRecords, bucket: bytes) -> Book:
+def load_book(records: IRecords, bucket: bytes) -> SessionIndex:
     """The book of a device; an empty one for a device that we never spoke with."""
-    return load(records, Book, TABLE, bucket, BOOK) or Book()
+    return load(records, SessionIndex, TABLE, bucket, BOOK) or SessionIndex()
 
 
-def save_book(records: IRecords, bucket: bytes, book: Book) -> None:
+def save_book(records: IRecords, bucket: bytes, book: SessionIndex) -> None:
     """Keep the book of a device."""
     save(records, TABLE, bucket, book, BOOK)
 

@@ -177,7 +177,7 @@ class ReceiptRow(Record, frozen=True):
     device: OneDevice = b""
 
 
-class Beginning(Record, frozen=True):
+class StreamStart(Record, frozen=True):
     """
     Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
 
@@ -189,12 +189,12 @@ class Beginning(Record, frozen=True):
     heard: bool = False
 
 
-class Inbound(Record, frozen=True):
+class UnreadRow(Record, frozen=True):
     """
     A received message that was not given to its reader yet. Bucket: C{ROWS}; order: that of its history row. One that comes
     late has a place before others that came earlier; how many of these there were is the number C{LATE} in the table C{META}.
 
-    @ivar witnessed: whoever is shown what comes has seen it (L{securemsg.client.autoresponder.Answerer}).
+    @ivar witnessed: whoever is shown what comes has seen it (L{securemsg.client.autoresponder.Autoresponder}).
     """
 
     name: Name
@@ -202,7 +202,7 @@ class Inbound(Record, frozen=True):
     witnessed: bool = False
 
 
-class Indexed(Record, frozen=True):
+class MessageIndex(Record, frozen=True):
     """Where a message of ours is found. Bucket: its message id."""
 
     name: Name
@@ -297,9 +297,9 @@ def next_places(records: IRecords, count: int = 1) -> int:
     return last + 1
 
 
-def find_sent(records: IRecords, message_id: bytes) -> tuple[Indexed, HistoryRow] | None:
+def find_sent(records: IRecords, message_id: bytes) -> tuple[MessageIndex, HistoryRow] | None:
     """A message of ours, and where it lies."""
-    known = load(records, Indexed, INDEX, message_id)
+    known = load(records, MessageIndex, INDEX, message_id)
     row = None if known is None else load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
     return None if known is None or row is None else (known, row)
 

@@ -20,7 +20,7 @@ from securemsg.client.state.records import (
     ROWS,
     SENT,
     HistoryRow,
-    Indexed,
+    MessageIndex,
     OutboxRow,
     bucket_of,
     load,
@@ -106,7 +106,7 @@ def _drop(records: IRecords, name: str, order: int, row: HistoryRow) -> bool:
     """
     content = row.content
     if row.sent:
-        known = load(records, Indexed, INDEX, content.message_id)
+        known = load(records, MessageIndex, INDEX, content.message_id)
         waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox) if known is not None else None
         if known is not None and waiting is not None:
             if waiting.sealed:

@@ -50,7 +50,7 @@ LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
 CHECKED_SIZE = 64 * 2**20
 
 
-def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_TIMEOUT) -> bool:
+def check_server_store(path: str | os.PathLike[str], *, timeouts: float = BUSY_TIMEOUT) -> bool:
     """
     See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
 
@@ -71,7 +71,7 @@ def check_server_store(path: str | os.PathLike[str], *, patience: float = BUSY_T
     try:
         # Without a log beside it nobody uses the file, and looking shall not leave one there.
         mode = "mode=ro" if place.with_name(place.name + "-wal").exists() else "mode=ro&immutable=1"
-        connection = sqlite3.connect(f"{place.absolute().as_uri()}?{mode}", timeout=patience, uri=True)
+        connection = sqlite3.connect(f"{place.absolute().as_uri()}?{mode}", timeout=timeouts, uri=True)
         version = version_of(connection, place)
         if size <= CHECKED_SIZE:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -90,7 +90,7 @@ def open_server_store(
     *,
     reactor: IReactorFromThreads,
     fatal: Callable[[Failure], None],
-    patience: float = BUSY_TIMEOUT,
+    timeouts: float = BUSY_TIMEOUT,
 ) -> ServerStore:
     """
     Open the file, make it where there is none, bring it up to date, and start the thread that works on it.
@@ -103,7 +103,7 @@ def open_server_store(
     make_private_file(place)
     connection = None
     try:
-        connection = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(place, timeout=timeouts, isolation_level=None, check_same_thread=False)
         prepare(connection)
         migrate(connection, place)
         clock = mailboxes.read_clock(connection)

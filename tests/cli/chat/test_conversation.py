@@ -10,12 +10,12 @@ import msgspec
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.chat.command import finish
 from securemsg.cli.chat.conversation import Conversation
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
-from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.state.contacts import get_contact, put_contact
 from tests.cli.rig import Person, PlaceCase
 
@@ -34,7 +34,7 @@ class ChatCase(PlaceCase):
     def talk(self, person: Person, name: str) -> Conversation:
         """Open a chat whose lines are written down."""
         return Conversation(
-            person.desk,
+            person.context,
             person.uplink,
             name,
             write=lambda text: self.put(self.data, text),
@@ -60,7 +60,7 @@ class ChatCase(PlaceCase):
 
     def write(self, person: Person, to: str, text: str) -> None:
         """Send from elsewhere."""
-        messages.compose(person.desk.store, to, text, now=self.place.now())
+        messages.compose(person.context.store, to, text, now=self.place.now())
         self.place.settle(1.5)
 
 
@@ -72,7 +72,7 @@ class ConversationTests(ChatCase):
         self.assertTrue(self.take("hello"))
         self.show()
         self.assertEqual(self.chat.pending, 0)
-        self.assertEqual([message.text for message in messages.ungiven(self.ben.desk.store)], ["hello"])
+        self.assertEqual([message.text for message in messages.ungiven(self.ben.context.store)], ["hello"])
 
     def test_and_back(self) -> None:
         """What comes is shown once, and is given with that."""
@@ -80,11 +80,11 @@ class ConversationTests(ChatCase):
         self.show()
         self.show()
         self.assertEqual(self.data, ["[2027-01-15T08:00:00Z] ben: hello\\x1b"])
-        self.assertEqual(messages.ungiven(self.ada.desk.store), [])
+        self.assertEqual(messages.ungiven(self.ada.context.store), [])
 
     def test_for_programs(self) -> None:
         """Whatever is put out for a program is one object a line."""
-        self.ada.desk = evolve(self.ada.desk, settings=Settings(as_json=True))
+        self.ada.context = evolve(self.ada.context, settings=Settings(as_json=True))
         self.chat = self.talk(self.ada, "ben")
         self.write(self.ben, "ada", "hello")
         self.show()
@@ -109,13 +109,13 @@ class ConversationTests(ChatCase):
         self.assertEqual(len(self.data), 1)
         self.assertTrue(self.take("now to carol"))
         self.place.settle(1.5)
-        self.assertEqual([message.text for message in messages.ungiven(carol.desk.store)], ["now to carol"])
+        self.assertEqual([message.text for message in messages.ungiven(carol.context.store)], ["now to carol"])
 
     def test_leave(self) -> None:
         """C{exit} and C{/quit} end the chat, and nothing is sent."""
         for line in ("exit", "/quit"):
             self.assertFalse(self.take(line))
-        self.assertEqual(messages.pending(self.ada.desk.store), 0)
+        self.assertEqual(messages.pending(self.ada.context.store), 0)
 
     def test_refused(self) -> None:
         """A message that is refused for good says so, once."""
@@ -161,9 +161,9 @@ class ConversationTests(ChatCase):
 class FinishTests(ChatCase):
     """The end of a chat on a pipe."""
 
-    def finish(self, patience: float = 5) -> Deferred[int]:
+    def finish(self, timeouts: float = 5) -> Deferred[int]:
         """The input has ended."""
-        return Deferred.fromCoroutine(finish(self.ada.desk, self.ada.uplink, self.chat, self.place.clock, patience))
+        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.uplink, self.chat, self.place.clock, timeouts))
 
     def test_accepted(self) -> None:
         """It ends when everything is accepted."""
@@ -181,7 +181,7 @@ class FinishTests(ChatCase):
         ended = self.finish(60)
         self.place.settle(1.5)
         self.assertNoResult(ended)
-        Answerer(server.desk.store, Immediate(lambda question: "answer"), self.place.now).run()
+        Autoresponder(server.context.store, Immediate(lambda question: "answer"), self.place.now).run()
         self.place.settle(2.5)
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
         self.assertIn("server: answer", self.data[0])
@@ -195,12 +195,12 @@ class FinishTests(ChatCase):
         self.chat = self.talk(self.ada, "server")
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
-            for patience, seconds in ((60, 0.3), (2, 1.5)):
+            for timeouts, seconds in ((60, 0.3), (2, 1.5)):
                 self.take("question")
-                ended = self.finish(patience)
+                ended = self.finish(timeouts)
                 self.place.settle(seconds)
                 self.assertNoResult(ended)
-                Answerer(server.desk.store, Immediate(lambda question: "answer"), self.place.now).run()
+                Autoresponder(server.context.store, Immediate(lambda question: "answer"), self.place.now).run()
                 server.uplink.nudge()
                 self.place.settle(2.5)
                 self.assertEqual(self.successResultOf(ended), Exit.DONE)
@@ -212,7 +212,7 @@ class FinishTests(ChatCase):
         expected = "securemsg: waiting up to 60 s for an answer of server; --timeout sets that [waiting]\n"
         self.assertEqual(err.getvalue(), expected)
         self.place.settle(60)
-        self.failureResultOf(ended, Trouble)
+        self.failureResultOf(ended, SecuremsgError)
 
     def test_not_answered(self) -> None:
         """Without an answer in time it ends with 6."""
@@ -221,7 +221,7 @@ class FinishTests(ChatCase):
         self.take("question")
         ended = self.finish(2)
         self.place.settle(3.5)
-        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.NOT_CONNECTED)
+        self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.status, Exit.NOT_CONNECTED)
 
     def test_not_accepted(self) -> None:
         """Without a server it ends with 6 when the time is over, and the message stays."""
@@ -230,28 +230,28 @@ class FinishTests(ChatCase):
         Deferred.fromCoroutine(self.chat.take("hello"))
         ended = self.finish(2)
         self.place.settle(3.5)
-        problem = self.failureResultOf(ended, Trouble).value
+        problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
-        self.assertEqual(messages.pending(self.ada.desk.store), 1)
+        self.assertEqual(messages.pending(self.ada.context.store), 1)
 
     def test_identity_changed(self) -> None:
         """A contact with another identity ends it with 4, without waiting for what will not come by itself."""
         self.take("hello")
         self.show()
-        with self.ada.desk.store.writing() as records:
+        with self.ada.context.store.writing() as records:
             ben = get_contact(records, "ben")
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
         Deferred.fromCoroutine(self.chat.take("secret"))
         ended = self.finish(60)
         self.place.settle(1.5)
-        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.IDENTITY_CHANGED)
+        self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.status, Exit.IDENTITY_CHANGED)
 
     def test_identity_changed_for_longer(self) -> None:
         """So it does where an older message to that contact stands in front of what was said now."""
         self.take("hello")
         self.show()
-        with self.ada.desk.store.writing() as records:
+        with self.ada.context.store.writing() as records:
             ben = get_contact(records, "ben")
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
@@ -259,7 +259,7 @@ class FinishTests(ChatCase):
         Deferred.fromCoroutine(self.chat.take("secret"))
         ended = self.finish(60)
         self.place.settle(1.5)
-        problem = self.failureResultOf(ended, Trouble).value
+        problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual(problem.status, Exit.IDENTITY_CHANGED)
         self.assertIn("securemsg verify ben --accept", problem.hint)
 
@@ -268,7 +268,7 @@ class FinishTests(ChatCase):
         self.place.person("carol")
         self.take("hello")
         self.show()
-        with self.ada.desk.store.writing() as records:
+        with self.ada.context.store.writing() as records:
             ben = get_contact(records, "ben")
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
@@ -276,8 +276,8 @@ class FinishTests(ChatCase):
             Deferred.fromCoroutine(self.chat.take(line))
         ended = self.finish(60)
         self.place.settle(1.5)
-        self.assertIn("verify ben", self.failureResultOf(ended, Trouble).value.hint)
-        self.assertEqual(messages.pending(self.ada.desk.store), 1)
+        self.assertIn("verify ben", self.failureResultOf(ended, SecuremsgError).value.hint)
+        self.assertEqual(messages.pending(self.ada.context.store), 1)
 
     def test_refused_at_the_end(self) -> None:
         """What was refused decides the status."""
@@ -285,7 +285,7 @@ class FinishTests(ChatCase):
         self.take("anyone?")
         ended = self.finish()
         self.place.settle(1.5)
-        self.assertEqual(self.failureResultOf(ended, Trouble).value.status, Exit.NO_CONTACT)
+        self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.status, Exit.NO_CONTACT)
 
     def test_not_understood(self) -> None:
         """A line that was not understood is not passed over in silence."""

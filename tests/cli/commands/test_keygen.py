@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import load_key
 from tests.cli.test_main import CommandLineCase
 from tests.cli.test_output import stdout_to
@@ -82,7 +82,7 @@ class LoadTests(CommandLineCase):
 
     def refused(self, path: Path, loose: bool = False) -> tuple[int, str, str]:
         """What is said of a file."""
-        problem = self.assertRaises(Trouble, load_key, path, loose)
+        problem = self.assertRaises(SecuremsgError, load_key, path, loose)
         self.assertIn(str(path), problem.text)
         return problem.status, problem.code, problem.text
 

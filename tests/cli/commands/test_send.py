@@ -8,7 +8,7 @@ import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.compose import checked
-from securemsg.account.errors import Exit, Trouble
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.send import MessageId, read_text
 from securemsg.protocol.messages import MAX_TEXT
 
@@ -39,18 +39,18 @@ class TextTests(SynchronousTestCase):
     def test_too_long(self) -> None:
         """A byte more is refused, and an endless input is not read to its end."""
         for end in (b"", b"\n"):
-            problem = self.assertRaises(Trouble, read_text, Pipe(b"x" * (MAX_TEXT + 1) + end))
+            problem = self.assertRaises(SecuremsgError, read_text, Pipe(b"x" * (MAX_TEXT + 1) + end))
             self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "too-large"))
         pipe = Pipe(b"x" * 10 * MAX_TEXT)
-        self.assertRaises(Trouble, read_text, pipe)
+        self.assertRaises(SecuremsgError, read_text, pipe)
         self.assertLess(pipe.tell(), MAX_TEXT + 10)
-        self.assertRaises(Trouble, checked, "ü" * (MAX_TEXT // 2 + 1))
+        self.assertRaises(SecuremsgError, checked, "ü" * (MAX_TEXT // 2 + 1))
 
     def test_not_text(self) -> None:
         """What is not UTF-8 is refused, from either side."""
         for problem in (
-            self.assertRaises(Trouble, read_text, Pipe(b"\xff")),
-            self.assertRaises(Trouble, checked, "a\udcff"),
+            self.assertRaises(SecuremsgError, read_text, Pipe(b"\xff")),
+            self.assertRaises(SecuremsgError, checked, "a\udcff"),
         ):
             self.assertEqual((problem.status, problem.code), (Exit.USAGE, "not-utf8"))
 
@@ -60,8 +60,8 @@ class TextTests(SynchronousTestCase):
         that is not there.
         """
         for stream in (Pipe(b""), Pipe(b"\n"), Pipe(b"\r\n"), None):
-            self.assertEqual(self.assertRaises(Trouble, read_text, stream).code, "no-text")
-        problem = self.assertRaises(Trouble, checked, "")
+            self.assertEqual(self.assertRaises(SecuremsgError, read_text, stream).code, "no-text")
+        problem = self.assertRaises(SecuremsgError, checked, "")
         self.assertEqual((problem.status, problem.code), (Exit.USAGE, "no-text"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sending.queues import Lanes
+from securemsg.client.sending.queues import SendQueues
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
@@ -69,18 +69,18 @@ class LaneTests(SynchronousTestCase):
 
     def test_in_its_place(self) -> None:
         """A row that is refused goes behind earlier ones and before later ones, sent or not."""
-        lanes = Lanes(lambda: 1.0)
+        queues = SendQueues(lambda: 1.0)
         for order in (1, 2, 3):
-            lanes.add("bob", order)
-        lane = lanes.next(0)
-        assert lane is not None
-        lanes.depart(lane, b"1", 0)
-        lanes.depart(lane, b"2", 0)
+            queues.add("bob", order)
+        queue = queues.next(0)
+        assert queue is not None
+        queues.depart(queue, b"1", 0)
+        queues.depart(queue, b"2", 0)
         for deposit_id in (b"2", b"1"):
-            landed = lanes.land(deposit_id)
+            landed = queues.land(deposit_id)
             assert landed is not None
-            lanes.put_back(*landed)
-        self.assertEqual(lane.waiting, [1, 2, 3])
+            queues.put_back(*landed)
+        self.assertEqual(queue.waiting, [1, 2, 3])
 
 
 class DeviceTests(SynchronousTestCase):
@@ -88,17 +88,17 @@ class DeviceTests(SynchronousTestCase):
 
     def test_lane_for_each(self) -> None:
         """Each connection has a lane of its own: what holds one up holds no other up."""
-        lanes = Lanes(lambda: 0.5)
+        queues = SendQueues(lambda: 0.5)
         for order, device in ((1, b"1" * 16), (2, b"2" * 16), (3, b"1" * 16)):
-            lanes.add("key-1a2b3c4d", order, device)
-        first = lanes.next(0.0)
+            queues.add("key-1a2b3c4d", order, device)
+        first = queues.next(0.0)
         assert first is not None
         self.assertEqual((first.device, first.waiting), (b"1" * 16, [1, 3]))
-        lanes.pause(first, 0.0)
-        second = lanes.next(0.0)
+        queues.pause(first, 0.0)
+        second = queues.next(0.0)
         assert second is not None
         self.assertEqual((second.device, second.waiting), (b"2" * 16, [2]))
-        lanes.depart(second, b"deposit", 0.0)
-        self.assertIsNone(lanes.next(0.0))
-        self.assertIs(lanes.next(10.0), first)
-        self.assertEqual(lanes.land(b"deposit"), (second, 2))
+        queues.depart(second, b"deposit", 0.0)
+        self.assertIsNone(queues.next(0.0))
+        self.assertIs(queues.next(10.0), first)
+        self.assertEqual(queues.land(b"deposit"), (second, 2))

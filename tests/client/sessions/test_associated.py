@@ -16,7 +16,7 @@ from securemsg.crypto.keys import length_prefixed
 from securemsg.crypto.ratchet import seal_message
 from securemsg.errors import Unauthentic
 from securemsg.protocol.envelope import ContentKey, Envelope, EnvelopeHeader, encode_record
-from tests.client.people import Person, Post, friends
+from tests.client.people import Person, Sender, friends
 
 # The items in their order, as the specification has them.
 ITEMS = (
@@ -68,7 +68,7 @@ class AssociatedTests(SynchronousTestCase):
         )
         return dict(zip(ITEMS, values, strict=True))
 
-    def sealed(self, sender: Person, reader: Person, item: str = "") -> Post:
+    def sealed(self, sender: Person, reader: Person, item: str = "") -> Sender:
         """A message by a sender that alters one item and nothing else; its session stays as it was."""
         common, content_key = encrypt.make_common(b"text")
         _, step, key = load_ratchet(self.session(sender, reader).ratchet).next_sending()
@@ -77,7 +77,7 @@ class AssociatedTests(SynchronousTestCase):
         if item:
             items[item] = bytes([items[item][0] ^ 1]) + items[item][1:]
         sealed = seal_message(key, encode_record(content_key), length_prefixed(*items.values()))
-        return Post(sender.name, sender.profile.device_id, encode_record(Envelope(header, sealed)), common)
+        return Sender(sender.name, sender.profile.device_id, encode_record(Envelope(header, sealed)), common)
 
     def assert_bound(self, item: str) -> None:
         """With this item altered a message is refused, in both directions, and nothing changes; as it should be, it is read."""

@@ -23,22 +23,22 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, encode_device_list
 from securemsg.protocol.envelope import Envelope, EnvelopeHeader, PrekeyHeader, decode_record, encode_record
 from securemsg.protocol.messages import Bundle, Prekey, SignedDeviceList
 from securemsg.storage.memory import MemoryProfile
-from tests.client.people import LINK, NOW, Person, Post, friends, person
+from tests.client.people import LINK, NOW, Person, Sender, friends, person
 
 
-def with_header(post: Post, change: Callable[[EnvelopeHeader], EnvelopeHeader]) -> Post:
+def with_header(post: Sender, change: Callable[[EnvelopeHeader], EnvelopeHeader]) -> Sender:
     """A message whose clear header somebody changed."""
     envelope = decode_record(Envelope, post.own)
     header = encode_record(change(decode_record(EnvelopeHeader, envelope.header)))
     return evolve(post, own=encode_record(Envelope(header, envelope.sealed)))
 
 
-def with_step(post: Post, **changes: object) -> Post:
+def with_step(post: Sender, **changes: object) -> Sender:
     """A message with other fields in its clear header."""
     return with_header(post, lambda header: msgspec.structs.replace(header, **changes))
 
 
-def with_opening(post: Post, change: Callable[[PrekeyHeader], PrekeyHeader]) -> Post:
+def with_opening(post: Sender, change: Callable[[PrekeyHeader], PrekeyHeader]) -> Sender:
     """A message whose prekey header somebody changed."""
 
     def changed(header: EnvelopeHeader) -> EnvelopeHeader:
@@ -48,7 +48,7 @@ def with_opening(post: Post, change: Callable[[PrekeyHeader], PrekeyHeader]) -> 
     return with_header(post, changed)
 
 
-def with_other_prekeys(post: Post, change: Mapping[str, int | None]) -> Post:
+def with_other_prekeys(post: Sender, change: Mapping[str, int | None]) -> Sender:
     """A message that names other prekeys than it was made with."""
     return with_opening(post, lambda opening: msgspec.structs.replace(opening, **change))
 
@@ -67,7 +67,7 @@ class AttackTests(SynchronousTestCase):
         self.first = self.alice.send(self.bob, b"hi")
         self.second = self.alice.send(self.bob, b"ho")
 
-    def assert_refused(self, reader: Person, post: Post, *codes: str) -> Refusal:
+    def assert_refused(self, reader: Person, post: Sender, *codes: str) -> Refusal:
         """This message is refused with one of these codes, and nothing has changed."""
         before = reader.dump()
         error = self.assertRaises(Refusal, reader.read, post)
@@ -120,7 +120,7 @@ class EnvelopeTests(AttackTests):
         self.converse()
         self.assert_refused(carol, self.alice.send(self.bob, b"later"), "unauthentic")
 
-    def alice_to(self, other: Person) -> Post:
+    def alice_to(self, other: Person) -> Sender:
         """A message from Alice to somebody she did not know."""
         self.alice.meet(other)
         return self.alice.send(other, b"hi")
@@ -179,7 +179,7 @@ class EnvelopeTests(AttackTests):
         with self.alice.store.writing() as records:
             own = encrypt.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
         other, _ = encrypt.make_common(b"forged")
-        post = Post("alice", self.alice.device.id, own, other)
+        post = Sender("alice", self.alice.device.id, own, other)
         self.assert_refused(self.bob, post, "unauthentic")
         lying = msgspec.structs.replace(content_key, common=encrypt.make_common(b"other")[1].common)
         with self.alice.store.writing() as records:
@@ -265,7 +265,7 @@ class EnvelopeTests(AttackTests):
         common, content_key = encrypt.make_common(b"hi", "psk")
         with self.alice.store.writing() as records:
             own = encrypt.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
-        post = Post(self.alice.name, self.alice.profile.device_id, own, common)
+        post = Sender(self.alice.name, self.alice.profile.device_id, own, common)
         self.assert_refused(self.bob, post, "bad-envelope")
 
     def test_stripped_opening(self) -> None:

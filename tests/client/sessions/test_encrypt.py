@@ -16,10 +16,10 @@ from securemsg.crypto.keys import sha256
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
 from securemsg.protocol.envelope import MAX_CONTENT, Envelope, EnvelopeHeader, PrekeyHeader, bucket, decode_record
-from tests.client.people import NOW, Person, Post, friends, person
+from tests.client.people import NOW, Person, Sender, friends, person
 
 
-def opening_of(post: Post) -> PrekeyHeader | None:
+def opening_of(post: Sender) -> PrekeyHeader | None:
     """The prekey header of a message."""
     return decode_record(EnvelopeHeader, decode_record(Envelope, post.own).header).prekey
 

@@ -217,4 +217,4 @@ class PrekeyTests(SynchronousTestCase):
         assert prekey is not None
         with self.alice.store.reading() as records:
             half = prekeys.find(records, SIGNED, prekey.id)
-        self.assertEqual(repr(half), "<Half>")
+        self.assertEqual(repr(half), "<PrivatePrekey>")

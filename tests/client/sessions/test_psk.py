@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import encrypt, psk, store, suites
-from securemsg.client.sessions.addresses import End
+from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.psk import Epoch, WrongKey
 from securemsg.client.sessions.suites import FORMER_AGE, MAX_FORMER
 from securemsg.client.state import contacts
@@ -23,7 +23,7 @@ from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import LocalProtocolError, Refusal
 from securemsg.protocol.envelope import ContentKey, Envelope, Introduction, KeyHeader, decode_record, encode_record
 from securemsg.storage.memory import MemoryProfile
-from tests.client.people import NOW, Person, Post, person
+from tests.client.people import NOW, Person, Sender, person
 
 KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
@@ -44,12 +44,12 @@ def friends() -> tuple[Person, Person]:
     return alice, bob
 
 
-def header_of(post: Post) -> KeyHeader:
+def header_of(post: Sender) -> KeyHeader:
     """The clear header of a message."""
     return decode_record(KeyHeader, decode_record(Envelope, post.own).header)
 
 
-def with_header(post: Post, **changes: object) -> Post:
+def with_header(post: Sender, **changes: object) -> Sender:
     """A message whose clear header somebody changed."""
     envelope = decode_record(Envelope, post.own)
     header = msgspec.structs.replace(decode_record(KeyHeader, envelope.header), **changes)
@@ -63,7 +63,7 @@ class EpochCase(SynchronousTestCase):
         """Nobody has written yet."""
         self.alice, self.bob = friends()
 
-    def assert_refused(self, reader: Person, post: Post, *codes: str, now: int = NOW) -> Refusal:
+    def assert_refused(self, reader: Person, post: Sender, *codes: str, now: int = NOW) -> Refusal:
         """This message is refused with one of these codes, and nothing has changed."""
         before = reader.dump()
         error = self.assertRaises(Refusal, reader.read, post, now)
@@ -151,7 +151,10 @@ class SealingTests(EpochCase):
         and we introduce ourselves.
         """
         alice, bob = self.alice.profile, self.bob.profile
-        own, before = End("alice", alice.device_id, alice.identity.public), End("bob", bob.device_id, bob.identity.public)
+        own, before = (
+            DeviceAddress("alice", alice.device_id, alice.identity.public),
+            DeviceAddress("bob", bob.device_id, bob.identity.public),
+        )
         introduction = Introduction(alice.identity.public, alice.devices)
         _, content_key = encrypt.make_common(b"text", suites.PSK)
         headers = []
@@ -406,7 +409,7 @@ class AttackTests(EpochCase):
 
     def forged(
         self, alter: Callable[[list[bytes]], list[bytes]], change: Callable[[ContentKey], ContentKey]
-    ) -> Post:
+    ) -> Sender:
         """
         A message made from the specification alone, by whoever holds the key, with something changed in what it is tied to or
         in what it says.
@@ -426,25 +429,25 @@ class AttackTests(EpochCase):
         ]
         associated = length_prefixed(*alter(items))
         sealed = primitives.a128cbc_hs256_encrypt(message_key, encode_record(change(content_key)), associated)
-        return Post("alice", alice.device_id, encode_record(Envelope(header, sealed)), common)
+        return Sender("alice", alice.device_id, encode_record(Envelope(header, sealed)), common)
 
     def test_no_connection(self) -> None:
         """Between accounts there are no connections: what is sealed without an epoch is refused, key or no key."""
         alice, bob = self.alice.profile, self.bob.profile
-        sender, own_end = (End(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
+        sender, own_end = (DeviceAddress(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
         common, content_key = encrypt.make_common(b"text", suites.PSK)
         with MemoryProfile().writing() as records:
             own = psk.seal(records, KEY, sender, own_end, content_key, NOW, connection=keys.nonce())
-        self.assert_refused(self.bob, Post("alice", alice.device_id, own, common), "wrong-key")
+        self.assert_refused(self.bob, Sender("alice", alice.device_id, own, common), "wrong-key")
 
     def test_counters_of_each_device(self) -> None:
         """Two devices of one account may happen to use one nonce: neither uses up the other's counters."""
         identity, bob = self.alice.profile.identity.public, self.bob.profile
-        own = End("bob", bob.device_id, bob.identity.public)
+        own = DeviceAddress("bob", bob.device_id, bob.identity.public)
         _, content_key = encrypt.make_common(b"text", suites.PSK)
         nonce = keys.nonce()
         for device in (b"1" * 16, b"2" * 16):
-            sender = End("alice", device, identity)
+            sender = DeviceAddress("alice", device, identity)
             with MemoryProfile().writing() as records:
                 envelope = decode_record(Envelope, psk.seal(records, KEY, sender, own, content_key, NOW, connection=nonce))
             header = decode_record(KeyHeader, envelope.header)

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import guests, messages
-from securemsg.client.autoresponder import Answerer, Immediate
+from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.sessions import resets, suites
 from securemsg.client.state.contacts import DIRECTORY, adopt, get_contact
 from securemsg.client.state.counters import conversation_of
@@ -64,7 +64,7 @@ class RetentionTests(WorldCase):
             self.asked.append(question.text)
             return question.text
 
-        Answerer(self.bot.store, Immediate(echo), lambda: self.world.clock, retention=self.retention).run()
+        Autoresponder(self.bot.store, Immediate(echo), lambda: self.world.clock, retention=self.retention).run()
         self.bot.pump()
 
     def ask(self, count: int, first: int = 0) -> list[str]:

@@ -241,7 +241,7 @@ class StartTests(FileContract):
     def refused(self, kind: type[StorageError], word: str) -> None:
         """Neither check nor opening takes the file; both say so in the same words, and neither changes it."""
         before = self.path.read_bytes()
-        for use in (lambda: check_server_store(self.path, patience=0.01), lambda: self.reactor.open(self.path)):
+        for use in (lambda: check_server_store(self.path, timeouts=0.01), lambda: self.reactor.open(self.path)):
             error = self.assertRaises(kind, use)
             self.assertIn(str(self.path), str(error))
             self.assertIn(word, str(error))

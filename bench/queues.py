@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 
 @define
-class Lane:
+class SendQueue:
     """
     One direction of one pair.
 
@@ -86,7 +86,7 @@ class Pace:
     """
 
     _reactor: IReactorTime
-    _lanes: Sequence[Lane]
+    _queues: Sequence[SendQueue]
     _rate: float
     _began: float = 0.0
     _count: int = 0
@@ -109,7 +109,7 @@ class Pace:
         due = int((self._reactor.seconds() - self._began) * self._rate)
         while self._count < due:
             self._count += 1
-            self._lanes[self._count % len(self._lanes)].push(1, self._began + self._count / self._rate)
+            self._queues[self._count % len(self._queues)].push(1, self._began + self._count / self._rate)
         self._reactor.callLater(0, self._tick)
 
 
