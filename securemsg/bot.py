@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from securemsg.account.compose import check_draft, commit
-from securemsg.account.composing import make_uplink
-from securemsg.account.connection import Uplink
+from securemsg.account.composing import make_connection
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import SecuremsgError, explain
-from securemsg.account.flush import see_off
-from securemsg.account.folder import open_joined, storage_trouble
+from securemsg.account.flush import flush
+from securemsg.account.folder import open_joined, storage_error
 from securemsg.account.locks import FileLock
-from securemsg.account.reader import Messages
+from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
@@ -67,8 +67,8 @@ def open_bot(
     path = Path(folder)
     store, profile = open_joined(path, passphrase.encode("utf-8") if isinstance(passphrase, str) else passphrase)
     server = (host or profile.host, port or profile.port)
-    uplink = make_uplink(reactor, path, store, profile, server, now=time.time, again=True, warn=warn or _log_warning)
-    return Bot(reactor, path, store, profile, uplink)
+    connection = make_connection(reactor, path, store, profile, server, now=time.time, again=True, warn=warn or _log_warning)
+    return Bot(reactor, path, store, profile, connection)
 
 
 @define(eq=False)
@@ -82,11 +82,11 @@ class Bot:
     _folder: Path
     _store: IProfileStore
     _profile: Profile
-    _uplink: Uplink
+    _connection: ServerConnection
     _now: Callable[[], float] = time.time
     _giving: ReadLocks = field(init=False)
     _reader: FileLock | None = field(default=None, init=False)
-    _messages: Messages | None = field(default=None, init=False)
+    _messages: MessageReader | None = field(default=None, init=False)
     _trigger: Any = field(default=None, init=False)
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
@@ -109,7 +109,7 @@ class Bot:
         self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         try:
             with _explained():
-                self._uplink.start()
+                self._connection.start()
         except BaseException:
             await self._leave()
             raise
@@ -123,10 +123,10 @@ class Bot:
 
         @return: whether C{error} only says that the reactor stops.
         """
-        was_stopped = self._uplink.is_stopped
+        was_stopped = self._connection.is_stopped
         try:
             if error is None and not was_stopped:
-                await see_off(self._reactor, self._store, self._uplink)
+                await flush(self._reactor, self._store, self._connection)
         finally:
             await self._leave()
         return was_stopped and isinstance(error, SecuremsgError) and error.code == "stopped"
@@ -157,14 +157,14 @@ class Bot:
         check_draft(self.name, name, text, id, expires)
         with _explained():
             number = commit(self._store, name, text, wait, now=self._now(), message_id=id, expiry=expires)
-            self._uplink.nudge()
+            self._connection.nudge()
             if wait != NONE:
-                return await follow(self._store, self._uplink, number, wait, timeout)
+                return await follow(self._store, self._connection, number, wait, timeout)
             sent = messages.sent(self._store, number)
             assert sent is not None, "it was committed just now"
             return sent
 
-    def messages(self, sender: str | None = None) -> Messages:
+    def messages(self, sender: str | None = None) -> MessageReader:
         """
         What comes, one message at a time and in order, for C{async for}. A message counts as handled when the next one is asked
         for, or L{done} or L{answer} is called with it.
@@ -178,7 +178,7 @@ class Bot:
             self._reader = take_read_lock(self._folder)
         if self._messages is not None:
             self._messages.end()
-        self._messages = Messages(self._store, self._uplink, self._giving, sender)
+        self._messages = MessageReader(self._store, self._connection, self._giving, sender)
         return self._messages
 
     def done(self, message: Received) -> None:
@@ -205,7 +205,7 @@ class Bot:
             self._let_go(message)
             if not written:
                 return None
-            self._uplink.nudge()
+            self._connection.nudge()
         return answer_id(message)
 
     def _let_go(self, message: Received) -> None:
@@ -248,7 +248,7 @@ class Bot:
         # Those who wait are woken, and may come here again before this returns.
         if self._stopped is None:
             self._stopped = stopped = Deferred[None]()
-            self._uplink.stop().addBoth(lambda result: stopped.callback(None))
+            self._connection.stop().addBoth(lambda result: stopped.callback(None))
         waiting: Deferred[None] = Deferred()
         self._stopped.addCallback(waiting.callback)
         return waiting
@@ -262,7 +262,7 @@ def _explained() -> Iterator[None]:
     except Refusal as refusal:
         raise explain(refusal) from None
     except (VaultError, StorageError) as error:
-        raise storage_trouble(error) from error
+        raise storage_error(error) from error
 
 
 def _log_warning(event: Warned) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from securemsg.account.errors import Exit, SecuremsgError, explain, trouble
+from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.tracking import DELIVERED
 from securemsg.client import messages
 from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
@@ -19,13 +19,13 @@ def checked(text: str) -> str:
     @raise Trouble: C{no-text}: nothing is said; C{not-utf8}, C{too-large}.
     """
     if not text:
-        raise trouble("no-text")
+        raise error_for("no-text")
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
-        raise trouble("not-utf8") from None
+        raise error_for("not-utf8") from None
     if size > MAX_TEXT:
-        raise trouble("too-large")
+        raise error_for("too-large")
     return text
 
 
@@ -37,7 +37,7 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
     @raise Trouble: C{own-name}; C{bad-request}: no such id or expiry; or see L{checked}.
     """
     if to == own:
-        raise trouble("own-name", to)
+        raise error_for("own-name", to)
     checked(text)
     if message_id is not None and len(message_id) != ID_SIZE:
         hint = f"make one with os.urandom({ID_SIZE}), or leave it away"

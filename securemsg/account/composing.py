@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from securemsg.account.connection import Retry, Uplink
+from securemsg.account.connection import Retry, ServerConnection
 from securemsg.account.holder import Dialing, Holder
 from securemsg.account.locks import FileLock, OwnLock
 from securemsg.account.wake import WakeFifo, ring
@@ -25,7 +25,7 @@ RECV_LOCK = "recv.lock"
 WAKE = "wake"
 
 
-def make_uplink(
+def make_connection(
     reactor: Any,
     folder: Path | None,
     store: IProfileStore,
@@ -37,7 +37,7 @@ def make_uplink(
     warn: Callable[[Warned], None],
     retry: Retry | None = None,
     watch: Callable[[Message | Unknown], None] | None = None,
-) -> Uplink:
+) -> ServerConnection:
     """
     The way of a profile to its server; to be started.
 
@@ -69,7 +69,7 @@ def make_uplink(
         )
 
     lock = OwnLock() if folder is None else FileLock(folder / LOCK)
-    return Uplink(reactor, store, now, lock, lambda: wake_at(folder), hold, again, written(host, port), retry)
+    return ServerConnection(reactor, store, now, lock, lambda: wake_at(folder), hold, again, written(host, port), retry)
 
 
 class Silence:

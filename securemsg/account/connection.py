@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 
-from securemsg.account.errors import Exit, trouble
+from securemsg.account.errors import Exit, error_for
 from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock, OwnLock
 from securemsg.client import jobs
@@ -45,7 +45,7 @@ class Retry:
 
 
 @define(eq=False)
-class Uplink:
+class ServerConnection:
     """
     @ivar ring: tells the process with the lock that there is something for it.
     @ivar hold: makes the holder, once the lock is ours; it must be told whom to call when anything changes.
@@ -128,7 +128,7 @@ class Uplink:
                 alarm.cancel()
             sleeper.callback(None)
 
-    async def until(self, check: Callable[[], T | None], timeouts: float | None) -> T | None:
+    async def until(self, check: Callable[[], T | None], timeout: float | None) -> T | None:
         """
         Wait until a look into the store brings something.
 
@@ -137,14 +137,14 @@ class Uplink:
         @return: what it brought, or C{None} when the time is over.
         @raise Trouble: there is no connection, and none is to be expected; or C{stopped}.
         """
-        deadline = None if timeouts is None else self._clock.seconds() + timeouts
+        deadline = None if timeout is None else self._clock.seconds() + timeout
         while True:
             self._step()
             value = check()
             if value is not None:
                 return value
             if self._is_stopped:
-                raise trouble("stopped")
+                raise error_for("stopped")
             left = None if deadline is None else deadline - self._clock.seconds()
             self._raise_trouble()
             self._tell_waiting()
@@ -152,7 +152,7 @@ class Uplink:
                 return None
             await self._wait(left)
 
-    async def ask(self, kind: str, argument: str = "", *, timeouts: float | None) -> dict[str, str]:
+    async def ask(self, kind: str, argument: str = "", *, timeout: float | None) -> dict[str, str]:
         """
         Have an errand run by whoever has the connection. With L{Retry} it is left again where a failure passes.
 
@@ -160,7 +160,7 @@ class Uplink:
         @return: its facts.
         @raise Trouble: it was refused, or nobody answered in time.
         """
-        deadline = None if timeouts is None else self._clock.seconds() + timeouts
+        deadline = None if timeout is None else self._clock.seconds() + timeout
         while True:
             left = None if deadline is None else max(deadline - self._clock.seconds(), 0)
             outcome = await self._job(kind, argument, JOB_LIFE if left is None else left)
@@ -169,22 +169,22 @@ class Uplink:
             if outcome is not None and not outcome.code:
                 return outcome.facts
             if outcome is not None:
-                problem = trouble(outcome.code, argument or self.where)
+                problem = error_for(outcome.code, argument or self.where)
             else:
-                problem = trouble(self.last_failure or "timeout", self.where)
+                problem = error_for(self.last_failure or "timeout", self.where)
             is_over = deadline is not None and deadline <= self._clock.seconds()
             if self._retry is None or is_over or problem.status is not Exit.NOT_CONNECTED:
                 raise problem
             # Else they would be asked and refused as fast as the server can.
             await self.until(lambda: None, RETRY_PAUSE)
 
-    async def _job(self, kind: str, argument: str, timeouts: float) -> Outcome | None:
+    async def _job(self, kind: str, argument: str, timeout: float) -> Outcome | None:
         """Leave an errand, and wait for what comes of it."""
-        number = jobs.leave(self._store, kind, argument, now=self._now(), timeouts=timeouts)
+        number = jobs.leave(self._store, kind, argument, now=self._now(), timeout=timeout)
         self.nudge()
         outcome: Outcome | None = None
         try:
-            outcome = await self.until(lambda: jobs.collect(self._store, number), timeouts)
+            outcome = await self.until(lambda: jobs.collect(self._store, number), timeout)
         finally:
             if outcome is None:
                 jobs.give_up(self._store, number)
@@ -201,7 +201,7 @@ class Uplink:
         try:
             return self._lock.take()
         except OSError as error:
-            raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+            raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
 
     def _raise_trouble(self) -> None:
         """Say what makes waiting useless."""
@@ -209,14 +209,14 @@ class Uplink:
         if holder is None:
             return
         if holder.fatal:
-            raise trouble(holder.fatal, self.where)
-        if isinstance(holder.trouble, StateDamaged):
-            raise holder.trouble
+            raise error_for(holder.fatal, self.where)
+        if isinstance(holder.local_error, StateDamaged):
+            raise holder.local_error
         if not holder.last_failure or self._again:
             return
-        problem = trouble(holder.last_failure, self.where)
+        problem = error_for(holder.last_failure, self.where)
         if self._retry is None or problem.status is not Exit.NOT_CONNECTED:
-            raise holder.trouble if isinstance(holder.trouble, StorageError) else problem
+            raise holder.local_error if isinstance(holder.local_error, StorageError) else problem
 
     def _tell_waiting(self) -> None:
         """Where somebody wants to go on, say once why there is nothing to see."""

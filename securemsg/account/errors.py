@@ -211,7 +211,7 @@ _CODES: dict[str, _Meaning] = {
 }
 
 
-def trouble(code: str, name: str = "", status: Exit | None = None, text: str = "", hint: str = "") -> SecuremsgError:
+def error_for(code: str, name: str = "", status: Exit | None = None, text: str = "", hint: str = "") -> SecuremsgError:
     """
     What a code means here.
 
@@ -235,7 +235,7 @@ def explain(error: Exception, name: str = "") -> SecuremsgError:
         return SecuremsgError(
             Exit.NOT_CONNECTED, code, f"the server broke the protocol ({code})", "check the versions of both sides"
         )
-    return trouble(code, name)
+    return error_for(code, name)
 
 
 def is_known(code: str) -> bool:

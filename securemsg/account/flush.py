@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import SecuremsgError
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
@@ -17,7 +17,7 @@ SEEING_OFF = 10
 STANDSTILL = 2
 
 
-async def see_off(clock: Any, store: IProfileStore, uplink: Uplink) -> None:
+async def flush(clock: Any, store: IProfileStore, connection: ServerConnection) -> None:
     """Let what else is in the outbox go out; what becomes of it changes nothing for whoever leaves."""
     end = clock.seconds() + SEEING_OFF
 
@@ -27,8 +27,8 @@ async def see_off(clock: Any, store: IProfileStore, uplink: Uplink) -> None:
 
     try:
         left: int | None = unsent(store)
-        while left and uplink.holder is not None and uplink.holder.is_ready and clock.seconds() < end:
-            left = await uplink.until(partial(moved, left), STANDSTILL)
+        while left and connection.holder is not None and connection.holder.is_ready and clock.seconds() < end:
+            left = await connection.until(partial(moved, left), STANDSTILL)
     except (SecuremsgError, StorageError):
         # What whoever leaves was told stays true.
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.client.state import vault
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.vault import VaultError
@@ -31,15 +31,15 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def storage_trouble(error: VaultError | StorageError) -> SecuremsgError:
+def storage_error(error: VaultError | StorageError) -> SecuremsgError:
     """What is wrong with the files of a profile; they say it themselves, and what to do."""
     code = next(code for kind, code in _CODES if isinstance(error, kind))
     return SecuremsgError(Exit.PROFILE, code, str(error).rstrip("."))
 
 
-def trouble_of(error: Exception) -> SecuremsgError | None:
+def known_error(error: Exception) -> SecuremsgError | None:
     """The same for any error; C{None}: it is about something else."""
-    return storage_trouble(error) if isinstance(error, VaultError | StorageError) else None
+    return storage_error(error) if isinstance(error, VaultError | StorageError) else None
 
 
 def check_whole(folder: Path, *, joining: bool = False) -> None:
@@ -52,7 +52,7 @@ def check_whole(folder: Path, *, joining: bool = False) -> None:
     key, store = (folder / name for name in (vault.KEY_FILE, PROFILE_FILE))
     missing = [path for path in (key, store) if not os.path.lexists(path)]
     if len(missing) == 1 and not (joining and missing == [store]):
-        raise trouble(
+        raise error_for(
             "profile-damaged",
             text=f"{missing[0]} is missing, and nothing in {folder} opens without it",
             hint="restore it from a copy; if no join was ever finished there, repeat the join",
@@ -68,7 +68,7 @@ def load_any(store: IProfileStore) -> Profile:
     with store.reading() as records:
         profile = load_profile(records)
     if profile is None:
-        raise trouble("no-profile")
+        raise error_for("no-profile")
     return profile
 
 
@@ -80,7 +80,7 @@ def load_joined(store: IProfileStore) -> Profile:
     """
     profile = load_any(store)
     if not profile.registered:
-        raise trouble("not-joined")
+        raise error_for("not-joined")
     return profile
 
 
@@ -94,7 +94,7 @@ def open_joined(folder: Path, passphrase: bytes | None) -> tuple[IProfileStore, 
     try:
         store = open_profile(folder, vault.open_vault(folder, passphrase))
     except (VaultError, StorageError) as error:
-        raise storage_trouble(error) from error
+        raise storage_error(error) from error
     try:
         return store, load_joined(store)
     except BaseException:

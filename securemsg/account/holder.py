@@ -118,9 +118,9 @@ class Holder:
             return
 
     @property
-    def trouble(self) -> Exception | None:
+    def local_error(self) -> Exception | None:
         """What is wrong with the profile itself, if that ended the connection."""
-        return self._agent.trouble
+        return self._agent.local_error
 
     def _tick(self) -> None:
         """A second has passed."""

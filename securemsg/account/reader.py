@@ -7,9 +7,9 @@ from typing import Self
 
 from attrs import define, field
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import SecuremsgError, trouble
-from securemsg.account.folder import storage_trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import SecuremsgError, error_for
+from securemsg.account.folder import storage_error
 from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
 from securemsg.client.messages import Received
@@ -21,11 +21,11 @@ PAGE = 16
 
 
 @define(eq=False)
-class Messages:
+class MessageReader:
     """What comes, for C{async for}."""
 
     _store: IProfileStore
-    _uplink: Uplink
+    _connection: ServerConnection
     _giving: ReadLocks
     _sender: str | None = None
     _page: deque[Received] = field(factory=deque, init=False)
@@ -44,20 +44,20 @@ class Messages:
         @raise Trouble: the server will not have us, the profile cannot be used, or there is a newer loop than this.
         """
         if self._is_over:
-            raise trouble("second-recv", text="another loop over the messages was begun, or the bot was left")
+            raise error_for("second-recv", text="another loop over the messages was begun, or the bot was left")
         try:
             if self._in_hand is not None:
                 messages.mark_read(self._store, [self._in_hand.order])
                 self.let_go(self._in_hand)
-            while not self._uplink.is_stopped:
+            while not self._connection.is_stopped:
                 message = self._take()
                 if message is not None:
                     return message
-                await self._uplink.until(self._look, None)
+                await self._connection.until(self._look, None)
                 if self._is_over:
                     break
         except StorageError as error:
-            raise storage_trouble(error) from error
+            raise storage_error(error) from error
         except SecuremsgError as problem:
             if problem.code != "stopped":
                 raise

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from securemsg.account.composing import RECV_LOCK
-from securemsg.account.errors import trouble
+from securemsg.account.errors import error_for
 from securemsg.account.locks import FileLock
 from securemsg.client import messages
 from securemsg.client.messages import Received
@@ -35,9 +35,9 @@ def take_read_lock(folder: Path) -> FileLock:
     try:
         taken = lock.take()
     except OSError as error:
-        raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+        raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
     if not taken:
-        raise trouble("second-recv")
+        raise error_for("second-recv")
     return lock
 
 
@@ -104,10 +104,10 @@ class ReadLocks:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(sender))
         except (BlockingIOError, PermissionError) as error:
             if self._descriptor < 0:
-                raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+                raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
             return False
         except OSError as error:
-            raise trouble("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+            raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
         return True
 
 

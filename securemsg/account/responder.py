@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Give, Source
@@ -111,7 +111,7 @@ class Responder:
 
     _reactor: Any
     _store: IProfileStore
-    _uplink: Uplink
+    _connection: ServerConnection
     _giving: ReadLocks
     _now: Callable[[], float]
     _prepare: Callable[[Callable[[Call], None]], Source]
@@ -127,10 +127,10 @@ class Responder:
         source = self._prepare(self._soon)
         self._turns = Turns(self._reactor, self._store, self._giving, source, self._guarded, self._told)
         self._answerer = Autoresponder(
-            self._store, self._turns, self._now, self._uplink.nudge, sender=self._sender, spares=True
+            self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, spares=True
         )
 
-    async def run(self, timeouts: float | None) -> None:
+    async def run(self, timeout: float | None) -> None:
         """
         Answer. Whatever ends this, nothing of it runs on, and what was not answered is asked again by the next run.
 
@@ -138,7 +138,7 @@ class Responder:
         @raise Trouble: there is no connection, and none is to be expected.
         """
         try:
-            await self._uplink.until(self._look, timeouts)
+            await self._connection.until(self._look, timeout)
         finally:
             self._is_over = True
             self._turns.stop()
@@ -161,4 +161,4 @@ class Responder:
             call()
         except Exception as error:  # noqa: BLE001 - raised where it is waited for, which ends us
             self._problem = error
-            self._uplink.changed()
+            self._connection.changed()

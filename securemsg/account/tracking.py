@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact
@@ -17,7 +17,7 @@ _ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
 BLOCKING = "identity-changed"
 
 
-async def follow(store: IProfileStore, uplink: Uplink, number: bytes, wait: str, timeouts: float | None) -> Sent:
+async def follow(store: IProfileStore, connection: ServerConnection, number: bytes, wait: str, timeout: float | None) -> Sent:
     """
     Wait for a message that was committed.
 
@@ -26,16 +26,16 @@ async def follow(store: IProfileStore, uplink: Uplink, number: bytes, wait: str,
     @return: the message as it stands then.
     @raise Trouble: it did not come as far. If it is queued it stays so, and goes out with the next connection.
     """
-    sent = await uplink.until(lambda: _settled(store, uplink, number, wait), timeouts)
+    sent = await connection.until(lambda: _settled(store, connection, number, wait), timeout)
     if sent is None:
-        raise _too_late(store, uplink, number)
+        raise _too_late(store, connection, number)
     if sent.status in _ENOUGH[wait]:
         return sent
     if sent.status == "withdrawn":
-        raise trouble("withdrawn")
+        raise error_for("withdrawn")
     if sent.status == "queued":
-        raise trouble(BLOCKING, sent.to)
-    raise trouble(sent.code or "refused", sent.to)
+        raise error_for(BLOCKING, sent.to)
+    raise error_for(sent.code or "refused", sent.to)
 
 
 def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
@@ -50,37 +50,37 @@ def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     return sent.code == BLOCKING if contact is None else contact.is_blocked
 
 
-def _settled(store: IProfileStore, uplink: Uplink, number: bytes, wait: str) -> Sent | None:
+def _settled(store: IProfileStore, connection: ServerConnection, number: bytes, wait: str) -> Sent | None:
     """The message, once there is something to say of it."""
     sent = _found(store, number)
     if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
         return sent
-    return sent if _has_tried(uplink) and waits_for_user(store, sent) else None
+    return sent if _has_tried(connection) and waits_for_user(store, sent) else None
 
 
-def _has_tried(uplink: Uplink) -> bool:
+def _has_tried(connection: ServerConnection) -> bool:
     """
     Whether a connection stands, or does not come about for the moment. Before that is known we say nothing: what else is in the
     outbox shall have its chance, and what is wrong with server or profile is worse than what is wrong with a contact.
     """
-    holder = uplink.holder
+    holder = connection.holder
     if holder is None or holder.is_ready:
         return True
-    is_passing = bool(holder.last_failure) and trouble(holder.last_failure).status is Exit.NOT_CONNECTED
+    is_passing = bool(holder.last_failure) and error_for(holder.last_failure).status is Exit.NOT_CONNECTED
     return is_passing and not holder.fatal
 
 
-def _too_late(store: IProfileStore, uplink: Uplink, number: bytes) -> SecuremsgError:
+def _too_late(store: IProfileStore, connection: ServerConnection, number: bytes) -> SecuremsgError:
     """The time is over."""
     sent = _found(store, number)
     if sent.status == "accepted":
-        return trouble("not-delivered", sent.to)
+        return error_for("not-delivered", sent.to)
     if sent.code:
-        return trouble(sent.code, sent.to)
-    holder = uplink.holder
+        return error_for(sent.code, sent.to)
+    holder = connection.holder
     if holder is not None and holder.last_failure:
-        return trouble(holder.last_failure, uplink.where)
-    return trouble("not-accepted", sent.to)
+        return error_for(holder.last_failure, connection.where)
+    return error_for("not-accepted", sent.to)
 
 
 def _found(store: IProfileStore, number: bytes) -> Sent:

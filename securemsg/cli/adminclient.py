@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from securemsg.account.errors import SecuremsgError, trouble
+from securemsg.account.errors import SecuremsgError, error_for
 from securemsg.crypto.keys import nonce
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol.auth import FEATURES, VERSION
@@ -97,4 +97,4 @@ class AdminClient:
 
     def _trouble(self, code: str) -> SecuremsgError:
         """What a code means here."""
-        return trouble(code, self._where)
+        return error_for(code, self._where)

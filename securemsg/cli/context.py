@@ -10,9 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.account.composing import make_uplink, wake_at, written
-from securemsg.account.connection import Retry, Uplink
-from securemsg.account.flush import see_off
+from securemsg.account.composing import make_connection, wake_at, written
+from securemsg.account.connection import Retry, ServerConnection
+from securemsg.account.flush import flush
 from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.run import run
@@ -71,7 +71,7 @@ class CommandContext:
 
     def connected(
         self,
-        work: Callable[[Any, Uplink], Coroutine[Any, Any, int]],
+        work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]],
         *,
         again: bool = False,
         prompt: bool = False,
@@ -95,7 +95,7 @@ class CommandContext:
         waits = self.settings.retry or (again and not prompt)
 
         async def whole(reactor: Any) -> int:
-            uplink = make_uplink(
+            connection = make_connection(
                 reactor,
                 self.folder,
                 self.store,
@@ -108,12 +108,12 @@ class CommandContext:
                 watch=partial(self._show, tell) if show_wire else None,
             )
             # Runs however we end: done, failed or interrupted.
-            reactor.addSystemEventTrigger("before", "shutdown", uplink.stop)
-            uplink.start()
-            if show_wire and uplink.holder is None:
+            reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
+            connection.start()
+            if show_wire and connection.holder is None:
                 report_note("through-another-process", ELSEWHERE, as_json)
-            status = await work(reactor, uplink)
-            await see_off(reactor, self.store, uplink)
+            status = await work(reactor, connection)
+            await flush(reactor, self.store, connection)
             return status
 
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import check_loose, load_key
 from securemsg.cli.context import CommandContext
@@ -45,7 +45,7 @@ class GuestContext(CommandContext):
 
     path: Path = field(kw_only=True)
 
-    def connected(self, work: Callable[[Any, Uplink], Coroutine[Any, Any, int]], **options: Any) -> int:
+    def connected(self, work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]], **options: Any) -> int:
         """
         As L{Desk.connected}, in the words of somebody who has no profile.
 

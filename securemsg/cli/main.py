@@ -126,9 +126,9 @@ def _problem(error: Exception) -> SecuremsgError:
             return SecuremsgError(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
         case _:
             # Only here: what raises its errors has been imported, while usage has no need of it.
-            from securemsg.account.folder import trouble_of
+            from securemsg.account.folder import known_error
 
-            known = trouble_of(error)
+            known = known_error(error)
             if known is not None:
                 return known
             kind = type(error).__name__

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securemsg.account.errors import SecuremsgError, is_known, trouble
+from securemsg.account.errors import SecuremsgError, error_for, is_known
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 
@@ -122,13 +122,13 @@ def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
 
 def _hint(code: str, name: str = "") -> str:
     """What to do about something that is known by its code."""
-    return trouble(code, name).hint if is_known(code) else ""
+    return error_for(code, name).hint if is_known(code) else ""
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:
     """Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line."""
     hope = "waiting for a place" if code == "server-full" else "trying again"
-    report_note(code, f"{trouble(code, where).text}; {hope}, Ctrl-C ends", as_json)
+    report_note(code, f"{error_for(code, where).text}; {hope}, Ctrl-C ends", as_json)
 
 
 def report_note(code: str, text: str, as_json: bool) -> None:
@@ -169,4 +169,4 @@ def _write(data: bytes) -> None:
         except BrokenPipeError:
             raise OutputClosed from None
         except OSError as error:
-            raise trouble("output-failed", text=f"the output could not be written: {error.strerror}") from None
+            raise error_for("output-failed", text=f"the output could not be written: {error.strerror}") from None

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from securemsg.account.errors import Exit, SecuremsgError, trouble
-from securemsg.account.folder import check_whole, load_any, load_joined, storage_trouble
+from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.folder import check_whole, load_any, load_joined, storage_error
 from securemsg.cli.context import CommandContext
 from securemsg.cli.settings import Settings
 from securemsg.client.state import vault
@@ -48,7 +48,7 @@ def read_passphrase(path: Path) -> bytes:
             Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}"
         ) from None
     if stat.S_ISREG(mode) and mode & vault.OTHERS:
-        raise trouble("passphrase-exposed", str(path))
+        raise error_for("passphrase-exposed", str(path))
     passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE:
         raise SecuremsgError(
@@ -86,7 +86,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[CommandContex
         key = open_vault(settings)
         store = open_profile(folder, key)
     except (VaultError, StorageError) as error:
-        raise storage_trouble(error) from error
+        raise storage_error(error) from error
     try:
         profile = load_joined(store) if joined else load_any(store)
         yield CommandContext(settings, folder, store, profile, protection_text(folder, key.kind))
@@ -99,4 +99,4 @@ def _ask_passphrase(folder: Path) -> bytes:
     try:
         return getpass.getpass(f"Passphrase of {folder}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
     except EOFError:
-        raise trouble("passphrase-needed") from None
+        raise error_for("passphrase-needed") from None

@@ -11,7 +11,7 @@ import click
 import platformdirs
 from attrs import define
 
-from securemsg.account.errors import trouble
+from securemsg.account.errors import error_for
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
@@ -68,7 +68,7 @@ class Settings:
         return Path(named) if named else None
 
     @property
-    def timeouts(self) -> int | None:
+    def time_limit(self) -> int | None:
         """How long to wait for an answer, seconds; C{None}: for ever."""
         if self.timeout is None and not self.retry:
             return DEFAULT_TIMEOUT
@@ -198,7 +198,7 @@ class AccountName(click.ParamType[str]):
         try:
             check_name(value)
         except Refusal as refusal:
-            raise trouble(refusal.code, repr(value)) from None
+            raise error_for(refusal.code, repr(value)) from None
         return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from securemsg.account.composing import make_uplink
+from securemsg.account.composing import make_connection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import load_key
 from securemsg.cli.context import CommandContext
@@ -108,19 +108,19 @@ async def check_file(reactor: Any, context: CommandContext, name: str) -> None:
     assert context.settings.key_file is not None, "a new key comes from a file"
     caller = guest_context(context.settings, context.settings.key_file, context.host, context.port)
     server = (context.host, context.port)
-    uplink = make_uplink(
+    connection = make_connection(
         reactor, None, caller.store, caller.profile, server, now=context.now, again=False, warn=lambda event: None
     )
-    uplink.start()
+    connection.start()
     code = "timeout"
     try:
         # Whom we call is a device of the connection as soon as the other end has proved that it holds the file, and before it
         # is let in: a daemon that is full holds it as well.
-        await uplink.until(lambda: True if caller.connection() else None, CHECK_TIME)
+        await connection.until(lambda: True if caller.connection() else None, CHECK_TIME)
     except SecuremsgError as problem:
         code = problem.code
     finally:
-        await uplink.stop()
+        await connection.stop()
     if caller.connection():
         raise SecuremsgError(
             Exit.USAGE,

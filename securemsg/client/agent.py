@@ -58,7 +58,7 @@ def random_jitter() -> float:
 @define(eq=False)
 class Agent:
     """
-    @ivar trouble: what went wrong on this machine, where that ended the connection; else C{None}.
+    @ivar local_error: what went wrong on this machine, where that ended the connection; else C{None}.
     """
 
     _store: IProfileStore
@@ -71,7 +71,7 @@ class Agent:
     _jitter: Callable[[], float] = field(kw_only=True, default=random_jitter)
     # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.wiredump}.
     _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
-    trouble: Exception | None = field(default=None, init=False)
+    local_error: Exception | None = field(default=None, init=False)
     _context: Context = field(init=False)
     _post: Sender = field(init=False)
     _arrivals: Receiver = field(init=False)
@@ -115,7 +115,7 @@ class Agent:
         self._context.channel = channel
         self._context.is_writable = True
         self._was_told = False
-        self.trouble = None
+        self.local_error = None
         self._guarded(self._greet)
 
     def received(self, message: m.Message | m.Unknown) -> None:
@@ -338,7 +338,7 @@ class Agent:
         self._context.requests.abandon(code or "lost")
         if code in FATAL and not self._was_told:
             self._context.tell(Failed(code))
-        if self.trouble is None:
+        if self.local_error is None:
             self._context.tell(Disconnected(code))
 
     def _channel(self) -> IChannel:
@@ -355,7 +355,7 @@ class Agent:
             raise
         # Whatever it is, nothing may be said to the server after a step that was not finished; what is a bug is raised below.
         except Exception as error:
-            self.trouble = error
+            self.local_error = error
             self._context.take_events()
             channel, self._context.channel = self._context.channel, None
             self._context.requests.abandon(LOCAL_TROUBLE)

@@ -56,7 +56,7 @@ class Waiting:
     argument: str = field(repr=False)
 
 
-def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, timeouts: float) -> int:
+def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, timeout: float) -> int:
     """
     Ask whoever has the connection.
 
@@ -64,7 +64,7 @@ def leave(store: IProfileStore, kind: str, argument: str = "", *, now: float, ti
     """
     with store.writing() as records:
         number = records.last(META, JOBS) + 1
-        save(records, META, JOBS, Job(kind, argument, int(now + timeouts) + 1), number)
+        save(records, META, JOBS, Job(kind, argument, int(now + timeout) + 1), number)
         return number
 
 

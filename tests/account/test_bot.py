@@ -75,7 +75,7 @@ class Program:
     handle: Callable[[Bot, Received], None] | None = None
     sender: str | None = None
     seen: list[str] = field(factory=list)
-    trouble: Exception | None = None
+    failure: Exception | None = None
     pause: Deferred[None] | None = None
 
     async def run(self) -> str:
@@ -85,8 +85,8 @@ class Program:
                 self.seen.append(message.text)
                 if self.pause is not None:
                     await self.pause
-                if self.trouble is not None:
-                    raise self.trouble
+                if self.failure is not None:
+                    raise self.failure
                 if self.handle is not None:
                     self.handle(bot, message)
         return "ended"
@@ -111,15 +111,15 @@ class BotCase(PlaceCase):
     def absent(self, name: str) -> Person:
         """Somebody registered whose commands have ended."""
         person = self.place.person(name)
-        person.uplink.stop()
+        person.connection.stop()
         self.place.settle()
         return person
 
     def bot(self, person: Person | None = None) -> Bot:
         """A new process of Bix's, or of somebody else's."""
         context = (person or self.bix).context
-        uplink = self.place._uplink(context, True)
-        return Bot(self.reactor, self.folder(context.profile.name), context.store, context.profile, uplink, self.place.now)
+        connection = self.place._connection(context, True)
+        return Bot(self.reactor, self.folder(context.profile.name), context.store, context.profile, connection, self.place.now)
 
     def folder(self, name: str) -> Path:
         """Where somebody's profile lies."""
@@ -144,7 +144,7 @@ class BotCase(PlaceCase):
     def write(self, *texts: str, to: str = "bix", kind: int = Kind.TEXT) -> list[bytes]:
         """Ada writes."""
         numbers = [messages.compose(self.ada.context.store, to, text, now=self.place.now(), kind=kind) for text in texts]
-        self.ada.uplink.nudge()
+        self.ada.connection.nudge()
         self.place.settle(2)
         return numbers
 
@@ -159,7 +159,7 @@ class BotCase(PlaceCase):
     def kill(self, program: Program) -> None:
         """As if the process died: nothing more is done, and the kernel frees its locks."""
         bot = program.bot
-        bot._uplink.stop()
+        bot._connection.stop()
         bot._giving.close()
         if bot._reader is not None:
             bot._reader.free()
@@ -197,7 +197,7 @@ class MessagesTests(BotCase):
     def test_exception(self) -> None:
         """A message whose handling fails ends the loop, and is given again to the next run."""
         self.write("one", "two")
-        failed = self.start(Program(self.bot(), trouble=ValueError("no")))
+        failed = self.start(Program(self.bot(), error_for=ValueError("no")))
         self.failureResultOf(failed, ValueError)
         program = Program(self.bot())
         self.start(program)
@@ -318,16 +318,16 @@ class MessagesTests(BotCase):
 
     def test_beside_others(self) -> None:
         """A bot works while another command of its profile has the connection, and takes it over when that ends."""
-        other = self.place._uplink(self.bix.context, True)
+        other = self.place._connection(self.bix.context, True)
         other.start()
         program = Program(self.bot(), uppercase)
         self.start(program)
         self.write("one")
-        self.assertIsNone(program.bot._uplink.holder)
+        self.assertIsNone(program.bot._connection.holder)
         self.assertEqual([row.text for row in self.answers()], ["ONE"])
         other.stop()
         self.place.settle(2)
-        self.assertIsNotNone(program.bot._uplink.holder)
+        self.assertIsNotNone(program.bot._connection.holder)
         self.write("two")
         self.assertEqual([row.text for row in self.answers()], ["ONE", "TWO"])
 
@@ -411,7 +411,7 @@ class EndTests(BotCase):
         talking = Deferred.fromCoroutine(talk())
         self.place.settle(3)
         self.assertEqual(self.successResultOf(talking).status, "accepted")
-        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+        self.assertEqual((bot._connection.is_stopped, self.reactor.triggers), (True, []))
 
     def test_close_fails(self) -> None:
         """Files that cannot be closed are an error with a code."""
@@ -441,7 +441,7 @@ class EndTests(BotCase):
         talking.cancel()
         self.place.settle(1)
         self.failureResultOf(talking, CancelledError)
-        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+        self.assertEqual((bot._connection.is_stopped, self.reactor.triggers), (True, []))
 
     def test_not_entered(self) -> None:
         """A folder that cannot be used leaves nothing behind, neither a connection nor anything in the reactor."""
@@ -450,8 +450,8 @@ class EndTests(BotCase):
         def fail() -> None:
             raise StateUnusable("the disk is gone")
 
-        self.patch(bot._uplink, "_ring", fail)
-        other = self.place._uplink(self.bix.context, True)
+        self.patch(bot._connection, "_ring", fail)
+        other = self.place._connection(self.bix.context, True)
         other.start()
 
         async def talk() -> None:
@@ -461,7 +461,7 @@ class EndTests(BotCase):
         talking = Deferred.fromCoroutine(talk())
         self.place.settle(3)
         self.assertEqual(self.failureResultOf(talking, SecuremsgError).value.code, "profile-unreadable")
-        self.assertEqual((bot._uplink.is_stopped, self.reactor.triggers), (True, []))
+        self.assertEqual((bot._connection.is_stopped, self.reactor.triggers), (True, []))
         other.stop()
 
     def test_shutdown_amid_leaving(self) -> None:
@@ -483,10 +483,10 @@ class EndTests(BotCase):
         """What connecting again would not mend ends the loop with its code."""
         program = Program(self.bot())
         running = self.start(program)
-        holder = program.bot._uplink.holder
+        holder = program.bot._connection.holder
         assert holder is not None
         holder.fatal = "removed"
-        program.bot._uplink.changed()
+        program.bot._connection.changed()
         self.place.settle(1)
         self.assertEqual(self.failureResultOf(running, SecuremsgError).value.code, "removed")
 
@@ -599,7 +599,7 @@ class OpeningTests(PlaceCase):
         cases: tuple[tuple[dict[str, Any], str], ...] = (({}, "example:8443"), ({"host": "::1", "port": 9}, "[::1]:9"))
         for options, where in cases:
             bot = open_bot(Reactor(), folder, "geheim, größer", **options)
-            self.assertEqual(bot._uplink.where, where)
+            self.assertEqual(bot._connection.where, where)
             bot._close()
 
     def test_nothing_there(self) -> None:

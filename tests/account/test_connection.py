@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.connection import GUEST_POLL, HOLDER_POLL, JOB_LIFE, RETRY_PAUSE, Retry, Uplink
+from securemsg.account.connection import GUEST_POLL, HOLDER_POLL, JOB_LIFE, RETRY_PAUSE, Retry, ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock
@@ -32,7 +32,7 @@ class Line:
     fatal: str = ""
     was_ready: bool = False
     last_failure: str = ""
-    trouble: Exception | None = None
+    local_error: Exception | None = None
     starts: list[bool] = field(factory=list)
     looks: int = 0
     stops: int = 0
@@ -63,9 +63,9 @@ class UplinkCase(SynchronousTestCase):
         self.rings = 0
         self.lines: list[Line] = []
 
-    def uplink(self, again: bool = False, retry: Retry | None = None) -> Uplink:
+    def connection(self, again: bool = False, retry: Retry | None = None) -> ServerConnection:
         """A new command's uplink."""
-        made = Uplink(
+        made = ServerConnection(
             clock=self.clock,
             store=self.store,
             now=lambda: NOW + self.clock.seconds(),
@@ -95,9 +95,9 @@ class UplinkCase(SynchronousTestCase):
         self.addCleanup(lock.free)
         return lock
 
-    def wait(self, uplink: Uplink, check: Callable[[], Any], timeouts: float | None) -> Deferred[Any]:
+    def wait(self, connection: ServerConnection, check: Callable[[], Any], timeout: float | None) -> Deferred[Any]:
         """Begin to wait."""
-        return Deferred.fromCoroutine(uplink.until(check, timeouts))
+        return Deferred.fromCoroutine(connection.until(check, timeout))
 
 
 class UplinkTests(UplinkCase):
@@ -105,24 +105,24 @@ class UplinkTests(UplinkCase):
 
     def test_holder(self) -> None:
         """Whoever finds the lock free connects, and looks into the store when something was written."""
-        uplink = self.uplink(again=True)
-        uplink.start()
-        uplink.nudge()
+        connection = self.connection(again=True)
+        connection.start()
+        connection.nudge()
         self.assertEqual((self.lines[0].starts, self.lines[0].looks, self.rings), ([True], 2, 0))
 
     def test_guest(self) -> None:
         """Whoever finds it taken rings, and connects to nothing."""
         self.other()
-        uplink = self.uplink()
-        uplink.start()
-        uplink.nudge()
+        connection = self.connection()
+        connection.start()
+        connection.nudge()
         self.assertEqual((self.lines, self.rings), ([], 2))
 
     def test_guest_waits(self) -> None:
         """A guest looks into the store often, and takes what it finds at once."""
         self.other()
         found: list[str] = []
-        waiting = self.wait(self.uplink(), lambda: found[0] if found else None, 5)
+        waiting = self.wait(self.connection(), lambda: found[0] if found else None, 5)
         self.clock.advance(GUEST_POLL)
         self.assertNoResult(waiting)
         found.append("it")
@@ -132,8 +132,8 @@ class UplinkTests(UplinkCase):
     def test_holder_is_told(self) -> None:
         """A holder looks when it is told, before its clock says so."""
         found: list[str] = []
-        uplink = self.uplink()
-        waiting = self.wait(uplink, lambda: found[0] if found else None, 5)
+        connection = self.connection()
+        waiting = self.wait(connection, lambda: found[0] if found else None, 5)
         found.append("it")
         self.lines[0].changed()
         self.assertEqual(self.successResultOf(waiting), "it")
@@ -142,7 +142,7 @@ class UplinkTests(UplinkCase):
     def test_patience(self) -> None:
         """Waiting ends when its time is over, and a last look is taken."""
         looks: list[float] = []
-        waiting = self.wait(self.uplink(), lambda: looks.append(self.clock.seconds()), 2.5)
+        waiting = self.wait(self.connection(), lambda: looks.append(self.clock.seconds()), 2.5)
         self.clock.pump([0.5] * 6)
         self.assertIsNone(self.successResultOf(waiting))
         self.assertEqual(looks[-1], 2.5)
@@ -150,13 +150,13 @@ class UplinkTests(UplinkCase):
 
     def test_no_patience(self) -> None:
         """Without any time there is one look."""
-        self.assertEqual(self.successResultOf(self.wait(self.uplink(), lambda: "it", 0)), "it")
-        self.assertIsNone(self.successResultOf(self.wait(self.uplink(), lambda: None, 0)))
+        self.assertEqual(self.successResultOf(self.wait(self.connection(), lambda: "it", 0)), "it")
+        self.assertIsNone(self.successResultOf(self.wait(self.connection(), lambda: None, 0)))
 
     def test_takes_over(self) -> None:
         """When the process with the lock dies, whoever waits takes it and connects."""
         lock = self.other()
-        waiting = self.wait(self.uplink(), lambda: None, None)
+        waiting = self.wait(self.connection(), lambda: None, None)
         lock.free()
         self.clock.advance(GUEST_POLL)
         self.assertEqual(len(self.lines), 1)
@@ -165,10 +165,10 @@ class UplinkTests(UplinkCase):
 
     def test_first_failure(self) -> None:
         """A command of one go ends with the first failure, but not before it has looked: what is there counts."""
-        uplink = self.uplink()
-        waiting = self.wait(uplink, lambda: None, 30)
+        connection = self.connection()
+        waiting = self.wait(connection, lambda: None, 30)
         self.lines[0].last_failure = "not-connected"
-        self.assertEqual(self.successResultOf(self.wait(uplink, lambda: "it", 30)), "it")
+        self.assertEqual(self.successResultOf(self.wait(connection, lambda: "it", 30)), "it")
         self.lines[0].changed()
         problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
@@ -176,7 +176,7 @@ class UplinkTests(UplinkCase):
 
     def test_goes_on(self) -> None:
         """A command that connects again outlives failures, but not one that would come again."""
-        waiting = self.wait(self.uplink(again=True), lambda: None, None)
+        waiting = self.wait(self.connection(again=True), lambda: None, None)
         self.lines[0].last_failure = "lost"
         self.clock.advance(HOLDER_POLL)
         self.assertNoResult(waiting)
@@ -186,44 +186,44 @@ class UplinkTests(UplinkCase):
 
     def test_unreached(self) -> None:
         """Why there never was a connection is known until there is one; afterwards there was."""
-        uplink = self.uplink(again=True)
-        self.assertEqual(uplink.unreached, "")
-        uplink.start()
-        self.assertEqual(uplink.unreached, "timeout")
+        connection = self.connection(again=True)
+        self.assertEqual(connection.unreached, "")
+        connection.start()
+        self.assertEqual(connection.unreached, "timeout")
         self.lines[0].last_failure = "not-connected"
-        self.assertEqual(uplink.unreached, "not-connected")
+        self.assertEqual(connection.unreached, "not-connected")
         self.lines[0].was_ready = True
-        self.assertEqual(uplink.unreached, "")
+        self.assertEqual(connection.unreached, "")
 
     def test_damage(self) -> None:
         """A damaged profile ends every command, and says what is damaged."""
-        waiting = self.wait(self.uplink(again=True), lambda: None, None)
-        self.lines[0].trouble = ProfileDamaged("a record was altered")
+        waiting = self.wait(self.connection(again=True), lambda: None, None)
+        self.lines[0].local_error = ProfileDamaged("a record was altered")
         self.lines[0].changed()
         self.failureResultOf(waiting, ProfileDamaged)
 
     def test_two_wait(self) -> None:
         """Two may wait at once."""
-        uplink = self.uplink()
+        connection = self.connection()
         found: list[str] = []
-        both = [self.wait(uplink, lambda: found[0] if found else None, 5) for _ in range(2)]
+        both = [self.wait(connection, lambda: found[0] if found else None, 5) for _ in range(2)]
         found.append("it")
         self.lines[0].changed()
         self.assertEqual([self.successResultOf(waiting) for waiting in both], ["it", "it"])
 
     def test_stop(self) -> None:
         """After the end the lock is free for others, and is not taken again."""
-        uplink = self.uplink()
-        uplink.start()
-        self.successResultOf(uplink.stop())
+        connection = self.connection()
+        connection.start()
+        self.successResultOf(connection.stop())
         self.other()
-        uplink.changed()
+        connection.changed()
         self.assertEqual((self.lines[0].stops, len(self.lines)), (1, 1))
 
     def test_errand(self) -> None:
         """An errand is run by whoever has the connection; its facts come back."""
         self.other()
-        asking = Deferred.fromCoroutine(self.uplink().ask("ping", timeouts=5))
+        asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=5))
         self.assertEqual(self.rings, 1)
         (job,) = jobs.waiting(self.store, now=NOW)
         jobs.settle(self.store, job.number, "", {"seconds": "0.1"}, now=NOW)
@@ -233,7 +233,7 @@ class UplinkTests(UplinkCase):
     def test_errand_refused(self) -> None:
         """A refusal names whom it is about."""
         self.other()
-        asking = Deferred.fromCoroutine(self.uplink().ask("fetch", "bob", timeouts=5))
+        asking = Deferred.fromCoroutine(self.connection().ask("fetch", "bob", timeout=5))
         (job,) = jobs.waiting(self.store, now=NOW)
         jobs.settle(self.store, job.number, "no-such-account", {}, now=NOW)
         self.clock.advance(GUEST_POLL)
@@ -243,7 +243,7 @@ class UplinkTests(UplinkCase):
     def test_errand_unanswered(self) -> None:
         """An errand that nobody runs ends in time, and leaves nothing behind."""
         self.other()
-        asking = Deferred.fromCoroutine(self.uplink().ask("ping", timeouts=1))
+        asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=1))
         self.clock.pump([GUEST_POLL] * 12)
         self.assertEqual(self.failureResultOf(asking, SecuremsgError).value.status, Exit.NOT_CONNECTED)
         self.assertEqual(jobs.waiting(self.store, now=NOW), [])
@@ -258,14 +258,14 @@ class StopTests(UplinkCase):
         already is given all the same.
         """
         for again in (False, True):
-            uplink = self.uplink(again)
-            uplink.start()
-            waiting = self.wait(uplink, lambda: None, None)
-            uplink.stop()
-            late = self.wait(uplink, lambda: None, None)
+            connection = self.connection(again)
+            connection.start()
+            waiting = self.wait(connection, lambda: None, None)
+            connection.stop()
+            late = self.wait(connection, lambda: None, None)
             for deferred in (waiting, late):
                 self.assertEqual(self.failureResultOf(deferred, SecuremsgError).value.code, "stopped")
-            self.assertEqual(self.successResultOf(self.wait(uplink, lambda: 1, None)), 1)
+            self.assertEqual(self.successResultOf(self.wait(connection, lambda: 1, None)), 1)
             if not again:
                 self.other()
 
@@ -278,13 +278,13 @@ class RetryTests(UplinkCase):
         super().setUp()
         self.told: list[tuple[str, str]] = []
 
-    def persistent(self) -> Uplink:
+    def persistent(self) -> ServerConnection:
         """The uplink of a command with C{--retry}."""
-        return self.uplink(retry=Retry(lambda code, where: self.told.append((code, where))))
+        return self.connection(retry=Retry(lambda code, where: self.told.append((code, where))))
 
-    def ask(self, uplink: Uplink, timeouts: float | None) -> Deferred[dict[str, str]]:
+    def ask(self, connection: ServerConnection, timeout: float | None) -> Deferred[dict[str, str]]:
         """Begin to ask."""
-        return Deferred.fromCoroutine(uplink.ask("ping", timeouts=timeouts))
+        return Deferred.fromCoroutine(connection.ask("ping", timeout=timeout))
 
     def settle(self, code: str = "", **facts: str) -> None:
         """Somebody runs the errand that waits."""
@@ -295,9 +295,9 @@ class RetryTests(UplinkCase):
 
     def test_passing(self) -> None:
         """A failure that passes does not end the waiting, whose beginning is told once, and again when it begins again."""
-        uplink = self.persistent()
+        connection = self.persistent()
         found: list[str] = []
-        waiting = self.wait(uplink, lambda: found[0] if found else None, None)
+        waiting = self.wait(connection, lambda: found[0] if found else None, None)
         (line,) = self.lines
         self.assertEqual(line.starts, [True])
         for code in ("server-full", "not-connected", "stopping", "lost", "timeout", "server-full"):
@@ -322,22 +322,22 @@ class RetryTests(UplinkCase):
             ("fatal", "replaced", Exit.NOT_CONNECTED),
             ("last_failure", "local-trouble", Exit.PROFILE),
         ):
-            uplink = self.persistent()
-            waiting = self.wait(uplink, lambda: None, None)
+            connection = self.persistent()
+            waiting = self.wait(connection, lambda: None, None)
             setattr(self.lines[-1], name, code)
             self.lines[-1].changed()
             self.assertEqual(self.failureResultOf(waiting, SecuremsgError).value.status, status, code)
-            uplink.stop()
+            connection.stop()
         self.assertEqual(self.told, [])
 
     def test_time(self) -> None:
         """When the time is over there is no result, and the reason is known."""
-        uplink = self.persistent()
-        waiting = self.wait(uplink, lambda: None, 3)
+        connection = self.persistent()
+        waiting = self.wait(connection, lambda: None, 3)
         self.lines[0].last_failure = "server-full"
         self.clock.pump([0.5] * 7)
         self.assertIsNone(self.successResultOf(waiting))
-        self.assertEqual(uplink.last_failure, "server-full")
+        self.assertEqual(connection.last_failure, "server-full")
 
     def test_question(self) -> None:
         """A question outlives a connection that ends under it, and is asked again a while later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import MEANINGS, Exit, explain, is_known, table, trouble
+from securemsg.account.errors import MEANINGS, Exit, error_for, explain, is_known, table
 from securemsg.client.agent import FATAL
 from securemsg.errors import Refusal, RemoteProtocolError
 
@@ -33,11 +33,11 @@ class ExitTests(SynchronousTestCase):
         }
         for status, codes in expected.items():
             for code in codes:
-                self.assertEqual(trouble(code).status, status, code)
+                self.assertEqual(error_for(code).status, status, code)
 
     def test_accepting_command(self) -> None:
         """A changed identity names the very command that accepts it."""
-        self.assertIn("securemsg verify bob --accept", trouble("identity-changed", "bob").hint)
+        self.assertIn("securemsg verify bob --accept", error_for("identity-changed", "bob").hint)
 
     def test_ends_explained(self) -> None:
         """Whatever ends a login for good has words of its own."""
@@ -53,5 +53,5 @@ class ExitTests(SynchronousTestCase):
     def test_no_leftovers(self) -> None:
         """Every text stands without the name that it could not be given."""
         for code in ("name-taken", "not-connected", "no-daemon", "identity-changed", "other-name"):
-            for text in (trouble(code).text, trouble(code).hint, trouble(code, "bob").text):
+            for text in (error_for(code).text, error_for(code).hint, error_for(code, "bob").text):
                 self.assertNotIn("{", text)

@@ -22,7 +22,7 @@ class HolderTests(PlaceCase):
 
     def test_ready(self) -> None:
         """It logs in, and has drained what waited."""
-        holder = self.place.person("ada").uplink.holder
+        holder = self.place.person("ada").connection.holder
         assert holder is not None
         self.assertTrue(holder.is_ready and holder.is_drained)
         self.assertEqual((holder.fatal, holder.last_failure), ("", ""))
@@ -39,7 +39,7 @@ class HolderTests(PlaceCase):
     def test_ping(self) -> None:
         """A ping measures the time to the answer."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(ada.uplink.ask("ping", timeouts=5))
+        asked = Deferred.fromCoroutine(ada.connection.ask("ping", timeout=5))
         self.place.settle()
         facts = self.successResultOf(asked)
         self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
@@ -48,7 +48,7 @@ class HolderTests(PlaceCase):
         """A process without the lock has its errand run all the same."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
         guest = self.place.beside(ada)
-        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", timeouts=5))
+        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", timeout=5))
         self.assertIsNone(guest.holder)
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
@@ -57,13 +57,13 @@ class HolderTests(PlaceCase):
 
     def test_unknown_account(self) -> None:
         """A refusal of the server comes back as one."""
-        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("fetch", "nobody", timeouts=5))
+        asked = Deferred.fromCoroutine(self.place.person("ada").connection.ask("fetch", "nobody", timeout=5))
         self.place.settle()
         self.assertEqual(self.failureResultOf(asked, SecuremsgError).value.status, Exit.NO_CONTACT)
 
     def test_invite(self) -> None:
         """An invite brings a token and its end."""
-        asked = Deferred.fromCoroutine(self.place.person("ada").uplink.ask("invite", "3600", timeouts=5))
+        asked = Deferred.fromCoroutine(self.place.person("ada").connection.ask("invite", "3600", timeout=5))
         self.place.settle()
         facts = self.successResultOf(asked)
         self.assertEqual(int(facts["expires_at"]), int(self.place.now()) + 3600)
@@ -72,21 +72,21 @@ class HolderTests(PlaceCase):
     def test_drained(self) -> None:
         """Whoever waits for the mailbox to be empty hears of it when everything is in the store."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeouts=5))
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeout=5))
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
 
     def test_unknown_errand(self) -> None:
         """An errand of a newer version is refused, and blocks nothing."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(ada.uplink.ask("dance", timeouts=5))
+        asked = Deferred.fromCoroutine(ada.connection.ask("dance", timeout=5))
         self.place.settle()
         self.assertEqual(self.failureResultOf(asked, SecuremsgError).value.code, "unknown-message")
 
     def test_disk_full(self) -> None:
         """A disk that is full for a while ends nothing: the errand is settled once there is room."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeouts=30))
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeout=30))
         store = ada.context.store
         assert isinstance(store, MemoryProfile)
 
@@ -103,10 +103,10 @@ class HolderTests(PlaceCase):
     def test_server_down(self) -> None:
         """A command of one go learns that nobody answers."""
         ada = self.place.person("ada")
-        self.successResultOf(self.stop(ada.uplink.stop()))
+        self.successResultOf(self.stop(ada.connection.stop()))
         self.place.is_up = False
-        uplink = self.place.beside(ada)
-        asked = Deferred.fromCoroutine(uplink.ask("ping", timeouts=5))
+        connection = self.place.beside(ada)
+        asked = Deferred.fromCoroutine(connection.ask("ping", timeout=5))
         self.place.settle()
         problem = self.failureResultOf(asked, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
@@ -116,7 +116,7 @@ class HolderTests(PlaceCase):
         ada = self.place.person("ada")
         self.place.server.stop()
         self.place.settle()
-        holder = ada.uplink.holder
+        holder = ada.connection.holder
         assert holder is not None
         self.assertEqual((holder.is_ready, holder.is_drained, holder.last_failure), (False, False, "stopping"))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
-from securemsg.account.errors import SecuremsgError, trouble
+from securemsg.account.errors import SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.responder import Responder
 from securemsg.client import messages
@@ -25,14 +25,14 @@ class Slow:
     """A source that answers when it is told to."""
 
     places: int = 4
-    trouble: OSError | None = None
+    failure: OSError | None = None
     asked: list[tuple[Received, Give]] = field(factory=list)
     is_stopped: bool = False
 
     def ask(self, question: Received, give: Give) -> None:
         """Remember who asked."""
-        if self.trouble is not None:
-            raise self.trouble
+        if self.failure is not None:
+            raise self.failure
         self.asked.append((question, give))
 
     def stop(self) -> None:
@@ -53,7 +53,7 @@ class RespondingTests(BotCase):
         """Another process that answers."""
         source = Slow()
         context = self.bix.context
-        self.uplink = self.place._uplink(context, True)
+        self.connection = self.place._connection(context, True)
         self.giving = ReadLocks(self.folder("bix"), context.store)
         self.addCleanup(self.giving.close)
 
@@ -62,9 +62,9 @@ class RespondingTests(BotCase):
             return source
 
         responder = Responder(
-            self.reactor, context.store, self.uplink, self.giving, self.place.now, prepare, self.tell, sender
+            self.reactor, context.store, self.connection, self.giving, self.place.now, prepare, self.tell, sender
         )
-        self.uplink.start()
+        self.connection.start()
         running = Deferred.fromCoroutine(responder.run(None))
         running.addErrback(lambda failure: None if failure.check(CancelledError) else failure)
         self.place.settle(2)
@@ -108,7 +108,7 @@ class RespondingTests(BotCase):
         self.assertTrue(self.source.is_stopped)
         self.give(0, "late")
         self.assertEqual((self.answers(), self.waiting()), ([], ["one"]))
-        self.uplink.stop()
+        self.connection.stop()
         self.place.settle()
         source, _ = self.start_responder()
         self.give(0, "ONE", source)
@@ -125,7 +125,7 @@ class RespondingTests(BotCase):
     def test_from(self) -> None:
         """With a sender, the messages of others stay."""
         self.running.cancel()
-        self.uplink.stop()
+        self.connection.stop()
         self.place.settle()
         self.source, _ = self.start_responder("cleo")
         cleo = self.place.person("cleo", again=True)
@@ -178,7 +178,7 @@ class RespondingTests(BotCase):
         self.write("one")
 
         def fail() -> None:
-            raise trouble("profile-unreadable")
+            raise error_for("profile-unreadable")
 
         self.soon(fail)
         self.place.settle(2)
@@ -188,12 +188,12 @@ class RespondingTests(BotCase):
 
     def test_no_room(self) -> None:
         """Where the system has no room for an answer it is tried again; meanwhile others may give what its sender wrote."""
-        self.source.trouble = NoThread(11, "no thread")
+        self.source.failure = NoThread(11, "no thread")
         self.write("one")
         self.assertEqual(self.texts(), [])
         (question,) = messages.ungiven(self.bix.context.store)
         self.assertTrue(self.elsewhere(question))
-        self.source.trouble = None
+        self.source.failure = None
         self.place.settle(2)
         self.assertFalse(self.elsewhere(question))
         self.give(0, "ONE")

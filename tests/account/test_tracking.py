@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.internet.defer import Deferred
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.tracking import ACCEPTED, follow
 from securemsg.client import messages
@@ -22,30 +22,30 @@ class BlockedTests(PlaceCase):
         super().setUp()
         self.ada = self.place.person("ada")
         self.place.person("ben")
-        self.write(self.ada.uplink)
+        self.write(self.ada.connection)
         with self.ada.context.store.writing() as records:
             ben = get_contact(records, "ben")
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
 
-    def write(self, uplink: Uplink) -> Deferred[Sent]:
+    def write(self, connection: ServerConnection) -> Deferred[Sent]:
         """Write a message, and follow it."""
         store = self.ada.context.store
         number = messages.compose(store, "ben", "hello", now=self.place.now())
-        uplink.nudge()
-        following = Deferred.fromCoroutine(follow(store, uplink, number, ACCEPTED, 30))
+        connection.nudge()
+        following = Deferred.fromCoroutine(follow(store, connection, number, ACCEPTED, 30))
         self.place.settle()
         return following
 
-    def again(self, ada: Person) -> Uplink:
+    def again(self, ada: Person) -> ServerConnection:
         """The uplink of the next command."""
-        ada.uplink.stop()
+        ada.connection.stop()
         self.place.settle()
         return self.place.beside(ada)
 
     def test_connected(self) -> None:
         """4, at once."""
-        problem = self.failureResultOf(self.write(self.ada.uplink), SecuremsgError).value
+        problem = self.failureResultOf(self.write(self.ada.connection), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.IDENTITY_CHANGED, "identity-changed"))
 
     def test_server_down(self) -> None:
@@ -56,10 +56,10 @@ class BlockedTests(PlaceCase):
 
     def test_wrong_server(self) -> None:
         """8: what is worse than that is said first."""
-        uplink = self.again(self.ada)
+        connection = self.again(self.ada)
         self.place.is_up = False
-        uplink.start()
-        assert uplink.holder is not None
-        uplink.holder.fatal = "server-identity"
-        problem = self.failureResultOf(self.write(uplink), SecuremsgError).value
+        connection.start()
+        assert connection.holder is not None
+        connection.holder.fatal = "server-identity"
+        problem = self.failureResultOf(self.write(connection), SecuremsgError).value
         self.assertEqual(problem.status, Exit.WRONG_SERVER)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock, OwnLock
 from securemsg.cli.context import CommandContext
@@ -77,7 +77,7 @@ class Person:
 
     name: str
     context: CommandContext
-    uplink: Uplink
+    connection: ServerConnection
     warnings: list[Warned] = field(factory=list)
 
 
@@ -128,8 +128,8 @@ class Place:
         folder = self.folder / name
         folder.mkdir()
         context = CommandContext(Settings(), folder, store, profile, "by nothing", self.now)
-        person = Person(name, context, self._uplink(context, again, watch))
-        person.uplink.start()
+        person = Person(name, context, self._connection(context, again, watch))
+        person.connection.start()
         self.settle()
         with store.reading() as records:
             registered = load_profile(records)
@@ -144,14 +144,14 @@ class Place:
         if not path.exists():
             make_key_file(path, key.secret)
         context = evolve(guest_context(Settings(), path), now=self.now)
-        person = Person(key.name, context, self._uplink(context, True))
-        person.uplink.start()
+        person = Person(key.name, context, self._connection(context, True))
+        person.connection.start()
         self.settle()
         return person
 
-    def beside(self, person: Person) -> Uplink:
+    def beside(self, person: Person) -> ServerConnection:
         """The uplink of another process on the same profile."""
-        return self._uplink(person.context, False)
+        return self._connection(person.context, False)
 
     def settle(self, seconds: float = 0) -> None:
         """Let everything happen that happens by itself, and then some time pass."""
@@ -165,7 +165,7 @@ class Place:
             self.clock.pump([0.05] * int(seconds / 0.05))
             self.settle()
 
-    def _uplink(self, context: CommandContext, again: bool, watch: Watch | None = None) -> Uplink:
+    def _connection(self, context: CommandContext, again: bool, watch: Watch | None = None) -> ServerConnection:
         """The uplink of one process."""
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Line:
@@ -187,7 +187,7 @@ class Place:
             )
 
         lock = OwnLock() if context.folder is None else FileLock(context.folder / "lock")
-        return Uplink(self.clock, context.store, self.now, lock, lambda: None, hold, again, "example:8443")
+        return ServerConnection(self.clock, context.store, self.now, lock, lambda: None, hold, again, "example:8443")
 
 
 class Silence:

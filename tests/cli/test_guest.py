@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import follow
 from securemsg.cli.chat.command import finish
 from securemsg.cli.guest import DEFAULT_PORT, GuestContext, context_for, guest_context
@@ -51,7 +51,7 @@ class CallerCase(ChatCase):
             Immediate(lambda question: f"you said {question.text}"),
             self.place.now,
         ).run()
-        self.server.uplink.nudge()
+        self.server.connection.nudge()
         self.place.settle(2)
 
     def again(self, person: Person) -> None:
@@ -65,12 +65,12 @@ class CallerCase(ChatCase):
 
     def finish(self) -> Deferred[int]:
         """Leave the chat."""
-        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.uplink, self.chat, self.place.clock, 5))
+        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, 5))
 
 
 def _peer_of(person: Person) -> object:
     """The agent of somebody."""
-    holder = person.uplink.holder
+    holder = person.connection.holder
     assert holder is not None
     return holder._agent
 
@@ -102,8 +102,8 @@ class TalkTests(CallerCase):
         """Who wants to know that a message was delivered is told."""
         store = self.ada.context.store
         number = messages.compose(store, "server", "there?", now=self.place.now(), wants_receipt=True)
-        following = Deferred.fromCoroutine(follow(store, self.ada.uplink, number, "delivered", 10))
-        self.ada.uplink.nudge()
+        following = Deferred.fromCoroutine(follow(store, self.ada.connection, number, "delivered", 10))
+        self.ada.connection.nudge()
         self.place.settle(3)
         self.assertEqual(self.successResultOf(following).status, "delivered")
 
@@ -138,7 +138,7 @@ class LossTests(CallerCase):
     def test_goes_out_again(self) -> None:
         """What was not accepted goes out in the next connection, is taken once, and is answered there."""
         self.place.is_up = False
-        holder = self.ada.uplink.holder
+        holder = self.ada.connection.holder
         assert holder is not None
         holder._agent.close()
         self.place.settle()
@@ -223,8 +223,8 @@ class RefusalTests(CallerCase):
         """
         person = self.place.caller(key)
         number = messages.compose(person.context.store, "server", "secret", now=self.place.now())
-        following = Deferred.fromCoroutine(follow(person.context.store, person.uplink, number, "accepted", 5))
-        person.uplink.nudge()
+        following = Deferred.fromCoroutine(follow(person.context.store, person.connection, number, "accepted", 5))
+        person.connection.nudge()
         self.place.settle(6)
         problem = self.failureResultOf(following, SecuremsgError).value
         assert isinstance(person.context, GuestContext)
@@ -286,12 +286,12 @@ class WordsTests(CommandLineCase):
         """Statuses stay, the words are those of somebody who has a file and no pin."""
         context = guest_context(Settings(), self.path)
         for code, status in (("server-identity", Exit.WRONG_SERVER), ("login-failed", Exit.REFUSED)):
-            problem = context.reworded(trouble(code))
+            problem = context.reworded(error_for(code))
             self.assertEqual((problem.status, problem.code), (status, code))
             self.assertIn(KEY.name, problem.text)
             self.assertIn(f"--key-file {self.path}", problem.hint)
             self.assertNotIn("pin", problem.text)
-        self.assertEqual(context.reworded(trouble("lost")).text, trouble("lost").text)
+        self.assertEqual(context.reworded(error_for("lost")).text, error_for("lost").text)
 
     def test_secret(self) -> None:
         """Nothing shows the secret."""

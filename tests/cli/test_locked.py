@@ -28,7 +28,7 @@ class KeptTests(ChatCase):
         """Pin a key file."""
         with person.context.store.writing() as records:
             suites.choose(records, name, "psk", key, now=int(person.context.now()))
-        person.uplink.nudge()
+        person.connection.nudge()
         self.place.settle(2)
 
     def said(self) -> str:

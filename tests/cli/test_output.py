@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli import output
 from securemsg.cli.output import OutputClosed, json_line, put, report, report_waiting, report_warning
 from securemsg.client.events import Warned
@@ -133,7 +133,7 @@ class ReportTests(SynchronousTestCase):
 
     def test_one_line(self) -> None:
         """People get one line: what happened, what to do, and the code; a name in it does no harm."""
-        text = self.report(trouble("no-such-account", "b\x1bob\n"), False)
+        text = self.report(error_for("no-such-account", "b\x1bob\n"), False)
         self.assertEqual(text.count("\n"), 1)
         self.assertNotIn("\x1b", text)
         self.assertTrue(text.startswith("securemsg: nobody here is called b\\x1bob\\n; "))
@@ -141,6 +141,6 @@ class ReportTests(SynchronousTestCase):
 
     def test_json(self) -> None:
         """Programs get an object with error, code and hint."""
-        record = json.loads(self.report(trouble("too-large"), True))
+        record = json.loads(self.report(error_for("too-large"), True))
         self.assertEqual(set(record), {"error", "code", "hint"})
         self.assertEqual(record["code"], "too-large")

@@ -27,7 +27,7 @@ def show(ctx: click.Context) -> None:
     settings = settings_of(ctx)
     click.echo(
         f"{settings.profile} {settings.host} {settings.port} {settings.timeout} {settings.debug}"
-        f" {settings.retry} {settings.timeouts}"
+        f" {settings.retry} {settings.time_limit}"
     )
 
 
@@ -51,8 +51,8 @@ class SharedTests(SynchronousTestCase):
 
     def test_retry(self) -> None:
         """Who keeps trying waits as long as C{--timeout} says, else for ever; nobody else does."""
-        for arguments, timeouts in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
-            self.assertEqual(self.show("show", *arguments).split()[-1], timeouts)
+        for arguments, timeout in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
+            self.assertEqual(self.show("show", *arguments).split()[-1], timeout)
 
     def test_after_wins(self) -> None:
         """What stands nearer to the command wins."""

@@ -25,7 +25,7 @@ class WaitingTests(PlaceCase):
         """There is a key file, and nothing is chosen."""
         super().setUp()
         self.ada = self.place.person("ada")
-        self.ada.uplink.stop()
+        self.ada.connection.stop()
         self.path = self.place.folder / "shared.key"
         make_key_file(self.path, KEY.secret)
 

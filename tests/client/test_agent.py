@@ -340,7 +340,7 @@ class LocalTroubleTests(WorldCase):
         self.alice.send("bob", "hello")
         self.assertEqual(decoded(wire, Side.CLIENT, m.Acknowledge), [])
         self.assertEqual(self.bob.events[-1], Disconnected("local-trouble"))
-        self.assertIs(self.bob.agent.trouble, self.store.error)
+        self.assertIs(self.bob.agent.local_error, self.store.error)
         self.store.error = None
         self.bob.connect()
         self.assertEqual(self.bob.read(), ["hello"])

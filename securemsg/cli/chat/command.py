@@ -10,8 +10,8 @@ from typing import Any
 import click
 from twisted.internet.stdio import StandardIO
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, error_for
 from securemsg.account.tracking import BLOCKING
 from securemsg.cli.chat.console import MAX_LINE, Console, blocking_restored
 from securemsg.cli.chat.conversation import Conversation
@@ -56,7 +56,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
     """
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:
-            raise trouble("own-name", name)
+            raise error_for("own-name", name)
         is_new = needs_check(context, name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not as_json and _has_prompt()
@@ -68,13 +68,13 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
             # One queue for everything that shows above the line being typed.
             tell = show
 
-        async def work(reactor: Any, uplink: Uplink) -> int:
+        async def work(reactor: Any, connection: ServerConnection) -> int:
             if is_new:
                 await check_file(reactor, context, name)
             pin(context, name)
             if prompt:
-                return await interact(context, uplink, name, reactor)
-            return await _Piped(context, uplink, name, reactor, at_terminal).talk()
+                return await interact(context, connection, name, reactor)
+            return await _Piped(context, connection, name, reactor, at_terminal).talk()
 
         try:
             with blocking_restored(0, 1, 2):
@@ -97,9 +97,11 @@ def _has_prompt() -> bool:
 class _Piped:
     """A chat over the plain console."""
 
-    def __init__(self, context: CommandContext, uplink: Uplink, name: str, reactor: Any, at_terminal: bool) -> None:
+    def __init__(
+        self, context: CommandContext, connection: ServerConnection, name: str, reactor: Any, at_terminal: bool
+    ) -> None:
         self._context = context
-        self._uplink = uplink
+        self._connection = connection
         self._reactor = reactor
         self._at_terminal = at_terminal
         self._lines: deque[str] = deque()
@@ -108,11 +110,11 @@ class _Piped:
         self._is_held = False
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
-        self._conversation = Conversation(context, uplink, name, write=self._write, tell=self._tell, columns=columns)
+        self._conversation = Conversation(context, connection, name, write=self._write, tell=self._tell, columns=columns)
 
     async def talk(self) -> int:
         """Take lines to the end of the input, then wait for what is still on its way."""
-        conversation, uplink = self._conversation, self._uplink
+        conversation, connection = self._conversation, self._connection
         if self._at_terminal:
             await self._tell(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
         try:
@@ -127,19 +129,19 @@ class _Piped:
             if self._is_left or (self._is_over and not self._lines):
                 break
             self._hold_back(False)
-            await uplink.until(self._something, None)
+            await connection.until(self._something, None)
         self._console.stop()
         if self._context.settings.retry and self._context.settings.timeout is None and not self._at_terminal:
             await self._all_accepted()
         return await finish(
-            self._context, uplink, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME
+            self._context, connection, conversation, self._reactor, LEAVING_TIME if self._at_terminal else ENDING_TIME
         )
 
     async def _all_accepted(self) -> None:
         """Wait until the server has answered for every line, however long that takes."""
         conversation = self._conversation
         while conversation.pending and conversation.held_up is None:
-            await self._uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
+            await self._connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
             await conversation.show_waiting()
 
     def _something(self) -> bool | None:
@@ -151,7 +153,7 @@ class _Piped:
         self._lines.append(line)
         if len(self._lines) >= MAX_WAITING:
             self._hold_back(True)
-        self._uplink.changed()
+        self._connection.changed()
 
     def _hold_back(self, wanted: bool) -> None:
         """Read on, or do not: lines are not to be heaped up while somebody reads our output slowly."""
@@ -165,7 +167,7 @@ class _Piped:
     def _ended(self) -> None:
         """No line will come any more."""
         self._is_over = True
-        self._uplink.changed()
+        self._connection.changed()
 
     def _write(self, text: str) -> Awaitable[None]:
         """A message that came."""
@@ -188,7 +190,9 @@ class _Piped:
             say(text)
 
 
-async def finish(context: CommandContext, uplink: Uplink, conversation: Conversation, reactor: Any, timeouts: float) -> int:
+async def finish(
+    context: CommandContext, connection: ServerConnection, conversation: Conversation, reactor: Any, timeout: float
+) -> int:
     """
     Wait until everything is accepted and, by the contact C{server}, answered.
 
@@ -196,10 +200,10 @@ async def finish(context: CommandContext, uplink: Uplink, conversation: Conversa
     @raise Trouble: it was not, in time; or something was refused.
     """
     if context.settings.timeout is not None:
-        timeouts = context.settings.timeout
-    deadline = reactor.seconds() + timeouts
+        timeout = context.settings.timeout
+    deadline = reactor.seconds() + timeout
     # Whoever leaves a terminal is not told of two seconds.
-    is_silent = timeouts > LEAVING_TIME
+    is_silent = timeout > LEAVING_TIME
     accepted_at: float | None = None
 
     def is_done() -> bool:
@@ -216,26 +220,26 @@ async def finish(context: CommandContext, uplink: Uplink, conversation: Conversa
             silent = accepted_at + SILENT_TIME - reactor.seconds()
             if silent <= 0:
                 is_silent = False
-                text = f"waiting up to {timeouts:.0f} s for an answer of {conversation.name}; --timeout sets that"
+                text = f"waiting up to {timeout:.0f} s for an answer of {conversation.name}; --timeout sets that"
                 report_note("waiting", text, context.settings.as_json)
             else:
                 left = min(left, silent)
-        await uplink.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
+        await connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
     held_up = conversation.held_up
     if held_up is not None:
-        raise trouble(BLOCKING, held_up.to)
+        raise error_for(BLOCKING, held_up.to)
     if conversation.pending:
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"
-        holder = uplink.holder
-        reason = trouble(holder.last_failure, context.where).text + ": " if holder is not None and holder.last_failure else ""
+        holder = connection.holder
+        reason = error_for(holder.last_failure, context.where).text + ": " if holder is not None and holder.last_failure else ""
         is_kept = context.folder is not None
         fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
-        raise trouble("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
+        raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
     if conversation.refused is not None:
-        raise trouble(conversation.refused.code, conversation.refused.to)
+        raise error_for(conversation.refused.code, conversation.refused.to)
     if not is_done():
-        raise trouble("not-answered", text=f"{conversation.name} has not answered in time")
+        raise error_for("not-answered", text=f"{conversation.name} has not answered in time")
     if conversation.outstanding.lost:
-        raise trouble("not-answered", text="the connection was lost, and answers with it", hint="ask again")
+        raise error_for("not-answered", text="the connection was lost, and answers with it", hint="ask again")
     return Exit.USAGE if conversation.mistakes else Exit.DONE

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.tracking import waits_for_user
@@ -65,7 +65,7 @@ class Conversation:
     def __init__(
         self,
         context: CommandContext,
-        uplink: Uplink,
+        connection: ServerConnection,
         name: str,
         *,
         write: Callable[[str], Awaitable[Any]],
@@ -77,7 +77,7 @@ class Conversation:
         @param tell: puts out a line for people, likewise.
         """
         self._context = context
-        self._uplink = uplink
+        self._connection = connection
         self._write = write
         self._tell = tell
         self._columns = columns
@@ -85,7 +85,7 @@ class Conversation:
         self._kept = LockedMessages(context)
         self._pending: deque[bytes] = deque()
         self.name = name
-        self.outstanding = PendingMessages(context, uplink)
+        self.outstanding = PendingMessages(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
 
@@ -137,7 +137,7 @@ class Conversation:
         self._pending.append(number)
         if self.name == SERVER_NAME:
             self.outstanding.asked(number)
-        self._uplink.nudge()
+        self._connection.nudge()
 
     async def _show_history(self, lines: int) -> None:
         """The last lines with this contact."""
@@ -183,7 +183,7 @@ class Conversation:
             except SecuremsgError as problem:
                 await self._tell(f"-- {problem.text}; type /verify again")
                 return
-            self._uplink.nudge()
+            self._connection.nudge()
             await self._tell(f"-- {self.name} is verified")
             return
         number = safety(self._context.profile, contact)
@@ -203,7 +203,7 @@ class Conversation:
             return
         self.name = name
         await self._tell(f"-- now with {self.title()}")
-        self._uplink.changed()
+        self._connection.changed()
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
@@ -308,7 +308,7 @@ class Conversation:
         waiting = messages.pending(self._context.store)
         parts = [
             self.title(),
-            self._connection(),
+            self._link_state(),
             f"{waiting} to be sent" if waiting else "",
             slash.unread_text(messages.unread(self._context.store), self.name),
         ]
@@ -316,19 +316,19 @@ class Conversation:
 
     def facts(self) -> dict[str, object]:
         """The same, in full."""
-        holder = self._uplink.holder
+        holder = self._connection.holder
         return {
             "server": self._context.where,
-            "connection": self._connection(),
+            "connection": self._link_state(),
             "suite": chosen(self._context, self.name).suite,
             **(holder.facts() if holder is not None else {}),
             "outbox": messages.pending(self._context.store),
             "unread": sum(messages.unread(self._context.store).values()),
         }
 
-    def _connection(self) -> str:
+    def _link_state(self) -> str:
         """Whether we are connected."""
-        holder = self._uplink.holder
+        holder = self._connection.holder
         if holder is None:
             return "through another process"
         if holder.is_ready:

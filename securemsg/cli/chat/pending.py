@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.client.autoresponder import answer_id
@@ -35,9 +35,9 @@ class PendingMessages:
     @ivar lost: ids of answers that will not come.
     """
 
-    def __init__(self, context: CommandContext, uplink: Uplink) -> None:
+    def __init__(self, context: CommandContext, connection: ServerConnection) -> None:
         self._context = context
-        self._uplink = uplink
+        self._connection = connection
         self._open: dict[bytes, _Question] = {}
         self.lost: set[bytes] = set()
 
@@ -47,7 +47,7 @@ class PendingMessages:
 
     def asked(self, number: bytes) -> None:
         """A message of ours was committed."""
-        self._open[self._answer_to(number)] = _Question(self._connection())
+        self._open[self._answer_to(number)] = _Question(self._current_device())
 
     def accepted(self, number: bytes) -> None:
         """A message of ours was accepted. To be called behind L{lose}."""
@@ -67,7 +67,7 @@ class PendingMessages:
     @property
     def has_news(self) -> bool:
         """Whether a caller has another connection than when it asked."""
-        now = self._connection()
+        now = self._current_device()
         return bool(now) and any(question.connection != now for question in self._open.values())
 
     def lose(self) -> int:
@@ -79,7 +79,7 @@ class PendingMessages:
         """
         if not self.has_news:
             return 0
-        now, before = self._connection(), len(self.lost)
+        now, before = self._current_device(), len(self.lost)
         for answer, question in list(self._open.items()):
             if question.accepted and question.connection != now:
                 del self._open[answer]
@@ -88,9 +88,9 @@ class PendingMessages:
                 self._open[answer] = evolve(question, connection=now)
         return len(self.lost) - before
 
-    def _connection(self) -> bytes:
+    def _current_device(self) -> bytes:
         """Which connection a caller has; empty: none just now, or we are no caller."""
-        holder = self._uplink.holder
+        holder = self._connection.holder
         if not isinstance(self._context, GuestContext) or holder is None or not holder.is_ready:
             return b""
         return self._context.connection()

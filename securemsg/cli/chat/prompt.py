@@ -19,7 +19,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 from twisted.internet.defer import Deferred
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.chat.command import LEAVING_TIME, finish
 from securemsg.cli.chat.conversation import Conversation
@@ -54,19 +54,19 @@ class Words(Completer):
             yield Completion(choice, start_position=-len(word))
 
 
-async def interact(context: CommandContext, uplink: Uplink, name: str, reactor: Any) -> int:
+async def interact(context: CommandContext, connection: ServerConnection, name: str, reactor: Any) -> int:
     """
     Talk until the user leaves. Warnings and the like show above the line being typed, too.
 
     @return: the exit status.
     """
     with patch_stdout():
-        return await _interact(context, uplink, name, reactor)
+        return await _interact(context, connection, name, reactor)
 
 
-async def _interact(context: CommandContext, uplink: Uplink, name: str, reactor: Any) -> int:
+async def _interact(context: CommandContext, connection: ServerConnection, name: str, reactor: Any) -> int:
     """The same, with the terminal prepared."""
-    conversation = Conversation(context, uplink, name, write=show, tell=show, columns=columns)
+    conversation = Conversation(context, connection, name, write=show, tell=show, columns=columns)
     session: PromptSession[str] = PromptSession(
         history=_history(context, name),
         completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
@@ -86,7 +86,7 @@ async def _interact(context: CommandContext, uplink: Uplink, name: str, reactor:
             await conversation.show_waiting()
             if typing is None:
                 typing = asyncio.ensure_future(session.prompt_async(_prompt(context, conversation), handle_sigint=False))
-                typing.add_done_callback(lambda future: uplink.changed())
+                typing.add_done_callback(lambda future: connection.changed())
             elif typing.done():
                 try:
                     line = typing.result()
@@ -98,7 +98,7 @@ async def _interact(context: CommandContext, uplink: Uplink, name: str, reactor:
                 if not await conversation.take(line):
                     break
             else:
-                await uplink.until(something, None)
+                await connection.until(something, None)
     finally:
         if typing is not None and not typing.done():
             # Only when it has ended in order is the terminal as it was.
@@ -109,7 +109,7 @@ async def _interact(context: CommandContext, uplink: Uplink, name: str, reactor:
             await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([typing])))
             if not typing.cancelled():
                 typing.exception()
-    status = await finish(context, uplink, conversation, reactor, LEAVING_TIME)
+    status = await finish(context, connection, conversation, reactor, LEAVING_TIME)
     # Whoever mistypes a command at a terminal has been told so already.
     return Exit.DONE if status == Exit.USAGE else status
 

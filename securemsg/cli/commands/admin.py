@@ -13,7 +13,7 @@ import click
 from twisted.internet.defer import Deferred
 
 from securemsg.account.compose import checked
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import read_text
 from securemsg.cli.output import json_line, put, put_record
@@ -151,7 +151,7 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
 def remove(ctx: click.Context, name: str, as_json: bool) -> int:
     """Delete an account, its devices, and the messages that wait for it."""
     if name == SERVER_NAME:
-        raise trouble(
+        raise error_for(
             "forbidden",
             text=f"{SERVER_NAME} is the daemon's own account, and cannot be removed",
             hint="start the daemon with --answer none to have no answers from it",
@@ -179,7 +179,7 @@ def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int
     A caller with a key file, named key-..., hears it in the connection that wrote last of those that stand.
     """
     if name == SERVER_NAME:
-        raise trouble("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
+        raise error_for("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
     body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
 
     async def work(operator: AdminClient) -> None:
@@ -207,8 +207,8 @@ def _operate(ctx: click.Context, work: Work) -> int:
         dialer = dial_unix(reactor, path, operator, turn=Turn(reactor), failed=operator.failed)
         reactor.addSystemEventTrigger("before", "shutdown", dialer.stop)
         dialer.start()
-        timeouts = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
-        limit = reactor.callLater(timeouts, operator.closed, "timeout")
+        timeout = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
+        limit = reactor.callLater(timeout, operator.closed, "timeout")
         try:
             await work(operator)
         finally:
@@ -228,17 +228,17 @@ def _check(path: Path) -> None:
     try:
         check_socket_path(path)
     except BadSocketPath:
-        raise trouble("path-too-long", str(path)) from None
+        raise error_for("path-too-long", str(path)) from None
     try:
         is_socket = stat.S_ISSOCK(path.stat().st_mode)
     except PermissionError:
-        raise trouble("no-permission", str(path.parent)) from None
+        raise error_for("no-permission", str(path.parent)) from None
     except OSError:
         is_socket = False
     if not is_socket:
-        raise trouble("no-daemon", str(path.parent))
+        raise error_for("no-daemon", str(path.parent))
     if not os.access(path, os.W_OK):
-        raise trouble("no-permission", str(path))
+        raise error_for("no-permission", str(path))
 
 
 async def _ask(operator: AdminClient, question: m.Message, kind: type[T], about: str = "") -> T:
@@ -254,9 +254,9 @@ async def _ask(operator: AdminClient, question: m.Message, kind: type[T], about:
     except SecuremsgError as problem:
         if about and problem.code == "no-such-account":
             if is_caller(about):
-                raise trouble(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None
-            raise trouble(problem.code, about, hint="see: securemsg admin accounts") from None
+                raise error_for(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None
+            raise error_for(problem.code, about, hint="see: securemsg admin accounts") from None
         raise
     if not isinstance(answer, kind):
-        raise trouble("out-of-turn", text="the daemon answered something else", status=Exit.NOT_CONNECTED)
+        raise error_for("out-of-turn", text="the daemon answered something else", status=Exit.NOT_CONNECTED)
     return answer

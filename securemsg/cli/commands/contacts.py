@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, explain, trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, error_for, explain
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
 from securemsg.cli.locked import counted, kept
@@ -48,7 +48,7 @@ def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
     with opened(settings_of(ctx)) as context:
         lines = messages.history(context.store, name, limit)
         if not lines and _find(context.store, name) is None:
-            raise trouble("no-such-account", name)
+            raise error_for("no-such-account", name)
         width = columns()
         for line in lines:
             own = context.profile.name
@@ -86,7 +86,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
             if pin(context, name):
                 context.ring()
         elif name is not None and _find(context.store, name) is None:
-            raise trouble("no-such-account", name, text="{name} is not among your contacts")
+            raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread, locked = messages.unread(context.store), counted(kept(context))
         with context.store.reading() as records:
             known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
@@ -141,14 +141,14 @@ def known_or_fetched(context: CommandContext, name: str, has_new_file: bool = Fa
     @raise Trouble: C{own-name}, C{no-such-account}, or there is no connection.
     """
     if name == context.profile.name:
-        raise trouble("own-name", name)
+        raise error_for("own-name", name)
     is_unknown = _find(context.store, name) is None
     if is_unknown or has_new_file:
         status = context.connected(_asking(name, context, is_unknown, has_new_file))
         if status != Exit.DONE:
             return status
         if _find(context.store, name) is None:
-            raise trouble("no-such-account", name)
+            raise error_for("no-such-account", name)
     return Exit.DONE
 
 
@@ -166,7 +166,7 @@ def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
             return contact
     except Refusal as refusal:
         if refusal.code == "identity-changed":
-            raise trouble(
+            raise error_for(
                 "identity-changed",
                 name,
                 text="the identity of {name} has changed again since its number was shown",
@@ -194,9 +194,9 @@ def _find(store: IProfileStore, name: str) -> Contact | None:
 def _asking(name: str, context: CommandContext, is_unknown: bool, has_new_file: bool) -> Any:
     """Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new."""
 
-    async def ask(reactor: Any, uplink: Uplink) -> int:
+    async def ask(reactor: Any, connection: ServerConnection) -> int:
         if is_unknown:
-            await uplink.ask("fetch", name, timeouts=context.settings.timeouts)
+            await connection.ask("fetch", name, timeout=context.settings.time_limit)
         if has_new_file:
             await check_file(reactor, context, name)
         return Exit.DONE

@@ -11,9 +11,9 @@ from typing import Any
 import click
 from attrs import evolve
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, SecuremsgError, explain, trouble
-from securemsg.account.folder import check_whole, storage_trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
+from securemsg.account.folder import check_whole, storage_error
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import put_record, say
 from securemsg.cli.profiles import open_vault, opened, read_passphrase
@@ -50,11 +50,11 @@ def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
     """
     settings = settings_of(ctx)
     if is_reserved(name):
-        raise trouble("reserved-name", name)
+        raise error_for("reserved-name", name)
     try:
         link = parse_invite(invite if invite != "-" else sys.stdin.read(MAX_INVITE + 1) if sys.stdin else "")
     except (Refusal, UnicodeDecodeError):
-        raise trouble("bad-invite") from None
+        raise error_for("bad-invite") from None
     prepare(settings, link, name)
     with opened(settings, joined=False) as context:
         if not context.profile.registered:
@@ -87,7 +87,7 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
         key = _key(settings)
         store = create_store(folder, key)
     except (VaultError, StorageError) as error:
-        raise storage_trouble(error) from error
+        raise storage_error(error) from error
     try:
         _settle(store, link, name)
     finally:
@@ -129,9 +129,9 @@ def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:
     @raise Trouble: it is somebody else's.
     """
     if known.name != name:
-        raise trouble("other-name", known.name)
+        raise error_for("other-name", known.name)
     if known.pin != link.pin:
-        raise trouble("other-server")
+        raise error_for("other-server")
     if known.registered:
         return known
     return evolve(known, host=link.host, port=link.port, token=link.token, contact=link.contact or known.contact)
@@ -149,7 +149,7 @@ def _key(settings: Settings) -> vault.Vault:
     except vault.VaultExists:
         key = open_vault(settings)
     if source and key.kind != vault.PASSPHRASE:
-        raise trouble("no-passphrase-there")
+        raise error_for("no-passphrase-there")
     return key
 
 
@@ -161,18 +161,18 @@ def _registering(context: CommandContext) -> Any:
             profile = load_profile(records)
         return True if profile is not None and profile.registered else None
 
-    async def register(reactor: Any, uplink: Uplink) -> int:
+    async def register(reactor: Any, connection: ServerConnection) -> int:
         try:
-            done = await uplink.until(registered, context.settings.timeouts)
+            done = await connection.until(registered, context.settings.time_limit)
         except SecuremsgError as problem:
             if problem.code not in ABOUT_NAME:
                 raise
             _start_over(context.store)
-            raise trouble(problem.code, context.profile.name) from None
+            raise error_for(problem.code, context.profile.name) from None
         if done is None:
-            raise trouble(uplink.last_failure or "timeout", context.where)
+            raise error_for(connection.last_failure or "timeout", context.where)
         # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
-        await uplink.ask("ping", timeouts=context.settings.timeouts)
+        await connection.ask("ping", timeout=context.settings.time_limit)
         return Exit.DONE
 
     return register

@@ -33,7 +33,7 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
         try:
             make_key_file(path, key.secret)
         except KeyFileError as error:
-            raise key_file_trouble(error) from None
+            raise key_file_error(error) from None
     try:
         if as_json:
             record: dict[str, object] = {"file": None if path is None else str(path), "key": key.name}
@@ -67,10 +67,10 @@ def load_key(path: Path, loose: bool) -> SharedKey:
     try:
         return SharedKey(read_key_file(path, loose))
     except KeyFileError as error:
-        raise key_file_trouble(error) from None
+        raise key_file_error(error) from None
 
 
-def key_file_trouble(error: KeyFileError) -> SecuremsgError:
+def key_file_error(error: KeyFileError) -> SecuremsgError:
     """What is wrong with a key file; it says itself what to do."""
     if isinstance(error, KeyFileExposed):
         return SecuremsgError(Exit.PROFILE, "key-file-exposed", str(error))

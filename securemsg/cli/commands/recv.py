@@ -13,8 +13,8 @@ from typing import Any
 import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
 from securemsg.cli.locked import LockedMessages, counted, kept
@@ -77,12 +77,12 @@ class _Reading:
             # Whoever read us has read enough; what was not written is not marked.
             return Exit.DONE
 
-    async def _read(self, reactor: Any, uplink: Uplink) -> int:
+    async def _read(self, reactor: Any, connection: ServerConnection) -> int:
         """Give, wait, and give again."""
-        timeouts = self._context.settings.timeout
+        timeout = self._context.settings.timeout
         waits_for_drain = self._waits_for_drain
-        deadline = None if timeouts is None else reactor.seconds() + timeouts
-        asking = Deferred.fromCoroutine(self._drain(uplink)) if waits_for_drain else succeed(None)
+        deadline = None if timeout is None else reactor.seconds() + timeout
+        asking = Deferred.fromCoroutine(self._drain(connection)) if waits_for_drain else succeed(None)
         try:
             with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
                 while True:
@@ -96,40 +96,40 @@ class _Reading:
                     left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
                     if left is not None and left <= 0:
                         break
-                    await uplink.until(self._something, left)
+                    await connection.until(self._something, left)
         finally:
             asking.cancel()
             # Whoever waits for what the server has wants to know how many there are then.
             self._kept.tell()
         if self._problem is not None:
             raise self._problem
-        failure = uplink.last_failure if self._context.settings.retry else uplink.unreached if self._follow else ""
+        failure = connection.last_failure if self._context.settings.retry else connection.unreached if self._follow else ""
         if failure and not self._drained:
-            raise trouble(failure, self._context.where)
+            raise error_for(failure, self._context.where)
         if self._count is not None:
-            raise trouble("too-few", text=f"{self._given} of {self._count} messages came in time")
+            raise error_for("too-few", text=f"{self._given} of {self._count} messages came in time")
         self._check_sender()
         return Exit.DONE
 
-    async def _drain(self, uplink: Uplink) -> None:
+    async def _drain(self, connection: ServerConnection) -> None:
         """Learn when everything that waited on the server is here."""
         try:
-            await uplink.ask("drained", timeouts=self._context.settings.timeouts)
+            await connection.ask("drained", timeout=self._context.settings.time_limit)
             self._drained = True
         except CancelledError:
             return
         except (SecuremsgError, StorageError) as problem:
-            if not self._is_time_over(problem, uplink):
+            if not self._is_time_over(problem, connection):
                 self._problem = problem
             self._drained = False
-        uplink.changed()
+        connection.changed()
 
-    def _is_time_over(self, problem: Exception, uplink: Uplink) -> bool:
+    def _is_time_over(self, problem: Exception, connection: ServerConnection) -> bool:
         """Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all."""
         limit = self._context.settings.timeout
         if limit is None or not (isinstance(problem, SecuremsgError) and problem.code == "timeout"):
             return False
-        return not limit or (uplink.holder is not None and uplink.holder.is_ready)
+        return not limit or (connection.holder is not None and connection.holder.is_ready)
 
     def _check_sender(self) -> None:
         """
@@ -141,7 +141,7 @@ class _Reading:
             return
         with self._context.store.reading() as records:
             if get_contact(records, self._sender) is None:
-                raise trouble("no-such-account", self._sender, text="{name} is not among your contacts")
+                raise error_for("no-such-account", self._sender, text="{name} is not among your contacts")
 
     async def _give(self, reactor: Any, shown: Count) -> None:
         """Give out what is there, as long as more is wanted."""

@@ -15,8 +15,8 @@ from typing import Any
 import click
 from attrs import frozen
 
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.responder import Responder
 from securemsg.cli.context import CommandContext
@@ -138,17 +138,24 @@ class _Responding:
         """Answer until we are told to stop."""
         return self._context.connected(self._respond, again=True)
 
-    async def _respond(self, reactor: Any, uplink: Uplink) -> int:
+    async def _respond(self, reactor: Any, connection: ServerConnection) -> int:
         """Within the reactor."""
         context = self._context
         giving = ReadLocks(context.folder, context.store)
         told = _tell if os.isatty(STDERR) else _tell_nobody
         responder = Responder(
-            reactor, context.store, uplink, giving, context.now, lambda soon: ThreadPool(self._work, soon), told, self._sender
+            reactor,
+            context.store,
+            connection,
+            giving,
+            context.now,
+            lambda soon: ThreadPool(self._work, soon),
+            told,
+            self._sender,
         )
         await responder.run(context.settings.timeout)
-        if uplink.unreached:
-            raise trouble(uplink.unreached, context.where)
+        if connection.unreached:
+            raise error_for(connection.unreached, context.where)
         return Exit.DONE
 
 

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import click
 
 from securemsg.account.compose import checked, commit
-from securemsg.account.connection import Uplink
-from securemsg.account.errors import Exit, SecuremsgError, trouble
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
@@ -97,7 +97,7 @@ def send(
         raise click.UsageError("--show-wire needs something to wait for: --wait accepted or delivered")
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:
-            raise trouble("own-name", name)
+            raise error_for("own-name", name)
         if wait == NONE and context.folder is None:
             raise click.UsageError("--wait none would send nothing: with --key-file by itself no outbox is kept")
         body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
@@ -132,20 +132,20 @@ def read_text(stream: BinaryIO | None) -> str:
     @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nothing, or a line end alone.
     """
     if stream is None:
-        raise trouble("no-text")
+        raise error_for("no-text")
     if stream.isatty():
         say("securemsg: type the message; end it with Ctrl-D on a line of its own")
     # The longest text, a line end, and one byte that is too much.
     data = stream.read(MAX_TEXT + 3)
     data = data.removesuffix(b"\r\n") if data.endswith(b"\r\n") else data.removesuffix(b"\n")
     if not data:
-        raise trouble("no-text")
+        raise error_for("no-text")
     if len(data) > MAX_TEXT:
-        raise trouble("too-large")
+        raise error_for("too-large")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise trouble("not-utf8") from None
+        raise error_for("not-utf8") from None
 
 
 class _Following:
@@ -188,13 +188,13 @@ class _Following:
             raise self._left_behind(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
         return _finish(self._context, self._number, self._as_json)
 
-    async def _follow(self, reactor: Any, uplink: Uplink) -> int:
+    async def _follow(self, reactor: Any, connection: ServerConnection) -> int:
         """Wait for it."""
         if self._write is not None:
             await check_file(reactor, self._context, self._name)
             self._write()
-            uplink.nudge()
-        await follow(self._context.store, uplink, self._number, self._wait, self._context.settings.timeouts)
+            connection.nudge()
+        await follow(self._context.store, connection, self._number, self._wait, self._context.settings.time_limit)
         return Exit.DONE
 
     def _left_behind(self, problem: SecuremsgError) -> SecuremsgError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from securemsg.account.connection import Uplink
+from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
 from securemsg.cli.locked import counted, kept, text_of
@@ -61,16 +61,16 @@ def status(ctx: click.Context, as_json: bool) -> int:
         facts = local_facts(context)
         problem: SecuremsgError | None = None
 
-        async def look(reactor: Any, uplink: Uplink) -> int:
-            facts.update(await uplink.ask("link", timeouts=context.settings.timeouts))
+        async def look(reactor: Any, connection: ServerConnection) -> int:
+            facts.update(await connection.ask("link", timeout=context.settings.time_limit))
             facts["connected"] = True
             return Exit.DONE
 
         result = int(Exit.DONE)
         try:
             result = context.connected(look)
-        except SecuremsgError as trouble:
-            problem = trouble
+        except SecuremsgError as error:
+            problem = error
         facts.update(queue_facts(context))
         warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
@@ -141,8 +141,8 @@ def ping(ctx: click.Context, as_json: bool) -> int:
     """Measure how long an answer of the server takes."""
     with opened(settings_of(ctx)) as context:
 
-        async def ask(reactor: Any, uplink: Uplink) -> int:
-            facts = await uplink.ask("ping", timeouts=context.settings.timeouts)
+        async def ask(reactor: Any, connection: ServerConnection) -> int:
+            facts = await connection.ask("ping", timeout=context.settings.time_limit)
             milliseconds = round(float(facts["seconds"]) * 1000, 3)
             record: dict[str, object] = {
                 "server": context.where,
@@ -166,8 +166,8 @@ def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
     """Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified."""
     with opened(settings_of(ctx)) as context:
 
-        async def ask(reactor: Any, uplink: Uplink) -> int:
-            facts = await uplink.ask("invite", str(expires), timeouts=context.settings.timeouts)
+        async def ask(reactor: Any, connection: ServerConnection) -> int:
+            facts = await connection.ask("invite", str(expires), timeout=context.settings.time_limit)
             profile = context.profile
             link = InviteLink(
                 host=context.host,

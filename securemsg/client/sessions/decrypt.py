@@ -215,15 +215,15 @@ def _opened_by(
     candidates: dict[int, Session], pair: DevicePair, header: EnvelopeHeader, envelope: Envelope, common: bytes
 ) -> tuple[int, Session, ContentKey]:
     """The first session that opens a message, as it is afterwards."""
-    trouble = Unauthentic("envelope")
+    worst = Unauthentic("envelope")
     for number, session in candidates.items():
         try:
             ratchet, message_key = load_ratchet(session.ratchet).next_receiving(_step(header))
             associated = pair.associated(session, False, envelope.header, common)
             plaintext = open_message(message_key, envelope.sealed, associated)
         except Unauthentic as error:
-            if not isinstance(trouble, AlreadyUsed):
-                trouble = error
+            if not isinstance(worst, AlreadyUsed):
+                worst = error
             continue
         content_key = checked_key(PQXDH, plaintext, common)
         following = msgspec.structs.replace(
@@ -233,7 +233,7 @@ def _opened_by(
             opening=None,
         )
         return number, following, content_key
-    raise trouble
+    raise worst
 
 
 def _step(header: EnvelopeHeader) -> Header:

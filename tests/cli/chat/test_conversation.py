@@ -35,7 +35,7 @@ class ChatCase(PlaceCase):
         """Open a chat whose lines are written down."""
         return Conversation(
             person.context,
-            person.uplink,
+            person.connection,
             name,
             write=lambda text: self.put(self.data, text),
             tell=lambda text: self.put(self.notes, text),
@@ -161,9 +161,9 @@ class ConversationTests(ChatCase):
 class FinishTests(ChatCase):
     """The end of a chat on a pipe."""
 
-    def finish(self, timeouts: float = 5) -> Deferred[int]:
+    def finish(self, timeout: float = 5) -> Deferred[int]:
         """The input has ended."""
-        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.uplink, self.chat, self.place.clock, timeouts))
+        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, timeout))
 
     def test_accepted(self) -> None:
         """It ends when everything is accepted."""
@@ -195,13 +195,13 @@ class FinishTests(ChatCase):
         self.chat = self.talk(self.ada, "server")
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
-            for timeouts, seconds in ((60, 0.3), (2, 1.5)):
+            for timeout, seconds in ((60, 0.3), (2, 1.5)):
                 self.take("question")
-                ended = self.finish(timeouts)
+                ended = self.finish(timeout)
                 self.place.settle(seconds)
                 self.assertNoResult(ended)
                 Autoresponder(server.context.store, Immediate(lambda question: "answer"), self.place.now).run()
-                server.uplink.nudge()
+                server.connection.nudge()
                 self.place.settle(2.5)
                 self.assertEqual(self.successResultOf(ended), Exit.DONE)
             self.assertEqual(err.getvalue(), "")
