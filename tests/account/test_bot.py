@@ -197,7 +197,7 @@ class MessagesTests(BotCase):
     def test_exception(self) -> None:
         """A message whose handling fails ends the loop, and is given again to the next run."""
         self.write("one", "two")
-        failed = self.start(Program(self.bot(), error_for=ValueError("no")))
+        failed = self.start(Program(self.bot(), failure=ValueError("no")))
         self.failureResultOf(failed, ValueError)
         program = Program(self.bot())
         self.start(program)
