@@ -19,8 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from securemsg.account.compose import check_draft, commit
-from securemsg.account.composing import make_connection
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import ServerConnection, make_connection
 from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.flush import flush
 from securemsg.account.folder import open_joined, storage_error
@@ -38,6 +37,8 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
 from securemsg.storage.errors import StorageError
+
+__all__ = ["Bot", "Received", "SecuremsgError", "Sent", "open_bot"]
 
 NONE = "none"
 WAITS = (ACCEPTED, DELIVERED, NONE)
@@ -62,7 +63,7 @@ def open_bot(
     @param passphrase: of the profile, if it has one.
     @param host: where the server is, if not where the invite said; C{port} likewise.
     @param warn: is told what people should know; else the log is.
-    @raise Trouble: there is no such profile, or it cannot be opened.
+    @raise SecuremsgError: there is no such profile, or it cannot be opened.
     """
     path = Path(folder)
     store, profile = open_joined(path, passphrase.encode("utf-8") if isinstance(passphrase, str) else passphrase)
@@ -103,7 +104,7 @@ class Bot:
         """
         Connect; this does not wait for the server.
 
-        @raise Trouble: the folder cannot be used.
+        @raise SecuremsgError: the folder cannot be used.
         """
         # Runs however we end; before that the loop over `messages` ends, and whoever is inside can come out.
         self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
@@ -150,7 +151,7 @@ class Bot:
         @param timeout: seconds; C{None}: for ever.
         @param expires: seconds that the server keeps it, at most and by default thirty days.
         @return: the message as it stands.
-        @raise Trouble: it was refused; or it did not come as far in time: then it is in the outbox, or on its way.
+        @raise SecuremsgError: it was refused; or it did not come as far in time: then it is in the outbox, or on its way.
         """
         if wait not in WAITS:
             raise ValueError(f"wait is one of {', '.join(WAITS)}, not {wait!r}")
@@ -172,7 +173,7 @@ class Bot:
         The loop ends when the reactor stops. Left by an exception or by C{break}, it leaves its last message to come again.
 
         @param sender: messages of this account only; others stay.
-        @raise Trouble: C{second-recv}: another process reads the messages of this profile.
+        @raise SecuremsgError: C{second-recv}: another process reads the messages of this profile.
         """
         if self._reader is None:
             self._reader = take_read_lock(self._folder)
@@ -185,7 +186,7 @@ class Bot:
         """
         This message is handled: it does not come again.
 
-        @raise Trouble: that cannot be written.
+        @raise SecuremsgError: that cannot be written.
         """
         with _explained():
             messages.mark_read(self._store, [message.order])
@@ -198,7 +199,7 @@ class Bot:
 
         @param text: what is longer than a message holds is cut off; C{None}: there is no answer.
         @return: the id of the answer, if there is one to be sent.
-        @raise Trouble: that cannot be written.
+        @raise SecuremsgError: that cannot be written.
         """
         with _explained():
             written = settle(self._store, message, text if message.kind == Kind.TEXT else None, self._now())
@@ -217,7 +218,7 @@ class Bot:
         """
         Hang up, and leave everything to others.
 
-        @raise Trouble: the files cannot be closed.
+        @raise SecuremsgError: the files cannot be closed.
         """
         try:
             await self._hang_up()

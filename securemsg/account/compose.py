@@ -16,7 +16,7 @@ def checked(text: str) -> str:
     """
     A text that can be sent.
 
-    @raise Trouble: C{no-text}: nothing is said; C{not-utf8}, C{too-large}.
+    @raise SecuremsgError: C{no-text}: nothing is said; C{not-utf8}, C{too-large}.
     """
     if not text:
         raise error_for("no-text")
@@ -34,7 +34,7 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
     See whether a program's message can be sent.
 
     @param own: the name of the account that sends it.
-    @raise Trouble: C{own-name}; C{bad-request}: no such id or expiry; or see L{checked}.
+    @raise SecuremsgError: C{own-name}; C{bad-request}: no such id or expiry; or see L{checked}.
     """
     if to == own:
         raise error_for("own-name", to)
@@ -54,7 +54,7 @@ def commit(
 
     @param wait: how far somebody waits for it to come; only for L{DELIVERED} its recipient is asked to say so.
     @return: its id.
-    @raise Trouble: it is refused; or see L{journal.compose} for what a store raises.
+    @raise SecuremsgError: it is refused; or see L{journal.compose} for what a store raises.
     """
     try:
         return messages.compose(

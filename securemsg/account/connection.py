@@ -1,109 +1,166 @@
 """
-A profile's way to the server while a command runs: a connection of its own, or the one of the process that has the lock.
+A profile's way to the server: a connection of its own while this process has the profile's lock, else that of the process which
+has it.
 
 Either way a command does the same: it writes into the store, and waits until something can be read there. When the process
-with the lock dies, whoever waits takes it and connects.
+with the lock dies, whoever waits takes the lock and connects.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
 
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.holder import Holder
-from securemsg.account.locks import FileLock, OwnLock
+from securemsg.account.locks import LOCK, FileLock, OwnLock
+from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
+from securemsg.client.agent import Agent
+from securemsg.client.events import Changed, Disconnected, Drained, Event, Failed, Ready, Warned
 from securemsg.client.jobs import Outcome
+from securemsg.client.requests import Question
+from securemsg.client.state.contacts import DIRECTORY, IdentityChanged, adopt
+from securemsg.client.state.profile import Profile
+from securemsg.crypto.keys import spki_digest
+from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
+from securemsg.net.dialer import dial_tcp
+from securemsg.net.link import LinkInfo
+from securemsg.net.turn import Turn
+from securemsg.protocol import messages as m
+from securemsg.protocol.channel import IPeer
 from securemsg.storage.errors import StateDamaged, StorageError
 
 T = TypeVar("T")
 
-# How often we look into the store while another process has the connection; and while we have it, in case a ring got lost.
-GUEST_POLL = 0.1
-HOLDER_POLL = 1.0
-# Who waits for ever leaves an errand anew after so long, for nobody shall run one whose asker was killed long ago.
+# How often the agent's timers run, and how often the store is looked into: while we have the connection, in case a wake-up got
+# lost, and while another process has it.
+TICK = 1.0
+OWNER_POLL = 1.0
+WAITING_POLL = 0.1
+# Whoever waits forever leaves its job anew after so long: nobody is to run a job whose process was killed long ago.
 JOB_LIFE = 30
 # Between two questions of which the first was refused for the moment.
 RETRY_PAUSE = 1.0
+
+# Told what came of a question: a code, empty where it was answered; and the facts.
+Done = Callable[[str, dict[str, str]], None]
 
 
 @frozen
 class Retry:
     """
-    The wish to go on while the server is not there, full or stopping.
+    The wish to go on while the server is unreachable, full or stopping.
 
-    @ivar told: is told why, each time the waiting for a connection begins: a code, and where the server is.
+    @ivar on_waiting: called with a code and the server's address each time the waiting for a connection begins.
     """
 
-    told: Callable[[str, str], None]
+    on_waiting: Callable[[str, str], None]
+
+
+class Dialing(Protocol):
+    """What keeps the agent connected (L{securemsg.net.dialer.Dialer})."""
+
+    def start(self) -> None:
+        """Connect now."""
+
+    def stop(self, code: str = "") -> Deferred[None]:
+        """Hang up, and stay away."""
+
+
+class Listening(Protocol):
+    """What hears the wake-ups of other processes (L{securemsg.account.wake.WakeFifo})."""
+
+    def close(self) -> None:
+        """Listen no more."""
 
 
 @define(eq=False)
 class ServerConnection:
     """
-    @ivar ring: tells the process with the lock that there is something for it.
-    @ivar hold: makes the holder, once the lock is ours; it must be told whom to call when anything changes.
+    @ivar dial: makes what keeps a peer connected, given the peer, whom to tell of failed attempts, and whether to try again.
+    @ivar listen: opens what other processes wake us through, given what to call then; C{None}: no other process can.
+    @ivar wake_owner: wakes the process that has the lock.
     @ivar again: whether to connect again after a failure; else the first failure ends the command.
-    @ivar where: of the server, for messages.
-    @ivar retry: whether to go on after the failures that pass (status 6), which is less than C{again}; C{None}: no.
+    @ivar where: the server's address, for messages.
+    @ivar retry: whether to go on after failures that pass (status 6), which is less than C{again}; C{None}: no.
+    @ivar watch: is shown what goes over the wire while the connection is ours.
+    @ivar is_stopped: it is over.
+    @ivar is_ready: our connection is logged in; C{was_ready}: now or before.
+    @ivar is_drained: everything that waited on the server is in the store; known only while the connection is ours.
+    @ivar link: how our connection is protected, once there was one.
+    @ivar fatal: the code of a failure that connecting again would not mend; empty: none.
+    @ivar last_failure: why we have no connection just now; empty: we have one, the first attempt still runs, or it is not ours.
     """
 
     _clock: Any
     _store: IProfileStore
+    _profile: Profile
     _now: Callable[[], float]
+    _soon: Callable[[Callable[[], None]], None]
     _lock: FileLock | OwnLock
-    _ring: Callable[[], object]
-    _hold: Callable[[Callable[[], None]], Holder]
+    _dial: Callable[[IPeer, Callable[[str], None], bool], Dialing]
+    _listen: Callable[[Callable[[], None]], Listening] | None
+    _wake_owner: Callable[[], object]
+    _warn: Callable[[Warned], None]
     _again: bool = False
     where: str = "the server"
     _retry: Retry | None = None
-    _holder: Holder | None = field(default=None, init=False)
-    _is_stopped: bool = field(default=False, init=False)
+    _watch: Callable[[m.Message | m.Unknown], None] | None = None
+    is_stopped: bool = field(default=False, init=False)
+    is_ready: bool = field(default=False, init=False)
+    was_ready: bool = field(default=False, init=False)
+    is_drained: bool = field(default=False, init=False)
+    link: LinkInfo | None = field(default=None, init=False)
+    fatal: str = field(default="", init=False)
+    last_failure: str = field(default="", init=False)
+    _agent: Agent | None = field(default=None, init=False)
+    _dialer: Dialing | None = field(default=None, init=False)
+    _wake_fifo: Listening | None = field(default=None, init=False)
+    _timer: LoopingCall | None = field(default=None, init=False)
+    _running_jobs: set[int] = field(factory=set, init=False)
     _sleepers: dict[Deferred[None], IDelayedCall] = field(factory=dict, init=False)
-    _was_told: bool = field(default=False, init=False)
+    _was_waiting: bool = field(default=False, init=False)
 
     @property
-    def holder(self) -> Holder | None:
-        """Our own connection, if the lock is ours."""
-        return self._holder
+    def is_owner(self) -> bool:
+        """Whether the profile's lock, and so the connection, is ours."""
+        return self._agent is not None
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether it is over."""
-        return self._is_stopped
-
-    @property
-    def last_failure(self) -> str:
-        """Why we have no connection just now, as far as that is known here; empty: we have one, or it is not ours."""
-        return self._holder.last_failure if self._holder is not None else ""
+    def local_error(self) -> Exception | None:
+        """What is wrong with the profile itself, if that ended the connection."""
+        return None if self._agent is None else self._agent.local_error
 
     @property
     def unreached(self) -> str:
         """Why the server was never reached, as far as that is known here; empty: it was, or the connection is not ours."""
-        holder = self._holder
-        return "" if holder is None or holder.was_ready else holder.last_failure or "timeout"
+        return "" if not self.is_owner or self.was_ready else self.last_failure or "timeout"
+
+    # --- whoever has something to send, or waits for something ----------------------------------------------------
 
     def start(self) -> None:
         """
-        Take the lock, or tell who has it to look.
+        Take the lock and connect, or wake whoever has it.
 
-        @raise Trouble: the lock's file cannot be used.
+        @raise SecuremsgError: the lock's file cannot be used.
         """
-        self._step()
+        self._take_lock()
         self.nudge()
 
     def nudge(self) -> None:
-        """Something was written into the store: it is to be sent."""
-        if self._holder is not None:
-            self._holder.look()
+        """Something was written into the store: send it."""
+        if self.is_owner:
+            self._look()
         else:
-            self._ring()
+            self._wake_owner()
 
     def stop(self) -> Deferred[None]:
         """
@@ -111,17 +168,14 @@ class ServerConnection:
 
         @return: fires when nothing is left; that takes bounded time.
         """
-        self._is_stopped = True
-        holder, self._holder = self._holder, None
-        done = succeed(None) if holder is None else holder.stop()
-        if holder is not None:
-            done.addBoth(lambda result: self._lock.free())
+        self.is_stopped = True
+        done = self._hang_up()
         # Whoever waits has nothing to wait for any more.
         self.changed()
         return done
 
     def changed(self) -> None:
-        """There may be something new: let the command look."""
+        """The store, or the connection, has changed: let everybody who waits look."""
         sleepers, self._sleepers = self._sleepers, {}
         for sleeper, alarm in sleepers.items():
             if alarm.active():
@@ -133,37 +187,42 @@ class ServerConnection:
         Wait until a look into the store brings something.
 
         @param check: looks; C{None}: not yet.
-        @param patience: seconds; C{None}: for ever.
+        @param timeout: seconds; C{None}: forever.
         @return: what it brought, or C{None} when the time is over.
-        @raise Trouble: there is no connection, and none is to be expected; or C{stopped}.
+        @raise SecuremsgError: there is no connection, and none is to be expected; or C{stopped}.
         """
         deadline = None if timeout is None else self._clock.seconds() + timeout
         while True:
-            self._step()
+            self._take_lock()
             value = check()
             if value is not None:
                 return value
-            if self._is_stopped:
+            if self.is_stopped:
                 raise error_for("stopped")
             left = None if deadline is None else deadline - self._clock.seconds()
-            self._raise_trouble()
-            self._tell_waiting()
+            self._raise_failure()
+            self._report_waiting()
             if left is not None and left <= 0:
                 return None
-            await self._wait(left)
+            await self._sleep(left)
 
     async def ask(self, kind: str, argument: str = "", *, timeout: float | None) -> dict[str, str]:
         """
-        Have an errand run by whoever has the connection. With L{Retry} it is left again where a failure passes.
+        Ask the server, or how the connection stands. With L{Retry} the question is asked again where a failure passes.
 
-        @param patience: seconds; C{None}: for ever.
-        @return: its facts.
-        @raise Trouble: it was refused, or nobody answered in time.
+        @param kind: C{drained}, C{link}, C{ping}, C{invite} or C{fetch}.
+        @param timeout: seconds; C{None}: forever.
+        @return: the facts.
+        @raise SecuremsgError: it was refused, or nobody answered in time.
         """
         deadline = None if timeout is None else self._clock.seconds() + timeout
         while True:
             left = None if deadline is None else max(deadline - self._clock.seconds(), 0)
-            outcome = await self._job(kind, argument, JOB_LIFE if left is None else left)
+            self._take_lock()
+            if self.is_owner:
+                outcome = await self._ask_agent(kind, argument, left)
+            else:
+                outcome = await self._ask_owner(kind, argument, JOB_LIFE if left is None else left)
             if outcome is None and deadline is None:
                 continue
             if outcome is not None and not outcome.code:
@@ -175,11 +234,27 @@ class ServerConnection:
             is_over = deadline is not None and deadline <= self._clock.seconds()
             if self._retry is None or is_over or problem.status is not Exit.NOT_CONNECTED:
                 raise problem
-            # Else they would be asked and refused as fast as the server can.
+            # Else it would be asked and refused as fast as the server can.
             await self.until(lambda: None, RETRY_PAUSE)
 
-    async def _job(self, kind: str, argument: str, timeout: float) -> Outcome | None:
-        """Leave an errand, and wait for what comes of it."""
+    async def _ask_agent(self, kind: str, argument: str, timeout: float | None) -> Outcome | None:
+        """Ask over our own connection, once it is there."""
+        outcomes: list[Outcome] = []
+        is_asked = False
+
+        def done(code: str, facts: dict[str, str]) -> None:
+            outcomes.append(Outcome(code, facts, 0))
+            self._soon(self.changed)
+
+        def look() -> Outcome | None:
+            nonlocal is_asked
+            is_asked = is_asked or self._run(kind, argument, done)
+            return outcomes[0] if outcomes else None
+
+        return await self.until(look, timeout)
+
+    async def _ask_owner(self, kind: str, argument: str, timeout: float) -> Outcome | None:
+        """Leave a job to the process that has the connection, and wait for its outcome."""
         number = jobs.leave(self._store, kind, argument, now=self._now(), timeout=timeout)
         self.nudge()
         outcome: Outcome | None = None
@@ -190,49 +265,241 @@ class ServerConnection:
                 jobs.give_up(self._store, number)
         return outcome
 
-    def _step(self) -> None:
-        """Take the lock if nobody has it."""
-        if self._holder is None and not self._is_stopped and self._take():
-            self._holder = self._hold(self.changed)
-            self._holder.start(self._again or self._retry is not None)
-
-    def _take(self) -> bool:
-        """Try the lock."""
-        try:
-            return self._lock.take()
-        except OSError as error:
-            raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
-
-    def _raise_trouble(self) -> None:
+    def _raise_failure(self) -> None:
         """Say what makes waiting useless."""
-        holder = self._holder
-        if holder is None:
+        if self.fatal:
+            raise error_for(self.fatal, self.where)
+        if isinstance(self.local_error, StateDamaged):
+            raise self.local_error
+        if not self.last_failure or self._again:
             return
-        if holder.fatal:
-            raise error_for(holder.fatal, self.where)
-        if isinstance(holder.local_error, StateDamaged):
-            raise holder.local_error
-        if not holder.last_failure or self._again:
-            return
-        problem = error_for(holder.last_failure, self.where)
+        problem = error_for(self.last_failure, self.where)
         if self._retry is None or problem.status is not Exit.NOT_CONNECTED:
-            raise holder.local_error if isinstance(holder.local_error, StorageError) else problem
+            raise self.local_error if isinstance(self.local_error, StorageError) else problem
 
-    def _tell_waiting(self) -> None:
-        """Where somebody wants to go on, say once why there is nothing to see."""
+    def _report_waiting(self) -> None:
+        """Where somebody wants to go on, say once why there is no connection."""
         is_waiting = bool(self.last_failure)
-        if self._retry is not None and is_waiting and not self._was_told:
-            self._retry.told(self.last_failure, self.where)
-        self._was_told = is_waiting
+        if self._retry is not None and is_waiting and not self._was_waiting:
+            self._retry.on_waiting(self.last_failure, self.where)
+        self._was_waiting = is_waiting
 
-    def _wait(self, left: float | None) -> Deferred[None]:
+    def _sleep(self, left: float | None) -> Deferred[None]:
         """Sleep until something changes, and not for long."""
         sleeper: Deferred[None] = Deferred()
-        poll = GUEST_POLL if self._holder is None else HOLDER_POLL
+        poll = OWNER_POLL if self.is_owner else WAITING_POLL
         self._sleepers[sleeper] = self._clock.callLater(poll if left is None else min(poll, left), self._wake, sleeper)
         return sleeper
 
     def _wake(self, sleeper: Deferred[None]) -> None:
-        """One has slept long enough."""
         if self._sleepers.pop(sleeper, None) is not None:
             sleeper.callback(None)
+
+    # --- the owner of the connection ------------------------------------------------------------------------------
+
+    def _take_lock(self) -> None:
+        """Connect, if nobody else has the lock."""
+        if self.is_owner or self.is_stopped:
+            return
+        try:
+            if not self._lock.take():
+                return
+        except OSError as error:
+            raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+        self._agent = Agent(
+            self._store,
+            self._profile,
+            now=self._now,
+            soon=self._soon,
+            notify=self._notified,
+            troubles=(OSError, StorageError),
+            watch=self._watch,
+        )
+        if self._listen is not None:
+            self._wake_fifo = self._listen(self._look)
+        self._timer = LoopingCall(self._tick)
+        self._timer.clock = self._clock
+        self._timer.start(TICK, now=False)
+        self._dialer = self._dial(self._agent, self._attempt_failed, self._again or self._retry is not None)
+        self._dialer.start()
+
+    def _hang_up(self) -> Deferred[None]:
+        """Stop everything that L{_take_lock} started."""
+        self.is_ready = False
+        dialer, self._dialer, self._agent = self._dialer, None, None
+        if self._timer is not None and self._timer.running:
+            self._timer.stop()
+        if self._wake_fifo is not None:
+            self._wake_fifo.close()
+        stopped = succeed(None) if dialer is None else dialer.stop()
+        return stopped.addBoth(lambda result: self._lock.free())
+
+    def _tick(self) -> None:
+        """A second has passed."""
+        if self._agent is not None:
+            self._agent.tick()
+            self._look()
+
+    def _look(self) -> None:
+        """Somebody wrote into the store: send it, and run the jobs of other processes."""
+        if self._agent is None:
+            return
+        self._agent.pump()
+        try:
+            for job in jobs.waiting(self._store, now=self._now()):
+                if job.number not in self._running_jobs and self._run(job.kind, job.argument, self._settler(job.number)):
+                    self._running_jobs.add(job.number)
+        except StorageError:
+            # The disk is full, or somebody is at the profile for long. That must end neither timer nor FIFO: the next look may
+            # see more, and a command that cannot go on meets the same error itself.
+            return
+
+    def _notified(self, event: Event) -> None:
+        """The agent has something to say."""
+        match event:
+            case Ready(link):
+                self.is_ready = self.was_ready = True
+                self.last_failure = ""
+                self.link = link if isinstance(link, LinkInfo) else None
+            case Drained():
+                self.is_drained = True
+            case Failed(code):
+                self.fatal = self.fatal or code
+            case Disconnected(code):
+                self.is_ready = self.is_drained = False
+                self.last_failure = code or "lost"
+                # Connecting again would only throw the other one out, which would do the same.
+                self.fatal = self.fatal or (code if code == "replaced" else "")
+                self._running_jobs.clear()
+            case Warned():
+                self._warn(event)
+            case Changed():
+                pass
+        if isinstance(event, Ready | Drained):
+            self._soon(self._look)
+        # Not at once: the agent is in the middle of something.
+        self._soon(self.changed)
+
+    def _attempt_failed(self, code: str) -> None:
+        """An attempt to connect came to nothing."""
+        self.last_failure = code
+        self._soon(self.changed)
+
+    # --- questions ------------------------------------------------------------------------------------------------
+
+    def _run(self, kind: str, argument: str, done: Done) -> bool:
+        """
+        Ask the server, or how things stand.
+
+        @return: whether it was asked, so that C{done} is called once, now or later; else it is too early for that.
+        """
+        if self._agent is None or not self.is_ready or (kind == "drained" and not self.is_drained):
+            return False
+        question = _QUESTIONS.get(kind)
+        if question is not None:
+            asked_at = self._clock.seconds()
+            self._agent.ask(question(argument), lambda answer: done(*self._facts_of(answer, asked_at)))
+        elif kind in ("drained", "link"):
+            done("", self.link_facts() if kind == "link" else {})
+        else:
+            done("unknown-message", {})
+        return True
+
+    def link_facts(self) -> dict[str, str]:
+        """How the connection is protected."""
+        link = self.link
+        return {} if link is None else {"tls": link.version, "cipher": link.cipher, "group": link.group}
+
+    def _facts_of(self, answer: object, asked_at: float) -> tuple[str, dict[str, str]]:
+        """Code and facts of what the server answers."""
+        match answer:
+            case Refusal(code=code):
+                return code, {}
+            case m.Pong(now=server_now):
+                return "", {"seconds": json.dumps(self._clock.seconds() - asked_at), "now": str(server_now)}
+            case m.Invited(token=token, expires_at=expires_at):
+                return "", {"token": token.hex(), "expires_at": str(expires_at)}
+            case m.Account(record=record):
+                return self._adopt(record), {}
+        return "out-of-turn", {}
+
+    def _adopt(self, record: m.AccountRecord) -> str:
+        """
+        Take in what the directory says.
+
+        @return: why not, or nothing.
+        """
+        try:
+            with self._store.writing() as records:
+                try:
+                    adopt(records, self._profile, record, int(self._now()), DIRECTORY)
+                except IdentityChanged:
+                    # The claim is kept: whoever asked sees it in the contact.
+                    return ""
+        except Refusal as refusal:
+            return refusal.code
+        return ""
+
+    def _settler(self, number: int) -> Done:
+        """What leaves the outcome of a job where its process finds it."""
+
+        def done(code: str, facts: dict[str, str]) -> None:
+            self._running_jobs.discard(number)
+            jobs.settle(self._store, number, code, facts, now=self._now())
+
+        return done
+
+
+_QUESTIONS: dict[str, Callable[[str], Question]] = {
+    "ping": lambda argument: m.Ping(0),
+    "invite": lambda argument: m.Invite(0, 1, int(argument)),
+    "fetch": lambda argument: m.Fetch(0, argument),
+}
+
+
+def make_connection(
+    reactor: Any,
+    folder: Path | None,
+    store: IProfileStore,
+    profile: Profile,
+    server: tuple[str, int],
+    *,
+    now: Callable[[], float],
+    again: bool,
+    warn: Callable[[Warned], None],
+    retry: Retry | None = None,
+    watch: Callable[[m.Message | m.Unknown], None] | None = None,
+) -> ServerConnection:
+    """
+    The way of a profile to its server over TCP and TLS; to be started.
+
+    @param folder: where the profile lies; C{None}: in our memory, so that no other process can share the connection.
+    @param server: host and port.
+    """
+    turn = Turn(reactor)
+    host, port = server
+
+    def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
+        return dial_tcp(reactor, host, port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent)
+
+    return ServerConnection(
+        reactor,
+        store,
+        profile,
+        now,
+        turn.later,
+        OwnLock() if folder is None else FileLock(folder / LOCK),
+        dial,
+        None if folder is None else lambda woken: WakeFifo(reactor, folder / WAKE, woken),
+        lambda: wake(folder),
+        warn,
+        again,
+        host_port(host, port),
+        retry,
+        watch,
+    )
+
+
+def host_port(host: str, port: int) -> str:
+    """Host and port as they are written."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -27,7 +27,7 @@ async def flush(clock: Any, store: IProfileStore, connection: ServerConnection) 
 
     try:
         left: int | None = unsent(store)
-        while left and connection.holder is not None and connection.holder.is_ready and clock.seconds() < end:
+        while left and connection.is_ready and clock.seconds() < end:
             left = await connection.until(partial(moved, left), STANDSTILL)
     except (SecuremsgError, StorageError):
         # What whoever leaves was told stays true.

@@ -47,7 +47,7 @@ def check_whole(folder: Path, *, joining: bool = False) -> None:
     The store key and the store are of no use without each other.
 
     @param joining: a join that was killed left the key alone, which it makes first: the next one goes on from there.
-    @raise Trouble: C{profile-damaged}: one of them is missing.
+    @raise SecuremsgError: C{profile-damaged}: one of them is missing.
     """
     key, store = (folder / name for name in (vault.KEY_FILE, PROFILE_FILE))
     missing = [path for path in (key, store) if not os.path.lexists(path)]
@@ -63,7 +63,7 @@ def load_any(store: IProfileStore) -> Profile:
     """
     The profile in a store.
 
-    @raise Trouble: C{no-profile}.
+    @raise SecuremsgError: C{no-profile}.
     """
     with store.reading() as records:
         profile = load_profile(records)
@@ -76,7 +76,7 @@ def load_joined(store: IProfileStore) -> Profile:
     """
     The same, of an account that exists.
 
-    @raise Trouble: C{no-profile}, C{not-joined}.
+    @raise SecuremsgError: C{no-profile}, C{not-joined}.
     """
     profile = load_any(store)
     if not profile.registered:
@@ -88,7 +88,7 @@ def open_joined(folder: Path, passphrase: bytes | None) -> tuple[IProfileStore, 
     """
     Open the profile in a folder; the store is to be closed.
 
-    @raise Trouble: there is none, it cannot be opened, or it has no account yet.
+    @raise SecuremsgError: there is none, it cannot be opened, or it has no account yet.
     """
     check_whole(folder)
     try:

@@ -6,6 +6,10 @@ import fcntl
 import os
 from pathlib import Path
 
+# In a profile's folder: who has the connection, and who gives out the messages of all in order.
+LOCK = "lock"
+RECV_LOCK = "recv.lock"
+
 
 class OwnLock:
     """The lock of what lies in the memory of one process: nobody else can want it."""

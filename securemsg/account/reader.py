@@ -41,7 +41,7 @@ class MessageReader:
         The message in hand is handled; wait for the next one.
 
         @raise StopAsyncIteration: the reactor stops.
-        @raise Trouble: the server will not have us, the profile cannot be used, or there is a newer loop than this.
+        @raise SecuremsgError: the server will not have us, the profile cannot be used, or there is a newer loop than this.
         """
         if self._is_over:
             raise error_for("second-recv", text="another loop over the messages was begun, or the bot was left")

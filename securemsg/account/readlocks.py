@@ -12,9 +12,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from securemsg.account.composing import RECV_LOCK
 from securemsg.account.errors import error_for
-from securemsg.account.locks import FileLock
+from securemsg.account.locks import RECV_LOCK, FileLock
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.crypto.keys import sha256
@@ -29,7 +28,7 @@ def take_read_lock(folder: Path) -> FileLock:
     """
     Be the only one that gives out the messages of all, in order.
 
-    @raise Trouble: C{second-recv}, or the folder is not writable.
+    @raise SecuremsgError: C{second-recv}, or the folder is not writable.
     """
     lock = FileLock(folder / RECV_LOCK)
     try:
@@ -57,7 +56,7 @@ class ReadLocks:
         Begin to give a message. If it is ours to give, L{free} must follow.
 
         @return: no: another process gives something of this sender's, or has given this.
-        @raise Trouble: the profile cannot be locked.
+        @raise SecuremsgError: the profile cannot be locked.
         """
         if not self._lock(message.sender):
             return False
@@ -81,7 +80,7 @@ class ReadLocks:
         """
         Those of these messages whose senders nobody is busy with.
 
-        @raise Trouble: the profile cannot be locked.
+        @raise SecuremsgError: the profile cannot be locked.
         """
         senders = {message.sender for message in messages}
         free = {sender for sender in senders if self._is_free(sender)}

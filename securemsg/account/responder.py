@@ -135,7 +135,7 @@ class Responder:
         Answer. Whatever ends this, nothing of it runs on, and what was not answered is asked again by the next run.
 
         @param patience: seconds; C{None}: until it is cancelled.
-        @raise Trouble: there is no connection, and none is to be expected.
+        @raise SecuremsgError: there is no connection, and none is to be expected.
         """
         try:
             await self._connection.until(self._look, timeout)

@@ -24,7 +24,7 @@ async def follow(store: IProfileStore, connection: ServerConnection, number: byt
     @param wait: L{ACCEPTED} or L{DELIVERED}.
     @param patience: seconds; C{None}: for ever.
     @return: the message as it stands then.
-    @raise Trouble: it did not come as far. If it is queued it stays so, and goes out with the next connection.
+    @raise SecuremsgError: it did not come as far. If it is queued it stays so, and goes out with the next connection.
     """
     sent = await connection.until(lambda: _settled(store, connection, number, wait), timeout)
     if sent is None:
@@ -63,11 +63,10 @@ def _has_tried(connection: ServerConnection) -> bool:
     Whether a connection stands, or does not come about for the moment. Before that is known we say nothing: what else is in the
     outbox shall have its chance, and what is wrong with server or profile is worse than what is wrong with a contact.
     """
-    holder = connection.holder
-    if holder is None or holder.is_ready:
+    if not connection.is_owner or connection.is_ready:
         return True
-    is_passing = bool(holder.last_failure) and error_for(holder.last_failure).status is Exit.NOT_CONNECTED
-    return is_passing and not holder.fatal
+    failure = connection.last_failure
+    return bool(failure) and error_for(failure).status is Exit.NOT_CONNECTED and not connection.fatal
 
 
 def _too_late(store: IProfileStore, connection: ServerConnection, number: bytes) -> SecuremsgError:
@@ -77,9 +76,8 @@ def _too_late(store: IProfileStore, connection: ServerConnection, number: bytes)
         return error_for("not-delivered", sent.to)
     if sent.code:
         return error_for(sent.code, sent.to)
-    holder = connection.holder
-    if holder is not None and holder.last_failure:
-        return error_for(holder.last_failure, connection.where)
+    if connection.last_failure:
+        return error_for(connection.last_failure, connection.where)
     return error_for("not-accepted", sent.to)
 
 

@@ -1,7 +1,7 @@
 """
-A bell between processes of one profile: a FIFO that the process with the connection listens to, and the others write into.
+How processes of one profile wake each other: a FIFO that the process with the connection listens to, and the others write into.
 
-A ring says only: look into the store. A ring that gets lost costs a second, for the listener looks once a second anyway.
+A wake-up says only: look into the store. One that gets lost costs a second: the listener looks once a second anyway.
 """
 
 from __future__ import annotations
@@ -17,23 +17,31 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-# One byte is a ring; whoever rings more often than we look fills no memory.
-RING = b"!"
+# In a profile's folder.
+WAKE = "wake"
+# One byte is a wake-up; whoever writes more often than the listener reads fills no memory.
+_BYTE = b"!"
 _CHUNK = 4096
 
 
-def ring(path: Path) -> bool:
-    """Ring, if somebody listens. This never waits."""
+def wake(folder: Path | None) -> bool:
+    """
+    Wake the process that has the connection of the profile in this folder, if there is one. This never waits.
+
+    @return: whether somebody listens.
+    """
+    if folder is None:
+        return False
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        descriptor = os.open(folder / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             return False
-        os.write(descriptor, RING)
+        os.write(descriptor, _BYTE)
     except OSError:
-        # Full: then it rings already.
+        # Full: then it is being woken already.
         return False
     finally:
         os.close(descriptor)
@@ -46,14 +54,14 @@ class WakeFifo:
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet, path: Path, rung: Callable[[], None]) -> None:
+    def __init__(self, reactor: IReactorFDSet, path: Path, woken: Callable[[], None]) -> None:
         """
         Make the FIFO, readable and writable by us alone, and listen.
 
         @raise OSError: it cannot be made or opened here.
         """
         self._reactor = reactor
-        self._rung = rung
+        self._woken = woken
         with contextlib.suppress(FileExistsError):
             os.mkfifo(path, 0o600)
         if not stat.S_ISFIFO(path.lstat().st_mode):
@@ -69,16 +77,16 @@ class WakeFifo:
 
     def logPrefix(self) -> str:
         """How logs name it."""
-        return "Bell"
+        return "WakeFifo"
 
     def doRead(self) -> None:
-        """Somebody rang, once or often."""
+        """Somebody wrote, once or often."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._descriptor, _CHUNK)
         try:
-            self._rung()
-        except Exception:  # noqa: BLE001 - logged in full; the reactor would drop the bell, and us with it
-            self._log.failure("what a ring asked for failed")
+            self._woken()
+        except Exception:  # noqa: BLE001 - logged in full; the reactor would drop the FIFO, and us with it
+            self._log.failure("what a wake-up asked for failed")
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gave it up."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.account.composing import make_connection, wake_at, written
-from securemsg.account.connection import Retry, ServerConnection
+from securemsg.account.connection import Retry, ServerConnection, host_port, make_connection
 from securemsg.account.flush import flush
+from securemsg.account.wake import wake
 from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.run import run
@@ -63,11 +63,11 @@ class CommandContext:
     @property
     def where(self) -> str:
         """Both, as they are written."""
-        return written(self.host, self.port)
+        return host_port(self.host, self.port)
 
-    def ring(self) -> bool:
-        """Tell whoever has the connection to look into the store."""
-        return wake_at(self.folder)
+    def wake_owner(self) -> bool:
+        """Wake the process that has the connection, if there is one, so that it looks into the store."""
+        return wake(self.folder)
 
     def connected(
         self,
@@ -110,7 +110,7 @@ class CommandContext:
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
             connection.start()
-            if show_wire and connection.holder is None:
+            if show_wire and not connection.is_owner:
                 report_note("through-another-process", ELSEWHERE, as_json)
             status = await work(reactor, connection)
             await flush(reactor, self.store, connection)

@@ -49,7 +49,7 @@ class GuestContext(CommandContext):
         """
         As L{Desk.connected}, in the words of somebody who has no profile.
 
-        @raise Trouble: likewise.
+        @raise SecuremsgError: likewise.
         """
         try:
             return super().connected(work, **options)
@@ -81,7 +81,7 @@ def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
     """
     The desk to write to somebody from: the profile's, or with a key file and no suite that of a caller.
 
-    @raise Trouble: it cannot be had.
+    @raise SecuremsgError: it cannot be had.
     """
     check_loose(settings)
     if settings.key_file is None or settings.suite is not None:
@@ -109,7 +109,7 @@ def guest_context(settings: Settings, path: Path, host: str = DEFAULT_HOST, port
     """
     The desk of whoever holds this key file.
 
-    @raise Trouble: the key file cannot be used.
+    @raise SecuremsgError: the key file cannot be used.
     """
     key = load_key(path, settings.loose)
     store = MemoryProfile()

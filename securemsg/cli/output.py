@@ -50,7 +50,7 @@ def put(text: str) -> None:
     Write a line of data and flush it; for commands that have nothing else to do meanwhile.
 
     @raise OutputClosed: nobody reads it.
-    @raise Trouble: it cannot be written.
+    @raise SecuremsgError: it cannot be written.
     """
     if sys.stdout is not None:
         sys.stdout.flush()
@@ -62,7 +62,7 @@ def put_record(record: dict[str, object], as_json: bool, text: str) -> None:
     Write a record for a program or for people.
 
     @raise OutputClosed: nobody reads it.
-    @raise Trouble: it cannot be written.
+    @raise SecuremsgError: it cannot be written.
     """
     put(json_line(record) if as_json else text)
 

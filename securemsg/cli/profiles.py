@@ -37,7 +37,7 @@ def read_passphrase(path: Path) -> bytes:
     """
     The passphrase in a file, without one line end.
 
-    @raise Trouble: the file cannot be read, others may read it, or it holds none.
+    @raise SecuremsgError: the file cannot be read, others may read it, or it holds none.
     """
     try:
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def open_vault(settings: Settings) -> vault.Vault:
     """
     Open the store key; ask for the passphrase where one is needed, none is given, and somebody is there to be asked.
 
-    @raise Trouble: there is no profile, or it cannot be opened.
+    @raise SecuremsgError: there is no profile, or it cannot be opened.
     """
     source = settings.passphrase_source
     try:
@@ -78,7 +78,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[CommandContex
     The profile's desk, for as long as the block takes.
 
     @param joined: the account must exist.
-    @raise Trouble: there is no profile, or it cannot be opened.
+    @raise SecuremsgError: there is no profile, or it cannot be opened.
     """
     folder = settings.folder
     check_whole(folder)

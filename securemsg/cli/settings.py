@@ -193,7 +193,7 @@ class AccountName(click.ParamType[str]):
         """
         Let a possible name pass.
 
-        @raise Trouble: it is none.
+        @raise SecuremsgError: it is none.
         """
         try:
             check_name(value)

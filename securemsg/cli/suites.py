@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from securemsg.account.composing import make_connection
+from securemsg.account.connection import make_connection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import load_key
 from securemsg.cli.context import CommandContext
@@ -28,7 +28,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     """
     What the options say the conversation is to have; without options: what it has.
 
-    @raise Trouble: the options make no sense, or the key file cannot be used.
+    @raise SecuremsgError: the options make no sense, or the key file cannot be used.
     """
     if settings.suite is None:
         return pinned
@@ -69,7 +69,7 @@ def pin(context: CommandContext, name: str) -> bool:
     it in the store.
 
     @return: whether it did.
-    @raise Trouble: see L{wanted}.
+    @raise SecuremsgError: see L{wanted}.
     """
     pinned = chosen(context, name)
     choice = wanted(context.settings, name, pinned)
@@ -90,7 +90,7 @@ def needs_check(context: CommandContext, name: str) -> bool:
     """
     Whether the options name a key file that was not pinned for this contact before.
 
-    @raise Trouble: see L{wanted}.
+    @raise SecuremsgError: see L{wanted}.
     """
     pinned = chosen(context, name)
     choice = wanted(context.settings, name, pinned)
@@ -103,7 +103,7 @@ async def check_file(reactor: Any, context: CommandContext, name: str) -> None:
     called with the file: one that holds it proves that at once, others learn nothing. Where it cannot be asked nothing is
     known, and people are told that.
 
-    @raise Trouble: it does.
+    @raise SecuremsgError: it does.
     """
     assert context.settings.key_file is not None, "a new key comes from a file"
     caller = guest_context(context.settings, context.settings.key_file, context.host, context.port)

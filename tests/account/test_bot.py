@@ -323,11 +323,11 @@ class MessagesTests(BotCase):
         program = Program(self.bot(), uppercase)
         self.start(program)
         self.write("one")
-        self.assertIsNone(program.bot._connection.holder)
+        self.assertFalse(program.bot._connection.is_owner)
         self.assertEqual([row.text for row in self.answers()], ["ONE"])
         other.stop()
         self.place.settle(2)
-        self.assertIsNotNone(program.bot._connection.holder)
+        self.assertTrue(program.bot._connection.is_owner)
         self.write("two")
         self.assertEqual([row.text for row in self.answers()], ["ONE", "TWO"])
 
@@ -450,7 +450,7 @@ class EndTests(BotCase):
         def fail() -> None:
             raise StateUnusable("the disk is gone")
 
-        self.patch(bot._connection, "_ring", fail)
+        self.patch(bot._connection, "_wake_owner", fail)
         other = self.place._connection(self.bix.context, True)
         other.start()
 
@@ -483,9 +483,7 @@ class EndTests(BotCase):
         """What connecting again would not mend ends the loop with its code."""
         program = Program(self.bot())
         running = self.start(program)
-        holder = program.bot._connection.holder
-        assert holder is not None
-        holder.fatal = "removed"
+        program.bot._connection.fatal = "removed"
         program.bot._connection.changed()
         self.place.settle(1)
         self.assertEqual(self.failureResultOf(running, SecuremsgError).value.code, "removed")

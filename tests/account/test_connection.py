@@ -1,4 +1,4 @@
-"""The way to the server, with and without the lock."""
+"""The way to the server, with and without the profile's lock."""
 
 from __future__ import annotations
 
@@ -6,52 +6,49 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.connection import GUEST_POLL, HOLDER_POLL, JOB_LIFE, RETRY_PAUSE, Retry, ServerConnection
+from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, Retry, ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock
 from securemsg.client import jobs
+from securemsg.client.agent import Agent
+from securemsg.client.state.profile import create_profile
+from securemsg.protocol.channel import IPeer
+from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import ProfileDamaged
 from securemsg.storage.memory import MemoryProfile
 
 NOW = 1_800_000_000.0
+LINK = InviteLink("example", 8443, bytes(32))
 
 
 @define(eq=False)
 class Line:
-    """A holder that connects to nothing."""
+    """Connects to nothing, in the place of a L{securemsg.net.dialer.Dialer}."""
 
-    changed: Callable[[], None]
-    fatal: str = ""
-    was_ready: bool = False
-    last_failure: str = ""
-    local_error: Exception | None = None
-    starts: list[bool] = field(factory=list)
-    looks: int = 0
+    peer: IPeer
+    failed: Callable[[str], None]
+    again: bool
+    starts: int = 0
     stops: int = 0
 
-    def start(self, again: bool) -> None:
-        """Remember how we were started."""
-        self.starts.append(again)
-
-    def look(self) -> None:
+    def start(self) -> None:
         """Count."""
-        self.looks += 1
+        self.starts += 1
 
-    def stop(self) -> Deferred[None]:
+    def stop(self, code: str = "") -> Deferred[None]:
         """Count."""
         self.stops += 1
         return succeed(None)
 
 
-class UplinkCase(SynchronousTestCase):
+class ConnectionCase(SynchronousTestCase):
     """One profile, with or without another process."""
 
     def setUp(self) -> None:
@@ -60,33 +57,39 @@ class UplinkCase(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.clock = Clock()
         self.store = MemoryProfile()
-        self.rings = 0
+        self.wakeups = 0
         self.lines: list[Line] = []
+        self.made: list[ServerConnection] = []
 
     def connection(self, again: bool = False, retry: Retry | None = None) -> ServerConnection:
-        """A new command's uplink."""
+        """A new command's connection."""
         made = ServerConnection(
             clock=self.clock,
             store=self.store,
+            profile=create_profile(LINK, "ada", int(NOW)),
             now=lambda: NOW + self.clock.seconds(),
+            soon=lambda call: call(),
             lock=FileLock(self.folder / "lock"),
-            ring=self.ring,
-            hold=self.hold,
+            dial=self.dial,
+            listen=None,
+            wake_owner=self.wake_owner,
+            warn=lambda event: None,
             again=again,
             where="example:8443",
             retry=retry,
         )
+        self.made.append(made)
         self.addCleanup(made.stop)
         return made
 
-    def ring(self) -> None:
+    def wake_owner(self) -> None:
         """Count."""
-        self.rings += 1
+        self.wakeups += 1
 
-    def hold(self, changed: Callable[[], None]) -> Holder:
-        """Make the line that is to be held."""
-        self.lines.append(Line(changed))
-        return cast(Holder, self.lines[-1])
+    def dial(self, peer: IPeer, failed: Callable[[str], None], again: bool) -> Line:
+        """Make the line of whoever has the lock."""
+        self.lines.append(Line(peer, failed, again))
+        return self.lines[-1]
 
     def other(self) -> FileLock:
         """Another process that has the lock."""
@@ -100,43 +103,46 @@ class UplinkCase(SynchronousTestCase):
         return Deferred.fromCoroutine(connection.until(check, timeout))
 
 
-class UplinkTests(UplinkCase):
+class OwnerTests(ConnectionCase):
     """Without the wish to try again."""
 
-    def test_holder(self) -> None:
-        """Whoever finds the lock free connects, and looks into the store when something was written."""
-        connection = self.connection(again=True)
-        connection.start()
-        connection.nudge()
-        self.assertEqual((self.lines[0].starts, self.lines[0].looks, self.rings), ([True], 2, 0))
+    def test_owner(self) -> None:
+        """Whoever finds the lock free connects, again and again if that is wanted."""
+        for again in (False, True):
+            connection = self.connection(again)
+            connection.start()
+            connection.nudge()
+            self.assertEqual((self.lines[-1].starts, self.lines[-1].again, self.wakeups), (1, again, 0))
+            connection.stop()
 
-    def test_guest(self) -> None:
-        """Whoever finds it taken rings, and connects to nothing."""
+    def test_not_owner(self) -> None:
+        """Whoever finds it taken wakes the owner, and connects to nothing."""
         self.other()
         connection = self.connection()
         connection.start()
         connection.nudge()
-        self.assertEqual((self.lines, self.rings), ([], 2))
+        self.assertEqual((self.lines, self.wakeups), ([], 2))
 
-    def test_guest_waits(self) -> None:
-        """A guest looks into the store often, and takes what it finds at once."""
+    def test_not_owner_waits(self) -> None:
+        """Whoever has no connection looks into the store often, and takes what it finds at once."""
         self.other()
         found: list[str] = []
         waiting = self.wait(self.connection(), lambda: found[0] if found else None, 5)
-        self.clock.advance(GUEST_POLL)
+        self.clock.advance(WAITING_POLL)
         self.assertNoResult(waiting)
         found.append("it")
-        self.clock.advance(GUEST_POLL)
+        self.clock.advance(WAITING_POLL)
         self.assertEqual(self.successResultOf(waiting), "it")
 
-    def test_holder_is_told(self) -> None:
-        """A holder looks when it is told, before its clock says so."""
+    def test_owner_is_told(self) -> None:
+        """The owner looks as soon as something changes, before its clock says so."""
         found: list[str] = []
         connection = self.connection()
         waiting = self.wait(connection, lambda: found[0] if found else None, 5)
         found.append("it")
-        self.lines[0].changed()
+        self.made[-1].changed()
         self.assertEqual(self.successResultOf(waiting), "it")
+        self.made[-1].stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_patience(self) -> None:
@@ -146,6 +152,7 @@ class UplinkTests(UplinkCase):
         self.clock.pump([0.5] * 6)
         self.assertIsNone(self.successResultOf(waiting))
         self.assertEqual(looks[-1], 2.5)
+        self.made[-1].stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_patience(self) -> None:
@@ -158,7 +165,7 @@ class UplinkTests(UplinkCase):
         lock = self.other()
         waiting = self.wait(self.connection(), lambda: None, None)
         lock.free()
-        self.clock.advance(GUEST_POLL)
+        self.clock.advance(WAITING_POLL)
         self.assertEqual(len(self.lines), 1)
         waiting.cancel()
         self.failureResultOf(waiting)
@@ -167,9 +174,9 @@ class UplinkTests(UplinkCase):
         """A command of one go ends with the first failure, but not before it has looked: what is there counts."""
         connection = self.connection()
         waiting = self.wait(connection, lambda: None, 30)
-        self.lines[0].last_failure = "not-connected"
+        self.made[-1].last_failure = "not-connected"
         self.assertEqual(self.successResultOf(self.wait(connection, lambda: "it", 30)), "it")
-        self.lines[0].changed()
+        self.made[-1].changed()
         problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
         self.assertIn("example:8443", problem.text)
@@ -177,11 +184,11 @@ class UplinkTests(UplinkCase):
     def test_goes_on(self) -> None:
         """A command that connects again outlives failures, but not one that would come again."""
         waiting = self.wait(self.connection(again=True), lambda: None, None)
-        self.lines[0].last_failure = "lost"
-        self.clock.advance(HOLDER_POLL)
+        self.made[-1].last_failure = "lost"
+        self.clock.advance(OWNER_POLL)
         self.assertNoResult(waiting)
-        self.lines[0].fatal = "server-identity"
-        self.lines[0].changed()
+        self.made[-1].fatal = "server-identity"
+        self.made[-1].changed()
         self.assertEqual(self.failureResultOf(waiting, SecuremsgError).value.status, Exit.WRONG_SERVER)
 
     def test_unreached(self) -> None:
@@ -190,16 +197,18 @@ class UplinkTests(UplinkCase):
         self.assertEqual(connection.unreached, "")
         connection.start()
         self.assertEqual(connection.unreached, "timeout")
-        self.lines[0].last_failure = "not-connected"
+        self.made[-1].last_failure = "not-connected"
         self.assertEqual(connection.unreached, "not-connected")
-        self.lines[0].was_ready = True
+        self.made[-1].was_ready = True
         self.assertEqual(connection.unreached, "")
 
     def test_damage(self) -> None:
         """A damaged profile ends every command, and says what is damaged."""
         waiting = self.wait(self.connection(again=True), lambda: None, None)
-        self.lines[0].local_error = ProfileDamaged("a record was altered")
-        self.lines[0].changed()
+        agent = self.lines[0].peer
+        assert isinstance(agent, Agent)
+        agent.local_error = ProfileDamaged("a record was altered")
+        self.made[-1].changed()
         self.failureResultOf(waiting, ProfileDamaged)
 
     def test_two_wait(self) -> None:
@@ -208,7 +217,7 @@ class UplinkTests(UplinkCase):
         found: list[str] = []
         both = [self.wait(connection, lambda: found[0] if found else None, 5) for _ in range(2)]
         found.append("it")
-        self.lines[0].changed()
+        self.made[-1].changed()
         self.assertEqual([self.successResultOf(waiting) for waiting in both], ["it", "it"])
 
     def test_stop(self) -> None:
@@ -224,10 +233,10 @@ class UplinkTests(UplinkCase):
         """An errand is run by whoever has the connection; its facts come back."""
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=5))
-        self.assertEqual(self.rings, 1)
+        self.assertEqual(self.wakeups, 1)
         (job,) = jobs.waiting(self.store, now=NOW)
         jobs.settle(self.store, job.number, "", {"seconds": "0.1"}, now=NOW)
-        self.clock.advance(GUEST_POLL)
+        self.clock.advance(WAITING_POLL)
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
 
     def test_errand_refused(self) -> None:
@@ -236,7 +245,7 @@ class UplinkTests(UplinkCase):
         asking = Deferred.fromCoroutine(self.connection().ask("fetch", "bob", timeout=5))
         (job,) = jobs.waiting(self.store, now=NOW)
         jobs.settle(self.store, job.number, "no-such-account", {}, now=NOW)
-        self.clock.advance(GUEST_POLL)
+        self.clock.advance(WAITING_POLL)
         problem = self.failureResultOf(asking, SecuremsgError).value
         self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "nobody here is called bob"))
 
@@ -244,12 +253,12 @@ class UplinkTests(UplinkCase):
         """An errand that nobody runs ends in time, and leaves nothing behind."""
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=1))
-        self.clock.pump([GUEST_POLL] * 12)
+        self.clock.pump([WAITING_POLL] * 12)
         self.assertEqual(self.failureResultOf(asking, SecuremsgError).value.status, Exit.NOT_CONNECTED)
         self.assertEqual(jobs.waiting(self.store, now=NOW), [])
 
 
-class StopTests(UplinkCase):
+class StopTests(ConnectionCase):
     """The end."""
 
     def test_stopped(self) -> None:
@@ -270,7 +279,7 @@ class StopTests(UplinkCase):
                 self.other()
 
 
-class RetryTests(UplinkCase):
+class RetryTests(ConnectionCase):
     """With the wish to go on while the server is not there, full or stopping."""
 
     def setUp(self) -> None:
@@ -279,7 +288,7 @@ class RetryTests(UplinkCase):
         self.told: list[tuple[str, str]] = []
 
     def persistent(self) -> ServerConnection:
-        """The uplink of a command with C{--retry}."""
+        """The connection of a command with C{--retry}."""
         return self.connection(retry=Retry(lambda code, where: self.told.append((code, where))))
 
     def ask(self, connection: ServerConnection, timeout: float | None) -> Deferred[dict[str, str]]:
@@ -287,11 +296,11 @@ class RetryTests(UplinkCase):
         return Deferred.fromCoroutine(connection.ask("ping", timeout=timeout))
 
     def settle(self, code: str = "", **facts: str) -> None:
-        """Somebody runs the errand that waits."""
+        """The process with the connection runs the job that waits."""
         now = NOW + self.clock.seconds()
         (job,) = jobs.waiting(self.store, now=now)
         jobs.settle(self.store, job.number, code, facts, now=now)
-        self.lines[0].changed()
+        self.clock.advance(WAITING_POLL)
 
     def test_passing(self) -> None:
         """A failure that passes does not end the waiting, whose beginning is told once, and again when it begins again."""
@@ -299,19 +308,20 @@ class RetryTests(UplinkCase):
         found: list[str] = []
         waiting = self.wait(connection, lambda: found[0] if found else None, None)
         (line,) = self.lines
-        self.assertEqual(line.starts, [True])
+        self.assertTrue(line.again)
         for code in ("server-full", "not-connected", "stopping", "lost", "timeout", "server-full"):
-            line.last_failure = code
-            self.clock.advance(HOLDER_POLL)
+            line.failed(code)
+            self.clock.advance(OWNER_POLL)
             self.assertNoResult(waiting)
         self.assertEqual(self.told, [("server-full", "example:8443")])
         for code in ("", "stopping"):
-            line.last_failure = code
-            line.changed()
+            connection.last_failure = code
+            connection.changed()
         self.assertEqual(self.told[1:], [("stopping", "example:8443")])
         found.append("it")
-        line.changed()
+        connection.changed()
         self.assertEqual(self.successResultOf(waiting), "it")
+        self.made[-1].stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_fatal(self) -> None:
@@ -324,8 +334,8 @@ class RetryTests(UplinkCase):
         ):
             connection = self.persistent()
             waiting = self.wait(connection, lambda: None, None)
-            setattr(self.lines[-1], name, code)
-            self.lines[-1].changed()
+            setattr(connection, name, code)
+            self.made[-1].changed()
             self.assertEqual(self.failureResultOf(waiting, SecuremsgError).value.status, status, code)
             connection.stop()
         self.assertEqual(self.told, [])
@@ -334,13 +344,14 @@ class RetryTests(UplinkCase):
         """When the time is over there is no result, and the reason is known."""
         connection = self.persistent()
         waiting = self.wait(connection, lambda: None, 3)
-        self.lines[0].last_failure = "server-full"
+        self.made[-1].last_failure = "server-full"
         self.clock.pump([0.5] * 7)
         self.assertIsNone(self.successResultOf(waiting))
         self.assertEqual(connection.last_failure, "server-full")
 
     def test_question(self) -> None:
         """A question outlives a connection that ends under it, and is asked again a while later."""
+        self.other()
         asking = self.ask(self.persistent(), 60)
         self.settle("stopping")
         self.assertEqual(jobs.waiting(self.store, now=NOW), [])
@@ -350,6 +361,7 @@ class RetryTests(UplinkCase):
 
     def test_question_refused(self) -> None:
         """A question that is refused for good is not asked again."""
+        self.other()
         asking = self.ask(self.persistent(), None)
         self.settle("no-such-account")
         self.assertEqual(self.failureResultOf(asking, SecuremsgError).value.status, Exit.NO_CONTACT)
@@ -357,21 +369,21 @@ class RetryTests(UplinkCase):
     def test_question_time(self) -> None:
         """A question ends with the time for it, with status 6 and the reason for which nobody answered."""
         asking = self.ask(self.persistent(), 5)
-        self.lines[0].last_failure = "server-full"
+        self.made[-1].last_failure = "server-full"
         self.clock.pump([0.5] * 11)
         problem = self.failureResultOf(asking, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "server-full"))
         self.assertEqual(jobs.waiting(self.store, now=NOW), [])
 
     def test_endless_question(self) -> None:
-        """A question without a bound waits for ever; nobody runs one whose asker was killed long ago, for each has its end."""
+        """A question without a bound waits forever; its job has an end, so that nobody runs one whose process is long gone."""
+        self.other()
         asking = self.ask(self.persistent(), None)
-        self.lines[0].last_failure = "not-connected"
         numbers = set()
         for _ in range(3):
             (job,) = jobs.waiting(self.store, now=NOW + self.clock.seconds())
             numbers.add(job.number)
-            self.clock.pump([HOLDER_POLL] * JOB_LIFE)
+            self.clock.pump([WAITING_POLL] * (10 * JOB_LIFE + 1))
         self.assertEqual(len(numbers), 3)
         self.assertNoResult(asking)
         self.settle(seconds="0.1")

@@ -59,7 +59,6 @@ class BlockedTests(PlaceCase):
         connection = self.again(self.ada)
         self.place.is_up = False
         connection.start()
-        assert connection.holder is not None
-        connection.holder.fatal = "server-identity"
+        connection.fatal = "server-identity"
         problem = self.failureResultOf(self.write(connection), SecuremsgError).value
         self.assertEqual(problem.status, Exit.WRONG_SERVER)

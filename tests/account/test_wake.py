@@ -1,4 +1,4 @@
-"""The bell between processes."""
+"""The FIFO between processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from securemsg.account.wake import WakeFifo, ring
+from securemsg.account.wake import WakeFifo, wake
 
 
 class Readers:
@@ -24,52 +24,52 @@ class Readers:
         self.removeReader = self.watched.remove
 
 
-class BellTests(SynchronousTestCase):
+class FifoTests(SynchronousTestCase):
     """A FIFO in a folder of the test."""
 
     def setUp(self) -> None:
-        """A bell that counts."""
+        """A listener that counts."""
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         self.path = folder / "wake"
-        self.rings = 0
+        self.wakeups = 0
         self.reactor = Readers()
 
     def listen(self) -> WakeFifo:
-        """Hang up the bell."""
-        wake_fifo = WakeFifo(self.reactor, self.path, self.rung)  # type: ignore[arg-type]  # the part that it uses
+        """Listen."""
+        wake_fifo = WakeFifo(self.reactor, self.path, self.woken)  # type: ignore[arg-type]  # the part that it uses
         self.addCleanup(wake_fifo.close)
         return wake_fifo
 
-    def rung(self) -> None:
+    def woken(self) -> None:
         """Count."""
-        self.rings += 1
+        self.wakeups += 1
 
-    def test_ring(self) -> None:
-        """Any number of rings is heard as one, and the next is heard again."""
+    def test_wake(self) -> None:
+        """Any number of wake-ups is heard as one, and the next is heard again."""
         wake_fifo = self.listen()
         verifyObject(IReadDescriptor, wake_fifo)
         for _ in range(3):
-            self.assertTrue(ring(self.path))
+            self.assertTrue(wake(self.path.parent))
         wake_fifo.doRead()
-        self.assertEqual(self.rings, 1)
-        ring(self.path)
+        self.assertEqual(self.wakeups, 1)
+        wake(self.path.parent)
         wake_fifo.doRead()
-        self.assertEqual(self.rings, 2)
+        self.assertEqual(self.wakeups, 2)
 
     def test_private(self) -> None:
-        """Nobody else may ring."""
+        """Nobody else may write."""
         self.listen()
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
 
     def test_nobody_listens(self) -> None:
-        """A ring with no bell, no listener or another file in the bell's place is nothing, and never waits."""
-        self.assertFalse(ring(self.path))
+        """A wake-up with no FIFO, no listener or another file in its place is nothing, and never waits."""
+        self.assertFalse(wake(self.path.parent))
         self.listen().close()
-        self.assertFalse(ring(self.path))
+        self.assertFalse(wake(self.path.parent))
         self.path.unlink()
         self.path.write_bytes(b"")
-        self.assertFalse(ring(self.path))
+        self.assertFalse(wake(self.path.parent))
         self.assertEqual(self.path.read_bytes(), b"")
 
     def test_full(self) -> None:
@@ -80,7 +80,7 @@ class BellTests(SynchronousTestCase):
         with self.assertRaises(BlockingIOError):
             while True:
                 os.write(descriptor, b"x" * 4096)
-        self.assertFalse(ring(self.path))
+        self.assertFalse(wake(self.path.parent))
 
     def test_left_over(self) -> None:
         """The bell of a process that died is used again, and a file in its place makes way."""
@@ -89,9 +89,9 @@ class BellTests(SynchronousTestCase):
         self.path.unlink()
         self.path.write_bytes(b"")
         wake_fifo = self.listen()
-        self.assertTrue(ring(self.path))
+        self.assertTrue(wake(self.path.parent))
         wake_fifo.doRead()
-        self.assertEqual(self.rings, 1)
+        self.assertEqual(self.wakeups, 1)
 
     def test_closed_once(self) -> None:
         """The reactor is told once that the bell is gone."""

@@ -1,4 +1,4 @@
-"""People with real agents and uplinks around a real server, joined by memory, with a clock that only moves when told to."""
+"""People with real agents and connections around a real server, joined by memory, with a clock that only moves when told to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.connection import ServerConnection
-from securemsg.account.holder import Holder
 from securemsg.account.locks import FileLock, OwnLock
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import guest_context
@@ -73,11 +72,12 @@ class Line:
 
 @define(eq=False)
 class Person:
-    """Somebody with a profile, and the uplink of one command."""
+    """Somebody with a profile, and the server connection of one command, made with the line."""
 
     name: str
     context: CommandContext
     connection: ServerConnection
+    line: Line | None = None
     warnings: list[Warned] = field(factory=list)
 
 
@@ -130,6 +130,7 @@ class Place:
         context = CommandContext(Settings(), folder, store, profile, "by nothing", self.now)
         person = Person(name, context, self._connection(context, again, watch))
         person.connection.start()
+        person.line = self.lines[-1]
         self.settle()
         with store.reading() as records:
             registered = load_profile(records)
@@ -146,11 +147,12 @@ class Place:
         context = evolve(guest_context(Settings(), path), now=self.now)
         person = Person(key.name, context, self._connection(context, True))
         person.connection.start()
+        person.line = self.lines[-1]
         self.settle()
         return person
 
     def beside(self, person: Person) -> ServerConnection:
-        """The uplink of another process on the same profile."""
+        """The server connection of another process on the same profile."""
         return self._connection(person.context, False)
 
     def settle(self, seconds: float = 0) -> None:
@@ -166,35 +168,27 @@ class Place:
             self.settle()
 
     def _connection(self, context: CommandContext, again: bool, watch: Watch | None = None) -> ServerConnection:
-        """The uplink of one process."""
+        """The server connection of one process."""
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Line:
             self.lines.append(Line(self, peer, failed))
             return self.lines[-1]
 
-        def hold(changed: Callable[[], None]) -> Holder:
-            return Holder(
-                clock=self.clock,
-                store=context.store,
-                profile=context.profile,
-                now=self.now,
-                soon=self.turn.later,
-                dial=dial,
-                listen=lambda rung: Silence(),
-                changed=changed,
-                warn=lambda event: None,
-                watch=watch,
-            )
-
-        lock = OwnLock() if context.folder is None else FileLock(context.folder / "lock")
-        return ServerConnection(self.clock, context.store, self.now, lock, lambda: None, hold, again, "example:8443")
-
-
-class Silence:
-    """A bell that nobody rings."""
-
-    def close(self) -> None:
-        """Nothing to close."""
+        return ServerConnection(
+            clock=self.clock,
+            store=context.store,
+            profile=context.profile,
+            now=self.now,
+            soon=self.turn.later,
+            lock=OwnLock() if context.folder is None else FileLock(context.folder / "lock"),
+            dial=dial,
+            listen=None,
+            wake_owner=lambda: None,
+            warn=lambda event: None,
+            again=again,
+            where="example:8443",
+            watch=watch,
+        )
 
 
 class PlaceCase(SynchronousTestCase):

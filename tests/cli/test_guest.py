@@ -56,23 +56,20 @@ class CallerCase(ChatCase):
 
     def again(self, person: Person) -> None:
         """Lose the connection of somebody, and get another."""
-        line = next(line for line in self.place.lines if line.peer is _peer_of(person))
-        assert line.stream is not None
-        line.stream.close()
+        self.hang_up(person)
+        assert person.line is not None
+        person.line.start()
         self.place.settle()
-        line.start()
+
+    def hang_up(self, person: Person) -> None:
+        """Lose the connection of somebody."""
+        assert person.line is not None and person.line.stream is not None
+        person.line.stream.close()
         self.place.settle()
 
     def finish(self) -> Deferred[int]:
         """Leave the chat."""
         return Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, 5))
-
-
-def _peer_of(person: Person) -> object:
-    """The agent of somebody."""
-    holder = person.connection.holder
-    assert holder is not None
-    return holder._agent
 
 
 class TalkTests(CallerCase):
@@ -138,10 +135,7 @@ class LossTests(CallerCase):
     def test_goes_out_again(self) -> None:
         """What was not accepted goes out in the next connection, is taken once, and is answered there."""
         self.place.is_up = False
-        holder = self.ada.connection.holder
-        assert holder is not None
-        holder._agent.close()
-        self.place.settle()
+        self.hang_up(self.ada)
         self.take("while nobody was there")
         self.place.is_up = True
         self.again(self.ada)

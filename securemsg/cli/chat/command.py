@@ -197,7 +197,7 @@ async def finish(
     Wait until everything is accepted and, by the contact C{server}, answered.
 
     @return: 0, or 2 where a line was not understood.
-    @raise Trouble: it was not, in time; or something was refused.
+    @raise SecuremsgError: it was not, in time; or something was refused.
     """
     if context.settings.timeout is not None:
         timeout = context.settings.timeout
@@ -231,8 +231,8 @@ async def finish(
     if conversation.pending:
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"
-        holder = connection.holder
-        reason = error_for(holder.last_failure, context.where).text + ": " if holder is not None and holder.last_failure else ""
+        failure = connection.last_failure
+        reason = error_for(failure, context.where).text + ": " if failure else ""
         is_kept = context.folder is not None
         fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
         raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)

@@ -316,21 +316,20 @@ class Conversation:
 
     def facts(self) -> dict[str, object]:
         """The same, in full."""
-        holder = self._connection.holder
         return {
             "server": self._context.where,
             "connection": self._link_state(),
             "suite": chosen(self._context, self.name).suite,
-            **(holder.facts() if holder is not None else {}),
+            **self._connection.link_facts(),
             "outbox": messages.pending(self._context.store),
             "unread": sum(messages.unread(self._context.store).values()),
         }
 
     def _link_state(self) -> str:
         """Whether we are connected."""
-        holder = self._connection.holder
-        if holder is None:
+        connection = self._connection
+        if not connection.is_owner:
             return "through another process"
-        if holder.is_ready:
+        if connection.is_ready:
             return "connected"
-        return f"not connected ({escape(holder.last_failure)})" if holder.last_failure else "connecting"
+        return f"not connected ({escape(connection.last_failure)})" if connection.last_failure else "connecting"

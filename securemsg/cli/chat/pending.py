@@ -90,8 +90,7 @@ class PendingMessages:
 
     def _current_device(self) -> bytes:
         """Which connection a caller has; empty: none just now, or we are no caller."""
-        holder = self._connection.holder
-        if not isinstance(self._context, GuestContext) or holder is None or not holder.is_ready:
+        if not isinstance(self._context, GuestContext) or not self._connection.is_ready:
             return b""
         return self._context.connection()
 

@@ -195,7 +195,7 @@ def _operate(ctx: click.Context, work: Work) -> int:
     """
     Connect to the control socket, ask, hang up.
 
-    @raise Trouble: nobody answers there, or we may not ask.
+    @raise SecuremsgError: nobody answers there, or we may not ask.
     """
     state: Path = ctx.meta.get(STATE) or default_state()
     path = state / SOCKET
@@ -223,7 +223,7 @@ def _check(path: Path) -> None:
     """
     See what can be seen before connecting.
 
-    @raise Trouble: the path is too long, there is no socket, or it is not for us.
+    @raise SecuremsgError: the path is too long, there is no socket, or it is not for us.
     """
     try:
         check_socket_path(path)
@@ -246,7 +246,7 @@ async def _ask(operator: AdminClient, question: m.Message, kind: type[T], about:
     Ask, and see that the answer is of its kind.
 
     @param about: whom a refusal is about.
-    @raise Trouble: it was refused.
+    @raise SecuremsgError: it was refused.
     """
     asked: Deferred[m.Message] = operator.ask(question)
     try:

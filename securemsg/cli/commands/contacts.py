@@ -84,7 +84,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
             if status != Exit.DONE:
                 return status
             if pin(context, name):
-                context.ring()
+                context.wake_owner()
         elif name is not None and _find(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread, locked = messages.unread(context.store), counted(kept(context))
@@ -119,7 +119,7 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
         assert contact is not None, "it is known now"
         if compared:
             contact = accept_shown(context.store, name, int(context.now()))
-            context.ring()
+            context.wake_owner()
         number = safety(context.profile, contact)
         choice = chosen(context, name)
         put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
@@ -138,7 +138,7 @@ def known_or_fetched(context: CommandContext, name: str, has_new_file: bool = Fa
 
     @param has_new_file: a key file is to be pinned, which the daemon must not hold itself.
     @return: 0, or 130 when that was interrupted.
-    @raise Trouble: C{own-name}, C{no-such-account}, or there is no connection.
+    @raise SecuremsgError: C{own-name}, C{no-such-account}, or there is no connection.
     """
     if name == context.profile.name:
         raise error_for("own-name", name)
@@ -156,7 +156,7 @@ def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
     """
     Take the user's word for the identity that was shown last.
 
-    @raise Trouble: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
+    @raise SecuremsgError: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
     """
     try:
         with store.writing() as records:

@@ -79,7 +79,7 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
     """
     Make the profile, or see that the one in the folder is the one that was begun with this name and server.
 
-    @raise Trouble: C{other-name}, C{other-server}, or the folder cannot be used.
+    @raise SecuremsgError: C{other-name}, C{other-server}, or the folder cannot be used.
     """
     folder = settings.folder
     try:
@@ -126,7 +126,7 @@ def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:
     """
     The profile that is there, with what the invite says now: it may be a newer one.
 
-    @raise Trouble: it is somebody else's.
+    @raise SecuremsgError: it is somebody else's.
     """
     if known.name != name:
         raise error_for("other-name", known.name)
@@ -141,7 +141,7 @@ def _key(settings: Settings) -> vault.Vault:
     """
     The store key: a new one, or the one of the join that is repeated.
 
-    @raise Trouble: a passphrase is given, and the key that is there has none.
+    @raise SecuremsgError: a passphrase is given, and the key that is there has none.
     """
     source = settings.passphrase_source
     try:

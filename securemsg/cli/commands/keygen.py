@@ -52,7 +52,7 @@ def check_loose(settings: Settings) -> None:
     """
     See that C{--loose} has something to be said of.
 
-    @raise Trouble: it has not.
+    @raise SecuremsgError: it has not.
     """
     if settings.loose and settings.key_file is None:
         raise SecuremsgError(Exit.USAGE, "usage", "--loose says something of a key file", "name one with --key-file FILE")
@@ -62,7 +62,7 @@ def load_key(path: Path, loose: bool) -> SharedKey:
     """
     The key in a file.
 
-    @raise Trouble: it cannot be used.
+    @raise SecuremsgError: it cannot be used.
     """
     try:
         return SharedKey(read_key_file(path, loose))

@@ -129,13 +129,13 @@ class _Reading:
         limit = self._context.settings.timeout
         if limit is None or not (isinstance(problem, SecuremsgError) and problem.code == "timeout"):
             return False
-        return not limit or (connection.holder is not None and connection.holder.is_ready)
+        return not limit or connection.is_ready
 
     def _check_sender(self) -> None:
         """
         Nothing came from C{--from}: see whether anything can.
 
-        @raise Trouble: C{no-such-account}: nothing is known of this name.
+        @raise SecuremsgError: C{no-such-account}: nothing is known of this name.
         """
         if self._sender is None or self._given or self._sender in counted(kept(self._context)):
             return

@@ -120,7 +120,7 @@ def send(
         if later is None:
             write()
         if wait == NONE:
-            context.ring()
+            context.wake_owner()
             return _finish(context, number, as_json)
         return _Following(context, number, name, wait, no_queue, as_json, show_wire, later).run()
 
@@ -129,7 +129,7 @@ def read_text(stream: BinaryIO | None) -> str:
     """
     The text on standard input, without one line end.
 
-    @raise Trouble: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nothing, or a line end alone.
+    @raise SecuremsgError: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nothing, or a line end alone.
     """
     if stream is None:
         raise error_for("no-text")
@@ -178,7 +178,7 @@ class _Following:
         """
         Follow it.
 
-        @raise Trouble: it did not come as far as was asked for.
+        @raise SecuremsgError: it did not come as far as was asked for.
         """
         try:
             status = self._context.connected(self._follow, show_wire=self._show_wire)

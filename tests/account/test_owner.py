@@ -1,4 +1,4 @@
-"""The process with the lock: its agent, and the errands of others."""
+"""The process with the lock: its agent, its questions, and the jobs of other processes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import PlaceCase
 
 
-class HolderTests(PlaceCase):
-    """What a holder does for its own command and for other processes."""
+class OwnerTests(PlaceCase):
+    """What the owner of the connection does for its own command and for other processes."""
 
     def test_ready(self) -> None:
         """It logs in, and has drained what waited."""
-        holder = self.place.person("ada").connection.holder
-        assert holder is not None
-        self.assertTrue(holder.is_ready and holder.is_drained)
-        self.assertEqual((holder.fatal, holder.last_failure), ("", ""))
+        connection = self.place.person("ada").connection
+        self.assertTrue(connection.is_owner and connection.is_ready and connection.is_drained)
+        self.assertEqual((connection.fatal, connection.last_failure), ("", ""))
 
     def test_sends_drafts(self) -> None:
-        """What another process wrote goes out when the holder looks, without a ring after a second."""
+        """What another process wrote goes out when the owner looks, without a wake-up after a second."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
         number = messages.compose(ada.context.store, "ben", "hello", now=self.place.now())
         self.place.settle(1.5)
@@ -44,12 +43,12 @@ class HolderTests(PlaceCase):
         facts = self.successResultOf(asked)
         self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
 
-    def test_errand_of_another_process(self) -> None:
-        """A process without the lock has its errand run all the same."""
+    def test_job_of_another_process(self) -> None:
+        """A process without the lock has its job run all the same."""
         ada, _ = self.place.person("ada"), self.place.person("ben")
-        guest = self.place.beside(ada)
-        asked = Deferred.fromCoroutine(guest.ask("fetch", "ben", timeout=5))
-        self.assertIsNone(guest.holder)
+        beside = self.place.beside(ada)
+        asked = Deferred.fromCoroutine(beside.ask("fetch", "ben", timeout=5))
+        self.assertFalse(beside.is_owner)
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
         with ada.context.store.reading() as records:
@@ -76,15 +75,16 @@ class HolderTests(PlaceCase):
         self.place.settle(1.5)
         self.assertEqual(self.successResultOf(asked), {})
 
-    def test_unknown_errand(self) -> None:
-        """An errand of a newer version is refused, and blocks nothing."""
+    def test_unknown_question(self) -> None:
+        """A question of a newer version is refused, and blocks nothing."""
         ada = self.place.person("ada")
-        asked = Deferred.fromCoroutine(ada.connection.ask("dance", timeout=5))
-        self.place.settle()
-        self.assertEqual(self.failureResultOf(asked, SecuremsgError).value.code, "unknown-message")
+        for connection in (ada.connection, self.place.beside(ada)):
+            asked = Deferred.fromCoroutine(connection.ask("dance", timeout=5))
+            self.place.settle(1.5)
+            self.assertEqual(self.failureResultOf(asked, SecuremsgError).value.code, "unknown-message")
 
     def test_disk_full(self) -> None:
-        """A disk that is full for a while ends nothing: the errand is settled once there is room."""
+        """A disk that is full for a while ends nothing: the job is settled once there is room."""
         ada = self.place.person("ada")
         asked = Deferred.fromCoroutine(self.place.beside(ada).ask("drained", timeout=30))
         store = ada.context.store
@@ -116,12 +116,11 @@ class HolderTests(PlaceCase):
         ada = self.place.person("ada")
         self.place.server.stop()
         self.place.settle()
-        holder = ada.connection.holder
-        assert holder is not None
-        self.assertEqual((holder.is_ready, holder.is_drained, holder.last_failure), (False, False, "stopping"))
+        connection = ada.connection
+        self.assertEqual((connection.is_ready, connection.is_drained, connection.last_failure), (False, False, "stopping"))
 
     def stop(self, stopped: Deferred[None]) -> Deferred[None]:
-        """Let an uplink end."""
+        """Let a connection end."""
         self.place.settle()
         return stopped
 
