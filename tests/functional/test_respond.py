@@ -103,9 +103,10 @@ class RespondTests(RespondCase):
 
     def test_one_reader(self) -> None:
         """Of C{recv} and C{respond} one runs at a time on a profile."""
-        max_ = self.person("max")
+        lou, max_ = self.person("lou"), self.person("max")
         running = self.respond(max_, "--exec", UPPER)
-        until(lambda: (max_.profile / "wake").exists(), "the machine at work")
+        lou.send("max", "at work?")
+        self.assertEqual(lou.texts(1), ["AT WORK?"])
         for command in (("recv",), ("respond", "--exec", "cat")):
             self.assertEqual(max_.error(*command, status=9)["code"], "second-recv")
         running.interrupt()
