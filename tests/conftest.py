@@ -24,9 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
-    """What hypothesis has learned stays in the checkout, wherever the tests run."""
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    What hypothesis has learned stays in the checkout, wherever the tests run. Whatever else they write, and the processes that
+    they start, goes to one temporary folder, which the process that pytest-xdist's workers belong to makes and removes.
+    """
     set_hypothesis_home_dir(ROOT / ".hypothesis")
+    if hasattr(config, "workerinput"):
+        return
+    # A short name: there are sockets in it.
+    folder = tempfile.TemporaryDirectory(prefix="sm-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder.name
+    config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,12 +45,11 @@ def elsewhere() -> Iterator[None]:
     depends on where it is called from.
     """
     before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="sm-tests-") as folder:
-        os.chdir(folder)
-        try:
-            yield
-        finally:
-            os.chdir(before)
+    os.chdir(tempfile.mkdtemp(prefix="cwd-"))
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @pytest.fixture(scope="session")
