@@ -1,6 +1,7 @@
 """What every test may ask of the command line, and where it runs."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     they start, goes to one temporary folder, which the process that pytest-xdist's workers belong to makes and removes.
     """
     set_hypothesis_home_dir(ROOT / ".hypothesis")
+    # A shell that runs us in the background lets us ignore Ctrl-C, and what we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     # A short name: there are sockets in it.
