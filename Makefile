@@ -76,17 +76,17 @@ clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	@find . -path "./.*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/.ready-run: EXTRAS := tui
-.venv/.ready-test: EXTRAS := tui,test
-.venv/.ready-dev: EXTRAS := tui,test,dev
+.venv/.ready-run: EXTRAS :=
+.venv/.ready-test: EXTRAS := [test]
+.venv/.ready-dev: EXTRAS := [test,dev]
 .venv/.ready-run .venv/.ready-test .venv/.ready-dev: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	    { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "securemsg: setting up .venv with [$(EXTRAS)]; this takes a minute, once" >&2
+	@echo "securemsg: setting up .venv; this takes a minute, once" >&2
 	@mkdir -p .venv
 	@$(LOCK) sh -ec '\
 	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; \
-	    $(BIN)/python -m pip install -qq --disable-pip-version-check --editable ".[$(EXTRAS)]"; \
+	    $(BIN)/python -m pip install -qq --disable-pip-version-check --editable ".$(EXTRAS)"; \
 	    touch $@' </dev/null >&2

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from attrs import asdict, frozen
+from rich.console import Console
+from rich.table import Table
 
 # Rises when a reader of the JSON has to change.
 VERSION = 1
@@ -84,22 +86,16 @@ def written(value: float | None) -> str:
 
 
 def print_table(figures: Sequence[Figure], out: TextIO = sys.stdout) -> None:
-    """Print the table: with lines on a terminal that can, else plain."""
+    """Print the table: with lines on a terminal, else plain."""
     table = rows(figures)
     if out.isatty():
-        try:
-            from rich.console import Console
-            from rich.table import Table
-        except ImportError:
-            pass
-        else:
-            shown = Table()
-            for number, heading in enumerate(HEADINGS):
-                shown.add_column(heading, justify="left" if number in (0, 4) else "right")
-            for row in table:
-                shown.add_row(*row)
-            Console(file=out).print(shown)
-            return
+        shown = Table()
+        for number, heading in enumerate(HEADINGS):
+            shown.add_column(heading, justify="left" if number in (0, 4) else "right")
+        for row in table:
+            shown.add_row(*row)
+        Console(file=out).print(shown)
+        return
     widths = [max(len(row[column]) for row in [HEADINGS, *table]) for column in range(len(HEADINGS))]
     for row in [HEADINGS, *table]:
         cells = [

@@ -363,10 +363,8 @@ class TreeTests(SynchronousTestCase):
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
     def test_libraries_declared(self) -> None:
-        """Whatever the package imports is installed with it or with its extra C{tui}."""
-        config = setup_cfg()
-        declared = distributions(config["options"]["install_requires"])
-        declared |= distributions(config["options.extras_require"]["tui"])
+        """Whatever the package imports is installed with it."""
+        declared = distributions(setup_cfg()["options"]["install_requires"])
         for name, path in modules("securemsg"):
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
 
@@ -374,8 +372,7 @@ class TreeTests(SynchronousTestCase):
         """Whatever tests and benches import besides is in the extra C{test}."""
         config = setup_cfg()
         declared = distributions(config["options"]["install_requires"])
-        for extra in ("tui", "test"):
-            declared |= distributions(config["options.extras_require"][extra])
+        declared |= distributions(config["options.extras_require"]["test"])
         for name, path in modules("tests", "bench"):
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
 

@@ -1,4 +1,4 @@
-"""Progress of long work, at a terminal that has the extra C{tui}; elsewhere nothing."""
+"""Progress of long work, at a terminal; elsewhere nothing."""
 
 from __future__ import annotations
 
@@ -34,19 +34,10 @@ class Count:
         if not self._is_active or self._steps < QUIET_STEPS:
             return
         if self._status is None:
-            self._status = _status()
-            if self._status is None:
-                self._is_active = False
-                return
+            # Only here: most commands do without, and it takes long to import.
+            from rich.console import Console
+            from rich.status import Status
+
+            self._status = Status("", console=Console(stderr=True))
             self._status.start()
         self._status.update(f"{self._steps} {self._what}")
-
-
-def _status() -> Any:
-    """The display of the extra C{tui}, if it is installed."""
-    try:
-        from rich.console import Console
-        from rich.status import Status
-    except ImportError:
-        return None
-    return Status("", console=Console(stderr=True))

@@ -110,7 +110,7 @@ class TerminalCase(PlaceCase):
 
 
 class PromptTests(TerminalCase):
-    """With the extra C{tui}."""
+    """At a terminal that can do everything."""
 
     def test_talk(self) -> None:
         """What is typed goes out, what comes shows, the end of the input leaves, and the terminal is as it was."""
@@ -205,7 +205,7 @@ class PromptTests(TerminalCase):
 
 
 class PlainTests(TerminalCase):
-    """At a terminal that can do nothing, or without the extra."""
+    """At a terminal that can do nothing."""
 
     kind = "dumb"
 

@@ -59,10 +59,10 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
             raise error_for("own-name", name)
         is_new = needs_check(context, name)
         at_terminal = os.isatty(0) and os.isatty(1)
-        prompt = at_terminal and not as_json and _has_prompt()
+        prompt = at_terminal and not as_json and os.environ.get("TERM", "") not in ("", "dumb")
         tell: Callable[[str], object] = say
         if prompt:
-            # Only here: without the extra it is not there.
+            # Only here: a chat through a pipe does without, and it takes long to import.
             from securemsg.cli.chat.prompt import interact, show
 
             # One queue for everything that shows above the line being typed.
@@ -81,17 +81,6 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
                 return context.connected(work, again=True, prompt=prompt, show_wire=show_wire, tells_kept=True, tell=tell)
         except OutputClosed:
             return Exit.DONE
-
-
-def _has_prompt() -> bool:
-    """Whether the extra C{tui} is installed, and the terminal can do what it needs."""
-    if os.environ.get("TERM", "") in ("", "dumb"):
-        return False
-    try:
-        import prompt_toolkit  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 class _Piped:

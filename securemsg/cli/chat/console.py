@@ -1,4 +1,4 @@
-"""Lines of standard input: the plain console, for pipes, tests, and terminals without the extra C{tui}."""
+"""Lines of standard input: the plain console, for pipes, tests and dumb terminals."""
 
 from __future__ import annotations
 

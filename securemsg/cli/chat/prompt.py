@@ -1,5 +1,5 @@
 """
-A chat at a terminal with the extra C{tui}: a prompt with history and completion, incoming lines above the line being typed.
+A chat at a terminal: a prompt with history and completion, incoming lines above the line being typed.
 
 What is typed is remembered as long as the chat lasts, and nowhere else: no text lies in clear on disk.
 """

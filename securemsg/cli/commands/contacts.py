@@ -205,11 +205,9 @@ def _asking(name: str, context: CommandContext, is_unknown: bool, has_new_file: 
 
 
 def _advise(contact: Contact, number: str, compared: bool) -> None:
-    """What to do with the number; at a terminal with the extra C{tui} there is a QR code, too."""
+    """What to do with the number; at a terminal there is a QR code, too."""
     if sys.stderr.isatty() and not compared:
-        code = _qr_code(number.replace(" ", ""))
-        if code:
-            say(code)
+        say(_qr_code(number.replace(" ", "")))
     if contact.is_blocked:
         say(
             f"The identity of {contact.name} has CHANGED. Only if both sides read the same: "
@@ -222,11 +220,10 @@ def _advise(contact: Contact, number: str, compared: bool) -> None:
 
 
 def _qr_code(digits: str) -> str:
-    """The number for a camera; empty where the library is not installed."""
-    try:
-        import segno
-    except ImportError:
-        return ""
+    """The number for a camera."""
+    # Only here: the other commands in this module do without it.
+    import segno
+
     out = io.StringIO()
     segno.make(digits, error="m").terminal(out=out, compact=True)
     return out.getvalue()
