@@ -90,7 +90,7 @@ def makeService(options: Options) -> Service:
     try:
         prepare(options.setup.answer)
     except BadAnswer as error:
-        sys.stderr.write(f"securemsg: {error}; see: twistd securemsg --help\n")
+        sys.stderr.write(f"securemsg: {error}; see: securemsg serve --help\n")
         raise SystemExit(2) from None
     try:
         check(options.setup)

@@ -36,7 +36,7 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_daemon_options(self) -> None:
         """Every option of the daemon is named."""
-        row = next(line for line in README.splitlines() if line.startswith("| `twistd -n securemsg"))
+        row = next(line for line in README.splitlines() if line.startswith("| `securemsg serve"))
         named = set(re.findall(r"--([a-z-]+)", row))
         self.assertEqual(named, {name.rstrip("=") for name in Options().longOpt} - {"help", "version"})
 

@@ -193,7 +193,7 @@ _CODES: dict[str, _Meaning] = {
     "no-daemon": _Meaning(
         Exit.NOT_CONNECTED,
         "no daemon answers in {name}",
-        "start it: twistd -n securemsg --state {name}; or name another --state",
+        "start it: securemsg serve --state {name}; or name another --state",
     ),
     "no-permission": _Meaning(Exit.REFUSED, "no permission to use {name}", "run it as the user of the daemon, or as root"),
     "path-too-long": _Meaning(Exit.USAGE, "the path of the socket is longer than 107 bytes: {name}", "use a shorter --state"),

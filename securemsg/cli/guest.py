@@ -26,7 +26,7 @@ from securemsg.storage.memory import MemoryProfile
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8443
 
-_SAME_FILE = "check --host, --port and the file; the daemon takes it with: twistd -n securemsg --key-file FILE"
+_SAME_FILE = "check --host, --port and the file; the daemon takes it with: securemsg serve --key-file FILE"
 # What these codes mean to somebody who has no profile.
 _WORDS: dict[str, tuple[str, str]] = {
     "server-identity": ("the server at {where} does not hold this key file ({name})", _SAME_FILE),

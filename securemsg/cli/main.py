@@ -27,6 +27,7 @@ Exit statuses:
 # Where each command is, in the order in which one meets them, and what the help says of it: neither help nor a mistyped word
 # waits until all that a command needs is imported.
 COMMANDS = {
+    "serve": ("commands.serve", "Start the daemon; `securemsg serve --help` lists its options."),
     "join": ("commands.join", "Make keys, pin the server, and register NAME with INVITE."),
     "send": ("commands.send", "Send TEXT, or what standard input holds, to NAME."),
     "recv": ("commands.recv", "Print the messages that wait, each of them once."),

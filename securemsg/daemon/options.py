@@ -67,8 +67,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "A private message service: end-to-end encrypted, and nothing is lost. The first start writes an invite to"
-        " STATE/first-invite; give it to `securemsg join`. Use twistd's -n to stay in the foreground, and --pidfile= to"
-        " write no twistd.pid."
+        " STATE/first-invite; give it to `securemsg join`. `securemsg serve` is short for `twistd -n --pidfile= securemsg`:"
+        " for twistd's own options, such as --logfile, run twistd."
     )
     optParameters = [
         ["port", "p", "8443", "TCP port to listen on."],
@@ -105,7 +105,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            sys.stderr.write(f"securemsg: {' '.join(str(error).split())}; see: twistd securemsg --help\n")
+            sys.stderr.write(f"securemsg: {' '.join(str(error).split())}; see: securemsg serve --help\n")
             raise SystemExit(2) from None
 
     def opt_version(self) -> None:

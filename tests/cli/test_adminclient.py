@@ -103,7 +103,7 @@ class OperatorTests(SynchronousTestCase):
         self.operator.failed("not-connected")
         self.assertEqual(self.status(early), Exit.NOT_CONNECTED)
         problem = self.failureResultOf(self.operator.ask(m.GetAddress(0)), SecuremsgError).value
-        self.assertIn("twistd -n securemsg --state /state", problem.hint)
+        self.assertIn("securemsg serve --state /state", problem.hint)
 
     def test_lost(self) -> None:
         """A daemon that dies in between leaves no question hanging."""

@@ -22,8 +22,8 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("ping",),
     ("invite",),
 )
-# These never connect; C{admin} talks with the daemon of this machine, over its own socket.
-LOCAL = {"history", "whoami", "keygen", "admin"}
+# These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket.
+LOCAL = {"serve", "history", "whoami", "keygen", "admin"}
 # These go on for ever; all others end with status 0 once they have reached the server.
 ENDLESS = {("recv", "--follow"), ("respond", "--exec", "cat")}
 

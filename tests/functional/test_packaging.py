@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.functional.support import HOST, free_port, is_listening, until
 from tests.test_layers import setup_cfg
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,6 +33,11 @@ TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twi
 WHERE = "import securemsg; print(securemsg.__file__)"
 
 
+def settings() -> dict[str, str]:
+    """The environment of this process, without what leads its Python to our checkout."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
 def run(*argv: str | Path, cwd: Path, code: int = 0) -> str:
     """
     Run a program to its end, away from our own settings.
@@ -38,8 +45,7 @@ def run(*argv: str | Path, cwd: Path, code: int = 0) -> str:
     @return: what it printed on standard output.
     @raise AssertionError: it ended with another status than C{code}.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run(argv, cwd=cwd, env=environment, timeout=LIMIT, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, cwd=cwd, env=settings(), timeout=LIMIT, capture_output=True, text=True, check=False)
     assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -57,6 +63,13 @@ def environment(folder: Path) -> Path:
     lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (own / "lent.pth").write_text("".join(f"{path}\n" for path in sorted(lent)), encoding="utf-8")
     return folder / "bin" / "python"
+
+
+def lend_twistd(python: Path) -> None:
+    """Put a C{twistd} beside an interpreter, as an installation of Twisted does."""
+    program = python.with_name("twistd")
+    program.write_text(f"#!{python}\n{TWISTD}\n", encoding="utf-8")
+    program.chmod(0o755)
 
 
 def install(python: Path, *what: str | Path) -> None:
@@ -116,6 +129,53 @@ class PackagingTests(SynchronousTestCase):
         python = environment(self.folder / "source")
         install(python, self.sdist)
         self.assert_shown(python, self.folder / "source")
+
+    def test_wheel_serves(self) -> None:
+        """From the wheel, C{securemsg serve} is a daemon to talk through, also two in one folder."""
+        python = environment(self.folder / "serving")
+        install(python, self.wheel)
+        lend_twistd(python)
+        securemsg = python.parent / "securemsg"
+        daemons = [self.serve(securemsg, self.elsewhere / name) for name in ("one", "two")]
+        for number, (state, _) in enumerate(daemons):
+            profile = ("--profile", str(self.elsewhere / f"profile{number}"))
+            invite = (state / "first-invite").read_text("utf-8").strip()
+            run(securemsg, *profile, "join", invite, "ada", cwd=self.elsewhere)
+            run(securemsg, *profile, "send", "server", "hello", cwd=self.elsewhere)
+            received = run(securemsg, *profile, "recv", "--count", "1", "--timeout", "60", cwd=self.elsewhere)
+            self.assertIn("server: Message received", received)
+        self.assertEqual(list(self.elsewhere.glob("*.pid")), [])
+        for _, process in daemons:
+            process.send_signal(signal.SIGTERM)
+            # Once all is done, twistd ends itself by the signal that it got.
+            self.assertEqual(process.wait(LIMIT), -signal.SIGTERM)
+
+    def serve(self, securemsg: Path, state: Path) -> tuple[Path, subprocess.Popen[bytes]]:
+        """
+        Start a daemon, and wait until it listens.
+
+        @return: its state folder, and its process.
+        """
+        port = free_port()
+        argv: list[str | Path] = [securemsg, "serve", "--host", HOST, "--port", str(port), "--state", state]
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(argv, cwd=self.elsewhere, env=settings(), stdin=quiet, stdout=quiet, stderr=quiet)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        until(lambda: process.poll() is not None or is_listening(port), "a daemon that listens", LIMIT)
+        self.assertIsNone(process.poll(), "it runs")
+        return state, process
+
+    def test_serve_help(self) -> None:
+        """C{securemsg serve --help} is the daemon's own help, and a mistake in its options is the daemon's to report."""
+        python = environment(self.folder / "helping")
+        install(python, self.wheel)
+        lend_twistd(python)
+        serve = (python.parent / "securemsg", "serve")
+        told = run(python, "-c", TWISTD, "-n", "--pidfile=", "securemsg", "--help", cwd=self.elsewhere)
+        self.assertEqual(run(*serve, "--help", cwd=self.elsewhere), told)
+        self.assertIn("run twistd", told)
+        self.assertEqual(run(*serve, "--port", "0", cwd=self.elsewhere, code=2), "")
 
     def test_wheel_content(self) -> None:
         """The wheel holds every module and the type marker, and nothing that would shadow Twisted or fill site-packages."""

@@ -41,7 +41,6 @@ replayed. Commands that still run at the end are interrupted.
 from __future__ import annotations
 
 import re
-import shlex
 
 from attrs import define, field, frozen
 
@@ -49,7 +48,8 @@ from tests.functional.support import LIMIT, Place, Running, free_port, is_listen
 
 DOCUMENTED_PORT = "8443"
 # Commands that stay, so that the next step does not wait for their end.
-STAYING = re.compile(r"\btwistd |\bsecuremsg (chat|respond) |--follow\b")
+DAEMON = re.compile(r"\btwistd |\bsecuremsg serve\b")
+STAYING = re.compile(rf"{DAEMON.pattern}|\bsecuremsg (chat|respond) |--follow\b")
 ANYTHING = "..."
 _FENCE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"([a-z][a-z0-9-]*)\$ (.+)")
@@ -192,7 +192,7 @@ def replay(text: str, place: Place) -> int:
         else:
             terminal.type(step.text, step.line)
         terminal.expect(step.output)
-        if step.command and "twistd" in shlex.split(step.text, comments=True):
+        if step.command and DAEMON.search(step.text):
             # A reader sees it start, and types no faster than that.
             until(lambda: is_listening(int(port)), f"line {step.line}: the daemon")
         is_typed_into = later is not None and later.terminal == step.terminal and not later.command
