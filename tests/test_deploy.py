@@ -43,6 +43,14 @@ class UnitTests(SynchronousTestCase):
         self.assertTrue(options["nodaemon"])
         self.assertEqual(options["pidfile"], "")
 
+    def test_steps_lead_there(self) -> None:
+        """The environment that the steps at its top make is the one that the unit starts from."""
+        program = Path(shlex.split(self.service["ExecStart"])[0])
+        steps = [line.lstrip("# ") for line in UNIT.read_text(encoding="utf-8").partition("[Unit]")[0].splitlines()]
+        self.assertIn(f"/usr/bin/python3 -m venv {program.parent.parent}", steps)
+        self.assertTrue(any(step.startswith(f"{program.parent}/pip install . ") for step in steps))
+        self.assertTrue(any(step.startswith(f"{program} --help ") for step in steps))
+
     def test_state_private(self) -> None:
         """The state folder is systemd's to make, and for nobody else's eyes."""
         self.assertEqual(self.service["StateDirectory"], "securemsg")
