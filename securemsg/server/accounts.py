@@ -8,19 +8,30 @@ account stays, so there is never a second opinion on positions and counts.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import Any
 
 from attrs import Factory, define, field
+from zope.interface import Interface
 
-from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice
-from securemsg.protocol.messages import AccountRecord, SignedDeviceList
-
-if TYPE_CHECKING:
-    from securemsg.server.acks import PendingAck
-    from securemsg.server.delivery import Subscription
+from securemsg.interfaces import DepositRow, IDirectoryStore, MailboxRow, StoredAccount, StoredDevice
+from securemsg.protocol.messages import AccountRecord, Message, SignedDeviceList
 
 # How many accounts that must stay are passed over at most when one is to go.
 EVICTION_TRIES = 8
+
+
+class IReader(Interface):
+    """What a device needs of the connection that is logged in as it."""
+
+    def committed(deposit: DepositRow, row: MailboxRow) -> None:
+        """This was committed. To be called before C{device.committed} knows."""
+
+    def run(work: Coroutine[Any, Any, Message | None]) -> None:
+        """Run something that ends with the connection, and send the message that it returns, if any."""
+
+    def end(code: str) -> None:
+        """Hang up, and say why."""
 
 
 @define(eq=False)
@@ -34,12 +45,12 @@ class DeviceState:
     @ivar last_position: the newest that was assigned.
     @ivar committed: the newest that was committed.
     @ivar acknowledged: everything up to here is, or is about to be, deleted.
-    @ivar uses: what batches on their way say of this device.
-    @ivar subscription: of the connection that is logged in as this device.
+    @ivar uses: what batches on their way and pending acknowledgements say of this device.
+    @ivar reader: of the connection that is logged in as this device.
+    @ivar low_stock_sent: its reader was told that prekeys run low, and none were uploaded since.
     @ivar visiting: it is no account's, has no mailbox, and ends with its connection; C{mailbox} is a number below 0, which
         stands for it where it is the sender.
     @ivar rated: what its rates are counted by.
-    @ivar waits: position to whoever waits for this device to acknowledge it.
     """
 
     account: AccountState = field(repr=False)
@@ -53,10 +64,10 @@ class DeviceState:
     committed: int
     acknowledged: int = 0
     uses: int = 0
-    subscription: Subscription | None = field(default=None, repr=False)
+    reader: IReader | None = field(default=None, repr=False)
+    low_stock_sent: bool = False
     visiting: bool = False
     rated: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
-    waits: dict[int, PendingAck] | None = field(default=None, repr=False)
 
 
 @define(eq=False)
@@ -81,7 +92,7 @@ class AccountState:
         """Must this stay in memory?"""
         if self.holds:
             return True
-        return any(device.uses or device.waits or device.subscription is not None for device in self.devices.values())
+        return any(device.uses or device.reader is not None for device in self.devices.values())
 
 
 def _record_of(stored: StoredAccount) -> AccountRecord:
@@ -171,8 +182,8 @@ class AccountCache:
         for device in [device for device in account.devices.values() if device.id not in keep]:
             del account.devices[device.id]
             del self._by_mailbox[device.mailbox]
-            if device.subscription is not None:
-                device.subscription.caller.end("removed")
+            if device.reader is not None:
+                device.reader.end("removed")
 
     def _evict(self, fresh: AccountState) -> None:
         """Make room, oldest first, of those that have nothing on its way."""

@@ -35,6 +35,7 @@ class PendingAcks:
     """Everybody who waits. Bounded: as many a caller as it may have unanswered, and none of a caller that is gone."""
 
     _by_caller: dict[ClientConnection, dict[bytes, PendingAck]] = field(init=False, factory=dict)
+    _by_device: dict[DeviceState, dict[int, PendingAck]] = field(init=False, factory=dict)
 
     def begin(self, caller: ClientConnection, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
         """Somebody waits for all of these. To be called before any of them can be acknowledged."""
@@ -43,9 +44,8 @@ class PendingAcks:
         wait = PendingAck(caller, acceptance, places)
         self._by_caller.setdefault(caller, {})[acceptance.deposit_id] = wait
         for device, position in places:
-            if device.waits is None:
-                device.waits = {}
-            device.waits[position] = wait
+            self._by_device.setdefault(device, {})[position] = wait
+            device.uses += 1
 
     def has(self, caller: ClientConnection, deposit_id: bytes) -> bool:
         """Does this caller wait for the answer to this deposit?"""
@@ -58,31 +58,36 @@ class PendingAcks:
         @return: who is to be told of what.
         """
         told: dict[ClientConnection, list[Acceptance]] = {}
-        waits = device.waits or {}
+        if device not in self._by_device:
+            return told
         for position in positions:
-            wait = waits.pop(position, None)
+            wait = self._drop(device, position)
             if wait is None:
                 continue
             wait.places.remove((device, position))
             if not wait.places:
                 told.setdefault(wait.caller, []).append(wait.acceptance)
-                self._drop(wait)
+                waits = self._by_caller[wait.caller]
+                del waits[wait.acceptance.deposit_id]
+                if not waits:
+                    del self._by_caller[wait.caller]
         return told
 
     def forget(self, caller: ClientConnection) -> None:
         """Nobody is there any more who could be told."""
         for wait in self._by_caller.pop(caller, {}).values():
             for device, position in wait.places:
-                if device.waits is not None:
-                    device.waits.pop(position, None)
+                self._drop(device, position)
 
     def __len__(self) -> int:
         """How many wait."""
         return sum(len(waits) for waits in self._by_caller.values())
 
-    def _drop(self, wait: PendingAck) -> None:
-        """It is answered."""
-        waits = self._by_caller[wait.caller]
-        del waits[wait.acceptance.deposit_id]
-        if not waits:
-            del self._by_caller[wait.caller]
+    def _drop(self, device: DeviceState, position: int) -> PendingAck | None:
+        waits = self._by_device.get(device, {})
+        wait = waits.pop(position, None)
+        if wait is not None:
+            device.uses -= 1
+            if not waits:
+                del self._by_device[device]
+        return wait

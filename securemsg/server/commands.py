@@ -19,7 +19,6 @@ from securemsg.protocol.messages import (
     Hello,
     Invite,
     ListAccounts,
-    Message,
     Ping,
     Pong,
     Proof,
@@ -27,11 +26,10 @@ from securemsg.protocol.messages import (
     Register,
     RemoveAccount,
     Reply,
-    Unknown,
     Upload,
 )
 from securemsg.server.admin import Operator
-from securemsg.server.connection import ClientConnection, Role, Work
+from securemsg.server.connection import ClientConnection, Command, Role, Work
 from securemsg.server.directory import Directory
 from securemsg.server.guests import Guests
 from securemsg.server.login import Logins
@@ -46,7 +44,6 @@ KEY = (Role.KEY,)
 ISSUERS = (Role.DEVICE, Role.OPERATOR)
 ALL = (Role.DEVICE, Role.OPERATOR, Role.KEY)
 
-Command = Callable[[ClientConnection, Message | Unknown], Work | None]
 Row = tuple[type, tuple[Role, ...], Command]
 
 M = TypeVar("M")

@@ -247,8 +247,8 @@ class GroupCommit:
             if not written:
                 _take_out(device, 1, len(row.common) + len(part.own))
                 continue
-            if device.subscription is not None:
-                device.subscription.committed(row, part)
+            if device.reader is not None:
+                device.reader.committed(row, part)
             device.committed = part.position
 
 

@@ -10,23 +10,21 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
-from zope.interface import implementer
+from zope.interface import Attribute, Interface, implementer
 
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Deposit, DepositRefused, Hello, Message, Refused, Unknown
-
-if TYPE_CHECKING:
-    from securemsg.server.accounts import DeviceState
-    from securemsg.server.commands import Command
-    from securemsg.server.delivery import Subscription
+from securemsg.server.accounts import DeviceState
 
 # What is left to do of a command, and the answer it ends in, if any.
 Work = Coroutine[Any, Any, Message | None]
+# What a message does: at once, or in work that is left.
+Command = Callable[["ClientConnection", Message | Unknown], Work | None]
 
 # Why a channel is not read from; it is read from again when no reason is left.
 WAITING = 1     # a command runs, or we have said much, and more came behind
@@ -44,6 +42,26 @@ class Role(enum.Enum):
     KEY = "key"
 
 
+class ISubscription(Interface):
+    """What a connection that is logged in as a device needs of its delivery."""
+
+    device: DeviceState = Attribute("The device.")
+
+    def acknowledge(tag: int) -> list[tuple[int, int]]:
+        """
+        Everything up to this tag is committed at the reader's.
+
+        @return: position and size of what was not acknowledged before, in order.
+        @raise RemoteProtocolError: C{bad-acknowledgement}: this was never sent.
+        """
+
+    def deliver_pending() -> None:
+        """Deliver what waits in the store, if there is room for it."""
+
+    def left() -> None:
+        """The connection is gone. It still knows which device it was, for what it began may be running."""
+
+
 @implementer(IPeer)
 @define(eq=False)
 class ClientConnection:
@@ -56,7 +74,6 @@ class ClientConnection:
     @ivar is_open: whether anything is said or heard any more.
     @ivar full: the peer takes nothing for now.
     @ivar unanswered: deposits that wait for their answer.
-    @ivar low_stock_sent: it was told that its prekeys run low, and has uploaded none since.
     """
 
     _tables: Mapping[Role, Mapping[type, Command]]
@@ -69,11 +86,10 @@ class ClientConnection:
     operator: bool
     role: Role = field(default=Role.STRANGER, init=False)
     hello: Hello | None = field(default=None, init=False, repr=False)
-    subscription: Subscription | None = field(default=None, init=False, repr=False)
+    subscription: ISubscription | None = field(default=None, init=False, repr=False)
     is_open: bool = field(default=False, init=False)
     full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
-    low_stock_sent: bool = field(default=False, init=False)
     _commands: Mapping[type, Command] = field(init=False, repr=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
     _connection: Connection = field(init=False, repr=False)
@@ -125,7 +141,7 @@ class ClientConnection:
             return
         self.resume(FULL)
         if self.subscription is not None and self.is_open:
-            self.subscription.go_on()
+            self.subscription.deliver_pending()
         self._go_on_later()
 
     def closed(self, code: str) -> None:
@@ -180,8 +196,8 @@ class ClientConnection:
             if not self._paused and self.is_open:
                 self.channel.pause(False)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that belongs to this caller and ends with it."""
+    def run(self, work: Work) -> None:
+        """Run something that ends with this caller, and send the message that it returns, if any."""
         self._spawn(self._guard(work))
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -213,10 +229,12 @@ class ClientConnection:
         self._running = False
         self._go_on()
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Work) -> None:
         """An error that is the caller's is told to the caller; any other is a bug, which ends this connection alone."""
         try:
-            await work
+            message = await work
+            if message is not None:
+                self.send(message)
         except RemoteProtocolError as error:
             self.end(error.code)
         except Exception:

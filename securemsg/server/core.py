@@ -12,9 +12,9 @@ from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache
 from securemsg.server.admin import Operator, Say, refuse_reply
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commands import Command, command_table
+from securemsg.server.commands import command_table
 from securemsg.server.commits import GroupCommit
-from securemsg.server.connection import ClientConnection, Role
+from securemsg.server.connection import ClientConnection, Command, Role
 from securemsg.server.delivery import Router
 from securemsg.server.directory import Directory
 from securemsg.server.guests import Guests, KeyFile
@@ -164,7 +164,8 @@ class Server:
     def _leave(self, caller: ClientConnection) -> None:
         """A caller is gone."""
         self._callers.discard(caller)
-        self._router.unsubscribe(caller)
+        if caller.subscription is not None:
+            caller.subscription.left()
         self._guests.leave(caller)
 
     async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:

@@ -8,24 +8,22 @@ memory; all else is read from the store, in pages no larger than what the reader
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
-from typing import TYPE_CHECKING
 
 from attrs import define, field
+from zope.interface import implementer
 
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
 from securemsg.protocol.messages import Deliver, Drained
-from securemsg.server.connection import ClientConnection
+from securemsg.server.accounts import DeviceState, IReader
+from securemsg.server.connection import ClientConnection, ISubscription, Work
 from securemsg.server.limits import Settings
-
-if TYPE_CHECKING:
-    from securemsg.server.accounts import DeviceState
 
 # A page is read when this part of the window is free: a quarter.
 PAGE_PART = 4
 
 
+@implementer(IReader, ISubscription)
 @define(eq=False)
 class Subscription:
     """
@@ -50,15 +48,15 @@ class Subscription:
         self.cursor = self.device.acknowledged
         self._drained_at = self.device.committed
 
-    def go_on(self) -> None:
-        """Deliver from the store, if there is something and room for it."""
+    def deliver_pending(self) -> None:
+        """See L{ISubscription.deliver_pending}."""
         if not self._paging and self.cursor < self.device.committed and self._has_room_for_page():
             self._paging = True
             self.caller.run(self._page())
         self._say_drained()
 
     def committed(self, deposit: DepositRow, row: MailboxRow) -> None:
-        """This was committed. To be called before C{device.committed} knows."""
+        """See L{IReader.committed}."""
         # Either a page met it already, or it waits in the store until the reader has come so far.
         if self._paging or self.cursor < self.device.committed or row.position <= self.cursor or not self._has_room():
             return
@@ -79,26 +77,32 @@ class Subscription:
         self._deliver(self.cursor + 1, account, device, deposit_id, arrived_at, common, own)
         return True
 
-    def positions(self, tag: int) -> list[int]:
-        """Positions of what was delivered up to this tag and is not acknowledged."""
-        return [position for position, _ in islice(self._in_flight, max(0, tag - (self._tag - len(self._in_flight))))]
+    def run(self, work: Work) -> None:
+        """See L{IReader.run}."""
+        self.caller.run(work)
 
-    def acknowledge(self, tag: int) -> tuple[int, int, int]:
+    def end(self, code: str) -> None:
+        """See L{IReader.end}."""
+        self.caller.end(code)
+
+    def left(self) -> None:
+        """See L{ISubscription.left}."""
+        if self.device.reader is self:
+            self.device.reader = None
+            self._router.logged_in -= not self.caller.is_local
+
+    def acknowledge(self, tag: int) -> list[tuple[int, int]]:
         """
-        Everything up to this tag is committed at the reader's.
+        See L{ISubscription.acknowledge}.
 
-        @return: position up to which the mailbox may forget, messages, bytes; of no messages where that was known.
         @raise RemoteProtocolError: C{bad-acknowledgement}: this was never sent.
         """
         if tag > self._tag:
             raise RemoteProtocolError("bad-acknowledgement")
-        position = messages = size = 0
-        for _ in range(tag - (self._tag - len(self._in_flight))):
-            position, one = self._in_flight.popleft()
-            messages += 1
-            size += one
-        self._size -= size
-        return position, messages, size
+        count = tag - (self._tag - len(self._in_flight))
+        acknowledged = [self._in_flight.popleft() for _ in range(count)]
+        self._size -= sum([size for _, size in acknowledged])
+        return acknowledged
 
     def _has_room(self) -> bool:
         """May more be delivered now?"""
@@ -137,7 +141,7 @@ class Subscription:
                     self.cursor = max(self.cursor, end)
         finally:
             self._paging = False
-        self.go_on()
+        self.deliver_pending()
 
     def _deliver(
         self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
@@ -180,23 +184,17 @@ class Router:
 
         @raise RemoteProtocolError: C{server-full}.
         """
-        if device is not None and device.subscription is not None:
+        if device is not None and device.reader is not None:
             return
         if not caller.is_local and self.logged_in >= self.settings.max_clients:
             raise RemoteProtocolError("server-full")
 
     def subscribe(self, caller: ClientConnection, device: DeviceState) -> Subscription:
         """This caller is this device from now on; whoever was it before is not."""
-        if device.subscription is not None:
-            device.subscription.caller.end("replaced")
+        if device.reader is not None:
+            device.reader.end("replaced")
         subscription = Subscription(device, caller, self)
-        device.subscription = caller.subscription = subscription
+        device.reader = caller.subscription = subscription
+        device.low_stock_sent = False
         self.logged_in += not caller.is_local
         return subscription
-
-    def unsubscribe(self, caller: ClientConnection) -> None:
-        """This caller is gone. It still knows who it was, for what it began may be running."""
-        subscription = caller.subscription
-        if subscription is not None and subscription.device.subscription is subscription:
-            subscription.device.subscription = None
-            self.logged_in -= not caller.is_local

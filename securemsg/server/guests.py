@@ -70,6 +70,7 @@ class Guests:
     _now: Callable[[], float]
     _login: bytes = field(init=False, repr=False)
     _account: AccountState = field(init=False, repr=False)
+    _here: dict[bytes, Subscription] = field(init=False, factory=dict, repr=False)
     # What rates are counted by, used again when a visitor has left: to come again is no way round them.
     _places: list[int] = field(init=False, factory=list)
     _place: int = field(init=False, default=0)
@@ -81,12 +82,12 @@ class Guests:
 
     def __len__(self) -> int:
         """How many are here."""
-        return len(self._account.devices)
+        return len(self._here)
 
     @property
     def devices(self) -> frozenset[bytes]:
         """The devices of whoever is here."""
-        return frozenset(self._account.devices)
+        return frozenset(self._here)
 
     def present(self, name: str) -> frozenset[bytes]:
         """The devices of whoever is here by this name; of another name than the file's there are none."""
@@ -123,17 +124,18 @@ class Guests:
         assert hello is not None, "the phases put Hello first"
         assert isinstance(challenge, Challenge), "we have said it ourselves"
         nonce = keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)
-        subscription = self._router.subscribe(caller, self._device(keys.caller_device(nonce)))
+        device = self._device(keys.caller_device(nonce))
+        subscription = self._here[device.id] = self._router.subscribe(caller, device)
         caller.become(Role.KEY)
         caller.hello = None
         caller.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
-        subscription.go_on()
+        subscription.deliver_pending()
 
     def leave(self, caller: ClientConnection) -> None:
         """A caller is gone, and if it was a visitor, everything that was its own."""
         if caller.role is Role.KEY:
             device = caller.device
-            del self._account.devices[device.id]
+            del self._here[device.id]
             self._places.append(device.rated)
             self._waits.forget(caller)
 
@@ -147,12 +149,10 @@ class Guests:
         # No device of an account has a number below 0. It is another one for each connection also after a restart, so that
         # nothing of one visitor is ever taken for a repetition of another's.
         number = -1 - (int.from_bytes(device_id[:8], "big") >> 1)
-        device = DeviceState(
+        return DeviceState(
             self._account, device_id, b"", number,
             highest=0, messages=0, size=0, last_position=0, committed=0, visiting=True, rated=place,
         )  # fmt: skip
-        self._account.devices[device_id] = device
-        return device
 
     # --- what they may do -------------------------------------------------------------------------------------------
 
@@ -185,13 +185,9 @@ class Guests:
         first = message.to[0]
         if len(message.to) != 1 or first.account != self._account.name or sender.account.name != SERVER_NAME:
             return None
-        found = []
-        for part in first.parts:
-            device = self._account.devices.get(part.device)
-            if device is None or device.subscription is None:
-                return None
-            found.append(device.subscription)
-        return found
+        if any(part.device not in self._here for part in first.parts):
+            return None
+        return [self._here[part.device] for part in first.parts]
 
     def hand_over(self, caller: ClientConnection, message: Deposit, found: list[Subscription]) -> None:
         """

@@ -122,4 +122,4 @@ class Logins:
         caller.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)
         caller.send(Welcome(device.highest, int(self._now()), left))
-        subscription.go_on()
+        subscription.deliver_pending()

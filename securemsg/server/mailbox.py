@@ -104,13 +104,12 @@ class Mailboxes:
         subscription = caller.subscription
         assert subscription is not None, "the command table asks for a device"
         device = subscription.device
-        heard = subscription.positions(message.tag) if device.waits else None
-        position, messages, size = subscription.acknowledge(message.tag)
-        if messages:
-            self._batches.acknowledge(device, position, messages, size)
-            if heard:
-                self._batches.heard(device, heard)
-            subscription.go_on()
+        acknowledged = subscription.acknowledge(message.tag)
+        if acknowledged:
+            position = acknowledged[-1][0]
+            self._batches.acknowledge(device, position, len(acknowledged), sum([size for _, size in acknowledged]))
+            self._batches.heard(device, [position for position, _ in acknowledged])
+            subscription.deliver_pending()
 
     async def _look_up(self, caller: ClientConnection, message: Deposit, digest: bytes) -> Message | None:
         """This may be a repetition: ask the store."""

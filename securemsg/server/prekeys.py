@@ -58,7 +58,7 @@ class Prekeys:
             self._settings.max_prekeys,
             message.replace,
         )
-        caller.low_stock_sent = False
+        device.low_stock_sent = False
         return Done(message.request)
 
     async def claim(self, caller: ClientConnection, message: Claim) -> Bundle:
@@ -91,19 +91,18 @@ class Prekeys:
             _given(bundle.one_time) if bundle.one_time is not None else None,
         )
 
-
     def _watch(self, device: DeviceState) -> None:
         """Prekeys of this device were handed out: have it told when it runs low, if it is here and does not know."""
-        subscription = device.subscription
-        if subscription is not None and not subscription.caller.low_stock_sent:
-            subscription.caller.run(self._tell(subscription.caller, device.mailbox))
+        if device.reader is not None and not device.low_stock_sent:
+            device.reader.run(self._low_stock(device))
 
-    async def _tell(self, caller: ClientConnection, mailbox: int) -> None:
-        """Tell a device that its one-time prekeys run low, if they do."""
-        left = await self._store.stock(mailbox)
-        if min(left.one_time, left.kem) < self._settings.low_stock and not caller.low_stock_sent:
-            caller.low_stock_sent = True
-            caller.send(Stock(PrekeyStock(left.signed_id, left.last_resort_id, left.one_time, left.kem)))
+    async def _low_stock(self, device: DeviceState) -> Stock | None:
+        """What a device is told when its one-time prekeys run low."""
+        left = await self._store.stock(device.mailbox)
+        if min(left.one_time, left.kem) >= self._settings.low_stock or device.low_stock_sent:
+            return None
+        device.low_stock_sent = True
+        return Stock(PrekeyStock(left.signed_id, left.last_resort_id, left.one_time, left.kem))
 
 
 def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) -> tuple[StoredPrekey, ...]:

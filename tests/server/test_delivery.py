@@ -78,9 +78,7 @@ class DeliveryTests(TwoPeople):
         self.store(texts(500))
         self.assertEqual(self.rig.server._batches.size, 0)
         self.assertEqual(self.rig.server._batches.pending, {})
-        subscription = self.reader.wire.caller.subscription
-        assert subscription is not None
-        self.assertEqual(len(subscription._in_flight), 4)
+        self.assertEqual(len(self.reader.delivered()), 4)
 
     def test_new_while_behind(self) -> None:
         """What is committed while the reader is behind waits its turn."""
