@@ -12,23 +12,15 @@ from twisted.internet.stdio import StandardIO
 
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.tracking import BLOCKING
 from securemsg.cli.chat.console import MAX_LINE, Console, blocking_restored
-from securemsg.cli.chat.conversation import Conversation
+from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Conversation, finish
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
 from securemsg.cli.output import OutputClosed, columns, put_later, report_note, say
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import check_file, needs_check, pin
-from securemsg.protocol.devices import SERVER_NAME
 
-# After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
-ENDING_TIME = 30
-# Somebody who leaves a terminal wants to be gone; what is not accepted by then stays in the outbox.
-LEAVING_TIME = 2
-# An answer that is not there after so long is waited for with a word about that.
-SILENT_TIME = 1
 # Lines that may wait while our output is read slowly.
 MAX_WAITING = 256
 
@@ -177,58 +169,3 @@ class _Piped:
             report_note("chat", text.removeprefix("-- "), True)
         else:
             say(text)
-
-
-async def finish(
-    context: CommandContext, connection: ServerConnection, conversation: Conversation, reactor: Any, timeout: float
-) -> int:
-    """
-    Wait until everything is accepted and, by the contact C{server}, answered.
-
-    @return: 0, or 2 where a line was not understood.
-    @raise SecuremsgError: it was not, in time; or something was refused.
-    """
-    if context.settings.timeout is not None:
-        timeout = context.settings.timeout
-    deadline = reactor.seconds() + timeout
-    # Whoever leaves a terminal is not told of two seconds.
-    is_silent = timeout > LEAVING_TIME
-    accepted_at: float | None = None
-
-    def is_done() -> bool:
-        # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
-        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.outstanding))
-
-    while True:
-        await conversation.show_waiting()
-        left = deadline - reactor.seconds()
-        if is_done() or conversation.held_up or left <= 0:
-            break
-        if is_silent and not conversation.pending:
-            accepted_at = reactor.seconds() if accepted_at is None else accepted_at
-            silent = accepted_at + SILENT_TIME - reactor.seconds()
-            if silent <= 0:
-                is_silent = False
-                text = f"waiting up to {timeout:.0f} s for an answer of {conversation.name}; --timeout sets that"
-                report_note("waiting", text, context.settings.as_json)
-            else:
-                left = min(left, silent)
-        await connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
-    held_up = conversation.held_up
-    if held_up is not None:
-        raise error_for(BLOCKING, held_up.to)
-    if conversation.pending:
-        count = conversation.pending
-        what = "1 message was" if count == 1 else f"{count} messages were"
-        failure = connection.last_failure
-        reason = error_for(failure, context.where).text + ": " if failure else ""
-        is_kept = context.folder is not None
-        fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
-        raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
-    if conversation.refused is not None:
-        raise error_for(conversation.refused.code, conversation.refused.to)
-    if not is_done():
-        raise error_for("not-answered", text=f"{conversation.name} has not answered in time")
-    if conversation.outstanding.lost:
-        raise error_for("not-answered", text="the connection was lost, and answers with it", hint="ask again")
-    return Exit.USAGE if conversation.mistakes else Exit.DONE

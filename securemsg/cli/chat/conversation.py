@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from securemsg.account.connection import ServerConnection
-from securemsg.account.errors import SecuremsgError, explain
+from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.readlocks import ReadLocks
-from securemsg.account.tracking import waits_for_user
+from securemsg.account.tracking import BLOCKING, waits_for_user
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.pending import PendingMessages
 from securemsg.cli.chat.slash import (
@@ -28,7 +28,7 @@ from securemsg.cli.commands.contacts import accept_shown, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.cli.locked import LockedMessages, counted, kept
-from securemsg.cli.output import json_line
+from securemsg.cli.output import json_line, report_note
 from securemsg.cli.rendering import (
     contact_record,
     contact_text,
@@ -49,6 +49,12 @@ from securemsg.client.state.contacts import Contact, all_contacts, get_contact, 
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import SERVER_NAME
 
+# After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
+ENDING_TIME = 30
+# Somebody who leaves a terminal wants to be gone; what is not accepted by then stays in the outbox.
+LEAVING_TIME = 2
+# An answer that is not there after so long is waited for with a word about that.
+SILENT_TIME = 1
 # Shown in one go before the store is looked at again.
 PAGE = 64
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
@@ -333,3 +339,58 @@ class Conversation:
         if connection.is_ready:
             return "connected"
         return f"not connected ({escape(connection.last_failure)})" if connection.last_failure else "connecting"
+
+
+async def finish(
+    context: CommandContext, connection: ServerConnection, conversation: Conversation, reactor: Any, timeout: float
+) -> int:
+    """
+    Wait until everything is accepted and, by the contact C{server}, answered.
+
+    @return: 0, or 2 where a line was not understood.
+    @raise SecuremsgError: it was not, in time; or something was refused.
+    """
+    if context.settings.timeout is not None:
+        timeout = context.settings.timeout
+    deadline = reactor.seconds() + timeout
+    # Whoever leaves a terminal is not told of two seconds.
+    is_silent = timeout > LEAVING_TIME
+    accepted_at: float | None = None
+
+    def is_done() -> bool:
+        # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
+        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.outstanding))
+
+    while True:
+        await conversation.show_waiting()
+        left = deadline - reactor.seconds()
+        if is_done() or conversation.held_up or left <= 0:
+            break
+        if is_silent and not conversation.pending:
+            accepted_at = reactor.seconds() if accepted_at is None else accepted_at
+            silent = accepted_at + SILENT_TIME - reactor.seconds()
+            if silent <= 0:
+                is_silent = False
+                text = f"waiting up to {timeout:.0f} s for an answer of {conversation.name}; --timeout sets that"
+                report_note("waiting", text, context.settings.as_json)
+            else:
+                left = min(left, silent)
+        await connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
+    held_up = conversation.held_up
+    if held_up is not None:
+        raise error_for(BLOCKING, held_up.to)
+    if conversation.pending:
+        count = conversation.pending
+        what = "1 message was" if count == 1 else f"{count} messages were"
+        failure = connection.last_failure
+        reason = error_for(failure, context.where).text + ": " if failure else ""
+        is_kept = context.folder is not None
+        fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
+        raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
+    if conversation.refused is not None:
+        raise error_for(conversation.refused.code, conversation.refused.to)
+    if not is_done():
+        raise error_for("not-answered", text=f"{conversation.name} has not answered in time")
+    if conversation.outstanding.lost:
+        raise error_for("not-answered", text="the connection was lost, and answers with it", hint="ask again")
+    return Exit.USAGE if conversation.mistakes else Exit.DONE

@@ -21,8 +21,7 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.chat.command import LEAVING_TIME, finish
-from securemsg.cli.chat.conversation import Conversation
+from securemsg.cli.chat.conversation import LEAVING_TIME, Conversation, finish
 from securemsg.cli.chat.slash import complete
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import columns

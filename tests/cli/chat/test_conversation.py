@@ -11,8 +11,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.chat.command import finish
-from securemsg.cli.chat.conversation import Conversation
+from securemsg.cli.chat.conversation import Conversation, finish
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
