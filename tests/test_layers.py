@@ -12,6 +12,7 @@ import configparser
 import re
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -235,6 +236,25 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"os.{node.attr}"
 
 
+def circle(sources: dict[str, str]) -> list[str]:
+    """
+    Modules that import each other, directly or through others; imports inside functions and for type checking count too.
+
+    @param sources: name and text of each module.
+    @return: one circle, its first module again at the end; empty where there is none.
+    """
+    graph = {}
+    for module, source in sources.items():
+        targets = [target for _, target in imports(ast.parse(source))]
+        # What is no module is a name inside one.
+        graph[module] = {target if target in sources else target.rpartition(".")[0] for target in targets} & sources.keys()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def is_library(target: str) -> bool:
     """Whether an import is neither ours nor Python's own."""
     top = target.partition(".")[0]
@@ -345,6 +365,11 @@ class TreeTests(SynchronousTestCase):
         found = [line for name, path in modules(*CHECKED) for line in violations(name, path.read_text("utf-8"))]
         self.assertEqual(found, [], "\n" + "\n".join(found))
 
+    def test_no_circle(self) -> None:
+        """No two modules import each other, however long the way round."""
+        found = circle({name: path.read_text("utf-8") for name, path in modules("securemsg")})
+        self.assertEqual(found, [], " -> ".join(found))
+
     def test_layers_exist(self) -> None:
         """Every layer that has rules is there to keep them."""
         names = [name for name, _ in modules("securemsg")]
@@ -395,6 +420,18 @@ class CheckerTests(SynchronousTestCase):
         """Every one of these sources is fine in that module."""
         for source in sources:
             self.assertEqual(violations(module, source), [], source)
+
+    def test_circle(self) -> None:
+        """A circle is found, also where parts of it are imported inside a function, for type checking only, or by name."""
+        sources = {
+            "securemsg.net.one": "from securemsg.net import two\nfrom securemsg.net import four",
+            "securemsg.net.two": "def later():\n    import securemsg.net.three",
+            "securemsg.net.three": "if TYPE_CHECKING:\n    from securemsg.net.one import Thing",
+            "securemsg.net.four": "from securemsg.errors import Refusal",
+        }
+        self.assertEqual(set(circle(sources)), {"securemsg.net.one", "securemsg.net.two", "securemsg.net.three"})
+        for module in ("one", "two", "three"):
+            self.assertEqual(circle({**sources, f"securemsg.net.{module}": ""}), [], module)
 
     def test_errors_alone(self) -> None:
         """C{errors} imports nothing of ours and no library."""
