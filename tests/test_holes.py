@@ -204,7 +204,7 @@ class DeletedTooEarlyTests(TwoPeople):
         self.rig.lose(self.reader)
         self.store([b"one", b"two", b"three"])
         client = self.rig.login(self.bob)
-        tags = [message.tag for message in client.take(Deliver)]
+        tags = [message.tag for message in client.pop(Deliver)]
         client.ask(Acknowledge(tags[0]))
         self.rig.commit()
         self.rig.lose(client)

@@ -66,7 +66,7 @@ class MiddleTests(SynchronousTestCase):
         self.agent = Agent(alice.store, alice.profile(), now=self.world.now, soon=self.world.later, notify=self.events.append)
         self.pumps: list[iosim.IOPump] = []
         self.server = ConnectionOptions(
-            Side.SERVER, self.world.server.caller, self.credentials().observe, self.clock, self.turn
+            Side.SERVER, self.world.server.connect, self.credentials().observe, self.clock, self.turn
         )
         self.client = self.client_terms(self.agent)
 

@@ -378,9 +378,9 @@ class Mouth:
 
 @define
 class Lobby:
-    """A server core whose visitors are these."""
+    """A server core whose guests are these."""
 
-    visiting: frozenset[bytes]
+    guests: frozenset[bytes]
 
     def tick(self) -> None:
         """See L{securemsg.server.core.Server.tick}."""

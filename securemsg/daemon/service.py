@@ -222,7 +222,7 @@ class Daemon(Service):
         await self._write_first_invite(stores, link)
         public = ConnectionOptions(
             Side.SERVER,
-            core.caller,
+            core.connect,
             credentials.observe,
             self._reactor,
             turn,
@@ -262,7 +262,7 @@ class Daemon(Service):
     def _open_control(self, core: Server, turn: Turn) -> None:
         """The operator's door."""
         terms = ConnectionOptions(
-            Side.SERVER, lambda: core.caller(operator=True), observe_operator, self._reactor, turn, handshake=False
+            Side.SERVER, lambda: core.connect(operator=True), observe_operator, self._reactor, turn, handshake=False
         )
         self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
 
@@ -315,7 +315,7 @@ class Daemon(Service):
             )
             return self._contact
 
-        self._hosted_client = HostedClient(self._reactor, worker, turn, core.caller, make, logged_in.errback)
+        self._hosted_client = HostedClient(self._reactor, worker, turn, core.connect, make, logged_in.errback)
         self._hosted_client.start()
         try:
             await logged_in.addTimeout(CONTACT_TIME, self._reactor)
@@ -372,7 +372,7 @@ class Daemon(Service):
             self._hangups.report()
             if self._contact is not None:
                 # Whoever comes while this is on its way was heard just now, and stays.
-                self._worker.do(partial(self._contact.forget_gone, self._core.visiting))
+                self._worker.do(partial(self._contact.forget_gone, self._core.guests))
         except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
             self._log.failure("the work of a minute failed")
 

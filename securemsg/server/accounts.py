@@ -1,8 +1,8 @@
 """
-What is known in memory of accounts, their devices and mailboxes: a bounded cache in front of the directory.
+Accounts, their devices and mailboxes in memory: a bounded cache in front of the directory.
 
-While anything of an account is on its way (a connection, a row in a batch, an acknowledgement, somebody who waits for one) the
-account stays, so there is never a second opinion on positions and counts.
+An account stays in memory while anything depends on it (a connection, a deposit in a batch, a pending acknowledgement), so
+there is only ever one copy of its positions and counts.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from zope.interface import Interface
 from securemsg.interfaces import DepositRow, IDirectoryStore, MailboxRow, StoredAccount, StoredDevice
 from securemsg.protocol.messages import AccountRecord, Message, SignedDeviceList
 
-# How many accounts that must stay are passed over at most when one is to go.
+# How many pinned accounts are skipped at most when one is evicted.
 EVICTION_TRIES = 8
 
 
 class IReader(Interface):
-    """What a device needs of the connection that is logged in as it."""
+    """The connection that is logged in as a device, as the device's mailbox needs it."""
 
     def committed(deposit: DepositRow, row: MailboxRow) -> None:
-        """This was committed. To be called before C{device.committed} knows."""
+        """Deliver a message that was just committed; to be called before C{device.committed} is advanced."""
 
     def run(work: Coroutine[Any, Any, Message | None]) -> None:
-        """Run something that ends with the connection, and send the message that it returns, if any."""
+        """Run a coroutine as part of the connection, and send the message that it returns, if any."""
 
     def end(code: str) -> None:
-        """Hang up, and say why."""
+        """Hang up with this code."""
 
 
 @define(eq=False)
 class DeviceState:
     """
-    A device, and what its mailbox holds.
+    A device and its mailbox.
 
-    @ivar mailbox: the store's number.
+    @ivar mailbox: its number in the store.
     @ivar highest: the highest C{n} seen in deposits of this device.
-    @ivar messages: in the mailbox, on the way there included; like C{size} a measure for quotas, exact when it is empty.
-    @ivar last_position: the newest that was assigned.
-    @ivar committed: the newest that was committed.
-    @ivar acknowledged: everything up to here is, or is about to be, deleted.
-    @ivar uses: what batches on their way and pending acknowledgements say of this device.
-    @ivar reader: of the connection that is logged in as this device.
-    @ivar low_stock_sent: its reader was told that prekeys run low, and none were uploaded since.
-    @ivar visiting: it is no account's, has no mailbox, and ends with its connection; C{mailbox} is a number below 0, which
-        stands for it where it is the sender.
-    @ivar rated: what its rates are counted by.
+    @ivar messages: messages in the mailbox or on their way there; like C{size} for quotas, and exact when the mailbox is empty.
+    @ivar last_position: the newest position that was assigned.
+    @ivar committed: the newest position that was committed.
+    @ivar acknowledged: everything up to this position is, or is about to be, deleted.
+    @ivar pins: how many batches and pending acknowledgements refer to this device.
+    @ivar reader: the connection that is logged in as this device.
+    @ivar low_stock_sent: the reader was told that prekeys run low, and has uploaded none since.
+    @ivar is_guest: whether it belongs to no account, has no mailbox and ends with its connection; C{mailbox} is then a negative
+        number, which identifies it as a sender.
+    @ivar rate_key: what its rates are counted under.
     """
 
     account: AccountState = field(repr=False)
@@ -63,11 +63,11 @@ class DeviceState:
     last_position: int
     committed: int
     acknowledged: int = 0
-    uses: int = 0
+    pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
-    visiting: bool = False
-    rated: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
+    is_guest: bool = False
+    rate_key: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
 
 
 @define(eq=False)
@@ -75,9 +75,9 @@ class AccountState:
     """
     An account.
 
-    @ivar record: what the directory says of it.
-    @ivar holds: who is about to use it.
-    @ivar removed: it is gone; whoever holds this still must not use it.
+    @ivar record: its directory entry.
+    @ivar pins: how many commands in progress refer to it.
+    @ivar removed: whether it was deleted; a command that still refers to it must not use it.
     """
 
     name: str
@@ -85,23 +85,21 @@ class AccountState:
     record: AccountRecord = field(repr=False)
     version: int
     devices: dict[bytes, DeviceState] = field(factory=dict, repr=False)
-    holds: int = 0
+    pins: int = 0
     removed: bool = False
 
-    def busy(self) -> bool:
-        """Must this stay in memory?"""
-        if self.holds:
+    def is_pinned(self) -> bool:
+        """Whether the account must stay in memory."""
+        if self.pins:
             return True
-        return any(device.uses or device.reader is not None for device in self.devices.values())
+        return any(device.pins or device.reader is not None for device in self.devices.values())
 
 
 def _record_of(stored: StoredAccount) -> AccountRecord:
-    """The directory's word on an account."""
     return AccountRecord(stored.name, stored.identity, SignedDeviceList(stored.body, stored.signature))
 
 
 def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
-    """A device as the store has it."""
     return DeviceState(
         account=account,
         id=stored.device,
@@ -117,7 +115,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
 
 @define(eq=False)
 class AccountCache:
-    """The cache. Results of the store come back in the order of the questions; adopting them relies on it."""
+    """The cache. It relies on the store to return results in the order in which they were requested."""
 
     _store: IDirectoryStore
     _capacity: int
@@ -125,11 +123,11 @@ class AccountCache:
     _by_mailbox: dict[int, DeviceState] = field(init=False, factory=dict)
 
     def __len__(self) -> int:
-        """How many accounts are in memory."""
+        """The number of accounts in memory."""
         return len(self._by_name)
 
     def get(self, name: str) -> AccountState | None:
-        """An account, if it is in memory."""
+        """The account with this name, if it is in memory."""
         account = self._by_name.get(name)
         if account is not None:
             self._by_name.move_to_end(name)
@@ -140,15 +138,15 @@ class AccountCache:
         return self._by_mailbox.get(number)
 
     async def load(self, name: str) -> AccountState | None:
-        """An account, from memory or else from the store."""
+        """The account with this name, from memory or else from the store."""
         return self.get(name) or self.adopt(await self._store.load_account(name))
 
     async def read(self, name: str) -> AccountState | None:
-        """An account, with a question to the store in any case: how long it takes says nothing about who was here lately."""
+        """The same, always through the store, so that the time it takes does not reveal who was here lately."""
         return self.adopt(await self._store.load_account(name))
 
     def adopt(self, stored: StoredAccount | None) -> AccountState | None:
-        """Take what the store says into memory. What is in memory already is newer, but for its list."""
+        """Bring what the store returned into memory. What is already in memory is newer, except for the device list."""
         if stored is None:
             return None
         account = self.get(stored.name)
@@ -165,20 +163,19 @@ class AccountCache:
         return account
 
     def forget(self, name: str) -> None:
-        """The account is removed, or about to be: its connections end, and nobody finds it here any more."""
+        """Drop an account that is being removed, and end its connections."""
         account = self._by_name.pop(name, None)
         if account is not None:
             account.removed = True
             self._drop_devices(account, keep=set())
 
     def _add_devices(self, account: AccountState, stored: StoredAccount) -> None:
-        """Know the devices that were not known."""
         for device in stored.devices:
             if device.device not in account.devices:
                 account.devices[device.device] = self._by_mailbox[device.mailbox] = _device_of(account, device)
 
     def _drop_devices(self, account: AccountState, keep: set[bytes]) -> None:
-        """Let go of all devices but these, and of whoever is logged in as one of them."""
+        """Drop all devices but these, and end the connections that are logged in as them."""
         for device in [device for device in account.devices.values() if device.id not in keep]:
             del account.devices[device.id]
             del self._by_mailbox[device.mailbox]
@@ -186,12 +183,12 @@ class AccountCache:
                 device.reader.end("removed")
 
     def _evict(self, fresh: AccountState) -> None:
-        """Make room, oldest first, of those that have nothing on its way."""
+        """Drop the oldest accounts that are not pinned until the rest fits."""
         for _ in range(EVICTION_TRIES):
             if len(self._by_name) <= self._capacity:
                 return
             name, account = next(iter(self._by_name.items()))
-            if account is fresh or account.busy():
+            if account is fresh or account.is_pinned():
                 self._by_name.move_to_end(name)
                 continue
             del self._by_name[name]

@@ -1,8 +1,8 @@
 """
-Deposits of visitors, which are answered when their reader has committed them, and not before.
+Deposits of guests, which are answered when the reader has acknowledged them, and not before.
 
-The store's commit says that a deposit is kept; to whoever has no mailbox, and is gone when its connection is, that says little.
-So the answer waits for the acknowledgement, however long after the commit that comes, and over which connection of the reader.
+The server's own commit means little to a guest, who has no mailbox and is gone when the connection ends. So the answer waits
+for the reader's acknowledgement, however long after the commit and over whichever connection of the reader that comes.
 """
 
 from __future__ import annotations
@@ -19,75 +19,75 @@ from securemsg.server.connection import ClientConnection
 @define(eq=False)
 class PendingAck:
     """
-    A deposit that is committed here.
+    A committed deposit that no reader has acknowledged yet.
 
     @ivar acceptance: the answer.
     @ivar places: devices and positions that are not acknowledged.
     """
 
-    caller: ClientConnection
+    connection: ClientConnection
     acceptance: Acceptance
     places: list[tuple[DeviceState, int]]
 
 
 @define(eq=False)
 class PendingAcks:
-    """Everybody who waits. Bounded: as many a caller as it may have unanswered, and none of a caller that is gone."""
+    """All of them. Bounded: a connection may have a limited number unanswered, and one that is gone has none."""
 
-    _by_caller: dict[ClientConnection, dict[bytes, PendingAck]] = field(init=False, factory=dict)
+    _by_connection: dict[ClientConnection, dict[bytes, PendingAck]] = field(init=False, factory=dict)
     _by_device: dict[DeviceState, dict[int, PendingAck]] = field(init=False, factory=dict)
 
-    def begin(self, caller: ClientConnection, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
-        """Somebody waits for all of these. To be called before any of them can be acknowledged."""
-        if not caller.is_open:
+    def add(self, connection: ClientConnection, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
+        """Wait for the acknowledgement of all these places; to be called before any of them can be acknowledged."""
+        if not connection.is_open:
             return
-        wait = PendingAck(caller, acceptance, places)
-        self._by_caller.setdefault(caller, {})[acceptance.deposit_id] = wait
+        wait = PendingAck(connection, acceptance, places)
+        self._by_connection.setdefault(connection, {})[acceptance.deposit_id] = wait
         for device, position in places:
             self._by_device.setdefault(device, {})[position] = wait
-            device.uses += 1
+            device.pins += 1
 
-    def has(self, caller: ClientConnection, deposit_id: bytes) -> bool:
-        """Does this caller wait for the answer to this deposit?"""
-        return deposit_id in self._by_caller.get(caller, ())
+    def awaits(self, connection: ClientConnection, deposit_id: bytes) -> bool:
+        """Whether this connection waits for the answer to this deposit."""
+        return deposit_id in self._by_connection.get(connection, ())
 
-    def end(self, device: DeviceState, positions: Iterable[int]) -> dict[ClientConnection, list[Acceptance]]:
+    def acknowledged(self, device: DeviceState, positions: Iterable[int]) -> dict[ClientConnection, list[Acceptance]]:
         """
-        A device has committed what it got at these positions.
+        A device has acknowledged these positions.
 
-        @return: who is to be told of what.
+        @return: the answers that are due, by connection.
         """
-        told: dict[ClientConnection, list[Acceptance]] = {}
+        answers: dict[ClientConnection, list[Acceptance]] = {}
         if device not in self._by_device:
-            return told
+            return answers
         for position in positions:
             wait = self._drop(device, position)
             if wait is None:
                 continue
             wait.places.remove((device, position))
             if not wait.places:
-                told.setdefault(wait.caller, []).append(wait.acceptance)
-                waits = self._by_caller[wait.caller]
+                answers.setdefault(wait.connection, []).append(wait.acceptance)
+                waits = self._by_connection[wait.connection]
                 del waits[wait.acceptance.deposit_id]
                 if not waits:
-                    del self._by_caller[wait.caller]
-        return told
+                    del self._by_connection[wait.connection]
+        return answers
 
-    def forget(self, caller: ClientConnection) -> None:
-        """Nobody is there any more who could be told."""
-        for wait in self._by_caller.pop(caller, {}).values():
+    def forget(self, connection: ClientConnection) -> None:
+        """Drop all answers to a connection that is gone."""
+        for wait in self._by_connection.pop(connection, {}).values():
             for device, position in wait.places:
                 self._drop(device, position)
 
     def __len__(self) -> int:
-        """How many wait."""
-        return sum(len(waits) for waits in self._by_caller.values())
+        """The number of deposits that wait."""
+        return sum(len(waits) for waits in self._by_connection.values())
 
     def _drop(self, device: DeviceState, position: int) -> PendingAck | None:
         waits = self._by_device.get(device, {})
         wait = waits.pop(position, None)
         if wait is not None:
-            device.uses -= 1
+            device.pins -= 1
             if not waits:
                 del self._by_device[device]
         return wait

@@ -1,4 +1,4 @@
-"""What the operator may ask, over the same frames and the same table as everybody."""
+"""The operator's commands: list and remove accounts, say where the server is, and reply as the contact C{server}."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection
 from securemsg.server.guests import Guests
 
-Say = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
+SendReply = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
 
 
 async def refuse_reply(account: str, text: str, present: frozenset[bytes]) -> None:
     """
-    What becomes of L{Reply} where nobody lives who could say it.
+    Refuse L{Reply} on a server without the contact C{server}.
 
     @raise Refusal: C{forbidden}.
     """
@@ -39,11 +39,10 @@ async def refuse_reply(account: str, text: str, present: frozenset[bytes]) -> No
 @define(eq=False)
 class Operator:
     """
-    Accounts and address, for whoever runs the server.
+    The operator's commands.
 
-    @ivar _visitors: whoever is here with a key file.
-    @ivar _reply: has the contact C{server} say something to an account, or in one of the connections of those who have a key
-        file; returns when that is committed, or raises Refusal.
+    @ivar _reply: sends a text from the contact C{server} to an account, or to a guest who is connected; returns when it is
+        committed, or raises Refusal.
     """
 
     _accounts: AccountCache
@@ -52,41 +51,41 @@ class Operator:
     _address: Callable[[], tuple[str, int]]
     _page: int
     _guests: Guests
-    _reply: Say
+    _reply: SendReply
 
-    async def list_accounts(self, caller: ClientConnection, message: ListAccounts) -> Accounts:
-        """One page of all accounts."""
+    async def list_accounts(self, connection: ClientConnection, message: ListAccounts) -> Accounts:
+        """List one page of accounts."""
         page = self._page
         found = await self._store.list_accounts(message.after, page + 1)
         rows = [AccountRow(row.name, row.created_at, row.devices, row.messages, row.size) for row in found[:page]]
         return Accounts(message.request, rows, len(found) > page)
 
-    async def remove_account(self, caller: ClientConnection, message: RemoveAccount) -> Done:
+    async def remove_account(self, connection: ClientConnection, message: RemoveAccount) -> Done:
         """
-        Delete an account. Its devices are told, if they are here.
+        Delete an account and end its connections.
 
-        @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} goes with the server.
+        @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} cannot be removed.
         """
         if message.account == SERVER_NAME:
             raise Refusal("forbidden")
-        # Before, so that nothing new begins with it; and after, for a login may have found it in between.
+        # Before, so that nothing new begins with the account, and after, because a login may have loaded it in between.
         self._accounts.forget(message.account)
         await self._store.remove_account(message.account)
         self._accounts.forget(message.account)
         return Done(message.request)
 
-    async def get_address(self, caller: ClientConnection, message: GetAddress) -> Address:
-        """What an invite says of this server."""
+    async def get_address(self, connection: ClientConnection, message: GetAddress) -> Address:
+        """The address and identities that an invite contains."""
         host, port = self._address()
         contact = await self._accounts.load(SERVER_NAME)
         return Address(message.request, host, port, self._identity, contact.identity if contact is not None else b"")
 
-    async def reply(self, caller: ClientConnection, message: Reply) -> Done:
+    async def reply(self, connection: ClientConnection, message: Reply) -> Done:
         """
-        Have the contact C{server} say something to an account, or to whoever is called so by a key file.
+        Send a text from the contact C{server} to an account or to a guest.
 
-        @raise Refusal: C{no-such-account}: also where nobody with this key file is connected; C{bad-request}: there is nothing
-            to say; C{too-large}; C{forbidden}: the contact does not talk to itself, or nobody lives here.
+        @raise Refusal: C{no-such-account}, also if no guest of that name is connected; C{bad-request}: the text is empty;
+            C{too-large}; C{forbidden}: the contact cannot write to itself, or this server has none.
         """
         name = message.account
         if not message.text:
@@ -95,8 +94,8 @@ class Operator:
             raise Refusal("too-large")
         if name == SERVER_NAME:
             raise Refusal("forbidden")
-        # Who came with a key file is in no directory, and hears nothing later: there is no mailbox.
-        present = self._guests.present(name)
+        # Guests are in no directory, and have no mailbox: they get the text now or not at all.
+        present = self._guests.devices_of(name)
         if not present and (name.startswith(RESERVED_PREFIX) or await self._accounts.load(name) is None):
             raise Refusal("no-such-account")
         await self._reply(name, message.text, present)

@@ -1,4 +1,4 @@
-"""The clock that says what has expired. It counts seconds that passed, and knows no date."""
+"""The clock for expiry. It counts seconds that have passed, and knows no date."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from attrs import define, field
 
 from securemsg.interfaces import ClockReading
 
-# A step of the wall clock that is larger than this, in seconds, was not time that passed here.
+# A step of the wall clock by more seconds than this is a jump, not time that has passed.
 JUMP = 3600
-# So many ticks without such a step, about an hour of them, and the date is believed: somebody had the time to correct it.
+# After this many ticks without a jump, about an hour, the date is trusted: there was time to correct it.
 CALM_TICKS = 60
 
 
 @define
 class ExpiryClock:
     """
-    Goes on with the wall clock as long as that makes small steps, and stands still when it jumps or is set back. So whatever is
-    stamped by it is kept too long rather than too short, and a wrong date deletes nothing, before its correction or after.
+    Follows the wall clock while that moves in small steps, and stops while it jumps or is set back. So messages are kept too
+    long rather than too short, and a wrong date deletes nothing, neither before nor after it is corrected.
 
-    It goes on from what the store has of it. What it counted since then is lost in a crash: things are kept that much longer.
+    It continues from the reading in the store. A crash loses what was counted since then: messages are kept that much longer.
 
-    @ivar now: what it was at when it was last looked at; never goes back.
+    @ivar now: the latest reading; never goes back.
     """
 
     _wall: Callable[[], float]
@@ -32,15 +32,15 @@ class ExpiryClock:
     _calm: int = field(init=False, default=CALM_TICKS)
 
     def __attrs_post_init__(self) -> None:
-        """A short time that nobody was here counts."""
+        """Count the time since the stored reading, if it was short."""
         self.now, self._last = self._reading.now, self._reading.wall
         self.read()
 
     def at(self, wall: int) -> int:
         """
-        What it is at while the wall clock says this.
+        The reading when the wall clock says C{wall}.
 
-        Whoever stamps something looks first, so that no step that was made before takes from its time.
+        Read the clock before stamping a message, so that an earlier jump is not taken from its time.
         """
         passed = wall - self._last
         if passed:
@@ -52,21 +52,21 @@ class ExpiryClock:
         return self.now
 
     def read(self) -> int:
-        """What it is at."""
+        """The reading now."""
         return self.at(int(self._wall()))
 
     def tick(self) -> None:
-        """To be called about once a minute, so that small steps are seen as such."""
+        """To be called about once a minute, so that passing time is seen in small steps."""
         if self._calm < CALM_TICKS:
             self._calm += 1
         self.read()
 
     @property
     def reading(self) -> ClockReading:
-        """What the store is to keep."""
+        """The reading for the store to keep."""
         return ClockReading(self.now, self._last)
 
     @property
     def date(self) -> int:
-        """What the wall clock said, if that is believed; or else 0, which is before everything."""
+        """The wall clock's time if it is trusted, else 0, which is before everything."""
         return self._last if self._calm >= CALM_TICKS else 0

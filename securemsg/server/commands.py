@@ -1,8 +1,8 @@
 """
-What callers may say: one table of message, roles, and what it does for them.
+The table of commands: which message, for which roles, runs which function.
 
-A row's function is a plain call, or gives what is left to do as a coroutine, which ends in the answer. It raises
-L{securemsg.errors.Refusal} to say no.
+The function of a row either does everything at once, or returns a coroutine that ends in the answer. It raises
+L{securemsg.errors.Refusal} to refuse the command.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from securemsg.server.registration import Invites, Registrations
 STRANGER = (Role.STRANGER,)
 DEVICE = (Role.DEVICE,)
 OPERATOR = (Role.OPERATOR,)
-KEY = (Role.KEY,)
+GUEST = (Role.GUEST,)
 ISSUERS = (Role.DEVICE, Role.OPERATOR)
-ALL = (Role.DEVICE, Role.OPERATOR, Role.KEY)
+ALL = (Role.DEVICE, Role.OPERATOR, Role.GUEST)
 
 Row = tuple[type, tuple[Role, ...], Command]
 
@@ -50,12 +50,12 @@ M = TypeVar("M")
 
 
 def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[ClientConnection, M], Work | None]) -> Row:
-    """A row, with the promise that a function gets the messages it is for."""
+    """Make a row; the table guarantees that a function gets only messages of its kind."""
     return kind, roles, cast("Command", run)
 
 
 def _by_role(rows: list[Row]) -> Mapping[Role, Mapping[type, Command]]:
-    """The table as each role sees it: a caller is given its own page once, and looks nothing up in the others."""
+    """Split the table by role, so that a connection needs only the part of its own role."""
     pages: dict[Role, dict[type, Command]] = {role: {} for role in Role}
     for kind, roles, run in rows:
         for role in roles:
@@ -75,10 +75,10 @@ def command_table(
     guests: Guests,
     now: Callable[[], float],
 ) -> Mapping[Role, Mapping[type, Command]]:
-    """Everything that anybody may say, by role; what is not here is C{forbidden}."""
+    """All commands by role; any other message is C{forbidden}."""
 
-    def ping(caller: ClientConnection, message: Ping) -> None:
-        caller.send(Pong(message.request, int(now())))
+    def ping(connection: ClientConnection, message: Ping) -> None:
+        connection.send(Pong(message.request, int(now())))
 
     return _by_role(
         [
@@ -86,11 +86,11 @@ def command_table(
             _row(Proof, STRANGER, logins.prove),
             _row(Register, STRANGER, registrations.register),
             _row(Deposit, DEVICE, mailboxes.deposit),
-            _row(Deposit, KEY, mailboxes.visit),
+            _row(Deposit, GUEST, mailboxes.deposit_as_guest),
             _row(Acknowledge, DEVICE, mailboxes.acknowledge),
-            _row(Acknowledge, KEY, guests.acknowledge),
+            _row(Acknowledge, GUEST, guests.acknowledge),
             _row(Fetch, DEVICE, directory.fetch),
-            _row(Fetch, KEY, directory.fetch_contact),
+            _row(Fetch, GUEST, directory.fetch_contact),
             _row(Claim, DEVICE, prekeys.claim),
             _row(Upload, DEVICE, prekeys.upload),
             _row(Publish, DEVICE, directory.publish),

@@ -2,7 +2,7 @@
 Group commit that clocks itself: while one batch is being committed the next one fills.
 
 A batch carries deposits, acknowledgements and the highest C{n} of senders. Nobody is answered, and nothing delivered, before
-the commit has returned; a visitor is answered later still (L{securemsg.server.acks}).
+the commit has returned; a guest is answered later still (L{securemsg.server.acks}).
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ def missed_in(stored: bytes) -> list[Missed]:
 
 
 @define(eq=False)
-class Pending:
+class PendingDeposit:
     """
     A deposit that is on its way to the store.
 
-    @ivar caller: who is waiting for the answer; after a reconnect that may be another one.
-    @ivar takers: devices, in the order of the rows.
+    @ivar connection: who is waiting for the answer; after a reconnect that may be another one.
+    @ivar recipients: devices, in the order of the rows.
     """
 
-    caller: ClientConnection
+    connection: ClientConnection
     sender: DeviceState
     row: DepositRow
-    takers: list[DeviceState]
+    recipients: list[DeviceState]
     missed: list[Missed]
     size: int = field(init=False)
 
@@ -72,7 +72,7 @@ class Batch:
     @ivar senders: mailbox number to the device whose highest C{n} is to be kept.
     """
 
-    deposits: list[Pending] = field(factory=list)
+    deposits: list[PendingDeposit] = field(factory=list)
     acknowledged: dict[int, tuple[DeviceState, int, int, int]] = field(factory=dict)
     senders: dict[int, DeviceState] = field(factory=dict)
 
@@ -84,15 +84,15 @@ class GroupCommit:
 
     @ivar pending: all deposits in them, by sender's mailbox and deposit id.
     @ivar size: their bytes.
-    @ivar waits: visitors whose deposits are committed, and not acknowledged.
+    @ivar acks: guests whose deposits are committed, and not acknowledged.
     """
 
     _store: IMailboxStore
     _settings: Settings
     _now: Callable[[], float]
     _soon: Callable[[Callable[[], None]], None]
-    waits: PendingAcks = field(init=False, factory=PendingAcks, repr=False)
-    pending: dict[tuple[int, bytes], Pending] = field(init=False, factory=dict, repr=False)
+    acks: PendingAcks = field(init=False, factory=PendingAcks, repr=False)
+    pending: dict[tuple[int, bytes], PendingDeposit] = field(init=False, factory=dict, repr=False)
     size: int = field(init=False, default=0)
     _open: Batch = field(init=False, factory=Batch, repr=False)
     _running: Batch | None = field(init=False, default=None, repr=False)
@@ -100,38 +100,38 @@ class GroupCommit:
     _stopped: bool = field(init=False, default=False)
     _crowd: set[ClientConnection] = field(init=False, factory=set, repr=False)
 
-    def add(self, pending: Pending) -> None:
+    def add(self, pending: PendingDeposit) -> None:
         """Take a deposit into the open batch."""
         self.pending[pending.sender.mailbox, pending.row.deposit_id] = pending
         self._open.deposits.append(pending)
         self.size += pending.size
-        pending.sender.uses += 1
-        for device in pending.takers:
-            device.uses += 1
-        self.await_answer(pending.caller)
+        pending.sender.pins += 1
+        for device in pending.recipients:
+            device.pins += 1
+        self._await_answer(pending.connection)
         if self.size > self._settings.crowded_size:
-            self._crowd.add(pending.caller)
-            pending.caller.pause(CROWDED)
+            self._crowd.add(pending.connection)
+            pending.connection.pause(CROWDED)
         self._schedule()
 
-    def attach(self, pending: Pending, caller: ClientConnection) -> None:
-        """The answer to this deposit goes to this caller, who repeated it."""
-        if pending.caller is not caller:
-            pending.caller = caller
-            self.await_answer(caller)
+    def redirect(self, pending: PendingDeposit, connection: ClientConnection) -> None:
+        """The answer to this deposit goes to this connection, who repeated it."""
+        if pending.connection is not connection:
+            pending.connection = connection
+            self._await_answer(connection)
 
-    def note(self, sender: DeviceState) -> None:
-        """Keep the highest C{n} of this device; a visitor has none that outlives its connection."""
-        if sender.mailbox not in self._open.senders and not sender.visiting:
+    def keep_highest(self, sender: DeviceState) -> None:
+        """Keep the highest C{n} of this device; a guest has none that outlives its connection."""
+        if sender.mailbox not in self._open.senders and not sender.is_guest:
             self._open.senders[sender.mailbox] = sender
-            sender.uses += 1
+            sender.pins += 1
             self._schedule()
 
     def acknowledge(self, device: DeviceState, position: int, messages: int, size: int) -> None:
         """Delete everything up to this position, which is so many messages and bytes."""
         known = self._open.acknowledged.get(device.mailbox)
         if known is None:
-            device.uses += 1
+            device.pins += 1
         else:
             messages += known[2]
             size += known[3]
@@ -139,11 +139,11 @@ class GroupCommit:
         device.acknowledged = position
         self._schedule()
 
-    def await_answer(self, caller: ClientConnection) -> None:
-        """One more deposit of this caller waits; with too many it is not listened to."""
-        caller.unanswered += 1
-        if caller.unanswered >= self._settings.max_unanswered:
-            caller.pause(UNANSWERED)
+    def _await_answer(self, connection: ClientConnection) -> None:
+        """One more deposit of this connection waits; with too many it is not listened to."""
+        connection.unanswered += 1
+        if connection.unanswered >= self._settings.max_unanswered:
+            connection.pause(UNANSWERED)
 
     def flush(self) -> None:
         """Hand the open batch to the store, unless the one before is still there."""
@@ -179,18 +179,18 @@ class GroupCommit:
         assert batch is not None, "nothing was on its way"
         self._running = None
         for device, position, messages, size in batch.acknowledged.values():
-            device.uses -= 1
-            _take_out(device, messages, size)
+            device.pins -= 1
+            _remove(device, messages, size)
             if position >= device.last_position:
                 device.messages = device.size = 0
         for sender in batch.senders.values():
-            sender.uses -= 1
+            sender.pins -= 1
         self._answer(batch, outcome)
         for index, pending in enumerate(batch.deposits):
-            self._settle(pending, index not in outcome.known)
+            self._finish(pending, index not in outcome.known)
         if self._crowd and self.size <= self._settings.crowded_size:
-            for caller in self._crowd:
-                caller.resume(CROWDED)
+            for connection in self._crowd:
+                connection.resume(CROWDED)
             self._crowd.clear()
         if self._open.deposits or self._open.acknowledged or self._open.senders:
             self._schedule()
@@ -202,57 +202,57 @@ class GroupCommit:
             missed = pending.missed
             if outcome.known and (stored := outcome.known.get(index)) is not None:
                 if stored[:DIGEST_SIZE] != pending.row.digest[:DIGEST_SIZE]:
-                    pending.caller.send(DepositRefused(pending.row.deposit_id, "conflict", []))
-                    self._had_answers(pending.caller, 1)
+                    pending.connection.send(DepositRefused(pending.row.deposit_id, "conflict", []))
+                    self._answered(pending.connection, 1)
                     continue
-                if pending.sender.visiting and self.waits.has(pending.caller, pending.row.deposit_id):
+                if pending.sender.is_guest and self.acks.awaits(pending.connection, pending.row.deposit_id):
                     # Said twice in one connection: the first time is answered when the contact has acknowledged it.
-                    self._had_answers(pending.caller, 1)
+                    self._answered(pending.connection, 1)
                     continue
                 missed = missed_in(stored)
-            elif pending.sender.visiting:
+            elif pending.sender.is_guest:
                 continue
-            answers.setdefault(pending.caller, []).append(Acceptance(pending.row.deposit_id, missed))
-        self._accept(answers)
+            answers.setdefault(pending.connection, []).append(Acceptance(pending.row.deposit_id, missed))
+        self._send_accepted(answers)
 
     def heard(self, device: DeviceState, positions: list[int]) -> None:
-        """A device has committed what it got at these positions: tell the visitors who wait for that."""
-        self._accept(self.waits.end(device, positions))
+        """A device has committed what it got at these positions: tell the guests who wait for that."""
+        self._send_accepted(self.acks.acknowledged(device, positions))
 
-    def _accept(self, answers: dict[ClientConnection, list[Acceptance]]) -> None:
+    def _send_accepted(self, answers: dict[ClientConnection, list[Acceptance]]) -> None:
         """Say Accepted."""
         now = int(self._now())
-        for caller, accepted in answers.items():
+        for connection, accepted in answers.items():
             for chunk in _chunks(accepted):
-                caller.send(Accepted(now, chunk))
-            self._had_answers(caller, len(accepted))
+                connection.send(Accepted(now, chunk))
+            self._answered(connection, len(accepted))
 
-    def _had_answers(self, caller: ClientConnection, count: int) -> None:
-        """So many deposits of this caller wait no more."""
-        caller.unanswered -= count
-        if caller.unanswered <= self._settings.max_unanswered // 2:
-            caller.resume(UNANSWERED)
+    def _answered(self, connection: ClientConnection, count: int) -> None:
+        """So many deposits of this connection wait no more."""
+        connection.unanswered -= count
+        if connection.unanswered <= self._settings.max_unanswered // 2:
+            connection.resume(UNANSWERED)
 
-    def _settle(self, pending: Pending, written: bool) -> None:
+    def _finish(self, pending: PendingDeposit, written: bool) -> None:
         """Nothing of this deposit is on its way any more: it is in the mailboxes, or, as a repetition, was there before."""
         row = pending.row
         del self.pending[pending.sender.mailbox, row.deposit_id]
         self.size -= pending.size
-        pending.sender.uses -= 1
-        if pending.sender.visiting and written:
-            places = [(device, part.position) for device, part in zip(pending.takers, row.rows, strict=True)]
-            self.waits.begin(pending.caller, Acceptance(row.deposit_id, pending.missed), places)
-        for device, part in zip(pending.takers, row.rows, strict=True):
-            device.uses -= 1
+        pending.sender.pins -= 1
+        if pending.sender.is_guest and written:
+            places = [(device, part.position) for device, part in zip(pending.recipients, row.rows, strict=True)]
+            self.acks.add(pending.connection, Acceptance(row.deposit_id, pending.missed), places)
+        for device, part in zip(pending.recipients, row.rows, strict=True):
+            device.pins -= 1
             if not written:
-                _take_out(device, 1, len(row.common) + len(part.own))
+                _remove(device, 1, len(row.common) + len(part.own))
                 continue
             if device.reader is not None:
                 device.reader.committed(row, part)
             device.committed = part.position
 
 
-def _take_out(device: DeviceState, messages: int, size: int) -> None:
+def _remove(device: DeviceState, messages: int, size: int) -> None:
     """So much has left the mailbox. What expired after its delivery is counted twice; an empty mailbox sets that right."""
     device.messages = max(0, device.messages - messages)
     device.size = max(0, device.size - size)

@@ -1,8 +1,8 @@
 """
-One caller: whoever talks to the server over one connection, from its first word to its last.
+The server's side of one connection.
 
-Commands of a caller are carried out one after the other. While one waits for the store, or the peer has not taken our answers
-to those before, what comes behind waits in a bounded backlog, and the channel is not read from.
+The commands of a connection are carried out one after the other. While one waits for the store, or the peer does not read the
+answers, later ones wait in a bounded backlog, and the channel is not read from.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ CROWDED = 8     # many deposits of all wait for the commit
 
 
 class Role(enum.Enum):
-    """What a caller has proved to be."""
+    """What a connection has proved to be."""
 
     STRANGER = "stranger"
     DEVICE = "device"
     OPERATOR = "operator"
-    KEY = "key"
+    GUEST = "guest"
 
 
 class ISubscription(Interface):
@@ -72,15 +72,15 @@ class ClientConnection:
     @ivar hello: who it says it is.
     @ivar subscription: who it is, once it is logged in as a device.
     @ivar is_open: whether anything is said or heard any more.
-    @ivar full: the peer takes nothing for now.
+    @ivar is_full: the peer takes nothing for now.
     @ivar unanswered: deposits that wait for their answer.
     """
 
     _tables: Mapping[Role, Mapping[type, Command]]
     _spawn: Callable[[Coroutine[Any, Any, None]], None]
     _soon: Callable[[Callable[[], None]], None]
-    _joined: Callable[[ClientConnection], None]
-    _left: Callable[[ClientConnection], None]
+    _on_open: Callable[[ClientConnection], None]
+    _on_end: Callable[[ClientConnection], None]
     _max_backlog: int
     _max_queued: int
     operator: bool
@@ -88,7 +88,7 @@ class ClientConnection:
     hello: Hello | None = field(default=None, init=False, repr=False)
     subscription: ISubscription | None = field(default=None, init=False, repr=False)
     is_open: bool = field(default=False, init=False)
-    full: bool = field(default=False, init=False)
+    is_full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
     _commands: Mapping[type, Command] = field(init=False, repr=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
@@ -110,13 +110,13 @@ class ClientConnection:
         self._channel = channel
         self._connection = channel.connection
         self.is_open = True
-        self._joined(self)
+        self._on_open(self)
 
     def received(self, message: Message | Unknown) -> None:
         """
         Carry out a command, or put it behind the one that runs.
 
-        @raise RemoteProtocolError: the caller is to be told the code and disconnected.
+        @raise RemoteProtocolError: the connection is to be told the code and disconnected.
         """
         if not self.is_open:
             return
@@ -127,7 +127,7 @@ class ClientConnection:
             if len(self._backlog) >= self._max_backlog:
                 raise RemoteProtocolError("rate-limited", "backlog")
         except RemoteProtocolError:
-            self._leave()
+            self._stop()
             raise
         self._backlog.append(message)
         self.pause(WAITING)
@@ -135,7 +135,7 @@ class ClientConnection:
 
     def writable(self, yes: bool) -> None:
         """Neither deliver nor listen while the peer takes nothing."""
-        self.full = not yes
+        self.is_full = not yes
         if not yes:
             self.pause(FULL)
             return
@@ -146,7 +146,7 @@ class ClientConnection:
 
     def closed(self, code: str) -> None:
         """The channel is gone."""
-        self._leave()
+        self._stop()
 
     # --- what the server wants of it --------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class ClientConnection:
     def end(self, code: str) -> None:
         """Hang up, and say why."""
         if self.is_open:
-            self._leave()
+            self._stop()
             self.channel.close(code)
 
     def pause(self, reason: int) -> None:
@@ -197,8 +197,8 @@ class ClientConnection:
                 self.channel.pause(False)
 
     def run(self, work: Work) -> None:
-        """Run something that ends with this caller, and send the message that it returns, if any."""
-        self._spawn(self._guard(work))
+        """Run something that ends with this connection, and send the message that it returns, if any."""
+        self._spawn(self._guarded(work))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -215,9 +215,9 @@ class ClientConnection:
             return
         if work is not None:
             self._running = True
-            self._spawn(self._guard(self._attend(work, message)))
+            self._spawn(self._guarded(self._finish(work, message)))
 
-    async def _attend(self, work: Work, message: Message | Unknown) -> None:
+    async def _finish(self, work: Work, message: Message | Unknown) -> None:
         """See a command through to its answer, then go on with what came behind it."""
         try:
             reply = await work
@@ -229,8 +229,8 @@ class ClientConnection:
         self._running = False
         self._go_on()
 
-    async def _guard(self, work: Work) -> None:
-        """An error that is the caller's is told to the caller; any other is a bug, which ends this connection alone."""
+    async def _guarded(self, work: Work) -> None:
+        """An error that is the connection's is told to the connection; any other is a bug, which ends this connection alone."""
         try:
             message = await work
             if message is not None:
@@ -243,11 +243,11 @@ class ClientConnection:
 
     def _has_room(self) -> bool:
         """Does the peer take our answers?"""
-        return not self.full and self._connection.queued < self._max_queued
+        return not self.is_full and self._connection.queued < self._max_queued
 
     def _go_on_later(self) -> None:
         """Look at the backlog again when this turn's answers have been written, unless something else will."""
-        if self._backlog and not self._running and not self.full and not self._due:
+        if self._backlog and not self._running and not self.is_full and not self._due:
             self._due = True
             self._soon(self._look_again)
 
@@ -292,9 +292,9 @@ class ClientConnection:
         else:
             raise RemoteProtocolError(code)
 
-    def _leave(self) -> None:
-        """From now on nothing is heard, and nothing waits for this caller."""
+    def _stop(self) -> None:
+        """From now on nothing is heard, and nothing waits for this connection."""
         if self.is_open:
             self.is_open = False
             self._backlog.clear()
-            self._left(self)
+            self._on_end(self)

@@ -1,4 +1,4 @@
-"""The server's domain as one object: it is handed its stores, its key, its time and its room, and hands out callers."""
+"""The server as one object, without the network: it is given stores, a key and a clock, and makes connections."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from attrs import define, field
 from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache
-from securemsg.server.admin import Operator, Say, refuse_reply
+from securemsg.server.admin import Operator, SendReply, refuse_reply
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import command_table
 from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Command, Role
-from securemsg.server.delivery import Router
+from securemsg.server.delivery import Delivery
 from securemsg.server.directory import Directory
 from securemsg.server.guests import Guests, KeyFile
 from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
@@ -24,24 +24,23 @@ from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
 
-# Expired messages that one transaction deletes, so that deposits do not wait for it.
+# Expired messages that one transaction deletes at most, so that deposits do not wait long for it.
 EXPIRE_LIMIT = 500
 
 
 @define(eq=False)
 class Server:
     """
-    Everything but the network.
+    All parts of the server except the network.
 
     @ivar soon: runs a function at the end of this reactor turn.
-    @ivar spawn: runs a coroutine to its end; what it raises is a bug.
-    @ivar free_space: bytes that are left where the store lies.
-    @ivar verify: checks signatures of logins.
-    @ivar key_file: what is to be known of the key file that admits callers without an account; C{None}: there is none.
-    @ivar reply: has the contact C{server} say something to an account, for the operator; it raises Refusal to say no. Of those
-        who have a key file it is handed the devices that are connected. It may be set later, for the contact comes after the
-        server it lives in.
-    @ivar address: what invites name.
+    @ivar spawn: runs a coroutine to its end; an exception from it is a bug.
+    @ivar free_space: free bytes on the store's disk.
+    @ivar verify: checks the signatures of logins.
+    @ivar key_file: the public part of the key file that admits guests; C{None}: there are none.
+    @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
+        Raises Refusal. It may be set later, because the contact is started after the server.
+    @ivar address: host and port for invites.
     """
 
     stores: IServerStore
@@ -53,12 +52,12 @@ class Server:
     free_space: Callable[[], int]
     verify: Callable[..., None] = verify
     key_file: KeyFile | None = None
-    reply: Say = field(default=refuse_reply, repr=False)
+    reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
-    _callers: set[ClientConnection] = field(init=False, factory=set, repr=False)
+    _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
     _accounts: AccountCache = field(init=False, repr=False)
-    _batches: GroupCommit = field(init=False, repr=False)
-    _router: Router = field(init=False, repr=False)
+    _commits: GroupCommit = field(init=False, repr=False)
+    _delivery: Delivery = field(init=False, repr=False)
     _clock: ExpiryClock = field(init=False, repr=False)
     _guests: Guests = field(init=False, repr=False)
     _tables: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
@@ -72,19 +71,19 @@ class Server:
         self.address = (settings.host, settings.port)
         self._clock = clock = ExpiryClock(now, stores.last_clock())
         self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
-        self._router = router = Router(stores, settings)
-        self._batches = batches = GroupCommit(stores, settings, now, self.soon)
-        self._guests = guests = Guests(self.key_file, identity, router, batches.waits, settings.max_expiry, now)
+        self._delivery = delivery = Delivery(stores, settings)
+        self._commits = commits = GroupCommit(stores, settings, now, self.soon)
+        self._guests = guests = Guests(self.key_file, identity, delivery, commits.acks, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
-        logins = Logins(self.identity, accounts, stores, router, guests, now, self.verify)
+        logins = Logins(self.identity, accounts, stores, delivery, guests, now, self.verify)
         registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
         self._tables = command_table(
             logins=logins,
-            registrations=Registrations(identity, settings, accounts, stores, logins, router, *registration_rates, now),
+            registrations=Registrations(identity, settings, accounts, stores, logins, delivery, *registration_rates, now),
             mailboxes=Mailboxes(
                 accounts,
-                batches,
+                commits,
                 stores,
                 settings,
                 DiskGuard(self.free_space, stores.wal_size, now),
@@ -113,67 +112,64 @@ class Server:
 
     @property
     def connected(self) -> int:
-        """Callers that are here, logged in or not."""
-        return len(self._callers)
+        """The number of connections, logged in or not."""
+        return len(self._connections)
 
     @property
     def logged_in(self) -> int:
-        """Devices that are logged in; the contact that lives in this process is not counted."""
-        return self._router.logged_in
+        """The number of devices that are logged in, without the contact in this process."""
+        return self._delivery.logged_in
 
     @property
-    def visiting(self) -> frozenset[bytes]:
-        """Devices of those who are here with the key file."""
+    def guests(self) -> frozenset[bytes]:
+        """The devices of all guests who are connected."""
         return self._guests.devices
 
-    def caller(self, *, operator: bool = False) -> ClientConnection:
+    def connect(self, *, operator: bool = False) -> ClientConnection:
         """
-        Somebody connects.
+        Make the server's side of a new connection.
 
-        @param operator: through the operator's door, which has proved who it is.
+        @param operator: whether it came through the operator's socket, which proves who it is.
         """
         settings = self.settings
         return ClientConnection(
-            self._tables, self.spawn, self.soon, self._join, self._leave, settings.max_backlog, settings.max_queued, operator
+            self._tables, self.spawn, self.soon, self._opened, self._ended, settings.max_backlog, settings.max_queued, operator
         )
 
     def tick(self) -> None:
-        """To be called about once a minute: the expiry clock is kept, and what has expired by it is deleted."""
+        """To be called about once a minute: keep the expiry clock going, and delete what has expired."""
         self._clock.tick()
         if not self._expiring and not self._stopped:
             self._expiring = True
             self.spawn(self._expire())
 
     def stop(self, code: str = "stopping") -> None:
-        """Say goodbye to everybody, and let nobody in any more."""
+        """SendReply goodbye to everybody, and let nobody in any more."""
         self._stopped = code
-        for caller in list(self._callers):
-            caller.end(code)
-        self._batches.stop()
+        for connection in list(self._connections):
+            connection.end(code)
+        self._commits.stop()
 
     def _bucket(self, rate: Rate) -> Buckets:
-        """Count something by device."""
-        return Buckets(rate, self.now, self.settings.rated)
+        return Buckets(rate, self.now, self.settings.rate_keys)
 
-    def _join(self, caller: ClientConnection) -> None:
-        """A channel stands."""
-        self._callers.add(caller)
+    def _opened(self, connection: ClientConnection) -> None:
+        self._connections.add(connection)
         if self._stopped:
-            caller.end(self._stopped)
+            connection.end(self._stopped)
 
-    def _leave(self, caller: ClientConnection) -> None:
-        """A caller is gone."""
-        self._callers.discard(caller)
-        if caller.subscription is not None:
-            caller.subscription.left()
-        self._guests.leave(caller)
+    def _ended(self, connection: ClientConnection) -> None:
+        self._connections.discard(connection)
+        if connection.subscription is not None:
+            connection.subscription.left()
+        self._guests.leave(connection)
 
     async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
-        """Whoever says it now."""
+        # Looked up at each call, because `reply` may be set later.
         await self.reply(account, text, present)
 
     async def _expire(self) -> None:
-        """Delete what has expired, in small steps."""
+        """Delete expired messages in small transactions."""
         try:
             full = True
             while full and not self._stopped:

@@ -1,8 +1,8 @@
 """
-Who is logged in, and what is delivered to whom.
+Delivery of messages to the devices that are logged in.
 
-Delivery is strictly by position. A message that was committed while its reader was up to date and had room goes out from
-memory; all else is read from the store, in pages no larger than what the reader's window has room for.
+Messages are delivered strictly in order of position. A message that is committed while its reader is up to date and has room is
+sent from memory; all others are read from the store, in pages no larger than the reader's window has room for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from securemsg.server.accounts import DeviceState, IReader
 from securemsg.server.connection import ClientConnection, ISubscription, Work
 from securemsg.server.limits import Settings
 
-# A page is read when this part of the window is free: a quarter.
+# A page is read when at least one part in this many of the window is free: a quarter.
 PAGE_PART = 4
 
 
@@ -27,50 +27,50 @@ PAGE_PART = 4
 @define(eq=False)
 class Subscription:
     """
-    A connection that reads a mailbox.
+    The delivery from one mailbox to the connection that is logged in as its device.
 
-    @ivar cursor: the position up to which everything was delivered in this connection.
+    @ivar cursor: everything up to this position was delivered over this connection.
     """
 
     device: DeviceState
-    caller: ClientConnection
-    _router: Router = field(repr=False)
+    connection: ClientConnection
+    _delivery: Delivery = field(repr=False)
     cursor: int = field(init=False)
     _drained_at: int | None = field(init=False)
     _tag: int = field(init=False, default=0)
-    # Position and size of what is not acknowledged; the last of them has the tag above.
+    # Position and size of each message that is not acknowledged; the last one has the tag above.
     _in_flight: deque[tuple[int, int]] = field(init=False, factory=deque, repr=False)
     _size: int = field(init=False, default=0)
-    _paging: bool = field(init=False, default=False)
+    _is_paging: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        """Begin behind what was acknowledged before."""
+        """Start after what was acknowledged before."""
         self.cursor = self.device.acknowledged
         self._drained_at = self.device.committed
 
     def deliver_pending(self) -> None:
         """See L{ISubscription.deliver_pending}."""
-        if not self._paging and self.cursor < self.device.committed and self._has_room_for_page():
-            self._paging = True
-            self.caller.run(self._page())
-        self._say_drained()
+        if not self._is_paging and self.cursor < self.device.committed and self._has_room_for_page():
+            self._is_paging = True
+            self.connection.run(self._deliver_pages())
+        self._send_drained()
 
     def committed(self, deposit: DepositRow, row: MailboxRow) -> None:
         """See L{IReader.committed}."""
-        # Either a page met it already, or it waits in the store until the reader has come so far.
-        if self._paging or self.cursor < self.device.committed or row.position <= self.cursor or not self._has_room():
+        # Otherwise it was in a page already, or waits in the store until the reader has caught up.
+        if self._is_paging or self.cursor < self.device.committed or row.position <= self.cursor or not self._has_room():
             return
         self._deliver(
             row.position, deposit.account, deposit.device, deposit.deposit_id, deposit.arrived_at, deposit.common, row.own
         )
 
-    def hand_over(
+    def deliver(
         self, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
     ) -> bool:
         """
-        Deliver what waits in no mailbox.
+        Deliver a message that is in no mailbox.
 
-        @return: whether there was room for it.
+        @return: whether the window had room for it.
         """
         if not self._has_room():
             return False
@@ -79,17 +79,17 @@ class Subscription:
 
     def run(self, work: Work) -> None:
         """See L{IReader.run}."""
-        self.caller.run(work)
+        self.connection.run(work)
 
     def end(self, code: str) -> None:
         """See L{IReader.end}."""
-        self.caller.end(code)
+        self.connection.end(code)
 
     def left(self) -> None:
         """See L{ISubscription.left}."""
         if self.device.reader is self:
             self.device.reader = None
-            self._router.logged_in -= not self.caller.is_local
+            self._delivery.logged_in -= not self.connection.is_local
 
     def acknowledge(self, tag: int) -> list[tuple[int, int]]:
         """
@@ -105,96 +105,94 @@ class Subscription:
         return acknowledged
 
     def _has_room(self) -> bool:
-        """May more be delivered now?"""
-        settings = self._router.settings
+        settings = self._delivery.settings
         return (
-            not self.caller.full and len(self._in_flight) < settings.window_frames and self._size < settings.window_size
+            not self.connection.is_full and len(self._in_flight) < settings.window_frames and self._size < settings.window_size
         )
 
     def _has_room_for_page(self) -> bool:
-        """Is it worth asking the store? Whoever acknowledges one by one would else be read for one by one."""
-        settings = self._router.settings
+        """Whether a page is worth reading: else a reader who acknowledges one by one costs one read for each."""
+        settings = self._delivery.settings
         return (
             self._has_room()
             and (settings.window_frames - len(self._in_flight)) * PAGE_PART >= settings.window_frames
             and (settings.window_size - self._size) * PAGE_PART >= settings.window_size
         )
 
-    async def _page(self) -> None:
-        """Read and deliver until the reader is up to date or its window is full."""
-        settings = self._router.settings
+    async def _deliver_pages(self) -> None:
+        settings = self._delivery.settings
         try:
-            while self.caller.is_open and self.cursor < self.device.committed and self._has_room_for_page():
+            while self.connection.is_open and self.cursor < self.device.committed and self._has_room_for_page():
                 end = self.device.committed
                 limit = settings.window_frames - len(self._in_flight)
                 room = settings.window_size - self._size
-                page = await self._router.store.page(self.device.mailbox, self.cursor, limit, room)
-                if not self.caller.is_open:
+                page = await self._delivery.store.page(self.device.mailbox, self.cursor, limit, room)
+                if not self.connection.is_open:
                     return
                 for message in page:
                     room -= self._deliver(
                         message.position, message.account, message.device, message.deposit_id, message.arrived_at,
                         message.common, message.own,
                     )  # fmt: skip
-                # That was everything up to there: what is missing is deleted, and does not come back.
+                # That was everything up to `end`: positions that are missing were deleted, and do not come back.
                 if len(page) < limit and room > 0:
                     self.cursor = max(self.cursor, end)
         finally:
-            self._paging = False
+            self._is_paging = False
         self.deliver_pending()
 
     def _deliver(
         self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
     ) -> int:
         """
-        Send one message, and remember that it is on its way.
+        Send one message.
 
-        @return: its size.
+        @return: its size in bytes.
         """
         self.cursor = position
         self._tag += 1
         size = len(common) + len(own)
         self._size += size
         self._in_flight.append((position, size))
-        self.caller.send(Deliver(self._tag, account, device, deposit_id, arrived_at, common, own))
+        self.connection.send(Deliver(self._tag, account, device, deposit_id, arrived_at, common, own))
         return size
 
-    def _say_drained(self) -> None:
-        """Once, when all is delivered that was there at the login."""
+    def _send_drained(self) -> None:
+        """Send Drained once, when everything that waited at the login is delivered."""
         if self._drained_at is not None and self.cursor >= self._drained_at:
             self._drained_at = None
-            self.caller.send(Drained())
+            self.connection.send(Drained())
 
 
 @define(eq=False)
-class Router:
+class Delivery:
     """
-    All devices that are logged in.
+    Subscribes connections to mailboxes.
 
-    @ivar logged_in: how many devices, without those that live in this process.
+    @ivar logged_in: the number of devices that are logged in, without those in this process.
     """
 
     store: IMailboxStore
     settings: Settings
     logged_in: int = field(init=False, default=0)
 
-    def check_room(self, caller: ClientConnection, device: DeviceState | None = None) -> None:
+    def check_room(self, connection: ClientConnection, device: DeviceState | None = None) -> None:
         """
-        May one more log in? A device that is logged in already may always, for it replaces itself.
+        Check that one more device may log in. A device that is already logged in may always, because it replaces itself.
 
         @raise RemoteProtocolError: C{server-full}.
         """
         if device is not None and device.reader is not None:
             return
-        if not caller.is_local and self.logged_in >= self.settings.max_clients:
+        if not connection.is_local and self.logged_in >= self.settings.max_clients:
             raise RemoteProtocolError("server-full")
 
-    def subscribe(self, caller: ClientConnection, device: DeviceState) -> Subscription:
-        """This caller is this device from now on; whoever was it before is not."""
+    def subscribe(self, connection: ClientConnection, device: DeviceState) -> Subscription:
+        """Log a connection in as a device; the connection that was logged in as it before is ended."""
         if device.reader is not None:
             device.reader.end("replaced")
-        subscription = Subscription(device, caller, self)
-        device.reader = caller.subscription = subscription
+        subscription = Subscription(device, connection, self)
+        device.reader = connection.subscription = subscription
         device.low_stock_sent = False
-        self.logged_in += not caller.is_local
+        self.logged_in += not connection.is_local
         return subscription

@@ -1,8 +1,7 @@
 """
-The directory: what accounts there are, and which devices they say they have.
+The directory: accounts and their device lists.
 
-A device list is the account's own word, signed by its identity. The server checks it, keeps it, and can neither make nor
-change one.
+A device list is signed by the account's identity. The server checks and keeps it, and can neither make nor change one.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from securemsg.server.limits import Buckets
 
 def check_list(signed: SignedDeviceList, identity: bytes, server: bytes, account: str) -> DeviceList:
     """
-    Read a device list that this identity signed for this account on this server.
+    Check and decode a device list.
 
-    @raise Unauthentic: it did not.
-    @raise Refusal: C{bad-device-list}: malformed, or for another account or server.
+    @raise Unauthentic: it is not signed by this identity.
+    @raise Refusal: C{bad-device-list}: it is malformed, or for another account or server.
     """
     keys.verify(identity, signed.signature, DEVICE_LIST_LABEL, signed.body)
     devices = decode_device_list(signed.body)
@@ -37,16 +36,16 @@ def check_list(signed: SignedDeviceList, identity: bytes, server: bytes, account
 
 
 def device_keys(devices: DeviceList) -> tuple[tuple[bytes, bytes], ...]:
-    """Ids and signing keys, as the store wants them."""
+    """Ids and signing keys of all devices in a list, for the store."""
     return tuple((device.id, device.signing_key) for device in devices.devices)
 
 
 @define(eq=False)
 class Directory:
     """
-    Answers questions about accounts, and takes new device lists.
+    Looks up accounts, and publishes device lists.
 
-    @ivar _identity: the server's.
+    @ivar _identity: the server's identity.
     """
 
     _accounts: AccountCache
@@ -54,36 +53,36 @@ class Directory:
     _requests: Buckets
     _identity: bytes
 
-    async def fetch(self, caller: ClientConnection, message: Fetch) -> Account:
+    async def fetch(self, connection: ClientConnection, message: Fetch) -> Account:
         """
-        What is known of an account.
+        Look up an account.
 
         @raise Refusal: C{no-such-account}, C{rate-limited}.
         """
-        self.count(caller)
+        self.count(connection)
         account = await self._accounts.load(message.account)
         if account is None:
             raise Refusal("no-such-account")
         return Account(message.request, account.record)
 
-    def fetch_contact(self, caller: ClientConnection, message: Fetch) -> Coroutine[Any, Any, Account]:
+    def fetch_contact(self, connection: ClientConnection, message: Fetch) -> Coroutine[Any, Any, Account]:
         """
-        L{fetch} for a visitor, who reaches the contact C{server} alone and learns of nobody else.
+        L{fetch} for a guest, who may look up the contact C{server} only.
 
         @raise Refusal: C{forbidden}.
         """
         if message.account != SERVER_NAME:
             raise Refusal("forbidden")
-        return self.fetch(caller, message)
+        return self.fetch(connection, message)
 
-    async def publish(self, caller: ClientConnection, message: Publish) -> Done:
+    async def publish(self, connection: ClientConnection, message: Publish) -> Done:
         """
-        Take the next list of the caller's own account.
+        Publish the next device list of the connection's own account.
 
         @raise Refusal: C{unauthentic}, C{bad-device-list}, C{stale-list}, C{rate-limited}.
         """
-        self.count(caller)
-        account = caller.device.account
+        self.count(connection)
+        account = connection.device.account
         devices = check_list(message.devices, account.identity, self._identity, account.name)
         current = account.record.devices.body
         if message.devices.body == current:
@@ -100,11 +99,11 @@ class Directory:
         await self._accounts.read(account.name)
         return Done(message.request)
 
-    def count(self, caller: ClientConnection) -> None:
+    def count(self, connection: ClientConnection) -> None:
         """
-        One more question of this caller.
+        Count one more lookup of this connection.
 
-        @raise Refusal: C{rate-limited}: they come too fast.
+        @raise Refusal: C{rate-limited}.
         """
-        if not self._requests.take(caller.device.rated):
+        if not self._requests.consume(connection.device.rate_key):
             raise Refusal("rate-limited")

@@ -34,7 +34,7 @@ from securemsg.protocol.messages import (
 from securemsg.server.accounts import AccountState, DeviceState
 from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import ClientConnection, Role
-from securemsg.server.delivery import Router, Subscription
+from securemsg.server.delivery import Delivery, Subscription
 
 LOGIN_SIZE = 64
 # What there is of an account that is in no directory.
@@ -64,16 +64,16 @@ class Guests:
 
     _file: KeyFile | None
     _identity: bytes
-    _router: Router
-    _waits: PendingAcks
+    _delivery: Delivery
+    _acks: PendingAcks
     _max_expiry: int
     _now: Callable[[], float]
     _login: bytes = field(init=False, repr=False)
     _account: AccountState = field(init=False, repr=False)
     _here: dict[bytes, Subscription] = field(init=False, factory=dict, repr=False)
-    # What rates are counted by, used again when a visitor has left: to come again is no way round them.
-    _places: list[int] = field(init=False, factory=list)
-    _place: int = field(init=False, default=0)
+    # What rates are counted by, used again when a guest has left: to come again is no way round them.
+    _free_rate_keys: list[int] = field(init=False, factory=list)
+    _last_rate_key: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         """Without a file the answer is the same after the same work, under a key that nobody has."""
@@ -89,7 +89,7 @@ class Guests:
         """The devices of whoever is here."""
         return frozenset(self._here)
 
-    def present(self, name: str) -> frozenset[bytes]:
+    def devices_of(self, name: str) -> frozenset[bytes]:
         """The devices of whoever is here by this name; of another name than the file's there are none."""
         return self.devices if name == self._account.name else frozenset()
 
@@ -108,78 +108,78 @@ class Guests:
         """Prove first that we have the file: 64 bytes, in place of the server identity's signature."""
         return keys.mac(self._login, KEY_CHALLENGE_LABEL, *parts)
 
-    def prove(self, caller: ClientConnection, message: Proof) -> None:
+    def prove(self, connection: ClientConnection, message: Proof) -> None:
         """
         Let somebody in who proves to have the file too.
 
         @raise RemoteProtocolError: C{login-failed}, C{server-full}.
         """
-        connection, binding = caller.channel.connection, caller.channel.binding
-        parts = proof_parts(connection.hello, connection.challenge, self._identity, message.highest, binding)
+        wire, binding = connection.channel.connection, connection.channel.binding
+        parts = proof_parts(wire.hello, wire.challenge, self._identity, message.highest, binding)
         proved = keys.same(keys.mac(self._login, KEY_PROOF_LABEL, *parts), message.signature)
         if not proved or message.highest or self._file is None:
             raise RemoteProtocolError("login-failed")
-        self._router.check_room(caller)
-        hello, challenge = caller.hello, decode_message(connection.challenge)
+        self._delivery.check_room(connection)
+        hello, challenge = connection.hello, decode_message(wire.challenge)
         assert hello is not None, "the phases put Hello first"
         assert isinstance(challenge, Challenge), "we have said it ourselves"
         nonce = keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)
         device = self._device(keys.caller_device(nonce))
-        subscription = self._here[device.id] = self._router.subscribe(caller, device)
-        caller.become(Role.KEY)
-        caller.hello = None
-        caller.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
+        subscription = self._here[device.id] = self._delivery.subscribe(connection, device)
+        connection.become(Role.GUEST)
+        connection.hello = None
+        connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
         subscription.deliver_pending()
 
-    def leave(self, caller: ClientConnection) -> None:
-        """A caller is gone, and if it was a visitor, everything that was its own."""
-        if caller.role is Role.KEY:
-            device = caller.device
+    def leave(self, connection: ClientConnection) -> None:
+        """A connection is gone, and if it was a guest, everything that was its own."""
+        if connection.role is Role.GUEST:
+            device = connection.device
             del self._here[device.id]
-            self._places.append(device.rated)
-            self._waits.forget(caller)
+            self._free_rate_keys.append(device.rate_key)
+            self._acks.forget(connection)
 
     def _device(self, device_id: bytes) -> DeviceState:
         """Make the device of a connection."""
-        if self._places:
-            place = self._places.pop()
+        if self._free_rate_keys:
+            place = self._free_rate_keys.pop()
         else:
-            self._place -= 1
-            place = self._place
+            self._last_rate_key -= 1
+            place = self._last_rate_key
         # No device of an account has a number below 0. It is another one for each connection also after a restart, so that
-        # nothing of one visitor is ever taken for a repetition of another's.
+        # nothing of one guest is ever taken for a repetition of another's.
         number = -1 - (int.from_bytes(device_id[:8], "big") >> 1)
         return DeviceState(
             self._account, device_id, b"", number,
-            highest=0, messages=0, size=0, last_position=0, committed=0, visiting=True, rated=place,
+            highest=0, messages=0, size=0, last_position=0, committed=0, is_guest=True, rate_key=place,
         )  # fmt: skip
 
     # --- what they may do -------------------------------------------------------------------------------------------
 
     def check_destination(self, message: Deposit) -> None:
         """
-        The contact is all that a visitor reaches.
+        The contact is all that a guest reaches.
 
         @raise Refusal: C{forbidden}: this is for somebody else.
         """
         if [destination.account for destination in message.to] != [SERVER_NAME]:
             raise Refusal("forbidden")
 
-    def acknowledge(self, caller: ClientConnection, message: Acknowledge) -> None:
+    def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
         """
-        A visitor has what it was given; there is no mailbox to take it out of.
+        A guest has what it was given; there is no mailbox to take it out of.
 
         @raise RemoteProtocolError: C{bad-acknowledgement}.
         """
-        subscription = caller.subscription
-        assert subscription is not None, "the command table asks for a visitor"
+        subscription = connection.subscription
+        assert subscription is not None, "the command table asks for a guest"
         subscription.acknowledge(message.tag)
 
     # --- what the contact may do ------------------------------------------------------------------------------------
 
     def find(self, sender: DeviceState, message: Deposit) -> list[Subscription] | None:
         """
-        Whom a deposit is for, where it comes from the contact and is for visitors; C{None}: it does not, or is not, or one of
+        Whom a deposit is for, where it comes from the contact and is for guests; C{None}: it does not, or is not, or one of
         them is not here.
         """
         first = message.to[0]
@@ -189,23 +189,23 @@ class Guests:
             return None
         return [self._here[part.device] for part in first.parts]
 
-    def hand_over(self, caller: ClientConnection, message: Deposit, found: list[Subscription]) -> None:
+    def deliver(self, connection: ClientConnection, message: Deposit, found: list[Subscription]) -> None:
         """
-        Give visitors what the contact has for them: now, or not at all, for they have no mailbox.
+        Give guests what the contact has for them: now, or not at all, for they have no mailbox.
 
         @raise Refusal: C{mailbox-full}: they do not take it now; C{bad-request}.
         """
         parts = message.to[0].parts
         if not 0 < message.expiry <= self._max_expiry or len(set(found)) != len(found):
             raise Refusal("bad-request")
-        sender, now = caller.device, int(self._now())
+        sender, now = connection.device, int(self._now())
         missed = [
             Missed(self._account.name, part.device, "mailbox-full")
             for part, subscription in zip(parts, found, strict=True)
-            if not subscription.hand_over(
+            if not subscription.deliver(
                 sender.account.name, sender.id, message.deposit_id, now, message.common, part.own
             )
         ]
         if len(missed) == len(found):
             raise Refusal("mailbox-full")
-        caller.send(Accepted(now, [Acceptance(message.deposit_id, missed)]))
+        connection.send(Accepted(now, [Acceptance(message.deposit_id, missed)]))

@@ -1,7 +1,7 @@
 """
-The login: who the server is, who the caller is, and the step from one to the other.
+The login: the server proves its identity, then the device proves its own.
 
-Whether an account does not exist, has no such device, or the signature is wrong: the answer is the same, after the same work.
+The answer is the same, after the same work, whether the account or device does not exist or the signature is wrong.
 """
 
 from __future__ import annotations
@@ -24,73 +24,73 @@ from securemsg.protocol.auth import (
 from securemsg.protocol.messages import Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.connection import ClientConnection, Role
-from securemsg.server.delivery import Router
+from securemsg.server.delivery import Delivery
 from securemsg.server.guests import Guests
 
 
 @define(eq=False)
 class Logins:
     """
-    The way in.
+    Logs connections in.
 
-    @ivar _identity: the server's; invites pin it.
-    @ivar _verify: L{keys.verify}, or whoever counts its calls.
+    @ivar _identity: the server's key, which invites pin.
+    @ivar _verify: L{keys.verify}, or a replacement that counts its calls.
     """
 
     _identity: keys.SigningKey
     _accounts: AccountCache
     _prekeys: IPrekeyStore
-    _router: Router
+    _delivery: Delivery
     _guests: Guests
     _now: Callable[[], float]
     _verify: Callable[..., None]
-    # Nobody has the other half: what is verified under it is wrong, and takes as long as what is right.
+    # Nobody has the private half: a signature under it is always wrong, and takes as long to verify as a right one.
     _nobody: bytes = field(init=False, factory=lambda: keys.SigningKey.generate().public)
 
-    def greet(self, caller: ClientConnection, message: Hello) -> None:
+    def greet(self, connection: ClientConnection, message: Hello) -> None:
         """
-        Answer a greeting with proof of who we are.
+        Answer Hello with a Challenge that proves the server's identity.
 
-        @raise RemoteProtocolError: C{unsupported-version}; C{forbidden}: not through this door; C{malformed}.
+        @raise RemoteProtocolError: C{unsupported-version}; C{forbidden}: this role is not for this socket; C{malformed}.
         """
-        channel = caller.channel
+        channel = connection.channel
         if VERSION not in message.versions:
             raise RemoteProtocolError("unsupported-version")
-        if caller.operator is not (message.role == "operator") or message.transport != channel.binding.transport:
+        if connection.operator is not (message.role == "operator") or message.transport != channel.binding.transport:
             raise RemoteProtocolError("forbidden")
         by_key = message.role == "key"
         if by_key:
             self._guests.check(message)
-        caller.hello = message
+        connection.hello = message
         features = [feature for feature in FEATURES if feature in message.features]
         nonce = keys.nonce()
         identity = self._identity.public
         parts = challenge_parts(channel.connection.hello, VERSION, features, nonce, identity, channel.binding)
         signature = self._guests.challenge(parts) if by_key else self._identity.sign(CHALLENGE_LABEL, *parts)
-        caller.send(Challenge(VERSION, features, nonce, identity, signature))
+        connection.send(Challenge(VERSION, features, nonce, identity, signature))
 
-    async def prove(self, caller: ClientConnection, message: Proof) -> None:
+    async def prove(self, connection: ClientConnection, message: Proof) -> None:
         """
-        Let a device in, or a holder of the key file, or the operator, whom the door proves.
+        Log in a device that proves its key, a guest who proves to have the key file, or the operator, whom the socket proves.
 
-        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: whoever said it registers does not prove.
+        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: the Hello announced a registration.
         """
-        hello = caller.hello
+        hello = connection.hello
         assert hello is not None, "the phases put Hello first"
         if hello.role == "register":
             raise RemoteProtocolError("out-of-turn")
         if hello.role == "key":
-            self._guests.prove(caller, message)
+            self._guests.prove(connection, message)
             return
-        if caller.operator:
-            caller.become(Role.OPERATOR)
-            caller.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
+        if connection.operator:
+            connection.become(Role.OPERATOR)
+            connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
             return
         account = await self._accounts.read(hello.account)
         device = account.devices.get(hello.device) if account is not None else None
-        connection = caller.channel.connection
+        wire = connection.channel.connection
         parts = proof_parts(
-            connection.hello, connection.challenge, self._identity.public, message.highest, caller.channel.binding
+            wire.hello, wire.challenge, self._identity.public, message.highest, connection.channel.binding
         )
         try:
             self._verify(device.signing_key if device else self._nobody, message.signature, PROOF_LABEL, *parts)
@@ -98,28 +98,28 @@ class Logins:
             device = None
         if device is None:
             raise RemoteProtocolError("login-failed")
-        await self.enter(caller, device)
+        await self.welcome(connection, device)
 
-    async def enter(self, caller: ClientConnection, device: DeviceState) -> None:
+    async def welcome(self, connection: ClientConnection, device: DeviceState) -> None:
         """
-        This caller has proved to be this device: welcome it, and deliver what waits.
+        Log in a connection that has proved to be this device, and deliver what waits for it.
 
-        @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed just now.
+        @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed meanwhile.
         """
-        self._router.check_room(caller, device)
-        device.account.holds += 1
+        self._delivery.check_room(connection, device)
+        device.account.pins += 1
         try:
             stock = await self._prekeys.stock(device.mailbox)
         finally:
-            device.account.holds -= 1
-        if not caller.is_open:
+            device.account.pins -= 1
+        if not connection.is_open:
             return
         if self._accounts.mailbox(device.mailbox) is not device:
             raise RemoteProtocolError("login-failed")
-        self._router.check_room(caller, device)
-        subscription = self._router.subscribe(caller, device)
-        caller.become(Role.DEVICE)
-        caller.hello = None
+        self._delivery.check_room(connection, device)
+        subscription = self._delivery.subscribe(connection, device)
+        connection.become(Role.DEVICE)
+        connection.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)
-        caller.send(Welcome(device.highest, int(self._now()), left))
+        connection.send(Welcome(device.highest, int(self._now()), left))
         subscription.deliver_pending()

@@ -29,7 +29,7 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commits import DIGEST_SIZE, GroupCommit, Pending, missed_in, receipt
+from securemsg.server.commits import DIGEST_SIZE, GroupCommit, PendingDeposit, missed_in, receipt
 from securemsg.server.connection import ClientConnection, Work
 from securemsg.server.guests import Guests
 from securemsg.server.limits import Buckets, DiskGuard, Settings
@@ -55,7 +55,7 @@ class Mailboxes:
     """
 
     _accounts: AccountCache
-    _batches: GroupCommit
+    _commits: GroupCommit
     _store: IMailboxStore
     _settings: Settings
     _disk: DiskGuard
@@ -65,81 +65,81 @@ class Mailboxes:
     _guests: Guests
     _now: Callable[[], float]
 
-    def deposit(self, caller: ClientConnection, message: Deposit) -> Work | None:
+    def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """
         Keep a message for devices.
 
         @raise Refusal: it is not kept.
         """
-        sender = caller.device
+        sender = connection.device
         digest = digest_of(message)
-        pending = self._batches.pending.get((sender.mailbox, message.deposit_id))
+        pending = self._commits.pending.get((sender.mailbox, message.deposit_id))
         if pending is not None:
             if pending.row.digest[:DIGEST_SIZE] != digest:
                 raise Refusal("conflict")
-            self._batches.attach(pending, caller)
+            self._commits.redirect(pending, connection)
             return None
         if message.n <= sender.highest:
-            return self._look_up(caller, message, digest)
+            return self._check_repetition(connection, message, digest)
         # Above everything that was seen: no repetition. That it was seen is kept, whatever becomes of it.
         sender.highest = message.n
-        self._batches.note(sender)
-        return self._look_around(caller, message, digest)
+        self._commits.keep_highest(sender)
+        return self._find_recipients(connection, message, digest)
 
-    def visit(self, caller: ClientConnection, message: Deposit) -> Work | None:
+    def deposit_as_guest(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """
-        Keep a message of a visitor for the contact C{server}; it is Accepted when that has acknowledged it.
+        Keep a message of a guest for the contact C{server}; it is Accepted when that has acknowledged it.
 
         @raise Refusal: it is not kept; C{forbidden}: it is for somebody else.
         """
         self._guests.check_destination(message)
-        return self.deposit(caller, message)
+        return self.deposit(connection, message)
 
-    def acknowledge(self, caller: ClientConnection, message: Acknowledge) -> None:
+    def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
         """
         Forget what a device has committed, and deliver more.
 
         @raise RemoteProtocolError: C{bad-acknowledgement}.
         """
-        subscription = caller.subscription
+        subscription = connection.subscription
         assert subscription is not None, "the command table asks for a device"
         device = subscription.device
         acknowledged = subscription.acknowledge(message.tag)
         if acknowledged:
             position = acknowledged[-1][0]
-            self._batches.acknowledge(device, position, len(acknowledged), sum([size for _, size in acknowledged]))
-            self._batches.heard(device, [position for position, _ in acknowledged])
+            self._commits.acknowledge(device, position, len(acknowledged), sum([size for _, size in acknowledged]))
+            self._commits.heard(device, [position for position, _ in acknowledged])
             subscription.deliver_pending()
 
-    async def _look_up(self, caller: ClientConnection, message: Deposit, digest: bytes) -> Message | None:
+    async def _check_repetition(self, connection: ClientConnection, message: Deposit, digest: bytes) -> Message | None:
         """This may be a repetition: ask the store."""
-        stored = await self._store.find_deposit(caller.device.mailbox, message.deposit_id)
+        stored = await self._store.find_deposit(connection.device.mailbox, message.deposit_id)
         # Whoever is fenced meanwhile is not heard any more, and the deposit will come again.
-        if not caller.is_open:
+        if not connection.is_open:
             return None
         if stored is not None:
             if stored[:DIGEST_SIZE] != digest:
                 raise Refusal("conflict")
-            if self._batches.waits.has(caller, message.deposit_id):
-                return None  # a visitor's, and not acknowledged yet
+            if self._commits.acks.awaits(connection, message.deposit_id):
+                return None  # a guest's, and not acknowledged yet
             return Accepted(int(self._now()), [Acceptance(message.deposit_id, missed_in(stored))])
-        work = self._look_around(caller, message, digest)
+        work = self._find_recipients(connection, message, digest)
         return await work if work is not None else None
 
-    def _look_around(self, caller: ClientConnection, message: Deposit, digest: bytes) -> Work | None:
+    def _find_recipients(self, connection: ClientConnection, message: Deposit, digest: bytes) -> Work | None:
         """Go on at once where everybody is in memory."""
         accounts = [self._accounts.get(destination.account) for destination in message.to]
         if None in accounts:
             # Guests are in no directory, so that a look for them costs nobody else anything.
-            found = self._guests.find(caller.device, message)
+            found = self._guests.find(connection.device, message)
             if found is not None:
-                self._guests.hand_over(caller, message, found)
+                self._guests.deliver(connection, message, found)
                 return None
-            return self._load(caller, message, digest)
-        self._admit(caller, message, digest, accounts)
+            return self._load_recipients(connection, message, digest)
+        self._accept(connection, message, digest, accounts)
         return None
 
-    async def _load(self, caller: ClientConnection, message: Deposit, digest: bytes) -> None:
+    async def _load_recipients(self, connection: ClientConnection, message: Deposit, digest: bytes) -> None:
         """Bring every account into memory, then go on."""
         held: list[AccountState] = []
         try:
@@ -147,17 +147,17 @@ class Mailboxes:
                 account = await self._accounts.load(destination.account)
                 if account is not None:
                     # It must not leave while the next one is loaded.
-                    account.holds += 1
+                    account.pins += 1
                     held.append(account)
             # Whoever was removed meanwhile is not there any more.
-            if caller.is_open:
-                self._admit(caller, message, digest, [self._accounts.get(to.account) for to in message.to])
+            if connection.is_open:
+                self._accept(connection, message, digest, [self._accounts.get(to.account) for to in message.to])
         finally:
             for account in held:
-                account.holds -= 1
+                account.pins -= 1
 
-    def _admit(
-        self, caller: ClientConnection, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
+    def _accept(
+        self, connection: ClientConnection, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
     ) -> None:
         """
         A new deposit: check it, and put it into the open batch.
@@ -167,17 +167,17 @@ class Mailboxes:
         settings = self._settings
         if not 0 < message.expiry <= settings.max_expiry:
             raise Refusal("bad-request")
-        if self._batches.size > settings.max_pending_size or not self._disk.has_room():
+        if self._commits.size > settings.max_pending_size or not self._disk.has_room():
             raise Refusal("retry-later")
-        sender = caller.device
-        refusal = _compare(message, accounts, sender)
+        sender = connection.device
+        refusal = _check_devices(message, accounts, sender)
         if refusal is not None:
             # It is much longer than what it answers.
-            if not self._requests.take(sender.rated):
+            if not self._requests.consume(sender.rate_key):
                 raise Refusal("rate-limited")
-            caller.send(refusal)
+            connection.send(refusal)
             return
-        takers: list[DeviceState] = []
+        recipients: list[DeviceState] = []
         rows: list[MailboxRow] = []
         missed: list[Missed] = []
         common_size = len(message.common)
@@ -189,13 +189,13 @@ class Mailboxes:
                 if device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
                     missed.append(Missed(account.name, device.id, "mailbox-full"))
                 else:
-                    takers.append(device)
+                    recipients.append(device)
                     rows.append(MailboxRow(device.mailbox, device.last_position + 1, part.own))
-        if not takers:
+        if not recipients:
             raise Refusal("mailbox-full")
-        if not self._deposits.take(sender.rated, 1 + len(missed)):
+        if not self._deposits.consume(sender.rate_key, 1 + len(missed)):
             raise Refusal("rate-limited")
-        for device, row in zip(takers, rows, strict=True):
+        for device, row in zip(recipients, rows, strict=True):
             device.last_position = row.position
             device.messages += 1
             device.size += common_size + len(row.own)
@@ -205,7 +205,7 @@ class Mailboxes:
             sender=sender.mailbox,
             deposit_id=message.deposit_id,
             digest=receipt(digest, missed),
-            n=0 if sender.visiting else message.n,
+            n=0 if sender.is_guest else message.n,
             account=sender.account.name,
             device=sender.id,
             arrived_at=now,
@@ -214,10 +214,10 @@ class Mailboxes:
             common=message.common,
             rows=tuple(rows),
         )
-        self._batches.add(Pending(caller, sender, deposit, takers, missed))
+        self._commits.add(PendingDeposit(connection, sender, deposit, recipients, missed))
 
 
-def _compare(
+def _check_devices(
     message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState
 ) -> DepositRefused | None:
     """

@@ -1,4 +1,4 @@
-"""Public prekeys: taken from the device that signed them, given to whoever wants to write to it."""
+"""Public prekeys: devices upload them, and others claim them to start a session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID_SIZE = 8
 
 @define(eq=False)
 class Prekeys:
-    """The stock of all devices."""
+    """Uploads and claims of prekeys."""
 
     _accounts: AccountCache
     _store: IPrekeyStore
@@ -34,15 +34,15 @@ class Prekeys:
     _claims_of: Buckets
     _now: Callable[[], float]
 
-    async def upload(self, caller: ClientConnection, message: Upload) -> Done:
+    async def upload(self, connection: ClientConnection, message: Upload) -> Done:
         """
-        Take what a device offers, if it signed it.
+        Store the prekeys that a device has signed.
 
-        @raise Refusal: C{unauthentic}; C{bad-request}: a key of the wrong size, or an id of 0; C{too-many-prekeys};
+        @raise Refusal: C{unauthentic}; C{bad-request}: a key has the wrong size, or the id 0; C{too-many-prekeys};
             C{rate-limited}.
         """
-        device = caller.device
-        if not self._uploads.take(device.mailbox):
+        device = connection.device
+        if not self._uploads.consume(device.mailbox):
             raise Refusal("rate-limited")
         signer = device.signing_key
         signed = _check(signer, keys.SIGNED_PREKEY, X25519_SIZE, [message.signed] if message.signed else [])
@@ -61,43 +61,43 @@ class Prekeys:
         device.low_stock_sent = False
         return Done(message.request)
 
-    async def claim(self, caller: ClientConnection, message: Claim) -> Bundle:
+    async def claim(self, connection: ClientConnection, message: Claim) -> Bundle:
         """
-        Hand out what is needed to begin a session. An account that asks too often for a device, or whoever asks for a device
-        that is asked for too often, gets the last-resort bundle: an answer in any case, and prekeys are left for others.
+        Hand out the prekeys to start a session with a device. If the account has claimed prekeys of this device too often, or
+        everybody together has, it gets the last-resort bundle: there is always an answer, and prekeys are left for others.
 
         @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}, C{rate-limited}.
         """
-        self._directory.count(caller)
+        self._directory.count(connection)
         account = await self._accounts.load(message.account)
         if account is None:
             raise Refusal("no-such-account")
         device = account.devices.get(message.device)
         if device is None:
             raise Refusal("no-such-device")
-        requester = caller.device.mailbox
-        between = caller.device.account.name, device.mailbox
-        fresh = self._claims_between.take(between) and self._claims_of.take(device.mailbox)
+        requester = connection.device.mailbox
+        between = connection.device.account.name, device.mailbox
+        fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)
         bundle = await self._store.claim(device.mailbox, requester, int(self._now()), fresh, message.spent)
         if bundle is None:
             raise Refusal("no-prekeys")
         if fresh:
-            self._watch(device)
+            self._check_stock(device)
         return Bundle(
             message.request,
-            _given(bundle.signed),
-            _given(bundle.kem),
+            _public(bundle.signed),
+            _public(bundle.kem),
             bundle.kem_is_last_resort,
-            _given(bundle.one_time) if bundle.one_time is not None else None,
+            _public(bundle.one_time) if bundle.one_time is not None else None,
         )
 
-    def _watch(self, device: DeviceState) -> None:
-        """Prekeys of this device were handed out: have it told when it runs low, if it is here and does not know."""
+    def _check_stock(self, device: DeviceState) -> None:
+        """Check the stock of a device that is connected and has not been told yet."""
         if device.reader is not None and not device.low_stock_sent:
             device.reader.run(self._low_stock(device))
 
     async def _low_stock(self, device: DeviceState) -> Stock | None:
-        """What a device is told when its one-time prekeys run low."""
+        """The message to a device whose one-time prekeys run low; C{None}: they do not."""
         left = await self._store.stock(device.mailbox)
         if min(left.one_time, left.kem) >= self._settings.low_stock or device.low_stock_sent:
             return None
@@ -107,7 +107,7 @@ class Prekeys:
 
 def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) -> tuple[StoredPrekey, ...]:
     """
-    Prekeys of one kind, as the store wants them.
+    Check prekeys of one kind, and convert them for the store.
 
     @raise Refusal: C{unauthentic}, C{bad-request}.
     """
@@ -118,6 +118,5 @@ def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) ->
     return tuple(StoredPrekey(prekey.id, prekey.key, prekey.signature) for prekey in prekeys)
 
 
-def _given(stored: StoredPrekey) -> Prekey:
-    """A prekey as it is handed out."""
+def _public(stored: StoredPrekey) -> Prekey:
     return Prekey(stored.id, stored.key, stored.signature)

@@ -1,4 +1,4 @@
-"""New accounts, and the tokens that admit them."""
+"""Registration of accounts, and the tokens that admit them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from securemsg.protocol.devices import SERVER_NAME, DeviceList, check_name, is_r
 from securemsg.protocol.messages import Hello, Invite, Invited, Register
 from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection, Role
-from securemsg.server.delivery import Router
+from securemsg.server.delivery import Delivery
 from securemsg.server.directory import Directory, check_list, device_keys
 from securemsg.server.limits import Buckets, Settings
 from securemsg.server.login import Logins
 
-# Enough that nobody guesses one, and short in an invite.
+# Too long to guess, and short in an invite. Bytes.
 TOKEN_SIZE = 16
-# All failures share one bucket.
+# The key of the one bucket that all failures share.
 EVERYBODY = 0
 
 
@@ -30,8 +30,8 @@ class Registrations:
     """
     Makes accounts.
 
-    @ivar _rate: counts by token what got as far as the store.
-    @ivar _failures: counts what did not; it makes answers to failures later, and nothing else.
+    @ivar _rate: limits, for each token, registrations that reach the store.
+    @ivar _failures: limits those that fail before.
     """
 
     _identity: bytes
@@ -39,34 +39,34 @@ class Registrations:
     _accounts: AccountCache
     _store: IServerStore
     _logins: Logins
-    _router: Router
+    _delivery: Delivery
     _rate: Buckets
     _failures: Buckets
     _now: Callable[[], float]
 
-    async def register(self, caller: ClientConnection, message: Register) -> None:
+    async def register(self, connection: ClientConnection, message: Register) -> None:
         """
-        Make an account, and log its first device in. The same once more, after a lost answer, does the same.
+        Make an account, and log its first device in. It may be repeated after a lost answer.
 
-        @raise Refusal: why not.
-        @raise RemoteProtocolError: C{out-of-turn}: the greeting spoke of no registration; C{server-full}; C{login-failed}: the
-            account exists and has another device by now.
+        @raise Refusal: the registration is refused.
+        @raise RemoteProtocolError: C{out-of-turn}: the Hello announced no registration; C{server-full}; C{login-failed}: the
+            account exists and has other devices by now.
         """
-        hello = caller.hello
+        hello = connection.hello
         assert hello is not None, "the phases put Hello first"
         if hello.role != "register":
             raise RemoteProtocolError("out-of-turn")
-        token = self._token_of(caller, message)
+        token = self._token_of(connection, message)
         try:
-            # The token first: whoever has none learns nothing of names, and costs us one look.
+            # The token first: without a valid one nobody learns which names exist, and it costs one lookup.
             if token and not await self._store.admits(hello.account, message.identity, token, int(self._now())):
                 raise Refusal("bad-token")
-            devices = self._check(caller, hello, message)
+            devices = self._check(connection, hello, message)
         except Refusal as refusal:
-            raise refusal if self._failures.take(EVERYBODY) else Refusal("rate-limited") from None
-        # After the proofs, so that who may not register hears that; and before anything is used up.
-        self._router.check_room(caller)
-        if not caller.is_local and not self._rate.take(token):
+            raise refusal if self._failures.consume(EVERYBODY) else Refusal("rate-limited") from None
+        # After the checks, so that a registration that is not allowed is refused as such; and before a token is used up.
+        self._delivery.check_room(connection)
+        if not connection.is_local and not self._rate.consume(token):
             raise Refusal("rate-limited")
         await self._store.register(
             NewAccount(
@@ -84,20 +84,20 @@ class Registrations:
         device = account.devices.get(hello.device) if account is not None else None
         if device is None or (device.id, device.signing_key) not in device_keys(devices):
             raise RemoteProtocolError("login-failed")
-        await self._logins.enter(caller, device)
+        await self._logins.welcome(connection, device)
 
-    def _token_of(self, caller: ClientConnection, message: Register) -> bytes:
-        """The SHA-256 of the token, as the store knows it; empty where none is needed."""
-        if caller.is_local:
+    def _token_of(self, connection: ClientConnection, message: Register) -> bytes:
+        """The SHA-256 of the token, as the store has it; empty where none is needed."""
+        if connection.is_local:
             return b""
         if self._settings.registration == "closed":
             raise Refusal("registration-closed")
         return keys.sha256(message.token) if self._settings.registration == "invite" else b""
 
-    def _check(self, caller: ClientConnection, hello: Hello, message: Register) -> DeviceList:
-        """Check everything that needs no store: proofs, list, name."""
-        connection = caller.channel.connection
-        parts = register_parts(connection.hello, connection.challenge, self._identity, message, caller.channel.binding)
+    def _check(self, connection: ClientConnection, hello: Hello, message: Register) -> DeviceList:
+        """Check everything that needs no store: signatures, device list and name."""
+        wire = connection.channel.connection
+        parts = register_parts(wire.hello, wire.challenge, self._identity, message, connection.channel.binding)
         keys.verify(message.identity, message.identity_signature, REGISTER_IDENTITY_LABEL, *parts)
         devices = check_list(message.devices, message.identity, self._identity, hello.account)
         device = next((device for device in devices.devices if device.id == hello.device), None)
@@ -105,7 +105,7 @@ class Registrations:
             raise Refusal("bad-device-list")
         keys.verify(device.signing_key, message.device_signature, REGISTER_DEVICE_LABEL, *parts)
         check_name(hello.account)
-        if is_reserved(hello.account) and not (hello.account == SERVER_NAME and caller.is_local):
+        if is_reserved(hello.account) and not (hello.account == SERVER_NAME and connection.is_local):
             raise Refusal("reserved-name")
         return devices
 
@@ -119,21 +119,21 @@ class Invites:
     _directory: Directory
     _now: Callable[[], float]
 
-    async def invite(self, caller: ClientConnection, message: Invite) -> Invited:
+    async def invite(self, connection: ClientConnection, message: Invite) -> Invited:
         """
-        Make a token. Only its hash is kept.
+        Issue a token. Only its hash is kept.
 
-        @raise Refusal: C{registration-closed}: it would admit nobody; C{forbidden}: users do not invite here; C{bad-request}:
-            more than they may; C{too-many-invites}.
+        @raise Refusal: C{registration-closed}; C{forbidden}: users may not invite here; C{bad-request}: more uses or a longer
+            lifetime than a user may give; C{too-many-invites}.
         """
         if self._settings.registration == "closed":
             raise Refusal("registration-closed")
         creator = ""
-        if caller.role is Role.DEVICE:
+        if connection.role is Role.DEVICE:
             if not self._settings.users_invite:
                 raise Refusal("forbidden")
-            self._directory.count(caller)
-            creator = caller.device.account.name
+            self._directory.count(connection)
+            creator = connection.device.account.name
             if message.uses > self._settings.user_invite_uses or message.lifetime > self._settings.user_invite_lifetime:
                 raise Refusal("bad-request")
         token = keys.random_bytes(TOKEN_SIZE)

@@ -57,7 +57,7 @@ class Line:
             self.place.clock.callLater(0, self.failed, "not-connected")
             return
         place = self.place
-        server = ConnectionOptions(Side.SERVER, place.server.caller, observe_memory, place.clock, place.turn, handshake=False)
+        server = ConnectionOptions(Side.SERVER, place.server.connect, observe_memory, place.clock, place.turn, handshake=False)
         client = ConnectionOptions(Side.CLIENT, lambda: self.peer, observe_memory, place.clock, place.turn, handshake=False)
         _, self.stream = connect_memory(server, client, place.clock)
 

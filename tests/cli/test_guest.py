@@ -203,7 +203,7 @@ class Doubting:
 
     def caller(self) -> Doubter:
         """One more."""
-        return Doubter(self._server.caller())
+        return Doubter(self._server.connect())
 
 
 class RefusalTests(CallerCase):

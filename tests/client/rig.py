@@ -456,7 +456,7 @@ class World:
         """Connect an agent to the server."""
         wire = Wire(self)
         wire.client = DeviceAddress(wire, Connection(Side.CLIENT), agent, binding)
-        wire.server = DeviceAddress(wire, Connection(Side.SERVER), self.server.caller(), binding)
+        wire.server = DeviceAddress(wire, Connection(Side.SERVER), self.server.connect(), binding)
         self.wires.append(wire)
         wire.server.peer.opened(wire.server)
         self.later(lambda: agent.opened(wire.client))

@@ -293,7 +293,7 @@ class ForgettingTests(CallerCase):
     def forget_gone(self) -> int:
         """What the daemon has the contact do every minute."""
         self.world.settle()
-        return guests.forget_gone(self.contact.store, self.world.clock, self.world.server.visiting)
+        return guests.forget_gone(self.contact.store, self.world.clock, self.world.server.guests)
 
     def test_forgotten(self) -> None:
         """An hour after they were last heard, connections that are gone are forgotten with all that belongs to them."""
@@ -399,7 +399,7 @@ class ForgettingTests(CallerCase):
         self.one.disconnect()
         self.world.settle()
         self.world.clock += guests.GRACE + 10
-        self.assertEqual(guests.forget_gone(self.contact.store, self.world.clock, self.world.server.visiting), 1)
+        self.assertEqual(guests.forget_gone(self.contact.store, self.world.clock, self.world.server.guests), 1)
         with self.contact.store.inner.reading() as records:
             self.assertTrue(before <= {bucket for bucket, _, _ in records.scan(SEEN)})
 

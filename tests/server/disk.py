@@ -84,12 +84,12 @@ class DiskStore:
 class DiskRig(Rig):
     """Nothing is settled before the disk has answered."""
 
-    def settle(self) -> None:
+    def run(self) -> None:
         """Turn and wait until nothing happens any more."""
-        super().settle()
+        super().run()
         while self.store.held:
             self.store.flush()
-            super().settle()
+            super().run()
 
 
 def disk_rig() -> DiskRig:

@@ -1,4 +1,4 @@
-"""A whole server in memory with real frames: both ends are a C{Connection}, and nothing happens before L{Rig.settle}."""
+"""A whole server in memory with real frames: both ends are a C{Connection}, and nothing happens before L{Rig.run}."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Wire:
     @ivar peak: the most bytes that ever waited for the end of a turn.
     """
 
-    caller: ClientConnection
+    peer: ClientConnection
     binding: Binding = TLS
     connection: Connection = field(factory=lambda: Connection(Side.SERVER))
     paused: bool = False
@@ -113,7 +113,7 @@ class Wire:
                 if isinstance(message, Failed):
                     self.code = message.code
                     return
-                self.caller.received(message)
+                self.peer.received(message)
         except RemoteProtocolError as error:
             # The connection closed itself before we could say why.
             self.connection.phase = phase
@@ -179,14 +179,14 @@ class Client:
     def ask(self, *messages: Message) -> None:
         """Say something, and let everything happen that follows from it."""
         self.send(*messages)
-        self.rig.settle()
+        self.rig.run()
 
     def raw(self, data: bytes) -> None:
         """Send bytes that our own end would not."""
         self.unsent += data
-        self.rig.settle()
+        self.rig.run()
 
-    def take(self, kind: type[M]) -> list[M]:
+    def pop(self, kind: type[M]) -> list[M]:
         """Take all messages of one kind out of the inbox."""
         found: list[M] = [message for message in self.inbox if isinstance(message, kind)]
         self.inbox[:] = [message for message in self.inbox if not isinstance(message, kind)]
@@ -194,7 +194,7 @@ class Client:
 
     def one(self, kind: type[M]) -> M:
         """Take the only message of this kind."""
-        found = self.take(kind)
+        found = self.pop(kind)
         assert len(found) == 1, f"{len(found)} {kind.__name__}, and {self.inbox}"
         return found[0]
 
@@ -212,15 +212,15 @@ class Client:
 
     def accepted(self) -> list[bytes]:
         """Take the ids of all deposits that were accepted."""
-        return [acceptance.deposit_id for message in self.take(Accepted) for acceptance in message.deposits]
+        return [acceptance.deposit_id for message in self.pop(Accepted) for acceptance in message.deposits]
 
     def delivered(self) -> list[bytes]:
         """Take the common parts that were delivered."""
-        return [message.common for message in self.take(Deliver)]
+        return [message.common for message in self.pop(Deliver)]
 
     def acknowledge(self, tag: int = 0) -> None:
         """Acknowledge up to this tag, or else everything that came, which is taken out of the inbox."""
-        self.ask(Acknowledge(tag or max(message.tag for message in self.take(Deliver))))
+        self.ask(Acknowledge(tag or max(message.tag for message in self.pop(Deliver))))
 
 
 @define(eq=False)
@@ -291,12 +291,12 @@ class Rig:
             client.inbox.extend(client.connection.receive(data))
             if client.wire.code is not None:
                 self._clients.remove(client)
-                client.wire.caller.closed(client.wire.code)
+                client.wire.peer.closed(client.wire.code)
                 happened = True
             happened = happened or bool(data)
         return happened or bool(later)
 
-    def settle(self) -> None:
+    def run(self) -> None:
         """Turn until nothing happens any more."""
         for _ in range(ROUNDS):
             if not self.turn():
@@ -305,10 +305,10 @@ class Rig:
 
     def commit(self) -> None:
         """Let a manual store do what it holds back, until nothing happens any more."""
-        self.settle()
+        self.run()
         while self.store.held:
             self.store.flush()
-            self.settle()
+            self.run()
 
     def lose(self, client: Client) -> None:
         """The network drops a connection."""
@@ -316,16 +316,16 @@ class Rig:
             self._clients.remove(client)
             client.wire.code = "lost"
             client.wire.connection.close()
-            client.wire.caller.closed("lost")
+            client.wire.peer.closed("lost")
 
     # --- people -----------------------------------------------------------------------------------------------------
 
     def connect(self, binding: Binding = TLS, operator: bool = False) -> Client:
         """Open a connection."""
-        caller = self.server.caller(operator=operator)
-        client = Client(self, Wire(caller, binding))
+        peer = self.server.connect(operator=operator)
+        client = Client(self, Wire(peer, binding))
         self._clients.append(client)
-        caller.opened(client.wire)
+        peer.opened(client.wire)
         return client
 
     def user(self, name: str) -> User:
@@ -371,19 +371,15 @@ class Rig:
         )
 
     def try_login(self, user: User) -> Client:
-        """Log in, whatever comes of it."""
-        return self.login_waiting(user)
+        """Log in, whatever comes of it; the store may still have something to do first."""
+        client = self.greet(user)
+        client.ask(self.proof(client, user))
+        return client
 
     def login(self, user: User) -> Client:
         """Log in, and see that it worked."""
         client = self.try_login(user)
         client.n = max(client.n, client.one(Welcome).highest)
-        return client
-
-    def login_waiting(self, user: User) -> Client:
-        """Ask to be logged in; the store may still have something to do first."""
-        client = self.greet(user)
-        client.ask(self.proof(client, user))
         return client
 
     def try_register(self, user: User, token: bytes = b"", binding: Binding = TLS, **changes: Any) -> Client:
@@ -400,32 +396,32 @@ class Rig:
         user.body = user.device_list().body
         return user, client
 
-    def greet_with_key(self, binding: Binding = TLS) -> Client:
+    def greet_as_guest(self, binding: Binding = TLS) -> Client:
         """Connect and say Hello as somebody who has a key file; the challenge is left in the inbox."""
         client = self.connect(binding)
         client.ask(Hello([1], [], "key", binding.transport, "", b"", keys.nonce()))  # type: ignore[arg-type]
         return client
 
-    def key_proof(self, client: Client, key: SharedKey, highest: int = 0) -> Proof:
+    def guest_proof(self, client: Client, key: SharedKey, highest: int = 0) -> Proof:
         """What lets a holder of this file in."""
         parts = auth.proof_parts(
             client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
         )
         return Proof(highest, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
 
-    def try_visit(self, key: SharedKey) -> Client:
+    def try_guest(self, key: SharedKey) -> Client:
         """Come with a key file, whatever comes of it."""
-        client = self.greet_with_key()
-        client.ask(self.key_proof(client, key))
+        client = self.greet_as_guest()
+        client.ask(self.guest_proof(client, key))
         return client
 
-    def visit(self, key: SharedKey) -> tuple[User, Client]:
+    def connect_guest(self, key: SharedKey) -> tuple[User, Client]:
         """
         Come with a key file, and see that it worked.
 
-        @return: as whom the contact sees the visitor, and the connection.
+        @return: as whom the contact sees the guest, and the connection.
         """
-        client = self.try_visit(key)
+        client = self.try_guest(key)
         challenge = client.one(Challenge)
         client.one(Welcome)
         hello = decode_message(client.connection.hello)
@@ -441,7 +437,7 @@ class Rig:
         client.one(Welcome)
         return user, client
 
-    def contact_again(self, user: User) -> Client:
+    def login_contact(self, user: User) -> Client:
         """The contact connects anew."""
         client = self.greet(user, binding=auth.MEMORY)
         client.ask(self.proof(client, user))

@@ -77,7 +77,7 @@ class OperatorTests(TwoPeople):
         """There is no such account; and the contact that lives here stays."""
         self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
         self.operator.ask(RemoveAccount(1, "nobody"), RemoveAccount(2, "server"))
-        self.assertEqual(self.operator.take(Refused), [Refused(1, "no-such-account"), Refused(2, "forbidden")])
+        self.assertEqual(self.operator.pop(Refused), [Refused(1, "no-such-account"), Refused(2, "forbidden")])
 
     def test_address(self) -> None:
         """The address names host, port, the server identity, and the contact once there is one."""
@@ -113,7 +113,7 @@ class ReplyTests(TwoPeople):
         """
         self.operator.send(Reply(7, account, text))
         self.rig.commit()
-        refusals = self.operator.take(Refused)
+        refusals = self.operator.pop(Refused)
         self.assertEqual([refusal.request for refusal in refusals] or [self.operator.one(Done).request], [7])
         return refusals[0].code if refusals else ""
 

@@ -52,7 +52,7 @@ class RoleTests(TwoPeople):
 
     def test_table(self) -> None:
         """Each command is for the roles that the protocol names, and there are no others."""
-        device, operator, stranger, key = Role.DEVICE, Role.OPERATOR, Role.STRANGER, Role.KEY
+        device, operator, stranger, key = Role.DEVICE, Role.OPERATOR, Role.STRANGER, Role.GUEST
         expected = {
             Hello: {stranger}, Proof: {stranger}, Register: {stranger},
             Deposit: {device, key}, Acknowledge: {device, key}, Fetch: {device, key},
@@ -68,7 +68,7 @@ class RoleTests(TwoPeople):
     def test_operators_commands(self) -> None:
         """What is the operator's is forbidden to a device, and nothing happens."""
         self.sender.ask(ListAccounts(1, ""), RemoveAccount(2, "bob"), GetAddress(3))
-        self.assertEqual(self.sender.take(Refused), [Refused(request, "forbidden") for request in (1, 2, 3)])
+        self.assertEqual(self.sender.pop(Refused), [Refused(request, "forbidden") for request in (1, 2, 3)])
         self.rig.login(self.bob)
 
     def test_devices_commands(self) -> None:
@@ -76,7 +76,7 @@ class RoleTests(TwoPeople):
         operator = self.rig.operator()
         publish = Publish(3, self.bob.device_list(version=2))
         operator.ask(Fetch(1, "bob"), Claim(2, "bob", self.bob.device_id, 0), publish, upload(self.bob, request=4))
-        self.assertEqual(operator.take(Refused), [Refused(request, "forbidden") for request in (1, 2, 3, 4)])
+        self.assertEqual(operator.pop(Refused), [Refused(request, "forbidden") for request in (1, 2, 3, 4)])
         operator.ask(operator.deposit(self.bob))
         self.assertEqual(operator.one(DepositRefused).code, "forbidden")
         operator.ask(Acknowledge(1))
@@ -132,7 +132,7 @@ class OrderTests(TwoPeople):
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
         self.wait()
         self.sender.send(Fetch(1, "carol"), Ping(2), self.sender.deposit(carol), Ping(3), Fetch(4, "nobody"), Ping(5))
-        self.rig.settle()
+        self.rig.run()
         self.assertEqual([message for message in self.sender.inbox if hasattr(message, "request")], [])
         self.rig.commit()
         answers = [message for message in self.sender.inbox if isinstance(message, (Account, Pong, Refused))]
@@ -162,7 +162,7 @@ class OrderTests(TwoPeople):
         self.sender.ask(self.sender.deposit(self.rig.user("carol")), *[Ping(number) for number in range(4)])
         self.assertEqual(self.sender.failed(), "rate-limited")
         self.rig.commit()
-        self.assertEqual(self.sender.take(Pong), [])
+        self.assertEqual(self.sender.pop(Pong), [])
 
     def test_long_backlog(self) -> None:
         """A thousand commands that end at once are worked through without piling up on the stack."""
@@ -170,7 +170,7 @@ class OrderTests(TwoPeople):
         self.rig.server._accounts.forget("nobody")
         self.sender.send(*[Fetch(number, "nobody") for number in range(500)], *[Fetch(number, "bob") for number in range(500)])
         self.rig.commit()
-        answers = self.sender.take(Refused) + self.sender.take(Account)
+        answers = self.sender.pop(Refused) + self.sender.pop(Account)
         self.assertEqual(len(answers), 1000)
 
     def test_answers_bounded(self) -> None:
@@ -183,34 +183,34 @@ class OrderTests(TwoPeople):
             self.sender.send(Fetch(1, "bob"), self.sender.deposit(self.bob), Fetch(2, "nobody"))
         self.rig.commit()
         self.assertLess(self.sender.wire.peak, 5000)
-        self.assertEqual([len(self.sender.take(kind)) for kind in (Account, DepositRefused, Refused)], [100, 100, 100])
+        self.assertEqual([len(self.sender.pop(kind)) for kind in (Account, DepositRefused, Refused)], [100, 100, 100])
         self.assertFalse(self.sender.wire.paused)
 
     def test_not_taken(self) -> None:
         """While a peer does not take its answers nothing is answered, also of what was read already; then all is."""
-        caller = self.sender.wire.caller
-        caller.writable(False)
+        peer = self.sender.wire.peer
+        peer.writable(False)
         self.sender.send(Ping(1), Ping(2))
         self.sender.wire.feed(self.sender.unsent)
         self.sender.unsent = b""
         self.rig.commit()
-        self.assertEqual(self.sender.take(Pong), [])
-        caller.writable(True)
+        self.assertEqual(self.sender.pop(Pong), [])
+        peer.writable(True)
         self.rig.commit()
-        self.assertEqual([pong.request for pong in self.sender.take(Pong)], [1, 2])
+        self.assertEqual([pong.request for pong in self.sender.pop(Pong)], [1, 2])
         self.assertFalse(self.sender.wire.paused)
 
     def test_bad_word_behind(self) -> None:
         """What breaks the protocol ends the connection, also where it waited behind other answers."""
-        caller = self.sender.wire.caller
-        caller.writable(False)
+        peer = self.sender.wire.peer
+        peer.writable(False)
         self.sender.send(Ping(1), Acknowledge(1000), Ping(2))
         self.sender.wire.feed(self.sender.unsent)
         self.sender.unsent = b""
-        caller.writable(True)
+        peer.writable(True)
         self.rig.commit()
         self.assertEqual(self.sender.failed(), "bad-acknowledgement")
-        self.assertEqual(len(self.sender.take(Pong)), 1)
+        self.assertEqual(len(self.sender.pop(Pong)), 1)
 
     def test_lost_while_waiting(self) -> None:
         """What a connection left behind is not done."""
@@ -231,7 +231,7 @@ class OrderTests(TwoPeople):
         self.wait()
         self.sender.ask(deposit)
         self.rig.lose(self.sender)
-        again = self.rig.login_waiting(self.alice)
+        again = self.rig.try_login(self.alice)
         self.rig.commit()
         self.assertEqual(self.reader.delivered(), [])
         again.send(deposit)
@@ -252,7 +252,7 @@ class OrderTests(TwoPeople):
         self.reader.ask(Fetch(1, "nobody"))
         self.rig.store.flush()
         self.sender.ask(deposit)
-        self.assertTrue(self.sender.wire.caller.is_open)
+        self.assertTrue(self.sender.wire.peer.is_open)
         self.rig.commit()
         self.assertEqual(self.sender.failed(), "replaced")
         self.assertEqual(self.rig.login(carol).delivered(), [])
@@ -271,7 +271,7 @@ class OrderTests(TwoPeople):
         late = self.sender.deposit(self.bob)
         self.sender.ask(late)
         self.rig.store.flush()
-        self.rig.settle()
+        self.rig.run()
         self.rig.commit()
         self.assertFalse(self.sender.wire.paused)
         self.assertEqual(len(self.sender.accepted()), 5)
@@ -284,12 +284,12 @@ class OrderTests(TwoPeople):
         many = [self.sender.deposit(self.bob, text=bytes(1000)) for _ in range(6)]
         self.sender.ask(*many)
         self.assertTrue(self.sender.wire.paused)
-        refused = self.sender.take(DepositRefused)
+        refused = self.sender.pop(DepositRefused)
         self.assertEqual({one.code for one in refused}, {"retry-later"})
         self.rig.commit()
         self.assertFalse(self.sender.wire.paused)
         self.assertEqual(len(self.sender.accepted()) + len(refused), 6)
-        self.assertEqual(self.rig.server._batches.size, 0)
+        self.assertEqual(self.rig.server._commits.size, 0)
         self.sender.send(*[deposit for deposit in many if deposit.deposit_id in {one.deposit_id for one in refused}])
         self.rig.commit()
         self.assertEqual(len(self.sender.accepted()), len(refused))
@@ -300,7 +300,7 @@ class BugTests(SynchronousTestCase):
 
     def test_one_pays(self) -> None:
         """
-        The caller who met it is told C{internal} and nothing else; the failure is handed on, and others are not disturbed.
+        The peer who met it is told C{internal} and nothing else; the failure is handed on, and others are not disturbed.
         """
         store = BrokenStore()
         rig = Rig(store=store)

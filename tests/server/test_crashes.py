@@ -171,7 +171,7 @@ class MailboxMachine(RuleBasedStateMachine):
         # Only what is committed was got: all else has to come again.
         endpoint.got |= {delivery.deposit_id for delivery in done}
         client.acknowledge(done[-1].tag)
-        if client.wire.code is None and not client.unsent and not client.wire.caller._backlog:
+        if client.wire.code is None and not client.unsent and not client.wire.peer._backlog:
             endpoint.acknowledged |= {delivery.deposit_id for delivery in done}
 
     # --- what the machine does --------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def commit_all(self) -> None:
         """The store catches up."""
         self.rig.store.flush()
-        self.rig.settle()
+        self.rig.run()
 
     @rule(present=st.sets(WHO))
     def crash(self, present: set[int]) -> None:
@@ -289,14 +289,14 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def check_rest(self) -> None:
         """At rest the server holds nothing, and its counts are those of the store."""
-        batches = self.rig.server._batches
+        batches = self.rig.server._commits
         assert (batches.size, batches.pending, batches._crowd) == (0, {}, set())
         for endpoint in self.endpoints:
             assert endpoint.client is not None
-            caller = endpoint.client.wire.caller
-            assert (caller.unanswered, caller._paused, caller._running) == (0, 0, False)
-            device = caller.device
-            assert (device.uses, device.messages, device.size) == (0, 0, 0)
+            peer = endpoint.client.wire.peer
+            assert (peer.unanswered, peer._paused, peer._running) == (0, 0, False)
+            device = peer.device
+            assert (device.pins, device.messages, device.size) == (0, 0, 0)
             assert device.highest == endpoint.n or not endpoint.accepted
 
 

@@ -76,8 +76,8 @@ class DeliveryTests(TwoPeople):
     def test_slow_reader_costs_rows(self) -> None:
         """What a slow reader has not room for lies in the store, and nowhere in memory."""
         self.store(texts(500))
-        self.assertEqual(self.rig.server._batches.size, 0)
-        self.assertEqual(self.rig.server._batches.pending, {})
+        self.assertEqual(self.rig.server._commits.size, 0)
+        self.assertEqual(self.rig.server._commits.pending, {})
         self.assertEqual(len(self.reader.delivered()), 4)
 
     def test_new_while_behind(self) -> None:
@@ -103,11 +103,11 @@ class DeliveryTests(TwoPeople):
 
     def test_full_channel(self) -> None:
         """Nothing is delivered to, nor heard from, a channel that is full; then it goes on."""
-        self.reader.wire.caller.writable(False)
+        self.reader.wire.peer.writable(False)
         self.assertTrue(self.reader.wire.paused)
         self.store(texts(2))
         self.assertEqual(self.reader.delivered(), [])
-        self.reader.wire.caller.writable(True)
+        self.reader.wire.peer.writable(True)
         self.assertFalse(self.reader.wire.paused)
         self.rig.commit()
         self.assertEqual(self.reader.delivered(), texts(2))
@@ -120,7 +120,7 @@ class DeliveryTests(TwoPeople):
         self.store(texts(1, 3))
         reader = self.rig.login(self.bob)
         self.rig.commit()
-        deliveries = reader.take(Deliver)
+        deliveries = reader.pop(Deliver)
         self.assertEqual([one.common for one in deliveries], texts(3, 1))
         self.assertEqual([one.tag for one in deliveries], [1, 2, 3])
 
@@ -169,7 +169,7 @@ class DeliveryTests(TwoPeople):
         self.reader.acknowledge(2)
         self.assertEqual(self.rig.store.held, 1)
         self.rig.store.flush()
-        self.rig.settle()
+        self.rig.run()
         self.assertEqual(self.rig.store.held, 1)
         self.rig.commit()
         self.rig.crash()
@@ -200,7 +200,7 @@ class DeliveryTests(TwoPeople):
         self.rig.lose(self.reader)
         self.store(texts(6))
         self.reader = reader = self.rig.login(self.bob)
-        self.assertEqual(reader.take(Drained), [])
+        self.assertEqual(reader.pop(Drained), [])
         self.store(texts(1, 6))
         reader.acknowledge(4)
         self.rig.commit()
@@ -209,7 +209,7 @@ class DeliveryTests(TwoPeople):
         self.assertGreaterEqual(kinds.index(Drained), 2)
         reader.acknowledge()
         self.store(texts(1, 7))
-        self.assertEqual(len(reader.take(Drained)), 1)
+        self.assertEqual(len(reader.pop(Drained)), 1)
 
     def test_removed_in_the_middle(self) -> None:
         """A reader that hangs up while a page is read gets nothing of it, and nothing breaks."""
@@ -226,9 +226,9 @@ class DeliveryTests(TwoPeople):
     def test_fenced_reader(self) -> None:
         """A connection that was fenced cannot acknowledge for the one that follows it."""
         self.store(texts(2))
-        caller = self.reader.wire.caller
+        peer = self.reader.wire.peer
         reader = self.rig.login(self.bob)
-        caller.received(Acknowledge(2))
+        peer.received(Acknowledge(2))
         self.rig.commit()
         self.assertEqual(self.reader.one(Failed).code, "replaced")
         self.rig.crash()

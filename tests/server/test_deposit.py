@@ -47,12 +47,12 @@ class DepositTests(TwoPeople):
             self.sender.ask(self.sender.deposit(self.bob))
             self.assertEqual(self.rig.store.held, 1)
         self.rig.store.flush()
-        self.rig.settle()
+        self.rig.run()
         self.assertEqual(len(self.sender.accepted()), 1)
         self.rig.store.flush()
-        self.rig.settle()
+        self.rig.run()
         self.assertEqual(len(self.sender.accepted()), 3)
-        self.assertEqual([one.tag for one in self.reader.take(Deliver)], [1, 2, 3, 4])
+        self.assertEqual([one.tag for one in self.reader.pop(Deliver)], [1, 2, 3, 4])
 
     def test_repeated_after_commit(self) -> None:
         """The same deposit again is accepted again, and delivered once."""
@@ -71,7 +71,7 @@ class DepositTests(TwoPeople):
         self.rig.commit()
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
         self.assertEqual(len(self.reader.delivered()), 1)
-        self.assertEqual(self.sender.wire.caller.unanswered, 0)
+        self.assertEqual(self.sender.wire.peer.unanswered, 0)
 
     def test_repeated_over_new_connection(self) -> None:
         """A pending deposit that is repeated after a reconnect is answered in the new connection."""
@@ -96,13 +96,13 @@ class DepositTests(TwoPeople):
         again = self.rig.greet(self.alice)
         again.ask(self.rig.proof(again, self.alice))
         self.rig.store.flush()  # the first commit, and the login behind it; the second batch goes out after it
-        self.rig.settle()
+        self.rig.run()
         again.ask(second)
         self.assertEqual(again.accepted(), [])
         self.rig.commit()
         self.assertEqual(again.accepted(), [second.deposit_id])
         self.assertEqual(len(self.reader.delivered()), 2)
-        self.assertEqual(again.wire.caller.unanswered, 0)
+        self.assertEqual(again.wire.peer.unanswered, 0)
 
     def test_conflict_after_commit(self) -> None:
         """A known deposit id with other bytes, recipients or expiry is a conflict."""
@@ -291,8 +291,8 @@ class DepositTests(TwoPeople):
         parts = [Part(self.bob.device_id, b"one"), Part(second.device_id, b"two")]
         self.sender.send(changed(deposit, to=[Destination("bob", parts)]))
         self.rig.commit()
-        self.assertEqual([one.own for one in self.reader.take(Deliver)], [b"one"])
-        self.assertEqual([one.own for one in other.take(Deliver)], [b"two"])
+        self.assertEqual([one.own for one in self.reader.pop(Deliver)], [b"one"])
+        self.assertEqual([one.own for one in other.pop(Deliver)], [b"two"])
 
     def test_own_devices(self) -> None:
         """Of the sender's own account all devices but the sending one are named."""

@@ -42,7 +42,7 @@ class DirectoryTests(SynchronousTestCase):
     def published(self, devices: SignedDeviceList) -> str:
         """What comes of a list: the code of the refusal, or nothing."""
         self.client.ask(Publish(1, devices))
-        refusals = self.client.take(Refused)
+        refusals = self.client.pop(Refused)
         if refusals:
             return refusals[0].code
         self.client.one(Done)
@@ -75,7 +75,7 @@ class DirectoryTests(SynchronousTestCase):
         other.one(Account)
         self.rig.time += 5
         client.ask(Fetch(4, "bob"))
-        self.assertEqual(len(client.take(Account)), 3)
+        self.assertEqual(len(client.pop(Account)), 3)
 
     def test_publish(self) -> None:
         """The next list replaces the one before; a device on it may log in."""
@@ -236,7 +236,7 @@ class PrekeyTests(SynchronousTestCase):
             self.rig.server.tick()
 
     def drained_by(self, client: Client) -> int:
-        """How many one-time prekeys of Bob's this caller gets who always says that it has used the last."""
+        """How many one-time prekeys of Bob's this peer gets who always says that it has used the last."""
         taken: set[int] = set()
         spent = 0
         for _ in range(60):
@@ -279,13 +279,13 @@ class PrekeyTests(SynchronousTestCase):
         self.other.ask(upload(self.bob, first=10, count=19))
         clients = [self.rig.register(f"user{number}")[1] for number in range(6)]
         self.claim(clients[0])
-        self.assertEqual(self.other.take(Stock), [])
+        self.assertEqual(self.other.pop(Stock), [])
         for client in clients[1:4]:
             self.claim(client)
         self.assertEqual(self.other.one(Stock), Stock(PrekeyStock(10, 10, 19, 19)))
         self.other.ask(upload(self.bob, first=100, count=4))
         self.claim(clients[4])
-        self.assertEqual(self.other.take(Stock), [])
+        self.assertEqual(self.other.pop(Stock), [])
         self.claim(clients[5])
         self.assertEqual(self.other.one(Stock), Stock(PrekeyStock(100, 100, 19, 19)))
 
@@ -303,7 +303,7 @@ class PrekeyTests(SynchronousTestCase):
         """The same upload again changes nothing, and gives no prekey back that was claimed."""
         message = upload(self.alice)
         self.client.ask(message, message)
-        self.assertEqual(len(self.client.take(Done)), 2)
+        self.assertEqual(len(self.client.pop(Done)), 2)
         self.other.ask(Claim(1, "alice", self.alice.device_id, 0))
         self.client.ask(message)
         welcome = self.rig.try_login(self.alice).one(Welcome)

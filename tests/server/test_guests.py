@@ -56,8 +56,8 @@ class NotingStore(MemoryServerStore):
         super().write(batch, done)
 
 
-class VisitorCase(TwoPeople):
-    """The contact C{server} is here, and so is a visitor; the store holds commits back until it is told."""
+class GuestCase(TwoPeople):
+    """The contact C{server} is here, and so is a guest; the store holds commits back until it is told."""
 
     def setUp(self) -> None:
         """Everybody comes."""
@@ -67,46 +67,46 @@ class VisitorCase(TwoPeople):
         self.alice, self.sender = self.rig.register("alice")
         self.bob, self.reader = self.rig.register("bob")
         self.server, self.contact = self.rig.contact()
-        self.guest, self.visitor = self.rig.visit(self.key)
-        for client in (self.sender, self.reader, self.contact, self.visitor):
+        self.guest_user, self.guest = self.rig.connect_guest(self.key)
+        for client in (self.sender, self.reader, self.contact, self.guest):
             client.inbox.clear()
 
     def come_back(self) -> None:
         """The contact was away, and connects again."""
         self.rig.lose(self.contact)
-        self.contact = self.rig.contact_again(self.server)
+        self.contact = self.rig.login_contact(self.server)
 
 
-class ReachTests(VisitorCase):
-    """Whom a visitor reaches."""
+class ReachTests(GuestCase):
+    """Whom a guest reaches."""
 
     def test_contact(self) -> None:
         """The contact gets a message from an account that is called after the file, and a device that is the connection's."""
-        deposit = self.visitor.deposit(self.server, text=b"Hello Server!", own=b"sealed")
-        self.visitor.send(deposit)
+        deposit = self.guest.deposit(self.server, text=b"Hello Server!", own=b"sealed")
+        self.guest.send(deposit)
         self.rig.commit()
         message = self.contact.one(Deliver)
-        self.assertEqual((message.account, message.device), (self.key.name, self.guest.device_id))
+        self.assertEqual((message.account, message.device), (self.key.name, self.guest_user.device_id))
         self.assertEqual((message.common, message.own, message.deposit_id), (b"Hello Server!", b"sealed", deposit.deposit_id))
         self.assertRegex(message.account, r"\Akey-[0-9a-f]{8}\Z")
 
     def test_others(self) -> None:
         """
-        Nobody else: not an account, nor one beside the contact, nor another visitor, nor oneself, nor a name that is none.
+        Nobody else: not an account, nor one beside the contact, nor another guest, nor oneself, nor a name that is none.
         """
-        other, _ = self.rig.visit(self.key)
+        other, _ = self.rig.connect_guest(self.key)
         nobody = self.rig.user("nobody")
-        for to in ((self.bob,), (self.server, self.bob), (self.bob, self.server), (other,), (self.guest,), (nobody,)):
-            self.assertEqual(self.refused(self.visitor.deposit(*to), self.visitor), "forbidden")
-        twice = self.visitor.deposit(self.server, self.server)
-        self.assertEqual(self.refused(twice, self.visitor), "forbidden")
+        for to in ((self.bob,), (self.server, self.bob), (self.bob, self.server), (other,), (self.guest_user,), (nobody,)):
+            self.assertEqual(self.refused(self.guest.deposit(*to), self.guest), "forbidden")
+        twice = self.guest.deposit(self.server, self.server)
+        self.assertEqual(self.refused(twice, self.guest), "forbidden")
         self.assertEqual(self.reader.inbox + self.contact.inbox, [])
 
     def test_no_commands(self) -> None:
         """
-        A visitor publishes, claims, uploads and invites nothing, and is no operator; each is refused, and the connection stays.
+        A guest publishes, claims, uploads and invites nothing, and is no operator; each is refused, and the connection stays.
         """
-        self.visitor.ask(
+        self.guest.ask(
             Publish(1, self.bob.device_list(version=2)),
             Claim(2, "server", self.server.device_id, 0),
             upload(self.bob, request=3),
@@ -118,28 +118,28 @@ class ReachTests(VisitorCase):
             Ping(9),
         )
         self.rig.commit()
-        self.assertEqual(self.visitor.take(Refused), [Refused(request, "forbidden") for request in range(1, 9)])
-        self.visitor.one(Pong)
+        self.assertEqual(self.guest.pop(Refused), [Refused(request, "forbidden") for request in range(1, 9)])
+        self.guest.one(Pong)
         self.rig.login(self.bob)
 
     def test_directory(self) -> None:
         """The directory tells it of the contact, and of nobody else, whether there is such an account or not."""
-        self.visitor.ask(Fetch(1, "server"), Fetch(2, "bob"), Fetch(3, "nobody"), Fetch(4, self.key.name))
+        self.guest.ask(Fetch(1, "server"), Fetch(2, "bob"), Fetch(3, "nobody"), Fetch(4, self.key.name))
         self.rig.commit()
-        answer = self.visitor.one(Account)
+        answer = self.guest.one(Account)
         self.assertEqual((answer.request, answer.record.identity), (1, self.server.identity.public))
-        self.assertEqual(self.visitor.take(Refused), [Refused(request, "forbidden") for request in (2, 3, 4)])
+        self.assertEqual(self.guest.pop(Refused), [Refused(request, "forbidden") for request in (2, 3, 4)])
 
     def test_stale_devices(self) -> None:
         """A deposit that names other devices of the contact than there are is refused with its list."""
         stranger = User("server", self.server.server, device_id=keys.random_id())
-        self.visitor.ask(self.visitor.deposit(stranger))
-        refusal = self.visitor.one(DepositRefused)
+        self.guest.ask(self.guest.deposit(stranger))
+        refusal = self.guest.one(DepositRefused)
         self.assertEqual((refusal.code, refusal.accounts[0].identity), ("stale-devices", self.server.identity.public))
 
     def test_no_row(self) -> None:
-        """Nothing of a visitor is in the store: no account, no device, no mailbox, and no n."""
-        self.visitor.send(self.visitor.deposit(self.server))
+        """Nothing of a guest is in the store: no account, no device, no mailbox, and no n."""
+        self.guest.send(self.guest.deposit(self.server))
         self.rig.commit()
         tables = self.rig.store._tables
         self.assertEqual(set(tables._accounts), {"alice", "bob", "server"})
@@ -154,8 +154,8 @@ class ReachTests(VisitorCase):
         self.assertEqual(operator.one(Refused).code, "no-such-account")
 
 
-class ReplyTests(VisitorCase):
-    """The operator says something to visitors."""
+class ReplyTests(GuestCase):
+    """The operator says something to guests."""
 
     def setUp(self) -> None:
         """What is to be said is noted."""
@@ -170,28 +170,28 @@ class ReplyTests(VisitorCase):
 
     def test_present(self) -> None:
         """The contact learns which of their connections stand; with an account it is none of them."""
-        other, _ = self.rig.visit(self.key)
+        other, _ = self.rig.connect_guest(self.key)
         self.operator.ask(Reply(1, self.key.name, "text"), Reply(2, "bob", "text"))
         self.rig.commit()
-        self.assertEqual([done.request for done in self.operator.take(Done)], [1, 2])
-        here = frozenset([self.guest.device_id, other.device_id])
+        self.assertEqual([done.request for done in self.operator.pop(Done)], [1, 2])
+        here = frozenset([self.guest_user.device_id, other.device_id])
         self.assertEqual(self.said, [(self.key.name, here), ("bob", frozenset())])
 
     def test_gone(self) -> None:
         """Once the last of them has left there is nobody to hear it."""
-        self.rig.lose(self.visitor)
+        self.rig.lose(self.guest)
         self.operator.ask(Reply(1, self.key.name, "text"))
         self.rig.commit()
         self.assertEqual(self.operator.one(Refused), Refused(1, "no-such-account"))
         self.assertEqual(self.said, [])
 
 
-class AnswerTests(VisitorCase):
+class AnswerTests(GuestCase):
     """Accepted says that the contact has it."""
 
     def deposited(self, count: int = 1, client: Client | None = None) -> list[bytes]:
-        """Have the visitor deposit something, and let it be committed."""
-        client = client or self.visitor
+        """Have the guest deposit something, and let it be committed."""
+        client = client or self.guest
         deposits = [client.deposit(self.server) for _ in range(count)]
         client.send(*deposits)
         self.rig.commit()
@@ -203,56 +203,56 @@ class AnswerTests(VisitorCase):
 
     def test_not_before(self) -> None:
         """Neither the arrival nor the commit nor the delivery is an answer; the acknowledgement is, before its own commit."""
-        deposit = self.visitor.deposit(self.server)
-        self.visitor.ask(deposit)
-        self.assertEqual(self.visitor.accepted(), [])
+        deposit = self.guest.deposit(self.server)
+        self.guest.ask(deposit)
+        self.assertEqual(self.guest.accepted(), [])
         self.rig.commit()
         self.assertEqual(len(self.contact.inbox), 1)
-        self.assertEqual(self.visitor.accepted(), [])
+        self.assertEqual(self.guest.accepted(), [])
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
-        self.assertEqual(self.rig.server._batches.waits._by_caller, {})
+        self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
+        self.assertEqual(self.rig.server._commits.acks._by_connection, {})
 
     def test_accounts_at_commit(self) -> None:
         """An account is answered at the server's own commit, as ever."""
         self.sender.send(self.sender.deposit(self.server))
         self.rig.commit()
         self.assertEqual(len(self.sender.accepted()), 1)
-        self.assertEqual(len(self.contact.take(Deliver)), 1)
+        self.assertEqual(len(self.contact.pop(Deliver)), 1)
 
     def test_as_far_as_acknowledged(self) -> None:
         """What is acknowledged is answered, in one frame, and what comes behind it is not."""
         ids = self.deposited(5)
-        tags = [message.tag for message in self.contact.take(Deliver)]
+        tags = [message.tag for message in self.contact.pop(Deliver)]
         self.acknowledge(tags[2])
-        answer = self.visitor.one(Accepted)
+        answer = self.guest.one(Accepted)
         self.assertEqual([acceptance.deposit_id for acceptance in answer.deposits], ids[:3])
         self.acknowledge(tags[4])
-        self.assertEqual(self.visitor.accepted(), ids[3:])
+        self.assertEqual(self.guest.accepted(), ids[3:])
 
     def test_among_others(self) -> None:
-        """Messages of accounts between those of visitors change nothing for either."""
+        """Messages of accounts between those of guests change nothing for either."""
         first = self.deposited()
         self.sender.send(*[self.sender.deposit(self.server) for _ in range(3)])
         self.rig.commit()
         second = self.deposited()
         self.acknowledge(1)
-        self.assertEqual(self.visitor.accepted(), first)
+        self.assertEqual(self.guest.accepted(), first)
         self.acknowledge(4)
-        self.assertEqual(self.visitor.accepted(), [])
+        self.assertEqual(self.guest.accepted(), [])
         self.acknowledge(5)
-        self.assertEqual(self.visitor.accepted(), second)
+        self.assertEqual(self.guest.accepted(), second)
 
     def test_commit_long_before(self) -> None:
         """The contact may be away when the deposit is committed, and come back much later."""
         self.rig.lose(self.contact)
         ids = self.deposited(2)
         self.rig.time += 3 * 3600
-        self.assertEqual(self.visitor.accepted(), [])
-        self.contact = self.rig.contact_again(self.server)
-        self.assertEqual(self.visitor.accepted(), [])
+        self.assertEqual(self.guest.accepted(), [])
+        self.contact = self.rig.login_contact(self.server)
+        self.assertEqual(self.guest.accepted(), [])
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), ids)
+        self.assertEqual(self.guest.accepted(), ids)
 
     def test_contact_restarted(self) -> None:
         """A contact that died with the message in its hands gets it again, and that acknowledgement is the answer."""
@@ -261,16 +261,16 @@ class AnswerTests(VisitorCase):
         for _ in range(2):
             self.come_back()
             self.rig.commit()
-            self.assertEqual(self.visitor.accepted(), [])
+            self.assertEqual(self.guest.accepted(), [])
         self.acknowledge(1)
-        self.assertEqual(self.visitor.accepted(), ids[:1])
+        self.assertEqual(self.guest.accepted(), ids[:1])
         self.come_back()
         self.rig.commit()
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), ids[1:])
+        self.assertEqual(self.guest.accepted(), ids[1:])
 
     def test_contact_not_in_memory(self) -> None:
-        """While a visitor waits, what is known of the contact stays in memory, however many accounts are asked for."""
+        """While a guest waits, what is known of the contact stays in memory, however many accounts are asked for."""
         self.rig.lose(self.contact)
         ids = self.deposited()
         self.rig.server._accounts._capacity = 1
@@ -279,35 +279,35 @@ class AnswerTests(VisitorCase):
             client = self.rig.try_register(user)
             self.rig.commit()
             self.rig.lose(client)
-        self.contact = self.rig.contact_again(self.server)
+        self.contact = self.rig.login_contact(self.server)
         self.rig.commit()
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), ids)
+        self.assertEqual(self.guest.accepted(), ids)
 
     def test_expired(self) -> None:
         """What expired before the contact had it is not Accepted, though what came after it is acknowledged."""
         self.rig.lose(self.contact)
-        self.visitor.send(self.visitor.deposit(self.server, expiry=60))
+        self.guest.send(self.guest.deposit(self.server, expiry=60))
         self.rig.commit()
         ids = self.deposited()
         for _ in range(3):
             self.rig.time += 60
             self.rig.server.tick()
             self.rig.commit()
-        self.contact = self.rig.contact_again(self.server)
+        self.contact = self.rig.login_contact(self.server)
         self.rig.commit()
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), ids)
+        self.assertEqual(self.guest.accepted(), ids)
 
     def test_gone(self) -> None:
         """
-        Nobody is answered when the visitor is gone, and nothing is left of its waiting; the contact has the message anyway.
+        Nobody is answered when the guest is gone, and nothing is left of its waiting; the contact has the message anyway.
         """
         self.deposited(3)
-        self.rig.lose(self.visitor)
-        waits = self.rig.server._batches.waits
+        self.rig.lose(self.guest)
+        waits = self.rig.server._commits.acks
         self.assertEqual(len(waits), 0)
-        _, other = self.rig.visit(self.key)
+        _, other = self.rig.connect_guest(self.key)
         other.inbox.clear()
         self.assertEqual(len(self.contact.inbox), 3)
         self.acknowledge()
@@ -315,116 +315,116 @@ class AnswerTests(VisitorCase):
 
     def test_gone_before_commit(self) -> None:
         """Nor when it left before the commit."""
-        self.visitor.ask(self.visitor.deposit(self.server))
-        self.rig.lose(self.visitor)
+        self.guest.ask(self.guest.deposit(self.server))
+        self.rig.lose(self.guest)
         self.rig.commit()
-        self.assertEqual(len(self.rig.server._batches.waits), 0)
+        self.assertEqual(len(self.rig.server._commits.acks), 0)
         self.assertEqual(len(self.contact.inbox), 1)
         self.acknowledge()
 
     def test_bounded(self) -> None:
-        """A visitor with many deposits that wait is not read from until the contact has acknowledged half of them."""
-        self.rig.server._batches._settings = evolve(self.rig.settings, max_unanswered=8)
+        """A guest with many deposits that wait is not read from until the contact has acknowledged half of them."""
+        self.rig.server._commits._settings = evolve(self.rig.settings, max_unanswered=8)
         self.deposited(8)
-        self.assertTrue(self.visitor.wire.paused)
-        self.visitor.send(Ping(1))
+        self.assertTrue(self.guest.wire.paused)
+        self.guest.send(Ping(1))
         self.rig.commit()
-        self.assertEqual(self.visitor.take(Pong), [])
+        self.assertEqual(self.guest.pop(Pong), [])
         self.acknowledge(3)
-        self.assertTrue(self.visitor.wire.paused)
+        self.assertTrue(self.guest.wire.paused)
         self.acknowledge(4)
-        self.assertFalse(self.visitor.wire.paused)
-        self.visitor.one(Pong)
+        self.assertFalse(self.guest.wire.paused)
+        self.guest.one(Pong)
 
     def test_crash(self) -> None:
         """After a crash of the server the contact still gets it; nobody waits for that any more."""
         self.deposited()
         self.rig.crash()
-        self.contact = self.rig.contact_again(self.server)
+        self.contact = self.rig.login_contact(self.server)
         self.rig.commit()
         self.assertEqual(len(self.contact.inbox), 2)
-        _, visitor = self.rig.visit(self.key)
-        visitor.inbox.clear()
+        _, guest = self.rig.connect_guest(self.key)
+        guest.inbox.clear()
         self.acknowledge()
-        self.assertEqual(visitor.inbox, [])
+        self.assertEqual(guest.inbox, [])
 
     def test_again_while_pending(self) -> None:
         """A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that."""
-        deposit = self.visitor.deposit(self.server)
-        self.visitor.ask(deposit, deposit)
+        deposit = self.guest.deposit(self.server)
+        self.guest.ask(deposit, deposit)
         self.rig.commit()
-        self.visitor.send(deposit)
+        self.guest.send(deposit)
         self.rig.commit()
-        self.assertEqual(self.visitor.inbox, [])
+        self.assertEqual(self.guest.inbox, [])
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
+        self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
 
     def test_again_as_new(self) -> None:
         """
         Nor does a new n make a repetition of it Accepted before the acknowledgement; it is answered once, and counts as one.
         """
-        deposit = self.visitor.deposit(self.server)
-        self.visitor.send(deposit)
+        deposit = self.guest.deposit(self.server)
+        self.guest.send(deposit)
         self.rig.commit()
-        (caller,) = self.rig.server._batches.waits._by_caller
+        (peer,) = self.rig.server._commits.acks._by_connection
         for more in (1, 2):
-            self.visitor.send(changed(deposit, n=deposit.n + more))
+            self.guest.send(changed(deposit, n=deposit.n + more))
             self.rig.commit()
-        self.assertEqual((self.visitor.inbox, caller.unanswered), ([], 1))
+        self.assertEqual((self.guest.inbox, peer.unanswered), ([], 1))
         self.acknowledge()
-        self.assertEqual((self.visitor.accepted(), caller.unanswered), ([deposit.deposit_id], 0))
+        self.assertEqual((self.guest.accepted(), peer.unanswered), ([deposit.deposit_id], 0))
 
     def test_again_after(self) -> None:
         """One that is repeated after that is Accepted again, and the contact gets it once; other bytes are a conflict."""
-        deposit = self.visitor.deposit(self.server)
-        self.visitor.send(deposit)
+        deposit = self.guest.deposit(self.server)
+        self.guest.send(deposit)
         self.rig.commit()
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
-        self.visitor.send(deposit)
+        self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
+        self.guest.send(deposit)
         self.rig.commit()
-        self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
+        self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
         self.assertEqual(self.contact.delivered(), [])
-        self.assertEqual(self.refused(changed(deposit, common=b"other"), self.visitor), "conflict")
+        self.assertEqual(self.refused(changed(deposit, common=b"other"), self.guest), "conflict")
 
     def test_refused_then_taken(self) -> None:
         """A deposit that was refused for want of room is taken with the same id and n when there is some."""
         self.rig.space = 0
         self.rig.time += 2
-        deposit = self.visitor.deposit(self.server)
-        self.assertEqual(self.refused(deposit, self.visitor), "retry-later")
+        deposit = self.guest.deposit(self.server)
+        self.assertEqual(self.refused(deposit, self.guest), "retry-later")
         self.rig.space = 10**12
         self.rig.time += 2
-        self.visitor.send(deposit)
+        self.guest.send(deposit)
         self.rig.commit()
         self.acknowledge()
-        self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
+        self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
 
     def test_mailbox_full(self) -> None:
-        """A contact whose mailbox is full takes nothing of visitors either."""
+        """A contact whose mailbox is full takes nothing of guests either."""
         self.rig.lose(self.contact)
         contact = self.rig.server._accounts.get("server")
         assert contact is not None
         contact.devices[self.server.device_id].messages = self.rig.settings.mailbox_messages
-        self.assertEqual(self.refused(self.visitor.deposit(self.server), self.visitor), "mailbox-full")
+        self.assertEqual(self.refused(self.guest.deposit(self.server), self.guest), "mailbox-full")
 
     def test_stops(self) -> None:
-        """A server that stops tells a visitor, and does not claim that the contact has anything."""
+        """A server that stops tells a guest, and does not claim that the contact has anything."""
         self.deposited()
-        self.visitor.inbox.clear()
+        self.guest.inbox.clear()
         self.rig.server.stop()
-        self.rig.settle()
-        self.assertEqual(self.visitor.inbox, [Failed("stopping")])
+        self.rig.run()
+        self.assertEqual(self.guest.inbox, [Failed("stopping")])
 
 
-class ReturnTests(VisitorCase):
-    """What the contact has for visitors."""
+class ReturnTests(GuestCase):
+    """What the contact has for guests."""
 
     def test_handed_over(self) -> None:
-        """A connected visitor is given it from memory, and the contact is answered at once, without the store."""
-        deposit = self.contact.deposit(self.guest, text=b"answer", own=b"sealed")
+        """A connected guest is given it from memory, and the contact is answered at once, without the store."""
+        deposit = self.contact.deposit(self.guest_user, text=b"answer", own=b"sealed")
         self.contact.ask(deposit)
-        message = self.visitor.one(Deliver)
+        message = self.guest.one(Deliver)
         self.assertEqual((message.tag, message.account, message.device), (1, "server", self.server.device_id))
         self.assertEqual((message.common, message.own, message.deposit_id), (b"answer", b"sealed", deposit.deposit_id))
         self.assertEqual(self.contact.accepted(), [deposit.deposit_id])
@@ -432,67 +432,67 @@ class ReturnTests(VisitorCase):
         self.assertEqual(self.rig.store._tables._deposits, {})
 
     def test_asker_alone(self) -> None:
-        """Of two visitors with one file each gets what is for it, and nothing of the other's, as answer or as delivery."""
-        guest, other = self.rig.visit(self.key)
+        """Of two guests with one file each gets what is for it, and nothing of the other's, as answer or as delivery."""
+        guest, other = self.rig.connect_guest(self.key)
         other.inbox.clear()
-        self.assertEqual((guest.name, guest.device_id == self.guest.device_id), (self.guest.name, False))
-        mine, theirs = self.visitor.deposit(self.server, text=b"mine"), other.deposit(self.server, text=b"theirs")
-        self.visitor.send(mine)
+        self.assertEqual((guest.name, guest.device_id == self.guest_user.device_id), (self.guest_user.name, False))
+        mine, theirs = self.guest.deposit(self.server, text=b"mine"), other.deposit(self.server, text=b"theirs")
+        self.guest.send(mine)
         other.send(theirs)
         self.rig.commit()
-        senders = {message.common: message.device for message in self.contact.take(Deliver)}
-        self.assertEqual(senders, {b"mine": self.guest.device_id, b"theirs": guest.device_id})
+        senders = {message.common: message.device for message in self.contact.pop(Deliver)}
+        self.assertEqual(senders, {b"mine": self.guest_user.device_id, b"theirs": guest.device_id})
         self.contact.acknowledge(1)
-        self.assertEqual((self.visitor.accepted(), other.accepted()), ([mine.deposit_id], []))
+        self.assertEqual((self.guest.accepted(), other.accepted()), ([mine.deposit_id], []))
         self.contact.acknowledge(2)
-        self.assertEqual((self.visitor.accepted(), other.accepted()), ([], [theirs.deposit_id]))
-        self.contact.ask(self.contact.deposit(self.guest, text=b"yours"), self.contact.deposit(guest, text=b"and yours"))
-        self.assertEqual((self.visitor.delivered(), other.delivered()), ([b"yours"], [b"and yours"]))
+        self.assertEqual((self.guest.accepted(), other.accepted()), ([], [theirs.deposit_id]))
+        self.contact.ask(self.contact.deposit(self.guest_user, text=b"yours"), self.contact.deposit(guest, text=b"and yours"))
+        self.assertEqual((self.guest.delivered(), other.delivered()), ([b"yours"], [b"and yours"]))
 
     def test_same_deposit_id(self) -> None:
-        """Two visitors that use one deposit id are two senders: neither is taken for a repetition of the other."""
-        _, other = self.rig.visit(self.key)
+        """Two guests that use one deposit id are two senders: neither is taken for a repetition of the other."""
+        _, other = self.rig.connect_guest(self.key)
         other.inbox.clear()
-        deposit = self.visitor.deposit(self.server)
-        self.visitor.send(deposit)
+        deposit = self.guest.deposit(self.server)
+        self.guest.send(deposit)
         other.send(deposit)
         self.rig.commit()
-        self.assertEqual(len(self.contact.take(Deliver)), 2)
+        self.assertEqual(len(self.contact.pop(Deliver)), 2)
         self.contact.acknowledge(1)
-        self.assertEqual((self.visitor.accepted(), other.accepted()), ([deposit.deposit_id], []))
-        self.rig.lose(self.visitor)
+        self.assertEqual((self.guest.accepted(), other.accepted()), ([deposit.deposit_id], []))
+        self.rig.lose(self.guest)
         self.contact.acknowledge(2)
         self.assertEqual(other.accepted(), [deposit.deposit_id])
 
     def test_same_deposit_id_later(self) -> None:
         """Nor of one that was here before it, in the same place, also after a restart of the server."""
-        deposit = self.visitor.deposit(self.server)
+        deposit = self.guest.deposit(self.server)
         for crash in (False, False, True):
-            self.rig.lose(self.visitor)
+            self.rig.lose(self.guest)
             if crash:
                 self.rig.crash()
-                self.contact = self.rig.contact_again(self.server)
-            _, self.visitor = self.rig.visit(self.key)
-            self.visitor.inbox.clear()
-            self.visitor.send(deposit)
+                self.contact = self.rig.login_contact(self.server)
+            _, self.guest = self.rig.connect_guest(self.key)
+            self.guest.inbox.clear()
+            self.guest.send(deposit)
             self.rig.commit()
-            self.assertEqual((len(self.contact.inbox), self.visitor.inbox), (1 + crash, []), "Drained after a restart")
+            self.assertEqual((len(self.contact.inbox), self.guest.inbox), (1 + crash, []), "Drained after a restart")
             self.contact.acknowledge()
-            self.assertEqual(self.visitor.accepted(), [deposit.deposit_id])
+            self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
             self.rig.commit()
 
     def test_fencing(self) -> None:
         """
-        One visitor never fences another, and an account that logs in anew fences no visitor; one that leaves takes nothing
+        One guest never fences another, and an account that logs in anew fences no guest; one that leaves takes nothing
         from the others.
         """
-        visitors = [self.rig.visit(self.key) for _ in range(3)]
-        self.rig.login_waiting(self.alice)
+        guests = [self.rig.connect_guest(self.key) for _ in range(3)]
+        self.rig.try_login(self.alice)
         self.rig.commit()
         self.come_back()
         self.assertEqual(self.rig.server.logged_in, 6)
-        self.rig.lose(visitors[0][1])
-        for guest, client in [*visitors[1:], (self.guest, self.visitor)]:
+        self.rig.lose(guests[0][1])
+        for guest, client in [*guests[1:], (self.guest_user, self.guest)]:
             client.inbox.clear()
             self.contact.ask(self.contact.deposit(guest, text=b"here"))
             self.assertEqual(client.delivered(), [b"here"])
@@ -500,50 +500,50 @@ class ReturnTests(VisitorCase):
             client.one(Pong)
 
     def test_several(self) -> None:
-        """A deposit may be for several visitors; who has no room is named as missed."""
-        guest, other = self.rig.visit(self.key)
+        """A deposit may be for several guests; who has no room is named as missed."""
+        guest, other = self.rig.connect_guest(self.key)
         other.inbox.clear()
-        self.guest.others.append(guest.own)
-        other.wire.caller.writable(False)
-        deposit = self.contact.deposit(self.guest)
+        self.guest_user.others.append(guest.own)
+        other.wire.peer.writable(False)
+        deposit = self.contact.deposit(self.guest_user)
         self.contact.ask(deposit)
         answer = self.contact.one(Accepted).deposits[0]
         self.assertEqual(answer.missed, [Missed(self.key.name, guest.device_id, "mailbox-full")])
-        self.assertEqual((len(self.visitor.delivered()), other.delivered()), (1, []))
+        self.assertEqual((len(self.guest.delivered()), other.delivered()), (1, []))
 
     def test_window_full(self) -> None:
         """
-        A visitor that acknowledges nothing is given no more than its window; then it is mailbox-full, until it acknowledges.
+        A guest that acknowledges nothing is given no more than its window; then it is mailbox-full, until it acknowledges.
         """
         frames = self.rig.settings.window_frames
-        self.contact.ask(*[self.contact.deposit(self.guest) for _ in range(frames + 2)])
+        self.contact.ask(*[self.contact.deposit(self.guest_user) for _ in range(frames + 2)])
         self.assertEqual(len(self.contact.accepted()), frames)
-        self.assertEqual([refusal.code for refusal in self.contact.take(DepositRefused)], ["mailbox-full"] * 2)
-        self.assertEqual([message.tag for message in self.visitor.take(Deliver)], list(range(1, frames + 1)))
-        self.visitor.ask(Acknowledge(10))
-        self.contact.ask(*[self.contact.deposit(self.guest, text=b"more") for _ in range(11)])
-        self.assertEqual((len(self.contact.accepted()), len(self.contact.take(DepositRefused))), (10, 1))
-        self.assertEqual([message.tag for message in self.visitor.take(Deliver)], list(range(frames + 1, frames + 11)))
+        self.assertEqual([refusal.code for refusal in self.contact.pop(DepositRefused)], ["mailbox-full"] * 2)
+        self.assertEqual([message.tag for message in self.guest.pop(Deliver)], list(range(1, frames + 1)))
+        self.guest.ask(Acknowledge(10))
+        self.contact.ask(*[self.contact.deposit(self.guest_user, text=b"more") for _ in range(11)])
+        self.assertEqual((len(self.contact.accepted()), len(self.contact.pop(DepositRefused))), (10, 1))
+        self.assertEqual([message.tag for message in self.guest.pop(Deliver)], list(range(frames + 1, frames + 11)))
         self.rig.commit()
         self.assertEqual(self.rig.failures, [])
 
     def test_window_size(self) -> None:
         """The window is one of bytes, too."""
         large = bytes(50_000)
-        self.contact.ask(*[self.contact.deposit(self.guest, text=large) for _ in range(8)])
-        self.rig.settle()
-        self.assertEqual((len(self.contact.accepted()), len(self.visitor.delivered())), (6, 6))
+        self.contact.ask(*[self.contact.deposit(self.guest_user, text=large) for _ in range(8)])
+        self.rig.run()
+        self.assertEqual((len(self.contact.accepted()), len(self.guest.delivered())), (6, 6))
 
     def test_nothing_to_acknowledge(self) -> None:
-        """A visitor that acknowledges what it was never sent is hung up on."""
-        self.visitor.ask(Acknowledge(1))
-        self.assertEqual(self.visitor.failed(), "bad-acknowledgement")
+        """A guest that acknowledges what it was never sent is hung up on."""
+        self.guest.ask(Acknowledge(1))
+        self.assertEqual(self.guest.failed(), "bad-acknowledgement")
 
     def test_not_here(self) -> None:
-        """A visitor that is gone is no account; nor is the file's name without any, nor with one of several gone."""
-        guest, other = self.rig.visit(self.key)
+        """A guest that is gone is no account; nor is the file's name without any, nor with one of several gone."""
+        guest, other = self.rig.connect_guest(self.key)
         self.rig.lose(other)
-        for to, others in ((guest, []), (self.guest, [guest.own])):
+        for to, others in ((guest, []), (self.guest_user, [guest.own])):
             to.others = others
             deposit = self.contact.deposit(to)
             self.contact.send(deposit)
@@ -551,37 +551,37 @@ class ReturnTests(VisitorCase):
             refusal = self.contact.one(DepositRefused)
             self.assertEqual((refusal.code, refusal.deposit_id), ("no-such-account", deposit.deposit_id))
             self.assertEqual([record.name for record in refusal.accounts], [self.key.name])
-        self.assertEqual(self.visitor.delivered(), [])
+        self.assertEqual(self.guest.delivered(), [])
 
     def test_contact_alone(self) -> None:
-        """To everybody else, the operator's own visitors included, such a name is no account, whoever is connected."""
-        self.assertEqual(self.refused(self.sender.deposit(self.guest)), "no-such-account")
-        self.assertEqual(self.refused(self.sender.deposit(self.bob, self.guest)), "no-such-account")
-        for to in ((self.bob, self.guest), (self.guest, self.bob)):
+        """To everybody else, the operator's own guests included, such a name is no account, whoever is connected."""
+        self.assertEqual(self.refused(self.sender.deposit(self.guest_user)), "no-such-account")
+        self.assertEqual(self.refused(self.sender.deposit(self.bob, self.guest_user)), "no-such-account")
+        for to in ((self.bob, self.guest_user), (self.guest_user, self.bob)):
             self.assertEqual(self.refused(self.contact.deposit(*to), self.contact), "no-such-account")
         self.sender.send(Fetch(1, self.key.name))
         self.rig.commit()
         self.assertEqual(self.sender.one(Refused).code, "no-such-account")
-        self.assertEqual(self.visitor.inbox + self.reader.inbox, [])
+        self.assertEqual(self.guest.inbox + self.reader.inbox, [])
 
     def test_bad_requests(self) -> None:
-        """A visitor that is named twice, and an expiry that is none, are refused."""
-        part = Part(self.guest.device_id, b"own")
+        """A guest that is named twice, and an expiry that is none, are refused."""
+        part = Part(self.guest_user.device_id, b"own")
         twice = Deposit(keys.random_id(), 100, DAY, b"common", [Destination(self.key.name, [part, part])])
         self.assertEqual(self.refused(twice, self.contact), "bad-request")
-        self.assertEqual(self.refused(self.contact.deposit(self.guest, expiry=0), self.contact), "bad-request")
-        self.assertEqual(self.refused(self.contact.deposit(self.guest, expiry=31 * DAY), self.contact), "bad-request")
-        self.assertEqual(self.visitor.inbox, [])
+        self.assertEqual(self.refused(self.contact.deposit(self.guest_user, expiry=0), self.contact), "bad-request")
+        self.assertEqual(self.refused(self.contact.deposit(self.guest_user, expiry=31 * DAY), self.contact), "bad-request")
+        self.assertEqual(self.guest.inbox, [])
 
     def test_drained(self) -> None:
-        """A visitor has no mailbox: it is drained at once, and once only."""
-        _, client = self.rig.visit(self.key)
-        self.contact.ask(self.contact.deposit(self.guest))
-        self.visitor.ask(Acknowledge(1))
-        self.assertEqual((len(client.take(Drained)), self.visitor.take(Drained)), (1, []))
+        """A guest has no mailbox: it is drained at once, and once only."""
+        _, client = self.rig.connect_guest(self.key)
+        self.contact.ask(self.contact.deposit(self.guest_user))
+        self.guest.ask(Acknowledge(1))
+        self.assertEqual((len(client.pop(Drained)), self.guest.pop(Drained)), (1, []))
 
 
-class RatesTests(VisitorCase):
+class RatesTests(GuestCase):
     """To come again is no way round a limit."""
 
     def settings(self) -> Settings:
@@ -589,37 +589,37 @@ class RatesTests(VisitorCase):
         return Settings(registration="open", deposits=Rate(3, 1e9), requests=Rate(2, 1e9))
 
     def test_come_again(self) -> None:
-        """Who leaves and comes again finds its limits as they were; beside it, another visitor has limits of its own."""
+        """Who leaves and comes again finds its limits as they were; beside it, another guest has limits of its own."""
         for _ in range(3):
-            self.visitor.send(self.visitor.deposit(self.server))
+            self.guest.send(self.guest.deposit(self.server))
         self.rig.commit()
-        self.assertEqual(self.refused(self.visitor.deposit(self.server), self.visitor), "rate-limited")
-        _, beside = self.rig.visit(self.key)
+        self.assertEqual(self.refused(self.guest.deposit(self.server), self.guest), "rate-limited")
+        _, beside = self.rig.connect_guest(self.key)
         beside.send(beside.deposit(self.server))
         self.rig.commit()
-        self.assertEqual(beside.take(DepositRefused), [])
-        self.rig.lose(self.visitor)
-        _, again = self.rig.visit(self.key)
+        self.assertEqual(beside.pop(DepositRefused), [])
+        self.rig.lose(self.guest)
+        _, again = self.rig.connect_guest(self.key)
         self.assertEqual(self.refused(again.deposit(self.server), again), "rate-limited")
 
     def test_bounded(self) -> None:
         """Any number of visits, one after the other, are counted in one place, and leave nobody behind."""
-        self.rig.lose(self.visitor)
+        self.rig.lose(self.guest)
         for _ in range(20):
-            _, client = self.rig.visit(self.key)
-            client.ask(Fetch(1, "server"), self.visitor.deposit(self.server))
+            _, client = self.rig.connect_guest(self.key)
+            client.ask(Fetch(1, "server"), self.guest.deposit(self.server))
             self.rig.commit()
             self.rig.lose(client)
-        visitors = self.rig.server._guests
-        self.assertEqual((len(visitors), visitors._places), (0, [-1]))
+        guests = self.rig.server._guests
+        self.assertEqual((len(guests), guests._free_rate_keys), (0, [-1]))
         self.assertEqual(self.rig.server.logged_in, 2)
 
 
-class OtherDoorTests(VisitorCase):
+class OtherDoorTests(GuestCase):
     """Over memory, as a program that embeds the server may."""
 
     def test_memory(self) -> None:
-        """A visitor over another channel is another device."""
-        client = self.rig.greet_with_key(auth.MEMORY)
-        client.ask(self.rig.key_proof(client, self.key))
+        """A guest over another channel is another device."""
+        client = self.rig.greet_as_guest(auth.MEMORY)
+        client.ask(self.rig.guest_proof(client, self.key))
         self.assertEqual(len(self.rig.server._guests), 2)

@@ -50,7 +50,7 @@ class QueueTests(TwoPeople):
 
         @param keep: he leaves again without having acknowledged it.
         """
-        client = self.rig.login_waiting(self.bob)
+        client = self.rig.try_login(self.bob)
         self.rig.commit()
         client.one(Welcome)
         self.assertEqual(client.delivered(), [b"for bob alone"])
@@ -60,11 +60,11 @@ class QueueTests(TwoPeople):
     def test_any_id_may_list_read_and_delete_any_queue(self) -> None:
         """
         Whoever knows every id there is, and says everything that can be said: a second registered account, an unregistered
-        caller, and a visitor with the key file each list nothing, read nothing and delete nothing of Bob's queue.
+        peer, and a guest with the key file each list nothing, read nothing and delete nothing of Bob's queue.
         """
-        _, visitor = self.rig.visit(self.key)
-        visitor.inbox.clear()
-        for client in (self.other, visitor):
+        _, guest = self.rig.connect_guest(self.key)
+        guest.inbox.clear()
+        for client in (self.other, guest):
             self.say(
                 client,
                 ListAccounts(1, ""),
@@ -76,9 +76,9 @@ class QueueTests(TwoPeople):
             )
             self.rig.commit()
             done = [message for message in client.inbox if not isinstance(message, Refused)]
-            # What one uploads is for one's own device, whatever it says; a visitor has none.
+            # What one uploads is for one's own device, whatever it says; a guest has none.
             self.assertEqual(done, [])
-            self.assertEqual([message.request for message in client.take(Refused)], [1, 2, 3, 4, 5, 6])
+            self.assertEqual([message.request for message in client.pop(Refused)], [1, 2, 3, 4, 5, 6])
             self.say(client, Acknowledge(1))
             self.assertEqual(client.inbox, [Failed("bad-acknowledgement")])
             self.still_there(keep=True)
@@ -88,45 +88,45 @@ class QueueTests(TwoPeople):
                 if role is not None:
                     named = ("", b"") if role == "key" else ("bob", self.bob.device_id)
                     client.ask(Hello([1], [], role, "tcp", *named, keys.nonce()))
-                    client.take(Challenge)
+                    client.pop(Challenge)
                 self.say(client, frame)
                 self.rig.commit()
                 self.assertEqual([type(message) for message in client.inbox], [Failed], (frame, role))
                 self.assertIsNotNone(client.wire.code)
         self.still_there()
 
-    def test_visitor(self) -> None:
+    def test_guest(self) -> None:
         """
-        A visitor with the key file of the server neither lists, nor reads, nor deletes the queue of an account, nor hears
+        A guest with the key file of the server neither lists, nor reads, nor deletes the queue of an account, nor hears
         whether there is one; it puts nothing there, and is told of no device.
         """
-        _, client = self.rig.visit(self.key)
+        _, client = self.rig.connect_guest(self.key)
         client.inbox.clear()
         self.say(client, ListAccounts(1, ""), RemoveAccount(2, "bob"), Fetch(3, "bob"), Claim(4, "bob", self.bob.device_id, 0))
         self.assertEqual(client.inbox, [Refused(request, "forbidden") for request in (1, 2, 3, 4)])
         client.inbox.clear()
         self.say(client, client.deposit(self.bob))
         self.rig.commit()
-        self.assertEqual([message.code for message in client.take(DepositRefused)], ["forbidden"])
+        self.assertEqual([message.code for message in client.pop(DepositRefused)], ["forbidden"])
         self.say(client, Acknowledge(1))
         self.assertEqual(client.inbox, [Failed("bad-acknowledgement")])
         self.still_there()
 
-    def test_visitor_as_the_other(self) -> None:
+    def test_guest_as_the_other(self) -> None:
         """Nor does the key file prove to be somebody: not with Bob's name and device in the greeting, nor as a device."""
         client = self.rig.connect()
         self.say(client, Hello([1], [], "key", "tcp", "bob", self.bob.device_id, keys.nonce()))
         self.assertEqual(client.inbox, [Failed("malformed")])
         client = self.rig.greet(self.bob)
-        self.say(client, self.rig.key_proof(client, self.key))
+        self.say(client, self.rig.guest_proof(client, self.key))
         self.rig.commit()
         self.assertEqual(client.inbox, [Failed("login-failed")])
         self.still_there()
 
-    def test_visitor_and_visitor(self) -> None:
-        """Nor is what the contact has for one visitor to be had by another with the same file."""
-        guest, first = self.rig.visit(self.key)
-        _, second = self.rig.visit(self.key)
+    def test_guest_and_guest(self) -> None:
+        """Nor is what the contact has for one guest to be had by another with the same file."""
+        guest, first = self.rig.connect_guest(self.key)
+        _, second = self.rig.connect_guest(self.key)
         _, contact = self.rig.contact()
         second.inbox.clear()
         contact.ask(contact.deposit(guest, text=b"for the first"))
@@ -142,7 +142,7 @@ class QueueTests(TwoPeople):
     def test_second_account(self) -> None:
         """A registered account can neither list, nor read, nor delete the queue of another."""
         self.say(self.other, ListAccounts(1, ""), RemoveAccount(2, "bob"))
-        self.assertEqual(self.other.take(Refused), [Refused(1, "forbidden"), Refused(2, "forbidden")])
+        self.assertEqual(self.other.pop(Refused), [Refused(1, "forbidden"), Refused(2, "forbidden")])
         self.say(self.other, Acknowledge(1))
         self.assertEqual(self.other.failed(), "bad-acknowledgement")
         self.still_there()
@@ -163,7 +163,7 @@ class QueueTests(TwoPeople):
         client = self.rig.try_register(impostor)
         client.one(Welcome)
         self.rig.commit()
-        self.assertEqual(client.take(Deliver), [])
+        self.assertEqual(client.pop(Deliver), [])
         self.still_there()
 
     def test_registering_over(self) -> None:
@@ -172,13 +172,13 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_unregistered(self) -> None:
-        """A caller without an account is heard by nobody: no command passes before the login."""
+        """A peer without an account is heard by nobody: no command passes before the login."""
         for message in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), Fetch(1, "bob")):
             for prelude in (False, True):
                 client = self.rig.greet(self.bob) if prelude else self.rig.connect()
                 self.say(client, message)
                 self.assertEqual(client.inbox, [Failed("out-of-turn")])
-                self.assertEqual(client.take(Accounts), [])
+                self.assertEqual(client.pop(Accounts), [])
         self.still_there()
 
     def test_unregistered_with_an_id(self) -> None:

@@ -19,33 +19,33 @@ class BucketTests(SynchronousTestCase):
 
     def test_burst(self) -> None:
         """A burst is let through, and no more; each key has its own."""
-        self.assertEqual([self.buckets.take(1) for _ in range(3)], [True, True, False])
-        self.assertTrue(self.buckets.take(2))
+        self.assertEqual([self.buckets.consume(1) for _ in range(3)], [True, True, False])
+        self.assertTrue(self.buckets.consume(2))
 
     def test_refilled(self) -> None:
         """Time refills, up to the burst."""
         for _ in range(3):
-            self.buckets.take(1)
+            self.buckets.consume(1)
         self.time += 9
-        self.assertFalse(self.buckets.take(1))
+        self.assertFalse(self.buckets.consume(1))
         self.time += 1
-        self.assertEqual([self.buckets.take(1) for _ in range(2)], [True, False])
+        self.assertEqual([self.buckets.consume(1) for _ in range(2)], [True, False])
         self.time += 1000
-        self.assertEqual([self.buckets.take(1) for _ in range(3)], [True, True, False])
+        self.assertEqual([self.buckets.consume(1) for _ in range(3)], [True, True, False])
 
     def test_clock_back(self) -> None:
         """A clock that is set back takes nothing away, and gives nothing."""
-        self.buckets.take(1)
+        self.buckets.consume(1)
         self.time -= 500
-        self.assertEqual([self.buckets.take(1) for _ in range(2)], [True, False])
+        self.assertEqual([self.buckets.consume(1) for _ in range(2)], [True, False])
 
     def test_bounded(self) -> None:
         """The table forgets who was not heard of for longest."""
         for key in (1, 2, 1, 3):
-            self.buckets.take(key)
+            self.buckets.consume(key)
         self.assertEqual(len(self.buckets), 2)
-        self.assertFalse(self.buckets.take(1))
-        self.assertTrue(self.buckets.take(2))
+        self.assertFalse(self.buckets.consume(1))
+        self.assertTrue(self.buckets.consume(2))
 
 
 class DiskTests(SynchronousTestCase):

@@ -45,9 +45,9 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.rig.failures, [])
 
     def test_interfaces(self) -> None:
-        """The fake wire is a channel, and a caller a peer."""
+        """The fake wire is a channel, and a peer a peer."""
         verifyObject(IChannel, self.first.wire)
-        verifyObject(IPeer, self.first.wire.caller)
+        verifyObject(IPeer, self.first.wire.peer)
 
     def test_welcome(self) -> None:
         """A device is welcomed with the server's time, its own highest n and what prekeys are left."""
@@ -139,7 +139,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual((challenge.version, challenge.features), (1, []))
 
     def test_false_transport(self) -> None:
-        """A caller that names another transport than it came by is sent away."""
+        """A peer that names another transport than it came by is sent away."""
         client = self.rig.connect()
         client.ask(Hello([1], [], "device", "memory", "alice", self.alice.device_id, keys.nonce()))
         self.assertEqual(client.failed(), "forbidden")
@@ -173,12 +173,12 @@ class LoginTests(SynchronousTestCase):
     def test_fenced(self) -> None:
         """A new login of a device ends the one before, and nothing more from that is heard."""
         bob, reader = self.rig.register("bob")
-        caller = self.first.wire.caller
+        peer = self.first.wire.peer
         self.rig.login(self.alice)
-        self.rig.settle()
+        self.rig.run()
         self.assertEqual(self.first.failed(), "replaced")
-        caller.received(self.first.deposit(bob))
-        self.rig.settle()
+        peer.received(self.first.deposit(bob))
+        self.rig.run()
         self.assertEqual(reader.delivered(), [])
         self.assertEqual(self.rig.server.logged_in, 2)
 
@@ -187,8 +187,8 @@ class LoginTests(SynchronousTestCase):
         clients: list[Client] = [self.rig.greet(self.alice) for _ in range(2)]
         for client in clients:
             client.send(self.rig.proof(client, self.alice))
-        self.rig.settle()
-        self.assertEqual(sorted(len(client.take(Failed)) for client in clients), [0, 1])
+        self.rig.run()
+        self.assertEqual(sorted(len(client.pop(Failed)) for client in clients), [0, 1])
         self.assertEqual(self.rig.server.logged_in, 1)
 
     def test_drained(self) -> None:
@@ -204,8 +204,8 @@ class LoginTests(SynchronousTestCase):
         client.ask(self.rig.proof(client, self.alice))
         self.rig.lose(client)
         self.rig.commit()
-        self.assertEqual(client.take(Welcome), [])
-        self.assertTrue(self.first.wire.caller.is_open)
+        self.assertEqual(client.pop(Welcome), [])
+        self.assertTrue(self.first.wire.peer.is_open)
 
     def test_key_not_shared(self) -> None:
         """A server identity of another server does not open a list here."""
@@ -223,7 +223,7 @@ class PlacesTests(SynchronousTestCase):
         self.bob, self.second = self.rig.register("bob")
 
     def test_server_full(self) -> None:
-        """Beyond them a caller is told so, and no registration is used up."""
+        """Beyond them a peer is told so, and no registration is used up."""
         carol = self.rig.user("carol")
         self.assertEqual(self.rig.try_register(carol).failed(), "server-full")
         self.rig.lose(self.first)
@@ -250,47 +250,47 @@ class PlacesTests(SynchronousTestCase):
 
 
 class FiftyTests(SynchronousTestCase):
-    """C{--max-clients 50}: accounts and visitors share the places."""
+    """C{--max-clients 50}: accounts and guests share the places."""
 
     def setUp(self) -> None:
-        """Forty accounts and ten visitors are here; Zoe has an account, and is not."""
+        """Forty accounts and ten guests are here; Zoe has an account, and is not."""
         self.key = SharedKey(bytes(range(32)))
         self.rig = Rig(Settings(registration="open", max_clients=50), key=self.key)
         self.zoe, client = self.rig.register("zoe")
         self.rig.lose(client)
         self.contact, _ = self.rig.contact()
         self.people = [self.rig.register(f"user{number}") for number in range(40)]
-        self.guests = [self.rig.visit(self.key)[1] for _ in range(10)]
+        self.guests = [self.rig.connect_guest(self.key)[1] for _ in range(10)]
 
     def tearDown(self) -> None:
         """No coroutine ended in a bug, and those who were here still are."""
         self.assertEqual(self.rig.failures, [])
         for client in [*[client for _, client in self.people], *self.guests]:
-            self.assertEqual((client.take(Failed), client.wire.code), ([], None))
+            self.assertEqual((client.pop(Failed), client.wire.code), ([], None))
 
     def full(self) -> None:
         """Number 51 is told so, whoever it is, once it has proved who that is; then the same place is for each of them."""
         self.assertEqual(self.rig.server.logged_in, 50)
         self.assertEqual(self.rig.try_login(self.zoe).failed(), "server-full")
         self.assertEqual(self.rig.try_register(self.rig.user("carol")).failed(), "server-full")
-        self.assertEqual(self.rig.try_visit(self.key).failed(), "server-full")
+        self.assertEqual(self.rig.try_guest(self.key).failed(), "server-full")
 
     def test_number_51(self) -> None:
-        """Number 51 gets server-full: an account, a registration, and a visitor."""
+        """Number 51 gets server-full: an account, a registration, and a guest."""
         self.full()
 
     def test_place_of_an_account(self) -> None:
         """When an account leaves, one more gets in, of whatever kind, and then it is full again."""
         self.full()
         self.rig.lose(self.people.pop()[1])
-        self.guests.append(self.rig.visit(self.key)[1])
+        self.guests.append(self.rig.connect_guest(self.key)[1])
         self.full()
         self.rig.lose(self.people.pop()[1])
         self.people.append((self.zoe, self.rig.login(self.zoe)))
         self.assertEqual(self.rig.try_register(self.rig.user("carol")).failed(), "server-full")
 
-    def test_place_of_a_visitor(self) -> None:
-        """So too when a visitor leaves: its place is free at once, for nothing of it stays."""
+    def test_place_of_a_guest(self) -> None:
+        """So too when a guest leaves: its place is free at once, for nothing of it stays."""
         self.rig.lose(self.guests.pop())
         self.people.append(self.rig.register("carol"))
         self.full()
@@ -299,7 +299,7 @@ class FiftyTests(SynchronousTestCase):
         """Whoever cannot prove who it is hears that, and not that there is no place."""
         wrong = User("zoe", self.zoe.server, device_id=self.zoe.device_id)
         self.assertEqual(self.rig.try_login(wrong).failed(), "login-failed")
-        self.assertEqual(self.rig.try_visit(SharedKey(bytes(32))).failed(), "login-failed")
+        self.assertEqual(self.rig.try_guest(SharedKey(bytes(32))).failed(), "login-failed")
         self.assertEqual(self.rig.try_register(self.rig.user("Carol!")).failed(), "illegal-name")
 
     def test_nothing_used_up(self) -> None:
@@ -307,7 +307,7 @@ class FiftyTests(SynchronousTestCase):
         token = bytes(16)
         rig = Rig(Settings(registration="invite", max_clients=1), key=self.key)
         rig.store.add_token(keys.sha256(token), 1, START + 3600, "")
-        _, client = rig.visit(self.key)
+        _, client = rig.connect_guest(self.key)
         carol = rig.user("carol")
         self.assertEqual(rig.try_register(carol, bytes(15) + b"1").failed(), "bad-token")
         self.assertEqual(rig.try_register(carol, token).failed(), "server-full")
@@ -316,7 +316,7 @@ class FiftyTests(SynchronousTestCase):
 
     def test_others(self) -> None:
         """The contact, the operator, and a device that is here already get in nevertheless."""
-        self.rig.contact_again(self.contact)
+        self.rig.login_contact(self.contact)
         self.rig.operator().ask(Ping(1))
         user, _ = self.people.pop()
         self.people.append((user, self.rig.login(user)))
@@ -326,13 +326,13 @@ class FiftyTests(SynchronousTestCase):
         """Of many that prove themselves at the same moment as many get in as there are places."""
         for _ in range(2):
             self.rig.lose(self.guests.pop())
-        late = [self.rig.greet_with_key() for _ in range(4)]
+        late = [self.rig.greet_as_guest() for _ in range(4)]
         zoe = self.rig.greet(self.zoe)
         for client in late:
-            client.send(self.rig.key_proof(client, self.key))
+            client.send(self.rig.guest_proof(client, self.key))
         zoe.send(self.rig.proof(zoe, self.zoe))
-        self.rig.settle()
-        self.assertEqual(sum(len(client.take(Welcome)) for client in [*late, zoe]), 2)
+        self.rig.run()
+        self.assertEqual(sum(len(client.pop(Welcome)) for client in [*late, zoe]), 2)
         self.assertEqual(self.rig.server.logged_in, 50)
 
 
@@ -345,9 +345,9 @@ class StopTests(SynchronousTestCase):
         _, client = rig.register("alice")
         stranger = rig.connect()
         rig.server.stop()
-        rig.settle()
+        rig.run()
         late = rig.connect()
-        rig.settle()
+        rig.run()
         self.assertEqual([one.failed() for one in (client, stranger, late)], ["stopping"] * 3)
         self.assertEqual(rig.server.connected, 0)
 
@@ -368,9 +368,9 @@ class StopTests(SynchronousTestCase):
         alice, sender = rig.register("alice")
         bob, _ = rig.register("bob")
         deposit: Deposit = sender.deposit(bob)
-        caller = sender.wire.caller
+        peer = sender.wire.peer
         rig.server.stop()
-        caller.received(deposit)
-        rig.settle()
+        peer.received(deposit)
+        rig.run()
         rig.crash()
         self.assertEqual(rig.login(bob).delivered(), [])

@@ -241,7 +241,7 @@ class InvitedRegistrationTests(SynchronousTestCase):
         alice = self.rig.try_register(self.rig.user("alice"), self.token)
         for request in range(200):
             alice.ask(Invite(request, 1, DAY))
-            if refusals := alice.take(Refused):
+            if refusals := alice.pop(Refused):
                 self.assertEqual([one.code for one in refusals], ["too-many-invites"])
                 return
         self.fail("no end of invites")

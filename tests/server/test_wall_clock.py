@@ -70,7 +70,7 @@ class WallClockContract(SynchronousTestCase):
         """Bob comes, takes all there is, and goes."""
         reader = self.rig.login(self.bob)
         self.rig.commit()
-        deliveries = reader.take(Deliver)
+        deliveries = reader.pop(Deliver)
         reader.one(Drained)
         if deliveries:
             reader.ask(Acknowledge(deliveries[-1].tag))
@@ -159,7 +159,7 @@ class WallClockContract(SynchronousTestCase):
 
     def knows(self, deposit: Deposit) -> bool:
         """Whether the store knows a deposit of Alice."""
-        mailbox = self.sender.wire.caller.device.mailbox
+        mailbox = self.sender.wire.peer.device.mailbox
         found: list[bytes | None] = []
 
         async def ask() -> None:

@@ -48,7 +48,7 @@ class ServerProofTests(KeyCase):
 
     def greet(self, rig: Rig | None = None) -> tuple[Client, Challenge]:
         """Say Hello, and hear who answers."""
-        client = (rig or self.rig).greet_with_key()
+        client = (rig or self.rig).greet_as_guest()
         return client, client.one(Challenge)
 
     def test_file(self) -> None:
@@ -97,7 +97,7 @@ class ServerProofTests(KeyCase):
         for login in (self.key.login, bytes(64), b""):
             self.assertNotEqual(challenge.signature, keys.mac(login, auth.KEY_CHALLENGE_LABEL, *parts))
         for key in (self.key, SharedKey(bytes(32))):
-            self.assertEqual(rig.try_visit(key).failed(), "login-failed")
+            self.assertEqual(rig.try_guest(key).failed(), "login-failed")
         self.assertEqual(rig.failures, [])
 
     def test_without_file_same_key(self) -> None:
@@ -105,9 +105,9 @@ class ServerProofTests(KeyCase):
         The key that a server without a file answers with is made once: the same question in the same channel would get the
         same answer, as where there is a file.
         """
-        visitors = Rig().server._guests
-        self.assertEqual(visitors.challenge((b"a", b"b")), visitors.challenge((b"a", b"b")))
-        self.assertNotEqual(visitors.challenge((b"a", b"b")), Rig().server._guests.challenge((b"a", b"b")))
+        guests = Rig().server._guests
+        self.assertEqual(guests.challenge((b"a", b"b")), guests.challenge((b"a", b"b")))
+        self.assertNotEqual(guests.challenge((b"a", b"b")), Rig().server._guests.challenge((b"a", b"b")))
 
     def test_devices_not_by_key(self) -> None:
         """To a device the server identity signs as ever, and to nobody with both."""
@@ -125,11 +125,11 @@ class ServerProofTests(KeyCase):
 
 
 class CallerProofTests(KeyCase):
-    """Then the caller proves."""
+    """Then the peer proves."""
 
     def refused(self, proof: Proof, client: Client | None = None) -> None:
         """This proof opens nothing."""
-        client = client or self.rig.greet_with_key()
+        client = client or self.rig.greet_as_guest()
         client.ask(proof)
         self.assertEqual([type(message) for message in client.inbox], [Challenge, Failed])
         self.assertEqual(client.failed(), "login-failed")
@@ -137,21 +137,21 @@ class CallerProofTests(KeyCase):
 
     def test_welcome(self) -> None:
         """Whoever has the file is welcome: no n, no prekeys, an empty mailbox."""
-        client = self.rig.try_visit(self.key)
+        client = self.rig.try_guest(self.key)
         self.assertEqual(client.one(Welcome), Welcome(0, START, PrekeyStock(0, 0, 0, 0)))
         client.one(Drained)
-        self.assertIs(client.wire.caller.role, Role.KEY)
+        self.assertIs(client.wire.peer.role, Role.GUEST)
         self.assertEqual(self.rig.server.logged_in, 1)
 
     def test_other_file(self) -> None:
         """Another file is no file."""
-        client = self.rig.greet_with_key()
-        self.refused(self.rig.key_proof(client, self.other), client)
+        client = self.rig.greet_as_guest()
+        self.refused(self.rig.guest_proof(client, self.other), client)
 
     def test_every_part(self) -> None:
         """A proof over another Hello, Challenge, identity, n, channel or under another label is refused."""
         for number in range(9):
-            client = self.rig.greet_with_key()
+            client = self.rig.greet_as_guest()
             hello, challenge, identity = client.connection.hello, client.connection.challenge, self.rig.identity.public
             changed = [
                 (hello[:-1] + bytes([hello[-1] ^ 1]), challenge, identity, 0, TLS),
@@ -167,41 +167,41 @@ class CallerProofTests(KeyCase):
             self.refused(Proof(0, keys.mac(self.key.login, label, *parts)), client)
 
     def test_highest(self) -> None:
-        """A caller has no n: one that claims to have one is refused, though it has proved it."""
-        client = self.rig.greet_with_key()
-        self.refused(self.rig.key_proof(client, self.key, 7), client)
+        """A peer has no n: one that claims to have one is refused, though it has proved it."""
+        client = self.rig.greet_as_guest()
+        self.refused(self.rig.guest_proof(client, self.key, 7), client)
 
     def test_every_bit(self) -> None:
         """A MAC that differs in one bit is wrong, and so is one that is cut, empty or a signature."""
         for bit in (0, 7, 255, 511):
-            client = self.rig.greet_with_key()
-            proof = self.rig.key_proof(client, self.key).signature
+            client = self.rig.greet_as_guest()
+            proof = self.rig.guest_proof(client, self.key).signature
             flipped = (int.from_bytes(proof, "big") ^ 1 << bit).to_bytes(64, "big")
             self.refused(Proof(0, flipped), client)
-        client = self.rig.greet_with_key()
-        self.refused(Proof(0, self.rig.key_proof(client, self.key).signature[:32]), client)
+        client = self.rig.greet_as_guest()
+        self.refused(Proof(0, self.rig.guest_proof(client, self.key).signature[:32]), client)
         self.refused(Proof(0, b""))
         self.refused(Proof(0, SigningKey.generate().sign(auth.PROOF_LABEL)))
 
     def test_servers_own_proof(self) -> None:
         """The server's proof sent back to it is no proof."""
-        client = self.rig.greet_with_key()
+        client = self.rig.greet_as_guest()
         challenge = next(message for message in client.inbox if isinstance(message, Challenge))
         self.refused(Proof(0, challenge.signature), client)
 
     def test_replay(self) -> None:
         """A proof that was overheard is worth nothing in another connection."""
-        first = self.rig.greet_with_key()
-        proof = self.rig.key_proof(first, self.key)
+        first = self.rig.greet_as_guest()
+        proof = self.rig.guest_proof(first, self.key)
         self.refused(proof)
         first.ask(proof)
         first.one(Welcome)
 
     def test_passed_on(self) -> None:
         """Nor in the same words over another TLS channel: nobody in the middle can pass it on."""
-        client = self.rig.greet_with_key()
-        proof = self.rig.key_proof(client, self.key)
-        client.wire.caller.channel.binding = evolve(TLS, exporter=OTHER)
+        client = self.rig.greet_as_guest()
+        proof = self.rig.guest_proof(client, self.key)
+        client.wire.peer.channel.binding = evolve(TLS, exporter=OTHER)
         self.refused(proof, client)
 
     def test_names_nobody(self) -> None:
@@ -224,12 +224,12 @@ class CallerProofTests(KeyCase):
     def test_does_not_register(self) -> None:
         """Whoever came with a key file cannot register instead, nor does a device prove itself with one."""
         user = self.rig.user("alice")
-        client = self.rig.greet_with_key()
+        client = self.rig.greet_as_guest()
         client.ask(self.rig.registration(client, user))
         self.assertEqual(client.failed(), "out-of-turn")
         alice, _ = self.rig.register("alice")
         client = self.rig.greet(alice)
-        client.ask(self.rig.key_proof(client, self.key))
+        client.ask(self.rig.guest_proof(client, self.key))
         self.assertEqual(client.failed(), "login-failed")
 
     def test_name_reserved(self) -> None:
