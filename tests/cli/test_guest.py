@@ -201,7 +201,7 @@ class Doubting:
 
     _server: Server
 
-    def caller(self) -> Doubter:
+    def connect(self) -> Doubter:
         """One more."""
         return Doubter(self._server.connect())
 
