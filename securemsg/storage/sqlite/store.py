@@ -176,33 +176,33 @@ class ServerStore:
 
     def load_account(self, name: str) -> Deferred[StoredAccount | None]:
         """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
-        return self._writer.submit(lambda connection: directory.load_account(connection, name), writes=False)
+        return self._writer.submit(directory.load_account, name, writes=False)
 
     def register(self, account: NewAccount) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.register}."""
-        return self._writer.submit(lambda connection: directory.register(connection, account))
+        return self._writer.submit(directory.register, account)
 
     def publish(
         self, name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
     ) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.publish}."""
-        return self._writer.submit(lambda connection: directory.publish(connection, name, version, body, signature, devices))
+        return self._writer.submit(directory.publish, name, version, body, signature, devices)
 
     def remove_account(self, name: str) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""
-        return self._writer.submit(lambda connection: directory.remove_account(connection, name))
+        return self._writer.submit(directory.remove_account, name)
 
     def list_accounts(self, after: str, limit: int) -> Deferred[list[AccountSummary]]:
         """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
-        return self._writer.submit(lambda connection: directory.list_accounts(connection, after, limit), writes=False)
+        return self._writer.submit(directory.list_accounts, after, limit, writes=False)
 
     def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> Deferred[None]:
         """See L{securemsg.interfaces.ITokenStore.add_token}."""
-        return self._writer.submit(lambda connection: directory.add_token(connection, digest, uses, expires_at, creator))
+        return self._writer.submit(directory.add_token, digest, uses, expires_at, creator)
 
     def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
         """See L{securemsg.interfaces.ITokenStore.admits}."""
-        return self._writer.submit(lambda connection: directory.admits(connection, name, identity, token, now), writes=False)
+        return self._writer.submit(directory.admits, name, identity, token, now, writes=False)
 
     def add_prekeys(
         self,
@@ -215,29 +215,27 @@ class ServerStore:
         replace: bool,
     ) -> Deferred[None]:
         """See L{securemsg.interfaces.IPrekeyStore.add_prekeys}."""
-        return self._writer.submit(
-            lambda connection: prekeys.add_prekeys(connection, mailbox, signed, last_resort, one_time, kem, limit, replace)
-        )
+        return self._writer.submit(prekeys.add_prekeys, mailbox, signed, last_resort, one_time, kem, limit, replace)
 
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Deferred[StoredBundle | None]:
         """See L{securemsg.interfaces.IPrekeyStore.claim}."""
-        return self._writer.submit(lambda connection: prekeys.claim(connection, mailbox, requester, now, fresh, spent))
+        return self._writer.submit(prekeys.claim, mailbox, requester, now, fresh, spent)
 
     def stock(self, mailbox: int) -> Deferred[StoredStock]:
         """See L{securemsg.interfaces.IPrekeyStore.stock}."""
-        return self._writer.submit(lambda connection: prekeys.stock(connection, mailbox), writes=False)
+        return self._writer.submit(prekeys.stock, mailbox, writes=False)
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
         """See L{securemsg.interfaces.IMailboxStore.write}."""
-        self._writer.post(lambda connection: mailboxes.write(connection, batch), done)
+        self._writer.post(done, mailboxes.write, batch)
 
     def page(self, mailbox: int, after: int, limit: int, size: int) -> Deferred[list[StoredMessage]]:
         """See L{securemsg.interfaces.IMailboxStore.page}."""
-        return self._writer.submit(lambda connection: mailboxes.page(connection, mailbox, after, limit, size), writes=False)
+        return self._writer.submit(mailboxes.page, mailbox, after, limit, size, writes=False)
 
     def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
         """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
-        return self._writer.submit(lambda connection: mailboxes.find_deposit(connection, sender, deposit_id), writes=False)
+        return self._writer.submit(mailboxes.find_deposit, sender, deposit_id, writes=False)
 
     def last_clock(self) -> ClockReading:
         """See L{securemsg.interfaces.IMailboxStore.last_clock}."""
@@ -247,18 +245,19 @@ class ServerStore:
         """See L{securemsg.interfaces.IMailboxStore.expire}."""
         return Deferred.fromCoroutine(self._expire(clock, date, forget_before, limit))
 
-    async def _expire(
-        self, clock: ClockReading, date: int, forget_before: int, limit: int
-    ) -> dict[int, tuple[int, int]]:
+    async def _expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> dict[int, tuple[int, int]]:
         """Expire and forget, in steps between which others have their turn."""
-
-        def first(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
-            prekeys.expire_claims(connection, clock.now, forget_before)
-            directory.expire_tokens(connection, date)
-            return mailboxes.expire(connection, clock, limit)
-
-        taken = await self._writer.submit(first)
+        taken = await self._writer.submit(_expire_first, clock, date, forget_before, limit)
         more = True
         while more and not self._writer.closing:
-            more = await self._writer.submit(lambda connection: mailboxes.forget(connection, clock.now))
+            more = await self._writer.submit(mailboxes.forget, clock.now)
         return taken
+
+
+def _expire_first(
+    connection: sqlite3.Connection, clock: ClockReading, date: int, forget_before: int, limit: int
+) -> dict[int, tuple[int, int]]:
+    """The first step, one transaction: all but the forgetting of deposits."""
+    prekeys.expire_claims(connection, clock.now, forget_before)
+    directory.expire_tokens(connection, date)
+    return mailboxes.expire(connection, clock, limit)

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail
@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from securemsg.storage.errors import StateUnusable
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+Arguments = TypeVarTuple("Arguments")
 
 # So many share a commit at most: what came first should not wait for all that came after.
 GROUP = 128
@@ -39,13 +39,14 @@ OUR_BUGS = (
 @frozen
 class _Job:
     """
-    Something to do with the database.
+    A function of the connection and some arguments that waits for its turn.
 
     @ivar writes: whether it needs a transaction.
-    @ivar may_fail: whether there is somebody who hears of a failure; else there must be none.
+    @ivar may_fail: whether somebody hears of a failure; otherwise a failure is fatal.
     """
 
-    work: Work[Any]
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
     result: Deferred[Any]
     writes: bool
     may_fail: bool
@@ -84,29 +85,38 @@ class Writer:
         """Start the thread. Threads do not survive a fork, so this comes after it."""
         Thread(target=self._run, name="securemsg writer", daemon=True).start()
 
-    def submit(self, work: Work[T], *, writes: bool = True) -> Deferred[T]:
+    def submit(
+        self,
+        function: Callable[[sqlite3.Connection, *Arguments], T],
+        *arguments: *Arguments,
+        writes: bool = True,
+    ) -> Deferred[T]:
         """
-        Do something in its turn. It may raise L{Refusal}, and has then changed nothing.
+        Call a function with the connection and these arguments in its turn. When it raises, its changes are undone.
 
-        @return: fires with the result once it is committed; fails with what C{work} raised.
+        @return: fires with the result once it is committed; fails with what the function raised.
         """
         if self._closing:
             return fail(StateUnusable("The store is closed."))
         result: Deferred[T] = Deferred()
-        self._queue.put(_Job(work, result, writes, may_fail=True))
+        self._queue.put(_Job(function, arguments, result, writes, may_fail=True))
         return result
 
-    def post(self, work: Work[T], done: Callable[[T], None]) -> None:
+    def post(
+        self,
+        done: Callable[[T], None],
+        function: Callable[[sqlite3.Connection, *Arguments], T],
+        *arguments: *Arguments,
+    ) -> None:
         """
-        Do something in its turn that nobody could hear the failure of: then it is fatal, as is a failure of C{done}.
-
-        After L{close} nothing happens.
+        Call a function that writes in its turn, and C{done} with its result once that is committed. Nobody hears of a
+        failure of either, so it is fatal. After L{close} nothing happens.
         """
         if not self._closing:
             result: Deferred[T] = Deferred()
             result.addCallback(done)
             result.addErrback(self._fatal)
-            self._queue.put(_Job(work, result, writes=True, may_fail=False))
+            self._queue.put(_Job(function, arguments, result, writes=True, may_fail=False))
 
     def close(self) -> Deferred[None]:
         """
@@ -177,11 +187,11 @@ class Writer:
     def _answer(self, job: _Job) -> _Answer:
         """Do a job, and keep its result, or the error that somebody is to hear of."""
         if not job.may_fail:
-            return _Answer(job.result, job.work(self._connection), None)
+            return _Answer(job.result, job.function(self._connection, *job.arguments), None)
         if job.writes:
             self._connection.execute("SAVEPOINT job")
         try:
-            answer = _Answer(job.result, job.work(self._connection), None)
+            answer = _Answer(job.result, job.function(self._connection, *job.arguments), None)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, OUR_BUGS):
                 raise

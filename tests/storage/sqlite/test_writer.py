@@ -64,7 +64,7 @@ class WriterTests(SynchronousTestCase):
     def test_own_thread(self) -> None:
         """Work is done in the writer's thread, and reported in ours."""
         threads: list[str] = []
-        self.writer.post(lambda connection: current_thread().name, threads.append)
+        self.writer.post(threads.append, lambda connection: current_thread().name)
         self.reactor.until(lambda: threads)
         self.assertEqual(threads, ["securemsg writer"])
 
@@ -73,7 +73,7 @@ class WriterTests(SynchronousTestCase):
         release = self.hold()
         order: list[int] = []
         for number in range(10):
-            self.writer.post(insert(number), lambda _: order.append(len(order)))
+            self.writer.post(lambda _: order.append(len(order)), insert(number))
         release.set()
         self.reactor.turn()
         self.assertEqual(order, [])
@@ -133,8 +133,8 @@ class WriterTests(SynchronousTestCase):
 
         answered: list[object] = []
         release = self.hold()
-        self.writer.post(insert(1), answered.append)
-        self.writer.post(blunder, answered.append)
+        self.writer.post(answered.append, insert(1))
+        self.writer.post(answered.append, blunder)
         self.writer.submit(insert(2)).addBoth(answered.append)
         release.set()
         self.reactor.until(lambda: self.reactor.failures)
@@ -151,7 +151,7 @@ class WriterTests(SynchronousTestCase):
         def blunder(_: object) -> None:
             raise Blunder
 
-        self.writer.post(insert(1), blunder)
+        self.writer.post(blunder, insert(1))
         self.reactor.until(lambda: self.reactor.failures)
         self.assertIs(self.reactor.failures[0].type, Blunder)
 
