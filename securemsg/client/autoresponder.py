@@ -295,13 +295,15 @@ def settle(
         records.delete(INBOUND, ROWS, question.order)
         written = text is not None and records.get(INDEX, message_id) is None
         if text is not None and written:
-            # Looked up again: a caller may have said the same in another connection meanwhile, and waits there.
-            row = load(records, HistoryRow, HISTORY, bucket_of(question.sender), question.order)
-            device = question.device if row is None else row.content.device
-            answer = fitting(text)
             try:
                 compose_in(
-                    records, question.sender, answer, now=int(now), message_id=message_id, kind=Kind.ANSWER, device=device
+                    records,
+                    question.sender,
+                    fitting(text),
+                    now=int(now),
+                    message_id=message_id,
+                    kind=Kind.ANSWER,
+                    device=question.device,
                 )
             except Refusal:
                 # Nothing can be written to this name; the question is settled all the same.

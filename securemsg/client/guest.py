@@ -13,7 +13,7 @@ from securemsg.client.sending import results
 from securemsg.client.sessions import encrypt, suites
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import LISTS, Profile, create_profile, save_profile
-from securemsg.client.state.records import COUNTERS, MESSAGE, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
+from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
@@ -64,11 +64,11 @@ def arrive(
     for bucket, version, _ in records.scan(LISTS, SERVER_NAME.encode()):
         records.delete(LISTS, bucket, version)
     encrypt.forget_all(records)
-    # Nothing that came to another device can come to this one, so it need not be known any more; but an answer may come again.
+    # Nothing that came to another device can come to this one, so it need not be known any more.
     for table in (COUNTERS, SENT, SEEN):
         for bucket, order, _ in records.scan(table):
             # The numbers of deposits go on: they belong to nobody's conversation.
-            if bucket != NUMBER and not bucket.startswith(MESSAGE):
+            if bucket != NUMBER:
                 records.delete(table, bucket, order)
     for order, row in load_all(records, OutboxRow, OUTBOX, ROWS):
         if row.sealed:

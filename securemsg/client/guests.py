@@ -9,11 +9,8 @@ it stands, for its counters must not begin again. Source: C{docs/protocol.md}, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-import msgspec
-
-from securemsg.client.sending import results
 from securemsg.client.sessions import psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.psk import CONNECTION, WrongKey
@@ -26,33 +23,23 @@ from securemsg.client.state.records import (
     COUNTERS,
     GAPS,
     HISTORY,
-    INBOUND,
-    INDEX,
     OPEN,
-    OUTBOX,
-    ROWS,
     SENT,
     STREAM_IN,
     STREAMS,
     HistoryRow,
-    MessageIndex,
-    OutboxRow,
-    Status,
     bucket_of,
-    find_sent,
     load,
     load_all,
-    next_places,
     save,
-    unsealed,
 )
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import ContentKey, KeyHeader
-from securemsg.protocol.messages import Counter, Id, Key, Name, Nonce, Record
+from securemsg.protocol.messages import Counter, Key, Name, Nonce, Record
 
-TABLE = "callers"  # bucket = device of a connection; or the name of all, order = by when they were last heard
+TABLE = "callers"  # bucket = device of a connection
 ORIGIN = "key file"
 
 # For how long a connection that is gone is remembered after it was last heard: what it said may still be on its way to us.
@@ -60,6 +47,8 @@ GRACE = 3600
 # Where more than this many are remembered, it is for no longer than this: whoever has the file may call as often as it likes.
 MAX_CONNECTIONS = 4096
 SHORT_GRACE = 60
+# A connection that is heard all the time is not written down each time.
+HEARD_STEP = 10
 # Connections that are forgotten in one transaction.
 PAGE = 256
 
@@ -70,20 +59,13 @@ class Connection(Record, frozen=True):
 
     @ivar nonce: of the connection.
     @ivar identity: derived from that and the file.
-    @ivar place: among the others.
+    @ivar heard_at: when it was heard last, but for L{HEARD_STEP}.
     """
 
     name: Name
     nonce: Nonce
     identity: Key
     heard_at: Counter
-    place: Counter
-
-
-class _Listed(Record, frozen=True):
-    """Which device lies in a place."""
-
-    device: Id
 
 
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
@@ -106,10 +88,10 @@ def dismiss(records: IRecords) -> None:
             suites.forget(records, contact.name)
 
 
-def latest_of(records: IRecords, devices: Iterable[bytes]) -> bytes:
+def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes:
     """The device of the connection that wrote last among these; empty where none of them has written."""
-    found = [(known.place, device) for device in devices if (known := load(records, Connection, TABLE, device)) is not None]
-    return max(found)[1] if found else b""
+    rows = load_all(records, HistoryRow, HISTORY, bucket_of(name))
+    return next((row.content.device for _, row in reversed(rows) if not row.sent and row.content.device in devices), b"")
 
 
 def get_contact(records: IRecords, name: str, device: bytes) -> Contact | None:
@@ -132,16 +114,10 @@ def speaking(key: SharedKey, name: str, device: bytes, header: KeyHeader, now: i
 
 
 def hear(records: IRecords, contact: Contact, device: bytes, header: KeyHeader, now: int) -> None:
-    """A message of this connection proved itself: it is the one that was heard last."""
-    bucket = bucket_of(contact.name)
+    """A message of this connection proved itself."""
     known = load(records, Connection, TABLE, device)
-    last = records.last(TABLE, bucket)
-    if known is not None:
-        if known.place == last and abs(now - known.heard_at) < GRACE // 2:
-            return
-        records.delete(TABLE, bucket, known.place)
-    save(records, TABLE, bucket, _Listed(device), last + 1)
-    save(records, TABLE, device, Connection(contact.name, header.nonce, contact.identity, now, last + 1))
+    if known is None or abs(now - known.heard_at) >= HEARD_STEP:
+        save(records, TABLE, device, Connection(contact.name, header.nonce, contact.identity, now))
 
 
 def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_key: ContentKey, now: int) -> bytes:
@@ -152,31 +128,6 @@ def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_
     own = DeviceAddress(profile.name, profile.device_id, profile.identity.public)
     peer = DeviceAddress(name, device, connection.identity)
     return psk.seal(records, key, own, peer, content_key, now, connection=connection.nonce)
-
-
-def said_again(records: IRecords, name: str, place: int, answer_id: bytes, device: bytes, now: int) -> None:
-    """
-    A caller says in a new connection what came before in another, because it did not hear that it arrived: it is to be answered
-    in the new one.
-
-    @param place: of what came before, in history.
-    """
-    row = load(records, HistoryRow, HISTORY, bucket_of(name), place)
-    if row is not None and records.get(INBOUND, ROWS, place) is not None:
-        # Not answered yet.
-        content = msgspec.structs.replace(row.content, device=device)
-        save(records, HISTORY, bucket_of(name), msgspec.structs.replace(row, content=content), place)
-        return
-    found = find_sent(records, answer_id)
-    if found is None or found[0].name != name:
-        return
-    known, row = found
-    results.remove(records, known.outbox)
-    place = next_places(records)
-    again = msgspec.structs.replace(row, content=unsealed(row.content), status=Status.QUEUED, code="")
-    save(records, HISTORY, bucket_of(name), again, known.history)
-    save(records, OUTBOX, ROWS, OutboxRow(name, row.content.kind, known.history, now, row.expiry, device=device), place)
-    save(records, INDEX, answer_id, MessageIndex(name, known.history, place))
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
@@ -193,41 +144,22 @@ def forget_gone(store: IProfileStore, now: float, present: frozenset[bytes]) -> 
     """
     with store.reading() as records:
         profile = load_profile(records)
-        names = [contact.name for contact in contacts.all_contacts(records) if suites.is_caller(contact.name)]
-    count = 0
-    for name in names:
-        after: int | None = -1
-        while profile is not None and after is not None:
+        found = [(device, load(records, Connection, TABLE, device)) for device, _, _ in records.scan(TABLE)]
+    known = [(device, row) for device, row in found if row is not None]
+    left = sorted((entry for entry in known if entry[0] not in present), key=lambda entry: entry[1].heard_at)
+    # Of those that are too many the ones that were heard first go sooner.
+    surplus = len(known) - MAX_CONNECTIONS
+    gone = [
+        (device, row)
+        for number, (device, row) in enumerate(left)
+        if abs(now - row.heard_at) > (SHORT_GRACE if number < surplus else GRACE)
+    ]
+    if profile is not None:
+        for first in range(0, len(gone), PAGE):
             with store.writing() as records:
-                after, forgotten = _forget_page(records, profile, name, after, now, present)
-            count += forgotten
-    return count
-
-
-def _forget_page(
-    records: IRecords, profile: Profile, name: str, after: int, now: float, present: frozenset[bytes]
-) -> tuple[int | None, int]:
-    """
-    Look at some of the connections of a name, those first that were not heard for the longest time.
-
-    @param after: the place to begin behind.
-    @return: where to go on, C{None} where that was all; and how many were forgotten.
-    """
-    bucket, count = bucket_of(name), 0
-    surplus = records.count(TABLE, bucket) - MAX_CONNECTIONS
-    page = load_all(records, _Listed, TABLE, bucket, after, PAGE)
-    for place, listed in page:
-        connection = load(records, Connection, TABLE, listed.device)
-        grace = SHORT_GRACE if count < surplus else GRACE
-        if connection is not None and abs(now - connection.heard_at) <= grace:
-            # Those behind it were heard later.
-            return None, count
-        if listed.device not in present:
-            records.delete(TABLE, bucket, place)
-            if connection is not None:
-                _forget(records, profile, listed.device, connection)
-                count += 1
-    return (page[-1][0] if len(page) == PAGE else None), count
+                for device, row in gone[first : first + PAGE]:
+                    _forget(records, profile, device, row)
+    return len(gone)
 
 
 def _forget(records: IRecords, profile: Profile, device: bytes, connection: Connection) -> None:

@@ -137,7 +137,7 @@ class Contact:
         @raise Exception: one of L{EXPECTED_ERRORS}; nothing was said.
         """
         with self._store.writing() as records:
-            device = guests.latest_of(records, present)
+            device = guests.latest_of(records, account, present)
             messages.compose_in(records, account, text, now=int(time.time()), device=device)
         self.peer.pump()
 

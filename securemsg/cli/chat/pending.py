@@ -73,7 +73,7 @@ class PendingMessages:
     def lose(self) -> int:
         """
         See which answers will not come any more. What was not accepted before goes out again in this connection, and is
-        answered here.
+        answered here, unless the contact had it already.
 
         @return: how many there are.
         """

@@ -10,8 +10,6 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve, field, frozen
 
-from securemsg.client import guests
-from securemsg.client.autoresponder import ANSWER_LABEL
 from securemsg.client.receiving.listchecks import check_marks
 from securemsg.client.sessions import encrypt, resets, suites
 from securemsg.client.sessions.decrypt import Opened, open_envelope
@@ -178,8 +176,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     name = contact.name
     marks = check_marks(records, profile, contact, content)
     known = seen_message(name, content.message_id)
-    before = records.get(SEEN, known)
-    is_new = before is None
+    is_new = records.get(SEEN, known) is None
     if is_new:
         records.put(SEEN, known, b"")
     arrival = Arrival()
@@ -193,14 +190,8 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
         told = opened.device_id if suites.is_caller(name) else b""
         save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id, told), records.last(RECEIPTS, ROWS) + 1)
     shown = is_new and content.kind not in SILENT
-    if before and suites.is_caller(name):
-        answer = keys.digest(ANSWER_LABEL, bucket_of(name), content.message_id)[: keys.ID_SIZE]
-        guests.said_again(records, name, int.from_bytes(before, "big"), answer, opened.device_id, now)
     if shown:
-        place = _keep(records, opened, content, arrival, now)
-        if suites.is_caller(name):
-            # It may say this again, and wants to be answered then.
-            records.put(SEEN, known, place.to_bytes(8, "big"))
+        _keep(records, opened, content, arrival, now)
     if is_new and content.kind == Kind.RECEIPT:
         shown = _take_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET:
@@ -230,12 +221,8 @@ def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> A
     return evolve(counters.arrive(records, content, content.counter - 1, now), lost=0)
 
 
-def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> int:
-    """
-    Write a message into history, where it belongs, and into what is not given yet.
-
-    @return: its place.
-    """
+def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:
+    """Write a message into history, where it belongs, and into what is not read yet."""
     name = opened.contact.name
     place = arrival.place or next_places(records)
     note = arrival.note if content.kind in SHOWN else "unsupported"
@@ -255,7 +242,6 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     if arrival.place:
         # Who reads from place to place has passed this one.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
-    return place
 
 
 def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
