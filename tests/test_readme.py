@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import MEANINGS
 from securemsg.cli.main import COMMANDS
+from securemsg.protocol.codes import TABLE, Said
+from securemsg.protocol.codes import Kind as CodeKind
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Message
 from securemsg.tap import Options
@@ -60,3 +62,22 @@ class ProtocolTests(SynchronousTestCase):
         """Every kind of content is named with its number."""
         for kind in Kind:
             self.assertRegex(PROTOCOL, rf"\b{kind.value} {kind.name.lower()}\b")
+
+    def test_codes(self) -> None:
+        """The table of codes has those that go over the wire: in which messages, by whom, and whether for good."""
+        said = {
+            "Failed": Said.CLIENT | Said.FAILED,
+            "Refused": Said.REFUSED,
+            "DepositRefused": Said.DEPOSIT,
+            "Missed": Said.MISSED,
+        }
+        rows = {}
+        for codes, where, final in re.findall(r"^\| (`[a-z`, -]+`) \| ([A-Za-z, ]+) \| (yes|no) \|", PROTOCOL, re.MULTILINE):
+            rows.update(dict.fromkeys(re.findall(r"`([a-z-]+)`", codes), (where, final)))
+        expected = {}
+        for code in TABLE:
+            names = [name for name, flags in said.items() if code.said & flags]
+            where = "Failed, by a client" if code.said == Said.CLIENT else ", ".join(names)
+            if where:
+                expected[code.name] = (where, "no" if code.kind == CodeKind.RETRY else "yes")
+        self.assertEqual(rows, expected)

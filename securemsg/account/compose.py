@@ -40,7 +40,7 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
         raise error_for("own-name", to)
     checked(text)
     if message_id is not None and len(message_id) != ID_SIZE:
-        hint = f"make one with os.urandom({ID_SIZE}), or leave it away"
+        hint = f"make one with os.urandom({ID_SIZE}), or omit it"
         raise _bad(f"an id has {ID_SIZE} bytes, not {len(message_id)}", hint)
     if not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
         raise _bad(f"a message expires after {MIN_EXPIRY} to {DEFAULT_EXPIRY} seconds, not {expiry}", "name another time")

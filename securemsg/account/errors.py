@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 
-from attrs import field, frozen
+from attrs import frozen
 
 from securemsg.errors import RemoteProtocolError
 
@@ -65,149 +65,197 @@ class SecuremsgError(Exception):
 
 
 @frozen
-class _Meaning:
-    """What a code means at the command line. C{{name}} stands for whom it is about."""
+class _Words:
+    """What a code means at the command line. C{{name}} stands for whom or what it is about."""
 
     status: Exit
     text: str
-    hint: str = field(default="")
+    hint: str = ""
 
 
-_NOT_NOW = "try again later"
-_KEEP_COPY = "do not delete anything; restore the folder from a copy, or join anew with another --profile"
+_LATER = "try again later"
+_KEEP_COPY = "do not delete anything; restore the folder from a copy, or join again with another --profile"
 
-# Codes of the wire, of the client and of this command line alike.
-_CODES: dict[str, _Meaning] = {
-    # who
-    "no-such-account": _Meaning(Exit.NO_CONTACT, "nobody here is called {name}", "check the name; see: securemsg contacts"),
-    "illegal-name": _Meaning(
-        Exit.USAGE,
-        "{name} is not a possible name",
-        "a name is 1 to 32 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
+# Codes of the wire and of a client (L{securemsg.protocol.codes}), then those of this process alone.
+WORDS: dict[str, _Words] = {
+    # the connection and its login
+    "unsupported-version": _Words(
+        Exit.REFUSED, "no protocol version in common with the server", "update whichever side is older"
     ),
-    "reserved-name": _Meaning(Exit.REFUSED, "the name {name} is reserved", "take another name"),
-    "name-taken": _Meaning(Exit.REFUSED, "the name {name} is taken", "take another name, with the same invite"),
-    "own-name": _Meaning(Exit.USAGE, "{name} is your own name", "name somebody else"),
-    # trust
-    "identity-changed": _Meaning(
-        Exit.IDENTITY_CHANGED,
-        "the identity of {name} has changed: a new device or account, or somebody in between",
-        "compare the numbers of `securemsg verify {name}` with {name}, then: securemsg verify {name} --accept",
-    ),
-    "list-rolled-back": _Meaning(
-        Exit.REFUSED, "the server shows an older device list of {name} than before", "ask {name} and the operator"
-    ),
-    "list-forked": _Meaning(
-        Exit.REFUSED, "the server shows another device list of {name} than before", "ask {name} and the operator"
-    ),
-    "server-identity": _Meaning(
-        Exit.WRONG_SERVER,
-        "the server is not the one this profile is pinned to",
-        "check --host and --port; if the server was really replaced, ask its operator for a new invite",
-    ),
-    "bad-device-list": _Meaning(Exit.REFUSED, "the device list of {name} is not well formed or not signed", "ask the operator"),
-    "unauthentic": _Meaning(Exit.REFUSED, "what the server sent about {name} is not signed as it must be", "ask the operator"),
-    # joining
-    "bad-invite": _Meaning(
-        Exit.USAGE, "that is not a whole invite", "it looks like securemsg://host:port/#...; quote it, or use -"
-    ),
-    "bad-token": _Meaning(
-        Exit.REFUSED, "the invite is unknown, expired or used up", "ask for a new one; nothing here was lost, so join again"
-    ),
-    "registration-closed": _Meaning(Exit.REFUSED, "the server takes no new accounts", "its operator chose that"),
-    "no-profile": _Meaning(Exit.PROFILE, "there is no profile in this folder yet", "make one: securemsg join INVITE NAME"),
-    "not-joined": _Meaning(Exit.PROFILE, "this profile is not registered yet", "repeat the join with the same invite and name"),
-    "other-name": _Meaning(
-        Exit.REFUSED, "this profile belongs to another name already: {name}", "use another folder: --profile DIR"
-    ),
-    "other-server": _Meaning(
-        Exit.REFUSED, "this profile belongs to another server already", "use another folder: --profile DIR"
-    ),
-    # the profile
-    "wrong-passphrase": _Meaning(Exit.PROFILE, "the passphrase is wrong", "see --passphrase-file"),
-    "passphrase-needed": _Meaning(
-        Exit.PROFILE, "this profile is sealed with a passphrase", "give --passphrase-file FILE or $SECUREMSG_PASSPHRASE_FILE"
-    ),
-    "no-passphrase-there": _Meaning(
-        Exit.PROFILE, "the keys in this folder were made without a passphrase", "leave it away, or use another --profile"
-    ),
-    "profile-damaged": _Meaning(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
-    "profile-newer": _Meaning(Exit.PROFILE, "the profile was written by a newer version", "install that version again"),
-    "profile-unreadable": _Meaning(Exit.PROFILE, "the profile cannot be read", "check owner and mode of the folder"),
-    "key-exposed": _Meaning(Exit.PROFILE, "others may read the key file", "make it yours alone: chmod 600"),
-    "passphrase-exposed": _Meaning(
-        Exit.PROFILE, "others may read the passphrase file {name}", "make it yours alone: chmod 600 {name}"
-    ),
-    "profile-busy": _Meaning(Exit.PROFILE, "another process keeps this profile locked", _NOT_NOW),
-    "second-recv": _Meaning(
-        Exit.PROFILE,
-        "another recv, respond or bot reads the messages of this profile",
-        "end it first: each message is given once",
-    ),
-    # the message
-    "too-large": _Meaning(Exit.REFUSED, "the text is longer than 48 KiB (49152 bytes of UTF-8)", "send it in parts"),
-    "not-utf8": _Meaning(Exit.USAGE, "the text is not UTF-8", "convert it, or encode it, for example with base64"),
-    "no-text": _Meaning(Exit.USAGE, "there is no text to send", "give TEXT, or write it to standard input"),
-    "bad-text": _Meaning(Exit.USAGE, "the text is not valid", "give UTF-8 text"),
-    "conflict": _Meaning(Exit.REFUSED, "this --id was used for another message already", "leave --id away, or make a new one"),
-    "withdrawn": _Meaning(Exit.REFUSED, "the message with this --id was withdrawn", "send it under a new id"),
-    "bad-request": _Meaning(Exit.REFUSED, "the server did not accept the request", "check the versions of both sides"),
-    "forbidden": _Meaning(Exit.REFUSED, "the server does not allow that to this account", "ask its operator"),
-    "too-many-invites": _Meaning(Exit.REFUSED, "too many of your invites are open", "wait until they are used or expire"),
-    "no-prekeys": _Meaning(Exit.REFUSED, "{name} has put no keys on the server yet", "try again once {name} was online"),
-    "unknown-message": _Meaning(Exit.REFUSED, "the server does not know this request", "it is older than this client"),
-    "expired": _Meaning(Exit.REFUSED, "the message waited longer than it may", "send it again"),
-    # the line
-    "busy": _Meaning(Exit.NOT_CONNECTED, "too many questions wait for the server", _NOT_NOW),
-    "retry-later": _Meaning(Exit.NOT_CONNECTED, "the server cannot take it now", _NOT_NOW),
-    "mailbox-full": _Meaning(Exit.NOT_CONNECTED, "the mailbox of {name} is full", _NOT_NOW),
-    "rate-limited": _Meaning(Exit.NOT_CONNECTED, "the server asks to go slower", _NOT_NOW),
-    "stale-devices": _Meaning(Exit.NOT_CONNECTED, "the devices of {name} changed just now", _NOT_NOW),
-    "not-connected": _Meaning(
-        Exit.NOT_CONNECTED, "no connection to {name}", "is the server running, and are host and port right?"
-    ),
-    "not-accepted": _Meaning(Exit.NOT_CONNECTED, "the server has not accepted the message in time", _NOT_NOW),
-    "not-answered": _Meaning(Exit.NOT_CONNECTED, "{name} has not answered in time", _NOT_NOW),
-    "lost": _Meaning(Exit.NOT_CONNECTED, "the connection was lost", _NOT_NOW),
-    "timeout": _Meaning(Exit.NOT_CONNECTED, "the server did not answer in time", _NOT_NOW),
-    "stopping": _Meaning(Exit.NOT_CONNECTED, "the server is stopping", _NOT_NOW),
-    "server-full": _Meaning(Exit.NOT_CONNECTED, "the server is full", _NOT_NOW),
-    "replaced": _Meaning(
-        Exit.NOT_CONNECTED,
-        "the same device logged in from elsewhere",
-        "is a copy of this profile in use? one device, one folder",
-    ),
-    "local-trouble": _Meaning(Exit.PROFILE, "the profile could not be written", "check free space and the folder's owner"),
-    "tls": _Meaning(Exit.NOT_CONNECTED, "no TLS connection to {name}", "is it a securemsg server that listens there?"),
-    "login-failed": _Meaning(
+    "login-failed": _Words(
         Exit.REFUSED,
         "the server does not know this account or device",
-        "this account may have been removed; ask the operator",
+        "the account may have been removed; ask the server's operator",
     ),
-    "removed": _Meaning(Exit.REFUSED, "this account was removed from the server", "ask its operator for a new invite"),
-    "unsupported-version": _Meaning(
-        Exit.REFUSED, "the server speaks no version of the protocol that we do", "update the older side"
-    ),
-    "internal": _Meaning(Exit.NOT_CONNECTED, "the server has a problem of its own", "tell its operator, and try again later"),
-    # the operator's socket
-    "no-daemon": _Meaning(
+    "server-full": _Words(Exit.NOT_CONNECTED, "the server is full", _LATER),
+    "replaced": _Words(
         Exit.NOT_CONNECTED,
-        "no daemon answers in {name}",
+        "the same device logged in from elsewhere",
+        "if a copy of this profile is in use, stop it: every device needs a profile of its own",
+    ),
+    "removed": _Words(Exit.REFUSED, "this account was removed from the server", "ask its operator for a new invite"),
+    "stopping": _Words(Exit.NOT_CONNECTED, "the server is shutting down", _LATER),
+    "timeout": _Words(Exit.NOT_CONNECTED, "the server did not answer in time", _LATER),
+    "server-identity": _Words(
+        Exit.WRONG_SERVER,
+        "the server is not the one this profile is pinned to",
+        "check --host and --port; if the server really was replaced, ask its operator for a new invite",
+    ),
+    "internal": _Words(Exit.NOT_CONNECTED, "internal server error", "tell the server's operator, and try again later"),
+    "not-connected": _Words(
+        Exit.NOT_CONNECTED, "cannot connect to {name}", "check that the server is running, and --host and --port"
+    ),
+    "tls": _Words(
+        Exit.NOT_CONNECTED, "no TLS connection to {name}", "check that --host and --port are those of a securemsg server"
+    ),
+    "lost": _Words(Exit.NOT_CONNECTED, "the connection was lost", _LATER),
+    "local-trouble": _Words(Exit.PROFILE, "cannot write to the profile", "check free space and the folder's owner"),
+    # accounts and devices
+    "bad-token": _Words(
+        Exit.REFUSED, "the invite is unknown, expired or used up", "ask for a new one and join with that"
+    ),
+    "registration-closed": _Words(
+        Exit.REFUSED, "the server accepts no new accounts", "its operator has closed registration"
+    ),
+    "illegal-name": _Words(
+        Exit.USAGE,
+        "invalid account name: {name}",
+        "a name is 1 to 32 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
+    ),
+    "reserved-name": _Words(Exit.REFUSED, "the name {name} is reserved", "choose another name"),
+    "name-taken": _Words(Exit.REFUSED, "the name {name} is taken", "join with the same invite and another name"),
+    "bad-device-list": _Words(
+        Exit.REFUSED, "the device list of {name} is malformed or not signed", "ask the server's operator"
+    ),
+    "unauthentic": _Words(
+        Exit.REFUSED, "what the server says about {name} is not signed by {name}", "ask the server's operator"
+    ),
+    "stale-list": _Words(Exit.NOT_CONNECTED, "the device list of this account has just changed", _LATER),
+    "forbidden": _Words(Exit.REFUSED, "this account is not allowed to do that", "ask the server's operator"),
+    "no-such-account": _Words(
+        Exit.NO_CONTACT, "no such account: {name}", "check the name; `securemsg contacts` lists those you know"
+    ),
+    "no-such-device": _Words(Exit.REFUSED, "{name} no longer has this device", "send the message again"),
+    "no-prekeys": _Words(
+        Exit.REFUSED, "{name} has not uploaded any keys yet", "try again once {name} has been online"
+    ),
+    "too-many-prekeys": _Words(Exit.REFUSED, "the server stores no more prekeys of this device", _LATER),
+    "too-many-invites": _Words(
+        Exit.REFUSED, "too many of your invites are open", "wait until some are used or expire"
+    ),
+    # deposits
+    "rate-limited": _Words(Exit.NOT_CONNECTED, "too many requests for the server's rate limit", _LATER),
+    "retry-later": _Words(Exit.NOT_CONNECTED, "the server cannot accept the message at the moment", _LATER),
+    "mailbox-full": _Words(Exit.NOT_CONNECTED, "the mailbox of {name} is full", _LATER),
+    "stale-devices": _Words(Exit.NOT_CONNECTED, "the devices of {name} have just changed", _LATER),
+    "conflict": _Words(
+        Exit.REFUSED, "this --id was already used for another message", "omit --id, or generate a new one"
+    ),
+    "too-large": _Words(
+        Exit.REFUSED, "the text is longer than 48 KiB (49152 bytes of UTF-8)", "send it in parts"
+    ),
+    "bad-request": _Words(Exit.REFUSED, "the server rejected the request", "check the versions of both sides"),
+    "unknown-message": _Words(
+        Exit.REFUSED, "the server does not know this request", "it is older than this client"
+    ),
+    "expired": _Words(Exit.REFUSED, "the message expired before it could be sent", "send it again"),
+    "busy": _Words(Exit.NOT_CONNECTED, "too many requests are waiting for the server", _LATER),
+    # trust
+    "identity-changed": _Words(
+        Exit.IDENTITY_CHANGED,
+        "the keys of {name} have changed: a new device, or somebody posing as {name}",
+        "compare the numbers of `securemsg verify {name}` with {name}, then run: securemsg verify {name} --accept",
+    ),
+    "list-forked": _Words(
+        Exit.REFUSED,
+        "the server shows a different device list of {name} than before",
+        "ask {name} and the server's operator",
+    ),
+    "list-rolled-back": _Words(
+        Exit.REFUSED,
+        "the server shows an older device list of {name} than before",
+        "ask {name} and the server's operator",
+    ),
+    "spent-bundle": _Words(
+        Exit.REFUSED, "the server handed out keys of {name} that were used before", "ask the server's operator"
+    ),
+    "own-account": _Words(Exit.REFUSED, "the server shows this account as somebody else's", "ask the server's operator"),
+    # joining
+    "bad-invite": _Words(
+        Exit.USAGE,
+        "invalid or truncated invite",
+        "an invite looks like securemsg://host:port/#...; put it in quotes, or use - and paste it",
+    ),
+    "no-profile": _Words(Exit.PROFILE, "there is no profile in this folder yet", "make one: securemsg join INVITE NAME"),
+    "not-joined": _Words(
+        Exit.PROFILE,
+        "joining was not finished",
+        "run join again, with a new invite if the old one was refused",
+    ),
+    "other-name": _Words(
+        Exit.REFUSED, "this profile already belongs to another name: {name}", "use another folder: --profile DIR"
+    ),
+    "other-server": _Words(
+        Exit.REFUSED, "this profile already belongs to another server", "use another folder: --profile DIR"
+    ),
+    # the profile
+    "wrong-passphrase": _Words(Exit.PROFILE, "wrong passphrase", "check the file of --passphrase-file"),
+    "passphrase-needed": _Words(
+        Exit.PROFILE,
+        "this profile is protected by a passphrase",
+        "give --passphrase-file FILE, or set $SECUREMSG_PASSPHRASE_FILE",
+    ),
+    "no-passphrase-there": _Words(
+        Exit.PROFILE,
+        "the keys in this folder were made without a passphrase",
+        "omit --passphrase-file, or use another --profile",
+    ),
+    "profile-damaged": _Words(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
+    "profile-newer": _Words(
+        Exit.PROFILE, "the profile was written by a newer version", "install that version again"
+    ),
+    "profile-unreadable": _Words(
+        Exit.PROFILE, "the profile cannot be read", "check owner and permissions of the folder"
+    ),
+    "key-exposed": _Words(
+        Exit.PROFILE, "others can read the key file", "restrict it to yourself: chmod 600 store.key"
+    ),
+    "passphrase-exposed": _Words(
+        Exit.PROFILE, "others can read the passphrase file {name}", "restrict it to yourself: chmod 600 {name}"
+    ),
+    "profile-busy": _Words(Exit.PROFILE, "another process has locked this profile", _LATER),
+    "second-recv": _Words(
+        Exit.PROFILE,
+        "another recv, respond or bot is reading the messages of this profile",
+        "stop it first: each message is delivered once",
+    ),
+    # the message
+    "not-utf8": _Words(Exit.USAGE, "the text is not UTF-8", "convert it, or encode it, for example with base64"),
+    "no-text": _Words(Exit.USAGE, "there is no text to send", "give TEXT, or write it to standard input"),
+    "own-name": _Words(Exit.USAGE, "{name} is your own name", "give somebody else's name"),
+    "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),
+    # waiting
+    "not-accepted": _Words(Exit.NOT_CONNECTED, "the server did not accept the message in time", _LATER),
+    "not-answered": _Words(Exit.NOT_CONNECTED, "{name} did not answer in time", _LATER),
+    "not-delivered": _Words(
+        Exit.TIMED_OUT,
+        "accepted by the server, but not delivered to {name} in time",
+        "it is delivered as soon as {name} is online",
+    ),
+    "too-few": _Words(Exit.TIMED_OUT, "fewer messages arrived than requested"),
+    "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),
+    # the daemon's control socket
+    "no-daemon": _Words(
+        Exit.NOT_CONNECTED,
+        "no daemon is running in {name}",
         "start it: securemsg serve --state {name}; or name another --state",
     ),
-    "no-permission": _Meaning(Exit.REFUSED, "no permission to use {name}", "run it as the user of the daemon, or as root"),
-    "path-too-long": _Meaning(Exit.USAGE, "the path of the socket is longer than 107 bytes: {name}", "use a shorter --state"),
+    "no-permission": _Words(Exit.REFUSED, "no permission to use {name}", "run it as the daemon's user, or as root"),
+    "path-too-long": _Words(
+        Exit.USAGE, "the path of the socket is longer than 107 bytes: {name}", "use a shorter --state"
+    ),
     # output
-    "output-failed": _Meaning(Exit.INTERNAL, "the output could not be written", "what was not written stays ungiven"),
-    # the end
-    "stopped": _Meaning(
-        Exit.INTERRUPTED, "it was stopped meanwhile", "what is in the outbox goes out with the next connection"
-    ),
-    # time
-    "not-delivered": _Meaning(
-        Exit.TIMED_OUT, "accepted by the server, but not delivered to {name} in time", "it is delivered once {name} is online"
-    ),
-    "too-few": _Meaning(Exit.TIMED_OUT, "fewer messages came than wanted", ""),
+    "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "what was not written stays unread"),
 }
 
 
@@ -219,7 +267,7 @@ def error_for(code: str, name: str = "", status: Exit | None = None, text: str =
     @param status: another status than the table says.
     @param text: other words than the table says.
     """
-    meaning = _CODES.get(code) or _Meaning(Exit.REFUSED, f"refused: {code}")
+    meaning = WORDS.get(code) or _Words(Exit.REFUSED, f"refused: {code}")
     return SecuremsgError(
         meaning.status if status is None else status,
         code,
@@ -231,16 +279,11 @@ def error_for(code: str, name: str = "", status: Exit | None = None, text: str =
 def explain(error: Exception, name: str = "") -> SecuremsgError:
     """The same for an error with a code: a refusal, or the end of a conversation."""
     code = getattr(error, "code", "internal")
-    if isinstance(error, RemoteProtocolError) and code not in _CODES:
+    if isinstance(error, RemoteProtocolError) and code not in WORDS:
         return SecuremsgError(
             Exit.NOT_CONNECTED, code, f"the server broke the protocol ({code})", "check the versions of both sides"
         )
     return error_for(code, name)
-
-
-def is_known(code: str) -> bool:
-    """Whether the table has words for this code."""
-    return code in _CODES
 
 
 def table() -> str:

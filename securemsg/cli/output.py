@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securemsg.account.errors import SecuremsgError, error_for, is_known
+from securemsg.account.errors import WORDS, SecuremsgError, error_for
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 
@@ -122,7 +122,7 @@ def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
 
 def _hint(code: str, name: str = "") -> str:
     """What to do about something that is known by its code."""
-    return error_for(code, name).hint if is_known(code) else ""
+    return error_for(code, name).hint if code in WORDS else ""
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:

@@ -27,26 +27,12 @@ from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.codes import FATAL
 from securemsg.protocol.states import Phase
 
 LOCAL_TROUBLE = "local-trouble"
 # The server hangs up on a device that says nothing for 15 minutes.
 KEEP_ALIVE = 5 * 60
-# Ends of a connection that another one would meet again.
-FATAL = frozenset(
-    {
-        "server-identity",
-        "login-failed",
-        "unsupported-version",
-        "removed",
-        "bad-token",
-        "name-taken",
-        "illegal-name",
-        "reserved-name",
-        "registration-closed",
-        "bad-device-list",
-    }
-)
 
 
 def random_jitter() -> float:

@@ -12,6 +12,7 @@ from securemsg.client.events import Changed, Event, Warned
 from securemsg.client.requests import Callback, Question, Requests
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import META, NOTICE, Notice, add_notice, load_all
+from securemsg.client.warnings import warning_text
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.channel import IChannel
@@ -22,39 +23,6 @@ QUIET = DAY
 LOOK_BACK = 50
 # Clocks that differ by more than this are worth a word.
 CLOCK_TOLERANCE = 3600
-
-TEXTS: dict[str, str] = {
-    "identity-changed": "another identity uses the name {name}: nothing is sent to it before you accept it with"
-    " `securemsg verify {name} --accept`",
-    "list-rolled-back": "an old device list of {name} was shown to us, and not believed",
-    "list-forked": "two device lists of {name} contradict each other; the one that came first stays",
-    "contact-list-forked": "{name} says that the server showed us another device list than theirs",
-    "contact-list-withheld": "{name} has a newer device list than the server shows us",
-    "contact-list-old": "the device list of {name} was not renewed for a month: they were away that long, or the server keeps a"
-    " newer one from us",
-    "own-list-unknown": "{name} was shown a device list of ours that we never made, or this profile is an old copy",
-    "own-list-forked": "{name} was shown another device list than ours under the same number",
-    "own-list-old": "{name} is still shown a device list of ours that was replaced long ago",
-    "messages-forked": "messages of {name} do not follow each other: their device was copied, or they were tampered with",
-    "unauthentic": "what the server says of {name} does not bear their signature, and was not believed",
-    "bad-device-list": "the device list that the server shows of {name} is not theirs, and was not believed",
-    "spent-bundle": "the server gave us keys of {name} that were used before, and they were not believed",
-    "bad-content": "a message of {name} makes no sense to this version",
-    "suite-unavailable": "a message of {name} is encrypted with a key file, which we have not, or needs a newer version; it is"
-    " kept, and opened once you give the key file with `securemsg contacts {name} --set-suite psk --key-file FILE`",
-    "wrong-key": "a message of {name} is not encrypted with the key file that was given for them; it is kept, and opened once"
-    " you give the right one with `securemsg contacts {name} --set-suite psk --key-file FILE`",
-    "own-account": "the server delivered a message to us as if it were our own",
-    "quarantine-full": "messages of {name} could not be opened, and were too many to keep",
-    "state-restored": "this profile is older than what the server has seen of it: it was restored or copied. It goes on with"
-    " new sessions; messages may be missing",
-    "device-removed": "this device does not stand on its account's device list any more",
-    "clock": "the clocks of this machine and of the server differ by more than an hour",
-    "prekeys-refused": "the server does not take our prekeys, so new contacts may not reach us",
-    "stale-list": "the server has another device list of ours than this profile",
-}
-OTHERWISE = "something about {name} is not right"
-
 
 @define(eq=False)
 class Context:
@@ -128,6 +96,6 @@ class Context:
         for _, notice in load_all(records, Notice, META, NOTICE, max(last - LOOK_BACK, 0)):
             if (notice.code, notice.name) == (code, name) and abs(now - notice.at) < QUIET:
                 return
-        text = TEXTS.get(code, OTHERWISE).format(name=name)
+        text = warning_text(code, name)
         add_notice(records, now, code, name, text)
         self.tell(Warned(code, name, text))

@@ -247,7 +247,7 @@ class OwnerTests(ConnectionCase):
         jobs.settle(self.store, job.number, "no-such-account", {}, now=NOW)
         self.clock.advance(WAITING_POLL)
         problem = self.failureResultOf(asking, SecuremsgError).value
-        self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "nobody here is called bob"))
+        self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "no such account: bob"))
 
     def test_errand_unanswered(self) -> None:
         """An errand that nobody runs ends in time, and leaves nothing behind."""

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import MEANINGS, Exit, error_for, explain, is_known, table
-from securemsg.client.agent import FATAL
+from securemsg.account.errors import MEANINGS, WORDS, Exit, error_for, explain, table
+from securemsg.client.warnings import WARNINGS
 from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.protocol.codes import TABLE, Kind
+
+PACKAGE = Path(__file__).parents[2] / "securemsg"
+# Where the codes and their words stand; a code that occurs nowhere else is not used.
+TABLES = ("protocol/codes.py", "account/errors.py", "client/warnings.py")
+RAISED = re.compile(r"""\b(?:Refusal|RemoteProtocolError|error_for)\("([a-z-]+)\"""")
 
 
 class ExitTests(SynchronousTestCase):
@@ -39,11 +48,6 @@ class ExitTests(SynchronousTestCase):
         """A changed identity names the very command that accepts it."""
         self.assertIn("securemsg verify bob --accept", error_for("identity-changed", "bob").hint)
 
-    def test_ends_explained(self) -> None:
-        """Whatever ends a login for good has words of its own."""
-        for code in FATAL:
-            self.assertTrue(is_known(code), code)
-
     def test_unknown(self) -> None:
         """A refusal that we have no words for is shown by its code; a peer that breaks the protocol is a lost connection."""
         self.assertEqual(explain(Refusal("new-rule")).status, Exit.REFUSED)
@@ -55,3 +59,31 @@ class ExitTests(SynchronousTestCase):
         for code in ("name-taken", "not-connected", "no-daemon", "identity-changed", "other-name"):
             for text in (error_for(code).text, error_for(code).hint, error_for(code, "bob").text):
                 self.assertNotIn("{", text)
+
+
+class WordsTests(SynchronousTestCase):
+    """The table of codes and the words for them, held against each other and against the source."""
+
+    def setUp(self) -> None:
+        """Read the source, but for the tables."""
+        paths = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).as_posix() not in TABLES]
+        self.source = "".join(path.read_text("utf-8") for path in paths)
+
+    def test_words(self) -> None:
+        """No code is without words, but for broken protocol and what a client mends itself with a new session."""
+        for code in TABLE:
+            if code.kind not in (Kind.RESET, Kind.BROKEN):
+                self.assertIn(code.name, WORDS.keys() | WARNINGS.keys())
+            if code.kind & Kind.FATAL:
+                self.assertIn(code.name, WORDS)
+
+    def test_used(self) -> None:
+        """No code and no words are there for nothing."""
+        for name in {code.name for code in TABLE} | set(WORDS) | set(WARNINGS):
+            self.assertIn(f'"{name}"', self.source)
+
+    def test_raised(self) -> None:
+        """Whatever is refused or raised by its code stands in the table, or is a matter of this process and has words."""
+        raised = set(RAISED.findall(self.source))
+        self.assertGreater(len(raised), 50)
+        self.assertEqual(raised - {code.name for code in TABLE} - set(WORDS), set())

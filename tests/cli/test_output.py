@@ -136,7 +136,7 @@ class ReportTests(SynchronousTestCase):
         text = self.report(error_for("no-such-account", "b\x1bob\n"), False)
         self.assertEqual(text.count("\n"), 1)
         self.assertNotIn("\x1b", text)
-        self.assertTrue(text.startswith("securemsg: nobody here is called b\\x1bob\\n; "))
+        self.assertTrue(text.startswith("securemsg: no such account: b\\x1bob\\n; "))
         self.assertTrue(text.endswith("[no-such-account]\n"))
 
     def test_json(self) -> None:

@@ -65,7 +65,7 @@ class EmbeddingTests(BotCase):
         self.assertEqual((done.status, done.out, done.err), (0, "", ""))
         done = self.start(hal, SENDER, "nobody", "hello").wait()
         self.assertEqual((done.status, done.out), (3, ""))
-        self.assertRegex(done.err, r"^nobody here is called nobody; .* \[no-such-account\]\n$")
+        self.assertRegex(done.err, r"^no such account: nobody; .* \[no-such-account\]\n$")
         self.daemon.kill()
         try:
             done = self.start(hal, SENDER, "ida", "later").wait()

@@ -18,7 +18,7 @@ terminal. All blocks of a text are one transcript, in one folder, told in one go
     [...] alice: hello
     alice> ^D
     bob$ securemsg send nobody hi        # status 3
-    securemsg: nobody here is called nobody...
+    securemsg: no such account: nobody...
     ```
 
 A line that begins with

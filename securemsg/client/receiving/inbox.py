@@ -47,22 +47,10 @@ from securemsg.crypto import keys
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
+from securemsg.protocol.codes import NO_RESET
 from securemsg.protocol.envelope import PQXDH, Content, Kind, Receipt, Reset, decode_record
 from securemsg.protocol.messages import Deliver
 
-# Codes of what a new session would not mend: no reset for these.
-HOPELESS = frozenset(
-    {
-        "identity-changed",
-        "own-account",
-        "illegal-name",
-        "suite-unavailable",
-        "wrong-key",
-        "list-forked",
-        "list-rolled-back",
-        "bad-content",
-    }
-)
 # Kinds with nothing to show.
 SILENT = frozenset({Kind.RECEIPT, Kind.RESET, Kind.VOID})
 SHOWN = frozenset({Kind.TEXT, Kind.ANSWER})
@@ -294,7 +282,7 @@ def _put_away(
         known = contacts.get_contact(records, delivery.account)
         identity = b"" if known is None else known.identity
         contacts.put_contact(records, refusal.contact)
-    if refusal.code in HOPELESS:
+    if refusal.code in NO_RESET:
         warnings = (refusal.code,)
     stored = quarantine.put_away(records, delivery, refusal.code, identity, now)
     if not stored:
@@ -305,7 +293,7 @@ def _put_away(
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
     """Have a reset sent, unless that would not help, or this is but a repetition, or we are a caller, who has no sessions."""
-    if not profile.is_caller and refusal.code not in HOPELESS and not isinstance(refusal, AlreadyUsed):
+    if not profile.is_caller and refusal.code not in NO_RESET and not isinstance(refusal, AlreadyUsed):
         resets.want_reset(records, delivery.account, delivery.device, now, gaps=False)
 
 

@@ -26,8 +26,6 @@ from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
 
-# Refusals of a deposit that no waiting mends.
-PERMANENT = frozenset({"no-such-account", "too-large", "conflict", "bad-request", "forbidden", "expired"})
 # Where there is nobody any more, nobody misses a counter.
 GONE = "no-such-account"
 

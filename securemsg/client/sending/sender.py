@@ -23,13 +23,12 @@ from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, lo
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
+from securemsg.protocol.codes import DISTRUSTED, UNDELIVERABLE
 
 # Rows of the outbox that are looked at in one reading.
 PAGE = 256
 # A deposit that was not answered for so long: the connection is as good as gone.
 ANSWER_TIME = 30
-# Refusals of an account or a bundle that say something about whom we asked for, not about the moment.
-SUSPICIOUS = frozenset({"unauthentic", "bad-device-list", "list-rolled-back", "list-forked", "spent-bundle"})
 
 # Makes something of an answer, or raises a refusal of it.
 Take = Callable[[IRecords, SendQueue, Answer], None]
@@ -91,7 +90,7 @@ class Sender:
         with self._context.store.writing() as records:
             if message.code == "stale-devices":
                 self._renew(records, queue, order, message.accounts)
-            elif message.code in results.PERMANENT:
+            elif message.code in UNDELIVERABLE:
                 self._context.tell(Changed())
                 if results.give_up(records, order, message.code, self._context.time()) is not None:
                     self._queues.put_back(queue, order)
@@ -211,7 +210,7 @@ class Sender:
 
     def _distrust(self, records: IRecords, queue: SendQueue, refusal: Refusal) -> None:
         """What the server says of a contact is not believed."""
-        if refusal.code in SUSPICIOUS:
+        if refusal.code in DISTRUSTED:
             self._context.warn(records, refusal.code, queue.name)
         if queue.waiting:
             self._wait(records, queue, queue.waiting[0], refusal.code)

@@ -188,11 +188,11 @@ def accept(records: IRecords, name: str, now: int, shown: bytes = b"") -> Contac
     Sessions belong to an identity: with a new one they begin anew by themselves.
 
     @param shown: the identity whose number the user compared; another may have claimed the name since.
-    @raise Refusal: C{no-such-contact}, or C{identity-changed}: this is not the identity that was shown.
+    @raise Refusal: C{no-such-account}, or C{identity-changed}: this is not the identity that was shown.
     """
     contact = get_contact(records, name)
     if contact is None:
-        raise Refusal("no-such-contact")
+        raise Refusal("no-such-account")
     if shown and shown != offered(contact):
         raise Refusal("identity-changed")
     if contact.changed_to:

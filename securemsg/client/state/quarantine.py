@@ -24,6 +24,7 @@ from securemsg.client.state.records import (
     save,
 )
 from securemsg.interfaces import IRecords
+from securemsg.protocol.codes import HELD
 from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 
 MAX_ROWS = 1000
@@ -31,8 +32,7 @@ MAX_SIZE = 16 * 1024 * 1024
 MAX_PEER_ROWS = 200
 # What waits for a key, and which field of L{QuarantinedPeer} counts that.
 LOCKED = {"suite-unavailable": "unkeyed", "wrong-key": "misfit"}
-# What waits for that, or for the user's word on an identity, is kept for as long as the prekeys that it may need.
-PATIENT = frozenset((*LOCKED, "identity-changed"))
+# What waits for the user is kept for as long as the prekeys that it may need.
 AGE = 60 * DAY
 # All else was asked for again long ago, and came by another way or will not come.
 SETTLED_AGE = 7 * DAY
@@ -95,7 +95,7 @@ def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, Qu
 
 def is_old(row: QuarantinedRow, now: int) -> bool:
     """Will nobody ever open this any more?"""
-    return now - row.at > (AGE if row.code in PATIENT else SETTLED_AGE)
+    return now - row.at > (AGE if row.code in HELD else SETTLED_AGE)
 
 
 def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:

@@ -231,7 +231,7 @@ class AcceptTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """Who is not known cannot be accepted."""
-        self.assertEqual(self.assertRaises(Refusal, self.accept, "carol").code, "no-such-contact")
+        self.assertEqual(self.assertRaises(Refusal, self.accept, "carol").code, "no-such-account")
 
     def test_safety_number(self) -> None:
         """Both sides see the same 60 digits; of a contact that changed one sees those of the new identity."""

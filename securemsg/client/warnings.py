@@ -1,0 +1,44 @@
+"""What an agent warns of, in words. C{{name}} stands for the contact that it is about."""
+
+from __future__ import annotations
+
+_KEY_FILE = (
+    "it is kept, and opened once you give the file that {name} uses:"
+    " securemsg contacts {name} --set-suite psk --key-file FILE"
+)
+
+WARNINGS: dict[str, str] = {
+    "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
+    " back and nothing is sent until you compare numbers: securemsg verify {name}",
+    "list-rolled-back": "the server showed an old device list of {name}; it was ignored",
+    "list-forked": "the server showed two device lists of {name} that contradict each other; the first one stays in use",
+    "contact-list-forked": "the server showed you a different device list of {name} than {name} has",
+    "contact-list-withheld": "{name} has a newer device list than the one the server shows",
+    "contact-list-old": "the device list of {name} has not been renewed for a month: {name} was offline, or the server"
+    " withholds a newer list",
+    "own-list-unknown": "the server showed {name} a device list of yours that this profile never made, or this profile is an"
+    " old copy",
+    "own-list-forked": "the server showed {name} a device list of yours that contradicts the real one",
+    "own-list-old": "the server still shows {name} a device list of yours that was replaced long ago",
+    "messages-forked": "messages from {name} contradict each other: the device was copied, or somebody tampered with them",
+    "unauthentic": "what the server says about {name} is not signed by {name}; it was ignored",
+    "bad-device-list": "the server showed a malformed device list of {name}; it was ignored",
+    "spent-bundle": "the server handed out keys of {name} that were used before; they were ignored",
+    "bad-content": "a message from {name} is not readable by this version",
+    "suite-unavailable": "a message from {name} is encrypted with a key file that was not given here, or by a newer version; "
+    + _KEY_FILE,
+    "wrong-key": "a message from {name} does not fit the key file that was given for {name}; " + _KEY_FILE,
+    "own-account": "the server delivered a message that claims to come from this account; it was ignored",
+    "quarantine-full": "messages from {name} could not be opened and were dropped, because too many are held back already",
+    "state-restored": "this profile is an old copy: the server has seen newer messages from it. Sessions start afresh; messages"
+    " may be missing",
+    "device-removed": "this device is no longer on its account's device list",
+    "clock": "the clocks of this machine and the server differ by more than an hour",
+    "prekeys-refused": "the server refuses this device's prekeys; new contacts may be unable to write to it",
+    "stale-list": "the server has a different device list of this account than this profile",
+}
+
+
+def warning_text(code: str, name: str) -> str:
+    """A warning, in words."""
+    return WARNINGS.get(code, "something is wrong with {name}").format(name=name)
