@@ -17,9 +17,7 @@ from securemsg.cli.output import json_line, report_note, report_waiting, report_
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
-from securemsg.client.events import Warned
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.quarantine import LOCKED
 from securemsg.client.wiredump import dump_wire
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.messages import Message, Unknown
@@ -76,7 +74,6 @@ class CommandContext:
         again: bool = False,
         prompt: bool = False,
         show_wire: bool = False,
-        tells_kept: bool = False,
         tell: Callable[[str], object] = say,
     ) -> int:
         """
@@ -85,7 +82,6 @@ class CommandContext:
         @param again: connect again after a failure, for as long as it takes, and say once that there is none.
         @param prompt: it uses a prompt of asyncio's.
         @param show_wire: show on standard error what goes over the wire.
-        @param tells_kept: it says itself which messages wait for a key file (L{securemsg.cli.locked}).
         @param tell: shows a line of that.
         @return: its exit status.
         """
@@ -103,7 +99,7 @@ class CommandContext:
                 (self.host, self.port),
                 now=self.now,
                 again=again,
-                warn=partial(self._warn, tells_kept),
+                warn=lambda event: report_warning(event, as_json),
                 retry=retry if waits else None,
                 watch=partial(self._show, tell) if show_wire else None,
             )
@@ -117,11 +113,6 @@ class CommandContext:
             return status
 
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
-
-    def _warn(self, tells_kept: bool, event: Warned) -> None:
-        """Say what people should know, unless the command does."""
-        if not (tells_kept and event.code in LOCKED):
-            report_warning(event, self.settings.as_json)
 
     def _show(self, tell: Callable[[str], object], message: Message | Unknown) -> None:
         """Show what the wire shows of a message."""

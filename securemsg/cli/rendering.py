@@ -103,12 +103,8 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     return slash.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
 
 
-def contact_record(contact: Contact, unread: int, choice: Chosen, locked: int) -> dict[str, object]:
-    """
-    A contact, for programs.
-
-    @param locked: how many of its messages are kept that need a key file.
-    """
+def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:
+    """A contact, for programs."""
     return {
         "name": contact.name,
         "fingerprint": fingerprint(contact.identity),
@@ -117,7 +113,6 @@ def contact_record(contact: Contact, unread: int, choice: Chosen, locked: int) -
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),
         "unread": unread,
-        "need_key_file": locked,
         **suite_facts(choice),
     }
 
@@ -127,13 +122,12 @@ def suite_facts(choice: Chosen) -> dict[str, object]:
     return {"suite": choice.suite, "key": choice.shared.name if choice.suite == PSK else None}
 
 
-def contact_text(contact: Contact, unread: int, choice: Chosen, locked: int) -> str:
+def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """A contact, for people."""
     mark = slash.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
     key = f"  {choice.shared.name}" if choice.suite == PSK else ""
-    waiting = f"  {locked} kept, {'need' if locked > 1 else 'needs'} a key file" if locked else ""
-    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}{waiting}"
+    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
 
 
 def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, object]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from securemsg.account.connection import make_connection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import load_key
 from securemsg.cli.context import CommandContext
-from securemsg.cli.guest import guest_context
 from securemsg.cli.output import report_note
 from securemsg.cli.settings import Settings
 from securemsg.client.sending.results import drafts
@@ -16,12 +12,8 @@ from securemsg.client.sessions import suites
 from securemsg.client.sessions.suites import PSK, Chosen
 from securemsg.protocol.devices import SERVER_NAME
 
-# How long the daemon may take to show whether it holds a file, seconds.
-CHECK_TIME = 5
 # Names in one warning.
 SHOWN = 5
-# How a daemon ends a call that does not hold the file, or knows of no such files.
-_CLEARED = frozenset({"server-identity", "malformed"})
 
 
 def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
@@ -76,7 +68,7 @@ def pin(context: CommandContext, name: str) -> bool:
     if (choice.suite, choice.key) == (pinned.suite, pinned.key):
         return False
     with context.store.writing() as records:
-        suites.choose(records, name, choice.suite, choice.key, now=int(context.now()))
+        suites.choose(records, name, choice.suite, choice.key)
         sharing, waiting = suites.sharing(records, name), drafts(records, name)
     report_note("suite-pinned", _told(context, name, choice), context.settings.as_json)
     if waiting:
@@ -84,57 +76,6 @@ def pin(context: CommandContext, name: str) -> bool:
     if sharing:
         report_note("key-shared", _warned(name, sharing), context.settings.as_json)
     return True
-
-
-def needs_check(context: CommandContext, name: str) -> bool:
-    """
-    Whether the options name a key file that was not pinned for this contact before.
-
-    @raise SecuremsgError: see L{wanted}.
-    """
-    pinned = chosen(context, name)
-    choice = wanted(context.settings, name, pinned)
-    return choice.suite == PSK and choice.key != pinned.key
-
-
-async def check_file(reactor: Any, context: CommandContext, name: str) -> None:
-    """
-    See that the daemon does not hold the key file that is to be pinned, for its operator could read everything then. It is
-    called with the file: one that holds it proves that at once, others learn nothing. Where it cannot be asked nothing is
-    known, and people are told that.
-
-    @raise SecuremsgError: it does.
-    """
-    assert context.settings.key_file is not None, "a new key comes from a file"
-    caller = guest_context(context.settings, context.settings.key_file, context.host, context.port)
-    server = (context.host, context.port)
-    connection = make_connection(
-        reactor, None, caller.store, caller.profile, server, now=context.now, again=False, warn=lambda event: None
-    )
-    connection.start()
-    code = "timeout"
-    try:
-        # Whom we call is a device of the connection as soon as the other end has proved that it holds the file, and before it
-        # is let in: a daemon that is full holds it as well.
-        await connection.until(lambda: True if caller.connection() else None, CHECK_TIME)
-    except SecuremsgError as problem:
-        code = problem.code
-    finally:
-        await connection.stop()
-    if caller.connection():
-        raise SecuremsgError(
-            Exit.USAGE,
-            "daemon-key",
-            f"the daemon at {context.where} holds this key file itself, so that its operator could read what goes to {name}",
-            "make another file for the two of you: securemsg keygen FILE",
-        )
-    if code not in _CLEARED:
-        report_note(
-            "daemon-unchecked",
-            f"the daemon at {context.where} could not be asked whether it holds this key file ({code}); if it does, its"
-            f" operator can read what goes to {name}",
-            context.settings.as_json,
-        )
 
 
 def key_name(choice: Chosen) -> str | None:
@@ -147,12 +88,13 @@ def _told(context: CommandContext, name: str, choice: Chosen) -> str:
     if choice.suite != PSK:
         return (
             f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
-            " with the old one is opened for 30 days more, and then waits for it"
+            " with the old one waits until it is pinned again"
         )
     same = f"securemsg contacts {context.profile.name} --set-suite psk --key-file FILE"
     return (
         f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
-        f" later, can read it. {name} needs the same file: {same}"
+        " later, can read everything, the daemon's operator included if the daemon has the same file."
+        f" {name} needs this file too: {same}"
     )
 
 

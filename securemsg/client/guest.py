@@ -30,7 +30,7 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
     """Make an empty store that of a caller who holds this file. It is to be one in memory: the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
-        suites.choose(records, SERVER_NAME, suites.PSK, key.secret, now=now)
+        suites.choose(records, SERVER_NAME, suites.PSK, key.secret)
         save_profile(records, profile)
     return profile
 

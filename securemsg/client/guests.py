@@ -72,7 +72,7 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
     """The daemon has this key file, and no other."""
     if suites.chosen(records, key.name).key != key.secret:
         dismiss(records)
-        suites.choose(records, key.name, suites.PSK, key.secret, now=now)
+        suites.choose(records, key.name, suites.PSK, key.secret)
     if contacts.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         contacts.put_contact(records, contact)

@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from securemsg.client.context import Context
 from securemsg.client.requests import Answer
-from securemsg.client.sessions import encrypt, initiations, prekeys, suites
+from securemsg.client.sessions import encrypt, initiations, prekeys
 from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.crypto import keys
@@ -91,7 +91,6 @@ class Maintenance:
                 prekeys.retire_claimed(records, self._stock, now)
                 prekeys.prune(records, now)
                 initiations.prune(records)
-                suites.prune(records, now)
             is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
         context.profile = profile

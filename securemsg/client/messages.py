@@ -26,6 +26,7 @@ from securemsg.client.state.records import (
     MessageIndex,
     Notice,
     OutboxRow,
+    QuarantinedPeer,
     Status,
     UnreadRow,
     bucket_of,
@@ -60,6 +61,7 @@ __all__ = [
     "Sent",
     "compose",
     "compose_in",
+    "held_back",
     "history",
     "is_unread",
     "mark_read",
@@ -273,6 +275,12 @@ def quarantined(store: IProfileStore) -> tuple[int, int]:
     with store.reading() as records:
         totals = load_totals(records)
         return totals.rows, totals.overflow
+
+
+def held_back(store: IProfileStore) -> tuple[QuarantinedPeer, ...]:
+    """Whose messages are kept that could not be opened."""
+    with store.reading() as records:
+        return load_totals(records).peers
 
 
 def notices(store: IProfileStore) -> list[Notice]:

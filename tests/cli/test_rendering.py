@@ -23,7 +23,7 @@ class ContactTests(SynchronousTestCase):
         """Both say the same: whoever's identity has changed is not verified."""
         for changed_to, expected in ((b"", (True, False)), (bytes(range(32)), (False, True))):
             contact = msgspec.structs.replace(CONTACT, changed_to=changed_to)
-            for record in (contact_record(contact, 0, Chosen(), 0), safety_record(contact, "12345", Chosen())):
+            for record in (contact_record(contact, 0, Chosen()), safety_record(contact, "12345", Chosen())):
                 self.assertEqual((record["verified"], record["changed"]), expected)
 
 

@@ -170,10 +170,10 @@ class Person:
         """Open a message whole."""
         return encrypt.open_common(post.common, self.open(post, now).content_key)
 
-    def choose(self, other: Person, suite: str, key: bytes = b"", now: int = NOW) -> None:
+    def choose(self, other: Person, suite: str, key: bytes = b"") -> None:
         """Choose the suite of a conversation."""
         with self.store.writing() as records:
-            suites.choose(records, other.name, suite, key, now=now)
+            suites.choose(records, other.name, suite, key)
 
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""

@@ -4,7 +4,6 @@ Key files as their users meet them: two people who share one, callers of a daemo
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -105,37 +104,27 @@ class PeerTests(PlaceCase):
 
     def test_key_comes_later(self) -> None:
         """
-        A message under a file that one has not yet is kept: in every run a warning says whose it is and names the command that
-        opens it, and after that command it is given, once, with those that came after it.
+        A message under a file that one has not yet is kept: C{recv} says whose it is and names the command that opens it, and
+        after that command it is given, once, with those that came after it.
         """
         eve, fay, path = self.pair("eve", "fay")
         eve.send("fay", "can you read this?", "--suite", "psk", "--key-file", str(path))
-        done = fay.run("recv")
-        self.assertEqual(done.out, "")
-        self.assertEqual(done.err.count("securemsg contacts eve --set-suite psk --key-file FILE"), 1, done.err)
-        [standing] = fay.run("status", "--json").rows
-        self.assertEqual((standing["quarantined"], standing["need_key_file"]), (1, {"eve": 1}))
-        eve.send("fay", "and this?")
         command = "securemsg contacts eve --set-suite psk --key-file FILE"
-        for words in (("recv",), ("recv", "--from", "eve"), ("chat", "server"), ("recv", "--timeout", "0")):
-            done = fay.run(*words, text="")
+        done = fay.run("recv")
+        self.assertEqual((done.out, done.err.count(command)), ("", 1), done.err)
+        self.assertEqual(fay.run("status", "--json").rows[0]["held_back"], {"eve": 1})
+        eve.send("fay", "and this?")
+        for words in (("recv",), ("recv", "--from", "eve"), ("recv", "--timeout", "0")):
+            done = fay.run(*words)
             self.assertEqual((done.out, done.err.count(command)), ("", 1), done.err)
-            self.assertIn("2 messages of eve are kept unopened", done.err)
+            self.assertIn("messages from eve are waiting for a key file", done.err)
         self.assertEqual(fay.run("recv", "--from", "server").err, "")
-        shown = fay.run("status").out
-        self.assertIn("2 messages of eve are kept unopened: encrypted with a key file that was not given here", shown)
-        [told] = [json.loads(line) for line in fay.run("recv", "--json").err.splitlines()]
-        self.assertEqual((told["code"], told["name"], told["hint"]), ("suite-unavailable", "eve", command))
-        fay.run("verify", "eve")
-        self.assertIn("  2 kept, need a key file", fay.run("contacts").out)
-        self.assertEqual(fay.run("contacts", "eve", "--json").rows[0]["need_key_file"], 2)
+        self.assertRegex(fay.run("status").out, r"held back: +eve 2: needs a key file")
         self.pin(fay, "eve", path)
-        self.assertEqual(fay.run("contacts", "eve", "--json").rows[0]["need_key_file"], 0)
         self.assertEqual(fay.texts(2), ["can you read this?", "and this?"])
         done = fay.run("recv")
         self.assertEqual((done.out, done.err), ("", ""))
-        [standing] = fay.run("status", "--json").rows
-        self.assertEqual((standing["quarantined"], standing["need_key_file"]), (0, {}))
+        self.assertEqual(fay.run("status", "--json").rows[0]["held_back"], {})
         fay.send("eve", "now I can")
         self.assertEqual(eve.texts(1), ["now I can"])
 
@@ -166,12 +155,13 @@ class PeerTests(PlaceCase):
         ida, jon, path = self.pair("ida", "jon")
         self.pin(jon, "ida", self.key_file("other"))
         ida.send("jon", "secret", "--suite", "psk", "--key-file", str(path))
-        for _ in range(2):
-            done = jon.run("recv")
-            self.assertEqual((done.out, done.err.count("1 message of ida is kept unopened")), ("", 1), done.err)
-            self.assertIn("[wrong-key]", done.err)
-        self.assertEqual(jon.run("status", "--json").rows[0]["need_key_file"], {"ida": 1})
-        self.assertIn("  1 kept, needs a key file", jon.run("contacts", "ida").out)
+        done = jon.run("recv")
+        self.assertEqual(done.out, "")
+        self.assertIn("[wrong-key]", done.err)
+        done = jon.run("recv")
+        self.assertEqual(done.out, "")
+        self.assertIn("messages from ida are waiting for a key file", done.err)
+        self.assertEqual(jon.run("status", "--json").rows[0]["held_back"], {"ida": 1})
         self.pin(jon, "ida", path)
         self.assertEqual(jon.texts(1), ["secret"])
 
@@ -188,6 +178,7 @@ class PeerTests(PlaceCase):
         self.assertNotIn("lea", kim.run("contacts").out)
         done = kim.run("send", "lea", "one", "--suite", "psk", "--key-file", str(path))
         self.assertRegex(done.err, r"encrypted with suite psk and key-[0-9a-f]{8}: .*securemsg contacts kim --set-suite psk")
+        self.assertIn("can read everything, the daemon's operator included if the daemon has the same file", done.err)
         self.assertEqual(kim.run("send", "lea", "two", "--suite", "psk").err, "")
         self.assertEqual(kim.run("send", "lea", "three").err, "")
         [contact] = kim.run("contacts", "lea", "--json").rows
@@ -462,77 +453,3 @@ class CallerTests(CallerCase):
         self.assertEqual(ada.error("send", name, "who are you?", status=3)["code"], "no-such-account")
         self.call("send", "server", "still there")
         until(lambda: self.printed("still there"), "the message")
-
-    def test_daemons_file(self) -> None:
-        """
-        The file of the daemon is no file for two people: its operator could read them. Where that can be seen it is refused,
-        and nothing is pinned, written or sent.
-        """
-        self.make_file()
-        self.daemon.start()
-        invite = self.daemon.invite(2)
-        ada, ben = Person(self.place, "ada").join(invite), Person(self.place, "ben").join(invite)
-        file = ("--key-file", str(self.path))
-        ada.send("ben", "before")
-        for arguments in (("contacts", "ben", "--set-suite", "psk"), ("send", "ben", "secret", "--suite", "psk")):
-            said = ada.error(*arguments, *file, status=2)
-            self.assertEqual(said["code"], "daemon-key")
-            self.assertIn("securemsg keygen", said["hint"])
-        done = ada.run("chat", "ben", "--suite", "psk", *file, text="secret\n", status=2)
-        self.assertIn("its operator could read", done.err)
-        self.assertEqual([row["suite"] for row in ada.run("contacts", "--json").rows], ["pqxdh", "pqxdh"])
-        self.assertEqual([row["text"] for row in ada.history("ben")], ["before"])
-        self.assertEqual(ben.texts(1), ["before"])
-
-    def test_daemons_file_unconnected(self) -> None:
-        """A command that would not connect pins no file that was never tried, whosever it is; one that is pinned it uses."""
-        self.make_file()
-        self.daemon.start()
-        invite = self.daemon.invite(2)
-        ada, ben = Person(self.place, "ada").join(invite), Person(self.place, "ben").join(invite)
-        line = ("send", "ben", "secret", "--wait", "none", "--suite", "psk")
-        said = ada.error(*line, "--key-file", str(self.path), status=2)
-        self.assertIn("securemsg contacts ben --set-suite psk --key-file FILE", said["hint"])
-        self.assertEqual(ada.run("status", "--json").rows[0]["outbox"], 0)
-        self.assertEqual(ada.run("status", "--json").rows[0]["key_files"], {})
-        other = self.place.folder / "other.key"
-        checked(self.place.start_command("keygen", "keygen", str(other)).wait(), 0, ["keygen"])
-        for person, name in ((ada, "ben"), (ben, "ada")):
-            person.run("contacts", name, "--set-suite", "psk", "--key-file", str(other))
-        ada.run(*line, "--key-file", str(other))
-        ada.run("send", "ben", "now")
-        self.assertEqual(ben.texts(2), ["secret", "now"])
-
-    def test_daemons_file_full(self) -> None:
-        """A daemon that is full has proved that it holds the file before it says so, and is found out."""
-        self.make_file()
-        self.daemon.options = (*self.daemon.options, "--max-clients", "1")
-        self.daemon.start()
-        invite = self.daemon.invite(2)
-        ada = Person(self.place, "ada").join(invite)
-        Person(self.place, "ben").join(invite)
-        ada.send("ben", "before")
-        said = ada.error("send", "ben", "secret", "--suite", "psk", "--key-file", str(self.path), status=2)
-        self.assertEqual(said["code"], "daemon-key")
-        self.assertEqual([row["suite"] for row in ada.run("contacts", "--json").rows], ["pqxdh", "pqxdh"])
-
-    def test_daemon_unchecked(self) -> None:
-        """Where the daemon cannot be asked, the file is taken, and people are told in one line that nothing is known."""
-        self.daemon.options = ()
-        self.daemon.start()
-        invite = self.daemon.invite(2)
-        ada = Person(self.place, "ada").join(invite)
-        Person(self.place, "ben").join(invite)
-        other = self.place.folder / "other.key"
-        checked(self.place.start_command("keygen", "keygen", str(other)).wait(), 0, ["keygen"])
-        done = ada.run("send", "ben", "asked", "--suite", "psk", "--key-file", str(other))
-        self.assertNotIn("daemon-unchecked", done.err)
-        self.make_file()
-        line = ("send", "ben", "secret", "--suite", "psk", "--key-file", str(self.path), "--timeout", "2")
-        holder = ada.start("recv", "--follow", "--json")
-        until(lambda: ada.run("status", "--json", "--timeout", "5").rows[0]["connected"], "a connection")
-        self.daemon.stop()
-        done = ada.run(*line, status=6)
-        [said] = [line for line in done.err.splitlines() if "[daemon-unchecked]" in line]
-        self.assertIn("could not be asked whether it holds this key file (not-connected)", said)
-        self.assertEqual(holder.interrupt().status, 130)

@@ -19,7 +19,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
 from securemsg.cli.output import OutputClosed, columns, put_later, report_note, say
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
-from securemsg.cli.suites import check_file, needs_check, pin
+from securemsg.cli.suites import pin
 
 # Lines that may wait while our output is read slowly.
 MAX_WAITING = 256
@@ -49,7 +49,6 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:
             raise error_for("own-name", name)
-        is_new = needs_check(context, name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not as_json and os.environ.get("TERM", "") not in ("", "dumb")
         tell: Callable[[str], object] = say
@@ -61,8 +60,6 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
             tell = show
 
         async def work(reactor: Any, connection: ServerConnection) -> int:
-            if is_new:
-                await check_file(reactor, context, name)
             pin(context, name)
             if prompt:
                 return await interact(context, connection, name, reactor)
@@ -70,7 +67,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
 
         try:
             with blocking_restored(0, 1, 2):
-                return context.connected(work, again=True, prompt=prompt, show_wire=show_wire, tells_kept=True, tell=tell)
+                return context.connected(work, again=True, prompt=prompt, show_wire=show_wire, tell=tell)
         except OutputClosed:
             return Exit.DONE
 

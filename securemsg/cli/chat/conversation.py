@@ -27,7 +27,6 @@ from securemsg.cli.chat.slash import (
 from securemsg.cli.commands.contacts import accept_shown, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
-from securemsg.cli.locked import LockedMessages, counted, kept
 from securemsg.cli.output import json_line, report_note
 from securemsg.cli.rendering import (
     contact_record,
@@ -88,7 +87,6 @@ class Conversation:
         self._tell = tell
         self._columns = columns
         self._giving = ReadLocks(context.folder, context.store)
-        self._kept = LockedMessages(context)
         self._pending: deque[bytes] = deque()
         self.name = name
         self.outstanding = PendingMessages(context, connection)
@@ -165,11 +163,11 @@ class Conversation:
 
     async def _show_contacts(self) -> None:
         """Everybody we know."""
-        unread, locked = messages.unread(self._context.store), counted(kept(self._context))
+        unread = messages.unread(self._context.store)
         rows = []
         for contact in self.contacts():
             choice = chosen(self._context, contact.name)
-            known = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
+            known = contact, unread.get(contact.name, 0), choice
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         await self._put(rows, "-- no contacts yet: write to somebody")
 
@@ -220,7 +218,6 @@ class Conversation:
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
                 await self._tell(f"-- the connection was lost, and {what} with it: ask again")
-            self._kept.tell()
             if not self.has_news():
                 return
             for message in messages.ungiven(self._context.store, self.name, PAGE):
@@ -251,7 +248,7 @@ class Conversation:
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.outstanding.has_news or self._kept.has_news():
+        if self.outstanding.has_news:
             return True
         if self._giving.ours(messages.ungiven(self._context.store, self.name, 1)):
             return True

@@ -12,7 +12,6 @@ from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, error_for, explain
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
-from securemsg.cli.locked import counted, kept
 from securemsg.cli.output import columns, put_record, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import (
@@ -24,7 +23,7 @@ from securemsg.cli.rendering import (
     safety_text,
 )
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
-from securemsg.cli.suites import check_file, chosen, key_name, needs_check, pin
+from securemsg.cli.suites import chosen, key_name, pin, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import suites
 from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact, offered, safety
@@ -65,11 +64,11 @@ def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
 def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
     """
     Print the contacts, or NAME alone: whether they are verified, whether their identity has changed, how many messages are
-    unread or are kept because they need a key file, how the conversation is encrypted.
+    unread, how the conversation is encrypted.
 
-    --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds, too, and
-    opens those that waited for it. Whoever holds the file can read them all, so it must not be that of a daemon: its operator
-    could. --set-suite pqxdh goes back to what there is without a file; what NAME encrypted with it is opened for 30 days yet.
+    --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds too, and
+    opens those that waited for it. Whoever holds the file can read everything, the daemon's operator included if the daemon
+    has the same file. --set-suite pqxdh goes back to what there is without a file.
     """
     settings = settings_of(ctx)
     if name is None and (settings.suite is not None or settings.key_file is not None):
@@ -80,19 +79,20 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
     with opened(settings) as context:
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
-            status = known_or_fetched(context, name, needs_check(context, name))
+            wanted(context.settings, name, chosen(context, name))
+            status = known_or_fetched(context, name)
             if status != Exit.DONE:
                 return status
             if pin(context, name):
                 context.wake_owner()
         elif name is not None and _find(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
-        unread, locked = messages.unread(context.store), counted(kept(context))
+        unread = messages.unread(context.store)
         with context.store.reading() as records:
             known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
-                facts = contact, unread.get(contact.name, 0), choice, locked.get(contact.name, 0)
+                facts = contact, unread.get(contact.name, 0), choice
                 put_record(contact_record(*facts), as_json, contact_text(*facts))
     return Exit.DONE
 
@@ -132,19 +132,17 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
     return Exit.DONE
 
 
-def known_or_fetched(context: CommandContext, name: str, has_new_file: bool = False) -> int:
+def known_or_fetched(context: CommandContext, name: str) -> int:
     """
     See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
 
-    @param has_new_file: a key file is to be pinned, which the daemon must not hold itself.
     @return: 0, or 130 when that was interrupted.
     @raise SecuremsgError: C{own-name}, C{no-such-account}, or there is no connection.
     """
     if name == context.profile.name:
         raise error_for("own-name", name)
-    is_unknown = _find(context.store, name) is None
-    if is_unknown or has_new_file:
-        status = context.connected(_asking(name, context, is_unknown, has_new_file))
+    if _find(context.store, name) is None:
+        status = context.connected(_asking(name, context))
         if status != Exit.DONE:
             return status
         if _find(context.store, name) is None:
@@ -191,14 +189,11 @@ def _find(store: IProfileStore, name: str) -> Contact | None:
         return get_contact(records, name)
 
 
-def _asking(name: str, context: CommandContext, is_unknown: bool, has_new_file: bool) -> Any:
-    """Have the directory asked for somebody we do not know yet, and the daemon tried with a key file that is new."""
+def _asking(name: str, context: CommandContext) -> Any:
+    """Have the directory asked for somebody we do not know yet."""
 
     async def ask(reactor: Any, connection: ServerConnection) -> int:
-        if is_unknown:
-            await connection.ask("fetch", name, timeout=context.settings.time_limit)
-        if has_new_file:
-            await check_file(reactor, context, name)
+        await connection.ask("fetch", name, timeout=context.settings.time_limit)
         return Exit.DONE
 
     return ask

@@ -17,8 +17,7 @@ from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
-from securemsg.cli.locked import LockedMessages, counted, kept
-from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, say
+from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, report_note, say
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
@@ -44,7 +43,7 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     Print the messages that wait, each of them once.
 
     Without --count and --follow this prints what waits and ends. --timeout bounds the waiting; 0 waits for
-    nothing. While messages are kept that need a key file, each run says so, and which command gives it.
+    nothing. If messages are waiting for a key file, their senders are listed, with the command that unlocks them.
     """
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.kept)
@@ -65,17 +64,25 @@ class _Reading:
         self._as_json = as_json
         self._given = 0
         self._giving = ReadLocks(context.folder, context.store)
-        self._kept = LockedMessages(context, sender)
         self._drained: bool | None = None
         self._problem: Exception | None = None
 
     def run(self) -> int:
         """Give out messages until it is enough."""
         try:
-            return self._context.connected(self._read, again=self._follow, tells_kept=True)
+            self._list_locked()
+            return self._context.connected(self._read, again=self._follow)
         except OutputClosed:
             # Whoever read us has read enough; what was not written is not marked.
             return Exit.DONE
+
+    def _list_locked(self) -> None:
+        """Say whose messages wait for a key file, and what unlocks them."""
+        for peer in messages.held_back(self._context.store):
+            if peer.locked and not peer.again and self._sender in (None, peer.name):
+                command = f"securemsg contacts {peer.name} --set-suite psk --key-file FILE"
+                text = f"messages from {peer.name} are waiting for a key file; unlock them with: {command}"
+                report_note("need-key-file", text, self._as_json)
 
     async def _read(self, reactor: Any, connection: ServerConnection) -> int:
         """Give, wait, and give again."""
@@ -86,8 +93,6 @@ class _Reading:
         try:
             with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
                 while True:
-                    if not waits_for_drain:
-                        self._kept.tell()
                     await self._give(reactor, shown)
                     if self._is_enough():
                         return Exit.DONE
@@ -99,8 +104,6 @@ class _Reading:
                     await connection.until(self._something, left)
         finally:
             asking.cancel()
-            # Whoever waits for what the server has wants to know how many there are then.
-            self._kept.tell()
         if self._problem is not None:
             raise self._problem
         failure = connection.last_failure if self._context.settings.retry else connection.unreached if self._follow else ""
@@ -137,7 +140,8 @@ class _Reading:
 
         @raise SecuremsgError: C{no-such-account}: nothing is known of this name.
         """
-        if self._sender is None or self._given or self._sender in counted(kept(self._context)):
+        held_back = {peer.name for peer in messages.held_back(self._context.store)}
+        if self._sender is None or self._given or self._sender in held_back:
             return
         with self._context.store.reading() as records:
             if get_contact(records, self._sender) is None:
@@ -175,9 +179,7 @@ class _Reading:
 
     def _something(self) -> bool | None:
         """A reason to look again."""
-        if self._drained is not None or self._waiting():
-            return True
-        return True if not self._waits_for_drain and self._kept.has_news() else None
+        return True if self._drained is not None or self._waiting() else None
 
     @property
     def _waits_for_drain(self) -> bool:

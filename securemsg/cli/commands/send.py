@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import click
@@ -17,7 +16,7 @@ from securemsg.cli.guest import context_for
 from securemsg.cli.output import json_line, put, say
 from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
-from securemsg.cli.suites import check_file, needs_check, pin
+from securemsg.cli.suites import pin
 from securemsg.cli.times import Duration, iso
 from securemsg.client import messages
 from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
@@ -103,26 +102,12 @@ def send(
         body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
         number = message_id or random_id()
 
-        def write() -> None:
-            pin(context, name)
-            commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
-
-        # A key file that is new for this contact is tried on the daemon first.
-        later = write if needs_check(context, name) else None
-        if later is not None and wait == NONE:
-            raise SecuremsgError(
-                Exit.USAGE,
-                "usage",
-                f"--wait none calls nobody, and this key file is new for {name}: it is to be tried on the daemon first, whose"
-                " operator could read everything if it holds it, too",
-                f"pin it with `securemsg contacts {name} --set-suite psk --key-file FILE`, then send again",
-            )
-        if later is None:
-            write()
+        pin(context, name)
+        commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
         if wait == NONE:
             context.wake_owner()
             return _finish(context, number, as_json)
-        return _Following(context, number, name, wait, no_queue, as_json, show_wire, later).run()
+        return _Following(context, number, wait, no_queue, as_json, show_wire).run()
 
 
 def read_text(stream: BinaryIO | None) -> str:
@@ -155,24 +140,17 @@ class _Following:
         self,
         context: CommandContext,
         number: bytes,
-        name: str,
         wait: str,
         no_queue: bool,
         as_json: bool,
         show_wire: bool,
-        write: Callable[[], None] | None,
     ) -> None:
-        """
-        @param write: commits the message; C{None}: that is done.
-        """
         self._context = context
         self._number = number
-        self._name = name
         self._wait = wait
         self._no_queue = no_queue
         self._as_json = as_json
         self._show_wire = show_wire
-        self._write = write
 
     def run(self) -> int:
         """
@@ -190,19 +168,13 @@ class _Following:
 
     async def _follow(self, reactor: Any, connection: ServerConnection) -> int:
         """Wait for it."""
-        if self._write is not None:
-            await check_file(reactor, self._context, self._name)
-            self._write()
-            connection.nudge()
         await follow(self._context.store, connection, self._number, self._wait, self._context.settings.time_limit)
         return Exit.DONE
 
     def _left_behind(self, problem: SecuremsgError) -> SecuremsgError:
         """Say what becomes of the message now, and see to it."""
         sent = messages.sent(self._context.store, self._number)
-        if sent is None:
-            # Its key file was not found fit yet.
-            return problem
+        assert sent is not None, "it was committed before we looked"
         hint = problem.hint
         held_up_by = problem.code if problem.code == BLOCKING else ""
         if sent.status == "queued":

@@ -9,7 +9,6 @@ import click
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
-from securemsg.cli.locked import counted, kept, text_of
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
@@ -74,8 +73,8 @@ def status(ctx: click.Context, as_json: bool) -> int:
         facts.update(queue_facts(context))
         warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
-        locked = [text_of(row) for row in kept(context)]
-        shown = {**facts, "key_files": named or "none", "need_key_file": "\n".join(locked) or "none"}
+        shown = {**facts, "key_files": named or "none", "held_back": held_back(context)}
+        shown = {name: value for name, value in shown.items() if value or not name.startswith("held_back")}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
         put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
         if problem is not None:
@@ -123,14 +122,21 @@ def key_files(context: CommandContext) -> dict[str, str]:
 
 def queue_facts(context: CommandContext) -> dict[str, object]:
     """What waits."""
-    held, dropped = messages.quarantined(context.store)
     return {
         "outbox": messages.pending(context.store),
         "unread": sum(messages.unread(context.store).values()),
-        "quarantined": held,
-        "quarantine_dropped": dropped,
-        "need_key_file": counted(kept(context)),
+        "held_back": {peer.name: peer.rows for peer in messages.held_back(context.store)},
+        "held_back_dropped": messages.quarantined(context.store)[1],
     }
+
+
+def held_back(context: CommandContext) -> str:
+    """Which messages could not be opened, for people."""
+    named = []
+    for peer in messages.held_back(context.store):
+        reason = ": needs a key file" if peer.locked else ": identity changed" if peer.identity else ""
+        named.append(f"{escape(peer.name)} {peer.rows}{reason}")
+    return ", ".join(named)
 
 
 @click.command()

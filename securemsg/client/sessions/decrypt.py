@@ -107,11 +107,10 @@ def _open_keyed(
     """
     account = claimed.account
     choice, introduction = suites.chosen(records, account), header.introduction
-    files = choice.opening(now)
-    if not files:
+    if choice.suite != PSK:
         raise Refusal("suite-unavailable")
     if suites.is_caller(account):
-        contact: Contact | None = guests.speaking(files[0], account, claimed.device, header, now)
+        contact: Contact | None = guests.speaking(choice.shared, account, claimed.device, header, now)
     elif profile.is_caller != (header.epoch == psk.CONNECTION) or (
         profile.is_caller and (header.nonce != profile.connection or introduction is not None)
     ):
@@ -122,14 +121,7 @@ def _open_keyed(
     if not identity:
         raise Refusal("no-session")
     sender, own = evolve(claimed, identity=identity), DeviceAddress(profile.name, profile.device_id, profile.identity.public)
-    for number, key in enumerate(files, 1):
-        try:
-            content_key = psk.open_part(records, key, sender, own, header, envelope, common)
-            break
-        except WrongKey:
-            if number == len(files):
-                # Where none is chosen now, the next one given may be right; it is not that the one we have is wrong.
-                raise WrongKey if choice.suite == PSK else Refusal("suite-unavailable") from None
+    content_key = psk.open_part(records, choice.shared, sender, own, header, envelope, common)
     # It has the key. Whether we know it by this identity is another question.
     if introduction is not None:
         record = AccountRecord(account, introduction.identity, introduction.devices)

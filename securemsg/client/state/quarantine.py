@@ -8,7 +8,6 @@ C{docs/protocol.md}, section "Receiving".
 from __future__ import annotations
 
 import msgspec
-from attrs import frozen
 
 from securemsg.client.state.profile import DAY, Private
 from securemsg.client.state.records import (
@@ -30,8 +29,8 @@ from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 MAX_ROWS = 1000
 MAX_SIZE = 16 * 1024 * 1024
 MAX_PEER_ROWS = 200
-# What waits for a key, and which field of L{QuarantinedPeer} counts that.
-LOCKED = {"suite-unavailable": "unkeyed", "wrong-key": "misfit"}
+# What waits for a key file, or for another than the one that is pinned.
+LOCKED = frozenset({"suite-unavailable", "wrong-key"})
 # What waits for the user is kept for as long as the prekeys that it may need.
 AGE = 60 * DAY
 # All else was asked for again long ago, and came by another way or will not come.
@@ -52,15 +51,6 @@ class QuarantinedRow(Private, frozen=True):
     time: Counter
 
 
-@frozen
-class Locked:
-    """How many messages of a peer cannot be opened for want of a key, by their code."""
-
-    name: str
-    code: str
-    count: int
-
-
 def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
     """
     Keep a delivery that could not be opened.
@@ -79,13 +69,6 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
     peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
     _change(records, totals, peer, 1, size)
     return True
-
-
-def locked(records: IRecords) -> list[Locked]:
-    """What waits for a key file, or for another than the one that was given. What is about to be tried does not count."""
-    peers = [peer for peer in load_totals(records).peers if not peer.again]
-    counts = [Locked(peer.name, code, getattr(peer, field)) for peer in peers for code, field in LOCKED.items()]
-    return [row for row in counts if row.count]
 
 
 def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
@@ -149,8 +132,7 @@ def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:
 
 def _with(peer: QuarantinedPeer, code: str, change: int) -> QuarantinedPeer:
     """A peer of which a row came, or went, that could not be opened for this reason."""
-    field = LOCKED.get(code)
-    return peer if field is None else msgspec.structs.replace(peer, **{field: max(getattr(peer, field) + change, 0)})
+    return msgspec.structs.replace(peer, locked=max(peer.locked + change, 0)) if code in LOCKED else peer
 
 
 def _change(records: IRecords, totals: QuarantineTotals, peer: QuarantinedPeer, rows: int, size: int) -> None:

@@ -225,15 +225,14 @@ class QuarantinedPeer(Record, frozen=True):
 
     @ivar identity: which the peer had when somebody else's claim to its name put something here; else empty.
     @ivar again: it is to be tried again: the user gave a key.
-    @ivar unkeyed: how many of these rows wait for a key; C{misfit}: for another one than was given.
+    @ivar locked: how many of these rows wait for a key file.
     """
 
     name: Name
     rows: Counter = 0
     identity: bytes = b""
     again: bool = False
-    unkeyed: Counter = 0
-    misfit: Counter = 0
+    locked: Counter = 0
 
 
 class QuarantineTotals(Record, frozen=True):

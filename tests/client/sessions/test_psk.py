@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.sessions import encrypt, psk, store, suites
 from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.psk import Epoch, WrongKey
-from securemsg.client.sessions.suites import FORMER_AGE, MAX_FORMER
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import DAY
@@ -249,43 +248,29 @@ class OpeningTests(EpochCase):
         self.assert_refused(self.bob, carol.seal(self.bob, b"hi"), "suite-unavailable")
 
     def test_replaced(self) -> None:
-        """
-        What was sealed under a file that another one replaced since is opened for a while, and then no more; nothing is sealed
-        under it.
-        """
-        first, second = (self.alice.seal(self.bob, text) for text in (b"first", b"second"))
+        """What was sealed under a file that another one replaced since does not open, until it is chosen again."""
+        post = self.alice.seal(self.bob, b"hi")
         self.bob.choose(self.alice, suites.PSK, OTHER.secret)
-        self.assertEqual(self.bob.read(first, NOW + FORMER_AGE), b"first")
-        self.assert_refused(self.bob, second, "wrong-key", now=NOW + FORMER_AGE + 1)
+        self.assert_refused(self.bob, post, "wrong-key")
         answer = self.bob.seal(self.alice, b"answer")
         self.assert_refused(self.alice, answer, "wrong-key")
         self.alice.choose(self.bob, suites.PSK, OTHER.secret)
         self.assertEqual(self.alice.read(answer), b"answer")
+        self.bob.choose(self.alice, suites.PSK, KEY.secret)
+        self.assertEqual(self.bob.read(post), b"hi")
 
     def test_given_up(self) -> None:
-        """So it is where the user went back to sessions; then no file is wrong, there is none."""
-        first, second = (self.alice.seal(self.bob, text) for text in (b"first", b"second"))
+        """Where the user went back to sessions no file is wrong, there is none."""
+        post = self.alice.seal(self.bob, b"hi")
         self.bob.choose(self.alice, suites.PQXDH)
-        self.assertEqual(self.bob.read(first, NOW + FORMER_AGE), b"first")
-        self.assert_refused(self.bob, second, "suite-unavailable", now=NOW + FORMER_AGE + 1)
-        self.alice.choose(self.bob, suites.PSK, OTHER.secret)
-        self.assert_refused(self.bob, self.alice.seal(self.bob, b"third"), "suite-unavailable")
+        self.assert_refused(self.bob, post, "suite-unavailable")
 
-    def test_replaced_often(self) -> None:
-        """Two files from before are good, and not a third."""
-        posts = [self.alice.seal(self.bob, b"%d" % number) for number in range(3)]
-        for number, post in enumerate(posts, 1):
-            self.bob.choose(self.alice, suites.PSK, bytes([number] * 32))
-            if number <= MAX_FORMER:
-                self.assertEqual(self.bob.read(post), b"%d" % (number - 1))
-            else:
-                self.assert_refused(self.bob, post, "wrong-key")
-
-    def test_replaced_and_used_up(self) -> None:
-        """Nothing is opened twice because there are two files."""
+    def test_chosen_again_and_used_up(self) -> None:
+        """Nothing is opened twice because its file was replaced and chosen again."""
         post = self.alice.seal(self.bob, b"hi")
         self.bob.read(post)
-        self.bob.choose(self.alice, suites.PSK, OTHER.secret)
+        for key in (OTHER, KEY):
+            self.bob.choose(self.alice, suites.PSK, key.secret)
         self.assertIsInstance(self.assert_refused(self.bob, post, "unauthentic"), AlreadyUsed)
 
     def test_pqxdh_still(self) -> None:
@@ -313,10 +298,9 @@ class AttackTests(EpochCase):
 
     def test_wrong_key(self) -> None:
         """Under another key file nothing opens; under the right one it still does."""
-        later = NOW + FORMER_AGE + 1
         self.bob.choose(self.alice, suites.PSK, OTHER.secret)
-        self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key", now=later), WrongKey)
-        self.bob.choose(self.alice, suites.PSK, KEY.secret, later)
+        self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key"), WrongKey)
+        self.bob.choose(self.alice, suites.PSK, KEY.secret)
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_replayed(self) -> None:

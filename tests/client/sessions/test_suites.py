@@ -18,7 +18,7 @@ from securemsg.protocol.messages import Claim, Deliver, Deposit, DepositRefused,
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
-from tests.client.rig import START, MortalProfile, User, Wire, World, decoded
+from tests.client.rig import MortalProfile, User, Wire, World, decoded
 
 KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
@@ -27,7 +27,7 @@ OTHER = SharedKey(bytes(32))
 def choose(user: User, name: str, suite: str = suites.PSK, key: bytes = KEY.secret) -> None:
     """Somebody chooses a suite."""
     with user.store.inner.writing() as records:
-        suites.choose(records, name, suite, key if suite == suites.PSK else b"", now=int(user.world.clock))
+        suites.choose(records, name, suite, key if suite == suites.PSK else b"")
 
 
 def headers(user: User) -> list[Header]:
@@ -59,13 +59,13 @@ class ChoiceTests(SynchronousTestCase):
         """What stands after these choices."""
         with self.store.writing() as records:
             for suite, key in choices:
-                suites.choose(records, "bob", suite, key, now=START)
+                suites.choose(records, "bob", suite, key)
             return suites.chosen(records, "bob")
 
     def refused(self, suite: str, key: bytes) -> str:
         """The code with which a choice is refused."""
         with self.store.writing() as records:
-            error = self.assertRaises(Refusal, suites.choose, records, "bob", suite, key, now=START)
+            error = self.assertRaises(Refusal, suites.choose, records, "bob", suite, key)
         assert isinstance(error, Refusal)
         return error.code
 
@@ -83,23 +83,6 @@ class ChoiceTests(SynchronousTestCase):
         chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""))
         self.assertEqual((chosen.suite, chosen.key, chosen.key_file), ("pqxdh", b"", b""))
         self.assertEqual(self.refused("psk", b""), "bad-request")
-
-    def test_former(self) -> None:
-        """Keys from before are kept, the newest first, each once and none that is chosen again; two of them at most."""
-        third = SharedKey(bytes([3] * 32))
-        chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""), ("psk", OTHER.secret), ("psk", KEY.secret))
-        self.assertEqual(chosen.opening(START), [KEY, OTHER])
-        chosen = self.chosen(("psk", third.secret), ("pqxdh", b""))
-        self.assertEqual(chosen.opening(START), [third, KEY])
-
-    def test_pruned(self) -> None:
-        """After their time they are deleted, and nothing else is."""
-        self.chosen(("psk", KEY.secret), ("psk", OTHER.secret))
-        for now, former in ((START + suites.FORMER_AGE, 1), (START + suites.FORMER_AGE + 1, 0)):
-            with self.store.writing() as records:
-                suites.prune(records, now)
-                chosen = suites.chosen(records, "bob")
-            self.assertEqual((chosen.suite, chosen.shared, len(chosen.former)), ("psk", OTHER, former))
 
     def test_nonsense(self) -> None:
         """No unknown suite, no key of another size, no key for a suite without one."""
@@ -153,7 +136,10 @@ class PeerTests(WorldCase):
         self.assertEqual(self.alice.codes() + self.bob.codes(), [])
 
     def change(self, suite: str) -> None:
-        """While Bob is away, Alice writes, and then both choose another file, or none."""
+        """
+        While Bob is away, Alice writes, and then both choose another file, or none. What she sealed before waits until Bob
+        gives the old file once more.
+        """
         self.alice.send("bob", "before")
         self.bob.disconnect()
         self.alice.send("bob", "one")
@@ -161,25 +147,20 @@ class PeerTests(WorldCase):
             choose(user, name, suite, OTHER.secret)
         self.alice.send("bob", "two")
         self.bob.connect()
-        self.world.advance(4 * 3600, 30)
-        self.assertEqual((self.bob.read(), self.bob.codes()), (["before", "one", "two"], ["lost"]))
+        self.assertEqual(self.bob.read(), ["before", "two"])
+        choose(self.bob, "alice")
+        self.world.advance(2, 2)
+        self.assertEqual(self.bob.texts("alice"), ["before", "one", "two"])
         self.assertEqual(suites_of(self.bob, "alice"), ["psk", "psk", suite])
+        self.assertEqual(messages.quarantined(self.bob.store.inner), (0, 0))
 
     def test_another_file(self) -> None:
-        """What waits under a file while both change to another is read, with what comes after it."""
+        """What waits under a file while both change to another is read once the file is given again, in its place."""
         self.change(suites.PSK)
 
     def test_no_file(self) -> None:
         """So it is when both go back to sessions."""
         self.change(suites.PQXDH)
-
-    def test_forgotten(self) -> None:
-        """A profile that is in use forgets a replaced key after its time."""
-        choose(self.alice, "bob", suites.PQXDH)
-        for days, count in ((29, 1), (2, 0)):
-            self.world.advance(days * DAY, 100)
-            with self.alice.store.inner.reading() as records:
-                self.assertEqual(len(suites.chosen(records, "bob").former), count)
 
     def test_restored(self) -> None:
         """A restored profile goes on in a new epoch, and is read."""

@@ -67,12 +67,11 @@ class BoundTests(QuarantineCase):
 
 
 class LockedTests(QuarantineCase):
-    """What waits for a key."""
+    """What waits for a key file."""
 
-    def locked(self) -> list[tuple[str, str, int]]:
-        """Of whom, why, and how many."""
-        with self.store.reading() as records:
-            return [(row.name, row.code, row.count) for row in quarantine.locked(records)]
+    def locked(self) -> dict[str, int]:
+        """Of whom, and how many."""
+        return {peer.name: peer.locked for peer in messages.held_back(self.store)}
 
     def recode(self, name: str, code: str) -> None:
         """The first row of a peer is tried, in vain."""
@@ -81,25 +80,23 @@ class LockedTests(QuarantineCase):
             quarantine.recode(records, name, order, row, code)
 
     def test_counted(self) -> None:
-        """What waits for a key is counted for each peer by its reason, while it is there; nothing else is."""
+        """What waits for a key file, whether there is none or another, is counted for each peer while it is there."""
         ann = [("ann", code) for code in ("suite-unavailable", "suite-unavailable", "no-session")]
         for name, code in (*ann, ("ben", "wrong-key")):
             self.assertTrue(self.put(name, 1000, code))
-        self.assertEqual(self.locked(), [("ann", "suite-unavailable", 2), ("ben", "wrong-key", 1)])
+        self.assertEqual(self.locked(), {"ann": 2, "ben": 1})
         self.recode("ann", "wrong-key")
         self.recode("ben", "unauthentic")
-        self.assertEqual(self.locked(), [("ann", "suite-unavailable", 1), ("ann", "wrong-key", 1)])
+        self.assertEqual(self.locked(), {"ann": 2, "ben": 0})
         for _ in range(3):
             self.release("ann")
-        self.assertEqual(self.locked(), [])
+        self.assertEqual(self.locked(), {"ben": 0})
         self.assertEqual(messages.quarantined(self.store), (1, 0))
 
     def test_about_to_be_tried(self) -> None:
         """Whether a key that was just given opens them is not known before they were tried."""
         self.put("ann", 1000, "suite-unavailable")
-        with self.store.writing() as records:
-            quarantine.try_again(records, "ann")
-        self.assertEqual(self.locked(), [])
-        with self.store.writing() as records:
-            quarantine.trying(records, "ann")
-        self.assertEqual(self.locked(), [("ann", "suite-unavailable", 1)])
+        for mark, again in ((quarantine.try_again, True), (quarantine.trying, False)):
+            with self.store.writing() as records:
+                mark(records, "ann")
+            self.assertEqual([peer.again for peer in messages.held_back(self.store)], [again])
