@@ -71,7 +71,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
     # The network is handed the objects of server and client; it does not fetch them.
     "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
-    # Machines that answer, for the daemon and for people's accounts: the one place where other programs are run.
+    # Machines that answer, for the daemon and for people's accounts: where alone other programs are run.
     "securemsg.responders": ("securemsg.client", "securemsg.errors", "securemsg.protocol", "securemsg.responders"),
     # An account at work in a process: what a command line or a program around us builds on, through C{securemsg.bot}.
     "securemsg.account": (
@@ -173,7 +173,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncio": EDGE,
     "signal": EDGE,
     "socket": EDGE,
-    "subprocess": ("securemsg.responders",),
+    # Programs are run by the reactor.
+    "subprocess": (),
     "threading": EDGE,
     # Time is handed in, never fetched.
     "time": EDGE,

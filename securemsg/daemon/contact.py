@@ -27,10 +27,9 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.folder import StateError
 from securemsg.daemon.printer import Printer, record_line
 from securemsg.interfaces import IProfileStore
-from securemsg.net.worker import Worker
+from securemsg.net.worker import Call, Worker
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
-from securemsg.responders.choice import Prepared
 from securemsg.storage.errors import StorageError
 from securemsg.storage.jsonlog import LineFile
 from securemsg.storage.profile import create_profile as create_profile_store
@@ -52,7 +51,7 @@ class Duties:
     @ivar key: of the key file whose holders may write to it without an account; C{None}: nobody may.
     """
 
-    answers: Prepared
+    answers: Callable[[Callable[[Call], None]], Source]
     record: LineFile | None = None
     prints: bool = False
     key: SharedKey | None = None

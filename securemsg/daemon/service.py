@@ -309,7 +309,7 @@ class Daemon(Service):
         def make() -> Contact:
             """In the contact's thread."""
             record = None if setup.record is None else LineFile(setup.record, setup.record_size)
-            duties = Duties(self._answers, record, setup.prints, key)
+            duties = Duties(partial(self._answers, self._reactor), record, setup.prints, key)
             self._contact = open_contact(
                 folder, link, duties, worker, lambda code: self._reactor.callFromThread(told, code)
             )

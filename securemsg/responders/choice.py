@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from securemsg.client.autoresponder import Immediate, Source
 from securemsg.client.messages import Received
@@ -15,8 +16,8 @@ from securemsg.responders.pool import ThreadPool
 EXEC = "exec:"
 PYTHON = "python:"
 
-# Makes a source; it is handed what makes a call in the thread of whoever asks.
-Prepared = Callable[[Callable[[Callable[[], None]], None]], Source]
+# Makes a source; it is handed the reactor, and what makes a call in the thread of whoever asks.
+Prepared = Callable[[Any, Callable[[Callable[[], None]], None]], Source]
 
 
 class BadAnswer(Exception):
@@ -52,4 +53,4 @@ def prepare(text: str) -> Prepared:
     if text not in ANSWERS:
         raise BadAnswer(f"--answer is one of {', '.join(ANSWERS)}, {EXEC}COMMAND and {PYTHON}module.function, not {text!r}")
     source = Immediate(ANSWERS[text])
-    return lambda soon: source
+    return lambda reactor, soon: source

@@ -1,31 +1,42 @@
 """
-A command of the operator's that answers: run for each message, without a shell, and never for longer than its time.
+A command that answers: run for each message, without a shell, and never for longer than its limit.
 
-The text is its standard input, and what it writes to its standard output is the answer. It leads a process group of its own,
-and when it has ended, or its time is up, or we are killed, whatever is left of that group is killed: a child that holds the
-pipe open keeps nobody waiting. A command that leaves its group on purpose is not followed.
+The text is its standard input, and what it writes to its standard output is the answer. It runs in a session of its own. When
+it has ended, when its limit is reached, or when we stop, whatever is left of that session's process group is killed. A child
+that holds the output open delays nothing; one that leaves the session (C{setsid}) is not killed, and its output is not read.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
-import selectors
 import shlex
 import shutil
 import signal
+import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
 
 from securemsg.client.messages import Received
 from securemsg.protocol.messages import MAX_TEXT
-from securemsg.responders.child import CommandRun, CommandRuns
+from securemsg.responders import launcher
 from securemsg.responders.errors import AnswerFailed, Stopped
 
 # Seconds for one message.
 LIMIT = 10
-CHUNK = 65536
+# Seconds after the end of a command in which its output is read to the end, if a child that left the session holds it open.
+GRACE = 1
 # Where programs are found, and a language in which text is text; nothing else of our environment is the command's business.
 PATH = "/usr/local/bin:/usr/bin:/bin"
 LANGUAGE = "C.UTF-8"
@@ -33,7 +44,7 @@ LANGUAGE = "C.UTF-8"
 
 class Command:
     """
-    Runs one command, for several messages at once. Called from several threads.
+    Runs one command, for several messages at once.
 
     @ivar limit: seconds for one message.
     @ivar problem: why it cannot be started, as far as can be seen without trying; empty: nothing is known.
@@ -44,41 +55,154 @@ class Command:
         @param line: program and arguments, quoted as for a shell. A relative path counts from the folder of this moment.
         @raise ValueError: the quotes do not match, nothing is named, or the folder is gone.
         """
-        argv = shlex.split(line)
-        if not argv:
+        self._argv = shlex.split(line)
+        if not self._argv:
             raise ValueError("no command is named")
-        self._pack = CommandRuns(argv, current_folder())
-        self.problem = missing(argv[0])
+        self._folder = current_folder()
+        self.problem = missing(self._argv[0])
         self.limit = limit
+        self._runs: set[CommandRun] = set()
+        # Between the start of a run and a stop in another thread.
+        self._lock = threading.Lock()
+        self._is_stopped = False
 
-    def __call__(self, question: Received) -> str | None:
+    def __call__(self, reactor: Any, question: Received) -> str | None:
         """
-        Run it for a message.
+        Run it for a message, and wait. Not in the reactor's thread.
 
         @return: what it wrote; C{None}: nothing.
         @raise AnswerFailed: C{not-started}, C{timeout}, C{status N}, C{signal N}.
         @raise Stopped: see L{Command.stop}.
         """
-        deadline = time.monotonic() + self.limit
-        run = self._pack.start(environment(question))
-        try:
-            said, written = _converse(run, question.text.encode("utf-8", "replace"), deadline)
-            if said is None:
-                run.pull()
-            elif not said:
-                self._pack.lose(run)
-        finally:
-            run.close()
-        if self._pack.is_stopped:
-            raise Stopped
-        if said is None:
-            raise AnswerFailed("timeout")
-        _check(said)
-        return _decode(written) or None
+        # Of coroutines its types do not know.
+        run: Any = self._run
+        output: bytes = blockingCallFromThread(reactor, run, reactor, question)
+        return _decode(output) or None
 
     def stop(self) -> None:
-        """Kill what runs, and start nothing any more."""
-        self._pack.stop()
+        """Kill what runs, and start nothing any more. From any thread."""
+        with self._lock:
+            self._is_stopped = True
+            for run in tuple(self._runs):
+                run.kill()
+
+    async def _run(self, reactor: Any, question: Received) -> bytes:
+        """In the reactor's thread: run it once."""
+        run = CommandRun(reactor, question.text.encode("utf-8", "replace"), self.limit)
+        try:
+            with self._lock:
+                if self._is_stopped:
+                    raise Stopped
+                run.start(self._argv, self._folder, environment(question))
+                self._runs.add(run)
+            return await run.ended
+        except AnswerFailed:
+            if self._is_stopped:
+                raise Stopped from None
+            raise
+        finally:
+            self._runs.discard(run)
+
+
+class CommandRun(ProcessProtocol):
+    """
+    One run of a command.
+
+    @ivar ended: fires with the first bytes that it wrote, one more than a message holds at most; or with L{AnswerFailed}.
+    """
+
+    # Of its process group, which outlives the process as long as a child does.
+    _group: int
+
+    def __init__(self, reactor: Any, text: bytes, limit: float) -> None:
+        self._reactor = reactor
+        self._text = text
+        self._limit = limit
+        self._deadline = time.monotonic() + limit
+        self._output = bytearray()
+        self._report = b""
+        self._timer: IDelayedCall | None = None
+        self.ended: Deferred[bytes] = Deferred()
+
+    def start(self, argv: list[str], folder: Path, environment: dict[str, str]) -> None:
+        """
+        Start it.
+
+        @raise AnswerFailed: C{not-started}.
+        """
+        # Neither the launcher's own folder nor the user's packages are places to look for modules.
+        program = [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), str(self._limit + GRACE), str(folder)]
+        arguments = [os.fsencode(word) for word in program + argv]
+        try:
+            self._reactor.spawnProcess(self, sys.executable, arguments, environment)
+        except OSError as error:
+            raise AnswerFailed("not-started", error.strerror or "") from None
+
+    def kill(self) -> None:
+        """Kill it and its children. From any thread."""
+        with contextlib.suppress(ProcessExitedAlready, PermissionError):
+            cast(IProcessTransport, self.transport).signalProcess("KILL")
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._group, signal.SIGKILL)
+
+    def connectionMade(self) -> None:
+        """It was started: write the text to it."""
+        transport = cast(Any, self.transport)
+        self._group = transport.pid
+        self._timer = self._reactor.callLater(self._limit, self._check_limit)
+        transport.write(self._text)
+        transport.closeStdin()
+
+    def outReceived(self, data: bytes) -> None:
+        """Keep what one message holds; the rest is thrown away, and the command is not held up."""
+        self._output += data[: MAX_TEXT + 1 - len(self._output)]
+
+    def errReceived(self, data: bytes) -> None:
+        """What the launcher reports; the command has no standard error."""
+        self._report += data
+
+    def processExited(self, reason: Failure) -> None:
+        """It has ended: kill its children, then read what is left of its output."""
+        self.kill()
+        if time.monotonic() >= self._deadline:
+            self._fail("timeout")
+        self._stop_timer()
+        self._timer = self._reactor.callLater(GRACE, self._finish, reason)
+
+    def processEnded(self, reason: Failure) -> None:
+        """It has ended, and nobody holds its output open."""
+        self._finish(reason)
+
+    def _check_limit(self) -> None:
+        """Kill it if its time is over by a clock that nobody can set; the reactor's is another."""
+        left = self._deadline - time.monotonic()
+        if left > 0:
+            self._timer = self._reactor.callLater(left, self._check_limit)
+        else:
+            self.kill()
+            self._fail("timeout")
+
+    def _finish(self, reason: Failure) -> None:
+        """Say how it ended."""
+        self._stop_timer()
+        cast(IProcessTransport, self.transport).loseConnection()
+        end = reason.value
+        if self._report:
+            self._fail("not-started", _reason(self._report))
+        elif isinstance(end, ProcessTerminated):
+            self._fail(f"status {end.exitCode}" if end.signal is None else f"signal {end.signal}")
+        elif not self.ended.called:
+            self.ended.callback(bytes(self._output))
+
+    def _fail(self, code: str, reason: str = "") -> None:
+        """There is no answer; the first reason counts."""
+        if not self.ended.called:
+            self.ended.errback(AnswerFailed(code, reason))
+
+    def _stop_timer(self) -> None:
+        """Wait for nothing any more."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
 
 def missing(program: str) -> str:
@@ -114,86 +238,13 @@ def environment(question: Received) -> dict[str, str]:
     }
 
 
-def _check(said: str) -> None:
-    """
-    See whether the command ended well.
-
-    @param said: by the guard; nothing, if it was killed: then the command is not known to have ended in another way.
-    @raise AnswerFailed: it did not.
-    """
-    word, _, number = said.partition(" ")
-    status = int(number or -signal.SIGKILL)
-    if word == "errno":
-        raise AnswerFailed("not-started", os.strerror(status) if status else "")
-    if status:
-        raise AnswerFailed(f"status {status}" if status > 0 else f"signal {-status}")
+def _reason(report: bytes) -> str:
+    """Why the launcher could not start the command; nothing, where it is no C{errno}."""
+    return os.strerror(int(report)) if report.isdigit() else ""
 
 
-def _converse(run: CommandRun, text: bytes, deadline: float) -> tuple[str | None, bytes]:
-    """
-    Write the text to a command and read what it writes, until it ends.
-
-    What it writes beyond one message is read, and thrown away; what it does not read stays unread.
-
-    @return: what the guard says of its end, C{None}: it did not end in time; and the first bytes that it wrote, one more than a
-        message holds at most.
-    """
-    written = bytearray()
-    rest = memoryview(text)
-    with selectors.DefaultSelector() as selector:
-        selector.register(run.line, selectors.EVENT_READ)
-        for pipe, event in ((run.stdin, selectors.EVENT_WRITE), (run.stdout, selectors.EVENT_READ)):
-            os.set_blocking(pipe, False)
-            selector.register(pipe, event)
-        ready: set[object] = set()
-        while run.line not in ready:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None, b""
-            ready = {key.fileobj for key, _ in selector.select(left)}
-            if run.stdout in ready and not _read(run.stdout, written):
-                selector.unregister(run.stdout)
-            if run.stdin in ready:
-                rest = _write(run.stdin, rest)
-                if not rest:
-                    selector.unregister(run.stdin)
-                    run.close_stdin()
-    # Its group is gone, and writes no more; what is in the pipe already counts.
-    while len(written) <= MAX_TEXT and _read(run.stdout, written):
-        pass
-    return run.hear(), bytes(written)
-
-
-def _read(descriptor: int, written: bytearray) -> bool:
-    """
-    Read what is there, and keep what one message holds.
-
-    @return: whether there was anything.
-    """
-    try:
-        data = os.read(descriptor, CHUNK)
-    except BlockingIOError:
-        return False
-    written += data[: MAX_TEXT + 1 - len(written)]
-    return bool(data)
-
-
-def _write(descriptor: int, rest: memoryview) -> memoryview:
-    """
-    Write what fits.
-
-    @return: what is left to be written; nothing, if nobody reads it.
-    """
-    try:
-        return rest[os.write(descriptor, rest[:CHUNK]) :]
-    except BlockingIOError:
-        return rest
-    except OSError:
-        return rest[:0]
-
-
-def _decode(written: bytes) -> str:
-    """What was written, as a text: no more than one message holds, no half character at its end, no line end after it."""
-    kept = written[:MAX_TEXT]
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(kept, final=len(kept) == len(written))
+def _decode(output: bytes) -> str:
+    """The output as a text: no more than one message holds, no half character at its end, no line end after it."""
+    kept = output[:MAX_TEXT]
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(kept, final=len(kept) == len(output))
     return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")

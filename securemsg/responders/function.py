@@ -10,7 +10,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -30,7 +30,7 @@ class Function:
     problem: ClassVar[str] = ""
     _call: Callable[[Received], object]
 
-    def __call__(self, question: Received) -> str | None:
+    def __call__(self, reactor: Any, question: Received) -> str | None:
         """
         Call it with a message.
 

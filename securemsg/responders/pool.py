@@ -6,7 +6,7 @@ import errno
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define
 from twisted.logger import Logger
@@ -30,10 +30,11 @@ class Work(Protocol):
     def problem(self) -> str:
         """Why it will make none, as far as that is known before; empty: nothing is."""
 
-    def __call__(self, question: Received) -> str | None:
+    def __call__(self, reactor: Any, question: Received) -> str | None:
         """
         Make an answer.
 
+        @param reactor: for what has to be done in its thread.
         @raise AnswerFailed: there is none, and why.
         @raise Stopped: see L{Work.stop}.
         """
@@ -47,11 +48,13 @@ class ThreadPool:
     """
     A source of answers (L{securemsg.client.autoresponder.Source}) that works in threads.
 
+    @ivar reactor: is handed to the work.
     @ivar soon: makes a call in the thread of whoever asks.
     """
 
     _log = Logger()
     _work: Work
+    _reactor: Any
     _soon: Callable[[Callable[[], None]], None]
     places: int = PLACES
 
@@ -80,7 +83,7 @@ class ThreadPool:
     def _answer(self, question: Received, give: Give) -> None:
         """In a thread of its own."""
         try:
-            text = self._work(question)
+            text = self._work(self._reactor, question)
         except Stopped:
             return
         except AnswerFailed as failure:

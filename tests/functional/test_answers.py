@@ -6,24 +6,29 @@ import contextlib
 import errno
 import json
 import os
-import queue
 import re
 import resource
 import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 from attrs import define
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
 from securemsg.protocol.messages import MAX_TEXT
+from securemsg.responders import launcher
 from securemsg.responders.command import Command
 from securemsg.responders.errors import AnswerFailed, Stopped
-from securemsg.responders.guard import FILES
 from tests.functional.support import HOST, LIMIT, TIME, TWISTD, Daemon, Json, Person, Place, Running, checked, until
 
 
@@ -44,12 +49,30 @@ def python(code: str) -> str:
     return shlex.join([sys.executable, "-c", code])
 
 
+def answer(command: Command, text: str = "hello") -> str | None:
+    """What a command answers, in a thread beside a reactor of its own."""
+    reactor: Any = SelectReactor()
+    ends: list[str | Failure | None] = []
+
+    def begin() -> None:
+        """Once the reactor runs."""
+        ended = deferToThreadPool(reactor, reactor.getThreadPool(), command, reactor, message(text))
+        ended.addBoth(ends.append).addBoth(lambda ignored: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    (end,) = ends
+    if isinstance(end, Failure):
+        end.raiseException()
+    return end
+
+
 class CommandTests(SynchronousTestCase):
     """One command."""
 
     def run_command(self, line: str, text: str = "hello", limit: float = LIMIT) -> str | None:
         """What a command answers."""
-        return Command(line, limit)(message(text))
+        return answer(Command(line, limit), text)
 
     def failure(self, line: str, text: str = "hello", limit: float = LIMIT) -> str:
         """The code that a command ends with."""
@@ -125,30 +148,35 @@ class CommandTests(SynchronousTestCase):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
-        self.assertEqual(self.run_command("sh -c 'ulimit -n'"), str(FILES))
+        self.assertEqual(self.run_command("sh -c 'ulimit -n'"), str(launcher.FILES))
 
     def test_signals(self) -> None:
         """Signals mean to it what they usually mean."""
         for name in ("TERM", "INT", "HUP"):
             number = signal.Signals[f"SIG{name}"].value
             self.assertEqual(self.failure(f"sh -c 'kill -{name} $$; sleep 1000'"), f"signal {number}")
+        for row in ("SigBlk", "SigIgn"):
+            shown = self.run_command(f"grep {row} /proc/self/status")
+            assert shown is not None
+            # Those from 32 on are the C library's own.
+            self.assertEqual(int(shown.split()[1], 16) & 0x7FFFFFFF, 0, shown)
 
-    def test_guard(self) -> None:
-        """
-        What looks after the commands takes no signal for its end but a kill; then a command ends with a code, and the next one
-        runs.
-        """
-        command = Command("sh -c 'read what; kill -$what $PPID; echo alive'", LIMIT)
-        self.addCleanup(command.stop)
-        for name in ("TERM", "INT", "HUP"):
-            self.assertEqual(command(message(f"{name}\n")), "alive")
-        self.assertEqual(str(self.assertRaises(AnswerFailed, command, message("KILL\n"))), "signal 9")
-        self.assertEqual(command(message("TERM\n")), "alive")
+    def test_session(self) -> None:
+        """It leads a session of its own: nothing that is typed at our terminal reaches it."""
+        self.assertEqual(self.run_command(python("import os; print(os.getsid(0) == os.getpgrp() == os.getpid())")), "True")
+
+    def test_orphan(self) -> None:
+        """A command that nobody is left to kill ends at its limit, and one whose parent has ended already does not begin."""
+        launch = (sys.executable, "-I", "-S", launcher.__file__)
+        ended = subprocess.run([*launch, str(os.getpid()), "0.2", "/", "sleep", "1000"])
+        self.assertEqual(ended.returncode, -signal.SIGALRM)
+        ended = subprocess.run([*launch, "1", "1000", "/", "sleep", "1000"])
+        self.assertEqual(ended.returncode, 1)
 
     def test_reason(self) -> None:
         """Why a command could not be started is told to whoever looks after it."""
         for line, reason in (("/no/such/command", errno.ENOENT), ("/etc/passwd", errno.EACCES)):
-            error = self.assertRaises(AnswerFailed, Command(line), message("hello"))
+            error = self.assertRaises(AnswerFailed, answer, Command(line))
             assert isinstance(error, AnswerFailed)
             self.assertEqual((error.code, error.reason), ("not-started", os.strerror(reason)))
 
@@ -180,31 +208,38 @@ class CommandTests(SynchronousTestCase):
         """Nor is one that has left the group, and goes on writing."""
         path = self.pid_file()
         script = f"setsid sh -c \"echo $$ > {path}; exec yes\" & while [ ! -s {path} ]; do sleep 0.01; done; exit 0"
-        answer = self.run_command(f"sh -c {shlex.quote(script)}")
+        said = self.run_command(f"sh -c {shlex.quote(script)}")
         pid = int(path.read_text("ascii"))
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 9)
-        self.assertLessEqual(set(answer or ""), {"y", "\n"})
+            os.kill(pid, signal.SIGKILL)
+        self.assertLessEqual(set(said or ""), {"y", "\n"})
+
+    def test_silent_child_that_left(self) -> None:
+        """Nor is one that has left the group, and says nothing: the answer is what was written until then."""
+        path = self.pid_file()
+        left = f"setsid sh -c \"echo \\$\\$ > {path}; exec sleep 1000\""
+        script = f"{left} & while [ ! -s {path} ]; do sleep 0.01; done; echo done"
+        began = time.monotonic()
+        said = self.run_command(f"sh -c {shlex.quote(script)}")
+        took = time.monotonic() - began
+        os.kill(int(path.read_text("ascii")), signal.SIGKILL)
+        self.assertEqual(said, "done")
+        self.assertLess(took, LIMIT / 2)
 
     def test_stop(self) -> None:
         """Who stops leaves nothing running, and nothing begins after it."""
         path = self.pid_file()
         command = Command(f"sh -c 'sleep 1000 & echo $! > {path}.new; mv {path}.new {path}; wait'", 1000)
-        ends: queue.Queue[BaseException | str | None] = queue.Queue()
 
-        def run() -> None:
-            try:
-                ends.put(command(message("")))
-            except Stopped as error:
-                ends.put(error)
+        def stop() -> None:
+            until(path.exists, "a command that runs")
+            command.stop()
 
-        threading.Thread(target=run, daemon=True).start()
-        until(path.exists, "a command that runs")
-        command.stop()
-        self.assertIsInstance(ends.get(timeout=LIMIT), Stopped)
+        threading.Thread(target=stop, daemon=True).start()
+        self.assertRaises(Stopped, answer, command)
         pid = int(path.read_text("ascii"))
         until(lambda: not is_running(pid), "the end of the child")
-        self.assertRaises(Stopped, command, message(""))
+        self.assertRaises(Stopped, answer, command)
 
 
 # What the daemon's command does, by the text that it is given.
@@ -318,16 +353,15 @@ class ExecTests(AnsweringDaemonCase):
         self.assertEqual((folder / "asked").read_text("utf-8"), "wait\nwait\nhello\n")
 
     def test_killed_with_its_commands(self) -> None:
-        """
-        A daemon that is killed takes its commands and their children with it, so that there are never more than there may be.
-        """
+        """A daemon that is killed takes its commands with it, so that there are never more than there may be."""
         self.ada.send("server", "nest")
         until((self.place.folder / "nest.pid").exists, "a command that runs")
-        pids = [int(word) for word in (self.place.folder / "nest.pid").read_text("ascii").split()]
-        self.assertEqual([is_running(pid) for pid in pids], [True, True])
+        leader, child = (int(word) for word in (self.place.folder / "nest.pid").read_text("ascii").split())
+        self.addCleanup(os.kill, child, signal.SIGKILL)
+        self.assertTrue(is_running(leader))
         # The daemon alone, and not its group.
         self.daemon.running.process.kill()
-        until(lambda: not any(map(is_running, pids)), "the end of the command and its child", 5)
+        until(lambda: not is_running(leader), "the end of the command", 5)
 
     def test_stopped(self) -> None:
         """A daemon that is stopped takes the command with it, and does not wait for it."""

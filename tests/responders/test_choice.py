@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,7 +21,7 @@ from securemsg.client.autoresponder import Immediate
 from securemsg.client.messages import Received
 from securemsg.daemon.contact import EXPECTED_ERRORS
 from securemsg.responders.choice import ANSWERS, BadAnswer, prepare
-from securemsg.responders.command import PATH, Command, _decode
+from securemsg.responders.command import PATH, Command, CommandRun, _decode
 from securemsg.responders.errors import AnswerFailed, Stopped
 from securemsg.responders.function import Function, load_function
 from securemsg.responders.pool import PLACES, NoThread, ThreadPool
@@ -46,12 +48,12 @@ class ChoiceTests(SynchronousTestCase):
     def test_words(self) -> None:
         """The words answer at once."""
         for word in ANSWERS:
-            self.assertIsInstance(prepare(word)(never), Immediate)
+            self.assertIsInstance(prepare(word)(None, never), Immediate)
 
     def test_machines(self) -> None:
         """Commands and functions answer a few questions at once, in threads."""
         for text in ("exec:/bin/true", "python:json.dumps"):
-            source = prepare(text)(never)
+            source = prepare(text)(None, never)
             self.assertIsInstance(source, ThreadPool)
             self.assertEqual(source.places, 4)
             source.stop()
@@ -105,14 +107,59 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(_decode(written), text)
 
 
+class ProcessTransport:
+    """Of a process that is there, and does nothing."""
+
+    pid = os.getpid()
+
+    def write(self, data: bytes) -> None:
+        """Nobody reads it."""
+
+    def closeStdin(self) -> None:
+        """Nobody sees it."""
+
+
+class ProcessClock(Clock):
+    """A reactor that starts nothing."""
+
+    def spawnProcess(self, protocol: ProcessProtocol, *args: object) -> None:
+        """See C{IReactorProcess}."""
+        protocol.makeConnection(cast(Any, ProcessTransport()))
+
+
+class RunTests(SynchronousTestCase):
+    """One run of a command."""
+
+    def test_clock_is_set(self) -> None:
+        """A clock that is set forward ends no command: its limit is counted by one that nobody can set."""
+        clock = ProcessClock()
+        run = CommandRun(clock, b"", LIMIT)
+        run.start(["true"], Path("/"), {})
+        clock.advance(3600)
+        self.assertNoResult(run.ended)
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+
+    def test_no_process(self) -> None:
+        """Where the system has no process for us, the command was not started."""
+        clock = ProcessClock()
+
+        def fail(*args: object) -> None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        self.patch(clock, "spawnProcess", fail)
+        error = self.assertRaises(AnswerFailed, CommandRun(clock, b"", LIMIT).start, ["true"], Path("/"), {})
+        assert isinstance(error, AnswerFailed)
+        self.assertEqual((error.code, error.reason), ("not-started", os.strerror(errno.EAGAIN)))
+
+
 class FunctionTests(SynchronousTestCase):
     """A function of somebody's."""
 
     def test_called(self) -> None:
         """It gets the message, and its answer is the answer; an empty one is none."""
-        self.assertEqual(Function(lambda got: f"{got.sender}: {got.text}")(message()), "ada: hello")
-        self.assertIsNone(Function(lambda got: None)(message()))
-        self.assertIsNone(Function(lambda got: "")(message()))
+        self.assertEqual(Function(lambda got: f"{got.sender}: {got.text}")(None, message()), "ada: hello")
+        self.assertIsNone(Function(lambda got: None)(None, message()))
+        self.assertIsNone(Function(lambda got: "")(None, message()))
 
     def test_exception(self) -> None:
         """
@@ -135,7 +182,7 @@ class FunctionTests(SynchronousTestCase):
         ]
         for call, reason in calls:
             with self.assertRaises(AnswerFailed) as caught:
-                Function(call)(message(SECRET))
+                Function(call)(None, message(SECRET))
             self.assertEqual(caught.exception.code, "exception")
             self.assertIn(reason, caught.exception.reason)
             self.assertNotIn(SECRET, repr(caught.exception) + caught.exception.reason)
@@ -147,7 +194,7 @@ class FunctionTests(SynchronousTestCase):
         self.patch(sys, "path", list(sys.path))
         self.addCleanup(sys.modules.pop, "its_answers", None)
         self.patch(Path, "cwd", lambda: folder)
-        self.assertEqual(load_function("its_answers.answer")(message()), "HELLO")
+        self.assertEqual(load_function("its_answers.answer")(None, message()), "HELLO")
 
     def test_broken_module(self) -> None:
         """A module that cannot be imported, whatever it does, is told in one line."""
@@ -170,7 +217,7 @@ class Work:
     problem: str = ""
     stopped: list[bool] = field(factory=list)
 
-    def __call__(self, question: Received) -> str | None:
+    def __call__(self, reactor: object, question: Received) -> str | None:
         """See L{securemsg.responders.pool.Work}."""
         return self.make(question)
 
@@ -189,7 +236,7 @@ class CrewTests(SynchronousTestCase):
 
     def ask(self, make: Callable[[Received], str | None]) -> ThreadPool:
         """Ask for one answer."""
-        pool = ThreadPool(Work(make), self.calls.put)
+        pool = ThreadPool(Work(make), None, self.calls.put)
         pool.ask(message(SECRET), self.given.append)
         return pool
 
@@ -232,9 +279,9 @@ class CrewTests(SynchronousTestCase):
     def test_problem(self) -> None:
         """What will answer nothing is logged at the start."""
         with capturedLogs() as events:
-            ThreadPool(Work(lambda got: None), self.calls.put)
+            ThreadPool(Work(lambda got: None), None, self.calls.put)
             self.assertEqual(events, [])
-            ThreadPool(Work(lambda got: None, "tr2 is nowhere"), self.calls.put)
+            ThreadPool(Work(lambda got: None, "tr2 is nowhere"), None, self.calls.put)
         self.assertEqual(str(formatEvent(events[0])), "no message will be answered by machine: tr2 is nowhere")
 
     def test_bug(self) -> None:
@@ -256,7 +303,7 @@ class CrewTests(SynchronousTestCase):
 
         start = threading.Thread.start
         self.patch(threading.Thread, "start", fail)
-        pool = ThreadPool(Work(lambda got: got.text), self.calls.put)
+        pool = ThreadPool(Work(lambda got: got.text), None, self.calls.put)
         error = self.assertRaises(NoThread, pool.ask, message(), self.given.append)
         self.assertIsInstance(error, EXPECTED_ERRORS)
         self.patch(threading.Thread, "start", start)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -105,14 +106,14 @@ class _Observed:
         """See L{Work.problem}; here it was said already."""
         return ""
 
-    def __call__(self, question: Received) -> str | None:
+    def __call__(self, reactor: Any, question: Received) -> str | None:
         """
         See L{Work}.
 
         @raise AnswerFailed: as the work itself does.
         """
         try:
-            return self._work(question)
+            return self._work(reactor, question)
         except AnswerFailed as failure:
             reason = f" ({failure.reason})" if failure.reason else ""
             text = f"a message was answered with an error: {failure.code}{reason}"
@@ -149,7 +150,7 @@ class _Responding:
             connection,
             giving,
             context.now,
-            lambda soon: ThreadPool(self._work, soon),
+            partial(ThreadPool, self._work, reactor),
             told,
             self._sender,
         )

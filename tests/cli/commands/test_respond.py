@@ -25,7 +25,7 @@ class Failing:
     def __init__(self, code: str = "status 3", reason: str = "") -> None:
         self._failure = AnswerFailed(code, reason)
 
-    def __call__(self, question: Received) -> str | None:
+    def __call__(self, reactor: object, question: Received) -> str | None:
         """
         Fail.
 
@@ -55,7 +55,7 @@ class SayingTests(SynchronousTestCase):
     def test_failure(self) -> None:
         """A failure is told with its code, and passed on."""
         work = Failing()
-        self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
+        self.assertRaises(AnswerFailed, _Observed(work, True), None, QUESTION)
         said = json.loads(self.err.getvalue())
         self.assertEqual((said["code"], said["name"]), ("answer-failed", "ada"))
         self.assertIn("status 3", said["warning"])
@@ -65,12 +65,12 @@ class SayingTests(SynchronousTestCase):
     def test_reason(self) -> None:
         """Its reason is told; what an exception says only with C{--debug}, which the advice names."""
         work = Failing("exception", "ValueError in its.py:3")
-        self.assertRaises(AnswerFailed, _Observed(work, True), QUESTION)
+        self.assertRaises(AnswerFailed, _Observed(work, True), None, QUESTION)
         said = json.loads(self.err.getvalue())
         self.assertIn("exception (ValueError in its.py:3)", said["warning"])
         self.assertIn("--debug", said["hint"])
         self.assertNotIn("the text of an exception", self.err.getvalue())
-        self.assertRaises(AnswerFailed, _Observed(work, False, True), QUESTION)
+        self.assertRaises(AnswerFailed, _Observed(work, False, True), None, QUESTION)
         self.assertIn("ValueError: the text of an exception", self.err.getvalue())
 
     def test_stop(self) -> None:

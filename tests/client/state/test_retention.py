@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -198,7 +199,7 @@ class ContactTests(SynchronousTestCase):
 
     def open(self, folder: Path, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
         """Open it as the daemon does. It hears nothing, and its thread never runs."""
-        duties = Duties(prepare("ack"), key=key)
+        duties = Duties(partial(prepare("ack"), None), key=key)
         link = InviteLink("example.net", 8443, pin)
         return open_contact(folder, link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
 
