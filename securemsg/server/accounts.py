@@ -39,7 +39,7 @@ class DeviceState:
     """
     A device and its mailbox.
 
-    @ivar mailbox: its number in the store.
+    @ivar mailbox: its number in the store; a guest has no mailbox, and a number below 0, which identifies it as a sender.
     @ivar highest: the highest C{n} seen in deposits of this device.
     @ivar messages: messages in the mailbox or on their way there; like C{size} for quotas, and exact when the mailbox is empty.
     @ivar last_position: the newest position that was assigned.
@@ -48,8 +48,6 @@ class DeviceState:
     @ivar pins: how many batches and pending acknowledgements refer to this device.
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: the reader was told that prekeys run low, and has uploaded none since.
-    @ivar is_guest: whether it belongs to no account, has no mailbox and ends with its connection; C{mailbox} is then a negative
-        number, which identifies it as a sender.
     @ivar rate_key: what its rates are counted under.
     """
 
@@ -66,7 +64,6 @@ class DeviceState:
     pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
-    is_guest: bool = False
     rate_key: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
 
 

@@ -19,14 +19,16 @@ from securemsg.server.connection import ClientConnection
 @define(eq=False)
 class PendingAck:
     """
-    A committed deposit that no reader has acknowledged yet.
+    A committed deposit that its readers have not acknowledged yet.
 
     @ivar acceptance: the answer.
+    @ivar digest: what a repetition must have in common.
     @ivar places: devices and positions that are not acknowledged.
     """
 
     connection: ClientConnection
     acceptance: Acceptance
+    digest: bytes
     places: list[tuple[DeviceState, int]]
 
 
@@ -37,19 +39,22 @@ class PendingAcks:
     _by_connection: dict[ClientConnection, dict[bytes, PendingAck]] = field(init=False, factory=dict)
     _by_device: dict[DeviceState, dict[int, PendingAck]] = field(init=False, factory=dict)
 
-    def add(self, connection: ClientConnection, acceptance: Acceptance, places: list[tuple[DeviceState, int]]) -> None:
+    def add(
+        self, connection: ClientConnection, acceptance: Acceptance, digest: bytes, places: list[tuple[DeviceState, int]]
+    ) -> None:
         """Wait for the acknowledgement of all these places; to be called before any of them can be acknowledged."""
         if not connection.is_open:
             return
-        wait = PendingAck(connection, acceptance, places)
+        wait = PendingAck(connection, acceptance, digest, places)
         self._by_connection.setdefault(connection, {})[acceptance.deposit_id] = wait
         for device, position in places:
             self._by_device.setdefault(device, {})[position] = wait
             device.pins += 1
 
-    def awaits(self, connection: ClientConnection, deposit_id: bytes) -> bool:
-        """Whether this connection waits for the answer to this deposit."""
-        return deposit_id in self._by_connection.get(connection, ())
+    def digest(self, connection: ClientConnection, deposit_id: bytes) -> bytes | None:
+        """The digest of a deposit of this connection that waits; C{None}: it does not."""
+        wait = self._by_connection.get(connection, {}).get(deposit_id)
+        return wait.digest if wait is not None else None
 
     def acknowledged(self, device: DeviceState, positions: Iterable[int]) -> dict[ClientConnection, list[Acceptance]]:
         """

@@ -31,7 +31,7 @@ from securemsg.protocol.messages import (
 from securemsg.server.admin import Operator
 from securemsg.server.connection import ClientConnection, Command, Role, Work
 from securemsg.server.directory import Directory
-from securemsg.server.guests import Guests
+from securemsg.server.guests import GuestMailboxes
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
@@ -68,11 +68,11 @@ def command_table(
     logins: Logins,
     registrations: Registrations,
     mailboxes: Mailboxes,
+    guest_mailboxes: GuestMailboxes,
     directory: Directory,
     prekeys: Prekeys,
     invites: Invites,
     operator: Operator,
-    guests: Guests,
     now: Callable[[], float],
 ) -> Mapping[Role, Mapping[type, Command]]:
     """All commands by role; any other message is C{forbidden}."""
@@ -86,9 +86,9 @@ def command_table(
             _row(Proof, STRANGER, logins.prove),
             _row(Register, STRANGER, registrations.register),
             _row(Deposit, DEVICE, mailboxes.deposit),
-            _row(Deposit, GUEST, mailboxes.deposit_as_guest),
+            _row(Deposit, GUEST, guest_mailboxes.deposit),
             _row(Acknowledge, DEVICE, mailboxes.acknowledge),
-            _row(Acknowledge, GUEST, guests.acknowledge),
+            _row(Acknowledge, GUEST, guest_mailboxes.acknowledge),
             _row(Fetch, DEVICE, directory.fetch),
             _row(Fetch, GUEST, directory.fetch_contact),
             _row(Claim, DEVICE, prekeys.claim),

@@ -1,8 +1,8 @@
 """
-Group commit that clocks itself: while one batch is being committed the next one fills.
+Group commit: while one batch is being committed, the next one fills.
 
-A batch carries deposits, acknowledgements and the highest C{n} of senders. Nobody is answered, and nothing delivered, before
-the commit has returned; a guest is answered later still (L{securemsg.server.acks}).
+A batch has deposits, acknowledgements and the highest C{n} of senders. Nobody is answered, and nothing is delivered, before the
+commit has returned.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from securemsg.server.connection import CROWDED, UNANSWERED, ClientConnection
 from securemsg.server.limits import Settings
 
 DIGEST_SIZE = 32
-# Answers of one moment travel in frames of about this many bytes: one acceptance more, the largest, still fits.
+# Acceptances are sent together in frames of about this many bytes; there is room for the largest one more.
 ANSWER_SIZE = 32 * 1024
 ACCEPTANCE_SIZE = 24
 MISSED_SIZE = 72
-# What a deposit costs in memory besides its bytes.
+# Memory for a deposit, or a part of one, besides its bytes.
 OVERHEAD = 512
 
 _encode_missed = msgspec.msgpack.Encoder().encode
@@ -32,22 +32,22 @@ _decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
 
 
 def receipt(digest: bytes, missed: list[Missed]) -> bytes:
-    """What is stored of a deposit to answer its repetition alike: its digest, and who missed it, if anybody did."""
+    """What is stored to answer a repeated deposit alike: the digest, and the mailboxes that missed it, if any did."""
     return digest + _encode_missed(missed) if missed else digest
 
 
 def missed_in(stored: bytes) -> list[Missed]:
-    """Who missed the deposit with this receipt."""
+    """The mailboxes that missed the deposit with this receipt."""
     return _decode_missed(stored[DIGEST_SIZE:]) if len(stored) > DIGEST_SIZE else []
 
 
 @define(eq=False)
 class PendingDeposit:
     """
-    A deposit that is on its way to the store.
+    A deposit of a device, on its way to the store.
 
-    @ivar connection: who is waiting for the answer; after a reconnect that may be another one.
-    @ivar recipients: devices, in the order of the rows.
+    @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
+    @ivar recipients: the devices, in the order of the rows.
     """
 
     connection: ClientConnection
@@ -58,18 +58,22 @@ class PendingDeposit:
     size: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Weigh it."""
+        """Estimate the memory that it takes."""
         row = self.row
         self.size = len(row.common) + sum([len(part.own) for part in row.rows]) + OVERHEAD * (1 + len(row.rows))
+
+    def answer(self) -> Acceptance | None:
+        """The answer once the deposit is committed; C{None}: the deposit is answered later."""
+        return Acceptance(self.row.deposit_id, self.missed)
 
 
 @frozen
 class Batch:
     """
-    What goes into one commit.
+    What one commit writes.
 
-    @ivar acknowledged: mailbox number to the device, the position, and how many messages and bytes that deletes.
-    @ivar senders: mailbox number to the device whose highest C{n} is to be kept.
+    @ivar acknowledged: by mailbox number: the device, the position, and how many messages and bytes that deletes.
+    @ivar senders: by mailbox number: the devices whose highest C{n} is written.
     """
 
     deposits: list[PendingDeposit] = field(factory=list)
@@ -80,11 +84,11 @@ class Batch:
 @define(eq=False)
 class GroupCommit:
     """
-    The open batch and the one that is being committed.
+    The batch that fills and the one that is being committed.
 
-    @ivar pending: all deposits in them, by sender's mailbox and deposit id.
-    @ivar size: their bytes.
-    @ivar acks: guests whose deposits are committed, and not acknowledged.
+    @ivar acks: deposits that are answered when their readers acknowledge them.
+    @ivar pending: all deposits in the two batches, by sender's mailbox and deposit id.
+    @ivar size: the memory that they take, bytes.
     """
 
     _store: IMailboxStore
@@ -101,7 +105,7 @@ class GroupCommit:
     _crowd: set[ClientConnection] = field(init=False, factory=set, repr=False)
 
     def add(self, pending: PendingDeposit) -> None:
-        """Take a deposit into the open batch."""
+        """Add a deposit to the batch."""
         self.pending[pending.sender.mailbox, pending.row.deposit_id] = pending
         self._open.deposits.append(pending)
         self.size += pending.size
@@ -115,20 +119,22 @@ class GroupCommit:
         self._schedule()
 
     def redirect(self, pending: PendingDeposit, connection: ClientConnection) -> None:
-        """The answer to this deposit goes to this connection, who repeated it."""
+        """Answer a pending deposit over the connection that has repeated it."""
         if pending.connection is not connection:
             pending.connection = connection
             self._await_answer(connection)
 
     def keep_highest(self, sender: DeviceState) -> None:
-        """Keep the highest C{n} of this device; a guest has none that outlives its connection."""
-        if sender.mailbox not in self._open.senders and not sender.is_guest:
+        """Write the highest C{n} of this device."""
+        if sender.mailbox not in self._open.senders:
             self._open.senders[sender.mailbox] = sender
             sender.pins += 1
             self._schedule()
 
-    def acknowledge(self, device: DeviceState, position: int, messages: int, size: int) -> None:
-        """Delete everything up to this position, which is so many messages and bytes."""
+    def acknowledge(self, device: DeviceState, acknowledged: list[tuple[int, int]]) -> None:
+        """Delete what a device has acknowledged, by position and size, and answer the deposits that waited for that."""
+        positions = [position for position, _ in acknowledged]
+        position, messages, size = positions[-1], len(positions), sum([size for _, size in acknowledged])
         known = self._open.acknowledged.get(device.mailbox)
         if known is None:
             device.pins += 1
@@ -138,15 +144,16 @@ class GroupCommit:
         self._open.acknowledged[device.mailbox] = (device, position, messages, size)
         device.acknowledged = position
         self._schedule()
+        self._send_accepted(self.acks.acknowledged(device, positions))
 
     def _await_answer(self, connection: ClientConnection) -> None:
-        """One more deposit of this connection waits; with too many it is not listened to."""
+        """Count a deposit that waits; a connection with too many is not read from."""
         connection.unanswered += 1
         if connection.unanswered >= self._settings.max_unanswered:
             connection.pause(UNANSWERED)
 
     def flush(self) -> None:
-        """Hand the open batch to the store, unless the one before is still there."""
+        """Write the batch, unless the one before is still being committed."""
         self._scheduled = False
         batch = self._open
         if self._stopped or self._running is not None or not (batch.deposits or batch.acknowledged or batch.senders):
@@ -163,18 +170,18 @@ class GroupCommit:
         )
 
     def stop(self) -> None:
-        """Hand over what is there, if that is possible at once, and nothing after it."""
+        """Write the batch if that is possible at once, and nothing after it."""
         self.flush()
         self._stopped = True
 
     def _schedule(self) -> None:
-        """Flush at the end of this turn, with whatever else comes in it; or else when the running commit has returned."""
+        """Flush at the end of this turn, or, while a commit runs, when that has returned."""
         if not self._scheduled and not self._stopped and self._running is None:
             self._scheduled = True
             self._soon(self.flush)
 
     def _committed(self, outcome: WriteOutcome) -> None:
-        """The running batch is durable: answer, deliver, and let the next one go."""
+        """The batch is durable: answer, deliver, and write the next one."""
         batch = self._running
         assert batch is not None, "nothing was on its way"
         self._running = None
@@ -196,31 +203,22 @@ class GroupCommit:
             self._schedule()
 
     def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
-        """Tell the depositors, each in as few frames as will do."""
+        """Answer the deposits of a batch, with few frames for each connection."""
         answers: dict[ClientConnection, list[Acceptance]] = {}
         for index, pending in enumerate(batch.deposits):
-            missed = pending.missed
             if outcome.known and (stored := outcome.known.get(index)) is not None:
                 if stored[:DIGEST_SIZE] != pending.row.digest[:DIGEST_SIZE]:
                     pending.connection.send(DepositRefused(pending.row.deposit_id, "conflict", []))
                     self._answered(pending.connection, 1)
                     continue
-                if pending.sender.is_guest and self.acks.awaits(pending.connection, pending.row.deposit_id):
-                    # Said twice in one connection: the first time is answered when the contact has acknowledged it.
-                    self._answered(pending.connection, 1)
-                    continue
-                missed = missed_in(stored)
-            elif pending.sender.is_guest:
-                continue
-            answers.setdefault(pending.connection, []).append(Acceptance(pending.row.deposit_id, missed))
+                answer: Acceptance | None = Acceptance(pending.row.deposit_id, missed_in(stored))
+            else:
+                answer = pending.answer()
+            if answer is not None:
+                answers.setdefault(pending.connection, []).append(answer)
         self._send_accepted(answers)
 
-    def heard(self, device: DeviceState, positions: list[int]) -> None:
-        """A device has committed what it got at these positions: tell the guests who wait for that."""
-        self._send_accepted(self.acks.acknowledged(device, positions))
-
     def _send_accepted(self, answers: dict[ClientConnection, list[Acceptance]]) -> None:
-        """Say Accepted."""
         now = int(self._now())
         for connection, accepted in answers.items():
             for chunk in _chunks(accepted):
@@ -228,20 +226,16 @@ class GroupCommit:
             self._answered(connection, len(accepted))
 
     def _answered(self, connection: ClientConnection, count: int) -> None:
-        """So many deposits of this connection wait no more."""
         connection.unanswered -= count
         if connection.unanswered <= self._settings.max_unanswered // 2:
             connection.resume(UNANSWERED)
 
     def _finish(self, pending: PendingDeposit, written: bool) -> None:
-        """Nothing of this deposit is on its way any more: it is in the mailboxes, or, as a repetition, was there before."""
+        """A deposit is no longer pending: it was written, or the store already had it. Deliver it in the first case."""
         row = pending.row
         del self.pending[pending.sender.mailbox, row.deposit_id]
         self.size -= pending.size
         pending.sender.pins -= 1
-        if pending.sender.is_guest and written:
-            places = [(device, part.position) for device, part in zip(pending.recipients, row.rows, strict=True)]
-            self.acks.add(pending.connection, Acceptance(row.deposit_id, pending.missed), places)
         for device, part in zip(pending.recipients, row.rows, strict=True):
             device.pins -= 1
             if not written:
@@ -253,13 +247,13 @@ class GroupCommit:
 
 
 def _remove(device: DeviceState, messages: int, size: int) -> None:
-    """So much has left the mailbox. What expired after its delivery is counted twice; an empty mailbox sets that right."""
+    """Subtract from the mailbox's counts. What expired after delivery is subtracted twice; an empty mailbox corrects that."""
     device.messages = max(0, device.messages - messages)
     device.size = max(0, device.size - size)
 
 
 def _chunks(accepted: list[Acceptance]) -> list[list[Acceptance]]:
-    """Cut answers into frames."""
+    """Split acceptances into frames."""
     if len(accepted) * ACCEPTANCE_SIZE <= ANSWER_SIZE and not any(acceptance.missed for acceptance in accepted):
         return [accepted]
     chunks: list[list[Acceptance]] = [[]]

@@ -17,7 +17,7 @@ from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Command, Role
 from securemsg.server.delivery import Delivery
 from securemsg.server.directory import Directory
-from securemsg.server.guests import Guests, KeyFile
+from securemsg.server.guests import GuestMailboxes, Guests, KeyFile
 from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
@@ -78,21 +78,15 @@ class Server:
         directory = Directory(accounts, stores, requests, identity)
         logins = Logins(self.identity, accounts, stores, delivery, guests, now, self.verify)
         registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
+        mailbox_parts = (
+            accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), requests,
+            self._bucket(settings.deposits), clock, guests.deliver, now,
+        )  # fmt: skip
         self._tables = command_table(
             logins=logins,
             registrations=Registrations(identity, settings, accounts, stores, logins, delivery, *registration_rates, now),
-            mailboxes=Mailboxes(
-                accounts,
-                commits,
-                stores,
-                settings,
-                DiskGuard(self.free_space, stores.wal_size, now),
-                requests,
-                self._bucket(settings.deposits),
-                clock,
-                guests,
-                now,
-            ),
+            mailboxes=Mailboxes(*mailbox_parts),
+            guest_mailboxes=GuestMailboxes(*mailbox_parts, commits.acks),
             directory=directory,
             prekeys=Prekeys(
                 accounts,
@@ -106,7 +100,6 @@ class Server:
             ),
             invites=Invites(settings, stores, directory, now),
             operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, guests, self._reply),
-            guests=guests,
             now=now,
         )
 
@@ -144,7 +137,7 @@ class Server:
             self.spawn(self._expire())
 
     def stop(self, code: str = "stopping") -> None:
-        """SendReply goodbye to everybody, and let nobody in any more."""
+        """End all connections with this code, now and later."""
         self._stopped = code
         for connection in list(self._connections):
             connection.end(code)
@@ -162,7 +155,6 @@ class Server:
         self._connections.discard(connection)
         if connection.subscription is not None:
             connection.subscription.left()
-        self._guests.leave(connection)
 
     async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         # Looked up at each call, because `reply` may be set later.

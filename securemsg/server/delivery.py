@@ -58,24 +58,11 @@ class Subscription:
     def committed(self, deposit: DepositRow, row: MailboxRow) -> None:
         """See L{IReader.committed}."""
         # Otherwise it was in a page already, or waits in the store until the reader has caught up.
-        if self._is_paging or self.cursor < self.device.committed or row.position <= self.cursor or not self._has_room():
+        if self._is_paging or self.cursor < self.device.committed or row.position <= self.cursor or not self.has_room():
             return
-        self._deliver(
+        self.deliver(
             row.position, deposit.account, deposit.device, deposit.deposit_id, deposit.arrived_at, deposit.common, row.own
         )
-
-    def deliver(
-        self, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
-    ) -> bool:
-        """
-        Deliver a message that is in no mailbox.
-
-        @return: whether the window had room for it.
-        """
-        if not self._has_room():
-            return False
-        self._deliver(self.cursor + 1, account, device, deposit_id, arrived_at, common, own)
-        return True
 
     def run(self, work: Work) -> None:
         """See L{IReader.run}."""
@@ -104,7 +91,8 @@ class Subscription:
         self._size -= sum([size for _, size in acknowledged])
         return acknowledged
 
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
+        """Whether more may be delivered now."""
         settings = self._delivery.settings
         return (
             not self.connection.is_full and len(self._in_flight) < settings.window_frames and self._size < settings.window_size
@@ -114,7 +102,7 @@ class Subscription:
         """Whether a page is worth reading: else a reader who acknowledges one by one costs one read for each."""
         settings = self._delivery.settings
         return (
-            self._has_room()
+            self.has_room()
             and (settings.window_frames - len(self._in_flight)) * PAGE_PART >= settings.window_frames
             and (settings.window_size - self._size) * PAGE_PART >= settings.window_size
         )
@@ -130,7 +118,7 @@ class Subscription:
                 if not self.connection.is_open:
                     return
                 for message in page:
-                    room -= self._deliver(
+                    room -= self.deliver(
                         message.position, message.account, message.device, message.deposit_id, message.arrived_at,
                         message.common, message.own,
                     )  # fmt: skip
@@ -141,7 +129,7 @@ class Subscription:
             self._is_paging = False
         self.deliver_pending()
 
-    def _deliver(
+    def deliver(
         self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
     ) -> int:
         """
@@ -187,12 +175,11 @@ class Delivery:
         if not connection.is_local and self.logged_in >= self.settings.max_clients:
             raise RemoteProtocolError("server-full")
 
-    def subscribe(self, connection: ClientConnection, device: DeviceState) -> Subscription:
+    def subscribe(self, subscription: Subscription) -> None:
         """Log a connection in as a device; the connection that was logged in as it before is ended."""
+        device, connection = subscription.device, subscription.connection
         if device.reader is not None:
             device.reader.end("replaced")
-        subscription = Subscription(device, connection, self)
         device.reader = connection.subscription = subscription
         device.low_stock_sent = False
         self.logged_in += not connection.is_local
-        return subscription

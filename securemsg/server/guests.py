@@ -1,19 +1,20 @@
 """
 Guests: whoever holds the key file that this server was given.
 
-They have no account. Each connection is a device of its own, without a mailbox, that talks with the contact C{server} alone
-and is forgotten with the connection. Nothing of the file but its name and the key for logins comes in here, so that what was
-encrypted with the file stays closed to this part. Source: C{docs/protocol.md}, section "Login with a key file".
+They have no account. Each connection of a guest is a device of its own, without a mailbox, that exchanges messages with the
+contact C{server} only and is forgotten when the connection ends. The server gets only the name and the login key of the file,
+so that it cannot read what was encrypted with it. Source: C{docs/protocol.md}, section "Login with a key file".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.interfaces import DepositRow
 from securemsg.protocol.auth import KEY_CHALLENGE_LABEL, KEY_PROOF_LABEL, proof_parts
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.messages import (
@@ -33,20 +34,22 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountState, DeviceState
 from securemsg.server.acks import PendingAcks
-from securemsg.server.connection import ClientConnection, Role
+from securemsg.server.commits import DIGEST_SIZE, PendingDeposit
+from securemsg.server.connection import ClientConnection, Role, Work
 from securemsg.server.delivery import Delivery, Subscription
+from securemsg.server.mailbox import Mailboxes, digest_of
 
 LOGIN_SIZE = 64
-# What there is of an account that is in no directory.
+# Guests have no entry in the directory.
 NO_RECORD = AccountRecord("", bytes(32), SignedDeviceList(b"", bytes(64)))
 
 
 @frozen
 class KeyFile:
     """
-    What the server's core is given of a key file: enough to know its holders, nothing to read them with.
+    The part of a key file that the server needs: enough to recognise guests, and nothing to read their messages with.
 
-    @ivar name: the account that they appear as.
+    @ivar name: the account name that guests appear under.
     @ivar login: 64 bytes, with which each side proves to the other that it has the file.
     """
 
@@ -55,11 +58,81 @@ class KeyFile:
 
 
 @define(eq=False)
+class GuestSubscription(Subscription):
+    """The delivery to a guest: at once or not at all, because there is no mailbox."""
+
+    _forget: Callable[[DeviceState], None] = field(repr=False)
+
+    def left(self) -> None:
+        """The connection is gone, and the device with it."""
+        super().left()
+        self._forget(self.device)
+
+
+@define(eq=False)
+class GuestDeposit(PendingDeposit):
+    """A deposit of a guest: it is answered when the contact has acknowledged it."""
+
+    _acks: PendingAcks
+
+    def answer(self) -> Acceptance | None:
+        """Wait for the contact."""
+        places = [(device, part.position) for device, part in zip(self.recipients, self.row.rows, strict=True)]
+        self._acks.add(self.connection, Acceptance(self.row.deposit_id, self.missed), self.row.digest, places)
+        return None
+
+
+@define(eq=False)
+class GuestMailboxes(Mailboxes):
+    """Deposits of guests, which go to the contact only, and acknowledgements of guests, who have no mailbox."""
+
+    _acks: PendingAcks
+
+    def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
+        """
+        Store a message for the contact C{server}.
+
+        @raise Refusal: it is not stored; C{forbidden}: it is for somebody else.
+        """
+        if [destination.account for destination in message.to] != [SERVER_NAME]:
+            raise Refusal("forbidden")
+        digest = self._acks.digest(connection, message.deposit_id)
+        if digest is None:
+            return super().deposit(connection, message)
+        if digest[:DIGEST_SIZE] != digest_of(message):
+            raise Refusal("conflict")
+        # It was repeated, and is answered when the contact acknowledges it.
+        return None
+
+    def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
+        """
+        Make room for more deliveries.
+
+        @raise RemoteProtocolError: C{bad-acknowledgement}.
+        """
+        assert connection.subscription is not None, "the command table asks for a guest"
+        connection.subscription.acknowledge(message.tag)
+
+    def _keep_highest(self, sender: DeviceState) -> None:
+        """It ends with the connection."""
+
+    def _pending(
+        self,
+        connection: ClientConnection,
+        sender: DeviceState,
+        row: DepositRow,
+        recipients: list[DeviceState],
+        missed: list[Missed],
+    ) -> PendingDeposit:
+        return GuestDeposit(connection, sender, evolve(row, n=0), recipients, missed, self._acks)
+
+
+@define(eq=False)
 class Guests:
     """
-    Who is here with the key file, and how they came in.
+    The guests who are connected, and their login.
 
-    @ivar _identity: the server's.
+    @ivar _identity: the server's identity.
     """
 
     _file: KeyFile | None
@@ -70,34 +143,30 @@ class Guests:
     _now: Callable[[], float]
     _login: bytes = field(init=False, repr=False)
     _account: AccountState = field(init=False, repr=False)
-    _here: dict[bytes, Subscription] = field(init=False, factory=dict, repr=False)
-    # What rates are counted by, used again when a guest has left: to come again is no way round them.
+    _subscriptions: dict[bytes, GuestSubscription] = field(init=False, factory=dict, repr=False)
+    # Rate keys are used again when a guest has left, so that a new connection does not get round a limit.
     _free_rate_keys: list[int] = field(init=False, factory=list)
     _last_rate_key: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        """Without a file the answer is the same after the same work, under a key that nobody has."""
+        """Without a file, use a key that nobody has: the login then fails in the same way, after the same work."""
         self._login = self._file.login if self._file is not None else keys.random_bytes(LOGIN_SIZE)
         self._account = AccountState(self._file.name if self._file is not None else "", b"", NO_RECORD, 0)
 
-    def __len__(self) -> int:
-        """How many are here."""
-        return len(self._here)
-
     @property
     def devices(self) -> frozenset[bytes]:
-        """The devices of whoever is here."""
-        return frozenset(self._here)
+        """The devices of all guests who are connected."""
+        return frozenset(self._subscriptions)
 
     def devices_of(self, name: str) -> frozenset[bytes]:
-        """The devices of whoever is here by this name; of another name than the file's there are none."""
+        """The devices of the guests with this account name."""
         return self.devices if name == self._account.name else frozenset()
 
-    # --- the way in -------------------------------------------------------------------------------------------------
+    # --- login ------------------------------------------------------------------------------------------------------
 
     def check(self, hello: Hello) -> None:
         """
-        A greeting with this role names nobody, for the file is all there is.
+        Check that a greeting with a key file names no account.
 
         @raise RemoteProtocolError: C{malformed}: it does.
         """
@@ -105,12 +174,12 @@ class Guests:
             raise RemoteProtocolError("malformed", "a key file has no account")
 
     def challenge(self, parts: tuple[bytes, ...]) -> bytes:
-        """Prove first that we have the file: 64 bytes, in place of the server identity's signature."""
+        """Prove that the server has the file: 64 bytes, in place of the signature by the server's identity."""
         return keys.mac(self._login, KEY_CHALLENGE_LABEL, *parts)
 
     def prove(self, connection: ClientConnection, message: Proof) -> None:
         """
-        Let somebody in who proves to have the file too.
+        Log in a guest who proves to have the file.
 
         @raise RemoteProtocolError: C{login-failed}, C{server-full}.
         """
@@ -122,90 +191,64 @@ class Guests:
         self._delivery.check_room(connection)
         hello, challenge = connection.hello, decode_message(wire.challenge)
         assert hello is not None, "the phases put Hello first"
-        assert isinstance(challenge, Challenge), "we have said it ourselves"
-        nonce = keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)
-        device = self._device(keys.caller_device(nonce))
-        subscription = self._here[device.id] = self._delivery.subscribe(connection, device)
+        assert isinstance(challenge, Challenge), "the server has sent it"
+        device = self._device(keys.caller_device(keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)))
+        subscription = GuestSubscription(device, connection, self._delivery, self._forget)
+        self._subscriptions[device.id] = subscription
+        self._delivery.subscribe(subscription)
         connection.become(Role.GUEST)
         connection.hello = None
         connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
         subscription.deliver_pending()
 
-    def leave(self, connection: ClientConnection) -> None:
-        """A connection is gone, and if it was a guest, everything that was its own."""
-        if connection.role is Role.GUEST:
-            device = connection.device
-            del self._here[device.id]
-            self._free_rate_keys.append(device.rate_key)
-            self._acks.forget(connection)
-
     def _device(self, device_id: bytes) -> DeviceState:
         """Make the device of a connection."""
         if self._free_rate_keys:
-            place = self._free_rate_keys.pop()
+            rate_key = self._free_rate_keys.pop()
         else:
             self._last_rate_key -= 1
-            place = self._last_rate_key
-        # No device of an account has a number below 0. It is another one for each connection also after a restart, so that
-        # nothing of one guest is ever taken for a repetition of another's.
+            rate_key = self._last_rate_key
+        # A number that no mailbox has. It differs for each connection, also after a restart, so that a deposit of one guest is
+        # never taken for a repetition of another's.
         number = -1 - (int.from_bytes(device_id[:8], "big") >> 1)
         return DeviceState(
             self._account, device_id, b"", number,
-            highest=0, messages=0, size=0, last_position=0, committed=0, is_guest=True, rate_key=place,
+            highest=0, messages=0, size=0, last_position=0, committed=0, rate_key=rate_key,
         )  # fmt: skip
 
-    # --- what they may do -------------------------------------------------------------------------------------------
+    def _forget(self, device: DeviceState) -> None:
+        subscription = self._subscriptions.pop(device.id)
+        self._free_rate_keys.append(device.rate_key)
+        self._acks.forget(subscription.connection)
 
-    def check_destination(self, message: Deposit) -> None:
-        """
-        The contact is all that a guest reaches.
+    # --- messages from the contact ----------------------------------------------------------------------------------
 
-        @raise Refusal: C{forbidden}: this is for somebody else.
+    def deliver(self, connection: ClientConnection, message: Deposit) -> bool:
         """
-        if [destination.account for destination in message.to] != [SERVER_NAME]:
-            raise Refusal("forbidden")
+        Deliver a deposit of the contact C{server} to guests: now, or not at all, because they have no mailbox.
 
-    def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
+        @return: whether it is from the contact, and all its recipients are guests who are connected.
+        @raise Refusal: C{mailbox-full}: none of them has room for it now; C{bad-request}.
         """
-        A guest has what it was given; there is no mailbox to take it out of.
-
-        @raise RemoteProtocolError: C{bad-acknowledgement}.
-        """
-        subscription = connection.subscription
-        assert subscription is not None, "the command table asks for a guest"
-        subscription.acknowledge(message.tag)
-
-    # --- what the contact may do ------------------------------------------------------------------------------------
-
-    def find(self, sender: DeviceState, message: Deposit) -> list[Subscription] | None:
-        """
-        Whom a deposit is for, where it comes from the contact and is for guests; C{None}: it does not, or is not, or one of
-        them is not here.
-        """
-        first = message.to[0]
-        if len(message.to) != 1 or first.account != self._account.name or sender.account.name != SERVER_NAME:
-            return None
-        if any(part.device not in self._here for part in first.parts):
-            return None
-        return [self._here[part.device] for part in first.parts]
-
-    def deliver(self, connection: ClientConnection, message: Deposit, found: list[Subscription]) -> None:
-        """
-        Give guests what the contact has for them: now, or not at all, for they have no mailbox.
-
-        @raise Refusal: C{mailbox-full}: they do not take it now; C{bad-request}.
-        """
-        parts = message.to[0].parts
-        if not 0 < message.expiry <= self._max_expiry or len(set(found)) != len(found):
+        sender, to = connection.device, message.to[0]
+        if len(message.to) != 1 or to.account != self._account.name or sender.account.name != SERVER_NAME:
+            return False
+        if any(part.device not in self._subscriptions for part in to.parts):
+            return False
+        if not 0 < message.expiry <= self._max_expiry or len({part.device for part in to.parts}) != len(to.parts):
             raise Refusal("bad-request")
-        sender, now = connection.device, int(self._now())
-        missed = [
-            Missed(self._account.name, part.device, "mailbox-full")
-            for part, subscription in zip(parts, found, strict=True)
-            if not subscription.deliver(
-                sender.account.name, sender.id, message.deposit_id, now, message.common, part.own
-            )
-        ]
-        if len(missed) == len(found):
+        now = int(self._now())
+        missed = []
+        for part in to.parts:
+            subscription = self._subscriptions[part.device]
+            if subscription.has_room():
+                position = subscription.cursor + 1
+                subscription.deliver(
+                    position, sender.account.name, sender.id, message.deposit_id, now, message.common, part.own
+                )
+            else:
+                missed.append(Missed(to.account, part.device, "mailbox-full"))
+        if len(missed) == len(to.parts):
             raise Refusal("mailbox-full")
         connection.send(Accepted(now, [Acceptance(message.deposit_id, missed)]))
+        return True

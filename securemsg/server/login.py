@@ -24,7 +24,7 @@ from securemsg.protocol.auth import (
 from securemsg.protocol.messages import Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.connection import ClientConnection, Role
-from securemsg.server.delivery import Delivery
+from securemsg.server.delivery import Delivery, Subscription
 from securemsg.server.guests import Guests
 
 
@@ -117,7 +117,8 @@ class Logins:
         if self._accounts.mailbox(device.mailbox) is not device:
             raise RemoteProtocolError("login-failed")
         self._delivery.check_room(connection, device)
-        subscription = self._delivery.subscribe(connection, device)
+        subscription = Subscription(device, connection, self._delivery)
+        self._delivery.subscribe(subscription)
         connection.become(Role.DEVICE)
         connection.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)

@@ -1,8 +1,8 @@
 """
-The mailboxes: deposits are checked, told from their repetitions and given positions; acknowledgements empty them.
+The mailboxes: deposits are checked, recognised if they are repeated, and given positions; acknowledgements delete them.
 
-The order is that of C{docs/protocol.md}, "Server: order of durable steps": a repetition is recognised before anything else is
-looked at. Both commands are plain calls as long as everything they need is in memory.
+The order is that of C{docs/protocol.md}, "Server: order of durable steps": a repetition is recognised before any other check.
+Both commands are plain calls as long as everything they need is in memory.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commits import DIGEST_SIZE, GroupCommit, PendingDeposit, missed_in, receipt
 from securemsg.server.connection import ClientConnection, Work
-from securemsg.server.guests import Guests
 from securemsg.server.limits import Buckets, DiskGuard, Settings
 
-# Lists that go with one refusal; the frame has room for the largest one more. The rest comes with the next refusal.
+# Device lists in one refusal, bytes; the frame has room for the largest one more. The others follow in the next refusal.
 MAX_ATTACHED = 64 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def digest_of(deposit: Deposit) -> bytes:
-    """What a repetition must have in common: recipients, expiry and bytes. 32 bytes."""
+    """The digest that a repetition must share: of recipients, expiry and contents. 32 bytes."""
     return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
 
 
 @define(eq=False)
 class Mailboxes:
     """
-    What waits for devices.
+    Deposits and acknowledgements of devices.
 
-    @ivar _requests: counts what brings lists with it.
-    @ivar _deposits: counts what leaves rows behind.
+    @ivar _deliver_now: delivers a deposit to recipients that are in no directory; C{False}: they are not there.
+    @ivar _requests: limits refusals that contain device lists.
+    @ivar _deposits: limits deposits, which leave rows in the store.
     """
 
     _accounts: AccountCache
@@ -62,14 +62,14 @@ class Mailboxes:
     _requests: Buckets
     _deposits: Buckets
     _clock: ExpiryClock
-    _guests: Guests
+    _deliver_now: Callable[[ClientConnection, Deposit], bool]
     _now: Callable[[], float]
 
     def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """
-        Keep a message for devices.
+        Store a message for devices.
 
-        @raise Refusal: it is not kept.
+        @raise Refusal: it is not stored.
         """
         sender = connection.device
         digest = digest_of(message)
@@ -81,75 +81,70 @@ class Mailboxes:
             return None
         if message.n <= sender.highest:
             return self._check_repetition(connection, message, digest)
-        # Above everything that was seen: no repetition. That it was seen is kept, whatever becomes of it.
+        # Higher than any n before: no repetition. The n is kept even if the deposit is refused.
         sender.highest = message.n
-        self._commits.keep_highest(sender)
+        self._keep_highest(sender)
         return self._find_recipients(connection, message, digest)
-
-    def deposit_as_guest(self, connection: ClientConnection, message: Deposit) -> Work | None:
-        """
-        Keep a message of a guest for the contact C{server}; it is Accepted when that has acknowledged it.
-
-        @raise Refusal: it is not kept; C{forbidden}: it is for somebody else.
-        """
-        self._guests.check_destination(message)
-        return self.deposit(connection, message)
 
     def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
         """
-        Forget what a device has committed, and deliver more.
+        Delete what a device has received, and deliver more.
 
         @raise RemoteProtocolError: C{bad-acknowledgement}.
         """
         subscription = connection.subscription
         assert subscription is not None, "the command table asks for a device"
-        device = subscription.device
         acknowledged = subscription.acknowledge(message.tag)
         if acknowledged:
-            position = acknowledged[-1][0]
-            self._commits.acknowledge(device, position, len(acknowledged), sum([size for _, size in acknowledged]))
-            self._commits.heard(device, [position for position, _ in acknowledged])
+            self._commits.acknowledge(subscription.device, acknowledged)
             subscription.deliver_pending()
 
+    def _keep_highest(self, sender: DeviceState) -> None:
+        self._commits.keep_highest(sender)
+
+    def _pending(
+        self,
+        connection: ClientConnection,
+        sender: DeviceState,
+        row: DepositRow,
+        recipients: list[DeviceState],
+        missed: list[Missed],
+    ) -> PendingDeposit:
+        return PendingDeposit(connection, sender, row, recipients, missed)
+
     async def _check_repetition(self, connection: ClientConnection, message: Deposit, digest: bytes) -> Message | None:
-        """This may be a repetition: ask the store."""
+        """Look for the same deposit in the store."""
         stored = await self._store.find_deposit(connection.device.mailbox, message.deposit_id)
-        # Whoever is fenced meanwhile is not heard any more, and the deposit will come again.
+        # A device that has logged in again meanwhile will repeat the deposit.
         if not connection.is_open:
             return None
         if stored is not None:
             if stored[:DIGEST_SIZE] != digest:
                 raise Refusal("conflict")
-            if self._commits.acks.awaits(connection, message.deposit_id):
-                return None  # a guest's, and not acknowledged yet
             return Accepted(int(self._now()), [Acceptance(message.deposit_id, missed_in(stored))])
         work = self._find_recipients(connection, message, digest)
         return await work if work is not None else None
 
     def _find_recipients(self, connection: ClientConnection, message: Deposit, digest: bytes) -> Work | None:
-        """Go on at once where everybody is in memory."""
+        """Find the recipients, at once if all of them are in memory."""
         accounts = [self._accounts.get(destination.account) for destination in message.to]
         if None in accounts:
-            # Guests are in no directory, so that a look for them costs nobody else anything.
-            found = self._guests.find(connection.device, message)
-            if found is not None:
-                self._guests.deliver(connection, message, found)
+            if self._deliver_now(connection, message):
                 return None
             return self._load_recipients(connection, message, digest)
         self._accept(connection, message, digest, accounts)
         return None
 
     async def _load_recipients(self, connection: ClientConnection, message: Deposit, digest: bytes) -> None:
-        """Bring every account into memory, then go on."""
         held: list[AccountState] = []
         try:
             for destination in message.to:
                 account = await self._accounts.load(destination.account)
                 if account is not None:
-                    # It must not leave while the next one is loaded.
+                    # It must stay in memory while the next one is loaded.
                     account.pins += 1
                     held.append(account)
-            # Whoever was removed meanwhile is not there any more.
+            # An account that was removed meanwhile is not found any more.
             if connection.is_open:
                 self._accept(connection, message, digest, [self._accounts.get(to.account) for to in message.to])
         finally:
@@ -160,9 +155,9 @@ class Mailboxes:
         self, connection: ClientConnection, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
     ) -> None:
         """
-        A new deposit: check it, and put it into the open batch.
+        Check a new deposit, and add it to the batch.
 
-        @raise Refusal: with nothing changed.
+        @raise Refusal: nothing was changed.
         """
         settings = self._settings
         if not 0 < message.expiry <= settings.max_expiry:
@@ -172,7 +167,7 @@ class Mailboxes:
         sender = connection.device
         refusal = _check_devices(message, accounts, sender)
         if refusal is not None:
-            # It is much longer than what it answers.
+            # The refusal is much longer than the deposit.
             if not self._requests.consume(sender.rate_key):
                 raise Refusal("rate-limited")
             connection.send(refusal)
@@ -205,7 +200,7 @@ class Mailboxes:
             sender=sender.mailbox,
             deposit_id=message.deposit_id,
             digest=receipt(digest, missed),
-            n=0 if sender.is_guest else message.n,
+            n=message.n,
             account=sender.account.name,
             device=sender.id,
             arrived_at=now,
@@ -214,14 +209,14 @@ class Mailboxes:
             common=message.common,
             rows=tuple(rows),
         )
-        self._commits.add(PendingDeposit(connection, sender, deposit, recipients, missed))
+        self._commits.add(self._pending(connection, sender, deposit, recipients, missed))
 
 
 def _check_devices(
     message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState
 ) -> DepositRefused | None:
     """
-    Does the deposit name exactly the devices there are?
+    Check that the deposit names exactly the devices of its recipients.
 
     @raise Refusal: C{bad-request}: an account or device is named twice.
     """
@@ -250,7 +245,7 @@ def _check_devices(
 
 def _names_all(account: AccountState, destination: Destination, sender: DeviceState) -> bool:
     """
-    Whether the parts are for all devices of this account, but for the sending one.
+    Whether the parts are for all devices of this account except the sender.
 
     @raise Refusal: C{bad-request}: a device is named twice.
     """

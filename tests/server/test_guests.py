@@ -611,7 +611,7 @@ class RatesTests(GuestCase):
             self.rig.commit()
             self.rig.lose(client)
         guests = self.rig.server._guests
-        self.assertEqual((len(guests), guests._free_rate_keys), (0, [-1]))
+        self.assertEqual((guests.devices, guests._free_rate_keys), (frozenset(), [-1]))
         self.assertEqual(self.rig.server.logged_in, 2)
 
 
@@ -622,4 +622,4 @@ class OtherDoorTests(GuestCase):
         """A guest over another channel is another device."""
         client = self.rig.greet_as_guest(auth.MEMORY)
         client.ask(self.rig.guest_proof(client, self.key))
-        self.assertEqual(len(self.rig.server._guests), 2)
+        self.assertEqual(len(self.rig.server.guests), 2)
