@@ -110,11 +110,12 @@ class MortalProfile:
         self.fate.moment()
 
 
-@define(eq=False, slots=False)
 class MortalServerStore(MemoryServerStore):
     """The store of a server that may die before or after each batch."""
 
-    fate: Fate = field(factory=Fate, kw_only=True)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.fate = Fate()
 
     def write(self, batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
         """See L{IMailboxStore.write}."""
@@ -125,11 +126,6 @@ class MortalServerStore(MemoryServerStore):
         """It is committed; whether anybody hears of it is another matter."""
         self.fate.moment()
         done(outcome)
-
-    def crash(self) -> MortalServerStore:
-        """See L{MemoryServerStore.crash}."""
-        after = super().crash()
-        return MortalServerStore(tables=after._tables)
 
 
 @implementer(IChannel)

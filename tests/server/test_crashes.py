@@ -186,7 +186,7 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         """The store does one thing of what it was asked."""
-        self.rig.store._held.popleft()()
+        self.rig.store.flush(1)
 
     @precondition(lambda self: self.rig.store.held)
     @rule()

@@ -141,10 +141,10 @@ class ReachTests(GuestCase):
         """Nothing of a guest is in the store: no account, no device, no mailbox, and no n."""
         self.guest.send(self.guest.deposit(self.server))
         self.rig.commit()
-        tables = self.rig.store._tables
-        self.assertEqual(set(tables._accounts), {"alice", "bob", "server"})
-        self.assertEqual(len(tables._mailboxes), 3)
-        self.assertTrue(all(number < 0 for number, _ in tables._deposits))
+        query = self.rig.store.query
+        self.assertEqual({name for (name,) in query("SELECT name FROM accounts")}, {"alice", "bob", "server"})
+        self.assertEqual(len(query("SELECT mailbox FROM mailboxes")), 3)
+        self.assertTrue(all(number < 0 for (number,) in query("SELECT sender FROM deposits")))
         written = self.noting.written
         self.assertEqual([row.n for batch in written for row in batch.deposits], [0])
         self.assertEqual([number for batch in written for number in batch.highest if number < 0], [])
@@ -429,7 +429,7 @@ class ReturnTests(GuestCase):
         self.assertEqual((message.common, message.own, message.deposit_id), (b"answer", b"sealed", deposit.deposit_id))
         self.assertEqual(self.contact.accepted(), [deposit.deposit_id])
         self.rig.commit()
-        self.assertEqual(self.rig.store._tables._deposits, {})
+        self.assertEqual(self.rig.store.query("SELECT * FROM deposits"), [])
 
     def test_asker_alone(self) -> None:
         """Of two guests with one file each gets what is for it, and nothing of the other's, as answer or as delivery."""

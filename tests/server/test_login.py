@@ -197,7 +197,7 @@ class LoginTests(SynchronousTestCase):
 
     def test_lost_during_login(self) -> None:
         """Who is gone before the store has answered was never here."""
-        self.rig.store._manual = True
+        self.rig.store.writer.manual = True
         bob, other = self.rig.register("bob")
         other.ask(other.deposit(self.alice))
         client = self.rig.greet(self.alice)

@@ -107,7 +107,7 @@ class OnDisk(StoreContract):
 
 
 class InMemory(StoreContract):
-    """The contract on dicts."""
+    """The contract in memory."""
 
     __test__ = False
 

@@ -37,7 +37,7 @@ from securemsg.storage.errors import BUSY, DAMAGED, StateDamaged, StateUnusable,
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys
 from securemsg.storage.sqlite.schema import migrate, version_of
-from securemsg.storage.sqlite.writer import Writer
+from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ def open_server_store(
         if isinstance(error, sqlite3.Error):
             raise explained(error, place) from error
         raise
-    writer = Writer(connection, reactor, fatal)
+    writer = ThreadWriter(connection, fatal, reactor)
     writer.start()
     return ServerStore(writer, place.with_name(place.name + "-wal"), clock)
 
@@ -157,10 +157,14 @@ def damaged(path: Path, detail: str) -> StateDamaged:
 @implementer(IServerStore)
 @define(eq=False)
 class ServerStore:
-    """The server's store on disk. See L{IServerStore}."""
+    """
+    The server's store in SQL. See L{IServerStore}.
+
+    @ivar _wal: the write-ahead log; C{None}: there is none.
+    """
 
     _writer: Writer
-    _wal: Path
+    _wal: Path | None
     _clock: ClockReading
 
     def close(self) -> Deferred[None]:
@@ -170,7 +174,7 @@ class ServerStore:
     def wal_size(self) -> int:
         """See L{IServerStore.wal_size}."""
         try:
-            return self._wal.stat().st_size
+            return 0 if self._wal is None else self._wal.stat().st_size
         except FileNotFoundError:
             return 0
 

@@ -26,7 +26,7 @@ Arguments = TypeVarTuple("Arguments")
 
 # So many share a commit at most: what came first should not wait for all that came after.
 GROUP = 128
-# Errors of SQLite that are bugs of ours and harm nobody else; all others mean that the file cannot be relied on.
+# Errors of SQLite that are our own bugs and do no harm beyond one job; all others mean that the file cannot be relied on.
 OUR_BUGS = (
     sqlite3.IntegrityError,
     sqlite3.ProgrammingError,
@@ -37,7 +37,7 @@ OUR_BUGS = (
 
 
 @frozen
-class _Job:
+class Job:
     """
     A function of the connection and some arguments that waits for its turn.
 
@@ -53,7 +53,7 @@ class _Job:
 
 
 @frozen
-class _Answer:
+class Answer:
     """What became of a job."""
 
     result: Deferred[Any]
@@ -61,29 +61,22 @@ class _Answer:
     error: Exception | None
 
 
-@define
+@define(eq=False)
 class Writer:
     """
-    The thread that owns a connection.
+    Takes jobs for a connection, one after the other. When and where they are done, subclasses say.
 
-    @ivar _fatal: called once, in the reactor's thread, when the database cannot be relied on any more.
+    @ivar _fatal: called in the reactor's thread when nothing can be relied on any more.
     """
 
     _connection: sqlite3.Connection
-    _reactor: IReactorFromThreads
     _fatal: Callable[[Failure], None]
-    _queue: SimpleQueue[_Job | None] = field(factory=SimpleQueue, init=False)
-    _closed: Deferred[None] = field(factory=Deferred, init=False)
     _closing: bool = field(default=False, init=False)
 
     @property
     def closing(self) -> bool:
         """Whether nothing more is taken."""
         return self._closing
-
-    def start(self) -> None:
-        """Start the thread. Threads do not survive a fork, so this comes after it."""
-        Thread(target=self._run, name="securemsg writer", daemon=True).start()
 
     def submit(
         self,
@@ -99,7 +92,7 @@ class Writer:
         if self._closing:
             return fail(StateUnusable("The store is closed."))
         result: Deferred[T] = Deferred()
-        self._queue.put(_Job(function, arguments, result, writes, may_fail=True))
+        self._put(Job(function, arguments, result, writes, may_fail=True))
         return result
 
     def post(
@@ -116,14 +109,35 @@ class Writer:
             result: Deferred[T] = Deferred()
             result.addCallback(done)
             result.addErrback(self._fatal)
-            self._queue.put(_Job(function, arguments, result, writes=True, may_fail=False))
+            self._put(Job(function, arguments, result, writes=True, may_fail=False))
 
     def close(self) -> Deferred[None]:
         """
-        Take nothing more, do what waits, close the connection, end the thread.
+        Take nothing more, and do what waits.
 
         @return: fires when all that is done.
         """
+        raise NotImplementedError
+
+    def _put(self, job: Job) -> None:
+        """Do this job in its turn."""
+        raise NotImplementedError
+
+
+@define(eq=False)
+class ThreadWriter(Writer):
+    """The thread that owns a connection, which it closes in the end."""
+
+    _reactor: IReactorFromThreads
+    _queue: SimpleQueue[Job | None] = field(factory=SimpleQueue, init=False)
+    _closed: Deferred[None] = field(factory=Deferred, init=False)
+
+    def start(self) -> None:
+        """Start the thread. Threads do not survive a fork, so this comes after it."""
+        Thread(target=self._run, name="securemsg writer", daemon=True).start()
+
+    def close(self) -> Deferred[None]:
+        """See L{Writer.close}. The thread ends."""
         if not self._closing:
             self._closing = True
             self._queue.put(None)
@@ -131,13 +145,22 @@ class Writer:
         self._closed.addCallback(lambda _: waiter.callback(None))
         return waiter
 
+    def _put(self, job: Job) -> None:
+        self._queue.put(job)
+
     def _run(self) -> None:
-        """The thread."""
+        """The thread. Whatever goes wrong, it must not end in silence."""
         usable, more = True, True
         while more:
             jobs, more = self._gather()
-            if usable:
-                usable = self._commit(jobs)
+            if not usable:
+                continue
+            try:
+                if answers := commit(self._connection, jobs):
+                    self._reactor.callFromThread(deliver, answers)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is told
+                usable = False
+                self._reactor.callFromThread(self._end, error)
         if usable:
             try:
                 self._connection.close()
@@ -145,7 +168,7 @@ class Writer:
                 self._reactor.callFromThread(self._end, error)
         self._reactor.callFromThread(self._closed.callback, None)
 
-    def _gather(self) -> tuple[list[_Job], bool]:
+    def _gather(self) -> tuple[list[Job], bool]:
         """
         Wait for something to do, and take what has gathered.
 
@@ -163,51 +186,45 @@ class Writer:
                 return jobs, True
         return jobs, False
 
-    def _commit(self, jobs: list[_Job]) -> bool:
-        """
-        Do these jobs, in one transaction if any of them writes, and send the results back.
-
-        @return: whether the database can still be used.
-        """
-        answers: list[_Answer] = []
-        try:
-            if any(job.writes for job in jobs):
-                self._connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                answers.append(self._answer(job))
-            if self._connection.in_transaction:
-                self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the thread must not end in silence
-            self._reactor.callFromThread(self._end, error)
-            return False
-        if answers:
-            self._reactor.callFromThread(_deliver, answers)
-        return True
-
-    def _answer(self, job: _Job) -> _Answer:
-        """Do a job, and keep its result, or the error that somebody is to hear of."""
-        if not job.may_fail:
-            return _Answer(job.result, job.function(self._connection, *job.arguments), None)
-        if job.writes:
-            self._connection.execute("SAVEPOINT job")
-        try:
-            answer = _Answer(job.result, job.function(self._connection, *job.arguments), None)
-        except Exception as error:
-            if isinstance(error, sqlite3.Error) and not isinstance(error, OUR_BUGS):
-                raise
-            if job.writes:
-                self._connection.execute("ROLLBACK TO job")
-            answer = _Answer(job.result, None, error)
-        if job.writes:
-            self._connection.execute("RELEASE job")
-        return answer
-
     def _end(self, error: Exception) -> None:
         """Say, in the reactor's thread, that the database cannot be relied on."""
         fail(error).addErrback(self._fatal)
 
 
-def _deliver(answers: list[_Answer]) -> None:
+def commit(connection: sqlite3.Connection, jobs: list[Job]) -> list[Answer]:
+    """
+    Do these jobs, in one transaction if any of them writes.
+
+    @raise Exception: the database cannot be relied on any more, or a job failed that must not.
+    """
+    if any(job.writes for job in jobs):
+        connection.execute("BEGIN IMMEDIATE")
+    answers = [_answer(connection, job) for job in jobs]
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+    return answers
+
+
+def _answer(connection: sqlite3.Connection, job: Job) -> Answer:
+    """Do a job, and keep its result, or the error that somebody is to hear of."""
+    if not job.may_fail:
+        return Answer(job.result, job.function(connection, *job.arguments), None)
+    if job.writes:
+        connection.execute("SAVEPOINT job")
+    try:
+        answer = Answer(job.result, job.function(connection, *job.arguments), None)
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and not isinstance(error, OUR_BUGS):
+            raise
+        if job.writes:
+            connection.execute("ROLLBACK TO job")
+        answer = Answer(job.result, None, error)
+    if job.writes:
+        connection.execute("RELEASE job")
+    return answer
+
+
+def deliver(answers: list[Answer]) -> None:
     """Hand results out, in the reactor's thread."""
     for answer in answers:
         if answer.error is None:

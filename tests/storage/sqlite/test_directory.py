@@ -209,6 +209,6 @@ class DirectoryOnDiskTests(DirectoryContract, OnDisk):
 
 
 class DirectoryInMemoryTests(DirectoryContract, InMemory):
-    """On dicts."""
+    """In memory."""
 
     __test__ = True

@@ -259,6 +259,6 @@ class MessagesOnDiskTests(MessageContract, OnDisk):
 
 
 class MessagesInMemoryTests(MessageContract, InMemory):
-    """On dicts."""
+    """In memory."""
 
     __test__ = True

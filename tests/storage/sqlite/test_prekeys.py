@@ -203,6 +203,6 @@ class PrekeysOnDiskTests(PrekeyContract, OnDisk):
 
 
 class PrekeysInMemoryTests(PrekeyContract, InMemory):
-    """On dicts."""
+    """In memory."""
 
     __test__ = True

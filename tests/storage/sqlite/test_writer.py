@@ -10,7 +10,7 @@ from threading import Event, current_thread
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
-from securemsg.storage.sqlite.writer import GROUP, Writer
+from securemsg.storage.sqlite.writer import GROUP, ThreadWriter
 from tests.storage.stores import PATIENCE, HandReactor
 
 
@@ -29,7 +29,7 @@ class WriterTests(SynchronousTestCase):
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
         connection.set_trace_callback(self.trace)
-        self.writer = Writer(connection, self.reactor, self.reactor.failures.append)  # type: ignore[arg-type]
+        self.writer = ThreadWriter(connection, self.reactor.failures.append, self.reactor)  # type: ignore[arg-type]
         self.writer.start()
         self.addCleanup(lambda: self.reactor.wait(self.writer.close()))
 
