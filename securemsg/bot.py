@@ -23,7 +23,6 @@ from securemsg.account.connection import ServerConnection, make_connection
 from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.flush import flush
 from securemsg.account.folder import open_joined, storage_error
-from securemsg.account.locks import FileLock
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
@@ -37,6 +36,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
 from securemsg.storage.errors import StorageError
+from securemsg.storage.files import FileLock
 
 __all__ = ["Bot", "Received", "SecuremsgError", "Sent", "open_bot"]
 

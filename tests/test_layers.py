@@ -23,6 +23,10 @@ CHECKED = ("securemsg", "tests", "bench")
 # What every wing of the client may know.
 CLIENT = ("securemsg.crypto", "securemsg.errors", "securemsg.interfaces", "securemsg.protocol")
 
+# How a file is kept private is written once. It needs no library, no SQL and nothing else of the storage layer, so that the
+# client may use it, too, where it keeps the store key.
+FILES = ("securemsg.storage.errors", "securemsg.storage.files")
+
 # Which of our own modules a layer may import. A layer that is not named here may not exist.
 OURS: dict[str, tuple[str, ...]] = {
     "securemsg.errors": (),
@@ -38,6 +42,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.crypto.keys",
     ),
     # The client's wings: each knows those above its own row, and none of those below.
+    "securemsg.client.state.vault": (*CLIENT, *FILES),
     "securemsg.client.state": ("securemsg.client.state", *CLIENT),
     "securemsg.client.sessions": (
         "securemsg.client.sessions",
@@ -67,6 +72,8 @@ OURS: dict[str, tuple[str, ...]] = {
         *CLIENT,
     ),
     "securemsg.client": ("securemsg.client", *CLIENT),
+    "securemsg.storage.errors": (),
+    "securemsg.storage.files": FILES,
     # To a store everything is opaque bytes.
     "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors"),
     # The network is handed the objects of server and client; it does not fetch them.
@@ -178,7 +185,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "threading": EDGE,
     # Time is handed in, never fetched.
     "time": EDGE,
-    "sqlite3": ("securemsg.storage",),
+    "sqlite3": (
+        "securemsg.storage.memory",
+        "securemsg.storage.profile",
+        "securemsg.storage.sealed",
+        "securemsg.storage.sqlite",
+    ),
     "click": ("securemsg.cli",),
     "platformdirs": ROOTS,
     "prompt_toolkit": ("securemsg.cli",),
@@ -194,6 +206,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "securemsg.crypto": ("attrs", "msgspec", "Crypto", "cryptography"),
     "securemsg.server": ("attrs", "msgspec", "zope.interface"),
     "securemsg.client": ("attrs", "msgspec", "zope.interface"),
+    "securemsg.storage.files": (),
 }
 
 # Distributions whose import name is another.

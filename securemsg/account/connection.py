@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.locks import LOCK, FileLock, OwnLock
+from securemsg.account.locks import LOCK, OwnLock
 from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
@@ -37,6 +37,7 @@ from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IPeer
 from securemsg.storage.errors import StateDamaged, StorageError
+from securemsg.storage.files import FileLock
 
 T = TypeVar("T")
 

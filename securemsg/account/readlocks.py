@@ -13,11 +13,12 @@ import os
 from pathlib import Path
 
 from securemsg.account.errors import error_for
-from securemsg.account.locks import RECV_LOCK, FileLock
+from securemsg.account.locks import RECV_LOCK
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
+from securemsg.storage.files import FileLock, open_lock_file
 
 GIVE_LOCK = "give.lock"
 # Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.
@@ -99,7 +100,7 @@ class ReadLocks:
             return True
         try:
             if self._descriptor < 0:
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                self._descriptor = open_lock_file(self._path)
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(sender))
         except (BlockingIOError, PermissionError) as error:
             if self._descriptor < 0:

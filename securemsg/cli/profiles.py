@@ -17,6 +17,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.state import vault
 from securemsg.client.state.vault import VaultError
 from securemsg.storage.errors import StorageError
+from securemsg.storage.files import OTHERS
 from securemsg.storage.profile import open_profile
 
 # A passphrase that is longer was meant to be something else.
@@ -47,7 +48,7 @@ def read_passphrase(path: Path) -> bytes:
         raise SecuremsgError(
             Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}"
         ) from None
-    if stat.S_ISREG(mode) and mode & vault.OTHERS:
+    if stat.S_ISREG(mode) and mode & OTHERS:
         raise error_for("passphrase-exposed", str(path))
     passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
+from securemsg.storage.errors import StorageError
+from securemsg.storage.files import (
+    FOLDER_MODE,
+    OTHERS,
+    FileLock,
+    make_private_folder,
+    read_private_file,
+    write_private_file,
+)
+
 LOCK_FILE = "lock"
 
 
@@ -36,7 +42,7 @@ def check_folder(folder: Path) -> None:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise StateError(f"the state folder {folder} cannot be read and written by this user; name another with --state")
     if found.st_mode & OTHERS and any(folder.iterdir()):
-        raise StateError(f"the state folder {folder} is open to other users; make it yours alone: chmod 700 {folder}")
+        raise StateError(f"the state folder {folder} is open to other users; restrict it to yourself: chmod 700 {folder}")
     if (folder / LOCK_FILE).exists():
         with FolderLock(folder):
             pass
@@ -58,44 +64,41 @@ def open_folder(folder: Path) -> None:
     @raise StateError: that fails.
     """
     try:
-        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        if stat.S_IMODE(folder.stat().st_mode) & OTHERS:
+        make_private_folder(folder)
+        if folder.stat().st_mode & OTHERS:
             folder.chmod(FOLDER_MODE)
+    except StorageError as error:
+        raise StateError(f"the state folder {error}") from error
     except OSError as error:
         raise StateError(f"the state folder {folder} cannot be made: {error.strerror}") from error
 
 
 class FolderLock:
-    """Held by the daemon as long as it lives; the kernel lets go of it when the process dies, however it dies."""
+    """Held by the daemon as long as it lives."""
 
     def __init__(self, folder: Path) -> None:
         """The lock of this folder, not yet taken."""
         self._folder = folder
-        self._descriptor = -1
+        self._lock = FileLock(folder / LOCK_FILE)
 
     def take(self) -> None:
         """
         Take it.
 
-        @raise StateError: somebody has it, or it cannot be made.
+        @raise StateError: another daemon has it, or it cannot be made.
         """
         try:
-            self._descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.release()
+            taken = self._lock.take()
+        except OSError as error:
+            raise StateError(f"the state folder {self._folder} cannot be locked: {error.strerror}") from error
+        if not taken:
             raise StateError(
                 f"another daemon uses the state folder {self._folder}; stop it, or name another folder with --state"
-            ) from error
-        except OSError as error:
-            self.release()
-            raise StateError(f"the state folder {self._folder} cannot be locked: {error.strerror}") from error
+            )
 
     def release(self) -> None:
         """Let go of it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._lock.free()
 
     def __enter__(self) -> FolderLock:
         """Take it for a block."""
@@ -103,7 +106,7 @@ class FolderLock:
         return self
 
     def __exit__(self, *args: object) -> None:
-        """Let go at its end."""
+        """Let go of it at the end of the block."""
         self.release()
 
 
@@ -113,20 +116,8 @@ def write_private(path: Path, data: bytes) -> None:
 
     @raise StateError: that fails.
     """
-    draft = path.with_name(path.name + ".new")
     try:
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        draft.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_private_file(path, data)
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -138,15 +129,13 @@ def read_private(path: Path) -> bytes | None:
     @raise StateError: others may read it, or we may not.
     """
     try:
-        mode = path.stat().st_mode
-        content = path.read_bytes()
+        return read_private_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
-    if mode & OTHERS:
-        raise StateError(f"{path} can be read by other users, and it holds a private key; make it yours: chmod 600 {path}")
-    return content
+    except StorageError as error:
+        raise StateError(str(error)) from error
 
 
 def read_key(path: Path, size: int) -> bytes | None:

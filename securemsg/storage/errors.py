@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 
 class StorageError(Exception):
     """
@@ -35,14 +33,3 @@ class ProfileMissing(StateUnusable):
 
 class ProfileBusy(StateUnusable):
     """Another process held the profile for too long. Nothing was written; the same may be tried again."""
-
-
-# The primary result codes of SQLite (sqlite.org/rescode.html).
-BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
-DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT))
-
-
-def primary_code(error: sqlite3.Error) -> int:
-    """The primary result code of an error; 0 where SQLite gave none."""
-    code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself carry none
-    return code & 0xFF

@@ -1,14 +1,31 @@
-"""Files that nobody else may read, whatever the umask says."""
+"""
+Files and folders that nobody else may use, whatever the umask says, and locks between processes.
+
+Whoever keeps something of one user's on disk uses these; nothing here knows what it is.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
+import tempfile
 from pathlib import Path
 
-from securemsg.storage.errors import StateUnusable
+from securemsg.storage.errors import StateUnusable, StorageError
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+# Rights of the group and of everybody.
+OTHERS = 0o077
+
+
+class FileExposed(StorageError):
+    """Other users may read or change a file, or run it."""
+
+
+class NotAFile(StorageError):
+    """A folder, a pipe or a device, where a regular file should be."""
 
 
 def make_private_file(path: Path) -> None:
@@ -45,6 +62,91 @@ def make_private_folder(folder: Path) -> None:
         raise StateUnusable(f"{folder} cannot be made: {error.strerror}. Name another folder.") from error
 
 
+def check_private(path: Path, found: os.stat_result) -> None:
+    """
+    See whether this is a regular file that only its owner may use.
+
+    @raise NotAFile: it is something else.
+    @raise FileExposed: others may use it, too.
+    """
+    check_regular(path, found)
+    if found.st_mode & OTHERS:
+        raise FileExposed(
+            f"{path} is open to other users (mode {found.st_mode & 0o777:o}); restrict it to yourself: chmod 600 {path}"
+        )
+
+
+def check_regular(path: Path, found: os.stat_result) -> None:
+    """
+    See whether this is a regular file: others answer late or never, and have no mode that says who may use them.
+
+    @raise NotAFile: it is something else.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFile(f"{path} is not a regular file; name another")
+
+
+def read_private_file(path: Path, limit: int = -1, *, exposed: bool = False) -> bytes:
+    """
+    What is in a file that only its owner may use.
+
+    @param limit: how many bytes to read at most; negative: all.
+    @param exposed: whether others may use it, too.
+    @raise OSError: it is missing or cannot be read.
+    @raise StorageError: as L{check_private}.
+    """
+    # Without waiting: a pipe has an end that somebody else has to open first.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        (check_regular if exposed else check_private)(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
+
+
+def write_private_file(path: Path, content: bytes) -> None:
+    """
+    Write a file, or replace it, durably, and all of it or nothing. Two processes must not write the same file at once.
+
+    @raise OSError: that fails; the file that was there is there still.
+    """
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)  # a process that was killed left it
+    _fill(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), content)
+    draft.rename(path)
+    sync_folder(path.parent)
+
+
+def create_private_file(path: Path, content: bytes) -> None:
+    """
+    Write a new file, durably, and all of it or nothing, whoever else tries at the same time.
+
+    @raise FileExistsError: there is one of this name; it was left as it is.
+    @raise OSError: it cannot be written; nothing is left of it.
+    """
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        _fill(descriptor, content)
+        os.link(draft, path)
+    finally:
+        os.unlink(draft)
+    try:
+        sync_folder(path.parent)
+    except OSError:
+        path.unlink()
+        raise
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    """Write a file's whole content to disk, and close it."""
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, FILE_MODE)  # the umask may have taken rights away from the owner, too
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a new name in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -52,3 +154,51 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def open_lock_file(path: Path) -> int:
+    """
+    A descriptor of an empty file that processes lock, which is made if there is none.
+
+    @raise OSError: it cannot be made or opened.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+
+
+class FileLock:
+    """A lock between processes, held or not. The kernel frees it when its holder dies, however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor >= 0
+
+    def take(self) -> bool:
+        """
+        Take the lock if nobody has it; this never waits.
+
+        @raise OSError: the file cannot be made or locked here.
+        """
+        if self.is_held:
+            return True
+        descriptor = open_lock_file(self._path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def free(self) -> None:
+        """Let somebody else have it."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

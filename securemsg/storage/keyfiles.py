@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
 from pathlib import Path
 
 from securemsg.storage.errors import StorageError
-from securemsg.storage.files import FILE_MODE, sync_folder
+from securemsg.storage.files import FileExposed, NotAFile, create_private_file, read_private_file
 
 SECRET_SIZE = 32
-# Rights of the group and of everybody.
-OTHERS = 0o077
 
 
 class KeyFileError(StorageError):
@@ -35,38 +30,26 @@ def read_key_file(path: Path, loose: bool = False) -> bytes:
     """
     The secret in a file: 32 bytes.
 
-    It is an ordinary file: others answer late or never, and have no mode that says who may use them.
-
     @param loose: whether others may use the file, too.
-    @raise KeyFileError: it is missing, cannot be read, is no ordinary file, is exposed, or has another size; the text says what
-        to do.
+    @raise KeyFileError: it is missing, cannot be read, is not a regular file, is exposed, or has another size; the text says
+        what to do.
     """
     try:
-        # Without waiting: a pipe has an end that somebody else has to open first.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(descriptor)
-            is_ordinary = stat.S_ISREG(found.st_mode)
-            secret = os.read(descriptor, SECRET_SIZE + 1) if is_ordinary else b""
-        finally:
-            os.close(descriptor)
+        secret = read_private_file(path, SECRET_SIZE + 1, exposed=loose)
+        size = path.stat().st_size
     except FileNotFoundError:
         raise KeyFileMissing(
             f"there is no key file {path}: make one with `securemsg keygen {path}`, or copy the one that is shared"
         ) from None
     except OSError as error:
         raise KeyFileError(f"the key file {path} cannot be read: {error.strerror}") from None
-    if not is_ordinary:
-        raise KeyFileError(f"{path} is no ordinary file, and a key file is one: name another, or copy its {SECRET_SIZE} bytes")
-    if found.st_mode & OTHERS and not loose:
-        raise KeyFileExposed(
-            f"others may use the key file {path} (mode {found.st_mode & 0o777:o}): make it yours alone with `chmod 600 {path}`,"
-            " or say --loose"
-        )
+    except NotAFile as error:
+        raise KeyFileError(f"{error}, or copy its {SECRET_SIZE} bytes into a file") from None
+    except FileExposed as error:
+        raise KeyFileExposed(f"the key file {error}, or use --loose") from None
     if len(secret) != SECRET_SIZE:
         raise KeyFileError(
-            f"{path} has {found.st_size} bytes, and a key file has {SECRET_SIZE}: name another, or make one with"
-            " `securemsg keygen`"
+            f"{path} has {size} bytes, and a key file has {SECRET_SIZE}: name another, or make one with `securemsg keygen`"
         )
     return secret
 
@@ -79,22 +62,10 @@ def make_key_file(path: Path, secret: bytes) -> None:
     @raise KeyFileError: it cannot be made; nothing is left of it.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        create_private_file(path, secret)
     except FileExistsError:
         raise KeyFileExists(
             f"{path} is there already and was left as it is: name another file, or move this one away first"
         ) from None
     except OSError as error:
-        raise KeyFileError(f"the key file {path} cannot be made: {error.strerror}") from None
-    try:
-        with open(descriptor, "wb") as file:
-            # The umask may have taken rights away, too.
-            os.fchmod(descriptor, FILE_MODE)
-            file.write(secret)
-            file.flush()
-            os.fsync(descriptor)
-        sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
         raise KeyFileError(f"the key file {path} cannot be written: {error.strerror}") from None

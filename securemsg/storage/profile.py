@@ -17,19 +17,17 @@ from zope.interface import implementer
 from securemsg.errors import LocalProtocolError, Unauthentic
 from securemsg.interfaces import IProfileStore, IRecords, ISealer
 from securemsg.storage.errors import (
-    BUSY,
-    DAMAGED,
     ProfileBusy,
     ProfileDamaged,
     ProfileMissing,
     StateTooNew,
     StateUnusable,
     StorageError,
-    primary_code,
 )
 from securemsg.storage.files import make_private_file, make_private_folder
 from securemsg.storage.sealed import SCHEMA as RECORDS
 from securemsg.storage.sealed import Records
+from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
 
 PROFILE_FILE = "profile.db"
 APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite file

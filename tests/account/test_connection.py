@@ -15,13 +15,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, Retry, ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.locks import FileLock
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
 from securemsg.client.state.profile import create_profile
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import ProfileDamaged
+from securemsg.storage.files import FileLock
 from securemsg.storage.memory import MemoryProfile
 
 NOW = 1_800_000_000.0

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.connection import ServerConnection
-from securemsg.account.locks import FileLock, OwnLock
+from securemsg.account.locks import OwnLock
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import guest_context
 from securemsg.cli.settings import Settings
@@ -32,6 +32,7 @@ from securemsg.protocol.states import Side
 from securemsg.server import limits
 from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
+from securemsg.storage.files import FileLock
 from securemsg.storage.keyfiles import make_key_file
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 

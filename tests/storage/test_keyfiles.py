@@ -37,8 +37,8 @@ class KeyFileTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_durable(self) -> None:
-        """It is made durable with its whole content, and then its name is; where that does not go, nothing is left of it."""
-        noted: list[tuple[bool, int]] = []
+        """It is durable with its whole content before it has its name, and then its name is; if that fails, nothing is left."""
+        noted: list[object] = []
         sync = os.fsync
 
         def is_folder(descriptor: int) -> bool:
@@ -46,7 +46,8 @@ class KeyFileTests(SynchronousTestCase):
 
         def note(descriptor: int) -> None:
             sync(descriptor)
-            noted.append((is_folder(descriptor), self.path.stat().st_size))
+            noted.append("name" if is_folder(descriptor) else os.fstat(descriptor).st_size)
+            self.assertEqual(self.path.exists(), is_folder(descriptor))
 
         def fail_at(kind: bool) -> Callable[[int], None]:
             def fail(descriptor: int) -> None:
@@ -58,10 +59,10 @@ class KeyFileTests(SynchronousTestCase):
         for kind in (False, True):
             self.patch(os, "fsync", fail_at(kind))
             self.assertIn("cannot be written", str(self.assertRaises(KeyFileError, make_key_file, self.path, SECRET)))
-            self.assertFalse(self.path.exists())
+            self.assertEqual(list(self.folder.iterdir()), [])
         self.patch(os, "fsync", note)
         make_key_file(self.path, SECRET)
-        self.assertEqual(noted, [(False, len(SECRET)), (True, len(SECRET))])
+        self.assertEqual(noted, [len(SECRET), "name"])
 
     def test_strict_umask(self) -> None:
         """A umask that takes everything away does not make a file that its owner cannot read."""
@@ -117,7 +118,7 @@ class KeyFileTests(SynchronousTestCase):
         for mode in (0o622, 0o611):
             self.path.chmod(mode)
             text = str(self.assertRaises(KeyFileExposed, read_key_file, self.path))
-            self.assertIn(f"others may use the key file {self.path} (mode {mode:o})", text)
+            self.assertIn(f"the key file {self.path} is open to other users (mode {mode:o})", text)
 
     def test_link(self) -> None:
         """A link to a key file is one."""
@@ -126,14 +127,14 @@ class KeyFileTests(SynchronousTestCase):
         link.symlink_to(self.path)
         self.assertEqual(read_key_file(link), SECRET)
 
-    def test_no_ordinary_file(self) -> None:
+    def test_not_a_regular_file(self) -> None:
         """A folder is no key file, nor is a pipe: nobody waits for somebody to write to it, and what is in it is not taken."""
         pipe = self.folder / "pipe"
         os.mkfifo(pipe, 0o600)
         for path in (self.folder, pipe):
-            self.assertIn("no ordinary file", str(self.assertRaises(KeyFileError, read_key_file, path)))
+            self.assertIn("not a regular file", str(self.assertRaises(KeyFileError, read_key_file, path)))
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, reader)
         pipe.write_bytes(SECRET)
-        self.assertIn("no ordinary file", str(self.assertRaises(KeyFileError, read_key_file, pipe, True)))
+        self.assertIn("not a regular file", str(self.assertRaises(KeyFileError, read_key_file, pipe, True)))
         self.assertEqual(os.read(reader, 100), SECRET)

@@ -7,8 +7,6 @@ holds the key sealed under scrypt (RFC 7914) of the passphrase, with salt and pa
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +17,13 @@ from zope.interface import implementer
 from securemsg.crypto import primitives
 from securemsg.errors import Unauthentic
 from securemsg.interfaces import ISealer
+from securemsg.storage.errors import StorageError
+from securemsg.storage.files import FileExposed, create_private_file, make_private_folder, read_private_file
 
 KEY_FILE = "store.key"
 KEY_SIZE = 32
 SALT_SIZE = 16
 TAG_SIZE = 16
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 LABEL = "securemsg store key"
 FORMAT = 1
 # 128 MiB and some tenths of a second. A file may ask for other costs, but for no more than 1 GiB.
@@ -141,10 +138,12 @@ def create_vault(folder: Path, passphrase: bytes | None, *, cost: int = COST) ->
         content = msgspec.msgpack.encode(msgspec.structs.replace(empty, sealed=sealed))
     path = folder / KEY_FILE
     try:
-        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        _write_once(path, content)
+        make_private_folder(folder)
+        create_private_file(path, content)
     except FileExistsError:
         raise VaultExists(f"{path} is there already and is not overwritten: it opens the profile beside it.") from None
+    except StorageError as error:
+        raise VaultError(str(error)) from error
     except OSError as error:
         raise VaultError(f"{path} cannot be written: {error.strerror}. Check disk and rights.") from error
     return Vault(store_key, KEY_IN_FILE if passphrase is None else PASSPHRASE)
@@ -161,7 +160,7 @@ def open_vault(folder: Path, passphrase: bytes | None) -> Vault:
     @raise WrongPassphrase: it opens under another.
     """
     path = folder / KEY_FILE
-    content = _read_private(path)
+    content = _read(path)
     if len(content) == KEY_SIZE:
         return Vault(content)
     try:
@@ -185,40 +184,18 @@ def protection(folder: Path) -> str:
     @raise VaultMissing: there is none.
     @raise VaultExposed: others may read or change the file.
     """
-    return KEY_IN_FILE if len(_read_private(folder / KEY_FILE)) == KEY_SIZE else PASSPHRASE
+    return KEY_IN_FILE if len(_read(folder / KEY_FILE)) == KEY_SIZE else PASSPHRASE
 
 
-def _read_private(path: Path) -> bytes:
-    """Read a small file that nobody else may read."""
+def _read(path: Path) -> bytes:
+    """The key file."""
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & OTHERS:
-                raise VaultExposed(f"Others may read {path}. Make it yours alone: chmod 600 {path}")
-            return file.read(MAX_FILE + 1)
+        return read_private_file(path, MAX_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise VaultMissing(f"No profile is in {path.parent}. Make one with `securemsg join`, or name its folder.") from None
     except OSError as error:
         raise VaultError(f"{path} cannot be read: {error.strerror}. Check who owns it.") from error
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """
-    Put a file into place, durably, if none is there.
-
-    @raise FileExistsError: one is there.
-    """
-    draft = path.with_name(f".{path.name}.{primitives.random_bytes(8).hex()}")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb") as file:
-            os.fchmod(file.fileno(), FILE_MODE)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    except FileExposed as error:
+        raise VaultExposed(str(error)) from None
+    except StorageError as error:
+        raise VaultError(str(error)) from None

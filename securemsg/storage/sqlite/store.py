@@ -33,9 +33,10 @@ from securemsg.interfaces import (
     WriteBatch,
     WriteOutcome,
 )
-from securemsg.storage.errors import BUSY, DAMAGED, StateDamaged, StateUnusable, StorageError, primary_code
+from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys
+from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
 from securemsg.storage.sqlite.schema import migrate, version_of
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 

@@ -115,4 +115,4 @@ class LoadTests(CommandLineCase):
         """A folder is none."""
         status, code, text = self.refused(self.folder)
         self.assertEqual((status, code), (Exit.USAGE, "key-file"))
-        self.assertIn("no ordinary file", text)
+        self.assertIn("not a regular file", text)

@@ -84,6 +84,7 @@ class DirectoryContract(StoreContract):
 
     def test_admits(self) -> None:
         """A good token admits, and so does, for the account that it made, one that is good no more; to ask uses nothing up."""
+
         def admits(name: str, token: bytes, identity: bytes | None = None) -> bool:
             return self.wait(self.store.admits(name, identity or b"identity of " + name.encode(), token, NOW))
 
