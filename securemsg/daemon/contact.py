@@ -26,8 +26,8 @@ from securemsg.client.state.vault import KEY_FILE, create_vault, open_vault
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.folder import StateError
 from securemsg.daemon.printer import Printer, record_line
+from securemsg.daemon.worker import Call, Worker
 from securemsg.interfaces import IProfileStore
-from securemsg.net.worker import Call, Worker
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError

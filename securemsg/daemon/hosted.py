@@ -11,10 +11,10 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from securemsg.daemon.proxy import PeerProxy
+from securemsg.daemon.worker import Worker
 from securemsg.net.memory import connect_memory, observe_memory
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.turn import Turn
-from securemsg.net.worker import Worker
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.states import Side
 

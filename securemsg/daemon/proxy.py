@@ -6,9 +6,9 @@ from attrs import define
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
+from securemsg.daemon.worker import Call, Worker
 from securemsg.errors import RemoteProtocolError
 from securemsg.net.link import LinkInfo
-from securemsg.net.worker import Call, Worker
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Message, Unknown

@@ -32,6 +32,7 @@ from securemsg.daemon.contact import EXPECTED_ERRORS, Contact, Duties, open_cont
 from securemsg.daemon.folder import FolderLock, StateError, free_space, keep_key, open_folder, read_key, write_private
 from securemsg.daemon.hosted import HostedClient
 from securemsg.daemon.options import Setup
+from securemsg.daemon.worker import Worker
 from securemsg.errors import Refusal
 from securemsg.net.control import BadSocketPath, listen_control, observe_operator
 from securemsg.net.listener import (
@@ -45,7 +46,6 @@ from securemsg.net.listener import (
 from securemsg.net.stream import ConnectionOptions
 from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
 from securemsg.net.turn import Turn, spawn
-from securemsg.net.worker import Worker
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side

@@ -16,9 +16,9 @@ from zope.interface.verify import verifyObject
 
 from securemsg.daemon.hosted import PAUSE, TICK, HostedClient
 from securemsg.daemon.proxy import ChannelProxy, PeerProxy
+from securemsg.daemon.worker import Worker
 from securemsg.errors import RemoteProtocolError
 from securemsg.net.turn import Turn
-from securemsg.net.worker import Worker
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Message, Ping, Pong, Unknown

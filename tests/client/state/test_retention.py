@@ -34,7 +34,7 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.contact import Contact, Duties, open_contact
 from securemsg.daemon.folder import StateError
-from securemsg.net.worker import Worker
+from securemsg.daemon.worker import Worker
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import KeyHeader, Kind, Missing, Reset, encode_record
 from securemsg.protocol.invite import InviteLink
