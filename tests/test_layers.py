@@ -79,7 +79,12 @@ OURS: dict[str, tuple[str, ...]] = {
     # The network is handed the objects of server and client; it does not fetch them.
     "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors"),
     # Machines that answer, for the daemon and for people's accounts: where alone other programs are run.
-    "securemsg.responders": ("securemsg.client", "securemsg.errors", "securemsg.protocol", "securemsg.responders"),
+    "securemsg.responders": (
+        "securemsg.client.autoresponder",
+        "securemsg.client.messages",
+        "securemsg.protocol.messages",
+        "securemsg.responders",
+    ),
     # An account at work in a process: what a command line or a program around us builds on, through C{securemsg.bot}.
     "securemsg.account": (
         "securemsg.account",
@@ -125,14 +130,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.storage",
     ),
     # The two roots know nothing of each other, and nobody knows of them.
-    "securemsg.tap": (
-        "securemsg.crypto",
-        "securemsg.daemon",
-        "securemsg.errors",
-        "securemsg.net",
-        "securemsg.responders",
-        "securemsg.storage",
-    ),
+    "securemsg.tap": ("securemsg.daemon", "securemsg.responders"),
     "securemsg.cli": (
         "securemsg.account",
         "securemsg.bot",
@@ -566,7 +564,7 @@ class CheckerTests(SynchronousTestCase):
         self.assert_caught("securemsg.cli.main", "from securemsg.tap import Options")
         self.assert_caught("securemsg.tap", "from securemsg.cli import main")
         self.assert_caught("securemsg.net.stream", "from securemsg.tap import Options")
-        sources = ("from securemsg.tap import check", "from twisted.internet import reactor")
+        sources = ("from securemsg.tap import makeService", "from twisted.internet import reactor")
         self.assert_caught("securemsg.daemon.service", *sources)
 
     def test_daemon_for_its_root(self) -> None:

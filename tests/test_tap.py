@@ -26,8 +26,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
 from securemsg.daemon.contact import Contact
-from securemsg.daemon.folder import FolderLock, StateError, open_folder, write_private
-from securemsg.daemon.service import DATABASE, SERVER_KEY, Daemon
+from securemsg.daemon.folder import DATABASE, SERVER_KEY, FolderLock, StateError, open_folder, write_private
+from securemsg.daemon.service import Daemon
 from securemsg.errors import Refusal
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.responders.choice import ANSWERS

@@ -17,7 +17,16 @@ from securemsg.storage.files import (
     write_private_file,
 )
 
+# What lies in it.
 LOCK_FILE = "lock"
+SERVER_KEY = "server.key"
+DATABASE = "server.db"
+SOCKET = "control"
+FIRST_INVITE = "first-invite"
+CONTACT = "contact"
+
+# Of the server's key, bytes.
+KEY_SIZE = 32
 
 
 class StateError(Exception):

@@ -24,20 +24,32 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from securemsg.client.state.vault import KEY_FILE, VaultError
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.certificate import keep_credentials, load_credentials
+from securemsg.daemon.checks import EXPECTED, check_whole
 from securemsg.daemon.contact import EXPECTED_ERRORS, Contact, Duties, open_contact
-from securemsg.daemon.folder import FolderLock, StateError, free_space, keep_key, open_folder, read_key, write_private
+from securemsg.daemon.folder import (
+    CONTACT,
+    DATABASE,
+    FIRST_INVITE,
+    KEY_SIZE,
+    SERVER_KEY,
+    SOCKET,
+    FolderLock,
+    StateError,
+    free_space,
+    keep_key,
+    open_folder,
+    write_private,
+)
 from securemsg.daemon.hosted import HostedClient
 from securemsg.daemon.options import Setup
 from securemsg.daemon.worker import Worker
 from securemsg.errors import Refusal
-from securemsg.net.control import BadSocketPath, listen_control, observe_operator
+from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
-    PortUnavailable,
     PublicFactory,
     connection_limit,
     listen_public,
@@ -49,29 +61,21 @@ from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
-from securemsg.responders.choice import BadAnswer, prepare
+from securemsg.responders.choice import prepare
 from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
-from securemsg.storage.errors import StorageError
 from securemsg.storage.jsonlog import LineFile
 from securemsg.storage.keyfiles import KeyFileMissing, make_key_file, read_key_file
-from securemsg.storage.profile import PROFILE_FILE
-from securemsg.storage.sqlite.store import ServerStore, check_server_store, open_server_store
+from securemsg.storage.sqlite.store import ServerStore, open_server_store
 
 APPLICATION = "securemsg"
-SERVER_KEY = "server.key"
-DATABASE = "server.db"
-SOCKET = "control"
-FIRST_INVITE = "first-invite"
-CONTACT = "contact"
 
 DAY = 86400
 # What every certificate of ours names besides the advertised host.
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 FIRST_INVITE_LIFETIME = 7 * DAY
 TOKEN_SIZE = 16
-KEY_SIZE = 32
 # Seconds that a daemon which ends on an error has for closing its files.
 LAST_TIME = 5
 # Expiry, and the report on connections that we hung up on.
@@ -83,39 +87,6 @@ SPARE_FILES = 256
 
 # Named, for SQL is at home elsewhere.
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
-
-# What these say is written for people: it is all that they get to see.
-EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
-
-
-def check_whole(state: Path) -> None:
-    """
-    See whether what belongs together is there together: a daemon that made a missing part anew would hide or destroy what is
-    put back from a backup later.
-
-    A first start makes the database, then the key, then the contact, then the first account; one that was killed goes on.
-
-    @raise StateError: a part is missing, or the key is damaged.
-    @raise StorageError: the database cannot be used.
-    """
-    key, database, contact = state / SERVER_KEY, state / DATABASE, state / CONTACT
-    has_key = read_key(key, KEY_SIZE) is not None
-    has_database = database.exists() and database.stat().st_size > 0
-    # An empty one is not opened: SQLite would remove the journal beside it.
-    is_used = has_database and check_server_store(database)
-    needed: list[Path] = []
-    if has_key or is_used or contact.exists():
-        needed = [key, database]
-    if is_used:
-        needed += [contact / KEY_FILE, contact / PROFILE_FILE]
-    present = {key: has_key, database: has_database}
-    for path in needed:
-        if not present.get(path, path.exists()):
-            what = "is empty" if path.exists() else "is missing"
-            raise StateError(
-                f"{path} {what}, and the rest of {state} belongs to it; nothing was changed: restore it from a backup, best the"
-                f" whole folder into an empty one, and leave no {DATABASE}-wal of another time beside it"
-            )
 
 
 def end_process(pid_file: Path | None, status: int) -> None:

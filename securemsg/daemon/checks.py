@@ -1,0 +1,100 @@
+"""What is checked before the daemon starts, and before it changes anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from securemsg.client.state.vault import KEY_FILE, VaultError
+from securemsg.crypto import keys
+from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY, load_credentials
+from securemsg.daemon.folder import (
+    CONTACT,
+    DATABASE,
+    KEY_SIZE,
+    SERVER_KEY,
+    SOCKET,
+    StateError,
+    check_folder,
+    read_key,
+    read_private,
+)
+from securemsg.daemon.options import Setup
+from securemsg.net.control import BadSocketPath, check_socket_path
+from securemsg.net.listener import PortUnavailable, check_port
+from securemsg.responders.choice import BadAnswer
+from securemsg.storage.errors import StorageError
+from securemsg.storage.jsonlog import check_line_file
+from securemsg.storage.keyfiles import KeyFileError, KeyFileMissing, read_key_file
+from securemsg.storage.profile import PROFILE_FILE
+from securemsg.storage.sqlite.store import check_server_store
+
+# What these say is written for people: it is all that they get to see.
+EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
+
+
+def check_start(setup: Setup, state: Path) -> None:
+    """
+    See whether the daemon could start; nothing is changed.
+
+    @raise StateError: or another of L{EXPECTED}: it could not.
+    """
+    check_socket_path(state / SOCKET)
+    check_folder(state)
+    check_whole(state)
+    for name in (TLS_KEY, TLS_CERTIFICATE):
+        read_private(state / name)
+    if setup.certificate is not None and setup.key is not None:
+        load_credentials(setup.certificate, setup.key, keys.spki_digest)
+    check_port(setup.host, setup.port)
+    if setup.key_file is not None:
+        check_key_file(setup.key_file, setup.loose, state)
+    if setup.record is not None:
+        check_line_file(setup.record)
+
+
+def check_key_file(path: Path, loose: bool, state: Path) -> None:
+    """
+    See whether a key file can be used, or made.
+
+    @param state: may not be there yet; then a file in it can be made.
+    @raise KeyFileError: it cannot.
+    """
+    try:
+        read_key_file(path, loose)
+    except KeyFileMissing:
+        folder = path.parent
+        if folder != state and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise KeyFileError(
+                f"the key file {path} cannot be made: {folder} is no folder that this user can write; name another"
+            ) from None
+
+
+def check_whole(state: Path) -> None:
+    """
+    See whether what belongs together is there together: a daemon that made a missing part anew would hide or destroy what is
+    put back from a backup later.
+
+    A first start makes the database, then the key, then the contact, then the first account; one that was killed goes on.
+
+    @raise StateError: a part is missing, or the key is damaged.
+    @raise StorageError: the database cannot be used.
+    """
+    key, database, contact = state / SERVER_KEY, state / DATABASE, state / CONTACT
+    has_key = read_key(key, KEY_SIZE) is not None
+    has_database = database.exists() and database.stat().st_size > 0
+    # An empty one is not opened: SQLite would remove the journal beside it.
+    is_used = has_database and check_server_store(database)
+    needed: list[Path] = []
+    if has_key or is_used or contact.exists():
+        needed = [key, database]
+    if is_used:
+        needed += [contact / KEY_FILE, contact / PROFILE_FILE]
+    present = {key: has_key, database: has_database}
+    for path in needed:
+        if not present.get(path, path.exists()):
+            what = "is empty" if path.exists() else "is missing"
+            raise StateError(
+                f"{path} {what}, and the rest of {state} belongs to it; nothing was changed: restore it from a backup, best the"
+                f" whole folder into an empty one, and leave no {DATABASE}-wal of another time beside it"
+            )
