@@ -10,13 +10,12 @@ import io
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 from attrs import define, field
 from twisted.application.service import ServiceMaker
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
@@ -25,10 +24,9 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
-from securemsg.daemon.contact import Contact
 from securemsg.daemon.folder import DATABASE, SERVER_KEY, FolderLock, StateError, open_folder, write_private
+from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.service import Daemon
-from securemsg.errors import Refusal
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.responders.choice import ANSWERS
 from securemsg.server.core import Server
@@ -353,31 +351,23 @@ class FatalTests(FolderCase):
 
 
 @define
-class Mouth:
-    """A contact that says things, or fails at it."""
+class FakeContact:
+    """The contact as the daemon sees it."""
 
-    trouble: Exception | None = None
-    said: list[tuple[str, str]] = field(factory=list)
-    stopped: list[bool] = field(factory=list)
-    forgot: list[frozenset[bytes]] = field(factory=list)
+    forgotten: list[frozenset[bytes]] = field(factory=list)
+    is_stopped: bool = False
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
-        """See L{securemsg.daemon.contact.Contact.forget_gone}."""
-        self.forgot.append(present)
+        """See L{securemsg.daemon.hosted.HostedContact.forget_gone}."""
+        self.forgotten.append(present)
 
-    def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
-        """See L{securemsg.daemon.contact.Contact.reply}."""
-        if self.trouble is not None:
-            raise self.trouble
-        self.said.append((account, text))
-
-    def stop(self) -> None:
-        """See L{securemsg.daemon.contact.Contact.stop}."""
-        self.stopped.append(True)
+    def stop_answering(self) -> None:
+        """See L{securemsg.daemon.hosted.HostedContact.stop_answering}."""
+        self.is_stopped = True
 
 
 @define
-class Lobby:
+class FakeServer:
     """A server core whose guests are these."""
 
     guests: frozenset[bytes]
@@ -386,72 +376,28 @@ class Lobby:
         """See L{securemsg.server.core.Server.tick}."""
 
 
-class ThreadedClock(Clock):
-    """A clock that other threads can call into."""
-
-    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call it in the next turn."""
-        self.callLater(0, call, *arguments)
-
-
-class MouthTests(FolderCase):
+class ContactTests(FolderCase):
     """The daemon and its contact."""
 
     def setUp(self) -> None:
         """A daemon whose contact has logged in."""
         super().setUp()
-        self.clock = ThreadedClock()
         self.left: list[int] = []
-        self.daemon = Daemon(self.options().setup, self.state, self.clock, self.left.append)
-        self.contact = Mouth()
-        self.daemon._contact = cast(Contact, self.contact)
-
-    def reply(self, trouble: Exception | None) -> Deferred[None]:
-        """Have it say something."""
-        self.contact.trouble = trouble
-        said: Deferred[None] = Deferred()
-        self.daemon._reply("ada", "hello", frozenset(), said)
-        self.assertFalse(said.called, "not in the contact's thread")
-        self.clock.advance(0)
-        return said
-
-    def test_said(self) -> None:
-        """The operator is told once it is said."""
-        self.successResultOf(self.reply(None))
-        self.assertEqual(self.contact.said, [("ada", "hello")])
-
-    def test_refused(self) -> None:
-        """A refusal is the operator's; a disk that fails is to be tried again, and has a line in the log."""
-        refusal = self.failureResultOf(self.reply(Refusal("no-such-account")), Refusal).value
-        self.assertEqual(refusal.code, "no-such-account")
-        for error in (OSError("the disk is full"), StateDamaged("the disk is full")):
-            with capturedLogs() as events:
-                refusal = self.failureResultOf(self.reply(error), Refusal).value
-            self.assertEqual(refusal.code, "retry-later")
-            self.assertIn("the disk is full", str(formatEvent(events[0])))
-
-    def test_bug(self) -> None:
-        """Whatever else goes wrong is logged in full, and keeps nobody waiting."""
-        self.assertEqual(self.failureResultOf(self.reply(ValueError("oh")), Refusal).value.code, "internal")
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.daemon = Daemon(self.options().setup, self.state, Clock(), self.left.append)
+        self.contact = FakeContact()
+        self.daemon._contact = cast(HostedContact, self.contact)
 
     def test_minute(self) -> None:
-        """Every minute the contact is told, in its own thread, who of its callers is here, and forgets the others."""
-        self.daemon._core = cast(Server, Lobby(frozenset([b"here"])))
+        """Every minute the contact is told which of its guests are connected, and forgets the others."""
+        self.daemon._core = cast(Server, FakeServer(frozenset([b"here"])))
         self.daemon._tick()
-        self.assertEqual(self.contact.forgot, [])
-        self.daemon._worker.start()
-        done = self.daemon._worker.stop()
-        self.daemon._worker._thread.join(10)
-        self.clock.advance(0)
-        self.successResultOf(done)
-        self.assertEqual(self.contact.forgot, [frozenset([b"here"])])
+        self.assertEqual(self.contact.forgotten, [frozenset([b"here"])])
 
     def test_end(self) -> None:
         """A daemon that cannot go on, and closes nothing, leaves no command of its contact's running."""
         with capturedLogs():
             self.daemon._lose_store(Failure(sqlite3.OperationalError("disk I/O error")))
-        self.assertEqual((self.contact.stopped, self.left), ([True], [1]))
+        self.assertEqual((self.contact.is_stopped, self.left), (True, [1]))
 
 
 class AnswerTests(SynchronousTestCase):

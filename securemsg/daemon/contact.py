@@ -62,13 +62,13 @@ class Contact:
     """
     The contact C{server}: a client like any other, which lives in a thread of this process.
 
-    @ivar told: is told in the reactor's thread: empty once it is logged in, a code if it never will be.
+    @ivar on_login: is called with nothing once it is logged in, and with a code if it was refused.
     """
 
     _log = Logger()
     _store: IProfileStore
     _worker: Worker
-    _told: Callable[[str], None]
+    _on_login: Callable[[str], None]
     _source: Source
     _retention: Retention
     _record: LineFile | None
@@ -79,18 +79,18 @@ class Contact:
     _is_held_up: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
 
-    def heard(self, event: Event) -> None:
-        """What the agent says; whatever follows comes after the step that it is in."""
+    def on_event(self, event: Event) -> None:
+        """Act on an event of the agent's, once the agent has done what it is at."""
         if isinstance(event, Changed):
             self._worker.do(self._answer)
         elif isinstance(event, Ready):
-            self._told("")
+            self._on_login("")
             self._worker.do(self._answer)
         elif isinstance(event, Failed):
-            self._told(event.code)
+            self._on_login(event.code)
 
     def tick(self) -> None:
-        """A second has passed."""
+        """Do what is due; called every second."""
         now = time.time()
         if abs(now - self._swept_at) >= SWEEP_PERIOD:
             self._swept_at = now
@@ -101,23 +101,23 @@ class Contact:
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
         """
-        Forget callers that are gone. Where the disk does not let us, that is for the next time, and says nothing of answers.
+        Forget guests who are gone. Where the disk fails this is left for the next time.
 
-        @param present: the devices of those who are here.
+        @param present: the devices of those who are connected.
         """
         if self._is_closed:
             return
         try:
             guests.forget_gone(self._store, time.time(), present)
         except EXPECTED_ERRORS as error:
-            self._log.warn("callers that are gone cannot be forgotten: {problem}", problem=str(error))
+            self._log.warn("guests who are gone cannot be forgotten: {problem}", problem=str(error))
 
     def stop(self) -> None:
         """Answer nothing any more, and leave nothing running. From any thread."""
         self._source.stop()
 
     def close(self) -> None:
-        """It is over."""
+        """Close everything."""
         self._is_closed = True
         self.stop()
         if self._printer is not None:
@@ -128,11 +128,10 @@ class Contact:
 
     def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """
-        Say something, as the operator wants it.
+        Send a text as the operator's.
 
-        @param present: of a caller the connections that stand; it hears it in the one that wrote last.
-        @raise Refusal: C{no-such-account}, where no caller has written in a connection that stands; or see
-            L{journal.compose}.
+        @param present: the connected devices of guests; of a guest, the one that wrote last gets the text.
+        @raise Refusal: C{no-such-account}, where no connected guest has written; or see L{messages.compose_in}.
         @raise Exception: one of L{EXPECTED_ERRORS}; nothing was said.
         """
         with self._store.writing() as records:
@@ -157,7 +156,7 @@ class Contact:
 
     def on_received(self, messages: list[Received]) -> None:
         """
-        Show the operator what came.
+        Record and print messages, see L{Autoresponder}.
 
         @raise StateUnusable: it cannot be recorded.
         """
@@ -171,7 +170,9 @@ class Contact:
         self.guarded(self.answerer.run)
 
 
-def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker, told: Callable[[str], None]) -> Contact:
+def open_contact(
+    link: InviteLink, duties: Duties, folder: Path, worker: Worker, on_login: Callable[[str], None]
+) -> Contact:
     """
     Open the contact's profile, and make it at the first start.
 
@@ -203,8 +204,8 @@ def open_contact(folder: Path, link: InviteLink, duties: Duties, worker: Worker,
     # What answers in a thread of its own hands its answers back to the contact's.
     source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
     printer = Printer() if duties.prints else None
-    contact = Contact(store, worker, told, source, retention, duties.record, printer)
-    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.heard, troubles=EXPECTED_ERRORS)
+    contact = Contact(store, worker, on_login, source, retention, duties.record, printer)
+    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.on_event, troubles=EXPECTED_ERRORS)
     on_received = contact.on_received if duties.record is not None or duties.prints else None
     contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)
     return contact

@@ -1,79 +1,113 @@
-"""A peer that works in a thread of its own, so that its disk does not hold up the reactor: the contact C{server}."""
+"""
+The contact C{server} as the reactor's thread sees it.
+
+The contact itself lives in a thread of its own, so that its disk does not hold up the reactor, and is only touched there. It is
+kept connected to the server over memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from securemsg.daemon.contact import EXPECTED_ERRORS, Contact
+from securemsg.daemon.folder import CONTACT, DATABASE, StateError
 from securemsg.daemon.proxy import PeerProxy
 from securemsg.daemon.worker import Worker
+from securemsg.errors import Refusal
 from securemsg.net.memory import connect_memory, observe_memory
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.states import Side
 
-# How often the one in the thread looks at its clock, and how long it stays away after its connection ended.
+# Seconds between two ticks of the contact, and until the next connection after one that ended.
 TICK = 1.0
 PAUSE = 1.0
+# The contact makes keys and a database at its first start; slow disks are given time.
+LOGIN_TIME = 60
+
+OnLogin = Callable[[str], None]
 
 
-class Hosted(Protocol):
-    """What lives in the thread, and is only ever touched there."""
+class HostedContact:
+    """Opens the contact in its thread, keeps it connected, and passes on what the daemon wants of it."""
 
-    @property
-    def peer(self) -> IPeer:
-        """Who talks over the connection."""
-
-    def tick(self) -> object:
-        """Another second has passed."""
-
-    def close(self) -> object:
-        """It is over: let go of files."""
-
-
-class HostedClient:
-    """Keeps somebody who lives in a thread of this process connected to the server, over memory."""
+    _log = Logger()
 
     def __init__(
         self,
         reactor: Any,
-        worker: Worker,
         turn: Turn,
-        door: Callable[[], IPeer],
-        make: Callable[[], Hosted],
-        failed: Callable[[Failure], None],
+        connect: Callable[[], IPeer],
+        folder: Path,
+        make: Callable[[Path, Worker, OnLogin], Contact],
     ) -> None:
         """
-        @param door: makes the server's side of a connection.
-        @param make: called in the thread; opens what is needed there.
-        @param failed: is told in the reactor's thread what C{make} raised.
+        @param folder: of the contact's profile.
+        @param connect: makes the server's side of a connection.
+        @param make: called in the thread; is handed what the contact calls after each attempt to log in, with the code of the
+            refusal or nothing.
         """
         self._reactor = reactor
-        self._worker = worker
-        self._failed = failed
+        self._worker = Worker(reactor, CONTACT)
+        self._folder = folder
         self._make = make
-        self._hosted: Hosted | None = None
-        self._peer: PeerProxy | None = None
-        self._waiting: IDelayedCall | None = None
-        self._active = True
-        self._ticking = False
-        self._beat = LoopingCall(self._tick)
-        self._beat.clock = reactor
-        self._server = ConnectionOptions(Side.SERVER, door, observe_memory, reactor, turn, handshake=False)
+        self._contact: Contact | None = None
+        self._proxy: PeerProxy | None = None
+        self._logged_in: Deferred[None] = Deferred()
+        self._reconnect: IDelayedCall | None = None
+        self._is_active = True
+        self._ticks = LoopingCall(self._tick)
+        self._ticks.clock = reactor
+        self._server = ConnectionOptions(Side.SERVER, connect, observe_memory, reactor, turn, handshake=False)
         self._client = ConnectionOptions(
-            Side.CLIENT, self._talker, observe_memory, reactor, turn, handshake=False, ended=self._lost
+            Side.CLIENT, self._client_peer, observe_memory, reactor, turn, handshake=False, ended=self._ended
         )
 
-    def start(self) -> None:
-        """Open what is needed, then connect."""
-        self._worker.start()
-        self._worker.do(self._move_in)
+    async def start(self) -> None:
+        """
+        Open the contact, connect it, and wait until it is logged in.
+
+        @raise StateError: it cannot log in.
+        @raise Exception: whatever opening it raises.
+        """
+        try:
+            await Deferred.fromCoroutine(self._start()).addTimeout(LOGIN_TIME, self._reactor)
+        except DeferredTimeout:
+            raise StateError(f"the contact server did not log in within {LOGIN_TIME} s") from None
+
+    async def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
+        """
+        Send a text as the operator's, see L{Contact.reply}; returns when it is committed.
+
+        @raise Refusal: C{retry-later} where the disk fails; or the contact's.
+        """
+        assert self._contact is not None, "it has logged in"
+        try:
+            await self._worker.call(self._contact.reply, account, text, present)
+        except EXPECTED_ERRORS as error:
+            self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
+            raise Refusal("retry-later") from None
+
+    def forget_gone(self, present: frozenset[bytes]) -> None:
+        """See L{Contact.forget_gone}."""
+        if self._contact is not None:
+            self._worker.do(partial(self._contact.forget_gone, present))
+
+    def stop_answering(self) -> None:
+        """Leave no command running, where the process ends and nothing is closed any more."""
+        if self._contact is not None:
+            self._contact.stop()
 
     def stop(self) -> Deferred[None]:
         """
@@ -81,60 +115,61 @@ class HostedClient:
 
         @return: fires when the thread has ended.
         """
-        self._active = False
-        if self._beat.running:
-            self._beat.stop()
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-        self._worker.do(self._move_out)
+        self._is_active = False
+        if self._ticks.running:
+            self._ticks.stop()
+        if self._reconnect is not None:
+            self._reconnect.cancel()
+            self._reconnect = None
+        self._worker.do(self._close)
         return self._worker.stop()
 
-    def _move_in(self) -> None:
-        """In the thread: open."""
-        try:
-            self._hosted = self._make()
-        except Exception:  # noqa: BLE001 - handed on to the reactor's thread, whole
-            self._reactor.callFromThread(self._failed, Failure())
-        else:
-            self._reactor.callFromThread(self._connect_first, self._hosted.peer)
+    def _open(self) -> None:
+        """In the thread."""
+        self._contact = self._make(self._folder, self._worker, partial(self._reactor.callFromThread, self._login_ended))
 
-    def _move_out(self) -> None:
-        """In the thread: close."""
-        hosted, self._hosted = self._hosted, None
-        if hosted is not None:
-            hosted.close()
+    def _close(self) -> None:
+        """In the thread."""
+        if self._contact is not None:
+            self._contact.close()
 
-    def _talker(self) -> IPeer:
-        """Who talks at our end."""
-        assert self._peer is not None
-        return self._peer
-
-    def _connect_first(self, peer: IPeer) -> None:
-        """The lodging is ready."""
-        if self._active:
-            self._peer = PeerProxy(self._reactor, self._worker, peer)
+    async def _start(self) -> None:
+        self._worker.start()
+        await self._worker.call(self._open)
+        if self._is_active and self._contact is not None:
+            self._proxy = PeerProxy(self._reactor, self._worker, self._contact.peer)
             self._connect()
-            self._beat.start(TICK, now=False)
+            self._ticks.start(TICK, now=False)
+            await self._logged_in
+
+    def _login_ended(self, code: str) -> None:
+        """The contact is logged in, or was refused."""
+        if self._logged_in.called:
+            if code:
+                self._log.error("the contact server was refused: {code}", code=code)
+        elif code:
+            together = f"{self._folder} and {DATABASE} belong together: restore both"
+            self._logged_in.errback(StateError(f"the contact server was refused: {code}; {together}"))
+        else:
+            self._logged_in.callback(None)
+
+    def _client_peer(self) -> IPeer:
+        assert self._proxy is not None, "it connects once it is there"
+        return self._proxy
 
     def _connect(self) -> None:
-        """Join our end and the server's."""
-        self._waiting = None
+        self._reconnect = None
         connect_memory(self._server, self._client, self._reactor)
 
-    def _lost(self, stream: StreamProtocol, reason: Failure) -> None:
-        """The connection ended: make another, unless everything ends."""
-        if self._active:
-            self._waiting = self._reactor.callLater(PAUSE, self._connect)
+    def _ended(self, stream: StreamProtocol, reason: Failure) -> None:
+        """A connection ended: make another."""
+        if self._is_active:
+            self._reconnect = self._reactor.callLater(PAUSE, self._connect)
 
-    def _tick(self) -> None:
-        """A second has passed; a thread that is busy is not given the same again."""
-        if not self._ticking:
-            self._ticking = True
-            self._worker.do(self._pass_tick)
+    def _tick(self) -> Deferred[None]:
+        """A second has passed; the next tick waits for the end of this one."""
+        assert self._contact is not None, "it ticks once it is there"
+        return self._worker.call(self._contact.tick).addErrback(self._log_failure)
 
-    def _pass_tick(self) -> None:
-        """In the thread: say so."""
-        self._ticking = False
-        if self._hosted is not None:
-            self._hosted.tick()
+    def _log_failure(self, failure: Failure) -> None:
+        self._log.failure("a tick of the contact server failed", failure)

@@ -1,4 +1,9 @@
-"""A peer and its channel on two sides of a thread's border: each side has somebody who stands for the other."""
+"""
+The border between the reactor's thread and the contact's: for each side a proxy of what lives on the other.
+
+Whatever the reactor does to the peer is done in the worker's thread, in the same order; whatever the peer does to its channel
+is done in the reactor's. Neither waits for the other.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +21,8 @@ from securemsg.protocol.states import Phase
 
 
 @define
-class Seen:
-    """How far a conversation has come, as the peer in its thread has seen it: the connection itself may be ahead."""
+class ConnectionState:
+    """The connection as it was when the peer's current message came; the connection itself may be ahead."""
 
     phase: Phase
     hello: bytes = b""
@@ -29,12 +34,11 @@ class ChannelProxy:
     """The channel as the peer in its thread sees it."""
 
     def __init__(self, reactor: IReactorFromThreads, channel: IChannel) -> None:
-        """Stand for this channel."""
         self._reactor = reactor
         self._channel = channel
         self.binding: Binding = channel.binding
         self.link: LinkInfo | None = getattr(channel, "link", None)
-        self.connection = Seen(channel.connection.phase)
+        self.connection = ConnectionState(channel.connection.phase)
 
     def send(self, message: Message) -> None:
         """See L{IChannel.send}."""
@@ -52,67 +56,66 @@ class ChannelProxy:
 
 @implementer(IPeer)
 class PeerProxy:
-    """The peer as the reactor sees it: whatever it is told is passed on to the one in the thread."""
+    """The peer as the reactor's thread sees it."""
 
     def __init__(self, reactor: IReactorFromThreads, worker: Worker, peer: IPeer) -> None:
-        """Stand for this peer."""
         self._reactor = reactor
         self._worker = worker
         self._peer = peer
-        self._near: IChannel | None = None
-        self._far: ChannelProxy | None = None
+        self._channel: IChannel | None = None
+        self._proxy: ChannelProxy | None = None
 
     def opened(self, channel: IChannel) -> None:
         """See L{IPeer.opened}."""
-        self._near = channel
-        self._far = far = ChannelProxy(self._reactor, channel)
-        self._pass_on(far, lambda: self._peer.opened(far))
+        self._channel = channel
+        self._proxy = proxy = ChannelProxy(self._reactor, channel)
+        self._do(proxy, lambda: self._peer.opened(proxy))
 
     def received(self, message: Message | Unknown) -> None:
         """See L{IPeer.received}."""
-        assert self._near is not None
-        assert self._far is not None
-        far, connection = self._far, self._near.connection
-        seen = Seen(connection.phase, connection.hello, connection.challenge)
+        assert self._channel is not None
+        assert self._proxy is not None
+        proxy, connection = self._proxy, self._channel.connection
+        state = ConnectionState(connection.phase, connection.hello, connection.challenge)
 
         def receive() -> None:
-            """In the thread: see how far things had come, then hear it; unless we hung up in between."""
-            if far.connection.phase is not Phase.CLOSED:
-                far.connection = seen
+            """In the thread: drop it if the peer has hung up meanwhile."""
+            if proxy.connection.phase is not Phase.CLOSED:
+                proxy.connection = state
                 self._peer.received(message)
 
-        self._pass_on(far, receive)
+        self._do(proxy, receive)
 
     def writable(self, yes: bool) -> None:
         """See L{IPeer.writable}."""
-        if self._far is not None:
-            self._pass_on(self._far, lambda: self._peer.writable(yes))
+        if self._proxy is not None:
+            self._do(self._proxy, lambda: self._peer.writable(yes))
 
     def closed(self, code: str) -> None:
         """See L{IPeer.closed}."""
-        far, self._near, self._far = self._far, None, None
-        if far is None:
+        proxy, self._channel, self._proxy = self._proxy, None, None
+        if proxy is None:
             return
 
         def close() -> None:
-            """In the thread: it is over."""
-            far.connection.phase = Phase.CLOSED
+            """In the thread."""
+            proxy.connection.phase = Phase.CLOSED
             self._peer.closed(code)
 
         self._worker.do(close)
 
-    def _pass_on(self, far: ChannelProxy, call: Call) -> None:
-        """Make a call in the thread; what it raises ends the connection, as it would here."""
+    def _do(self, proxy: ChannelProxy, call: Call) -> None:
+        """Make a call in the thread; an exception ends the connection, as in the reactor's thread."""
 
         def guarded() -> None:
             """In the thread."""
             try:
                 call()
             except RemoteProtocolError as error:
-                far.close(error.code)
-            # A bug: the far side must not wait for an answer that never comes; the thread's own log tells of it.
+                proxy.close(error.code)
             except Exception:
-                far.close("internal")
+                # A bug, which the worker logs.
+                proxy.close("internal")
                 raise
 
         self._worker.do(guarded)

@@ -18,7 +18,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -28,7 +27,7 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.certificate import keep_credentials, load_credentials
 from securemsg.daemon.checks import EXPECTED, check_whole
-from securemsg.daemon.contact import EXPECTED_ERRORS, Contact, Duties, open_contact
+from securemsg.daemon.contact import Duties, open_contact
 from securemsg.daemon.folder import (
     CONTACT,
     DATABASE,
@@ -43,10 +42,8 @@ from securemsg.daemon.folder import (
     open_folder,
     write_private,
 )
-from securemsg.daemon.hosted import HostedClient
+from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.options import Setup
-from securemsg.daemon.worker import Worker
-from securemsg.errors import Refusal
 from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
@@ -80,8 +77,6 @@ TOKEN_SIZE = 16
 LAST_TIME = 5
 # Expiry, and the report on connections that we hung up on.
 BEAT = 60
-# The contact makes keys and a database at its first start; slow disks are given time.
-CONTACT_TIME = 60
 # Files that are open besides connections.
 SPARE_FILES = 256
 
@@ -124,9 +119,7 @@ class Daemon(Service):
         self._ending = False
         self._stores: ServerStore | None = None
         self._core: Server | None = None
-        self._hosted_client: HostedClient | None = None
-        self._contact: Contact | None = None
-        self._worker = Worker(reactor, CONTACT)
+        self._contact: HostedContact | None = None
         self._public: PublicFactory | None = None
 
     def startService(self) -> None:
@@ -218,8 +211,8 @@ class Daemon(Service):
             self._beat.stop()
         if self._core is not None:
             self._core.stop()
-        if self._hosted_client is not None:
-            await self._hosted_client.stop()
+        if self._contact is not None:
+            await self._contact.stop()
         # Their last words go out, and whoever does not take them is cut off.
         timeouts = self._reactor.seconds() + CLOSING_TIME + 1
         while self._public is not None and self._public.protocols and self._reactor.seconds() < timeouts:
@@ -256,66 +249,17 @@ class Daemon(Service):
 
     async def _open_contact(self, core: Server, turn: Turn, link: InviteLink, key: SharedKey | None) -> None:
         """
-        The contact C{server}; whoever gets an invite will find it there.
+        Open the contact C{server}; whoever gets an invite will find it there.
 
         @raise StateError: it cannot log in.
         """
-        logged_in: Deferred[None] = Deferred()
-        setup, folder = self._setup, self._state / CONTACT
-
-        def told(code: str) -> None:
-            """In the reactor's thread: how it went."""
-            if logged_in.called:
-                if code:
-                    self._log.error("the contact server was refused: {code}", code=code)
-            elif code:
-                logged_in.errback(
-                    StateError(f"the contact server was refused: {code}; {folder} and {DATABASE} belong together: restore both")
-                )
-            else:
-                logged_in.callback(None)
-
-        worker = self._worker
-
-        def make() -> Contact:
-            """In the contact's thread."""
-            record = None if setup.record is None else LineFile(setup.record, setup.record_size)
-            duties = Duties(partial(self._answers, self._reactor), record, setup.prints, key)
-            self._contact = open_contact(
-                folder, link, duties, worker, lambda code: self._reactor.callFromThread(told, code)
-            )
-            return self._contact
-
-        self._hosted_client = HostedClient(self._reactor, worker, turn, core.connect, make, logged_in.errback)
-        self._hosted_client.start()
-        try:
-            await logged_in.addTimeout(CONTACT_TIME, self._reactor)
-        except DeferredTimeout:
-            raise StateError(f"the contact server did not log in within {CONTACT_TIME} s") from None
-
-        async def reply(account: str, text: str, present: frozenset[bytes]) -> None:
-            """For the operator: say something, and wait until that is committed."""
-            said: Deferred[None] = Deferred()
-            worker.do(partial(self._reply, account, text, present, said))
-            await said
-
-        core.reply = reply
-
-    def _reply(self, account: str, text: str, present: frozenset[bytes], said: Deferred[None]) -> None:
-        """In the contact's thread: have it say something."""
-        assert self._contact is not None, "it has logged in"
-        try:
-            self._contact.reply(account, text, present)
-        except Refusal:
-            self._reactor.callFromThread(said.errback, Failure())
-        except EXPECTED_ERRORS as error:
-            self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
-            self._reactor.callFromThread(said.errback, Failure(Refusal("retry-later")))
-        except Exception:  # noqa: BLE001 - logged in full; the operator shall not wait for ever
-            self._log.failure("the contact server failed to say something")
-            self._reactor.callFromThread(said.errback, Failure(Refusal("internal")))
-        else:
-            self._reactor.callFromThread(said.callback, None)
+        setup = self._setup
+        record = None if setup.record is None else LineFile(setup.record, setup.record_size)
+        duties = Duties(partial(self._answers, self._reactor), record, setup.prints, key)
+        make = partial(open_contact, link, duties)
+        self._contact = HostedContact(self._reactor, turn, core.connect, self._state / CONTACT, make)
+        await self._contact.start()
+        core.reply = self._contact.reply
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
         """Where nobody is registered yet, somebody has to be let in."""
@@ -342,8 +286,8 @@ class Daemon(Service):
             self._core.tick()
             self._hangups.report()
             if self._contact is not None:
-                # Whoever comes while this is on its way was heard just now, and stays.
-                self._worker.do(partial(self._contact.forget_gone, self._core.guests))
+                # A guest who connects while this is on its way has just been active, and stays.
+                self._contact.forget_gone(self._core.guests)
         except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
             self._log.failure("the work of a minute failed")
 
@@ -382,7 +326,7 @@ class Daemon(Service):
         if isinstance(result, Failure):
             self._log.info("the files could not be closed: {problem}", problem=result.getErrorMessage())
         if self._contact is not None:
-            self._contact.stop()
+            self._contact.stop_answering()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._leave(1)

@@ -201,7 +201,7 @@ class ContactTests(SynchronousTestCase):
         """Open it as the daemon does. It hears nothing, and its thread never runs."""
         duties = Duties(partial(prepare("ack"), None), key=key)
         link = InviteLink("example.net", 8443, pin)
-        return open_contact(folder, link, duties, Worker(cast(Any, None), "contact"), lambda code: None)
+        return open_contact(link, duties, folder, Worker(cast(Any, None), "contact"), lambda code: None)
 
     def test_key_file(self) -> None:
         """Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before."""
