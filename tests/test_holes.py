@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import prekeys, suites
+from securemsg.client.sessions import choices, prekeys
 from securemsg.client.state.profile import Profile, create_profile, save_profile
 from securemsg.client.state.records import load_all
 from securemsg.client.state.vault import KEY_FILE, create_vault
@@ -112,10 +112,10 @@ class FixedVectorTests(WorldCase):
         """
         Equal messages give deposits that are equal in nothing: with a key file, and without, no block of one is in the other.
         """
-        for suite, key in ((suites.PSK, bytes(range(32))), (suites.PQXDH, b"")):
+        for suite, key in ((choices.PSK, bytes(range(32))), (choices.PQXDH, b"")):
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
                 with user.store.writing() as records:
-                    suites.choose(records, name, suite, key)
+                    choices.choose(records, name, suite, key)
             self.bob.send("alice", "so that nobody introduces himself any more")
             for _ in range(3):
                 self.alice.send("bob", "Hello Server!")

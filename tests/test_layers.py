@@ -46,7 +46,6 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.client.state": ("securemsg.client.state", *CLIENT),
     "securemsg.client.sessions": (
         "securemsg.client.sessions",
-        "securemsg.client.guests",
         "securemsg.client.state",
         *CLIENT,
     ),
@@ -54,7 +53,6 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.client.sending",
         "securemsg.client.context",
         "securemsg.client.events",
-        "securemsg.client.guests",
         "securemsg.client.requests",
         "securemsg.client.sessions",
         "securemsg.client.state",
@@ -62,10 +60,8 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     "securemsg.client.receiving": (
         "securemsg.client.receiving",
-        "securemsg.client.autoresponder",
         "securemsg.client.context",
         "securemsg.client.events",
-        "securemsg.client.guests",
         "securemsg.client.sending",
         "securemsg.client.sessions",
         "securemsg.client.state",

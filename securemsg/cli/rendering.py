@@ -6,7 +6,7 @@ from securemsg.cli.chat import slash
 from securemsg.cli.times import iso
 from securemsg.client.escape import block, escape
 from securemsg.client.messages import Line, Received, Sent
-from securemsg.client.sessions.suites import PSK, Chosen
+from securemsg.client.sessions.choices import PSK, Chosen
 from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint

@@ -8,8 +8,8 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
 from securemsg.cli.settings import Settings
 from securemsg.client.sending.results import drafts
-from securemsg.client.sessions import suites
-from securemsg.client.sessions.suites import PSK, Chosen
+from securemsg.client.sessions import choices
+from securemsg.client.sessions.choices import PSK, Chosen
 from securemsg.protocol.devices import SERVER_NAME
 
 # Names in one warning.
@@ -52,7 +52,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 def chosen(context: CommandContext, name: str) -> Chosen:
     """What the conversation has now."""
     with context.store.reading() as records:
-        return suites.chosen(records, name)
+        return choices.chosen(records, name)
 
 
 def pin(context: CommandContext, name: str) -> bool:
@@ -68,8 +68,8 @@ def pin(context: CommandContext, name: str) -> bool:
     if (choice.suite, choice.key) == (pinned.suite, pinned.key):
         return False
     with context.store.writing() as records:
-        suites.choose(records, name, choice.suite, choice.key)
-        sharing, waiting = suites.sharing(records, name), drafts(records, name)
+        choices.choose(records, name, choice.suite, choice.key)
+        sharing, waiting = choices.sharing(records, name), drafts(records, name)
     report_note("suite-pinned", _told(context, name, choice), context.settings.as_json)
     if waiting:
         report_note("suite-of-waiting", _resuited(name, choice, waiting), context.settings.as_json)

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from securemsg.client.lines import as_received
 from securemsg.client.messages import PAGE, Received, compose_in, unread_after
-from securemsg.client.sessions.suites import is_caller
+from securemsg.client.sessions.choices import is_caller
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import (
     HISTORY,

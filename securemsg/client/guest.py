@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from securemsg.client.sending import results
-from securemsg.client.sessions import encrypt, suites
+from securemsg.client.sessions import choices, encrypt
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import LISTS, Profile, create_profile, save_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
@@ -30,14 +30,14 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
     """Make an empty store that of a caller who holds this file. It is to be one in memory: the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
-        suites.choose(records, SERVER_NAME, suites.PSK, key.secret)
+        choices.choose(records, SERVER_NAME, choices.PSK, key.secret)
         save_profile(records, profile)
     return profile
 
 
 def key_of(records: IRecords) -> SharedKey:
     """The file that this caller holds."""
-    return suites.chosen(records, SERVER_NAME).shared
+    return choices.chosen(records, SERVER_NAME).shared
 
 
 def arrive(

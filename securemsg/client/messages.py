@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from securemsg.client import guests
 from securemsg.client.lines import Line, Received, Sent, as_received, as_sent
-from securemsg.client.sessions.suites import chosen, is_caller
+from securemsg.client.sessions import guests
+from securemsg.client.sessions.choices import chosen, is_caller
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import (
     HISTORY,

@@ -15,11 +15,12 @@ from pathlib import Path
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from securemsg.client import guests, messages
+from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.autoresponder import Autoresponder, Source
 from securemsg.client.events import Changed, Event, Failed, Ready
 from securemsg.client.messages import Received
+from securemsg.client.sessions import guests
 from securemsg.client.state.profile import create_profile, load_profile, save_profile
 from securemsg.client.state.retention import Retention
 from securemsg.client.state.vault import KEY_FILE, create_vault, open_vault

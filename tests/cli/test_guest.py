@@ -14,8 +14,9 @@ from securemsg.account.tracking import follow
 from securemsg.cli.chat.conversation import finish
 from securemsg.cli.guest import DEFAULT_PORT, GuestContext, context_for, guest_context
 from securemsg.cli.settings import Settings
-from securemsg.client import guests, messages
+from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
+from securemsg.client.sessions import guests
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Message, Proof, Unknown

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client import guests
-from securemsg.client.sessions import encrypt, initiations, prekeys, psk, suites
+from securemsg.client.sessions import choices, encrypt, guests, initiations, prekeys, psk
 from securemsg.client.sessions.decrypt import Opened, open_envelope
 from securemsg.client.sessions.encrypt import NeedBundle
 from securemsg.client.sessions.store import TABLE as SESSIONS
@@ -29,7 +28,7 @@ TABLES = (
     prekeys.TABLE,
     initiations.TABLE,
     SESSIONS,
-    suites.TABLE,
+    choices.TABLE,
     psk.TABLE,
     guests.TABLE,
     SEEN,
@@ -149,7 +148,7 @@ class Person:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            common, content_key = encrypt.make_common(text, suites.chosen(records, other.name).suite)
+            common, content_key = encrypt.make_common(text, choices.chosen(records, other.name).suite)
             own = encrypt.seal(records, self.profile, contact, other.device, content_key, now)
         return Sender(self.name, self.profile.device_id, own, common)
 
@@ -173,7 +172,7 @@ class Person:
     def choose(self, other: Person, suite: str, key: bytes = b"") -> None:
         """Choose the suite of a conversation."""
         with self.store.writing() as records:
-            suites.choose(records, other.name, suite, key)
+            choices.choose(records, other.name, suite, key)
 
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""

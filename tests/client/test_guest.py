@@ -6,10 +6,10 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import guest, guests, messages
+from securemsg.client import guest, messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Disconnected, Failed, Ready
-from securemsg.client.sessions import suites
+from securemsg.client.sessions import choices, guests
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import LISTS
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SENT, OutboxRow, load, load_number, save, save_number
@@ -261,7 +261,7 @@ class ConnectionTests(SynchronousTestCase):
             row = load(records, OutboxRow, OUTBOX, ROWS, order)
             assert row is not None
             self.assertTrue(row.stale)
-            self.assertEqual(suites.chosen(records, SERVER_NAME), suites.Chosen(suites.PSK, KEY.secret))
+            self.assertEqual(choices.chosen(records, SERVER_NAME), choices.Chosen(choices.PSK, KEY.secret))
             self.assertEqual(guest.key_of(records), KEY)
 
 

@@ -21,7 +21,7 @@ from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client.escape import escape
-from securemsg.client.sessions.suites import is_caller
+from securemsg.client.sessions.choices import is_caller
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.control import BadSocketPath, check_socket_path
 from securemsg.net.dialer import dial_unix

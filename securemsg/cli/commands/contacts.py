@@ -25,7 +25,7 @@ from securemsg.cli.rendering import (
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
 from securemsg.cli.suites import chosen, key_name, pin, wanted
 from securemsg.client import messages
-from securemsg.client.sessions import suites
+from securemsg.client.sessions import choices
 from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact, offered, safety
 from securemsg.client.state.records import META
 from securemsg.errors import Refusal
@@ -89,7 +89,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread = messages.unread(context.store)
         with context.store.reading() as records:
-            known = [(contact, suites.chosen(records, contact.name)) for contact in all_contacts(records)]
+            known = [(contact, choices.chosen(records, contact.name)) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice
@@ -127,7 +127,7 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
             remember_shown(context.store, contact)
         if not as_json:
             _advise(contact, number, compared)
-            if choice.suite == suites.PSK:
+            if choice.suite == choices.PSK:
                 say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
     return Exit.DONE
 

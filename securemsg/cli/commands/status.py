@@ -16,7 +16,7 @@ from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration, iso
 from securemsg.client import messages
 from securemsg.client.escape import escape
-from securemsg.client.sessions import suites
+from securemsg.client.sessions import choices
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
 from securemsg.crypto.keys import fingerprint
@@ -116,8 +116,8 @@ def local_facts(context: CommandContext) -> dict[str, object]:
 def key_files(context: CommandContext) -> dict[str, str]:
     """With whom a key file is pinned, by name, and what the file is called."""
     with context.store.reading() as records:
-        choices = {contact.name: suites.chosen(records, contact.name) for contact in all_contacts(records)}
-    return {name: choice.shared.name for name, choice in choices.items() if choice.suite == suites.PSK}
+        pinned = {contact.name: choices.chosen(records, contact.name) for contact in all_contacts(records)}
+    return {name: choice.shared.name for name, choice in pinned.items() if choice.suite == choices.PSK}
 
 
 def queue_facts(context: CommandContext) -> dict[str, object]:

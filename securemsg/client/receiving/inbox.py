@@ -11,7 +11,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from securemsg.client.receiving.listchecks import check_marks
-from securemsg.client.sessions import encrypt, resets, suites
+from securemsg.client.sessions import choices, encrypt, resets
 from securemsg.client.sessions.decrypt import Opened, open_envelope
 from securemsg.client.state import contacts, counters, quarantine
 from securemsg.client.state.contacts import IdentityChanged
@@ -175,7 +175,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     _heard(records, profile, opened, content)
     if content.wants_receipt and content.kind not in SILENT:
         # Also of what came before: its sender may not have been told.
-        told = opened.device_id if suites.is_caller(name) else b""
+        told = opened.device_id if choices.is_caller(name) else b""
         save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id, told), records.last(RECEIPTS, ROWS) + 1)
     shown = is_new and content.kind not in SILENT
     if shown:
@@ -203,7 +203,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
 def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> Arrival:
     """Take the counter of a message into account."""
     base = opened.content_key.base
-    if not suites.is_caller(opened.contact.name) or base is not None:
+    if not choices.is_caller(opened.contact.name) or base is not None:
         return counters.arrive(records, content, base, now)
     # It has heard us in this connection. If its stream is not known we have forgotten it, and nothing is missing.
     return evolve(counters.arrive(records, content, content.counter - 1, now), lost=0)

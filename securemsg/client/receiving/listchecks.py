@@ -5,7 +5,7 @@ different people is found out. Source: C{docs/protocol.md}, section "Identity".
 
 from __future__ import annotations
 
-from securemsg.client.sessions.suites import is_caller
+from securemsg.client.sessions.choices import is_caller
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, seen_list
 from securemsg.interfaces import IRecords

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import guests
 from securemsg.client.sending.results import GONE, content_of, give_up, remove
-from securemsg.client.sessions import encrypt, suites
+from securemsg.client.sessions import choices, encrypt, guests
 from securemsg.client.sessions.resets import reset_body
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
@@ -97,7 +96,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     if content is None:
         records.delete(OUTBOX, ROWS, order)
         return None
-    choice = suites.chosen(records, row.to)
+    choice = choices.chosen(records, row.to)
     common, key = encrypt.make_common(encode_record(content), choice.suite)
     parts = _parts(records, profile, contact, row, content, key, {}, now)
     if not row.content and not row.again:
@@ -125,7 +124,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
     sealed = _sealed(records, order)
     common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
-    choice = suites.chosen(records, row.to)
+    choice = choices.chosen(records, row.to)
     if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
         # The user has chosen another suite or file since: nothing of the other is sent to a device that did not get it before.
         kept = {}

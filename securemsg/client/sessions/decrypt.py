@@ -10,8 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve, field, frozen
 
-from securemsg.client import guests
-from securemsg.client.sessions import initiations, prekeys, psk, store, suites
+from securemsg.client.sessions import choices, guests, initiations, prekeys, psk, store
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, checked_key
 from securemsg.client.sessions.psk import WrongKey
 from securemsg.client.sessions.store import Session
@@ -106,10 +105,10 @@ def _open_keyed(
     @param claimed: the sender, as the server says; of its identity nothing is known yet.
     """
     account = claimed.account
-    choice, introduction = suites.chosen(records, account), header.introduction
+    choice, introduction = choices.chosen(records, account), header.introduction
     if choice.suite != PSK:
         raise Refusal("suite-unavailable")
-    if suites.is_caller(account):
+    if choices.is_caller(account):
         contact: Contact | None = guests.speaking(choice.shared, account, claimed.device, header, now)
     elif profile.is_caller != (header.epoch == psk.CONNECTION) or (
         profile.is_caller and (header.nonce != profile.connection or introduction is not None)
@@ -127,7 +126,7 @@ def _open_keyed(
         record = AccountRecord(account, introduction.identity, introduction.devices)
         contact = contacts.introduced(records, profile, record, now)
     assert contact is not None, "an identity without a contact"
-    if suites.is_caller(account):
+    if choices.is_caller(account):
         guests.hear(records, contact, sender.device, header, now)
     else:
         if contacts.device(contact, sender.device) is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.sessions import psk, store, suites
+from securemsg.client.sessions import choices, psk, store
 from securemsg.client.sessions.addresses import DevicePair
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
@@ -121,7 +121,7 @@ def require(records: IRecords, profile: Profile, contact: Contact, device: Devic
     @raise Refusal: as L{seal}.
     """
     pair = _allowed(profile, contact, device)
-    if suites.chosen(records, contact.name).suite == suites.PQXDH:
+    if choices.chosen(records, contact.name).suite == choices.PQXDH:
         _chosen(records, pair, now)
 
 
@@ -134,8 +134,8 @@ def seal(records: IRecords, profile: Profile, contact: Contact, device: Device, 
         not stand on the contact's list.
     """
     pair = _allowed(profile, contact, device)
-    choice = suites.chosen(records, contact.name)
-    if choice.suite == suites.PSK:
+    choice = choices.chosen(records, contact.name)
+    if choice.suite == choices.PSK:
         introduction = None if profile.is_caller else Introduction(profile.identity.public, profile.devices)
         return psk.seal(
             records,

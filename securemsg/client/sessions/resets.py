@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.sessions import encrypt, store
-from securemsg.client.sessions.suites import is_caller
+from securemsg.client.sessions.choices import is_caller
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.counters import (

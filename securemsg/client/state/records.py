@@ -111,7 +111,7 @@ class OutboxRow(Private, frozen=True):
     @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: its user does not want it sent any more.
-    @ivar device: the only one that it goes to: of a caller (L{securemsg.client.guests}); else empty.
+    @ivar device: the only one that it goes to: of a caller (L{securemsg.client.sessions.guests}); else empty.
     """
 
     to: Name

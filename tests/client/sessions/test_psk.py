@@ -8,7 +8,7 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import encrypt, psk, store, suites
+from securemsg.client.sessions import choices, encrypt, psk, store
 from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.psk import Epoch, WrongKey
 from securemsg.client.state import contacts
@@ -30,8 +30,8 @@ OTHER = SharedKey(bytes(32))
 
 def keyed(first: Person, second: Person, key: SharedKey = KEY) -> None:
     """Both choose the key file for each other."""
-    first.choose(second, suites.PSK, key.secret)
-    second.choose(first, suites.PSK, key.secret)
+    first.choose(second, choices.PSK, key.secret)
+    second.choose(first, choices.PSK, key.secret)
 
 
 def friends() -> tuple[Person, Person]:
@@ -101,7 +101,7 @@ class SealingTests(EpochCase):
         """Each direction, and each device, has a nonce of its own."""
         carol = person("carol")
         self.alice.meet(carol)
-        self.alice.choose(carol, suites.PSK, KEY.secret)
+        self.alice.choose(carol, choices.PSK, KEY.secret)
         posts = (self.alice.seal(self.bob, b"hi"), self.bob.seal(self.alice, b"hi"), self.alice.seal(carol, b"hi"))
         self.assertEqual(len({header_of(post).nonce for post in posts}), 3)
 
@@ -155,7 +155,7 @@ class SealingTests(EpochCase):
             DeviceAddress("bob", bob.device_id, bob.identity.public),
         )
         introduction = Introduction(alice.identity.public, alice.devices)
-        _, content_key = encrypt.make_common(b"text", suites.PSK)
+        _, content_key = encrypt.make_common(b"text", choices.PSK)
         headers = []
         with self.alice.store.writing() as records:
             for peer in (before, before, evolve(before, identity=person("bob").profile.identity.public)):
@@ -222,7 +222,7 @@ class OpeningTests(EpochCase):
         """Somebody with the key and the name, and another identity than we know, is noted as that."""
         again = person("alice")
         again.meet(self.bob)
-        again.choose(self.bob, suites.PSK, KEY.secret)
+        again.choose(self.bob, choices.PSK, KEY.secret)
         error = self.assertRaises(IdentityChanged, self.bob.read, again.seal(self.bob, b"hi"))
         self.assertEqual(error.contact.changed_to, again.profile.identity.public)
 
@@ -230,7 +230,7 @@ class OpeningTests(EpochCase):
         """Without the key nobody can even claim that: the message is wrong before its introduction is looked at."""
         again = person("alice")
         again.meet(self.bob)
-        again.choose(self.bob, suites.PSK, OTHER.secret)
+        again.choose(self.bob, choices.PSK, OTHER.secret)
         self.assert_refused(self.bob, again.seal(self.bob, b"hi"), "wrong-key")
 
     def test_without_introduction(self) -> None:
@@ -244,25 +244,25 @@ class OpeningTests(EpochCase):
         """From somebody whose key file we have not, the suite is unavailable."""
         carol = person("carol")
         carol.meet(self.bob)
-        carol.choose(self.bob, suites.PSK, KEY.secret)
+        carol.choose(self.bob, choices.PSK, KEY.secret)
         self.assert_refused(self.bob, carol.seal(self.bob, b"hi"), "suite-unavailable")
 
     def test_replaced(self) -> None:
         """What was sealed under a file that another one replaced since does not open, until it is chosen again."""
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, suites.PSK, OTHER.secret)
+        self.bob.choose(self.alice, choices.PSK, OTHER.secret)
         self.assert_refused(self.bob, post, "wrong-key")
         answer = self.bob.seal(self.alice, b"answer")
         self.assert_refused(self.alice, answer, "wrong-key")
-        self.alice.choose(self.bob, suites.PSK, OTHER.secret)
+        self.alice.choose(self.bob, choices.PSK, OTHER.secret)
         self.assertEqual(self.alice.read(answer), b"answer")
-        self.bob.choose(self.alice, suites.PSK, KEY.secret)
+        self.bob.choose(self.alice, choices.PSK, KEY.secret)
         self.assertEqual(self.bob.read(post), b"hi")
 
     def test_given_up(self) -> None:
         """Where the user went back to sessions no file is wrong, there is none."""
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, suites.PQXDH)
+        self.bob.choose(self.alice, choices.PQXDH)
         self.assert_refused(self.bob, post, "suite-unavailable")
 
     def test_chosen_again_and_used_up(self) -> None:
@@ -270,18 +270,18 @@ class OpeningTests(EpochCase):
         post = self.alice.seal(self.bob, b"hi")
         self.bob.read(post)
         for key in (OTHER, KEY):
-            self.bob.choose(self.alice, suites.PSK, key.secret)
+            self.bob.choose(self.alice, choices.PSK, key.secret)
         self.assertIsInstance(self.assert_refused(self.bob, post, "unauthentic"), AlreadyUsed)
 
     def test_pqxdh_still(self) -> None:
         """A key file for a name does not keep out what comes by sessions."""
-        self.alice.choose(self.bob, suites.PQXDH)
+        self.alice.choose(self.bob, choices.PQXDH)
         opened = self.bob.open(self.alice.send(self.bob, b"hi"))
         self.assertEqual(opened.suite, "pqxdh")
 
     def test_peer_changes_nothing(self) -> None:
         """What a peer sends with does not change what we send with."""
-        self.alice.choose(self.bob, suites.PQXDH)
+        self.alice.choose(self.bob, choices.PQXDH)
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.assertEqual(header_of(self.bob.seal(self.alice, b"hi")).suite, "psk")
 
@@ -298,9 +298,9 @@ class AttackTests(EpochCase):
 
     def test_wrong_key(self) -> None:
         """Under another key file nothing opens; under the right one it still does."""
-        self.bob.choose(self.alice, suites.PSK, OTHER.secret)
+        self.bob.choose(self.alice, choices.PSK, OTHER.secret)
         self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key"), WrongKey)
-        self.bob.choose(self.alice, suites.PSK, KEY.secret)
+        self.bob.choose(self.alice, choices.PSK, KEY.secret)
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_replayed(self) -> None:
@@ -398,7 +398,7 @@ class AttackTests(EpochCase):
         A message made from the specification alone, by whoever holds the key, with something changed in what it is tied to or
         in what it says.
         """
-        common, content_key = encrypt.make_common(b"forged", suites.PSK)
+        common, content_key = encrypt.make_common(b"forged", choices.PSK)
         nonce = keys.nonce()
         header = encode_record(KeyHeader("psk", 1, nonce, 9, 1, None))
         number = (9).to_bytes(8, "big")
@@ -419,7 +419,7 @@ class AttackTests(EpochCase):
         """Between accounts there are no connections: what is sealed without an epoch is refused, key or no key."""
         alice, bob = self.alice.profile, self.bob.profile
         sender, own_end = (DeviceAddress(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
-        common, content_key = encrypt.make_common(b"text", suites.PSK)
+        common, content_key = encrypt.make_common(b"text", choices.PSK)
         with MemoryProfile().writing() as records:
             own = psk.seal(records, KEY, sender, own_end, content_key, NOW, connection=keys.nonce())
         self.assert_refused(self.bob, Sender("alice", alice.device_id, own, common), "wrong-key")
@@ -428,7 +428,7 @@ class AttackTests(EpochCase):
         """Two devices of one account may happen to use one nonce: neither uses up the other's counters."""
         identity, bob = self.alice.profile.identity.public, self.bob.profile
         own = DeviceAddress("bob", bob.device_id, bob.identity.public)
-        _, content_key = encrypt.make_common(b"text", suites.PSK)
+        _, content_key = encrypt.make_common(b"text", choices.PSK)
         nonce = keys.nonce()
         for device in (b"1" * 16, b"2" * 16):
             sender = DeviceAddress("alice", device, identity)
@@ -462,6 +462,6 @@ class AttackTests(EpochCase):
 
     def test_no_secret_in_representation(self) -> None:
         """The choice of a key file shows nothing of it in logs."""
-        shown = repr(suites.Chosen(suites.PSK, KEY.secret))
+        shown = repr(choices.Chosen(choices.PSK, KEY.secret))
         self.assertNotIn(repr(KEY.secret)[2:-1], shown)
         self.assertNotIn(KEY.secret.hex(), shown)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.sending.results import drafts
-from securemsg.client.sessions import suites
+from securemsg.client.sessions import choices
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
 from securemsg.crypto.keyfile import SharedKey
@@ -24,10 +24,10 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-def choose(user: User, name: str, suite: str = suites.PSK, key: bytes = KEY.secret) -> None:
+def choose(user: User, name: str, suite: str = choices.PSK, key: bytes = KEY.secret) -> None:
     """Somebody chooses a suite."""
     with user.store.inner.writing() as records:
-        suites.choose(records, name, suite, key if suite == suites.PSK else b"")
+        choices.choose(records, name, suite, key if suite == choices.PSK else b"")
 
 
 def headers(user: User) -> list[Header]:
@@ -55,27 +55,27 @@ class ChoiceTests(SynchronousTestCase):
         """Nothing is chosen."""
         self.store = MemoryProfile()
 
-    def chosen(self, *choices: tuple[str, bytes]) -> suites.Chosen:
+    def chosen(self, *chosen: tuple[str, bytes]) -> choices.Chosen:
         """What stands after these choices."""
         with self.store.writing() as records:
-            for suite, key in choices:
-                suites.choose(records, "bob", suite, key)
-            return suites.chosen(records, "bob")
+            for suite, key in chosen:
+                choices.choose(records, "bob", suite, key)
+            return choices.chosen(records, "bob")
 
     def refused(self, suite: str, key: bytes) -> str:
         """The code with which a choice is refused."""
         with self.store.writing() as records:
-            error = self.assertRaises(Refusal, suites.choose, records, "bob", suite, key)
+            error = self.assertRaises(Refusal, choices.choose, records, "bob", suite, key)
         assert isinstance(error, Refusal)
         return error.code
 
     def test_default(self) -> None:
         """Nobody has to choose: it is pqxdh."""
-        self.assertEqual(self.chosen(), suites.Chosen("pqxdh", b""))
+        self.assertEqual(self.chosen(), choices.Chosen("pqxdh", b""))
 
     def test_key(self) -> None:
         """With a key file goes its secret, which another one replaces, and which stays where none is given."""
-        self.assertEqual(self.chosen(("psk", KEY.secret), ("psk", b"")), suites.Chosen("psk", KEY.secret))
+        self.assertEqual(self.chosen(("psk", KEY.secret), ("psk", b"")), choices.Chosen("psk", KEY.secret))
         self.assertEqual(self.chosen(("psk", OTHER.secret)).shared, OTHER)
 
     def test_back(self) -> None:
@@ -89,7 +89,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(self.refused("none", b""), "suite-unavailable")
         self.assertEqual(self.refused("psk", bytes(16)), "bad-request")
         self.assertEqual(self.refused("pqxdh", KEY.secret), "bad-request")
-        self.assertEqual(self.chosen(), suites.Chosen())
+        self.assertEqual(self.chosen(), choices.Chosen())
 
 
 class PeerTests(WorldCase):
@@ -156,11 +156,11 @@ class PeerTests(WorldCase):
 
     def test_another_file(self) -> None:
         """What waits under a file while both change to another is read once the file is given again, in its place."""
-        self.change(suites.PSK)
+        self.change(choices.PSK)
 
     def test_no_file(self) -> None:
         """So it is when both go back to sessions."""
-        self.change(suites.PQXDH)
+        self.change(choices.PQXDH)
 
     def test_restored(self) -> None:
         """A restored profile goes on in a new epoch, and is read."""
@@ -258,7 +258,7 @@ class PinningTests(WorldCase):
         """Whatever a contact writes with, answers go out in the suite that was chosen here."""
         choose(self.alice, "bob")
         choose(self.bob, "alice")
-        choose(self.bob, "alice", suites.PQXDH)
+        choose(self.bob, "alice", choices.PQXDH)
         self.bob.send("alice", "in the clear, so to speak")
         self.assertEqual(self.alice.read(), ["in the clear, so to speak"])
         self.alice.send("bob", "no")
@@ -303,7 +303,7 @@ class PinningTests(WorldCase):
         counted, until it is sealed.
         """
         choose(self.bob, "alice")
-        for suite in (suites.PSK, suites.PQXDH):
+        for suite in (choices.PSK, choices.PQXDH):
             self.part(self.alice)
             self.alice.send("bob", f"waits for {suite}")
             choose(self.alice, "bob", suite)
@@ -328,7 +328,7 @@ class PinningTests(WorldCase):
 
         def pick(key: bytes) -> None:
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
-                choose(user, name, suites.PSK if key else suites.PQXDH, key)
+                choose(user, name, choices.PSK if key else choices.PQXDH, key)
 
         pick(before)
         wire = self.alice.wire

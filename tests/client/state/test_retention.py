@@ -10,9 +10,9 @@ import msgspec
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import guests, messages
+from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.sessions import resets, suites
+from securemsg.client.sessions import choices, guests, resets
 from securemsg.client.state.contacts import DIRECTORY, adopt, get_contact
 from securemsg.client.state.counters import conversation_of
 from securemsg.client.state.profile import DAY, load_profile
@@ -210,7 +210,7 @@ class ContactTests(SynchronousTestCase):
         for key in (old, new, None):
             contact = self.open(folder, key)
             with contact._store.reading() as records:
-                admitted = [each.name for each in (old, new) if suites.chosen(records, each.name).key]
+                admitted = [each.name for each in (old, new) if choices.chosen(records, each.name).key]
             self.assertEqual(admitted, [] if key is None else [key.name])
             contact.close()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from securemsg.client.sessions import psk, suites
+from securemsg.client.sessions import choices, psk
 from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.psk import CONNECTION, WrongKey
 from securemsg.client.state import contacts
@@ -70,9 +70,9 @@ class Connection(Record, frozen=True):
 
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
     """The daemon has this key file, and no other."""
-    if suites.chosen(records, key.name).key != key.secret:
+    if choices.chosen(records, key.name).key != key.secret:
         dismiss(records)
-        suites.choose(records, key.name, suites.PSK, key.secret)
+        choices.choose(records, key.name, choices.PSK, key.secret)
     if contacts.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         contacts.put_contact(records, contact)
@@ -84,8 +84,8 @@ def dismiss(records: IRecords) -> None:
     everything else.
     """
     for contact in contacts.all_contacts(records):
-        if suites.is_caller(contact.name):
-            suites.forget(records, contact.name)
+        if choices.is_caller(contact.name):
+            choices.forget(records, contact.name)
 
 
 def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes:
@@ -97,7 +97,7 @@ def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes
 def get_contact(records: IRecords, name: str, device: bytes) -> Contact | None:
     """Whoever is at the other end of a connection; C{None}: it is forgotten, or its file is not the daemon's any more."""
     connection = load(records, Connection, TABLE, device)
-    if connection is None or connection.name != name or suites.chosen(records, name).suite != suites.PSK:
+    if connection is None or connection.name != name or choices.chosen(records, name).suite != choices.PSK:
         return None
     return _contact(name, connection.identity, connection.heard_at)
 
@@ -124,7 +124,7 @@ def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_
     """Make the own part for a connection that L{get_contact} knows."""
     connection = load(records, Connection, TABLE, device)
     assert connection is not None and connection.name == name, "a connection that nobody knows"
-    key = suites.chosen(records, name).shared
+    key = choices.chosen(records, name).shared
     own = DeviceAddress(profile.name, profile.device_id, profile.identity.public)
     peer = DeviceAddress(name, device, connection.identity)
     return psk.seal(records, key, own, peer, content_key, now, connection=connection.nonce)

@@ -6,13 +6,13 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import guest, guests, messages
+from securemsg.client import guest, messages
 from securemsg.client.autoresponder import ANSWER_LABEL
-from securemsg.client.guests import Connection
 from securemsg.client.messages import Received
-from securemsg.client.sessions import encrypt, psk, suites
+from securemsg.client.sessions import choices, encrypt, guests, psk
 from securemsg.client.sessions.addresses import DeviceAddress
 from securemsg.client.sessions.decrypt import Opened, open_envelope
+from securemsg.client.sessions.guests import Connection
 from securemsg.client.sessions.psk import WrongKey
 from securemsg.client.sessions.resets import RESETS
 from securemsg.client.sessions.store import bucket_of
@@ -405,8 +405,8 @@ class AdmissionTests(CallerCase):
         with self.contact.store.inner.reading() as records:
             self.assertEqual(records.scan(guests.TABLE) + records.scan(psk.TABLE), [])
         with self.contact.store.inner.reading() as records:
-            self.assertEqual(suites.chosen(records, KEY.name), suites.Chosen())
-            self.assertEqual(suites.chosen(records, OTHER.name).shared, OTHER)
+            self.assertEqual(choices.chosen(records, KEY.name), choices.Chosen())
+            self.assertEqual(choices.chosen(records, OTHER.name).shared, OTHER)
             contact = contacts.get_contact(records, OTHER.name)
         assert contact is not None
         self.assertEqual((contact.identity, contact.verified), (OTHER.fingerprint, True))
@@ -414,10 +414,10 @@ class AdmissionTests(CallerCase):
     def test_same_again(self) -> None:
         """The same file at the next start changes nothing."""
         with self.contact.store.inner.reading() as records:
-            before = [records.scan(table) for table in (contacts.TABLE, suites.TABLE, META)]
+            before = [records.scan(table) for table in (contacts.TABLE, choices.TABLE, META)]
         self.change(KEY)
         with self.contact.store.inner.reading() as records:
-            self.assertEqual([records.scan(table) for table in (contacts.TABLE, suites.TABLE, META)], before)
+            self.assertEqual([records.scan(table) for table in (contacts.TABLE, choices.TABLE, META)], before)
 
 
 class AttackTests(CallerCase):
@@ -465,7 +465,7 @@ class AttackTests(CallerCase):
     def test_nonce_of_its_own(self) -> None:
         """Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS."""
         device, contact = self.one.profile().device_id, self.contact.profile()
-        common, content_key = encrypt.make_common(b"text", suites.PSK)
+        common, content_key = encrypt.make_common(b"text", choices.PSK)
         recipient = DeviceAddress(SERVER_NAME, contact.device_id, contact.identity.public)
         for nonce in (bytes(32), self.one.profile().connection):
             sender = DeviceAddress(KEY.name, device, KEY.caller_identity(nonce).public)
@@ -484,7 +484,7 @@ class AttackTests(CallerCase):
 
         @return: the own part, and the digest of the common part.
         """
-        _, content_key = encrypt.make_common(b"text", suites.PSK)
+        _, content_key = encrypt.make_common(b"text", choices.PSK)
         raw = encode_record(header)
         key = psk.message_key(KEY, sender, recipient, header.nonce, header.epoch)
         associated = psk.associated_data(sender, recipient, raw, content_key.common)
