@@ -24,25 +24,33 @@ Exit statuses:
 """
 
 
-# Where each command is, in the order in which one meets them, and what the help says of it: neither help nor a mistyped word
-# waits until all that a command needs is imported.
+# The commands in the order in which one meets them, with what the help says. A command is imported when it is called: neither
+# help nor a mistyped word waits for that.
 COMMANDS = {
-    "serve": ("commands.serve", "Start the daemon; `securemsg serve --help` lists its options."),
-    "join": ("commands.join", "Make keys, pin the server, and register NAME with INVITE."),
-    "send": ("commands.send", "Send TEXT, or what standard input holds, to NAME."),
-    "recv": ("commands.recv", "Print the messages that wait, each of them once."),
-    "respond": ("commands.respond", "Let a command answer every text that comes."),
-    "chat": ("chat.command", "Talk with NAME: interactive on a terminal, line by line on a pipe."),
-    "history": ("commands.contacts", "Print the messages to and from NAME; this marks nothing as read."),
-    "contacts": ("commands.contacts", "Print the contacts: who is verified, whose identity has changed."),
-    "verify": ("commands.contacts", "Show the safety number with NAME; --accept: it was compared."),
-    "status": ("commands.status", "Print how connection and keys are protected, and what waits."),
-    "whoami": ("commands.status", "Print the name and the fingerprint of this profile."),
-    "ping": ("commands.status", "Measure how long an answer of the server takes."),
-    "invite": ("commands.status", "Print an invite that serves once, if users may invite."),
-    "keygen": ("commands.keygen", "Make a key file, to call a daemon or for two people."),
-    "admin": ("commands.admin", "Run the daemon of this machine: invites, accounts, its address."),
+    "serve": "Start the daemon; `securemsg serve --help` lists its options.",
+    "join": "Make keys, pin the server, and register NAME with INVITE.",
+    "send": "Send TEXT, or what standard input holds, to NAME.",
+    "recv": "Print the messages that wait, each of them once.",
+    "respond": "Let a command answer every text that comes.",
+    "chat": "Talk with NAME: interactive on a terminal, line by line on a pipe.",
+    "history": "Print the messages to and from NAME; this marks nothing as read.",
+    "contacts": "Print the contacts: who is verified, whose identity has changed.",
+    "verify": "Show the safety number with NAME; --accept: it was compared.",
+    "status": "Print how connection and keys are protected, and what waits.",
+    "whoami": "Print the name and the fingerprint of this profile.",
+    "ping": "Measure how long an answer of the server takes.",
+    "invite": "Print an invite that serves once, if users may invite.",
+    "keygen": "Make a key file, to call a daemon or for two people.",
+    "admin": "Run the daemon of this machine: invites, accounts, its address.",
 }
+
+
+def load(name: str) -> click.Command:
+    """Import a command: its module bears its name."""
+    module = import_module("securemsg.cli.chat.command" if name == "chat" else f"securemsg.cli.commands.{name}")
+    command = getattr(module, name)
+    assert isinstance(command, click.Command), "the module has a command of its own name"
+    return command
 
 
 class Commands(click.Group):
@@ -54,17 +62,12 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
-        found = COMMANDS.get(cmd_name)
-        if found is None:
-            return None
-        command = getattr(import_module(f"securemsg.cli.{found[0]}"), cmd_name)
-        assert isinstance(command, click.Command), "the table names commands"
-        return command
+        return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

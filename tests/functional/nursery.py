@@ -9,7 +9,6 @@ spent once, and not some hundred times.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import random
@@ -130,11 +129,11 @@ class Nursery:
 def serve() -> None:
     """Make processes until nobody is there to ask. In such a process this runs the command."""
     # Before anything is asked for: what is imported already, every command finds at hand.
-    from securemsg.cli.main import COMMANDS
+    from securemsg.cli.main import COMMANDS, load
     from securemsg.cli.start import main
 
-    for module, _ in COMMANDS.values():
-        importlib.import_module(f"securemsg.cli.{module}")
+    for name in COMMANDS:
+        load(name)
 
     assert "twisted.internet.reactor" not in sys.modules, "a reactor cannot be shared"
     control = socket.socket(fileno=os.dup(0))

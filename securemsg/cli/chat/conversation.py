@@ -24,7 +24,7 @@ from securemsg.cli.chat.slash import (
     ShowState,
     SwitchTo,
 )
-from securemsg.cli.commands.contacts import accept_shown, remember_shown
+from securemsg.cli.commands.verify import accept_shown, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.cli.output import json_line, report_note

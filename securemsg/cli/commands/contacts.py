@@ -1,58 +1,24 @@
-"""C{securemsg history}, C{contacts}, C{verify}: whom we know, and what was said."""
+"""C{securemsg contacts}: who is known, and how conversations are encrypted."""
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Any
 
 import click
 
 from securemsg.account.connection import ServerConnection
-from securemsg.account.errors import Exit, error_for, explain
+from securemsg.account.errors import Exit, error_for
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import columns, put_record, say
+from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.rendering import (
-    contact_record,
-    contact_text,
-    line_record,
-    line_text,
-    safety_record,
-    safety_text,
-)
+from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
-from securemsg.cli.suites import chosen, key_name, pin, wanted
+from securemsg.cli.suites import chosen, pin, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import choices
-from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact, offered, safety
-from securemsg.client.state.records import META
-from securemsg.errors import Refusal
+from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.interfaces import IProfileStore
-
-# Where we remember which identity `verify` has shown: another may claim the name before `--accept`.
-SHOWN = b"shown/"
-MAX_LINES = 1_000_000
-
-
-@click.command()
-@click.argument("name", type=NAME, metavar="NAME")
-@click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="The last N messages only.")
-@json_option("One JSON object a line.")
-@shared
-@click.pass_context
-def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
-    """Print the messages to and from NAME; this marks nothing as read."""
-    with opened(settings_of(ctx)) as context:
-        lines = messages.history(context.store, name, limit)
-        if not lines and _find(context.store, name) is None:
-            raise error_for("no-such-account", name)
-        width = columns()
-        for line in lines:
-            own = context.profile.name
-            put_record(line_record(line, own), as_json, line_text(line, own, width))
-    return Exit.DONE
 
 
 @click.command()
@@ -85,7 +51,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
                 return status
             if pin(context, name):
                 context.wake_owner()
-        elif name is not None and _find(context.store, name) is None:
+        elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread = messages.unread(context.store)
         with context.store.reading() as records:
@@ -94,41 +60,6 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice
                 put_record(contact_record(*facts), as_json, contact_text(*facts))
-    return Exit.DONE
-
-
-@click.command()
-@click.argument("name", type=NAME, metavar="NAME")
-@click.option(
-    "--accept", "compared", is_flag=True, help="I compared the number: mark NAME verified, and take the new identity."
-)
-@json_option("Print a JSON object.")
-@shared
-@click.pass_context
-def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
-    """
-    Show the safety number with NAME: 60 digits, the same on both sides if nobody is in between.
-
-    Compare it over another channel, by telephone or face to face, then say --accept.
-    """
-    with opened(settings_of(ctx)) as context:
-        status = known_or_fetched(context, name)
-        if status != Exit.DONE:
-            return status
-        contact = _find(context.store, name)
-        assert contact is not None, "it is known now"
-        if compared:
-            contact = accept_shown(context.store, name, int(context.now()))
-            context.wake_owner()
-        number = safety(context.profile, contact)
-        choice = chosen(context, name)
-        put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
-        if not compared:
-            remember_shown(context.store, contact)
-        if not as_json:
-            _advise(contact, number, compared)
-            if choice.suite == choices.PSK:
-                say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
     return Exit.DONE
 
 
@@ -141,49 +72,16 @@ def known_or_fetched(context: CommandContext, name: str) -> int:
     """
     if name == context.profile.name:
         raise error_for("own-name", name)
-    if _find(context.store, name) is None:
+    if find_contact(context.store, name) is None:
         status = context.connected(_asking(name, context))
         if status != Exit.DONE:
             return status
-        if _find(context.store, name) is None:
+        if find_contact(context.store, name) is None:
             raise error_for("no-such-account", name)
     return Exit.DONE
 
 
-def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
-    """
-    Take the user's word for the identity that was shown last.
-
-    @raise SecuremsgError: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
-    """
-    try:
-        with store.writing() as records:
-            shown = records.get(META, SHOWN + name.encode()) or b""
-            contact = accept(records, name, now, shown)
-            records.put(META, SHOWN + name.encode(), contact.identity)
-            return contact
-    except Refusal as refusal:
-        if refusal.code == "identity-changed":
-            raise error_for(
-                "identity-changed",
-                name,
-                text="the identity of {name} has changed again since its number was shown",
-                hint="compare the number of `securemsg verify {name}` once more",
-            ) from None
-        raise explain(refusal, name) from None
-
-
-def remember_shown(store: IProfileStore, contact: Contact) -> None:
-    """Keep which identity the user has seen the number of."""
-    bucket = SHOWN + contact.name.encode()
-    with store.reading() as records:
-        known = records.get(META, bucket)
-    if known != offered(contact):
-        with store.writing() as records:
-            records.put(META, bucket, offered(contact))
-
-
-def _find(store: IProfileStore, name: str) -> Contact | None:
+def find_contact(store: IProfileStore, name: str) -> Contact | None:
     """The contact of this name."""
     with store.reading() as records:
         return get_contact(records, name)
@@ -197,28 +95,3 @@ def _asking(name: str, context: CommandContext) -> Any:
         return Exit.DONE
 
     return ask
-
-
-def _advise(contact: Contact, number: str, compared: bool) -> None:
-    """What to do with the number; at a terminal there is a QR code, too."""
-    if sys.stderr.isatty() and not compared:
-        say(_qr_code(number.replace(" ", "")))
-    if contact.is_blocked:
-        say(
-            f"The identity of {contact.name} has CHANGED. Only if both sides read the same: "
-            f"securemsg verify {contact.name} --accept"
-        )
-    elif not contact.verified:
-        say(f"If {contact.name} reads the same number: securemsg verify {contact.name} --accept")
-    else:
-        say(f"{contact.name} is verified.")
-
-
-def _qr_code(digits: str) -> str:
-    """The number for a camera."""
-    # Only here: the other commands in this module do without it.
-    import segno
-
-    out = io.StringIO()
-    segno.make(digits, error="m").terminal(out=out, compact=True)
-    return out.getvalue()

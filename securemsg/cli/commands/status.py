@@ -1,4 +1,4 @@
-"""C{securemsg status}, C{whoami}, C{ping}, C{invite}: how we stand with the server."""
+"""C{securemsg status}: how connection and keys are protected, and what waits."""
 
 from __future__ import annotations
 
@@ -13,37 +13,16 @@ from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import Duration, iso
+from securemsg.cli.times import iso
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.sessions import choices
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
 from securemsg.crypto.keys import fingerprint
-from securemsg.protocol.invite import InviteLink
 
-DAY = 86400
 # The last warnings of the agent; older ones were shown when they came.
 SHOWN_NOTICES = 10
-
-
-@click.command()
-@json_option("Print a JSON object.")
-@shared
-@click.pass_context
-def whoami(ctx: click.Context, as_json: bool) -> int:
-    """Print the name and the fingerprint of this profile."""
-    with opened(settings_of(ctx)) as context:
-        profile = context.profile
-        facts: dict[str, object] = {
-            "name": profile.name,
-            "server": context.where,
-            "fingerprint": fingerprint(profile.identity.public),
-            "device": profile.device_id.hex(),
-            "profile": str(context.folder),
-        }
-        put_record(facts, as_json, f"{profile.name} at {context.where}, fingerprint {facts['fingerprint']}")
-    return Exit.DONE
 
 
 @click.command()
@@ -137,55 +116,3 @@ def held_back(context: CommandContext) -> str:
         reason = ": needs a key file" if peer.locked else ": identity changed" if peer.identity else ""
         named.append(f"{escape(peer.name)} {peer.rows}{reason}")
     return ", ".join(named)
-
-
-@click.command()
-@json_option("Print a JSON object.")
-@shared
-@click.pass_context
-def ping(ctx: click.Context, as_json: bool) -> int:
-    """Measure how long an answer of the server takes."""
-    with opened(settings_of(ctx)) as context:
-
-        async def ask(reactor: Any, connection: ServerConnection) -> int:
-            facts = await connection.ask("ping", timeout=context.settings.time_limit)
-            milliseconds = round(float(facts["seconds"]) * 1000, 3)
-            record: dict[str, object] = {
-                "server": context.where,
-                "milliseconds": milliseconds,
-                "server_time": iso(int(facts["now"])),
-            }
-            put_record(record, as_json, f"{context.where} answered in {milliseconds:.1f} ms")
-            return Exit.DONE
-
-        return context.connected(ask)
-
-
-@click.command()
-@click.option(
-    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
-)
-@json_option("Print a JSON object.")
-@shared
-@click.pass_context
-def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
-    """Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified."""
-    with opened(settings_of(ctx)) as context:
-
-        async def ask(reactor: Any, connection: ServerConnection) -> int:
-            facts = await connection.ask("invite", str(expires), timeout=context.settings.time_limit)
-            profile = context.profile
-            link = InviteLink(
-                host=context.host,
-                port=context.port,
-                pin=profile.pin,
-                token=bytes.fromhex(facts["token"]),
-                contact=profile.contact,
-                inviter=profile.name,
-                inviter_identity=profile.identity.public,
-            )
-            record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(int(facts["expires_at"]))}
-            put_record(record, as_json, str(link))
-            return Exit.DONE
-
-        return context.connected(ask)

@@ -1,0 +1,34 @@
+"""C{securemsg history}: what was said."""
+
+from __future__ import annotations
+
+import click
+
+from securemsg.account.errors import Exit, error_for
+from securemsg.cli.commands.contacts import find_contact
+from securemsg.cli.output import columns, put_record
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import line_record, line_text
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.client import messages
+
+MAX_LINES = 1_000_000
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="The last N messages only.")
+@json_option("One JSON object a line.")
+@shared
+@click.pass_context
+def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
+    """Print the messages to and from NAME; this marks nothing as read."""
+    with opened(settings_of(ctx)) as context:
+        lines = messages.history(context.store, name, limit)
+        if not lines and find_contact(context.store, name) is None:
+            raise error_for("no-such-account", name)
+        width = columns()
+        for line in lines:
+            own = context.profile.name
+            put_record(line_record(line, own), as_json, line_text(line, own, width))
+    return Exit.DONE

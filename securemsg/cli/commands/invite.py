@@ -1,0 +1,47 @@
+"""C{securemsg invite}: let somebody join, where users may invite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit
+from securemsg.cli.output import put_record
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import json_option, settings_of, shared
+from securemsg.cli.times import Duration, iso
+from securemsg.protocol.invite import InviteLink
+
+DAY = 86400
+
+
+@click.command()
+@click.option(
+    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
+)
+@json_option("Print a JSON object.")
+@shared
+@click.pass_context
+def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
+    """Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified."""
+    with opened(settings_of(ctx)) as context:
+
+        async def ask(reactor: Any, connection: ServerConnection) -> int:
+            facts = await connection.ask("invite", str(expires), timeout=context.settings.time_limit)
+            profile = context.profile
+            link = InviteLink(
+                host=context.host,
+                port=context.port,
+                pin=profile.pin,
+                token=bytes.fromhex(facts["token"]),
+                contact=profile.contact,
+                inviter=profile.name,
+                inviter_identity=profile.identity.public,
+            )
+            record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(int(facts["expires_at"]))}
+            put_record(record, as_json, str(link))
+            return Exit.DONE
+
+        return context.connected(ask)

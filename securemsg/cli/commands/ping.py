@@ -1,0 +1,36 @@
+"""C{securemsg ping}: how long the server takes to answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from securemsg.account.connection import ServerConnection
+from securemsg.account.errors import Exit
+from securemsg.cli.output import put_record
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import json_option, settings_of, shared
+from securemsg.cli.times import iso
+
+
+@click.command()
+@json_option("Print a JSON object.")
+@shared
+@click.pass_context
+def ping(ctx: click.Context, as_json: bool) -> int:
+    """Measure how long an answer of the server takes."""
+    with opened(settings_of(ctx)) as context:
+
+        async def ask(reactor: Any, connection: ServerConnection) -> int:
+            facts = await connection.ask("ping", timeout=context.settings.time_limit)
+            milliseconds = round(float(facts["seconds"]) * 1000, 3)
+            record: dict[str, object] = {
+                "server": context.where,
+                "milliseconds": milliseconds,
+                "server_time": iso(int(facts["now"])),
+            }
+            put_record(record, as_json, f"{context.where} answered in {milliseconds:.1f} ms")
+            return Exit.DONE
+
+        return context.connected(ask)

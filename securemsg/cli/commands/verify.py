@@ -1,0 +1,117 @@
+"""C{securemsg verify}: the safety number, and the user's word that it was compared."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import click
+
+from securemsg.account.errors import Exit, error_for, explain
+from securemsg.cli.commands.contacts import find_contact, known_or_fetched
+from securemsg.cli.output import put_record, say
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import safety_record, safety_text
+from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.cli.suites import chosen, key_name
+from securemsg.client.sessions import choices
+from securemsg.client.state.contacts import Contact, accept, offered, safety
+from securemsg.client.state.records import META
+from securemsg.errors import Refusal
+from securemsg.interfaces import IProfileStore
+
+# Where we remember which identity `verify` has shown: another may claim the name before `--accept`.
+SHOWN = b"shown/"
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option(
+    "--accept", "compared", is_flag=True, help="I compared the number: mark NAME verified, and take the new identity."
+)
+@json_option("Print a JSON object.")
+@shared
+@click.pass_context
+def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
+    """
+    Show the safety number with NAME: 60 digits, the same on both sides if nobody is in between.
+
+    Compare it over another channel, by telephone or face to face, then say --accept.
+    """
+    with opened(settings_of(ctx)) as context:
+        status = known_or_fetched(context, name)
+        if status != Exit.DONE:
+            return status
+        contact = find_contact(context.store, name)
+        assert contact is not None, "it is known now"
+        if compared:
+            contact = accept_shown(context.store, name, int(context.now()))
+            context.wake_owner()
+        number = safety(context.profile, contact)
+        choice = chosen(context, name)
+        put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
+        if not compared:
+            remember_shown(context.store, contact)
+        if not as_json:
+            _advise(contact, number, compared)
+            if choice.suite == choices.PSK:
+                say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
+    return Exit.DONE
+
+
+def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
+    """
+    Take the user's word for the identity that was shown last.
+
+    @raise SecuremsgError: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
+    """
+    try:
+        with store.writing() as records:
+            shown = records.get(META, SHOWN + name.encode()) or b""
+            contact = accept(records, name, now, shown)
+            records.put(META, SHOWN + name.encode(), contact.identity)
+            return contact
+    except Refusal as refusal:
+        if refusal.code == "identity-changed":
+            raise error_for(
+                "identity-changed",
+                name,
+                text="the identity of {name} has changed again since its number was shown",
+                hint="compare the number of `securemsg verify {name}` once more",
+            ) from None
+        raise explain(refusal, name) from None
+
+
+def remember_shown(store: IProfileStore, contact: Contact) -> None:
+    """Keep which identity the user has seen the number of."""
+    bucket = SHOWN + contact.name.encode()
+    with store.reading() as records:
+        known = records.get(META, bucket)
+    if known != offered(contact):
+        with store.writing() as records:
+            records.put(META, bucket, offered(contact))
+
+
+def _advise(contact: Contact, number: str, compared: bool) -> None:
+    """What to do with the number; at a terminal there is a QR code, too."""
+    if sys.stderr.isatty() and not compared:
+        say(_qr_code(number.replace(" ", "")))
+    if contact.is_blocked:
+        say(
+            f"The identity of {contact.name} has CHANGED. Only if both sides read the same: "
+            f"securemsg verify {contact.name} --accept"
+        )
+    elif not contact.verified:
+        say(f"If {contact.name} reads the same number: securemsg verify {contact.name} --accept")
+    else:
+        say(f"{contact.name} is verified.")
+
+
+def _qr_code(digits: str) -> str:
+    """The number for a camera."""
+    # Only here: it takes long to import, and a pipe has no use for it.
+    import segno
+
+    out = io.StringIO()
+    segno.make(digits, error="m").terminal(out=out, compact=True)
+    return out.getvalue()
