@@ -189,6 +189,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prompt_toolkit": ("securemsg.cli",),
     "rich": ("securemsg.cli",),
     "segno": ("securemsg.cli",),
+    "wcwidth": ("securemsg.cli",),
 }
 
 # The layers at the bottom name every library they need.

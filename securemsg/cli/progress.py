@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 # Work that is shorter than this shows nothing.
 QUIET_STEPS = 50
@@ -17,16 +19,7 @@ class Count:
         self._what = what
         self._steps = 0
         self._is_active = active and sys.stderr.isatty()
-        self._status: Any = None
-
-    def __enter__(self) -> Count:
-        """Begin; nothing shows before there is much to count."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Leave no trace on the terminal."""
-        if self._status is not None:
-            self._status.stop()
+        self._status: Status | None = None
 
     def step(self) -> None:
         """One more."""
@@ -36,8 +29,12 @@ class Count:
         if self._status is None:
             # Only here: most commands do without, and it takes long to import.
             from rich.console import Console
-            from rich.status import Status
 
-            self._status = Status("", console=Console(stderr=True))
+            self._status = Console(stderr=True).status("")
             self._status.start()
         self._status.update(f"{self._steps} {self._what}")
+
+    def stop(self) -> None:
+        """Leave no trace on the terminal."""
+        if self._status is not None:
+            self._status.stop()

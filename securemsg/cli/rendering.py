@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from securemsg.cli.chat import slash
-from securemsg.cli.times import iso
-from securemsg.client.escape import block, escape
+from securemsg.cli.wrapping import block
+from securemsg.client.escape import escape
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.sessions.choices import PSK, Chosen
 from securemsg.client.state.contacts import Contact, offered
+from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.envelope import Kind
@@ -52,7 +53,7 @@ def received_record(message: Received) -> dict[str, object]:
 
 def received_text(message: Received, columns: int = 0) -> str:
     """A received message, for people."""
-    return slash.line_of(str(iso(message.sent_at)), message.sender, message.text, columns)
+    return slash.line_of(iso(message.sent_at), message.sender, message.text, columns)
 
 
 def remark(message: Received) -> str:
@@ -72,8 +73,8 @@ def sent_record(message: Sent) -> dict[str, object]:
         "to": message.to,
         "status": message.status,
         "code": message.code,
-        "accepted_at": iso(message.accepted_at or None),
-        "delivered_at": iso(message.delivered_at or None),
+        "accepted_at": iso(message.accepted_at) if message.accepted_at else None,
+        "delivered_at": iso(message.delivered_at) if message.delivered_at else None,
         "devices": [device.hex() for device in message.devices],
     }
 
@@ -100,7 +101,7 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
-    return slash.line_of(str(iso(line.sent_at)), own, line.text, columns, mark=state)
+    return slash.line_of(iso(line.sent_at), own, line.text, columns, mark=state)
 
 
 def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:

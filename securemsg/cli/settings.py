@@ -37,6 +37,7 @@ class Settings:
     @ivar suite: that the conversation is to have from now on; C{None}: the one it has.
     @ivar key_file: for suite C{psk}, or, where no suite is named, in place of a profile.
     @ivar loose: take the key file though others may read it.
+    @ivar state: the state folder of the daemon on this machine.
     """
 
     profile: Path | None = None
@@ -50,6 +51,7 @@ class Settings:
     suite: str | None = None
     key_file: Path | None = None
     loose: bool = False
+    state: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -68,17 +70,19 @@ class Settings:
         return Path(named) if named else None
 
     @property
+    def state_folder(self) -> Path:
+        """The state folder of the daemon: as given, else where the daemon itself has it."""
+        if self.state is not None:
+            return self.state
+        named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(named) if named else platformdirs.user_state_path(APPLICATION)
+
+    @property
     def time_limit(self) -> int | None:
         """How long to wait for an answer, seconds; C{None}: for ever."""
         if self.timeout is None and not self.retry:
             return DEFAULT_TIMEOUT
         return self.timeout
-
-
-def default_state() -> Path:
-    """The state folder of the daemon on this machine, as the daemon itself finds it."""
-    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(given) if given else platformdirs.user_state_path(APPLICATION)
 
 
 def shared(command: F) -> F:
@@ -158,6 +162,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),
     _option("--debug", is_flag=True, help="Show tracebacks and the log, for reports of bugs."),
+)
+
+
+state_option = _option(
+    "--state", type=NamedPath("folder"), metavar="DIR", help="State folder of the daemon.  [$STATE_DIRECTORY]"
 )
 
 

@@ -1,16 +1,13 @@
-"""Durations and points in time, as they are written on the command line and in its output."""
+"""Durations, as they are written on the command line."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import click
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
-# The last second that the calendar can show: a sender's clock may say anything.
-_LAST = 253402300799
 
 
 def parse_duration(text: str) -> int:
@@ -23,14 +20,6 @@ def parse_duration(text: str) -> int:
     if match is None:
         raise ValueError(text)
     return int(match[1]) * _UNITS[match[2] or "s"]
-
-
-def iso(seconds: int | float | None) -> str | None:
-    """A time in UTC, ISO 8601, to the second; C{None} stays so."""
-    if seconds is None:
-        return None
-    moment = datetime.fromtimestamp(min(max(int(seconds), 0), _LAST), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Duration(click.ParamType[int]):

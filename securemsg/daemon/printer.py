@@ -13,12 +13,12 @@ import select
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from twisted.logger import Logger
 
 from securemsg.client.escape import escape
 from securemsg.client.messages import Received
+from securemsg.client.times import iso
 from securemsg.protocol.envelope import Kind
 
 STANDARD_OUTPUT = 1
@@ -31,19 +31,14 @@ LAST_TIME = 1
 KINDS = {kind.value: kind.name.lower() for kind in Kind}
 
 
-def written(moment: int) -> str:
-    """A time in UTC, ISO 8601."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def record_line(message: Received) -> bytes:
     """A message for programs, under the names that C{recv --json} uses."""
     record = {
         "id": message.id.hex(),
         "from": message.sender,
         "device": message.device.hex(),
-        "sent_at": written(message.sent_at),
-        "received_at": written(message.received_at),
+        "sent_at": iso(message.sent_at),
+        "received_at": iso(message.received_at),
         "kind": KINDS.get(message.kind, f"kind-{message.kind}"),
         "suite": message.suite,
         "text": message.text,
@@ -53,7 +48,7 @@ def record_line(message: Received) -> bytes:
 
 def printed_line(message: Received) -> str:
     """A message for people, in one line whatever it holds."""
-    return f"[{written(message.sent_at)}] {escape(message.sender)}: {escape(message.text)}"
+    return f"[{iso(message.sent_at)}] {escape(message.sender)}: {escape(message.text)}"
 
 
 class Printer:

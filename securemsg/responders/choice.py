@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from securemsg.client.autoresponder import Immediate, Source
 from securemsg.client.messages import Received
+from securemsg.client.times import iso
 from securemsg.responders.command import Command
 from securemsg.responders.function import load_function
 from securemsg.responders.pool import ThreadPool
@@ -26,7 +26,7 @@ class BadAnswer(Exception):
 
 def acknowledged(message: Received) -> str:
     """The answer C{ack}."""
-    return f"Message received at {datetime.fromtimestamp(message.received_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"Message received at {iso(message.received_at)}"
 
 
 ANSWERS: dict[str, Callable[[Received], str | None]] = {

@@ -17,7 +17,6 @@ import signal
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +28,7 @@ from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 
 from securemsg.client.messages import Received
+from securemsg.client.times import iso
 from securemsg.protocol.messages import MAX_TEXT
 from securemsg.responders import launcher
 from securemsg.responders.errors import AnswerFailed, Stopped
@@ -234,7 +234,7 @@ def environment(question: Received) -> dict[str, str]:
         "LANG": LANGUAGE,
         "SECUREMSG_SENDER": question.sender,
         "SECUREMSG_ID": question.id.hex(),
-        "SECUREMSG_TIME": f"{datetime.fromtimestamp(question.sent_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "SECUREMSG_TIME": iso(question.sent_at),
     }
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import SecuremsgError
-from securemsg.cli.settings import NAME, Settings, default_state, settings_of, shared
+from securemsg.cli.settings import NAME, Settings, settings_of, shared
 
 
 @click.group()
@@ -76,9 +76,10 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual(Settings().folder.parts[-2:], ("securemsg", "profile"))
 
     def test_state(self) -> None:
-        """A service's folder is the first that systemd names."""
+        """The option is asked first; of a service's folders the first that systemd names is taken."""
         self.patch_environment("STATE_DIRECTORY", "/var/lib/securemsg:/var/lib/other")
-        self.assertEqual(default_state(), Path("/var/lib/securemsg"))
+        self.assertEqual(Settings(state=Path("/given")).state_folder, Path("/given"))
+        self.assertEqual(Settings().state_folder, Path("/var/lib/securemsg"))
 
     def patch_environment(self, name: str, value: str) -> None:
         """Set a variable for the time of the test."""

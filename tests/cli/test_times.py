@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.times import Duration, iso, parse_duration, written
+from securemsg.cli.times import Duration, parse_duration, written
 
 
 class DurationTests(SynchronousTestCase):
@@ -35,18 +35,3 @@ class DurationTests(SynchronousTestCase):
     def test_written(self, seconds: int) -> None:
         """What is written is read as the same."""
         self.assertEqual(parse_duration(written(seconds)), seconds)
-
-
-class IsoTests(SynchronousTestCase):
-    """From seconds to text."""
-
-    def test_utc(self) -> None:
-        """Times are UTC, ISO 8601, to the second."""
-        self.assertEqual(iso(1795255200), "2026-11-21T10:00:00Z")
-        self.assertEqual(iso(0.9), "1970-01-01T00:00:00Z")
-        self.assertIsNone(iso(None))
-
-    def test_any_clock(self) -> None:
-        """A sender's clock may say anything."""
-        self.assertEqual(iso(2**63 - 1), "9999-12-31T23:59:59Z")
-        self.assertEqual(iso(-5), "1970-01-01T00:00:00Z")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.escape import INDENT, block, escape, escape_lines
+from securemsg.client.escape import escape
 
 
 class EscapeTests(SynchronousTestCase):
@@ -48,25 +48,3 @@ class EscapeTests(SynchronousTestCase):
     def test_line_ends(self) -> None:
         """In one line, line ends are spelled out, of either kind alike."""
         self.assertEqual(escape("a\nb\r\nc"), "a\\nb\\nc")
-        self.assertEqual(escape_lines("a\nb\r\nc"), ["a", "b", "c"])
-
-
-class BlockTests(SynchronousTestCase):
-    """A message of several lines, or of one that is too long."""
-
-    @given(st.text(), st.integers(min_value=0, max_value=90))
-    def test_no_fake_line(self, text: str, columns: int) -> None:
-        """Every line but the first is indented: none can pass for another sender's."""
-        rows = block("bob: ", text, columns).split("\n")
-        self.assertTrue(rows[0].startswith("bob: "))
-        for row in rows[1:]:
-            self.assertTrue(row.startswith(INDENT))
-
-    def test_fold(self) -> None:
-        """What the terminal would wrap is folded with the indent, so that padding cannot push a fake to a line's start."""
-        rows = block("bob: ", "x" * 35 + "[12:00] eve: gotcha", 40).split("\n")
-        self.assertEqual(rows, ["bob: " + "x" * 35, INDENT + "[12:00] eve: gotcha"])
-
-    def test_wide(self) -> None:
-        """Wide characters count for two columns."""
-        self.assertEqual(block("", "你" * 11, 20), "你" * 10 + "\n" + INDENT + "你")

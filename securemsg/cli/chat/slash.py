@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
-from securemsg.client.escape import block, escape
+from securemsg.cli.wrapping import block
+from securemsg.client.escape import escape
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.messages import MAX_TEXT

@@ -18,10 +18,11 @@ from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import read_text
 from securemsg.cli.output import json_line, put, put_record
 from securemsg.cli.run import run
-from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, default_state, json_option, settings_of, shared
-from securemsg.cli.times import Duration, iso
+from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, json_option, settings_of, shared, state_option
+from securemsg.cli.times import Duration
 from securemsg.client.escape import escape
 from securemsg.client.sessions.choices import is_caller
+from securemsg.client.times import iso
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.control import BadSocketPath, check_socket_path
 from securemsg.net.dialer import dial_unix
@@ -31,8 +32,6 @@ from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 
 SOCKET = "control"
-# Where the folder is kept while a command is being read.
-STATE = "securemsg.state"
 DAY = 86400
 MAX_USES = 10_000
 NOT_HERE = "no caller with this key file is connected just now"
@@ -42,25 +41,8 @@ T = TypeVar("T", bound=m.Message)
 Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 
 
-def _remember_state(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    """Keep the folder where the group and its command both find it."""
-    if value is not None:
-        ctx.meta[STATE] = value
-
-
-# Before or after the command's name; what stands after it wins.
-stated = click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    expose_value=False,
-    callback=_remember_state,
-    help="State folder of the daemon.  [$STATE_DIRECTORY]",
-)
-
-
 @click.group()
-@stated
+@state_option
 @json_option("Print JSON.")
 @shared
 def admin(as_json: bool) -> None:
@@ -75,7 +57,7 @@ def admin(as_json: bool) -> None:
     "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
 )
 @json_option("Print a JSON object.")
-@stated
+@state_option
 @shared
 @click.pass_context
 def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
@@ -93,7 +75,7 @@ def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
 
 @admin.command()
 @json_option("Print a JSON object.")
-@stated
+@state_option
 @shared
 @click.pass_context
 def address(ctx: click.Context, as_json: bool) -> int:
@@ -114,7 +96,7 @@ def address(ctx: click.Context, as_json: bool) -> int:
 
 @admin.command()
 @json_option("One JSON object a line.")
-@stated
+@state_option
 @shared
 @click.pass_context
 def accounts(ctx: click.Context, as_json: bool) -> int:
@@ -145,7 +127,7 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
 @admin.command()
 @click.argument("name", type=NAME, metavar="NAME")
 @json_option("Print a JSON object.")
-@stated
+@state_option
 @shared
 @click.pass_context
 def remove(ctx: click.Context, name: str, as_json: bool) -> int:
@@ -169,7 +151,7 @@ def remove(ctx: click.Context, name: str, as_json: bool) -> int:
 @click.argument("name", type=NAME, metavar="NAME")
 @click.argument("text", required=False, metavar="[TEXT]")
 @json_option("Print a JSON object.")
-@stated
+@state_option
 @shared
 @click.pass_context
 def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int:
@@ -197,9 +179,8 @@ def _operate(ctx: click.Context, work: Work) -> int:
 
     @raise SecuremsgError: nobody answers there, or we may not ask.
     """
-    state: Path = ctx.meta.get(STATE) or default_state()
-    path = state / SOCKET
     settings = settings_of(ctx)
+    path = settings.state_folder / SOCKET
     _check(path)
 
     async def whole(reactor: Any) -> int:

@@ -11,7 +11,8 @@ from securemsg.account.errors import Exit
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import Duration, iso
+from securemsg.cli.times import Duration
+from securemsg.client.times import iso
 from securemsg.protocol.invite import InviteLink
 
 DAY = 86400

@@ -11,7 +11,7 @@ from securemsg.account.errors import Exit
 from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import iso
+from securemsg.client.times import iso
 
 
 @click.command()

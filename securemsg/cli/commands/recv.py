@@ -90,19 +90,20 @@ class _Reading:
         waits_for_drain = self._waits_for_drain
         deadline = None if timeout is None else reactor.seconds() + timeout
         asking = Deferred.fromCoroutine(self._drain(connection)) if waits_for_drain else succeed(None)
+        shown = Count("messages", active=waits_for_drain and not os.isatty(STDOUT))
         try:
-            with Count("messages", active=waits_for_drain and not os.isatty(STDOUT)) as shown:
-                while True:
-                    await self._give(reactor, shown)
-                    if self._is_enough():
-                        return Exit.DONE
-                    if self._drained is not None and not self._waiting():
-                        break
-                    left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
-                    if left is not None and left <= 0:
-                        break
-                    await connection.until(self._something, left)
+            while True:
+                await self._give(reactor, shown)
+                if self._is_enough():
+                    return Exit.DONE
+                if self._drained is not None and not self._waiting():
+                    break
+                left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
+                if left is not None and left <= 0:
+                    break
+                await connection.until(self._something, left)
         finally:
+            shown.stop()
             asking.cancel()
         if self._problem is not None:
             raise self._problem

@@ -17,10 +17,11 @@ from securemsg.cli.output import json_line, put, say
 from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
-from securemsg.cli.times import Duration, iso
+from securemsg.cli.times import Duration
 from securemsg.client import messages
 from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.client.state.records import Status
+from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.protocol.messages import MAX_TEXT
 
@@ -216,6 +217,6 @@ def _finish(context: CommandContext, number: bytes, as_json: bool) -> int:
     elif sys.stderr.isatty():
         sent = messages.sent(context.store, number)
         if sent is not None:
-            moment = iso(sent.delivered_at or sent.accepted_at or None)
-            say(f"{sent.status} {moment}" if moment else sent.status)
+            moment = sent.delivered_at or sent.accepted_at
+            say(f"{sent.status} {iso(moment)}" if moment else sent.status)
     return Exit.DONE

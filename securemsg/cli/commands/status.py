@@ -13,12 +13,12 @@ from securemsg.cli.output import put_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import iso
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.sessions import choices
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
+from securemsg.client.times import iso
 from securemsg.crypto.keys import fingerprint
 
 # The last warnings of the agent; older ones were shown when they came.

@@ -1,0 +1,41 @@
+"""Messages of several lines or long ones, indented so that no line of a message can pass for a line of ours."""
+
+from __future__ import annotations
+
+from wcwidth import wcwidth
+
+from securemsg.client.escape import escape
+
+# Narrower than this, wrapping helps nobody.
+MIN_COLUMNS = 20
+# Before every further line of a message: ours begin with a bracket or a word, never with this.
+INDENT = "    | "
+
+
+def block(prefix: str, text: str, columns: int = 0) -> str:
+    """
+    A message after its prefix; further lines, and what does not fit the terminal, are indented.
+
+    @param prefix: ours; of names that were checked.
+    @param columns: the width of the terminal; 0: not a terminal, nothing is wrapped.
+    """
+    rows: list[str] = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n")):
+        rows += _wrap((prefix if number == 0 else INDENT) + escape(line), columns)
+    return "\n".join(rows)
+
+
+def _wrap(line: str, columns: int) -> list[str]:
+    """Cut a line where the terminal would, so that what follows is indented, too."""
+    if columns < MIN_COLUMNS:
+        return [line]
+    rows: list[str] = []
+    row, used = "", 0
+    for character in line:
+        width = max(wcwidth(character), 0)
+        if used + width > columns:
+            rows.append(row)
+            row, used = INDENT, len(INDENT)
+        row += character
+        used += width
+    return [*rows, row]
