@@ -5,11 +5,11 @@ from __future__ import annotations
 from attrs import define
 from twisted.internet.interfaces import IReactorTCP
 
+from bench.devices import Daemon
+from bench.flows import percentile
 from bench.nuisances import Company
 from bench.parts import MILLI, Bench
-from bench.queues import percentile
 from bench.report import Figure
-from bench.stations import Daemon
 from bench.target import Target
 
 # Messages a second, of all clients together.
@@ -41,7 +41,7 @@ class Ancestors:
         for key, clients in (("few", few), ("many", many)):
             figures += await self.crowd(daemon, yardstick, key, clients)
         figures += await self.company(daemon, few)
-        return figures + await self.queue(daemon)
+        return figures + await self.flow(daemon)
 
     async def crowd(self, daemon: Daemon, yardstick: Target, key: str, clients: int) -> list[Figure]:
         """
@@ -74,13 +74,13 @@ class Ancestors:
             Figure("company", "p99 with nuisances over that without", "x", after / before, None, COMPANY_AIM),
         ]
 
-    async def queue(self, daemon: Daemon) -> list[Figure]:
+    async def flow(self, daemon: Daemon) -> list[Figure]:
         """One client is away while another writes to it as fast as it can; then it comes, and gets all in order."""
         count = min(QUEUE_FACTOR * self._bench.scale.messages, MAX_QUEUE)
         before = daemon.served.state_size()
-        queue = await self._bench.store_and_drain(daemon, 1, count)
+        flow = await self._bench.store_and_drain(daemon, 1, count)
         return [
-            Figure("queue_stored", f"{count:,} messages stored for one absent client", "1/s", queue.stored),
-            Figure("queue_drained", "the same, drained in order", "1/s", queue.drained),
-            Figure("queue_disk", "disk a message in that queue", "bytes", (queue.disk - before) / count),
+            Figure("queue_stored", f"{count:,} messages stored for one absent client", "1/s", flow.stored),
+            Figure("queue_drained", "the same, drained in order", "1/s", flow.drained),
+            Figure("queue_disk", "disk a message in that queue", "bytes", (flow.disk - before) / count),
         ]

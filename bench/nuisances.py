@@ -16,10 +16,10 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from bench.devices import Daemon
+from bench.flows import Flow
 from bench.machine import Unmeasurable
-from bench.queues import SendQueue
 from bench.served import HOST, Served
-from bench.stations import Daemon
 from bench.target import Waiting
 from securemsg.crypto.keys import spki_digest
 from securemsg.net.tls import ClientTrust, SecureFactory
@@ -129,7 +129,7 @@ class Company:
     _visit: int = field(init=False, default=0)
     _strangers: list[Nuisance] = field(init=False, factory=list)
     _daemon: Daemon = field(init=False)
-    _queue: SendQueue = field(init=False)
+    _flow: Flow = field(init=False)
     _piling: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -140,10 +140,10 @@ class Company:
         """Be there until told to go."""
         await self._daemon.register(2)
         writer, deaf = await self._daemon.connect(self._daemon.accounts)
-        self._queue = queue = self._daemon.queue(writer, deaf.credentials, "text")
-        queue.awaits_delivery = False
+        self._flow = flow = self._daemon.flow(writer, deaf.credentials, "text")
+        flow.awaits_delivery = False
         deaf.deafen()
-        self._piling = LoopingCall(lambda: queue.push(1, 0))
+        self._piling = LoopingCall(lambda: flow.push(1, 0))
         self._piling.start(PILE)
         self._visit += 1
         for kind in KINDS:
@@ -160,15 +160,15 @@ class Company:
         self._piling.stop()
         for nuisance in list(self._strangers):
             nuisance.leave()
-        queue = self._queue
-        await self._waiting.until(lambda: queue.accepted == queue.sent, "messages for one that does not read")
+        flow = self._flow
+        await self._waiting.until(lambda: flow.accepted == flow.sent, "messages for one that does not read")
         await self._daemon.hang_up()
         [reader] = await self._daemon.connect(self._daemon.accounts[1:])
-        await self._waiting.until(lambda: reader.drained and reader.received_count >= queue.sent, "what piled up")
+        await self._waiting.until(lambda: reader.drained and reader.received_count >= flow.sent, "what piled up")
         await self._daemon.hang_up()
-        if reader.received_count != queue.sent:
-            raise Unmeasurable(f"{queue.sent} messages had piled up for one client, and it got {reader.received_count}")
-        return queue.sent
+        if reader.received_count != flow.sent:
+            raise Unmeasurable(f"{flow.sent} messages had piled up for one client, and it got {reader.received_count}")
+        return flow.sent
 
     def _connect(self, kind: Kind, visit: int) -> None:
         """One stranger comes, and comes again."""
@@ -186,4 +186,4 @@ class Company:
                 trust = ClientTrust(HOST, spki_digest)
                 factory = SecureFactory(trust, True, factory)
             connecting = TCP4ClientEndpoint(self._reactor, HOST, self._served.port).connect(factory)
-            connecting.addErrback(lambda failure: self._waiting.troubles.append(f"no way in: {failure.getErrorMessage()}"))
+            connecting.addErrback(lambda failure: self._waiting.errors.append(f"no way in: {failure.getErrorMessage()}"))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, frozen
 
+from bench.devices import MESSAGE_SIZE, PARTS, Daemon
+from bench.flows import Flow, Pace, percentile
 from bench.machine import Unmeasurable
-from bench.queues import Pace, SendQueue, percentile
 from bench.report import Figure
-from bench.stations import MESSAGE_SIZE, PARTS, Daemon
 from bench.target import Target, Waiting
 
 PAIRS = 50
@@ -105,37 +105,37 @@ class Bench:
     waiting: Waiting
     say: Callable[[str], None]
 
-    async def sample(self, target: Target, queues: Sequence[SendQueue]) -> Sample:
+    async def sample(self, target: Target, flows: Sequence[Flow]) -> Sample:
         """Watch a load that runs already."""
         seconds = self.scale.seconds
         await self.waiting.sleep(seconds * SETTLE)
-        for queue in queues:
-            queue.delays.clear()
+        for flow in flows:
+            flow.delays.clear()
         now = self.waiting.reactor.seconds
-        before = sum(queue.done for queue in queues)
+        before = sum(flow.done for flow in flows)
         began, server, own = now(), target.served.cpu(), own_cpu()
         await self.waiting.sleep(seconds)
         wall, server, own = now() - began, target.served.cpu() - server, own_cpu() - own
-        count = sum(queue.done for queue in queues) - before
-        delays = sorted(delay for queue in queues for delay in queue.delays)
+        count = sum(flow.done for flow in flows) - before
+        delays = sorted(delay for flow in flows for delay in flow.delays)
         if not count or not delays:
             raise Unmeasurable(f"no message came through the {target.served.name} in {seconds:g} s")
         return Sample(server / count * MICRO, count / wall, own / wall, delays)
 
-    async def settle(self, queues: Sequence[SendQueue]) -> None:
+    async def settle(self, flows: Sequence[Flow]) -> None:
         """Wait until nothing is in flight: all that was sent has come, and has been answered for."""
-        for queue in queues:
-            queue.window = 0
-        await self.waiting.until(lambda: all(queue.done == queue.sent for queue in queues), "messages in flight")
+        for flow in flows:
+            flow.window = 0
+        await self.waiting.until(lambda: all(flow.done == flow.sent for flow in flows), "messages in flight")
 
     async def closed(self, target: Target, window: int, size: str) -> Sample:
         """So many in flight on each pair."""
-        queues = await target.queues(self.scale.pairs, size)
-        for queue in queues:
-            queue.window = window
-            queue.refill()
-        sample = await self.sample(target, queues)
-        await self.settle(queues)
+        flows = await target.flows(self.scale.pairs, size)
+        for flow in flows:
+            flow.window = window
+            flow.refill()
+        sample = await self.sample(target, flows)
+        await self.settle(flows)
         await target.hang_up()
         self.say(
             f"{target.served.name}: {window} in flight: {sample.cost:.1f} us, {sample.rate:,.0f}/s,"
@@ -149,16 +149,16 @@ class Bench:
 
         @raise Unmeasurable: the server did not keep up.
         """
-        queues = await target.queues(pairs, "text")
-        pace = Pace(self.waiting.reactor, queues, rate)
+        flows = await target.flows(pairs, "text")
+        pace = Pace(self.waiting.reactor, flows, rate)
         pace.start()
         try:
-            sample = await self.sample(target, queues)
+            sample = await self.sample(target, flows)
         finally:
             pace.stop()
-        await self.settle(queues)
+        await self.settle(flows)
         # What was still in flight has waited longest, and belongs to the delays.
-        sample = evolve(sample, delays=sorted(delay for queue in queues for delay in queue.delays))
+        sample = evolve(sample, delays=sorted(delay for flow in flows for delay in flow.delays))
         await target.hang_up()
         self.say(
             f"{target.served.name}: {rate:,}/s over {pairs} pairs: {sample.cost:.1f} us,"
@@ -242,19 +242,19 @@ class Bench:
 
         @param pairs: how many devices are away, each with one that writes to it.
         @param each: how many messages wait for each.
-        @raise Unmeasurable: one was missing, or came out of order (see L{Station}).
+        @raise Unmeasurable: one was missing, or came out of order (see L{LoadDevice}).
         """
         now = self.waiting.reactor.seconds
         total = pairs * each
         await daemon.register(2 * pairs)
         away = daemon.accounts[1 : 2 * pairs : 2]
         senders = await daemon.connect(daemon.accounts[: 2 * pairs : 2])
-        queues = [daemon.queue(sender, to, "text") for sender, to in zip(senders, away, strict=True)]
+        flows = [daemon.flow(sender, to, "text") for sender, to in zip(senders, away, strict=True)]
         began, cpu, own = now(), daemon.served.cpu(), own_cpu()
-        for queue in queues:
-            queue.awaits_delivery, queue.window, queue.limit = False, MAILBOX_WINDOW, each
-            queue.refill()
-        await self.waiting.until(lambda: all(queue.accepted == each for queue in queues), "deposits to be accepted", 600)
+        for flow in flows:
+            flow.awaits_delivery, flow.window, flow.limit = False, MAILBOX_WINDOW, each
+            flow.refill()
+        await self.waiting.until(lambda: all(flow.accepted == each for flow in flows), "deposits to be accepted", 600)
         wall, used, own = now() - began, daemon.served.cpu() - cpu, own_cpu() - own
         stored = total / wall
         self.say(f"daemon: stored {stored:,.0f}/s, {used / total * MICRO:.1f} us each, load {own / wall:.0%}")
@@ -277,12 +277,12 @@ class Bench:
 
     async def mailbox(self, daemon: Daemon) -> list[Figure]:
         """Many mailboxes at once."""
-        queues = await self.store_and_drain(daemon, MAILBOX_PAIRS, self.scale.messages // MAILBOX_PAIRS)
+        flows = await self.store_and_drain(daemon, MAILBOX_PAIRS, self.scale.messages // MAILBOX_PAIRS)
         return [
-            Figure("stored", "messages stored for absent devices", "1/s", queues.stored, None, "20,000"),
-            Figure("drained", "messages drained by them", "1/s", queues.drained, None, "20,000"),
-            Figure("stored_cpu", "server CPU a message stored", "us", queues.stored_cost),
-            Figure("drained_cpu", "server CPU a message drained", "us", queues.drained_cost),
+            Figure("stored", "messages stored for absent devices", "1/s", flows.stored, None, "20,000"),
+            Figure("drained", "messages drained by them", "1/s", flows.drained, None, "20,000"),
+            Figure("stored_cpu", "server CPU a message stored", "us", flows.stored_cost),
+            Figure("drained_cpu", "server CPU a message drained", "us", flows.drained_cost),
         ]
 
     async def growth(self, daemon: Daemon, yardstick: Target) -> list[Figure]:

@@ -24,9 +24,9 @@ from twisted.python.failure import Failure
 
 from bench import machine, report, served
 from bench.ancestors import Ancestors
+from bench.devices import Daemon
 from bench.parts import WARM_UP, Bench, Scale, sizes
 from bench.report import Figure
-from bench.stations import Daemon
 from bench.strings import Yardstick
 from bench.target import Waiting
 

@@ -15,7 +15,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from bench.queues import SendQueue
+from bench.flows import Flow
 from bench.served import HOST, Served
 from bench.target import Waiting
 from bench.yardstick import PAIRED
@@ -27,12 +27,12 @@ class StringEnd(Int32StringReceiver):
     """
     A client's end of one connection.
 
-    @ivar lane: what arrives here came by it.
+    @ivar flow: what arrives here came by it.
     @ivar paired: whether both ends are there.
     @ivar gone: fires when the connection has ended.
     """
 
-    queue: SendQueue | None = None
+    flow: Flow | None = None
     paired = False
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class StringEnd(Int32StringReceiver):
 
     def stringReceived(self, string: bytes) -> None:
         """A message, but for the first one."""
-        if self.queue is not None:
-            self.queue.arrived()
+        if self.flow is not None:
+            self.flow.arrived()
         elif string == PAIRED:
             self.paired = True
 
@@ -87,15 +87,15 @@ class Yardstick:
         options = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_3)
         self._factory = TLSMemoryBIOFactory(options, True, StringFactory())
 
-    async def queues(self, pairs: int, size: str) -> Sequence[SendQueue]:
+    async def flows(self, pairs: int, size: str) -> Sequence[Flow]:
         """Connect so many pairs. A message is 200 bytes whatever it stands for."""
         ends = await self._pair_up(pairs)
-        queues = []
+        flows = []
         for sender, recipient in ends:
-            queue = SendQueue(sender.submit, self._waiting.reactor.seconds, awaits_accept=False)
-            sender.queue = recipient.queue = queue
-            queues.append(queue)
-        return queues
+            flow = Flow(sender.submit, self._waiting.reactor.seconds, awaits_accept=False)
+            sender.flow = recipient.flow = flow
+            flows.append(flow)
+        return flows
 
     async def idle(self, count: int) -> None:
         """Connect so many more, in pairs."""

@@ -10,8 +10,8 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
+from bench.flows import Flow
 from bench.machine import Unmeasurable
-from bench.queues import SendQueue
 from bench.served import Served
 
 T = TypeVar("T")
@@ -26,11 +26,11 @@ class Waiting:
     """
     How a measurement passes time.
 
-    @ivar troubles: what went wrong with a connection; the first one ends the measurement.
+    @ivar errors: what went wrong with a connection; the first one ends the measurement.
     """
 
     reactor: IReactorTime
-    troubles: list[str] = field(factory=list)
+    errors: list[str] = field(factory=list)
 
     async def sleep(self, seconds: float) -> None:
         """
@@ -39,8 +39,8 @@ class Waiting:
         @raise Unmeasurable: something went wrong meanwhile.
         """
         await task.deferLater(self.reactor, seconds)
-        if self.troubles:
-            raise Unmeasurable(self.troubles[0])
+        if self.errors:
+            raise Unmeasurable(self.errors[0])
 
     async def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         """
@@ -76,7 +76,7 @@ class Target(Protocol):
 
     served: Served
 
-    async def queues(self, pairs: int, size: str) -> Sequence[SendQueue]:
+    async def flows(self, pairs: int, size: str) -> Sequence[Flow]:
         """
         Connect so many pairs, and give the way from one end of each to the other.
 

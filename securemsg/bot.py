@@ -43,7 +43,7 @@ __all__ = ["Bot", "Received", "SecuremsgError", "Sent", "open_bot"]
 NONE = "none"
 WAITS = (ACCEPTED, DELIVERED, NONE)
 # Seconds that C{send} waits unless told otherwise.
-PATIENCE = 30
+SEND_TIMEOUT = 30
 
 _log = Logger()
 
@@ -85,7 +85,7 @@ class Bot:
     _profile: Profile
     _connection: ServerConnection
     _now: Callable[[], float] = time.time
-    _giving: ReadLocks = field(init=False)
+    _read_locks: ReadLocks = field(init=False)
     _reader: FileLock | None = field(default=None, init=False)
     _messages: MessageReader | None = field(default=None, init=False)
     _trigger: Any = field(default=None, init=False)
@@ -93,7 +93,7 @@ class Bot:
 
     def __attrs_post_init__(self) -> None:
         """One turn-taker a process."""
-        self._giving = ReadLocks(self._folder, self._store)
+        self._read_locks = ReadLocks(self._folder, self._store)
 
     @property
     def name(self) -> str:
@@ -139,7 +139,7 @@ class Bot:
         *,
         wait: str = ACCEPTED,
         id: bytes | None = None,  # noqa: A002 - it is called so everywhere else
-        timeout: float | None = PATIENCE,
+        timeout: float | None = SEND_TIMEOUT,
         expires: int = DEFAULT_EXPIRY,
     ) -> Sent:
         """
@@ -179,7 +179,7 @@ class Bot:
             self._reader = take_read_lock(self._folder)
         if self._messages is not None:
             self._messages.end()
-        self._messages = MessageReader(self._store, self._connection, self._giving, sender)
+        self._messages = MessageReader(self._store, self._connection, self._read_locks, sender)
         return self._messages
 
     def done(self, message: Received) -> None:
@@ -241,7 +241,7 @@ class Bot:
             self._messages.end()
         if self._reader is not None:
             self._reader.free()
-        self._giving.close()
+        self._read_locks.close()
         self._store.close()
 
     def _hang_up(self) -> Deferred[None]:

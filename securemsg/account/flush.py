@@ -1,4 +1,4 @@
-"""Leaving: a station that is done lets what else is in its outbox go out, as long as it goes."""
+"""Before a command ends: let what else is in the outbox go out, as long as it goes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class MessageReader:
 
     _store: IProfileStore
     _connection: ServerConnection
-    _giving: ReadLocks
+    _read_locks: ReadLocks
     _sender: str | None = None
     _page: deque[Received] = field(factory=deque, init=False)
     _in_hand: Received | None = field(default=None, init=False)
@@ -64,35 +64,35 @@ class MessageReader:
         raise StopAsyncIteration
 
     def let_go(self, message: Received) -> None:
-        """This message was handled: others may give what its sender wrote."""
+        """This message was handled: other processes may show what its sender wrote."""
         if self._in_hand is not None and self._in_hand.order == message.order:
             self._in_hand = None
-            self._giving.free(message.sender)
+            self._read_locks.free(message.sender)
 
     def end(self) -> None:
-        """Give out nothing more; a message in hand comes again."""
+        """End the loop; a message in hand comes again."""
         self._is_over = True
         self._page.clear()
         if self._in_hand is not None:
             self.let_go(self._in_hand)
 
     def _take(self) -> Received | None:
-        """The next of the page that is still there for us."""
+        """The next of the page that no other process has shown meanwhile."""
         while self._page:
             message = self._page.popleft()
-            if self._giving.take(message):
+            if self._read_locks.take(message):
                 self._in_hand = message
                 return message
         return None
 
     def _look(self) -> bool | None:
-        """Fill the page, past senders whose messages somebody else gives just now."""
+        """Fill the page, without senders whose messages another process is showing."""
         busy: set[str] = set()
         after, found = -1, PAGE
         while not self._page and found == PAGE and not self._is_over:
             waiting = messages.ungiven(self._store, self._sender, PAGE, after)
-            ours = self._giving.ours([message for message in waiting if message.sender not in busy])
-            # Whoever is busy now stays so for this look: what is theirs comes in order, or later.
+            ours = self._read_locks.free_of([message for message in waiting if message.sender not in busy])
+            # Who is busy now counts as busy for this whole look, so that their messages come in order.
             busy.update({message.sender for message in waiting} - {message.sender for message in ours})
             self._page.extend(ours)
             found, after = len(waiting), waiting[-1].order if waiting else after

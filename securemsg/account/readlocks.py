@@ -1,9 +1,9 @@
 """
-Whose turn it is to give a message to its reader: C{recv} and any number of chats may look into one profile at the same time.
+Which process shows a message: C{recv} and any number of chats may read one profile at the same time.
 
-A message is marked given after it was put out, so that a kill in between loses nothing. Until then a lock keeps others away
-from its sender's messages: one byte of a file, which the kernel frees when its holder dies. Each sender has one, so that a
-reader who stands still holds up nothing but what he reads.
+A message is marked read after it was shown, so that a kill in between loses nothing. Until then a lock keeps others away from
+its sender's messages: one byte of a file, which the kernel frees when the process dies. Each sender has a byte, so that a slow
+reader holds up the messages of that sender only.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
 from securemsg.storage.files import FileLock, open_lock_file
 
-GIVE_LOCK = "give.lock"
+READ_LOCK = "read.lock"
 # Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.
 PLACE_SIZE = 7
 
 
 def take_read_lock(folder: Path) -> FileLock:
     """
-    Be the only one that gives out the messages of all, in order.
+    Be the only process that reads the messages of all senders, in order.
 
     @raise SecuremsgError: C{second-recv}, or the folder is not writable.
     """
@@ -42,21 +42,21 @@ def take_read_lock(folder: Path) -> FileLock:
 
 
 class ReadLocks:
-    """The turns of one process, which must have no second one of these for a profile."""
+    """The locks that one process holds; it must have only one of these for a profile."""
 
     def __init__(self, folder: Path | None, store: IProfileStore) -> None:
         """
-        @param folder: of the profile; C{None}: it lies in our memory, and every turn is ours.
+        @param folder: of the profile; C{None}: it is in memory, so that nobody else can read it.
         """
-        self._path = None if folder is None else folder / GIVE_LOCK
+        self._path = None if folder is None else folder / READ_LOCK
         self._store = store
         self._descriptor = -1
 
     def take(self, message: Received) -> bool:
         """
-        Begin to give a message. If it is ours to give, L{free} must follow.
+        Begin to show a message. If the answer is yes, L{free} must follow.
 
-        @return: no: another process gives something of this sender's, or has given this.
+        @return: whether it is ours: no other process shows a message of this sender just now, or has shown this one.
         @raise SecuremsgError: the profile cannot be locked.
         """
         if not self._lock(message.sender):
@@ -67,19 +67,19 @@ class ReadLocks:
         return True
 
     def free(self, sender: str) -> None:
-        """Let others give what this sender wrote."""
+        """Let other processes show what this sender wrote."""
         if self._descriptor >= 0:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(sender))
 
     def close(self) -> None:
-        """Give nothing any more, and let others have every turn."""
+        """Free all locks."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
-    def ours(self, messages: list[Received]) -> list[Received]:
+    def free_of(self, messages: list[Received]) -> list[Received]:
         """
-        Those of these messages whose senders nobody is busy with.
+        Those of these messages whose sender's lock is free.
 
         @raise SecuremsgError: the profile cannot be locked.
         """
@@ -88,14 +88,14 @@ class ReadLocks:
         return [message for message in messages if message.sender in free]
 
     def _is_free(self, sender: str) -> bool:
-        """Whether we could have the turn."""
+        """Whether nobody else holds this sender's lock."""
         is_free = self._lock(sender)
         if is_free:
             self.free(sender)
         return is_free
 
     def _lock(self, sender: str) -> bool:
-        """Try for the turn; this never waits."""
+        """Try to lock; this never waits."""
         if self._path is None:
             return True
         try:

@@ -40,7 +40,7 @@ class Turns:
 
     _clock: Any
     _store: IProfileStore
-    _giving: ReadLocks
+    _read_locks: ReadLocks
     _source: Source
     _guarded: Callable[[Call], None]
     _told: Told
@@ -56,7 +56,7 @@ class Turns:
         """
         See L{Source.ask}. It waits for those who give something of this sender's just now, and where the system has no room.
         """
-        if self._giving.take(question):
+        if self._read_locks.take(question):
             self._held[question.sender] = question.order
             try:
                 self._source.ask(question, lambda text: self._give(question, give, text))
@@ -78,7 +78,7 @@ class Turns:
             call.cancel()
         held, self._held = self._held, {}
         for sender in held:
-            self._giving.free(sender)
+            self._read_locks.free(sender)
 
     def _again(self, question: Received, give: Give) -> None:
         """Ask again."""
@@ -97,7 +97,7 @@ class Turns:
         """Let others have the turn, unless another question of this sender has it."""
         if self._held.get(question.sender) == question.order:
             del self._held[question.sender]
-            self._giving.free(question.sender)
+            self._read_locks.free(question.sender)
 
 
 @define(eq=False)
@@ -112,7 +112,7 @@ class Responder:
     _reactor: Any
     _store: IProfileStore
     _connection: ServerConnection
-    _giving: ReadLocks
+    _read_locks: ReadLocks
     _now: Callable[[], float]
     _prepare: Callable[[Callable[[Call], None]], Source]
     _told: Told
@@ -125,7 +125,7 @@ class Responder:
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
         source = self._prepare(self._soon)
-        self._turns = Turns(self._reactor, self._store, self._giving, source, self._guarded, self._told)
+        self._turns = Turns(self._reactor, self._store, self._read_locks, source, self._guarded, self._told)
         self._answerer = Autoresponder(
             self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, spares=True
         )
@@ -134,7 +134,7 @@ class Responder:
         """
         Answer. Whatever ends this, nothing of it runs on, and what was not answered is asked again by the next run.
 
-        @param patience: seconds; C{None}: until it is cancelled.
+        @param timeout: seconds; C{None}: until it is cancelled.
         @raise SecuremsgError: there is no connection, and none is to be expected.
         """
         try:

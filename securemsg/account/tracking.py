@@ -22,7 +22,7 @@ async def follow(store: IProfileStore, connection: ServerConnection, number: byt
     Wait for a message that was committed.
 
     @param wait: L{ACCEPTED} or L{DELIVERED}.
-    @param patience: seconds; C{None}: for ever.
+    @param timeout: seconds; C{None}: forever.
     @return: the message as it stands then.
     @raise SecuremsgError: it did not come as far. If it is queued it stays so, and goes out with the next connection.
     """

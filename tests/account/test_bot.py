@@ -160,7 +160,7 @@ class BotCase(PlaceCase):
         """As if the process died: nothing more is done, and the kernel frees its locks."""
         bot = program.bot
         bot._connection.stop()
-        bot._giving.close()
+        bot._read_locks.close()
         if bot._reader is not None:
             bot._reader.free()
         self.place.settle()

@@ -1,17 +1,17 @@
-"""Turns at giving messages out."""
+"""Locks between processes that show messages."""
 
 from __future__ import annotations
 
 import os
 
 from securemsg.account.errors import SecuremsgError
-from securemsg.account.readlocks import GIVE_LOCK, ReadLocks
+from securemsg.account.readlocks import READ_LOCK, ReadLocks
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from tests.cli.rig import PlaceCase
 
 
-class GivingTests(PlaceCase):
+class ReadLockTests(PlaceCase):
     """Ada has messages by Ben and by Cleo."""
 
     def setUp(self) -> None:
@@ -23,7 +23,7 @@ class GivingTests(PlaceCase):
         self.place.settle(5)
         waiting = {message.sender: message for message in messages.ungiven(self.ada.context.store)}
         self.ben, self.cleo = waiting["ben"], waiting["cleo"]
-        self.giving = ReadLocks(self.ada.context.folder, self.ada.context.store)
+        self.read_locks = ReadLocks(self.ada.context.folder, self.ada.context.store)
 
     def elsewhere(self, message: Received) -> bool:
         """Whether another process could have the turn."""
@@ -37,15 +37,15 @@ class GivingTests(PlaceCase):
 
     def test_one_at_a_time(self) -> None:
         """While we give a message no other process gives anything of its sender's, but well of others; and afterwards again."""
-        self.assertTrue(self.giving.take(self.ben))
+        self.assertTrue(self.read_locks.take(self.ben))
         self.assertEqual((self.elsewhere(self.ben), self.elsewhere(self.cleo)), (False, True))
-        self.giving.free("ben")
+        self.read_locks.free("ben")
         self.assertTrue(self.elsewhere(self.ben))
 
     def test_given(self) -> None:
         """What was given meanwhile is not given again."""
         messages.mark_read(self.ada.context.store, [self.ben.order])
-        self.assertFalse(self.giving.take(self.ben))
+        self.assertFalse(self.read_locks.take(self.ben))
         self.assertTrue(self.elsewhere(self.cleo))
 
     def test_ours(self) -> None:
@@ -61,17 +61,17 @@ class GivingTests(PlaceCase):
             finally:
                 os._exit(0)
         os.read(ready, 1)
-        busy = self.giving.ours([self.ben, self.cleo])
+        busy = self.read_locks.free_of([self.ben, self.cleo])
         os.write(write, b"x")
         os.waitpid(child, 0)
         for descriptor in (read, write, ready, go):
             os.close(descriptor)
         self.assertEqual(busy, [self.cleo])
-        self.assertEqual(self.giving.ours([self.ben, self.cleo]), [self.ben, self.cleo])
+        self.assertEqual(self.read_locks.free_of([self.ben, self.cleo]), [self.ben, self.cleo])
 
     def test_cannot_be_locked(self) -> None:
         """A folder in which nothing can be locked is said so."""
-        lock = self.ada.context.kept / GIVE_LOCK
+        lock = self.ada.context.kept / READ_LOCK
         lock.symlink_to("elsewhere")
-        error = self.assertRaises(SecuremsgError, self.giving.take, self.ben)
+        error = self.assertRaises(SecuremsgError, self.read_locks.take, self.ben)
         self.assertEqual(error.code, "profile-unreadable")

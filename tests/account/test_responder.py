@@ -54,15 +54,15 @@ class RespondingTests(BotCase):
         source = Slow()
         context = self.bix.context
         self.connection = self.place._connection(context, True)
-        self.giving = ReadLocks(self.folder("bix"), context.store)
-        self.addCleanup(self.giving.close)
+        self.read_locks = ReadLocks(self.folder("bix"), context.store)
+        self.addCleanup(self.read_locks.close)
 
         def prepare(soon: Callable[[Callable[[], None]], None]) -> Slow:
             self.soon = soon
             return source
 
         responder = Responder(
-            self.reactor, context.store, self.connection, self.giving, self.place.now, prepare, self.tell, sender
+            self.reactor, context.store, self.connection, self.read_locks, self.place.now, prepare, self.tell, sender
         )
         self.connection.start()
         running = Deferred.fromCoroutine(responder.run(None))
@@ -202,4 +202,4 @@ class RespondingTests(BotCase):
     def test_folder(self) -> None:
         """The lock of turns is the one that chats use."""
         self.write("one")
-        self.assertTrue(Path(self.folder("bix") / "give.lock").exists())
+        self.assertTrue(Path(self.folder("bix") / "read.lock").exists())

@@ -86,7 +86,7 @@ class Conversation:
         self._write = write
         self._tell = tell
         self._columns = columns
-        self._giving = ReadLocks(context.folder, context.store)
+        self._read_locks = ReadLocks(context.folder, context.store)
         self._pending: deque[bytes] = deque()
         self.name = name
         self.outstanding = PendingMessages(context, connection)
@@ -221,12 +221,12 @@ class Conversation:
             if not self.has_news():
                 return
             for message in messages.ungiven(self._context.store, self.name, PAGE):
-                if not self._giving.take(message):
+                if not self._read_locks.take(message):
                     continue
                 try:
                     await self._give(message)
                 finally:
-                    self._giving.free(message.sender)
+                    self._read_locks.free(message.sender)
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
                     self.outstanding.accepted(sent.id)
@@ -250,7 +250,7 @@ class Conversation:
         """Whether there is something to show."""
         if self.outstanding.has_news:
             return True
-        if self._giving.ours(messages.ungiven(self._context.store, self.name, 1)):
+        if self._read_locks.free_of(messages.ungiven(self._context.store, self.name, 1)):
             return True
         first = messages.sent(self._context.store, self._pending[0]) if self._pending else None
         return first is not None and first.status in _SETTLED

@@ -63,7 +63,7 @@ class _Reading:
         self._sender = sender
         self._as_json = as_json
         self._given = 0
-        self._giving = ReadLocks(context.folder, context.store)
+        self._read_locks = ReadLocks(context.folder, context.store)
         self._drained: bool | None = None
         self._problem: Exception | None = None
 
@@ -155,12 +155,12 @@ class _Reading:
             if not rows:
                 return
             for message in rows:
-                if not self._giving.take(message):
+                if not self._read_locks.take(message):
                     continue
                 try:
                     await self._put(reactor, message)
                 finally:
-                    self._giving.free(message.sender)
+                    self._read_locks.free(message.sender)
                 shown.step()
 
     async def _put(self, reactor: Any, message: Received) -> None:
@@ -176,7 +176,7 @@ class _Reading:
     def _waiting(self) -> list[Received]:
         """What is there to be given, by us."""
         limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
-        return self._giving.ours(messages.ungiven(self._context.store, self._sender, limit))
+        return self._read_locks.free_of(messages.ungiven(self._context.store, self._sender, limit))
 
     def _something(self) -> bool | None:
         """A reason to look again."""

@@ -142,13 +142,13 @@ class _Responding:
     async def _respond(self, reactor: Any, connection: ServerConnection) -> int:
         """Within the reactor."""
         context = self._context
-        giving = ReadLocks(context.folder, context.store)
+        read_locks = ReadLocks(context.folder, context.store)
         told = _tell if os.isatty(STDERR) else _tell_nobody
         responder = Responder(
             reactor,
             context.store,
             connection,
-            giving,
+            read_locks,
             context.now,
             partial(ThreadPool, self._work, reactor),
             told,

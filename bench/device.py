@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from bench.queues import SendQueue
+from bench.flows import Flow
 from securemsg.crypto.keys import AgreementKey, SigningKey, nonce
 from securemsg.crypto.primitives import a256cbc_hs512_encrypt
 from securemsg.crypto.ratchet import seal_message
@@ -77,24 +77,24 @@ class Credentials:
 
 @implementer(IPeer)
 @define(eq=False)
-class Station:
+class LoadDevice:
     """
     One connection of one device. It is written to by one other at most, and sees to it that nothing of that is missing, comes
     twice or out of order.
 
-    @ivar lane: the way from here to the other end.
+    @ivar flow: the way from here to the other end.
     @ivar source: the way that leads here.
     @ivar ready: fires at Welcome.
     @ivar gone: fires with the code when the connection has ended.
-    @ivar trouble: is told what should not happen.
+    @ivar report: called with what should not happen.
     """
 
     credentials: Credentials
     _later: Callable[[Callable[[], None]], None]
     _trouble: Callable[[str], None]
     _registering: bool = False
-    queue: SendQueue | None = None
-    source: SendQueue | None = None
+    flow: Flow | None = None
+    source: Flow | None = None
     parts: Parts = Parts(b"", b"")
     to: Credentials | None = None
     ready: Deferred[None] = field(factory=Deferred)
@@ -200,10 +200,10 @@ class Station:
 
     def _accepted(self, accepted: m.Accepted) -> None:
         """The server answers for some of our deposits."""
-        assert self.queue is not None
+        assert self.flow is not None
         if any(acceptance.missed for acceptance in accepted.deposits):
             self._trouble("a mailbox is full")
-        self.queue.answered(len(accepted.deposits))
+        self.flow.answered(len(accepted.deposits))
 
     def _delivered(self, deliver: m.Deliver) -> None:
         """Take it; everything of this turn is acknowledged at once."""

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 
 @define
-class SendQueue:
+class Flow:
     """
     One direction of one pair.
 
@@ -22,7 +22,7 @@ class SendQueue:
 
     @ivar submit: sends so many messages.
     @ivar clock: seconds, steadily rising.
-    @ivar window: keep so many in flight; 0: whoever holds the lane decides when to send.
+    @ivar window: keep so many in flight; 0: whoever holds the flow decides when to send.
     @ivar awaits_accept: whether the server answers the sender.
     @ivar awaits_delivery: whether the recipient is there.
     """
@@ -79,14 +79,14 @@ class SendQueue:
 @define
 class Pace:
     """
-    An open loop: so many messages a second over all lanes in turn, whether the server keeps up or not.
+    An open loop: so many messages a second over all flows in turn, whether the server keeps up or not.
 
     The delay of a message counts from the moment it was I{due}, so a server that stalls does not stall the measurement. The
     loop spins, for a sleeping process wakes up a millisecond late; it has a core of its own.
     """
 
     _reactor: IReactorTime
-    _queues: Sequence[SendQueue]
+    _flows: Sequence[Flow]
     _rate: float
     _began: float = 0.0
     _count: int = 0
@@ -109,7 +109,7 @@ class Pace:
         due = int((self._reactor.seconds() - self._began) * self._rate)
         while self._count < due:
             self._count += 1
-            self._queues[self._count % len(self._queues)].push(1, self._began + self._count / self._rate)
+            self._flows[self._count % len(self._flows)].push(1, self._began + self._count / self._rate)
         self._reactor.callLater(0, self._tick)
 
 

@@ -1,4 +1,4 @@
-"""Load for the daemon: as many stations as wanted, each an account of its own."""
+"""Load for the daemon: as many devices as wanted, each an account of its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from attrs import define, field
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IReactorTCP
 
-from bench.queues import SendQueue
+from bench.device import Credentials, LoadDevice, Parts, text_parts, total_parts
+from bench.flows import Flow
 from bench.served import HOST, Served
-from bench.station import Credentials, Parts, Station, text_parts, total_parts
 from bench.target import Waiting
 from securemsg.crypto.keys import spki_digest
 from securemsg.net.stream import ConnectionOptions, StreamFactory
@@ -40,10 +40,10 @@ class Daemon:
     prefix: str = "load"
     _turn: Turn = field(init=False)
     _trust: ClientTrust = field(init=False)
-    _stations: list[Station] = field(init=False, factory=list)
+    _devices: list[LoadDevice] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
-        """All stations share their turns."""
+        """All devices share their turns."""
         self._turn = Turn(self._waiting.reactor)
         self._trust = ClientTrust(HOST, spki_digest)
 
@@ -52,62 +52,62 @@ class Daemon:
         names = [f"{self.prefix}-{number}" for number in range(len(self.accounts), count)]
         self.accounts += await self._waiting.each([partial(self._register, name) for name in names])
 
-    async def queues(self, pairs: int, size: str) -> Sequence[SendQueue]:
+    async def flows(self, pairs: int, size: str) -> Sequence[Flow]:
         """Connect so many pairs."""
         await self.register(2 * pairs)
-        stations = await self.connect(self.accounts[: 2 * pairs])
-        queues = []
-        for sender, recipient in zip(stations[::2], stations[1::2], strict=True):
-            queues.append(self.queue(sender, recipient.credentials, size))
-            recipient.source = queues[-1]
-        return queues
+        devices = await self.connect(self.accounts[: 2 * pairs])
+        flows = []
+        for sender, recipient in zip(devices[::2], devices[1::2], strict=True):
+            flows.append(self.flow(sender, recipient.credentials, size))
+            recipient.source = flows[-1]
+        return flows
 
-    def queue(self, sender: Station, to: Credentials, size: str) -> SendQueue:
-        """The way from a station to a device, whether that is connected or not."""
+    def flow(self, sender: LoadDevice, to: Credentials, size: str) -> Flow:
+        """The way from one device to another, whether that is connected or not."""
         sender.parts, sender.to = PARTS[size], to
-        sender.queue = SendQueue(sender.submit, self._waiting.reactor.seconds)
-        return sender.queue
+        sender.flow = Flow(sender.submit, self._waiting.reactor.seconds)
+        return sender.flow
 
     async def idle(self, count: int) -> None:
         """Connect so many more, and let them be."""
-        here = len(self._stations)
+        here = len(self._devices)
         await self.register(here + count)
         await self.connect(self.accounts[here : here + count])
 
     async def log_in(self, number: int) -> int:
         """Log in one, and hang up."""
-        [station] = await self.connect([self.accounts[number % len(self.accounts)]])
-        self._stations.remove(station)
-        await station.leave()
+        [device] = await self.connect([self.accounts[number % len(self.accounts)]])
+        self._devices.remove(device)
+        await device.leave()
         return 1
 
     async def hang_up(self) -> None:
         """Disconnect everybody."""
-        stations, self._stations = self._stations, []
-        for station in stations:
-            await station.leave()
+        devices, self._devices = self._devices, []
+        for device in devices:
+            await device.leave()
 
-    async def connect(self, who: Sequence[Credentials]) -> list[Station]:
+    async def connect(self, who: Sequence[Credentials]) -> list[LoadDevice]:
         """
         Log in all of these.
 
         @return: in the order of C{who}.
         """
-        stations = [Station(credentials, self._turn.later, self._waiting.troubles.append) for credentials in who]
-        await self._waiting.each([partial(self._open, station) for station in stations])
-        self._stations += stations
-        return stations
+        devices = [LoadDevice(credentials, self._turn.later, self._waiting.errors.append) for credentials in who]
+        await self._waiting.each([partial(self._open, device) for device in devices])
+        self._devices += devices
+        return devices
 
     async def _register(self, name: str) -> Credentials:
         """Make one account, and leave."""
-        station = Station(Credentials(name, os.urandom(16)), self._turn.later, self._waiting.troubles.append, True)
-        await self._open(station)
-        await station.leave()
-        return station.credentials
+        device = LoadDevice(Credentials(name, os.urandom(16)), self._turn.later, self._waiting.errors.append, True)
+        await self._open(device)
+        await device.leave()
+        return device.credentials
 
-    async def _open(self, station: Station) -> None:
-        """Connect a station, and wait until it is logged in."""
-        terms = ConnectionOptions(Side.CLIENT, lambda: station, self._trust.observe, self._waiting.reactor, self._turn)
+    async def _open(self, device: LoadDevice) -> None:
+        """Connect a device, and wait until it is logged in."""
+        terms = ConnectionOptions(Side.CLIENT, lambda: device, self._trust.observe, self._waiting.reactor, self._turn)
         endpoint = TCP4ClientEndpoint(self._reactor, HOST, self.served.port)
         await endpoint.connect(SecureFactory(self._trust, True, StreamFactory(terms)))
-        await self._waiting.until(lambda: station.ready.called, f"the login of {station.credentials.account}")
+        await self._waiting.until(lambda: device.ready.called, f"the login of {device.credentials.account}")
