@@ -207,7 +207,7 @@ class Bot:
             if not written:
                 return None
             self._connection.nudge()
-        return answer_id(message)
+        return answer_id(message.sender, message.id)
 
     def _let_go(self, message: Received) -> None:
         """Nobody has this message in hand any more."""

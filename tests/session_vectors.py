@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from securemsg.client.sessions import encrypt, psk
+from securemsg.client.sessions import psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
-from securemsg.client.sessions.decrypt import open_envelope
-from securemsg.client.sessions.store import PrekeyInfo, Session, add_session
+from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, add_session
 from securemsg.client.state import contacts
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
@@ -21,6 +20,7 @@ from securemsg.crypto.ratchet import Ratchet
 from securemsg.protocol import envelope
 from securemsg.protocol.messages import AccountRecord
 from securemsg.storage.memory import MemoryProfile
+from tests.client.people import seal_part, seal_with_file
 from tests.given import Given, octets, signed_list, value_of
 
 NOW = 1_790_000_000
@@ -139,12 +139,12 @@ def own_part(given: Given) -> Given:
     content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
     with store.writing() as records:
         add_session(records, sender.bucket, _session(given, sender, speaking, opening, initiated))
-        made = encrypt.seal(records, own, sender.contact, sender.device, content_key, NOW)
+        made = seal_part(records, own, sender.contact, sender.device.id, content_key, NOW)
     store = MemoryProfile()
     with store.writing() as records:
         contacts.put_contact(records, reader.contact)
         add_session(records, reader.bucket, _session(given, reader, waiting, None, not initiated))
-        opened = open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
+        opened = suites.open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
     assert opened.content_key == content_key
     return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
 
@@ -181,15 +181,15 @@ def key_own_part(given: Given) -> Given:
 
     with MemoryProfile().writing() as records:
         before = psk.Epoch(nonce, number, counter - 1, NOW, recipient.identity, heard=introduction is None)
-        save(records, psk.TABLE, recipient.bucket, before)
+        save(records, EPOCHS, recipient.bucket, before)
         connection = b"" if number else nonce
-        made = psk.seal(
+        made = seal_with_file(
             records, key, sender, recipient, content_key, NOW, introduction=introduction, connection=connection
         )
         ours = envelope.decode_record(envelope.Envelope, made)
         assert ours.header == encoded
         for each in (ours, sealed):
-            assert psk.open_part(records, key, sender, recipient, header, each, content_key.common) == content_key
+            assert psk.decipher(records, key, sender, recipient, header, each, content_key.common) == content_key
     return {
         "sender_account": sender.account,
         "sender_device": sender.device.hex(),

@@ -17,13 +17,14 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import choices, prekeys
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile, create_profile, save_profile
 from securemsg.client.state.records import load_all
 from securemsg.client.state.vault import KEY_FILE, create_vault
 from securemsg.crypto.keys import SigningKey, spki_digest, tls_key_pair
 from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY, keep_credentials
 from securemsg.daemon.folder import keep_key
-from securemsg.protocol.envelope import Envelope, decode_record
+from securemsg.protocol.envelope import PQXDH, PSK, Envelope, decode_record
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import (
@@ -112,10 +113,10 @@ class FixedVectorTests(WorldCase):
         """
         Equal messages give deposits that are equal in nothing: with a key file, and without, no block of one is in the other.
         """
-        for suite, key in ((choices.PSK, bytes(range(32))), (choices.PQXDH, b"")):
+        for suite, key in ((PSK, bytes(range(32))), (PQXDH, b"")):
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
                 with user.store.writing() as records:
-                    choices.choose(records, name, suite, key)
+                    choices.choose(records, direct(name), suite, key)
             self.bob.send("alice", "so that nobody introduces himself any more")
             for _ in range(3):
                 self.alice.send("bob", "Hello Server!")

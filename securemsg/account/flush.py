@@ -8,7 +8,7 @@ from typing import Any
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import SecuremsgError
 from securemsg.client.state.contacts import get_contact
-from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, bucket_of, load, load_all
+from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, load, load_all
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.storage.errors import StorageError
 
@@ -50,8 +50,8 @@ def unsent(store: IProfileStore) -> int:
 
 def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
     """Whether its contact or its history says why this row waits."""
-    contact = get_contact(records, row.to)
+    contact = get_contact(records, row.to.account)
     if contact is not None and contact.is_blocked:
         return True
-    said = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history else None
+    said = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history else None
     return said is not None and said.code not in ("", "identity-changed")

@@ -73,7 +73,7 @@ class GuestContext(CommandContext):
     def trim(self) -> None:
         """Drop the oldest messages where there are many: all that we keep lies in memory."""
         with self.store.writing() as records:
-            _RETENTION.trim(records, SERVER_NAME, int(self.now()))
+            _RETENTION.trim(records, self.profile.conversation(SERVER_NAME), int(self.now()))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from securemsg.cli.chat import slash
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.client.messages import Line, Received, Sent
-from securemsg.client.sessions.choices import PSK, Chosen
+from securemsg.client.sessions.choices import Chosen
 from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
@@ -120,14 +120,14 @@ def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, o
 
 def suite_facts(choice: Chosen) -> dict[str, object]:
     """How a conversation is encrypted, for programs: the suite, and the name of its key file."""
-    return {"suite": choice.suite, "key": choice.shared.name if choice.suite == PSK else None}
+    return {"suite": choice.suite, "key": choice.shared.name if choice.key else None}
 
 
 def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """A contact, for people."""
     mark = slash.mark_of(contact.verified, contact.is_blocked) or "verified"
     news = f"  {unread} unread" if unread else ""
-    key = f"  {choice.shared.name}" if choice.suite == PSK else ""
+    key = f"  {choice.shared.name}" if choice.key else ""
     return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
 
 

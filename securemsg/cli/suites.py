@@ -9,7 +9,7 @@ from securemsg.cli.output import report_note
 from securemsg.cli.settings import Settings
 from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import choices
-from securemsg.client.sessions.choices import PSK, Chosen
+from securemsg.client.sessions.choices import SECRET_SIZES, Chosen
 from securemsg.protocol.devices import SERVER_NAME
 
 # Names in one warning.
@@ -24,7 +24,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     """
     if settings.suite is None:
         return pinned
-    if settings.suite != PSK:
+    if settings.suite not in SECRET_SIZES:
         if settings.key_file is not None:
             raise SecuremsgError(
                 Exit.USAGE, "usage", "a key file is of suite psk alone", "leave --key-file away, or name suite psk"
@@ -38,8 +38,8 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
             f"leave the suite away: securemsg send --key-file FILE {SERVER_NAME}",
         )
     if settings.key_file is not None:
-        return Chosen(PSK, load_key(settings.key_file, settings.loose).secret)
-    if pinned.suite != PSK:
+        return Chosen(settings.suite, load_key(settings.key_file, settings.loose).secret)
+    if not pinned.key:
         raise SecuremsgError(
             Exit.USAGE,
             "key-file",
@@ -52,7 +52,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 def chosen(context: CommandContext, name: str) -> Chosen:
     """What the conversation has now."""
     with context.store.reading() as records:
-        return choices.chosen(records, name)
+        return choices.chosen(records, context.profile.conversation(name))
 
 
 def pin(context: CommandContext, name: str) -> bool:
@@ -68,8 +68,9 @@ def pin(context: CommandContext, name: str) -> bool:
     if (choice.suite, choice.key) == (pinned.suite, pinned.key):
         return False
     with context.store.writing() as records:
-        choices.choose(records, name, choice.suite, choice.key)
-        sharing, waiting = choices.sharing(records, name), drafts(records, name)
+        conversation = context.profile.conversation(name)
+        choices.choose(records, conversation, choice.suite, choice.key)
+        sharing, waiting = choices.sharing(records, name), drafts(records, conversation)
     report_note("suite-pinned", _told(context, name, choice), context.settings.as_json)
     if waiting:
         report_note("suite-of-waiting", _resuited(name, choice, waiting), context.settings.as_json)
@@ -80,12 +81,12 @@ def pin(context: CommandContext, name: str) -> bool:
 
 def key_name(choice: Chosen) -> str | None:
     """The name of the key file that is pinned, if one is."""
-    return choice.shared.name if choice.suite == PSK else None
+    return choice.shared.name if choice.key else None
 
 
 def _told(context: CommandContext, name: str, choice: Chosen) -> str:
     """What follows from a choice."""
-    if choice.suite != PSK:
+    if not choice.key:
         return (
             f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
             " with the old one waits until it is pinned again"
@@ -101,7 +102,7 @@ def _told(context: CommandContext, name: str, choice: Chosen) -> str:
 def _resuited(name: str, choice: Chosen, waiting: int) -> str:
     """What becomes of messages that were written before the choice, and are not sealed."""
     what = f"1 message that waits for {name} goes" if waiting == 1 else f"{waiting} messages that wait for {name} go"
-    with_key = f" and {key_name(choice)}" if choice.suite == PSK else ""
+    with_key = f" and {key_name(choice)}" if choice.key else ""
     return f"{what} out with suite {choice.suite}{with_key} as well"
 
 

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from attrs import define, field
 from zope.interface import implementer
 
-from securemsg.client import guest, login
 from securemsg.client.context import Context
 from securemsg.client.events import Disconnected, Event, Failed, Ready
-from securemsg.client.maintenance import Maintenance
+from securemsg.client.guest import GuestLogin
+from securemsg.client.login import AccountLogin, Login
+from securemsg.client.maintenance import GuestMaintenance, Maintenance
 from securemsg.client.receiving.receiver import Receiver
 from securemsg.client.requests import Answer, Callback, Question
 from securemsg.client.sending.sender import Sender
 from securemsg.client.state.profile import Profile, load_profile
-from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto.keys import random_bytes
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IProfileStore
@@ -61,17 +61,19 @@ class Agent:
     _context: Context = field(init=False)
     _post: Sender = field(init=False)
     _arrivals: Receiver = field(init=False)
-    _upkeep: Maintenance = field(init=False)
+    _login: Login = field(init=False)
+    _maintenance: Maintenance | GuestMaintenance = field(init=False)
     _is_scheduled: bool = field(default=False, init=False)
     _was_told: bool = field(default=False, init=False)
-    _hello: m.Hello | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
         self._context = Context(self._store, self._profile, self._now, self._soon, self._watch)
         self._post = Sender(self._context, self._jitter)
         self._arrivals = Receiver(self._context)
-        self._upkeep = Maintenance(self._context)
+        is_guest = self._profile.is_guest
+        self._login = GuestLogin() if is_guest else AccountLogin()
+        self._maintenance = GuestMaintenance(self._context) if is_guest else Maintenance(self._context)
 
     @property
     def phase(self) -> Phase:
@@ -171,8 +173,7 @@ class Agent:
             self._context.profile = load_profile(records) or self._context.profile
         channel = self._channel()
         try:
-            self._hello = login.greet(self._context.profile, channel.binding)
-            channel.send(self._hello)
+            channel.send(self._login.greet(self._context.profile, channel.binding))
         except Refusal as refusal:
             self._fail(refusal.code)
 
@@ -182,39 +183,14 @@ class Agent:
 
         @raise RemoteProtocolError: C{unsupported-version}.
         """
-        channel, profile = self._channel(), self._context.profile
-        connection = channel.connection
+        channel = self._channel()
         try:
-            if profile.is_caller:
-                self._call(challenge)
-                return
-            login.check_challenge(profile, connection.hello, challenge, channel.binding)
+            answer = self._login.answer(self._store, self._context.profile, channel.connection, challenge, channel.binding)
         except Refusal as refusal:
             self._fail(refusal.code)
             return
-        if profile.registered:
-            with self._store.reading() as records:
-                highest = load_number(records, COUNTERS, NUMBER)
-            channel.send(login.prove(profile, connection.hello, connection.challenge, highest, channel.binding))
-        else:
-            channel.send(login.register(profile, connection.hello, connection.challenge, channel.binding))
-
-    def _call(self, challenge: m.Challenge) -> None:
-        """
-        The same for a caller: the key file proves who answers, and the connection makes us who we are.
-
-        @raise Refusal: C{server-identity}.
-        @raise RemoteProtocolError: C{unsupported-version}.
-        """
-        channel = self._channel()
-        connection, binding = channel.connection, channel.binding
-        assert self._hello is not None, "a challenge answers a greeting"
-        with self._store.writing() as records:
-            key = guest.key_of(records)
-            login.check_key_challenge(key, connection.hello, challenge, binding)
-            profile = guest.arrive(records, self._context.profile, key, self._hello, challenge, binding)
-        self._context.profile = profile
-        channel.send(login.prove_key(key, challenge.identity, connection.hello, connection.challenge, binding))
+        self._context.profile, proof = answer
+        channel.send(proof)
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         """
@@ -225,7 +201,7 @@ class Agent:
         self._post.restart()
         self._arrivals.restart()
         self._context.spoke = self._context.now()
-        self._upkeep.welcome(welcome)
+        self._maintenance.welcome(welcome)
         self._context.tell(Ready(getattr(self._channel(), "link", None)))
         self._pump()
 
@@ -244,7 +220,7 @@ class Agent:
         self._context.requests.expire(self._now())
         self._post.check_time()
         if self.is_ready:
-            self._upkeep.tick()
+            self._maintenance.tick()
             self._arrivals.look()
             if abs(self._context.now() - self._context.spoke) >= KEEP_ALIVE:
                 self._context.ask(m.Ping(0), self._ponged)
@@ -285,7 +261,7 @@ class Agent:
 
     def _stocked(self, message: m.Stock) -> None:
         """Prekeys run low."""
-        self._upkeep.stock(message)
+        self._maintenance.stock(message)
 
     def _schedule(self) -> None:
         """Take in what comes in this turn together."""

@@ -15,9 +15,8 @@ from typing import Protocol
 import msgspec
 from attrs import define, field, frozen
 
-from securemsg.client.lines import as_received
-from securemsg.client.messages import PAGE, Received, compose_in, unread_after
-from securemsg.client.sessions.choices import is_caller
+from securemsg.client.messages import PAGE, Received, as_received, compose_in, unread_after
+from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import (
     HISTORY,
@@ -28,7 +27,6 @@ from securemsg.client.state.records import (
     ROWS,
     HistoryRow,
     UnreadRow,
-    bucket_of,
     load,
     load_number,
     save,
@@ -48,18 +46,11 @@ MAX_KNOWN = 100_000
 BUSY = "error: busy"
 
 Give = Callable[[str | None], None]
-# Who has a turn: a person, or one connection of a caller.
-Asker = tuple[str, bytes]
 
 
-def answer_id(question: Received) -> bytes:
+def answer_id(sender: str, message_id: bytes) -> bytes:
     """The message id of the answer to a question: always the same, so that nothing is answered twice."""
-    return keys.digest(ANSWER_LABEL, question.sender.encode("utf-8"), question.id)[: keys.ID_SIZE]
-
-
-def asker_of(question: Received) -> Asker:
-    """Whose turn it is. The connections of callers share a name, and have nothing else to do with each other."""
-    return question.sender, question.device if is_caller(question.sender) else b""
+    return keys.digest(ANSWER_LABEL, sender.encode("utf-8"), message_id)[: keys.ID_SIZE]
 
 
 class Source(Protocol):
@@ -124,9 +115,9 @@ class Autoresponder:
     _sender: str | None = None
     _spares: bool = False
     # Who is asking at the moment, each with the place of the question; and who waits, in the order of their turns.
-    _asked: dict[Asker, int] = field(factory=dict, init=False)
-    _waiting: dict[Asker, deque[int]] = field(factory=dict, init=False)
-    _turns: deque[Asker] = field(factory=deque, init=False)
+    _asked: dict[Conversation, int] = field(factory=dict, init=False)
+    _waiting: dict[Conversation, deque[int]] = field(factory=dict, init=False)
+    _turns: deque[Conversation] = field(factory=deque, init=False)
     _known: int = field(default=0, init=False)
     # Up to which place we looked, and how many had come late by then.
     _last: int = field(default=-1, init=False)
@@ -174,12 +165,12 @@ class Autoresponder:
         for message in fresh:
             if message.order in under_way or (self._spares and message.kind != Kind.TEXT):
                 continue
-            asker = asker_of(message)
-            queue = self._waiting.get(asker)
+            conversation = message.conversation
+            queue = self._waiting.get(conversation)
             if queue is None:
-                queue = self._waiting[asker] = deque()
-                if asker not in self._asked:
-                    self._turns.append(asker)
+                queue = self._waiting[conversation] = deque()
+                if conversation not in self._asked:
+                    self._turns.append(conversation)
             queue.append(message.order)
             self._known += 1
         return 0 < limit == len(fresh)
@@ -208,35 +199,35 @@ class Autoresponder:
     def _ask_around(self) -> None:
         """Ask for one person after the other, as long as the source takes questions."""
         while self._turns and len(self._asked) < self._source.places:
-            asker = self._turns.popleft()
-            queue = self._waiting[asker]
+            conversation = self._turns.popleft()
+            queue = self._waiting[conversation]
             order = queue.popleft()
             self._known -= 1
             question = self._load(order)
             if question is None:
-                self._take_turn(asker)
+                self._take_turn(conversation)
                 continue
-            self._asked[asker] = order
-            give = partial(self._given, asker, question)
+            self._asked[conversation] = order
+            give = partial(self._given, conversation, question)
             if question.kind != Kind.TEXT:
                 give(None)
             elif len(queue) >= MAX_WAITING:
                 give(BUSY)
             else:
-                self._put(asker, question, give)
+                self._put(conversation, question, give)
 
-    def _put(self, asker: Asker, question: Received, give: Give) -> None:
+    def _put(self, conversation: Conversation, question: Received, give: Give) -> None:
         """Ask the source. One that fails at that has answered nothing."""
         try:
             self._source.ask(question, give)
         # Whatever it is: nobody was asked, and the place must be free again.
         except BaseException:
-            self._asked.pop(asker, None)
+            self._asked.pop(conversation, None)
             raise
 
-    def _given(self, asker: Asker, question: Received, text: str | None) -> None:
+    def _given(self, conversation: Conversation, question: Received, text: str | None) -> None:
         """The source has an answer."""
-        if self._asked.get(asker) != question.order:
+        if self._asked.get(conversation) != question.order:
             return
         try:
             self._settle(question, text)
@@ -245,16 +236,16 @@ class Autoresponder:
             self._forget()
             raise
         finally:
-            self._asked.pop(asker, None)
-        self._take_turn(asker)
+            self._asked.pop(conversation, None)
+        self._take_turn(conversation)
         self.run()
 
-    def _take_turn(self, asker: Asker) -> None:
+    def _take_turn(self, conversation: Conversation) -> None:
         """Somebody's question is done with: the next one of theirs comes after one of everybody else's."""
-        if self._waiting.get(asker):
-            self._turns.append(asker)
+        if self._waiting.get(conversation):
+            self._turns.append(conversation)
         else:
-            self._waiting.pop(asker, None)
+            self._waiting.pop(conversation, None)
 
     def _forget(self) -> None:
         """Something failed on the way: whatever is not under way is looked up again."""
@@ -268,10 +259,10 @@ class Autoresponder:
         with self._store.reading() as records:
             waiting = load(records, UnreadRow, INBOUND, ROWS, order)
             profile = load_profile(records)
-            row = None if waiting is None else load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
+            row = None if waiting is None else load(records, HistoryRow, HISTORY, waiting.conversation.bucket, order)
             if waiting is None or profile is None or row is None:
                 return None
-            return as_received(records, profile.name, waiting.name, order, row)
+            return as_received(records, profile, waiting.conversation.account, order, row)
 
     def _settle(self, question: Received, text: str | None) -> None:
         """Commit the answer together with the mark that says so."""
@@ -287,7 +278,7 @@ def settle(
 
     @return: whether there is an answer to be sent.
     """
-    message_id = answer_id(question)
+    message_id = answer_id(question.sender, question.id)
     with store.writing() as records:
         if records.get(INBOUND, ROWS, question.order) is None:
             # Another process was faster.
@@ -297,19 +288,13 @@ def settle(
         if text is not None and written:
             try:
                 compose_in(
-                    records,
-                    question.sender,
-                    fitting(text),
-                    now=int(now),
-                    message_id=message_id,
-                    kind=Kind.ANSWER,
-                    device=question.device,
+                    records, question.conversation, fitting(text), now=int(now), message_id=message_id, kind=Kind.ANSWER
                 )
             except Refusal:
                 # Nothing can be written to this name; the question is settled all the same.
                 written = False
         if retention is not None:
-            retention.trim(records, question.sender, int(now))
+            retention.trim(records, question.conversation, int(now))
     return written
 
 

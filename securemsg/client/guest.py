@@ -1,5 +1,5 @@
 """
-To call the contact C{server} with a key file: no account, nothing registered, nothing that is kept.
+To write to the contact C{server} as a guest, with a key file: no account, nothing registered, nothing that is kept.
 
 Each connection is a device of its own, with an identity that both ends derive from the file and from the login; what was said
 in one connection cannot be moved into another. Source: C{docs/protocol.md}, section "Suites".
@@ -7,10 +7,11 @@ in one connection cannot be moved into another. Source: C{docs/protocol.md}, sec
 
 from __future__ import annotations
 
-from attrs import evolve
+from attrs import define, evolve, field
 
+from securemsg.client import login
 from securemsg.client.sending import results
-from securemsg.client.sessions import choices, encrypt
+from securemsg.client.sessions import choices, suites
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import LISTS, Profile, create_profile, save_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
@@ -18,29 +19,54 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.auth import Binding
+from securemsg.protocol.connection import Connection
 from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.envelope import PSK
 from securemsg.protocol.invite import InviteLink
-from securemsg.protocol.messages import Challenge, Hello
+from securemsg.protocol.messages import Challenge, Hello, Proof
 
 # Before the first login: no server has this identity.
 NO_PIN = bytes(32)
 
 
 def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int) -> Profile:
-    """Make an empty store that of a caller who holds this file. It is to be one in memory: the file's secret goes into it."""
+    """Make an empty store that of a guest who holds this file. It is to be one in memory: the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
-        choices.choose(records, SERVER_NAME, choices.PSK, key.secret)
+        choices.choose(records, profile.conversation(SERVER_NAME), PSK, key.secret)
         save_profile(records, profile)
     return profile
 
 
-def key_of(records: IRecords) -> SharedKey:
-    """The file that this caller holds."""
-    return choices.chosen(records, SERVER_NAME).shared
+@define
+class GuestLogin:
+    """The login of a guest: the key file proves who answers, and the connection makes us who we are. See L{Login}."""
+
+    _hello: Hello | None = field(default=None, init=False)
+
+    def greet(self, profile: Profile, binding: Binding) -> Hello:
+        """See L{Login.greet}. Which of the files that there are is meant, nobody needs to hear: the server has one."""
+        self._hello = login.greeting("key", "", b"", binding)
+        return self._hello
+
+    def answer(
+        self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
+    ) -> tuple[Profile, Proof]:
+        """See L{Login.answer}."""
+        assert self._hello is not None, "a challenge answers a greeting"
+        with store.writing() as records:
+            key = key_file(records, profile)
+            login.check_key_challenge(key, connection.hello, challenge, binding)
+            profile = begin(records, profile, key, self._hello, challenge, binding)
+        return profile, login.prove_key(key, challenge.identity, connection.hello, connection.challenge, binding)
 
 
-def arrive(
+def key_file(records: IRecords, profile: Profile) -> SharedKey:
+    """The file that this guest holds."""
+    return choices.chosen(records, profile.conversation(SERVER_NAME)).shared
+
+
+def begin(
     records: IRecords, profile: Profile, key: SharedKey, hello: Hello, challenge: Challenge, binding: Binding
 ) -> Profile:
     """
@@ -63,7 +89,7 @@ def arrive(
     records.delete(contacts.TABLE, SERVER_NAME.encode())
     for bucket, version, _ in records.scan(LISTS, SERVER_NAME.encode()):
         records.delete(LISTS, bucket, version)
-    encrypt.forget_all(records)
+    suites.forget_all(records)
     # Nothing that came to another device can come to this one, so it need not be known any more.
     for table in (COUNTERS, SENT, SEEN):
         for bucket, order, _ in records.scan(table):

@@ -1,22 +1,25 @@
 """
 The client's half of login and registration: to know the server before proving anything to it.
 
-An account proves with its device's key, and knows the server by its pin. A caller proves with a key file, and knows the
-server by this same file: both ends show that they have it, the server first.
+An account proves itself with its device's key, and knows the server by its pin. A guest (L{securemsg.client.guest}) proves that
+it holds a key file, and knows the server by the same file: both ends show that they have it, the server first.
 
 Source: C{docs/protocol.md}, section "Login".
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic
+from securemsg.interfaces import IProfileStore
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
+from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Challenge, Hello, Proof, Register
 
 # What a login must be tied to, by transport.
@@ -24,7 +27,48 @@ _KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
 _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
 
 
-def greet(profile: Profile, binding: Binding) -> Hello:
+class Login(Protocol):
+    """How a client logs in: what it says first, and what it answers to the server's challenge."""
+
+    def greet(self, profile: Profile, binding: Binding) -> Hello:
+        """
+        The first message.
+
+        @raise Refusal: see L{greeting}.
+        """
+
+    def answer(
+        self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
+    ) -> tuple[Profile, Proof | Register]:
+        """
+        Check who answers, then prove who we are.
+
+        @return: who we are in this connection, and what is to be said.
+        @raise Refusal: C{server-identity}: it is not our server.
+        @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
+        """
+
+
+class AccountLogin:
+    """An account logs in with its device's key, or registers; it knows the server by its pin."""
+
+    def greet(self, profile: Profile, binding: Binding) -> Hello:
+        """See L{Login.greet}."""
+        return greeting("device" if profile.registered else "register", profile.name, profile.device_id, binding)
+
+    def answer(
+        self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
+    ) -> tuple[Profile, Proof | Register]:
+        """See L{Login.answer}."""
+        check_challenge(profile, connection.hello, challenge, binding)
+        if not profile.registered:
+            return profile, register(profile, connection.hello, connection.challenge, binding)
+        with store.reading() as records:
+            highest = load_number(records, COUNTERS, NUMBER)
+        return profile, prove(profile, connection.hello, connection.challenge, highest, binding)
+
+
+def greeting(role: Literal["key", "device", "register"], account: str, device: bytes, binding: Binding) -> Hello:
     """
     The first message.
 
@@ -33,27 +77,8 @@ def greet(profile: Profile, binding: Binding) -> Hello:
     exporter = auth.EXPORTER_SIZE if binding.kind == "tls-exporter" else 0
     if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:
         raise Refusal("server-identity", "no channel binding")
-    if profile.is_caller:
-        # Which of the files that there are is meant, nobody needs to hear: the server has one.
-        account, device = "", b""
-    else:
-        account, device = profile.name, profile.device_id
-    return Hello(
-        [auth.VERSION],
-        list(auth.FEATURES),
-        _role(profile),
-        _TRANSPORTS[binding.transport],
-        account,
-        device,
-        keys.nonce(),
-    )
-
-
-def _role(profile: Profile) -> Literal["key", "device", "register"]:
-    """As what we come."""
-    if profile.is_caller:
-        return "key"
-    return "device" if profile.registered else "register"
+    transport = _TRANSPORTS[binding.transport]
+    return Hello([auth.VERSION], list(auth.FEATURES), role, transport, account, device, keys.nonce())
 
 
 def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, binding: Binding) -> None:

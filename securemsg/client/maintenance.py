@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from securemsg.client.context import Context
 from securemsg.client.requests import Answer
-from securemsg.client.sessions import encrypt, initiations, prekeys
+from securemsg.client.sessions import initiations, prekeys, suites
 from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.crypto import keys
@@ -41,15 +41,7 @@ class Maintenance:
         @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
         """
         context = self._context
-        if message.highest > MAX_NUMBER:
-            raise RemoteProtocolError("malformed")
-        context.hear_clock(message.now)
-        if context.profile.is_caller:
-            # No account, no prekeys, no list, and no state that could be old: all it can be wrong about is the time.
-            if not context.is_clock_right:
-                with context.store.writing() as records:
-                    context.warn(records, "clock")
-            return
+        _check_welcome(context, message)
         self._stock = message.stock
         self._is_uploading = False
         with context.store.writing() as records:
@@ -74,7 +66,7 @@ class Maintenance:
         The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
         says so again.
         """
-        if not self._is_uploading and not self._context.profile.is_caller:
+        if not self._is_uploading:
             self._stock = message.stock
             self.look()
 
@@ -104,7 +96,7 @@ class Maintenance:
 
     def tick(self) -> None:
         """Time passes."""
-        if not self._context.profile.is_caller and self._context.now() - self._looked_at >= PERIOD:
+        if self._context.now() - self._looked_at >= PERIOD:
             self.look()
 
     def _begin_anew(self, records: IRecords, profile: Profile, highest: int) -> Profile:
@@ -115,7 +107,7 @@ class Maintenance:
         profile = reborn(profile)
         save_profile(records, profile)
         prekeys.discard_one_time(records)
-        encrypt.forget_all(records)
+        suites.forget_all(records)
         save_number(records, COUNTERS, NUMBER, highest)
         self._context.warn(records, "state-restored")
         return profile
@@ -172,3 +164,38 @@ class Maintenance:
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, listing.version)
         context.profile = profile
+
+
+@define(eq=False)
+class GuestMaintenance:
+    """The housekeeping of a guest, which has no account, prekeys or list: it can only be wrong about the time."""
+
+    _context: Context
+
+    def welcome(self, message: m.Welcome) -> None:
+        """
+        The server let us in.
+
+        @raise RemoteProtocolError: see L{Maintenance.welcome}.
+        """
+        _check_welcome(self._context, message)
+        if not self._context.is_clock_right:
+            with self._context.store.writing() as records:
+                self._context.warn(records, "clock")
+
+    def stock(self, message: m.Stock) -> None:
+        """There are no prekeys."""
+
+    def tick(self) -> None:
+        """Nothing is ever due."""
+
+
+def _check_welcome(context: Context, message: m.Welcome) -> None:
+    """
+    See what the server counted, and what time it is there.
+
+    @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
+    """
+    if message.highest > MAX_NUMBER:
+        raise RemoteProtocolError("malformed")
+    context.hear_clock(message.now)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from attrs import field, frozen
 
-from securemsg.client.lines import Line, Received, Sent, as_received, as_sent
-from securemsg.client.sessions import guests
-from securemsg.client.sessions.choices import chosen, is_caller
+from securemsg.client.sessions.choices import chosen
+from securemsg.client.sessions.peers import PEERS
+from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state.counters import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import (
     HISTORY,
@@ -29,7 +31,6 @@ from securemsg.client.state.records import (
     QuarantinedPeer,
     Status,
     UnreadRow,
-    bucket_of,
     draft,
     find_sent,
     load,
@@ -51,6 +52,8 @@ DEFAULT_EXPIRY = 30 * 86400
 MIN_EXPIRY = 60
 # More messages in one reading would hold more memory than a reader needs.
 PAGE = 500
+# The end of the year 9999: nothing that shows times goes further, and a sender may write anything.
+LAST_SECOND = 253_402_300_799
 
 __all__ = [
     "DEFAULT_EXPIRY",
@@ -76,6 +79,112 @@ __all__ = [
 ]
 
 
+@frozen
+class Sent:
+    """
+    A message of ours, and what became of it.
+
+    @ivar status: C{queued}, C{accepted}, C{delivered}, C{failed} or C{withdrawn}.
+    @ivar code: why it waits or failed; empty where there is nothing to say.
+    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when we heard of it; 0: not yet.
+    @ivar devices: ids of the recipient's devices that confirmed it.
+    """
+
+    order: int
+    id: bytes
+    conversation: Conversation
+    status: str
+    code: str
+    sent_at: int
+    accepted_at: int
+    delivered_at: int
+    devices: tuple[bytes, ...]
+    text: str = field(repr=False)
+    kind: int
+    suite: str
+
+    @property
+    def to(self) -> str:
+        """The name of the recipient."""
+        return self.conversation.account
+
+
+@frozen
+class Received:
+    """
+    A message that came.
+
+    @ivar order: its place in the sequence, for L{mark_read}.
+    @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
+    @ivar verified: whether the sender's identity was verified when it came.
+    @ivar gap_before: how many messages of this sender, right before this one, have not come.
+    @ivar device: of the sender's, the one that it came from.
+    @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
+    """
+
+    order: int
+    id: bytes
+    sender: str
+    to: str
+    sent_at: int
+    received_at: int
+    text: str = field(repr=False)
+    kind: int
+    verified: bool
+    suite: str
+    gap_before: int
+    note: str
+    device: bytes = b""
+    conversation: Conversation = field()
+
+    @conversation.default
+    def _of_accounts(self) -> Conversation:
+        return direct(self.sender)
+
+
+Line = Sent | Received
+
+
+def as_sent(conversation: Conversation, order: int, row: HistoryRow) -> Sent:
+    """A row as its reader sees it."""
+    content = row.content
+    return Sent(
+        order=order,
+        id=content.message_id,
+        conversation=conversation,
+        status=row.status.value,
+        code=row.code,
+        sent_at=content.sent_at,
+        accepted_at=row.accepted_at,
+        delivered_at=row.delivered_at,
+        devices=row.devices,
+        text=content.body.decode("utf-8", "replace"),
+        kind=content.kind,
+        suite=row.suite,
+    )
+
+
+def as_received(records: IRecords, profile: Profile, account: str, order: int, row: HistoryRow) -> Received:
+    """A row as its reader sees it."""
+    content = row.content
+    return Received(
+        order=order,
+        id=content.message_id,
+        sender=account,
+        to=profile.name,
+        sent_at=min(content.sent_at, LAST_SECOND),
+        received_at=row.at,
+        text=content.body.decode("utf-8", "replace"),
+        kind=content.kind,
+        verified=row.verified,
+        suite=row.suite,
+        gap_before=row.lost + open_gaps(records, content, row.gap),
+        note=row.note,
+        device=content.device,
+        conversation=profile.conversation(account, content.device),
+    )
+
+
 def compose(
     store: IProfileStore,
     to: str,
@@ -86,7 +195,6 @@ def compose(
     wants_receipt: bool = False,
     expiry: int = DEFAULT_EXPIRY,
     kind: int = Kind.TEXT,
-    device: bytes = b"",
 ) -> bytes:
     """
     Commit a message to be sent, as soon as somebody is connected.
@@ -94,29 +202,27 @@ def compose(
     The same id, recipient and text again are the same message: nothing new is sent, but for one that had failed or was
     withdrawn, which is tried again.
 
-    @param device: the connection of a caller (L{Received.device}), which one must be named. To others
-        a message goes to all devices.
+    @param to: the name of an account.
     @return: its message id.
-    @raise Refusal: C{no-such-account}: no such caller is remembered. C{too-large}, C{illegal-name}, C{bad-request} (to
-        ourselves, or no such expiry), C{conflict} (the id stands for another message), C{no-profile}.
+    @raise Refusal: see L{compose_in}.
     """
     with store.writing() as records:
+        conversation = _own(records).conversation(to)
         return compose_in(
             records,
-            to,
+            conversation,
             text,
             now=int(now),
             message_id=message_id,
             wants_receipt=wants_receipt,
             expiry=expiry,
             kind=kind,
-            device=device,
         )
 
 
 def compose_in(
     records: IRecords,
-    to: str,
+    to: Conversation,
     text: str,
     *,
     now: int,
@@ -124,36 +230,33 @@ def compose_in(
     wants_receipt: bool = False,
     expiry: int = DEFAULT_EXPIRY,
     kind: int = Kind.TEXT,
-    device: bytes = b"",
 ) -> bytes:
     """
     As L{compose}, within a transaction.
 
-    @raise Refusal: see there.
+    @raise Refusal: C{no-such-account}: no such guest is remembered. C{too-large}, C{illegal-name}, C{bad-request} (to
+        ourselves, or no such expiry), C{conflict} (the id stands for another message), C{no-profile}.
     """
     body = _encode_text(text)
-    check_name(to)
+    check_name(to.account)
     profile = _own(records)
-    if to == profile.name or not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
+    if to.account == profile.name or not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
         raise Refusal("bad-request")
     message_id = keys.random_id() if message_id is None else message_id
     if len(message_id) != keys.ID_SIZE:
         raise Refusal("bad-request")
+    if not PEERS[to.kind].is_known(records, to):
+        raise Refusal("no-such-account")
     known = load(records, MessageIndex, INDEX, message_id)
-    if is_caller(to):
-        if guests.get_contact(records, to, device) is None:
-            raise Refusal("no-such-account")
-    else:
-        device = b""
     if known is not None:
-        _repeat(records, known, to, kind, body, device, now)
+        _repeat(records, known, to, kind, body, now)
         return message_id
     place = next_places(records)
     content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
     suite = chosen(records, to).suite
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
-    save(records, HISTORY, bucket_of(to), row, place)
-    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry, device=device), place)
+    save(records, HISTORY, to.bucket, row, place)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry), place)
     save(records, INDEX, message_id, MessageIndex(to, place, place))
     return message_id
 
@@ -162,7 +265,7 @@ def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
     """What became of a message of ours; C{None}: there is none of this id."""
     with store.reading() as records:
         found = find_sent(records, message_id)
-        return as_sent(found[0].name, found[0].history, found[1]) if found else None
+        return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
 
 
 def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
@@ -186,7 +289,7 @@ def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
         else:
             records.delete(OUTBOX, ROWS, known.outbox)
         gone = msgspec.structs.replace(row, status=Status.WITHDRAWN, code="")
-        save(records, HISTORY, bucket_of(known.name), gone, known.history)
+        save(records, HISTORY, known.conversation.bucket, gone, known.history)
         return sealed
 
 
@@ -206,7 +309,7 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
     @return: what came, and up to which place we looked: after that one the next look begins.
     """
     with store.reading() as records:
-        own = _own(records).name
+        profile = _own(records)
         found: list[Received] = []
         while len(found) < limit:
             page = load_all(records, UnreadRow, INBOUND, ROWS, after, PAGE)
@@ -214,11 +317,12 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
                 if len(found) == limit:
                     break
                 after = order
-                if sender not in (None, waiting.name):
+                account = waiting.conversation.account
+                if sender not in (None, account):
                     continue
-                row = load(records, HistoryRow, HISTORY, bucket_of(waiting.name), order)
+                row = load(records, HistoryRow, HISTORY, waiting.conversation.bucket, order)
                 if row is not None:
-                    found.append(as_received(records, own, waiting.name, order, row))
+                    found.append(as_received(records, profile, account, order, row))
             if len(page) < PAGE:
                 break
         return found, after
@@ -242,15 +346,17 @@ def mark_read(store: IProfileStore, orders: Iterable[int]) -> None:
 def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
     """The last messages to and from a contact, in order."""
     with store.reading() as records:
-        own = _own(records).name
-        # Orders are shared by all contacts, so a window of them may hold few of this one: widen it until it holds enough.
-        last, window = records.last(HISTORY, bucket_of(name)), max(limit, 1)
-        rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), last - window)
+        profile = _own(records)
+        conversation = profile.conversation(name)
+        bucket = conversation.bucket
+        # Orders are shared by all conversations, so a window of them may hold few of this one: widen it until it holds enough.
+        last, window = records.last(HISTORY, bucket), max(limit, 1)
+        rows = load_all(records, HistoryRow, HISTORY, bucket, last - window)
         while len(rows) < limit and window < last:
             window *= 4
-            rows = load_all(records, HistoryRow, HISTORY, bucket_of(name), max(last - window, -1))
+            rows = load_all(records, HistoryRow, HISTORY, bucket, max(last - window, -1))
         return [
-            as_sent(name, order, row) if row.sent else as_received(records, own, name, order, row)
+            as_sent(conversation, order, row) if row.sent else as_received(records, profile, name, order, row)
             for order, row in rows[-limit:]
         ]
 
@@ -260,7 +366,8 @@ def unread(store: IProfileStore) -> dict[str, int]:
     counts: dict[str, int] = {}
     with store.reading() as records:
         for _, waiting in load_all(records, UnreadRow, INBOUND, ROWS):
-            counts[waiting.name] = counts.get(waiting.name, 0) + 1
+            name = waiting.conversation.account
+            counts[name] = counts.get(name, 0) + 1
     return counts
 
 
@@ -308,10 +415,10 @@ def _encode_text(text: str) -> bytes:
     return body
 
 
-def _repeat(records: IRecords, known: MessageIndex, to: str, kind: int, body: bytes, device: bytes, now: int) -> None:
+def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int) -> None:
     """A message id that stands for something already."""
-    row = load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
-    if row is None or known.name != to or row.content.body != body or row.content.kind != kind:
+    row = load(records, HistoryRow, HISTORY, known.conversation.bucket, known.history)
+    if row is None or known.conversation != to or row.content.body != body or row.content.kind != kind:
         raise Refusal("conflict")
     if row.status not in (Status.FAILED, Status.WITHDRAWN):
         return
@@ -323,7 +430,7 @@ def _repeat(records: IRecords, known: MessageIndex, to: str, kind: int, body: by
         place = next_places(records)
         content = row.content
         row = msgspec.structs.replace(row, content=unsealed(content))
-        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry, device=device), place)
+        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), place)
         save(records, INDEX, content.message_id, MessageIndex(to, known.history, place))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
-    save(records, HISTORY, bucket_of(to), again, known.history)
+    save(records, HISTORY, to.bucket, again, known.history)

@@ -21,7 +21,7 @@ from securemsg.client.autoresponder import Autoresponder, Source
 from securemsg.client.events import Changed, Event, Failed, Ready
 from securemsg.client.messages import Received
 from securemsg.client.sessions import guests
-from securemsg.client.state.profile import create_profile, load_profile, save_profile
+from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.retention import Retention
 from securemsg.client.state.vault import KEY_FILE, create_vault, open_vault
 from securemsg.crypto.keyfile import SharedKey
@@ -68,6 +68,7 @@ class Contact:
 
     _log = Logger()
     _store: IProfileStore
+    _profile: Profile
     _worker: Worker
     _on_login: Callable[[str], None]
     _source: Source
@@ -137,7 +138,8 @@ class Contact:
         """
         with self._store.writing() as records:
             device = guests.latest_of(records, account, present)
-            messages.compose_in(records, account, text, now=int(time.time()), device=device)
+            conversation = self._profile.conversation(account, device)
+            messages.compose_in(records, conversation, text, now=int(time.time()))
         self.peer.pump()
 
     def guarded(self, call: Callable[[], object]) -> None:
@@ -205,7 +207,7 @@ def open_contact(
     # What answers in a thread of its own hands its answers back to the contact's.
     source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
     printer = Printer() if duties.prints else None
-    contact = Contact(store, worker, on_login, source, retention, duties.record, printer)
+    contact = Contact(store, profile, worker, on_login, source, retention, duties.record, printer)
     contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.on_event, troubles=EXPECTED_ERRORS)
     on_received = contact.on_received if duties.record is not None or duties.prints else None
     contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)

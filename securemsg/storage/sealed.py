@@ -36,7 +36,7 @@ TABLES = (
     "meta",
     "suites",
     "epochs",
-    "callers",
+    "guests",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

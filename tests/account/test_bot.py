@@ -181,7 +181,7 @@ class MessagesTests(BotCase):
         self.assertEqual([(row.text, row.kind) for row in answers], [(t, Kind.ANSWER) for t in ("ONE", "TWO", "THREE")])
         question = messages.history(self.bix.context.store, "ada")[0]
         assert isinstance(question, Received)
-        self.assertEqual((question.id, answer_id(question)), (numbers[0], answers[0].id))
+        self.assertEqual((question.id, answer_id(question.sender, question.id)), (numbers[0], answers[0].id))
 
     def test_handled_when_next_asked(self) -> None:
         """A message counts as handled when the next one is asked for, and not before."""

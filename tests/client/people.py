@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client.sessions import choices, encrypt, guests, initiations, prekeys, psk
-from securemsg.client.sessions.decrypt import Opened, open_envelope
-from securemsg.client.sessions.encrypt import NeedBundle
+from securemsg.client.sessions import choices, guests, initiations, pqxdh, prekeys, psk, suites
+from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
+from securemsg.client.sessions.pqxdh import NeedBundle
+from securemsg.client.sessions.store import EPOCHS
 from securemsg.client.sessions.store import TABLE as SESSIONS
 from securemsg.client.state import contacts, profile
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile, create_profile, save_profile
 from securemsg.client.state.records import SEEN
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey, sha256
+from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
+from securemsg.protocol.envelope import ContentKey, Introduction
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import AccountRecord, Bundle, Prekey, PrekeyStock, Upload
 from securemsg.storage.memory import MemoryProfile
@@ -29,7 +34,7 @@ TABLES = (
     initiations.TABLE,
     SESSIONS,
     choices.TABLE,
-    psk.TABLE,
+    EPOCHS,
     guests.TABLE,
     SEEN,
 )
@@ -81,6 +86,31 @@ class Shelf:
     def sell_out(self) -> None:
         """Nothing for one use is left."""
         self.one_time, self.kem = {}, {}
+
+
+def seal_part(
+    records: IRecords, own: Profile, contact: contacts.Contact, device: bytes, content_key: ContentKey, now: int = NOW
+) -> bytes:
+    """Seal for one device of a contact, in the suite that was chosen."""
+    recipient = Recipient(contact, (device,), introduction=Introduction(own.identity.public, own.devices))
+    choice = choices.chosen(records, direct(contact.name))
+    return suites.plan(records, own, choice, recipient, now)[device].seal(records, content_key)
+
+
+def seal_with_file(
+    records: IRecords,
+    key: SharedKey,
+    sender: DeviceAddress,
+    recipient: DeviceAddress,
+    content_key: ContentKey,
+    now: int = NOW,
+    *,
+    introduction: Introduction | None = None,
+    connection: bytes = b"",
+) -> bytes:
+    """Seal with a key file, from anybody to anybody."""
+    epoch = psk.next_epoch(records, recipient, connection, now)
+    return psk.Plan(key, sender, recipient, epoch, introduction).seal(records, content_key)
 
 
 @frozen
@@ -142,14 +172,14 @@ class Person:
         """Begin a session with this bundle."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            encrypt.begin(records, self.profile, contact, other.device, bundle, now)
+            pqxdh.begin(records, self.profile, contact, other.device.id, bundle, now)
 
     def seal(self, other: Person, text: bytes, now: int = NOW) -> Sender:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            common, content_key = encrypt.make_common(text, choices.chosen(records, other.name).suite)
-            own = encrypt.seal(records, self.profile, contact, other.device, content_key, now)
+            common, content_key = suites.make_common(text, choices.chosen(records, direct(other.name)).suite)
+            own = seal_part(records, self.profile, contact, other.device.id, content_key, now)
         return Sender(self.name, self.profile.device_id, own, common)
 
     def send(self, other: Person, text: bytes, now: int = NOW) -> Sender:
@@ -163,21 +193,22 @@ class Person:
     def open(self, post: Sender, now: int = NOW) -> Opened:
         """Open the own part of a message."""
         with self.store.writing() as records:
-            return open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
+            return suites.open_envelope(records, self.profile, post.account, post.device, post.own, sha256(post.common), now)
 
     def read(self, post: Sender, now: int = NOW) -> bytes:
         """Open a message whole."""
-        return encrypt.open_common(post.common, self.open(post, now).content_key)
+        opened = self.open(post, now)
+        return suites.open_common(post.common, opened.content_key, opened.suite)
 
     def choose(self, other: Person, suite: str, key: bytes = b"") -> None:
         """Choose the suite of a conversation."""
         with self.store.writing() as records:
-            choices.choose(records, other.name, suite, key)
+            choices.choose(records, direct(other.name), suite, key)
 
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""
         with self.store.writing() as records:
-            encrypt.forget(records, other.name, other.device.id)
+            suites.forget(records, other.name, other.device.id)
 
     def renew(self, renewed: Profile) -> None:
         """Go on with another profile."""

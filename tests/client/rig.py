@@ -23,6 +23,7 @@ from securemsg.client.agent import Agent
 from securemsg.client.events import Event
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.state.contacts import trust_inviter
+from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.records import find_sent
 from securemsg.crypto.keys import SigningKey
@@ -343,9 +344,13 @@ class User:
             self.wire.orphan(Side.CLIENT)
             self.wire = None
 
-    def send(self, to: str, text: str, **options: Any) -> bytes:
+    def send(self, to: str | Conversation, text: str, **options: Any) -> bytes:
         """Write a message, and let the agent look, if there is one."""
-        message_id = messages.compose(self.store, to, text, now=self.world.now(), **options)
+        if isinstance(to, Conversation):
+            with self.store.writing() as records:
+                message_id = messages.compose_in(records, to, text, now=int(self.world.now()), **options)
+        else:
+            message_id = messages.compose(self.store, to, text, now=self.world.now(), **options)
         self.pump()
         return message_id
 

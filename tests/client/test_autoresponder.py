@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import autoresponder, messages
-from securemsg.client.autoresponder import BUSY, Autoresponder, Give, Immediate, answer_id, asker_of, fitting
+from securemsg.client.autoresponder import BUSY, Autoresponder, Give, Immediate, answer_id, fitting
 from securemsg.client.messages import Received
 from securemsg.client.state.records import INBOUND
 from securemsg.interfaces import IRecords
@@ -75,20 +75,9 @@ class AnsweringTests(SynchronousTestCase):
         """The answer to a question has an id that is always the same, and another one for everybody else."""
         self.alice.send("bot", "hello")
         question = messages.ungiven(self.bot.store)[0]
-        self.assertEqual(answer_id(question), answer_id(question))
+        self.assertEqual(answer_id("alice", question.id), answer_id("alice", question.id))
         self.answer()
-        self.assertEqual(self.alice.lines("bot")[-1].id, answer_id(question))
-
-    def test_whose_turn(self) -> None:
-        """
-        The devices of an account share a turn, for their answers are to be in order; each connection of a caller has its own.
-        """
-
-        def turn(sender: str, device: bytes) -> autoresponder.Asker:
-            return asker_of(Received(1, b"", sender, "bot", 1, 1, "", 1, True, "psk", 0, "", device))
-
-        self.assertEqual(turn("alice", b"1"), turn("alice", b"2"))
-        self.assertNotEqual(turn("key-00000000", b"1"), turn("key-00000000", b"2"))
+        self.assertEqual(self.alice.lines("bot")[-1].id, answer_id("alice", question.id))
 
     def test_long(self) -> None:
         """An answer that is too long is cut, and not within a character."""

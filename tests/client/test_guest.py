@@ -18,6 +18,7 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol import auth
 from securemsg.protocol.auth import MEMORY, Binding
 from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.envelope import PSK
 from securemsg.protocol.messages import Accepted, Challenge, Deposit, Hello, Message, Ping, Proof
 from securemsg.protocol.states import Side
 from securemsg.server.guests import KeyFile
@@ -253,7 +254,7 @@ class ConnectionTests(SynchronousTestCase):
             save(records, OUTBOX, ROWS, msgspec.structs.replace(row, sealed=True), order)
             hello = Hello([1], [], "key", "tcp", "", b"", keys.nonce())
             challenge = Challenge(1, [], keys.nonce(), self.world.identity.public, bytes(64))
-            guest.arrive(records, before, KEY, hello, challenge, TLS)
+            guest.begin(records, before, KEY, hello, challenge, TLS)
         with store.reading() as records:
             self.assertEqual(records.scan(contacts.TABLE) + records.scan(LISTS, SERVER_NAME.encode()) + records.scan(SENT), [])
             self.assertEqual([bucket for bucket, _, _ in records.scan(COUNTERS)], [NUMBER])
@@ -261,8 +262,8 @@ class ConnectionTests(SynchronousTestCase):
             row = load(records, OutboxRow, OUTBOX, ROWS, order)
             assert row is not None
             self.assertTrue(row.stale)
-            self.assertEqual(choices.chosen(records, SERVER_NAME), choices.Chosen(choices.PSK, KEY.secret))
-            self.assertEqual(guest.key_of(records), KEY)
+            self.assertEqual(choices.chosen(records, before.conversation(SERVER_NAME)), choices.Chosen(PSK, KEY.secret))
+            self.assertEqual(guest.key_file(records, before), KEY)
 
 
 

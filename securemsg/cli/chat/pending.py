@@ -12,9 +12,6 @@ from securemsg.account.connection import ServerConnection
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.client.autoresponder import answer_id
-from securemsg.client.messages import Received
-from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.envelope import Kind
 
 
 @frozen
@@ -96,5 +93,4 @@ class PendingMessages:
 
     def _answer_to(self, number: bytes) -> bytes:
         """The id that the answer to a message of ours will have."""
-        own = self._context.profile.name
-        return answer_id(Received(0, number, own, SERVER_NAME, 0, 0, "", Kind.TEXT, False, "", 0, ""))
+        return answer_id(self._context.profile.name, number)

@@ -21,7 +21,7 @@ from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, json_option, settings_of, shared, state_option
 from securemsg.cli.times import Duration
 from securemsg.client.escape import escape
-from securemsg.client.sessions.choices import is_caller
+from securemsg.client.state.conversations import is_guest
 from securemsg.client.times import iso
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.control import BadSocketPath, check_socket_path
@@ -234,7 +234,7 @@ async def _ask(operator: AdminClient, question: m.Message, kind: type[T], about:
         answer = await asked
     except SecuremsgError as problem:
         if about and problem.code == "no-such-account":
-            if is_caller(about):
+            if is_guest(about):
                 raise error_for(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None
             raise error_for(problem.code, about, hint="see: securemsg admin accounts") from None
         raise

@@ -55,7 +55,8 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread = messages.unread(context.store)
         with context.store.reading() as records:
-            known = [(contact, choices.chosen(records, contact.name)) for contact in all_contacts(records)]
+            conversation = context.profile.conversation
+            known = [(contact, choices.chosen(records, conversation(contact.name))) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice

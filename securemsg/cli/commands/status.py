@@ -95,8 +95,9 @@ def local_facts(context: CommandContext) -> dict[str, object]:
 def key_files(context: CommandContext) -> dict[str, str]:
     """With whom a key file is pinned, by name, and what the file is called."""
     with context.store.reading() as records:
-        pinned = {contact.name: choices.chosen(records, contact.name) for contact in all_contacts(records)}
-    return {name: choice.shared.name for name, choice in pinned.items() if choice.suite == choices.PSK}
+        names = [contact.name for contact in all_contacts(records)]
+        pinned = {name: choices.chosen(records, context.profile.conversation(name)) for name in names}
+    return {name: choice.shared.name for name, choice in pinned.items() if choice.key}
 
 
 def queue_facts(context: CommandContext) -> dict[str, object]:

@@ -14,7 +14,6 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.suites import chosen, key_name
-from securemsg.client.sessions import choices
 from securemsg.client.state.contacts import Contact, accept, offered, safety
 from securemsg.client.state.records import META
 from securemsg.errors import Refusal
@@ -54,7 +53,7 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
             remember_shown(context.store, contact)
         if not as_json:
             _advise(contact, number, compared)
-            if choice.suite == choices.PSK:
+            if choice.key:
                 say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
     return Exit.DONE
 

@@ -8,12 +8,13 @@ acknowledged. Source: C{docs/protocol.md}, sections "Receiving" and "Client: ord
 from __future__ import annotations
 
 import msgspec
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from securemsg.client.receiving.listchecks import check_marks
-from securemsg.client.sessions import choices, encrypt, resets
-from securemsg.client.sessions.decrypt import Opened, open_envelope
-from securemsg.client.state import contacts, counters, quarantine
+from securemsg.client.sessions import resets, suites
+from securemsg.client.sessions.addresses import Opened
+from securemsg.client.sessions.peers import PEERS
+from securemsg.client.state import contacts, quarantine
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.counters import Arrival, conversation_of
 from securemsg.client.state.profile import Profile
@@ -33,7 +34,6 @@ from securemsg.client.state.records import (
     Status,
     StreamStart,
     UnreadRow,
-    bucket_of,
     find_sent,
     load,
     load_number,
@@ -48,7 +48,7 @@ from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.codes import NO_RESET
-from securemsg.protocol.envelope import PQXDH, Content, Kind, Receipt, Reset, decode_record
+from securemsg.protocol.envelope import Content, Kind, Receipt, Reset, decode_record
 from securemsg.protocol.messages import Deliver
 
 # Kinds with nothing to show.
@@ -133,9 +133,9 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> T
         # Nobody writes to themselves: it was reflected.
         raise Refusal("own-account")
     digest = keys.sha256(delivery.common)
-    opened = open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
+    opened = suites.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
     try:
-        content = decode_record(Content, encrypt.open_common(delivery.common, opened.content_key))
+        content = decode_record(Content, suites.open_common(delivery.common, opened.content_key, opened.suite))
         _check(profile, opened, content)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal
@@ -162,31 +162,30 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     """An authentic message: count it, keep it, and do what its kind asks for."""
     contact = opened.contact
     name = contact.name
-    marks = check_marks(records, profile, contact, content)
+    peer = PEERS[opened.conversation.kind]
+    marks = check_marks(records, profile, contact, content) if peer.has_account else []
     known = seen_message(name, content.message_id)
     is_new = records.get(SEEN, known) is None
     if is_new:
         records.put(SEEN, known, b"")
     arrival = Arrival()
     if content.counter:
-        arrival = _counted(records, opened, content, now)
-        if arrival.gap and arrival.note != "late" and not profile.is_caller:
+        arrival = peer.arrive(records, content, opened.content_key.base, now)
+        if arrival.gap and arrival.note != "late" and peer.has_account:
             resets.want_reset(records, name, opened.device_id, now, gaps=True)
     _heard(records, profile, opened, content)
     if content.wants_receipt and content.kind not in SILENT:
         # Also of what came before: its sender may not have been told.
-        told = opened.device_id if choices.is_caller(name) else b""
-        save(records, RECEIPTS, ROWS, ReceiptRow(name, content.message_id, told), records.last(RECEIPTS, ROWS) + 1)
+        row = ReceiptRow(opened.conversation, content.message_id)
+        save(records, RECEIPTS, ROWS, row, records.last(RECEIPTS, ROWS) + 1)
     shown = is_new and content.kind not in SILENT
     if shown:
         _keep(records, opened, content, arrival, now)
     if is_new and content.kind == Kind.RECEIPT:
         shown = _take_receipt(records, opened, content, now)
-    if is_new and content.kind == Kind.RESET:
-        if opened.first and opened.suite == PQXDH:
-            resets.prefer_newest(records, name, opened.device_id)
-        elif opened.first:
-            encrypt.forget(records, name, opened.device_id)
+    if is_new and content.kind == Kind.RESET and peer.has_account:
+        if opened.first:
+            suites.SUITES[opened.suite].restart(records, name, opened.device_id)
         resets.take_reset(records, profile, contact, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":
@@ -200,18 +199,9 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
     )
 
 
-def _counted(records: IRecords, opened: Opened, content: Content, now: int) -> Arrival:
-    """Take the counter of a message into account."""
-    base = opened.content_key.base
-    if not choices.is_caller(opened.contact.name) or base is not None:
-        return counters.arrive(records, content, base, now)
-    # It has heard us in this connection. If its stream is not known we have forgotten it, and nothing is missing.
-    return evolve(counters.arrive(records, content, content.counter - 1, now), lost=0)
-
-
 def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:
     """Write a message into history, where it belongs, and into what is not read yet."""
-    name = opened.contact.name
+    conversation = opened.conversation
     place = arrival.place or next_places(records)
     note = arrival.note if content.kind in SHOWN else "unsupported"
     row = HistoryRow(
@@ -225,8 +215,8 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         lost=arrival.lost,
         note=note,
     )
-    save(records, HISTORY, bucket_of(name), row, place)
-    save(records, INBOUND, ROWS, UnreadRow(name, content.kind), place)
+    save(records, HISTORY, conversation.bucket, row, place)
+    save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), place)
     if arrival.place:
         # Who reads from place to place has passed this one.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
@@ -250,7 +240,7 @@ def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int)
     news = False
     for message_id in decode_record(Receipt, content.body).message_ids:
         found = find_sent(records, message_id)
-        if found is None or found[0].name != opened.contact.name:
+        if found is None or found[0].conversation != opened.conversation:
             continue
         known, row = found
         device = opened.device_id
@@ -263,7 +253,7 @@ def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int)
             delivered_at=row.delivered_at or now,
             devices=(*row.devices, device),
         )
-        save(records, HISTORY, bucket_of(known.name), told, known.history)
+        save(records, HISTORY, known.conversation.bucket, told, known.history)
         news = True
     return news
 
@@ -292,8 +282,9 @@ def _put_away(
 
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
-    """Have a reset sent, unless that would not help, or this is but a repetition, or we are a caller, who has no sessions."""
-    if not profile.is_caller and refusal.code not in NO_RESET and not isinstance(refusal, AlreadyUsed):
+    """Have a reset sent, unless that would not help, or this is but a repetition, or one end is a guest: it has no sessions."""
+    peer = PEERS[profile.conversation(delivery.account, delivery.device).kind]
+    if peer.has_account and refusal.code not in NO_RESET and not isinstance(refusal, AlreadyUsed):
         resets.want_reset(records, delivery.account, delivery.device, now, gaps=False)
 
 

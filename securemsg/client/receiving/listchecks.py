@@ -5,7 +5,6 @@ different people is found out. Source: C{docs/protocol.md}, section "Identity".
 
 from __future__ import annotations
 
-from securemsg.client.sessions.choices import is_caller
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, seen_list
 from securemsg.interfaces import IRecords
@@ -25,9 +24,6 @@ def check_marks(records: IRecords, profile: Profile, contact: Contact, content: 
         before they wrote.
     """
     warnings: list[str] = []
-    if profile.is_caller or is_caller(contact.name):
-        # Whoever has no account has no list.
-        return warnings
     theirs, ours = content.own_list, content.peer_list
     if theirs.version > contact.version:
         warnings.append("contact-list-behind")

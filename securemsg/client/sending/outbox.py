@@ -7,12 +7,17 @@ answered for. Source: C{docs/protocol.md}, section "Client: order of durable ste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from securemsg.client.sending.results import GONE, content_of, give_up, remove
-from securemsg.client.sessions import choices, encrypt, guests
+from securemsg.client.sending.results import content_of, give_up, remove
+from securemsg.client.sessions import suites
+from securemsg.client.sessions.addresses import Recipient, RecipientGone
+from securemsg.client.sessions.choices import chosen
+from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.resets import reset_body
-from securemsg.client.state import contacts
+from securemsg.client.sessions.suites import Plan
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.counters import OutStream, chain_digest, conversation_of, out_bucket, out_stream, stream_of
 from securemsg.client.state.profile import DAY, Profile
@@ -27,11 +32,10 @@ from securemsg.client.state.records import (
     SENT,
     HistoryRow,
     OutboxRow,
-    Sealed,
+    SealedDeposit,
     SealedPart,
     SentRow,
     StreamStart,
-    bucket_of,
     load,
     load_number,
     save,
@@ -39,25 +43,14 @@ from securemsg.client.state.records import (
     unsealed,
 )
 from securemsg.crypto import keys
-from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
 # What nobody took for so long is given up.
 HORIZON = 30 * DAY
-# A contact's list is looked up again when it was last confirmed so long ago.
-CHECK_AGE = DAY
 # Kinds outside the counters.
 UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
-
-
-class NeedAccount(Refusal):
-    """Ask the directory for this account first."""
-
-    def __init__(self, account: str) -> None:
-        super().__init__("unknown-account")
-        self.account = account
 
 
 def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_expire: bool = True) -> Deposit | None:
@@ -73,85 +66,70 @@ def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_ex
     row = load(records, OutboxRow, OUTBOX, ROWS, order)
     if row is None:
         return None
-    if row.device and guests.get_contact(records, row.to, row.device) is None:
-        give_up(records, order, GONE, now)
-        return None
     if row.withdrawn or (may_expire and now - row.created_at > HORIZON):
         row = give_up(records, order, "expired", now)
         if row is None:
             return None
-    if row.sealed and row.stale:
-        row = _reseal(records, profile, row, order, now)
-    if row is None or row.sealed:
-        return None if row is None else _deposit(row, _sealed(records, order))
-    return _seal(records, profile, row, order, now)
+    try:
+        if not row.sealed:
+            sealed = _seal(records, profile, row, order, now)
+        elif row.stale:
+            sealed = _reseal(records, profile, row, order, now)
+        else:
+            sealed = _load_deposit(records, order)
+    except RecipientGone as gone:
+        give_up(records, order, gone.code, now)
+        return None
+    return None if sealed is None else _deposit(sealed, row.expiry)
 
 
-def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> Deposit | None:
-    """Seal a draft."""
-    contact = _recipient(records, row, now)
-    _require_sessions(records, profile, contact, {}, now)
+def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> SealedDeposit | None:
+    """Seal a draft; C{None}: nothing is left to be sent of it."""
+    recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
+    choice = chosen(records, row.to)
+    plans = suites.plan(records, profile, choice, recipient, now)
     # Nothing is refused from here on.
-    content = _completed(records, profile, contact, row, now)
+    content = _completed(records, profile, recipient.contact, row, now)
     if content is None:
         records.delete(OUTBOX, ROWS, order)
         return None
-    choice = choices.chosen(records, row.to)
-    common, key = encrypt.make_common(encode_record(content), choice.suite)
-    parts = _parts(records, profile, contact, row, content, key, {}, now)
+    common, key = suites.make_common(encode_record(content), choice.suite)
+    parts = _parts(records, recipient, content, key, plans, {})
     if not row.content and not row.again:
         _count(records, row, content, choice.suite)
-    sealed = Sealed(
-        keys.random_id(), _next_number(records), common, key.key, parts, choice.suite, choice.key_file
+    sealed = SealedDeposit(
+        keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
     save(records, OUTBOX, SEALED, sealed, order)
-    held = encode_record(content) if row.content else b""
-    row = msgspec.structs.replace(row, sealed=True, content=held)
+    row = msgspec.structs.replace(row, sealed=True, content=encode_record(content) if row.content else b"")
     save(records, OUTBOX, ROWS, row, order)
-    return _deposit(row, sealed)
+    return sealed
 
 
-def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> OutboxRow | None:
-    """
-    Make a deposit anew for the devices that there are now. Devices that stay get their bytes again.
-
-    @return: the row as it is now; C{None}: nothing is left of it.
-    """
-    contact = _recipient(records, row, now)
+def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> SealedDeposit | None:
+    """Make a deposit anew for the devices that there are now. Devices that stay get their bytes again."""
+    recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
     content = content_of(records, row)
-    if content is None or content.conversation != conversation_of(profile.identity.public, contact.identity):
-        return _return_to_draft(records, row, order)
-    sealed = _sealed(records, order)
+    if content is None or content.conversation != conversation_of(profile.identity.public, recipient.contact.identity):
+        draft = _return_to_draft(records, row, order)
+        return None if draft is None else _seal(records, profile, draft, order, now)
+    sealed = _load_deposit(records, order)
     common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
-    choice = choices.chosen(records, row.to)
+    choice = chosen(records, row.to)
     if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
         # The user has chosen another suite or file since: nothing of the other is sent to a device that did not get it before.
         kept = {}
-        common, key = encrypt.make_common(encode_record(content), choice.suite)
-    _require_sessions(records, profile, contact, kept, now)
-    parts = _parts(records, profile, contact, row, content, key, kept, now)
+        common, key = suites.make_common(encode_record(content), choice.suite)
+    plans = suites.plan(records, profile, choice, recipient, now, kept)
+    parts = _parts(records, recipient, content, key, plans, kept)
     _note_suite(records, row, choice.suite)
-    anew = Sealed(keys.random_id(), _next_number(records), common, key.key, parts, choice.suite, choice.key_file)
+    anew = SealedDeposit(
+        keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
+    )
     save(records, OUTBOX, SEALED, anew, order)
-    row = msgspec.structs.replace(row, stale=False)
-    save(records, OUTBOX, ROWS, row, order)
-    return row
-
-
-def _recipient(records: IRecords, row: OutboxRow, now: int) -> Contact:
-    """Whom a row goes to, as the directory confirmed not long ago; no directory knows who called."""
-    name = row.to
-    if row.device:
-        caller = guests.get_contact(records, name, row.device)
-        assert caller is not None, "it was there at the beginning of the step"
-        return caller
-    contact = contacts.get_contact(records, name)
-    if contact is not None and contact.is_blocked:
-        raise Refusal("identity-changed")
-    if contact is None or contact.devices is None or abs(now - contact.checked_at) > CHECK_AGE:
-        raise NeedAccount(name)
-    return contact
+    save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=False), order)
+    return anew
 
 
 def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, now: int) -> Content | None:
@@ -181,34 +159,22 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
     )
 
 
-def _require_sessions(records: IRecords, profile: Profile, contact: Contact, kept: dict[bytes, bytes], now: int) -> None:
-    """See that every device can be sealed for, before anything is: what is refused half-way would have used up message keys."""
-    for device in contacts.devices(contact):
-        if device.id not in kept:
-            encrypt.require(records, profile, contact, device, now)
-
-
 def _parts(
     records: IRecords,
-    profile: Profile,
-    contact: Contact,
-    row: OutboxRow,
+    recipient: Recipient,
     content: Content,
     key: ContentKey,
-    kept: dict[bytes, bytes],
-    now: int,
+    plans: Mapping[bytes, Plan],
+    kept: Mapping[bytes, bytes],
 ) -> tuple[SealedPart, ...]:
-    """The own parts of all devices of a contact; or of the one that the row is for."""
+    """The own parts of all devices."""
     parts = []
-    if row.device:
-        told = msgspec.structs.replace(key, base=_base(records, row.device, content))
-        parts.append(SealedPart(row.device, guests.seal(records, profile, row.to, row.device, told, now)))
-    for device in contacts.devices(contact):
-        own = kept.get(device.id)
+    for device in recipient.devices:
+        own = kept.get(device)
         if own is None:
-            told = msgspec.structs.replace(key, base=_base(records, device.id, content))
-            own = encrypt.seal(records, profile, contact, device, told, now)
-        parts.append(SealedPart(device.id, own))
+            based = msgspec.structs.replace(key, base=_base(records, device, content))
+            own = plans[device].seal(records, based)
+        parts.append(SealedPart(device, own))
     return tuple(parts)
 
 
@@ -230,17 +196,17 @@ def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> N
     digest = chain_digest(content)
     save(records, COUNTERS, bucket, OutStream(content.counter, digest))
     save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     assert history is not None, "a draft without history"
     sealed = msgspec.structs.replace(history, content=content, code="", suite=suite)
-    save(records, HISTORY, bucket_of(row.to), sealed, row.history)
+    save(records, HISTORY, row.to.bucket, sealed, row.history)
 
 
 def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
     """Say in history with which suite a message goes out."""
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history) if row.history and not row.again else None
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history and not row.again else None
     if history is not None and history.suite != suite:
-        save(records, HISTORY, bucket_of(row.to), msgspec.structs.replace(history, suite=suite), row.history)
+        save(records, HISTORY, row.to.bucket, msgspec.structs.replace(history, suite=suite), row.history)
 
 
 def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow | None:
@@ -249,14 +215,14 @@ def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow
 
     @return: the draft, if there is one.
     """
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     remove(records, order)
     if row.content or row.again or history is None:
         return None
     row = msgspec.structs.replace(row, sealed=False, stale=False)
     save(records, OUTBOX, ROWS, row, order)
     draft = msgspec.structs.replace(history, content=unsealed(history.content))
-    save(records, HISTORY, bucket_of(row.to), draft, row.history)
+    save(records, HISTORY, row.to.bucket, draft, row.history)
     return row
 
 
@@ -267,14 +233,14 @@ def _next_number(records: IRecords) -> int:
     return number
 
 
-def _sealed(records: IRecords, order: int) -> Sealed:
-    """The sealed form of a row that has one."""
-    sealed = load(records, Sealed, OUTBOX, SEALED, order)
-    assert sealed is not None, "a sealed row without its ciphertext"
+def _load_deposit(records: IRecords, order: int) -> SealedDeposit:
+    """The deposit of a row that is sealed."""
+    sealed = load(records, SealedDeposit, OUTBOX, SEALED, order)
+    assert sealed is not None, "a sealed row without its deposit"
     return sealed
 
 
-def _deposit(row: OutboxRow, sealed: Sealed) -> Deposit:
-    """A sealed row as it goes over the wire."""
+def _deposit(sealed: SealedDeposit, expiry: int) -> Deposit:
+    """A deposit as it goes over the wire."""
     parts = [Part(part.device, part.own) for part in sealed.parts]
-    return Deposit(sealed.deposit_id, sealed.n, row.expiry, sealed.common, [Destination(row.to, parts)])
+    return Deposit(sealed.deposit_id, sealed.n, expiry, sealed.common, [Destination(sealed.account, parts)])

@@ -1,9 +1,8 @@
 """
 In which order, and when, the rows of the outbox are sent.
 
-A lane is a conversation: with a contact, or with one connection of those who call. Its rows go in order; what holds one up
-holds up those behind it, and nobody else. All of this is in memory alone: after a new login it begins with what the outbox
-holds.
+Each conversation has a queue. Its rows go in order; what holds one up holds up those behind it, and nobody else. All of this is
+in memory alone: after a new login it begins with what the outbox holds.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-# Deposits that are not answered, over all lanes.
+from securemsg.client.state.conversations import Conversation
+
+# Deposits that are not answered, over all queues.
 WINDOW = 16
 # What is refused for now is tried again after a second, then after twice as long each time.
 FIRST_PAUSE = 1.0
@@ -23,9 +24,8 @@ MAX_PAUSE = 60.0
 @define(eq=False)
 class SendQueue:
     """
-    A conversation.
+    What waits in one conversation.
 
-    @ivar device: the only one of it; empty: all of them.
     @ivar waiting: orders of rows that are to be sent, ascending.
     @ivar flying: how many were sent and not answered.
     @ivar is_asking: a question about it is on its way to the server.
@@ -34,8 +34,7 @@ class SendQueue:
     @ivar failures: how often in a row it was told to wait.
     """
 
-    name: str
-    device: bytes = b""
+    conversation: Conversation
     waiting: list[int] = field(factory=list)
     flying: int = 0
     is_asking: bool = False
@@ -58,28 +57,28 @@ class SendQueues:
 
     _jitter: Callable[[], float]
     last: int = 0
-    _queues: dict[tuple[str, bytes], SendQueue] = field(init=False, factory=dict)
+    _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
     _flights: dict[bytes, tuple[SendQueue, int, float]] = field(init=False, factory=dict)
 
-    def add(self, name: str, order: int, device: bytes = b"") -> None:
+    def add(self, conversation: Conversation, order: int) -> None:
         """There is a new row in the outbox."""
         self.last = max(self.last, order)
-        insort(self._queue(name, device).waiting, order)
+        insort(self._queues.setdefault(conversation, SendQueue(conversation)).waiting, order)
 
     def next(self, now: float) -> SendQueue | None:
-        """The lane whose first row is the next to be sent; C{None}: nothing may be sent now."""
+        """The queue whose first row is the next to be sent; C{None}: nothing may be sent now."""
         if len(self._flights) >= WINDOW:
             return None
         ready = [queue for queue in self._queues.values() if queue.may_go(now)]
         return min(ready, key=lambda queue: queue.waiting[0], default=None)
 
     def drop(self, queue: SendQueue) -> None:
-        """There is nothing to be sent in the first row of a lane."""
+        """There is nothing to be sent in the first row of a queue."""
         queue.waiting.pop(0)
         self._tidy(queue)
 
     def depart(self, queue: SendQueue, deposit_id: bytes, now: float) -> None:
-        """The first row of a lane is sent."""
+        """The first row of a queue is sent."""
         order = queue.waiting.pop(0)
         queue.flying += 1
         self._flights[deposit_id] = (queue, order, now)
@@ -88,7 +87,7 @@ class SendQueues:
         """
         A deposit is answered.
 
-        @return: its lane and its row; C{None}: there was no such deposit.
+        @return: its queue and its row; C{None}: there was no such deposit.
         """
         found = self._flights.pop(deposit_id, None)
         if found is None:
@@ -100,7 +99,7 @@ class SendQueues:
 
     def put_back(self, queue: SendQueue, order: int) -> None:
         """A row is to be sent again, in its place."""
-        self._queues[queue.name, queue.device] = queue
+        self._queues[queue.conversation] = queue
         insort(queue.waiting, order)
 
     def pause(self, queue: SendQueue, now: float) -> None:
@@ -114,17 +113,10 @@ class SendQueues:
         return min((since for _, _, since in self._flights.values()), default=None)
 
     def blocked(self) -> list[SendQueue]:
-        """Lanes that wait for the user."""
+        """Queues that wait for the user."""
         return [queue for queue in self._queues.values() if queue.is_blocked]
 
-    def _queue(self, name: str, device: bytes) -> SendQueue:
-        """The lane of a contact, or of one of those who call."""
-        queue = self._queues.get((name, device))
-        if queue is None:
-            queue = self._queues[name, device] = SendQueue(name, device)
-        return queue
-
     def _tidy(self, queue: SendQueue) -> None:
-        """Forget a lane that holds nothing and waits for nothing."""
+        """Forget a queue that holds nothing and waits for nothing."""
         if not queue.waiting and not queue.flying and not queue.is_asking:
-            self._queues.pop((queue.name, queue.device), None)
+            self._queues.pop(queue.conversation, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import chain_digest
 from securemsg.client.state.records import (
     HISTORY,
@@ -17,7 +18,6 @@ from securemsg.client.state.records import (
     HistoryRow,
     OutboxRow,
     Status,
-    bucket_of,
     load,
     load_all,
     save,
@@ -40,12 +40,12 @@ def accepted(records: IRecords, order: int, server_now: int) -> bool:
     remove(records, order)
     if row is None or not row.history or row.again:
         return False
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     if history is None:
         return False
     status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
     done = msgspec.structs.replace(history, status=status, code="", accepted_at=server_now)
-    save(records, HISTORY, bucket_of(row.to), done, row.history)
+    save(records, HISTORY, row.to.bucket, done, row.history)
     return True
 
 
@@ -97,27 +97,27 @@ def note_waiting(records: IRecords, order: int, code: str) -> bool:
 
 def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
     """Say in history how things stand with a row."""
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     if history is None or (history.status, history.code) == (status, code):
         return False
     marked = msgspec.structs.replace(history, status=status, code=code)
-    save(records, HISTORY, bucket_of(row.to), marked, row.history)
+    save(records, HISTORY, row.to.bucket, marked, row.history)
     return True
 
 
-def drafts(records: IRecords, name: str) -> int:
+def drafts(records: IRecords, to: Conversation) -> int:
     """
-    How many messages wait for somebody that are not sealed yet, and so go out with the suite that is chosen when they are.
+    How many messages of a conversation are not sealed yet, and so go out with the suite that is chosen when they are.
     """
     rows = load_all(records, OutboxRow, OUTBOX, ROWS)
-    return sum(row.to == name and row.history > 0 and not (row.sealed or row.withdrawn) for _, row in rows)
+    return sum(row.to == to and row.history > 0 and not (row.sealed or row.withdrawn) for _, row in rows)
 
 
 def content_of(records: IRecords, row: OutboxRow) -> Content | None:
     """What a row says, as far as it is known."""
     if row.content:
         return decode_record(Content, row.content)
-    history = load(records, HistoryRow, HISTORY, bucket_of(row.to), row.history)
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     return None if history is None else history.content
 
 

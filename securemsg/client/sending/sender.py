@@ -12,11 +12,11 @@ from securemsg.client.context import Context
 from securemsg.client.events import Changed
 from securemsg.client.requests import Answer, Question
 from securemsg.client.sending import outbox, results
-from securemsg.client.sending.outbox import NeedAccount
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import make_receipts
-from securemsg.client.sessions import encrypt, resets
-from securemsg.client.sessions.encrypt import NeedBundle
+from securemsg.client.sessions import pqxdh, resets
+from securemsg.client.sessions.peers import CHECK_AGE, NeedAccount
+from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import DIRECTORY, IdentityChanged
 from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
@@ -101,7 +101,7 @@ class Sender:
     def look_up(self, name: str, version: int = 0) -> None:
         """A contact spoke of a list that we have not seen: ask for it, though not again and again."""
         now = self._context.now()
-        if now - self._looked_up.get(name, now - outbox.CHECK_AGE) < resets.RESET_PAUSE:
+        if now - self._looked_up.get(name, now - CHECK_AGE) < resets.RESET_PAUSE:
             return
         if len(self._looked_up) > PAGE:
             self._looked_up.clear()
@@ -128,16 +128,16 @@ class Sender:
         with self._context.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._queues.last, PAGE):
                 for order, row in rows:
-                    self._queues.add(row.to, order, row.device)
+                    self._queues.add(row.to, order)
 
     def _unblock(self) -> None:
-        """See whether the user has accepted what held a lane up."""
+        """See whether the user has accepted what held a queue up."""
         blocked = self._queues.blocked()
         if not blocked:
             return
         with self._context.store.reading() as records:
             for queue in blocked:
-                contact = contacts.get_contact(records, queue.name)
+                contact = contacts.get_contact(records, queue.conversation.account)
                 if contact is None or not contact.is_blocked:
                     queue.is_blocked, queue.failures = False, 0
 
@@ -180,10 +180,10 @@ class Sender:
             self._wait(records, queue, order, refusal.code)
 
     def _wait(self, records: IRecords, queue: SendQueue, order: int, code: str) -> None:
-        """A lane goes on later, or when the user has decided."""
+        """A queue goes on later, or when the user has decided."""
         if code == "identity-changed":
             queue.is_blocked = True
-            self._context.warn(records, code, queue.name)
+            self._context.warn(records, code, queue.conversation.account)
         else:
             self._queues.pause(queue, self._context.now())
         if results.note_waiting(records, order, code):
@@ -195,11 +195,11 @@ class Sender:
         self._queues.put_back(queue, order)
         results.mark_stale(records, order)
         try:
-            known = [record for record in accounts if record.name == queue.name]
+            known = [record for record in accounts if record.name == queue.conversation.account]
             for record in known:
                 contacts.adopt(records, context.profile, record, now, DIRECTORY)
             if not known:
-                self._recheck(records, queue.name)
+                self._recheck(records, queue.conversation.account)
         except Refusal as refusal:
             self._distrust(records, queue, refusal)
             return
@@ -211,7 +211,7 @@ class Sender:
     def _distrust(self, records: IRecords, queue: SendQueue, refusal: Refusal) -> None:
         """What the server says of a contact is not believed."""
         if refusal.code in DISTRUSTED:
-            self._context.warn(records, refusal.code, queue.name)
+            self._context.warn(records, refusal.code, queue.conversation.account)
         if queue.waiting:
             self._wait(records, queue, queue.waiting[0], refusal.code)
 
@@ -225,7 +225,7 @@ class Sender:
 
     def _fetch(self, queue: SendQueue) -> None:
         """Ask for a contact's account."""
-        question = m.Fetch(0, queue.name)
+        question = m.Fetch(0, queue.conversation.account)
         self._context.ask(question, lambda answer: self._answered(queue, question, answer, self._take_account))
 
     def _claim(self, queue: SendQueue, need: NeedBundle) -> None:
@@ -235,7 +235,7 @@ class Sender:
         self._context.ask(question, lambda answer: self._answered(queue, question, answer, take))
 
     def _answered(self, queue: SendQueue, question: Question, answer: Answer | Refusal, take: Take) -> None:
-        """The server answers a question about a lane, which may go on."""
+        """The server answers a question about a queue, which may go on."""
         queue.is_asking = False
         if self._context.channel is None:
             return
@@ -249,7 +249,7 @@ class Sender:
                     self._fail(records, queue)
                     return
                 if refusal.code == results.GONE:
-                    self._recheck(records, queue.name)
+                    self._recheck(records, queue.conversation.account)
                 self._distrust(records, queue, refusal)
 
     def _take_account(self, records: IRecords, queue: SendQueue, answer: Answer) -> None:
@@ -258,12 +258,12 @@ class Sender:
 
         @raise Refusal: that is not to be believed.
         """
-        if not isinstance(answer, m.Account) or answer.record.name != queue.name:
+        if not isinstance(answer, m.Account) or answer.record.name != queue.conversation.account:
             raise Refusal("bad-device-list")
         context, now = self._context, self._context.time()
         contact = contacts.adopt(records, context.profile, answer.record, now, DIRECTORY)
         if contacts.is_list_old(contact, now):
-            context.warn(records, "contact-list-old", queue.name)
+            context.warn(records, "contact-list-old", queue.conversation.account)
         context.tell(Changed())
 
     def _take_bundle(self, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer) -> None:
@@ -272,13 +272,12 @@ class Sender:
 
         @raise Refusal: that is not to be believed.
         """
-        contact = contacts.get_contact(records, queue.name)
-        device = None if contact is None else contacts.device(contact, device_id)
-        if contact is not None and device is not None and isinstance(answer, m.Bundle):
-            encrypt.begin(records, self._context.profile, contact, device, answer, self._context.time())
+        contact = contacts.get_contact(records, queue.conversation.account)
+        if contact is not None and isinstance(answer, m.Bundle) and contacts.device(contact, device_id) is not None:
+            pqxdh.begin(records, self._context.profile, contact, device_id, answer, self._context.time())
 
     def _fail(self, records: IRecords, queue: SendQueue) -> None:
-        """There is no such account: nothing of this lane will ever be sent."""
+        """There is no such account: nothing of this queue will ever be sent."""
         while queue.waiting:
             results.give_up(records, queue.waiting[0], results.GONE, self._context.time())
             self._queues.drop(queue)

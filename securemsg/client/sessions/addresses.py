@@ -6,18 +6,19 @@ Source: C{docs/protocol.md}, section "Sessions".
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from securemsg.client.sessions import store
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state.contacts import Contact
+from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.crypto.dump import dump_ratchet
 from securemsg.crypto.keys import SESSION_DATA, length_prefixed
 from securemsg.crypto.ratchet import Ratchet
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.protocol.devices import Device
-from securemsg.protocol.envelope import CONTENT_KEY_SIZES, PQXDH, SUITES, ContentKey, decode_record
+from securemsg.protocol.envelope import CONTENT_KEY_SIZES, PQXDH, SUITES, ContentKey, Introduction, decode_record
 
 # An opening that nobody answered is repeated for so long; then the bundle in it may be too old for the responder, and a new
 # one is claimed.
@@ -25,6 +26,17 @@ UNANSWERED_LIFE = 7 * DAY
 
 FROM_INITIATOR = b"initiator"
 FROM_RESPONDER = b"responder"
+
+
+# Under suite C{psk}: the number of the one epoch of a connection, whose nonce never changes.
+CONNECTION = 0
+
+
+class RecipientGone(Refusal):
+    """There is nobody any more to whom this could be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("no-such-account")
 
 
 @frozen
@@ -59,16 +71,6 @@ class DevicePair:
         """Where the sessions of this pair are."""
         return store.bucket_of(self.contact.name, self.device.id)
 
-    @property
-    def own_end(self) -> DeviceAddress:
-        """We."""
-        return DeviceAddress(self.profile.name, self.profile.device_id, self.profile.identity.public)
-
-    @property
-    def peer_end(self) -> DeviceAddress:
-        """The contact."""
-        return DeviceAddress(self.contact.name, self.device.id, self.contact.identity)
-
     def fits(self, session: Session) -> bool:
         """Is this session between these very keys?"""
         own, peer = self.profile.identity.public, self.contact.identity
@@ -102,7 +104,7 @@ class DevicePair:
         Everything that a session message is tied to: suite and version, who initiated and who responded, which of them
         speaks, the clear header, the common part and the bundle.
         """
-        own, peer = self.own_end, self.peer_end
+        own, peer = own_address(self.profile), DeviceAddress(self.contact.name, self.device.id, self.contact.identity)
         initiator, responder = (own, peer) if session.initiated else (peer, own)
         return length_prefixed(
             SESSION_DATA,
@@ -115,6 +117,50 @@ class DevicePair:
             common,
             session.bundle,
         )
+
+
+@frozen
+class Recipient:
+    """
+    Whom a deposit is sealed for.
+
+    @ivar devices: ids of its devices.
+    @ivar connection: nonce of the connection, where one end is a guest; else empty.
+    @ivar introduction: who we are, for a recipient that may not know it.
+    """
+
+    contact: Contact
+    devices: tuple[bytes, ...]
+    connection: bytes = b""
+    introduction: Introduction | None = None
+
+    def address(self, device: bytes) -> DeviceAddress:
+        """One of its devices."""
+        return DeviceAddress(self.contact.name, device, self.contact.identity)
+
+
+@frozen
+class Opened:
+    """
+    A session message that proved itself.
+
+    @ivar contact: the sender, as it is known from now on.
+    @ivar device_id: of the sender.
+    @ivar first: it made a new session, or is the first of an epoch.
+    @ivar suite: that it was sealed with.
+    """
+
+    conversation: Conversation
+    contact: Contact
+    device_id: bytes
+    content_key: ContentKey = field(repr=False)
+    first: bool
+    suite: str
+
+
+def own_address(profile: Profile) -> DeviceAddress:
+    """This device of ours."""
+    return DeviceAddress(profile.name, profile.device_id, profile.identity.public)
 
 
 def checked_key(suite: str, plaintext: bytes, common: bytes) -> ContentKey:

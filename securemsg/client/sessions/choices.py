@@ -12,24 +12,34 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from securemsg.client.state import quarantine
+from securemsg.client.state import contacts, quarantine
+from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.profile import Private
-from securemsg.client.state.records import bucket_of, load, save
+from securemsg.client.state.records import load, save
 from securemsg.crypto import keys
-from securemsg.crypto.keyfile import NAME_PREFIX, SECRET_SIZE, SharedKey
-from securemsg.errors import Refusal
+from securemsg.crypto.keyfile import SECRET_SIZE, SharedKey
+from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PQXDH, PSK, SUITES
 
-__all__ = ["PQXDH", "PSK", "Chosen", "choose", "chosen", "is_caller", "sharing"]
+TABLE = "suites"  # bucket = that of the conversation
 
-TABLE = "suites"  # bucket = name of the contact
+# Suites that need a key file; the size of its secret.
+SECRET_SIZES = {PSK: SECRET_SIZE}
+
+
+class WrongKey(Unauthentic):
+    """The message was not sealed for us with the key file that is pinned for its sender: another file, or other bytes."""
+
+    def __init__(self) -> None:
+        super().__init__("key file")
+        self.code = "wrong-key"
 
 class Chosen(Private, frozen=True):
     """
-    What the user chose for a contact.
+    What the user chose for a conversation.
 
-    @ivar key: the secret of the key file, for suite C{psk}; else empty.
+    @ivar key: the secret of the key file, where the suite has one; else empty.
     """
 
     suite: Annotated[str, Meta(max_length=16)] = PQXDH
@@ -37,21 +47,21 @@ class Chosen(Private, frozen=True):
 
     @property
     def shared(self) -> SharedKey:
-        """The key file; of suite C{psk} alone."""
+        """The key file, where the suite has one."""
         return SharedKey(self.key)
 
     @property
     def key_file(self) -> bytes:
         """Fingerprint of the key file; empty where the suite has none."""
-        return self.shared.fingerprint if self.suite == PSK else b""
+        return self.shared.fingerprint if self.key else b""
 
 
-def chosen(records: IRecords, name: str) -> Chosen:
+def chosen(records: IRecords, conversation: Conversation) -> Chosen:
     """The suite of a conversation; C{pqxdh} where nothing was chosen."""
-    return load(records, Chosen, TABLE, bucket_of(name)) or Chosen()
+    return load(records, Chosen, TABLE, conversation.bucket) or Chosen()
 
 
-def choose(records: IRecords, name: str, suite: str, key: bytes = b"") -> None:
+def choose(records: IRecords, conversation: Conversation, suite: str, key: bytes = b"") -> None:
     """
     The user chooses a suite. What was sealed before goes out as it is; what lies in quarantine is tried again.
 
@@ -61,26 +71,22 @@ def choose(records: IRecords, name: str, suite: str, key: bytes = b"") -> None:
     """
     if suite not in SUITES:
         raise Refusal("suite-unavailable")
-    if suite == PSK and not key:
-        key = chosen(records, name).key
-    if len(key) != (SECRET_SIZE if suite == PSK else 0):
+    size = SECRET_SIZES.get(suite, 0)
+    if size and not key:
+        key = chosen(records, conversation).key
+    if len(key) != size:
         raise Refusal("bad-request")
-    save(records, TABLE, bucket_of(name), Chosen(suite, key))
-    quarantine.try_again(records, name)
+    save(records, TABLE, conversation.bucket, Chosen(suite, key))
+    quarantine.try_again(records, conversation.account)
 
 
-def forget(records: IRecords, name: str) -> None:
-    """Nothing is chosen for this name any more."""
-    records.delete(TABLE, bucket_of(name))
+def forget(records: IRecords, conversation: Conversation) -> None:
+    """Nothing is chosen for this conversation any more."""
+    records.delete(TABLE, conversation.bucket)
 
 
 def sharing(records: IRecords, name: str) -> list[str]:
-    """The other contacts for whom the same key file was given as for this one."""
-    key = chosen(records, name).key
-    names = sorted({bucket.decode("utf-8") for bucket, _, _ in records.scan(TABLE)} - {name})
-    return [other for other in names if key and keys.same(chosen(records, other).key, key)]
-
-
-def is_caller(name: str) -> bool:
-    """Is this the name of whoever holds a key file, without an account?"""
-    return name.startswith(NAME_PREFIX)
+    """The other contacts for whom the same key file is pinned as for this one."""
+    key = chosen(records, direct(name)).key
+    others = sorted({contact.name for contact in contacts.all_contacts(records)} - {name})
+    return [other for other in others if key and keys.same(chosen(records, direct(other)).key, key)]

@@ -1,5 +1,5 @@
 """
-Callers, as the contact C{server} sees them: whoever holds the daemon's key file, without an account.
+Guests, as the contact C{server} sees them: whoever holds the daemon's key file, without an account.
 
 All of them have one name, after the file. Each connection is a device of its own, with an identity that both ends derive from
 the file and the login, and so with a conversation of its own, whose counters begin at 1. The server keeps nothing for it: what
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from securemsg.client.sessions import choices, psk
-from securemsg.client.sessions.addresses import DeviceAddress
-from securemsg.client.sessions.psk import CONNECTION, WrongKey
-from securemsg.client.state import contacts
+from attrs import evolve
+
+from securemsg.client.sessions import choices, store
+from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient, RecipientGone
+from securemsg.client.sessions.choices import WrongKey
+from securemsg.client.state import contacts, counters
 from securemsg.client.state.contacts import Contact
-from securemsg.client.state.counters import conversation_of, out_bucket
+from securemsg.client.state.conversations import Conversation, is_guest, with_guest
+from securemsg.client.state.counters import Arrival, conversation_of, out_bucket
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import (
     BASES,
@@ -28,7 +31,6 @@ from securemsg.client.state.records import (
     STREAM_IN,
     STREAMS,
     HistoryRow,
-    bucket_of,
     load,
     load_all,
     save,
@@ -36,10 +38,10 @@ from securemsg.client.state.records import (
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
-from securemsg.protocol.envelope import ContentKey, KeyHeader
+from securemsg.protocol.envelope import PSK, Content, KeyHeader
 from securemsg.protocol.messages import Counter, Key, Name, Nonce, Record
 
-TABLE = "callers"  # bucket = device of a connection
+TABLE = "guests"  # bucket = device of a connection
 ORIGIN = "key file"
 
 # For how long a connection that is gone is remembered after it was last heard: what it said may still be on its way to us.
@@ -55,7 +57,7 @@ PAGE = 256
 
 class Connection(Record, frozen=True):
     """
-    Somebody who called.
+    A connection of a guest.
 
     @ivar nonce: of the connection.
     @ivar identity: derived from that and the file.
@@ -70,9 +72,10 @@ class Connection(Record, frozen=True):
 
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
     """The daemon has this key file, and no other."""
-    if choices.chosen(records, key.name).key != key.secret:
+    guests = with_guest(key.name)
+    if choices.chosen(records, guests).key != key.secret:
         dismiss(records)
-        choices.choose(records, key.name, choices.PSK, key.secret)
+        choices.choose(records, guests, PSK, key.secret)
     if contacts.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         contacts.put_contact(records, contact)
@@ -80,54 +83,68 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
 
 def dismiss(records: IRecords) -> None:
     """
-    The daemon has no key file any more: what comes from whoever holds it is not opened. What was said stays, for as long as
-    everything else.
+    The daemon has no key file any more: what comes from guests is not opened. What was said stays, for as long as everything
+    else.
     """
     for contact in contacts.all_contacts(records):
-        if choices.is_caller(contact.name):
-            choices.forget(records, contact.name)
+        if is_guest(contact.name):
+            choices.forget(records, with_guest(contact.name))
 
 
 def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes:
     """The device of the connection that wrote last among these; empty where none of them has written."""
-    rows = load_all(records, HistoryRow, HISTORY, bucket_of(name))
+    rows = load_all(records, HistoryRow, HISTORY, with_guest(name).bucket)
     return next((row.content.device for _, row in reversed(rows) if not row.sent and row.content.device in devices), b"")
 
 
-def get_contact(records: IRecords, name: str, device: bytes) -> Contact | None:
-    """Whoever is at the other end of a connection; C{None}: it is forgotten, or its file is not the daemon's any more."""
-    connection = load(records, Connection, TABLE, device)
-    if connection is None or connection.name != name or choices.chosen(records, name).suite != choices.PSK:
+def get_connection(records: IRecords, conversation: Conversation) -> Connection | None:
+    """The connection of a guest; C{None}: it is forgotten, or its file is not the daemon's any more."""
+    connection = load(records, Connection, TABLE, conversation.device)
+    if connection is None or connection.name != conversation.account or not choices.chosen(records, conversation).key:
         return None
-    return _contact(name, connection.identity, connection.heard_at)
+    return connection
 
 
-def speaking(key: SharedKey, name: str, device: bytes, header: KeyHeader, now: int) -> Contact:
-    """
-    Who must have made a message, if anybody has; nothing is kept.
+class GuestPeer:
+    """The row of conversations with guests. See L{securemsg.client.sessions.peers.Peer}."""
 
-    @raise WrongKey: no connection has this device and this header.
-    """
-    if header.epoch != CONNECTION or header.introduction is not None or keys.caller_device(header.nonce) != device:
-        raise WrongKey
-    return _contact(name, key.caller_identity(header.nonce).public, now)
+    has_account = False
 
+    def is_known(self, records: IRecords, conversation: Conversation) -> bool:
+        """See L{Peer.is_known}."""
+        return get_connection(records, conversation) is not None
 
-def hear(records: IRecords, contact: Contact, device: bytes, header: KeyHeader, now: int) -> None:
-    """A message of this connection proved itself."""
-    known = load(records, Connection, TABLE, device)
-    if known is None or abs(now - known.heard_at) >= HEARD_STEP:
-        save(records, TABLE, device, Connection(contact.name, header.nonce, contact.identity, now))
+    def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
+        """See L{Peer.recipient}."""
+        connection = get_connection(records, conversation)
+        if connection is None:
+            raise RecipientGone
+        contact = _contact(connection.name, connection.identity, connection.heard_at)
+        return Recipient(contact, (conversation.device,), connection.nonce)
 
+    def speaker(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
+    ) -> Contact:
+        """See L{Peer.speaker}."""
+        if header.epoch != CONNECTION or header.introduction is not None or keys.caller_device(header.nonce) != sender.device:
+            raise WrongKey
+        return _contact(sender.account, key.caller_identity(header.nonce).public, now)
 
-def seal(records: IRecords, profile: Profile, name: str, device: bytes, content_key: ContentKey, now: int) -> bytes:
-    """Make the own part for a connection that L{get_contact} knows."""
-    connection = load(records, Connection, TABLE, device)
-    assert connection is not None and connection.name == name, "a connection that nobody knows"
-    key = choices.chosen(records, name).shared
-    own = DeviceAddress(profile.name, profile.device_id, profile.identity.public)
-    peer = DeviceAddress(name, device, connection.identity)
-    return psk.seal(records, key, own, peer, content_key, now, connection=connection.nonce)
+    def received(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
+    ) -> Contact:
+        """See L{Peer.received}."""
+        assert contact is not None, "a speaker"
+        known = load(records, Connection, TABLE, sender.device)
+        if known is None or abs(now - known.heard_at) >= HEARD_STEP:
+            save(records, TABLE, sender.device, Connection(contact.name, header.nonce, contact.identity, now))
+        return contact
+
+    def arrive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """See L{Peer.arrive}. Without a base it has heard us; a stream that is not known was forgotten, and misses nothing."""
+        if base is not None:
+            return counters.arrive(records, content, base, now)
+        return evolve(counters.arrive(records, content, content.counter - 1, now), lost=0)
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
@@ -135,14 +152,14 @@ def _contact(name: str, identity: bytes, now: int) -> Contact:
     return Contact(name, identity, True, None, 0, b"", now, 0, b"", None, ORIGIN)
 
 
-def forget_gone(store: IProfileStore, now: float, present: frozenset[bytes]) -> int:
+def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[bytes]) -> int:
     """
     Forget the connections that are gone: nobody can ever speak in them again. To be called now and then.
 
     @param present: devices of the connections that stand.
     @return: how many were forgotten.
     """
-    with store.reading() as records:
+    with profile_store.reading() as records:
         profile = load_profile(records)
         found = [(device, load(records, Connection, TABLE, device)) for device, _, _ in records.scan(TABLE)]
     known = [(device, row) for device, row in found if row is not None]
@@ -156,7 +173,7 @@ def forget_gone(store: IProfileStore, now: float, present: frozenset[bytes]) -> 
     ]
     if profile is not None:
         for first in range(0, len(gone), PAGE):
-            with store.writing() as records:
+            with profile_store.writing() as records:
                 for device, row in gone[first : first + PAGE]:
                     _forget(records, profile, device, row)
     return len(gone)
@@ -176,5 +193,5 @@ def _forget(records: IRecords, profile: Profile, device: bytes, connection: Conn
     own = profile.device_id + profile.incarnation.to_bytes(8, "big") + conversation
     for bucket in (outgoing, BASES + device + own, OPEN + device):
         records.delete(COUNTERS, bucket)
-    records.delete(psk.TABLE, DeviceAddress(connection.name, device, connection.identity).bucket)
+    records.delete(store.EPOCHS, store.bucket_of(connection.name, device))
     records.delete(TABLE, device)

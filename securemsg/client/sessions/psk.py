@@ -1,24 +1,29 @@
 """
-Session messages of suite C{psk}: sealed under a key file, and told apart by nonces.
+Suite C{psk}: session messages are sealed under a key file, and told apart by nonces.
 
-A sender's messages to one device belong to an epoch: a random nonce, which salts their key, and a counter. Whoever has no
-account takes the nonce of the connection instead, and so does who answers. There is no secrecy beyond the file's: whoever gets
-it reads everything, earlier and later. Source: C{docs/protocol.md}, section "Suites".
+A sender's messages to one device belong to an epoch: a random nonce, which salts their key, and a counter. Where one end is a
+guest both take the nonce of the connection instead. There is no secrecy beyond the file's: whoever gets it reads everything,
+earlier and later. Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations
 
 import msgspec
+from attrs import evolve, frozen
 
 from securemsg.client.sessions import store
-from securemsg.client.sessions.addresses import DeviceAddress, checked_key
-from securemsg.client.state.profile import DAY
+from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Opened, Recipient, checked_key, own_address
+from securemsg.client.sessions.choices import Chosen, WrongKey, chosen
+from securemsg.client.sessions.peers import PEERS
+from securemsg.client.sessions.store import EPOCHS
+from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import SEEN, load, save
 from securemsg.crypto import keys, primitives
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import KEY_MESSAGE, length_prefixed
 from securemsg.crypto.ratchet import AlreadyUsed
-from securemsg.errors import LocalProtocolError, Unauthentic
+from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (
     CONTENT_KEY_SIZES,
@@ -28,25 +33,14 @@ from securemsg.protocol.envelope import (
     Envelope,
     Introduction,
     KeyHeader,
+    decode_record,
     encode_record,
 )
 from securemsg.protocol.messages import Counter, Record
 
-TABLE = "epochs"  # bucket = device of an account, as for sessions
-
 # An epoch of ours ends after so many messages, or when it is so old.
 MAX_MESSAGES = 100
 LIFE = DAY
-# Connections do not change their nonce; their epoch has this number.
-CONNECTION = 0
-
-
-class WrongKey(Unauthentic):
-    """The message was not sealed for us with the key file that we were given for its sender: another file, or other bytes."""
-
-    def __init__(self) -> None:
-        super().__init__("key file")
-        self.code = "wrong-key"
 
 
 class Epoch(Record, frozen=True):
@@ -69,36 +63,69 @@ class Epoch(Record, frozen=True):
     over: bool = False
 
 
-def seal(
-    records: IRecords,
-    key: SharedKey,
-    sender: DeviceAddress,
-    recipient: DeviceAddress,
-    content_key: ContentKey,
-    now: int,
-    *,
-    introduction: Introduction | None = None,
-    connection: bytes = b"",
-) -> bytes:
-    """
-    Make the own part of one device, and count it.
+@frozen
+class Plan:
+    """The next message for one device: the epoch that it belongs to, as it is afterwards."""
 
-    @param introduction: of us; left out once the device was heard.
-    @param connection: the nonce to use; empty: that of our own epoch.
-    """
-    if len(content_key.key) != CONTENT_KEY_SIZES[PSK]:
-        raise LocalProtocolError("a content key of another suite")
-    epoch = _next(records, recipient, connection, now)
-    shown = None if epoch.heard else introduction
-    header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, shown))
-    epoch_key = message_key(key, sender, recipient, epoch.nonce, epoch.number)
-    associated = associated_data(sender, recipient, header, content_key.common)
-    sealed = primitives.a128cbc_hs256_encrypt(epoch_key, encode_record(content_key), associated)
-    save(records, TABLE, recipient.bucket, epoch)
-    return encode_record(Envelope(header, sealed))
+    _key: SharedKey
+    _sender: DeviceAddress
+    _recipient: DeviceAddress
+    _epoch: Epoch
+    _introduction: Introduction | None
+
+    def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
+        """See L{suites.Plan.seal}. The message is counted."""
+        if len(content_key.key) != CONTENT_KEY_SIZES[PSK]:
+            raise LocalProtocolError("a content key of another suite")
+        epoch, sender, recipient = self._epoch, self._sender, self._recipient
+        shown = None if epoch.heard else self._introduction
+        header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, shown))
+        epoch_key = message_key(self._key, sender, recipient, epoch.nonce, epoch.number)
+        associated = associated_data(sender, recipient, header, content_key.common)
+        sealed = primitives.a128cbc_hs256_encrypt(epoch_key, encode_record(content_key), associated)
+        save(records, EPOCHS, recipient.bucket, epoch)
+        return encode_record(Envelope(header, sealed))
+
+
+def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipient, device: bytes, now: int) -> Plan:
+    """Find the epoch of the next message for a device."""
+    address = recipient.address(device)
+    epoch = next_epoch(records, address, recipient.connection, now)
+    return Plan(choice.shared, own_address(profile), address, epoch, recipient.introduction)
 
 
 def open_part(
+    records: IRecords,
+    profile: Profile,
+    conversation: Conversation,
+    sender: DeviceAddress,
+    envelope: Envelope,
+    common: bytes,
+    now: int,
+) -> Opened:
+    """
+    Open an own part, if the user gave us a key file for its sender. Nothing changes before it has proved itself.
+
+    @param sender: as the server says; of its identity nothing is known yet.
+    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.received}.
+    """
+    header = decode_record(KeyHeader, envelope.header)
+    choice, peer = chosen(records, conversation), PEERS[conversation.kind]
+    if not choice.key:
+        raise Refusal("suite-unavailable")
+    contact = peer.speaker(records, profile, sender, choice.shared, header, now)
+    introduction = header.introduction
+    identity = introduction.identity if introduction is not None else b"" if contact is None else contact.identity
+    if not identity:
+        raise Refusal("no-session")
+    sender = evolve(sender, identity=identity)
+    content_key = decipher(records, choice.shared, sender, own_address(profile), header, envelope, common)
+    contact = peer.received(records, profile, sender, contact, header, now)
+    note_received(records, sender, header, now)
+    return Opened(conversation, contact, sender.device, content_key, header.counter == 1, PSK)
+
+
+def decipher(
     records: IRecords,
     key: SharedKey,
     sender: DeviceAddress,
@@ -126,16 +153,10 @@ def open_part(
     return checked_key(PSK, plaintext, common)
 
 
-def hear(records: IRecords, sender: DeviceAddress, header: KeyHeader, now: int) -> None:
-    """A message proved itself: its nonce and counter are never accepted again, and its sender knows us."""
-    records.put(SEEN, _seen(sender, header), b"", header.counter)
-    epoch = load(records, Epoch, TABLE, sender.bucket)
-    if epoch is None or epoch.identity != sender.identity:
-        # A place to remember that; the first message of ours begins an epoch.
-        number = 0 if epoch is None else epoch.number
-        epoch = Epoch(bytes(keys.NONCE_SIZE), number, 0, now, sender.identity, over=True)
-    if not epoch.heard:
-        save(records, TABLE, sender.bucket, msgspec.structs.replace(epoch, heard=True))
+def restart(records: IRecords, account: str, device: bytes) -> None:
+    """This device began an epoch to say that others failed: it shall hear who we are, in whatever suite we write."""
+    store.forget(records, store.bucket_of(account, device))
+    forget(records, account, device)
 
 
 def forget(records: IRecords, account: str, device: bytes) -> None:
@@ -145,7 +166,7 @@ def forget(records: IRecords, account: str, device: bytes) -> None:
 
 def forget_all(records: IRecords) -> None:
     """The next message for any device begins an epoch: another life of this state may have used the counters."""
-    for bucket in {bucket for bucket, _, _ in records.scan(TABLE)}:
+    for bucket in {bucket for bucket, _, _ in records.scan(EPOCHS)}:
         _end(records, bucket)
 
 
@@ -168,9 +189,25 @@ def associated_data(sender: DeviceAddress, recipient: DeviceAddress, header: byt
     )
 
 
-def _next(records: IRecords, recipient: DeviceAddress, connection: bytes, now: int) -> Epoch:
-    """The epoch and the counter of the next message; it is kept by whoever uses it."""
-    epoch = load(records, Epoch, TABLE, recipient.bucket)
+def note_received(records: IRecords, sender: DeviceAddress, header: KeyHeader, now: int) -> None:
+    """A message proved itself: its nonce and counter are never accepted again, and its sender knows us."""
+    records.put(SEEN, _seen(sender, header), b"", header.counter)
+    epoch = load(records, Epoch, EPOCHS, sender.bucket)
+    if epoch is None or epoch.identity != sender.identity:
+        # Only to remember that; the first message of ours begins an epoch.
+        number = 0 if epoch is None else epoch.number
+        epoch = Epoch(bytes(keys.NONCE_SIZE), number, 0, now, sender.identity, over=True)
+    if not epoch.heard:
+        save(records, EPOCHS, sender.bucket, msgspec.structs.replace(epoch, heard=True))
+
+
+def next_epoch(records: IRecords, recipient: DeviceAddress, connection: bytes, now: int) -> Epoch:
+    """
+    The epoch of the next message, as it is with that message; it is kept by whoever seals it.
+
+    @param connection: the nonce of the connection, where one end is a guest; else empty.
+    """
+    epoch = load(records, Epoch, EPOCHS, recipient.bucket)
     is_known = epoch is not None and epoch.identity == recipient.identity
     heard = epoch is not None and is_known and epoch.heard
     if connection:
@@ -189,9 +226,9 @@ def _next(records: IRecords, recipient: DeviceAddress, connection: bytes, now: i
 
 def _end(records: IRecords, bucket: bytes) -> None:
     """End an epoch."""
-    epoch = load(records, Epoch, TABLE, bucket)
+    epoch = load(records, Epoch, EPOCHS, bucket)
     if epoch is not None:
-        save(records, TABLE, bucket, msgspec.structs.replace(epoch, heard=False, over=True))
+        save(records, EPOCHS, bucket, msgspec.structs.replace(epoch, heard=False, over=True))
 
 
 def _seen(sender: DeviceAddress, header: KeyHeader) -> bytes:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.sessions import encrypt, store
-from securemsg.client.sessions.choices import is_caller
+from securemsg.client.sessions import suites
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import (
     conversation_of,
     in_stream,
@@ -34,7 +34,6 @@ from securemsg.client.state.records import (
     OutboxRow,
     SentRow,
     Status,
-    bucket_of,
     draft,
     load,
     load_all,
@@ -116,9 +115,6 @@ def want_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: b
 
     @param gaps: only counters are missing, and may still come by themselves.
     """
-    if is_caller(name):
-        # It says again what it did not hear to have arrived, and its connection has nothing else to mend.
-        return
     dues = _dues(records)
     peer = _peer(records, name)
     at = max(now + (GAP_PATIENCE if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
@@ -157,10 +153,10 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
             want_reset(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
-            encrypt.forget(records, due.name, due.device)
+            suites.forget(records, due.name, due.device)
         place = next_places(records)
         content = encode_record(draft(profile, Kind.RESET, now))
-        save(records, OUTBOX, ROWS, OutboxRow(due.name, int(Kind.RESET), 0, now, RESET_EXPIRY, content), place)
+        save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, RESET_EXPIRY, content), place)
         save(records, META, PEERS + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, order=place))
         made += 1
     return made
@@ -186,13 +182,6 @@ def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: in
     return encode_record(Reset(missing))
 
 
-def prefer_newest(records: IRecords, name: str, device: bytes) -> None:
-    """A device began a session to say that others failed: send on none that is older, though nobody answered it yet."""
-    bucket = store.bucket_of(name, device)
-    book = store.load_book(records, bucket)
-    store.save_book(records, bucket, msgspec.structs.replace(book, forgotten=max(book.forgotten, book.current - 1)))
-
-
 def take_reset(records: IRecords, profile: Profile, contact: Contact, content: Content, now: int) -> int:
     """
     Put what a contact is missing into the outbox once more.
@@ -201,14 +190,14 @@ def take_reset(records: IRecords, profile: Profile, contact: Contact, content: C
     @raise Refusal: C{bad-envelope}: that is no reset.
     """
     reset = decode_record(Reset, content.body)
-    if is_caller(contact.name) or not _may_take(records, contact.name, now):
+    if not _may_take(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
     # Who does not name our stream has not seen anything of it.
     unknown = Missing(content.conversation, profile.incarnation, [], 1)
     asked.setdefault(profile.incarnation, unknown)
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
-    waiting = {row.history for _, row in outbox if row.again and row.to == contact.name}
+    waiting = {row.history for _, row in outbox if row.again and row.to == direct(contact.name)}
     made = 0
     for entry in asked.values():
         bucket = out_bucket(entry.conversation, entry.incarnation)
@@ -234,14 +223,14 @@ def _again(
     """What is sent for a counter that somebody is missing."""
     bucket = out_bucket(entry.conversation, entry.incarnation)
     sent = load(records, SentRow, SENT, bucket, counter)
-    history = sent and load(records, HistoryRow, HISTORY, bucket_of(sent.name), sent.history)
+    history = sent and load(records, HistoryRow, HISTORY, sent.conversation.bucket, sent.history)
     if isinstance(history, HistoryRow) and sent is not None:
         content, left = history.content, history.at + history.expiry - now
         is_same = (content.incarnation, content.counter) == (entry.incarnation, counter)
         if history.at < oldest:
             return None
         if is_same and left >= MIN_EXPIRY and history.status not in (Status.FAILED, Status.WITHDRAWN):
-            return OutboxRow(contact.name, content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
+            return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
     void = msgspec.structs.replace(
         draft(profile, Kind.VOID, now),
         conversation=entry.conversation,
@@ -251,7 +240,7 @@ def _again(
         peer_list=contact.mark,
         body=sent.digest if sent is not None else b"",
     )
-    return OutboxRow(contact.name, int(Kind.VOID), 0, now, RESET_EXPIRY, encode_record(void))
+    return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, RESET_EXPIRY, encode_record(void))
 
 
 def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:

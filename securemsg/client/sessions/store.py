@@ -17,6 +17,7 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.messages import Record
 
 TABLE = "sessions"  # bucket = device of an account, order = number of the session
+EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
 BOOK = 0  # no session has this number: here lies the book
 
 # What a device may leave behind: some megabytes at the very most, and enough for years of honest use.

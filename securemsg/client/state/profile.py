@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve, field, frozen
 
-from securemsg.crypto.keyfile import NAME_PREFIX
+from securemsg.client.state.conversations import Conversation, ConversationKind, direct, is_guest, with_guest
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
@@ -66,7 +66,7 @@ class Profile:
     @ivar token: what admits the registration; kept until that is done.
     @ivar incarnation: which life of this state the counters belong to; above 0.
     @ivar devices: our own current list.
-    @ivar connection: of a caller with a key file: which connection it is a device of
+    @ivar connection: of a guest: which connection it is a device of
         (L{securemsg.crypto.keys.connection_nonce}); empty before the first login, and for accounts.
     """
 
@@ -87,9 +87,9 @@ class Profile:
     connection: bytes = b""
 
     @property
-    def is_caller(self) -> bool:
-        """Are we whoever holds a key file, without an account? Nobody can register such a name."""
-        return self.name.startswith(NAME_PREFIX)
+    def is_guest(self) -> bool:
+        """Do we hold a key file, and have no account?"""
+        return is_guest(self.name)
 
     @property
     def listing(self) -> DeviceList:
@@ -98,10 +98,20 @@ class Profile:
 
     @property
     def mark(self) -> ListMark:
-        """Which list of ours is current, for the inside of messages; a caller has none that anybody could be shown."""
-        if self.is_caller:
+        """Which list of ours is current, for the inside of messages; a guest has none that anybody could be shown."""
+        if self.is_guest:
             return ListMark(0, b"")
         return ListMark(self.listing.version, sha256(self.devices.body))
+
+    def conversation(self, account: str, device: bytes = b"") -> Conversation:
+        """
+        Our conversation with an account.
+
+        @param device: of a guest: which of its connections.
+        """
+        if self.is_guest:
+            return Conversation(ConversationKind.HOST, account)
+        return with_guest(account, device) if is_guest(account) else direct(account)
 
 
 class _Kept(Private, frozen=True):

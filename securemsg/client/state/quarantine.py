@@ -16,7 +16,6 @@ from securemsg.client.state.records import (
     TOTALS,
     QuarantinedPeer,
     QuarantineTotals,
-    bucket_of,
     load_all,
     load_totals,
     next_places,
@@ -65,7 +64,7 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
         _save(records, msgspec.structs.replace(totals, overflow=totals.overflow + 1))
         return False
     row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
-    save(records, QUARANTINE, bucket_of(delivery.account), row, next_places(records))
+    save(records, QUARANTINE, delivery.account.encode(), row, next_places(records))
     peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
     _change(records, totals, peer, 1, size)
     return True
@@ -73,7 +72,7 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
 
 def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
     """The next rows of a peer."""
-    return load_all(records, QuarantinedRow, QUARANTINE, bucket_of(name), after, PAGE)
+    return load_all(records, QuarantinedRow, QUARANTINE, name.encode(), after, PAGE)
 
 
 def is_old(row: QuarantinedRow, now: int) -> bool:
@@ -83,7 +82,7 @@ def is_old(row: QuarantinedRow, now: int) -> bool:
 
 def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:
     """A row was opened, or is too old."""
-    records.delete(QUARANTINE, bucket_of(name), order)
+    records.delete(QUARANTINE, name.encode(), order)
     totals = load_totals(records)
     peer = _with(_peer(totals, name), row.code, -1)
     _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows - 1), -1, -len(row.common) - len(row.own))
@@ -91,7 +90,7 @@ def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> No
 
 def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: str) -> None:
     """A row still cannot be opened, for another reason than before."""
-    save(records, QUARANTINE, bucket_of(name), msgspec.structs.replace(row, code=code), order)
+    save(records, QUARANTINE, name.encode(), msgspec.structs.replace(row, code=code), order)
     totals = load_totals(records)
     peer = _peer(totals, name)
     anew = _with(_with(peer, row.code, -1), code, 1)

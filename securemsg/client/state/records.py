@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Private, Profile
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
@@ -51,9 +52,6 @@ MESSAGE = b"message/"
 _NOWHERE = bytes(keys.ID_SIZE)
 _NO_LIST = ListMark(0, b"")
 
-# An id, or nothing.
-OneDevice = Annotated[bytes, Meta(max_length=keys.ID_SIZE)]
-
 # Older notices make room for new ones.
 MAX_NOTICES = 200
 
@@ -71,7 +69,7 @@ class Status(enum.StrEnum):
 
 class HistoryRow(Private, frozen=True):
     """
-    A message, sent or received. Bucket: the contact's name; order: its place in the sequence.
+    A message, sent or received. Bucket: of the conversation; order: its number in the sequence.
 
     @ivar content: as it was or will be encrypted; while a message is a draft, its counter is 0 and what depends on it is empty.
     @ivar at: when it was committed here.
@@ -111,10 +109,9 @@ class OutboxRow(Private, frozen=True):
     @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: its user does not want it sent any more.
-    @ivar device: the only one that it goes to: of a caller (L{securemsg.client.sessions.guests}); else empty.
     """
 
-    to: Name
+    to: Conversation
     kind: int
     history: Counter
     created_at: Counter
@@ -124,7 +121,6 @@ class OutboxRow(Private, frozen=True):
     withdrawn: bool = False
     again: bool = False
     stale: bool = False
-    device: OneDevice = b""
 
 
 class SealedPart(Private, frozen=True):
@@ -134,10 +130,11 @@ class SealedPart(Private, frozen=True):
     own: bytes
 
 
-class Sealed(Private, frozen=True):
+class SealedDeposit(Private, frozen=True):
     """
-    A deposit as it goes over the wire, however often.
+    A deposit as it goes over the wire, however often. Bucket: C{SEALED}; order: that of its outbox row.
 
+    @ivar account: that it is for.
     @ivar key: of the common part, for devices that join the account while this waits.
     @ivar suite: of the own parts; empty: not known.
     @ivar key_file: fingerprint of the file that they were sealed under, where the suite has one.
@@ -145,6 +142,7 @@ class Sealed(Private, frozen=True):
 
     deposit_id: Id
     n: Counter
+    account: Name
     common: bytes
     key: bytes
     parts: tuple[SealedPart, ...]
@@ -160,21 +158,16 @@ class SentRow(Record, frozen=True):
     @ivar digest: of the content, for a void in its place.
     """
 
-    name: Name
+    conversation: Conversation
     history: Counter
     digest: bytes
 
 
 class ReceiptRow(Record, frozen=True):
-    """
-    Somebody wants to know that this is committed here.
+    """Somebody wants to know that this is committed here."""
 
-    @ivar device: who is to be told, of a caller; else empty.
-    """
-
-    name: Name
+    conversation: Conversation
     message_id: Id
-    device: OneDevice = b""
 
 
 class StreamStart(Record, frozen=True):
@@ -197,7 +190,7 @@ class UnreadRow(Record, frozen=True):
     @ivar witnessed: whoever is shown what comes has seen it (L{securemsg.client.autoresponder.Autoresponder}).
     """
 
-    name: Name
+    conversation: Conversation
     kind: int
     witnessed: bool = False
 
@@ -205,7 +198,7 @@ class UnreadRow(Record, frozen=True):
 class MessageIndex(Record, frozen=True):
     """Where a message of ours is found. Bucket: its message id."""
 
-    name: Name
+    conversation: Conversation
     history: Counter
     outbox: Counter
 
@@ -299,7 +292,7 @@ def next_places(records: IRecords, count: int = 1) -> int:
 def find_sent(records: IRecords, message_id: bytes) -> tuple[MessageIndex, HistoryRow] | None:
     """A message of ours, and where it lies."""
     known = load(records, MessageIndex, INDEX, message_id)
-    row = None if known is None else load(records, HistoryRow, HISTORY, bucket_of(known.name), known.history)
+    row = None if known is None else load(records, HistoryRow, HISTORY, known.conversation.bucket, known.history)
     return None if known is None or row is None else (known, row)
 
 
@@ -331,11 +324,6 @@ def unsealed(content: Content) -> Content:
     return msgspec.structs.replace(
         content, conversation=_NOWHERE, counter=0, previous=b"", own_list=_NO_LIST, peer_list=_NO_LIST
     )
-
-
-def bucket_of(name: str) -> bytes:
-    """The bucket of a contact."""
-    return name.encode("utf-8")
 
 
 def seen_envelope(account: str, device: bytes, common: bytes, own: bytes) -> bytes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from securemsg.client.state import contacts
+from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import out_bucket
-from securemsg.client.state.profile import DAY
+from securemsg.client.state.profile import DAY, load_profile
 from securemsg.client.state.records import (
     HISTORY,
     INBOUND,
@@ -22,7 +23,6 @@ from securemsg.client.state.records import (
     HistoryRow,
     MessageIndex,
     OutboxRow,
-    bucket_of,
     load,
     load_all,
 )
@@ -50,14 +50,14 @@ class Retention:
     rows: int = MAX_ROWS
     age: int = MAX_AGE
 
-    def trim(self, records: IRecords, name: str, now: int) -> int:
+    def trim(self, records: IRecords, conversation: Conversation, now: int) -> int:
         """
-        Drop what of a person's messages is too old or too much: the oldest first, and nothing that is not answered yet or
-        may be on its way.
+        Drop what of a conversation is too old or too much: the oldest first, and nothing that is not answered yet or may be on
+        its way.
 
         @return: how many messages were dropped.
         """
-        bucket = bucket_of(name)
+        bucket = conversation.bucket
         surplus = records.count(HISTORY, bucket) - self.rows
         dropped, after = 0, -1
         while dropped < PAGE:
@@ -65,7 +65,7 @@ class Retention:
             for order, row in rows:
                 if dropped >= surplus and now - row.at <= self.age:
                     return dropped
-                dropped += _drop(records, name, order, row)
+                dropped += _drop(records, bucket, order, row)
                 after = order
             if not rows:
                 break
@@ -79,26 +79,28 @@ class Retention:
         with store.writing() as records:
             self._clear_outbox(records)
         with store.reading() as records:
-            names = [contact.name for contact in contacts.all_contacts(records)]
+            profile = load_profile(records)
+            names = [contact.name for contact in contacts.all_contacts(records)] if profile is not None else []
         for first in range(0, len(names), PERSONS):
             with store.writing() as records:
                 for name in names[first : first + PERSONS]:
-                    self.trim(records, name, int(now))
+                    if profile is not None:
+                        self.trim(records, profile.conversation(name), int(now))
 
     def _clear_outbox(self, records: IRecords) -> None:
         """Of what has no place in history, and was not sealed, the newest rows stay."""
         if records.count(OUTBOX, ROWS) <= self.rows:
             return
-        waiting: dict[str, list[int]] = {}
+        waiting: dict[bytes, list[int]] = {}
         for order, row in load_all(records, OutboxRow, OUTBOX, ROWS):
             if not row.history and not row.sealed:
-                waiting.setdefault(row.to, []).append(order)
+                waiting.setdefault(row.to.bucket, []).append(order)
         for orders in waiting.values():
             for order in orders[: max(len(orders) - self.rows, 0)]:
                 records.delete(OUTBOX, ROWS, order)
 
 
-def _drop(records: IRecords, name: str, order: int, row: HistoryRow) -> bool:
+def _drop(records: IRecords, bucket: bytes, order: int, row: HistoryRow) -> bool:
     """
     Delete a message and what points to it.
 
@@ -117,5 +119,5 @@ def _drop(records: IRecords, name: str, order: int, row: HistoryRow) -> bool:
             records.delete(SENT, out_bucket(content.conversation, content.incarnation), content.counter)
     elif records.get(INBOUND, ROWS, order) is not None:
         return False
-    records.delete(HISTORY, bucket_of(name), order)
+    records.delete(HISTORY, bucket, order)
     return True

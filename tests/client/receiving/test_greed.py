@@ -6,7 +6,7 @@ import msgspec
 
 from securemsg.client import messages
 from securemsg.client.receiving import inbox
-from securemsg.client.sessions import encrypt
+from securemsg.client.sessions import suites
 from securemsg.client.sessions.resets import draft_receipt
 from securemsg.client.state import contacts
 from securemsg.client.state.counters import conversation_of
@@ -15,6 +15,7 @@ from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
+from tests.client.people import seal_part
 from tests.client.rig import User, decoded
 
 
@@ -54,10 +55,8 @@ class GreedTests(WorldCase):
         with self.alice.store.inner.writing() as records:
             contact = contacts.get_contact(records, "bob")
             assert contact is not None, "they have met"
-            common, key = encrypt.make_common(encode_record(content))
-            device = contacts.device(contact, bob.device_id)
-            assert device is not None, "it stands on the list"
-            own = encrypt.seal(records, alice, contact, device, key, now)
+            common, key = suites.make_common(encode_record(content))
+            own = seal_part(records, alice, contact, bob.device_id, key, now)
         delivery = m.Deliver(1, "alice", alice.device_id, keys.random_id(), now, common, own)
         with self.bob.store.inner.writing() as records:
             inbox.take(records, bob, delivery, now)

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
 from securemsg.client.state import contacts, counters
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import Arrival, arrive, chain_digest, conversation_of, open_gaps
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_places, save
 from securemsg.interfaces import IRecords
@@ -48,7 +49,7 @@ class SenselessTests(WorldCase):
         """Send exactly this content."""
         content = msgspec.structs.replace(self.content, **fields)
         with self.alice.store.inner.writing() as records:
-            row = OutboxRow("bob", content.kind, 0, START, 3600, encode_record(content))
+            row = OutboxRow(direct("bob"), content.kind, 0, START, 3600, encode_record(content))
             save(records, OUTBOX, ROWS, row, next_places(records))
         self.alice.pump()
 

@@ -9,10 +9,24 @@ from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.maintenance import PUBLISHED
 from securemsg.client.sending import outbox, results
-from securemsg.client.sessions import encrypt, resets
+from securemsg.client.sessions import resets
+from securemsg.client.sessions.peers import NeedAccount
+from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
-from securemsg.client.state.records import META, OUTBOX, ROWS, SEALED, OutboxRow, Sealed, load, next_places, save, save_number
+from securemsg.client.state.records import (
+    META,
+    OUTBOX,
+    ROWS,
+    SEALED,
+    OutboxRow,
+    SealedDeposit,
+    load,
+    next_places,
+    save,
+    save_number,
+)
 from securemsg.crypto.keys import random_id
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
@@ -72,7 +86,7 @@ class SealingTests(WorldCase):
         message_id = messages.compose(self.alice.store, "carol", "one", now=self.world.clock)
         before = dump(self.alice.store.inner)
         profile = self.alice.profile()
-        with self.alice.store.inner.writing() as records, self.assertRaises(outbox.NeedAccount):
+        with self.alice.store.inner.writing() as records, self.assertRaises(NeedAccount):
             outbox.prepare(records, profile, self.alice.sent_order(message_id, records), int(self.world.clock))
         self.assertEqual(dump(self.alice.store.inner), before)
 
@@ -108,7 +122,7 @@ class SealingTests(WorldCase):
         self.alice.wire.held = {Side.SERVER}
         message_id = self.alice.send("bob", "one")
         with self.alice.store.reading() as records:
-            sealed = load(records, Sealed, OUTBOX, SEALED, self.alice.sent_order(message_id, records))
+            sealed = load(records, SealedDeposit, OUTBOX, SEALED, self.alice.sent_order(message_id, records))
         assert sealed is not None, "on its way"
         self.assertNotIn(repr(sealed.key), repr(sealed))
 
@@ -214,11 +228,11 @@ class DeviceTests(WorldCase):
             counters.arrive(records, self.leap(profile, contact), None, now)
             reset = next_places(records)
             body = encode_record(msgspec.structs.replace(resets.draft_receipt(profile, b"", now), kind=int(Kind.RESET)))
-            save(records, OUTBOX, ROWS, OutboxRow("bob", int(Kind.RESET), 0, now, DAY, body), reset)
+            save(records, OUTBOX, ROWS, OutboxRow(direct("bob"), int(Kind.RESET), 0, now, DAY, body), reset)
         before = dump(store)
         for _ in range(3):
             for order in (sealed, draft, reset):
-                with store.writing() as records, self.assertRaises(encrypt.NeedBundle):
+                with store.writing() as records, self.assertRaises(NeedBundle):
                     outbox.prepare(records, profile, order, now)
         self.assertEqual(dump(store), before)
 
@@ -339,4 +353,4 @@ class RefusalTests(WorldCase):
 
     def test_refusals_are_refusals(self) -> None:
         """What a row needs is said as a refusal, so that nothing but a code leaves this layer."""
-        self.assertTrue(issubclass(outbox.NeedAccount, Refusal))
+        self.assertTrue(issubclass(NeedAccount, Refusal))

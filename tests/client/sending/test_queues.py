@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sending.queues import SendQueues
+from securemsg.client.state.conversations import direct, with_guest
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
@@ -64,14 +65,14 @@ class RefusedTests(WorldCase):
         self.assertEqual(self.bob.read(), ["zero", "one", "two", "three", "four"])
 
 
-class LaneTests(SynchronousTestCase):
+class QueueTests(SynchronousTestCase):
     """What waits."""
 
     def test_in_its_place(self) -> None:
         """A row that is refused goes behind earlier ones and before later ones, sent or not."""
         queues = SendQueues(lambda: 1.0)
         for order in (1, 2, 3):
-            queues.add("bob", order)
+            queues.add(direct("bob"), order)
         queue = queues.next(0)
         assert queue is not None
         queues.depart(queue, b"1", 0)
@@ -83,21 +84,21 @@ class LaneTests(SynchronousTestCase):
         self.assertEqual(queue.waiting, [1, 2, 3])
 
 
-class DeviceTests(SynchronousTestCase):
-    """Those who call under one name."""
+class GuestTests(SynchronousTestCase):
+    """Guests with one name."""
 
-    def test_lane_for_each(self) -> None:
-        """Each connection has a lane of its own: what holds one up holds no other up."""
+    def test_queue_for_each(self) -> None:
+        """Each connection has a queue of its own: what holds one up holds no other up."""
         queues = SendQueues(lambda: 0.5)
         for order, device in ((1, b"1" * 16), (2, b"2" * 16), (3, b"1" * 16)):
-            queues.add("key-1a2b3c4d", order, device)
+            queues.add(with_guest("key-1a2b3c4d", device), order)
         first = queues.next(0.0)
         assert first is not None
-        self.assertEqual((first.device, first.waiting), (b"1" * 16, [1, 3]))
+        self.assertEqual((first.conversation.device, first.waiting), (b"1" * 16, [1, 3]))
         queues.pause(first, 0.0)
         second = queues.next(0.0)
         assert second is not None
-        self.assertEqual((second.device, second.waiting), (b"2" * 16, [2]))
+        self.assertEqual((second.conversation.device, second.waiting), (b"2" * 16, [2]))
         queues.depart(second, b"deposit", 0.0)
         self.assertIsNone(queues.next(0.0))
         self.assertIs(queues.next(10.0), first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securemsg.client import messages
 from securemsg.client.sessions.resets import draft_receipt
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_places, save
 from securemsg.protocol import messages as m
@@ -68,7 +69,8 @@ class ReceiptTests(WorldCase):
         message_id = self.alice.send("bob", "hello", wants_receipt=True)
         now = int(self.world.clock)
         body = encode_record(Receipt([message_id]))
-        draft = OutboxRow("alice", int(Kind.RECEIPT), 0, now, DAY, encode_record(draft_receipt(carol.profile(), body, now)))
+        receipt = encode_record(draft_receipt(carol.profile(), body, now))
+        draft = OutboxRow(direct("alice"), int(Kind.RECEIPT), 0, now, DAY, receipt)
         with carol.store.writing() as records:
             save(records, OUTBOX, ROWS, draft, next_places(records))
         carol.pump()

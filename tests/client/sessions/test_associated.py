@@ -9,7 +9,7 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import encrypt, store
+from securemsg.client.sessions import store, suites
 from securemsg.client.sessions.store import Session
 from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import length_prefixed
@@ -70,7 +70,7 @@ class AssociatedTests(SynchronousTestCase):
 
     def sealed(self, sender: Person, reader: Person, item: str = "") -> Sender:
         """A message by a sender that alters one item and nothing else; its session stays as it was."""
-        common, content_key = encrypt.make_common(b"text")
+        common, content_key = suites.make_common(b"text")
         _, step, key = load_ratchet(self.session(sender, reader).ratchet).next_sending()
         header = encode_record(EnvelopeHeader("pqxdh", 1, step.public, step.previous_length, step.number, None))
         items = self.items(sender, reader, header, content_key.common)
@@ -158,7 +158,7 @@ class AssociatedTests(SynchronousTestCase):
         post = self.alice.send(self.bob, b"text")
         other = self.alice.send(self.bob, b"text")
         self.assertRaises(Unauthentic, self.bob.read, evolve(post, common=other.common))
-        common, content_key = encrypt.make_common(b"text")
+        common, content_key = suites.make_common(b"text")
         session = self.session(self.alice, self.bob)
         _, step, key = load_ratchet(session.ratchet).next_sending()
         header = encode_record(EnvelopeHeader("pqxdh", 1, step.public, step.previous_length, step.number, None))

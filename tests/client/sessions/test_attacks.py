@@ -10,7 +10,7 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import encrypt
+from securemsg.client.sessions import suites
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import create_profile, resigned
@@ -23,7 +23,7 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, encode_device_list
 from securemsg.protocol.envelope import Envelope, EnvelopeHeader, PrekeyHeader, decode_record, encode_record
 from securemsg.protocol.messages import Bundle, Prekey, SignedDeviceList
 from securemsg.storage.memory import MemoryProfile
-from tests.client.people import LINK, NOW, Person, Sender, friends, person
+from tests.client.people import LINK, NOW, Person, Sender, friends, person, seal_part
 
 
 def with_header(post: Sender, change: Callable[[EnvelopeHeader], EnvelopeHeader]) -> Sender:
@@ -174,16 +174,16 @@ class EnvelopeTests(AttackTests):
 
     def test_recipients_cannot_swap(self) -> None:
         """Who holds the key of a common part cannot put another one under the own part of somebody else."""
-        common, content_key = encrypt.make_common(b"real")
+        common, content_key = suites.make_common(b"real")
         contact = self.alice.contact(self.bob)
         with self.alice.store.writing() as records:
-            own = encrypt.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
-        other, _ = encrypt.make_common(b"forged")
+            own = seal_part(records, self.alice.profile, contact, self.bob.device.id, content_key)
+        other, _ = suites.make_common(b"forged")
         post = Sender("alice", self.alice.device.id, own, other)
         self.assert_refused(self.bob, post, "unauthentic")
-        lying = msgspec.structs.replace(content_key, common=encrypt.make_common(b"other")[1].common)
+        lying = msgspec.structs.replace(content_key, common=suites.make_common(b"other")[1].common)
         with self.alice.store.writing() as records:
-            own = encrypt.seal(records, self.alice.profile, contact, self.bob.device, lying, NOW)
+            own = seal_part(records, self.alice.profile, contact, self.bob.device.id, lying)
         self.assert_refused(self.bob, evolve(post, own=own, common=common), "unauthentic")
 
     def test_truncated(self) -> None:
@@ -262,9 +262,9 @@ class EnvelopeTests(AttackTests):
         """
         self.converse()
         contact = self.alice.contact(self.bob)
-        common, content_key = encrypt.make_common(b"hi", "psk")
+        common, content_key = suites.make_common(b"hi", "psk")
         with self.alice.store.writing() as records:
-            own = encrypt.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
+            own = seal_part(records, self.alice.profile, contact, self.bob.device.id, content_key)
         post = Sender(self.alice.name, self.alice.profile.device_id, own, common)
         self.assert_refused(self.bob, post, "bad-envelope")
 

@@ -9,14 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import guest, messages
 from securemsg.client.autoresponder import ANSWER_LABEL
 from securemsg.client.messages import Received
-from securemsg.client.sessions import choices, encrypt, guests, psk
-from securemsg.client.sessions.addresses import DeviceAddress
-from securemsg.client.sessions.decrypt import Opened, open_envelope
+from securemsg.client.sessions import choices, guests, psk, suites
+from securemsg.client.sessions.addresses import DeviceAddress, Opened
+from securemsg.client.sessions.choices import WrongKey
 from securemsg.client.sessions.guests import Connection
-from securemsg.client.sessions.psk import WrongKey
 from securemsg.client.sessions.resets import RESETS
-from securemsg.client.sessions.store import bucket_of
+from securemsg.client.sessions.store import EPOCHS, bucket_of
 from securemsg.client.state import contacts
+from securemsg.client.state.conversations import with_guest
 from securemsg.client.state.profile import DAY, create_profile, save_profile
 from securemsg.client.state.records import COUNTERS, META, OUTBOX, ROWS, SEEN, OutboxRow, load, load_all
 from securemsg.crypto import keys, primitives
@@ -24,11 +24,21 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.envelope import Envelope, Introduction, KeyHeader, Kind, decode_header, decode_record, encode_record
+from securemsg.protocol.envelope import (
+    PSK,
+    Envelope,
+    Introduction,
+    KeyHeader,
+    Kind,
+    decode_header,
+    decode_record,
+    encode_record,
+)
 from securemsg.protocol.messages import Deliver, Deposit, Message
 from securemsg.protocol.states import Side
 from securemsg.server.guests import KeyFile
 from securemsg.storage.memory import MemoryProfile
+from tests.client.people import seal_with_file
 from tests.client.rig import START, MortalProfile, User, World, decoded
 
 KEY = SharedKey(bytes(range(32)))
@@ -68,7 +78,7 @@ class CallerCase(SynchronousTestCase):
     def answer(self, question: Received, text: str) -> bytes:
         """Answer as the contact does."""
         message_id = keys.digest(ANSWER_LABEL, question.sender.encode(), question.id)[:16]
-        return self.contact.send(question.sender, text, device=question.device, message_id=message_id, kind=Kind.ANSWER)
+        return self.contact.send(question.conversation, text, message_id=message_id, kind=Kind.ANSWER)
 
     def outbox(self, user: User) -> list[OutboxRow]:
         """What somebody has not sent."""
@@ -162,7 +172,7 @@ class TalkTests(CallerCase):
         self.one.send(SERVER_NAME, "hi")
         error = self.assertRaises(Refusal, self.contact.send, KEY.name, "anybody?")
         self.assertEqual(error.code, "no-such-account")
-        self.contact.send(KEY.name, "you", device=self.one.profile().device_id)
+        self.contact.send(with_guest(KEY.name, self.one.profile().device_id), "you")
         self.assertEqual(self.one.read(), ["you"])
 
     def test_accounts_know_no_callers(self) -> None:
@@ -251,7 +261,7 @@ class ForgettingTests(CallerCase):
     def tables(self) -> int:
         """How much the contact keeps besides its history and what it has seen."""
         with self.contact.store.inner.reading() as records:
-            return sum(len(records.scan(table)) for table in (COUNTERS, psk.TABLE, guests.TABLE, "sent"))
+            return sum(len(records.scan(table)) for table in (COUNTERS, EPOCHS, guests.TABLE, "sent"))
 
     def forget_gone(self) -> int:
         """What the daemon has the contact do every minute."""
@@ -403,10 +413,10 @@ class AdmissionTests(CallerCase):
         # They ended with the process that had the first file.
         self.assertEqual(guests.forget_gone(self.contact.store, START + guests.GRACE + 1, frozenset()), 1)
         with self.contact.store.inner.reading() as records:
-            self.assertEqual(records.scan(guests.TABLE) + records.scan(psk.TABLE), [])
+            self.assertEqual(records.scan(guests.TABLE) + records.scan(EPOCHS), [])
         with self.contact.store.inner.reading() as records:
-            self.assertEqual(choices.chosen(records, KEY.name), choices.Chosen())
-            self.assertEqual(choices.chosen(records, OTHER.name).shared, OTHER)
+            self.assertEqual(choices.chosen(records, with_guest(KEY.name)), choices.Chosen())
+            self.assertEqual(choices.chosen(records, with_guest(OTHER.name)).shared, OTHER)
             contact = contacts.get_contact(records, OTHER.name)
         assert contact is not None
         self.assertEqual((contact.identity, contact.verified), (OTHER.fingerprint, True))
@@ -465,18 +475,18 @@ class AttackTests(CallerCase):
     def test_nonce_of_its_own(self) -> None:
         """Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS."""
         device, contact = self.one.profile().device_id, self.contact.profile()
-        common, content_key = encrypt.make_common(b"text", choices.PSK)
+        common, content_key = suites.make_common(b"text", PSK)
         recipient = DeviceAddress(SERVER_NAME, contact.device_id, contact.identity.public)
         for nonce in (bytes(32), self.one.profile().connection):
             sender = DeviceAddress(KEY.name, device, KEY.caller_identity(nonce).public)
             with MemoryProfile().writing() as records:
-                own = psk.seal(records, KEY, sender, recipient, content_key, START, connection=nonce)
+                own = seal_with_file(records, KEY, sender, recipient, content_key, connection=nonce)
             with self.contact.store.inner.writing() as records:
                 arguments = (records, contact, KEY.name, device, own, keys.sha256(common), START)
                 if nonce == bytes(32):
-                    self.assertRaises(WrongKey, open_envelope, *arguments)
+                    self.assertRaises(WrongKey, suites.open_envelope, *arguments)
                 else:
-                    self.assertEqual(open_envelope(*arguments).content_key, content_key)
+                    self.assertEqual(suites.open_envelope(*arguments).content_key, content_key)
 
     def sealed(self, sender: DeviceAddress, recipient: DeviceAddress, header: KeyHeader) -> tuple[bytes, bytes]:
         """
@@ -484,7 +494,7 @@ class AttackTests(CallerCase):
 
         @return: the own part, and the digest of the common part.
         """
-        _, content_key = encrypt.make_common(b"text", choices.PSK)
+        _, content_key = suites.make_common(b"text", PSK)
         raw = encode_record(header)
         key = psk.message_key(KEY, sender, recipient, header.nonce, header.epoch)
         associated = psk.associated_data(sender, recipient, raw, content_key.common)
@@ -501,11 +511,11 @@ class AttackTests(CallerCase):
             speaking = sender if introduction is None else evolve(sender, identity=introduction.identity)
             own, common = self.sealed(speaking, recipient, header)
             with reader.store.inner.writing() as records:
-                return open_envelope(records, profile, sender.account, sender.device, own, common, START)
+                return suites.open_envelope(records, profile, sender.account, sender.device, own, common, START)
 
         def held() -> list[object]:
             with reader.store.inner.reading() as records:
-                return [records.scan(table) for table in (guests.TABLE, psk.TABLE, SEEN, contacts.TABLE)]
+                return [records.scan(table) for table in (guests.TABLE, EPOCHS, SEEN, contacts.TABLE)]
 
         before = held()
         for header in bad:
@@ -601,6 +611,6 @@ class AttackTests(CallerCase):
         self.one.send(SERVER_NAME, "hi")
         self.other.send(SERVER_NAME, "ho")
         with self.contact.store.inner.reading() as records:
-            buckets = {bucket for bucket, _, _ in records.scan(psk.TABLE)}
+            buckets = {bucket for bucket, _, _ in records.scan(EPOCHS)}
         devices = (self.one.profile().device_id, self.other.profile().device_id)
         self.assertEqual(buckets, {bucket_of(KEY.name, device) for device in devices})

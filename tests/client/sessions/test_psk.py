@@ -8,9 +8,10 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import choices, encrypt, psk, store
+from securemsg.client.sessions import choices, psk, store, suites
 from securemsg.client.sessions.addresses import DeviceAddress
-from securemsg.client.sessions.psk import Epoch, WrongKey
+from securemsg.client.sessions.choices import WrongKey
+from securemsg.client.sessions.psk import Epoch
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import DAY
@@ -20,9 +21,9 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import length_prefixed
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import LocalProtocolError, Refusal
-from securemsg.protocol.envelope import ContentKey, Envelope, Introduction, KeyHeader, decode_record, encode_record
+from securemsg.protocol.envelope import PQXDH, PSK, ContentKey, Envelope, Introduction, KeyHeader, decode_record, encode_record
 from securemsg.storage.memory import MemoryProfile
-from tests.client.people import NOW, Person, Sender, person
+from tests.client.people import NOW, Person, Sender, person, seal_part, seal_with_file
 
 KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
@@ -30,8 +31,8 @@ OTHER = SharedKey(bytes(32))
 
 def keyed(first: Person, second: Person, key: SharedKey = KEY) -> None:
     """Both choose the key file for each other."""
-    first.choose(second, choices.PSK, key.secret)
-    second.choose(first, choices.PSK, key.secret)
+    first.choose(second, PSK, key.secret)
+    second.choose(first, PSK, key.secret)
 
 
 def friends() -> tuple[Person, Person]:
@@ -74,7 +75,7 @@ class EpochCase(SynchronousTestCase):
     def epoch(self, of: Person, towards: Person) -> Epoch:
         """How far somebody came."""
         with of.store.reading() as records:
-            epoch = load(records, Epoch, psk.TABLE, store.bucket_of(towards.name, towards.device.id))
+            epoch = load(records, Epoch, store.EPOCHS, store.bucket_of(towards.name, towards.device.id))
         assert epoch is not None
         return epoch
 
@@ -101,7 +102,7 @@ class SealingTests(EpochCase):
         """Each direction, and each device, has a nonce of its own."""
         carol = person("carol")
         self.alice.meet(carol)
-        self.alice.choose(carol, choices.PSK, KEY.secret)
+        self.alice.choose(carol, PSK, KEY.secret)
         posts = (self.alice.seal(self.bob, b"hi"), self.bob.seal(self.alice, b"hi"), self.alice.seal(carol, b"hi"))
         self.assertEqual(len({header_of(post).nonce for post in posts}), 3)
 
@@ -155,14 +156,14 @@ class SealingTests(EpochCase):
             DeviceAddress("bob", bob.device_id, bob.identity.public),
         )
         introduction = Introduction(alice.identity.public, alice.devices)
-        _, content_key = encrypt.make_common(b"text", choices.PSK)
+        _, content_key = suites.make_common(b"text", PSK)
         headers = []
         with self.alice.store.writing() as records:
             for peer in (before, before, evolve(before, identity=person("bob").profile.identity.public)):
-                sealed = psk.seal(records, KEY, own, peer, content_key, NOW, introduction=introduction)
+                sealed = seal_with_file(records, KEY, own, peer, content_key, introduction=introduction)
                 headers.append(decode_record(KeyHeader, decode_record(Envelope, sealed).header))
                 if peer is before:
-                    psk.hear(records, before, KeyHeader("psk", 1, bytes(32), 1, len(headers), None), NOW)
+                    psk.note_received(records, before, KeyHeader("psk", 1, bytes(32), 1, len(headers), None), NOW)
         first, second, third = headers
         self.assertEqual((second.nonce, second.introduction), (first.nonce, None))
         self.assertNotEqual(third.nonce, second.nonce)
@@ -175,7 +176,7 @@ class SealingTests(EpochCase):
         used = header_of(self.alice.seal(self.bob, b"hi"))
         self.alice.restore(backup)
         with self.alice.store.writing() as records:
-            encrypt.forget_all(records)
+            suites.forget_all(records)
         after = header_of(self.alice.seal(self.bob, b"hi"))
         self.assertNotEqual(after.nonce, used.nonce)
 
@@ -188,10 +189,10 @@ class SealingTests(EpochCase):
 
     def test_other_content_key(self) -> None:
         """To seal a content key of another suite would be our bug."""
-        _, content_key = encrypt.make_common(b"hi")
+        _, content_key = suites.make_common(b"hi")
         contact = self.alice.contact(self.bob)
         with self.alice.store.writing() as records, self.assertRaises(LocalProtocolError):
-            encrypt.seal(records, self.alice.profile, contact, self.bob.device, content_key, NOW)
+            seal_part(records, self.alice.profile, contact, self.bob.device.id, content_key)
 
     def test_blocked(self) -> None:
         """The key opens no way around an identity that changed: nothing is sent before the user has accepted it."""
@@ -222,7 +223,7 @@ class OpeningTests(EpochCase):
         """Somebody with the key and the name, and another identity than we know, is noted as that."""
         again = person("alice")
         again.meet(self.bob)
-        again.choose(self.bob, choices.PSK, KEY.secret)
+        again.choose(self.bob, PSK, KEY.secret)
         error = self.assertRaises(IdentityChanged, self.bob.read, again.seal(self.bob, b"hi"))
         self.assertEqual(error.contact.changed_to, again.profile.identity.public)
 
@@ -230,7 +231,7 @@ class OpeningTests(EpochCase):
         """Without the key nobody can even claim that: the message is wrong before its introduction is looked at."""
         again = person("alice")
         again.meet(self.bob)
-        again.choose(self.bob, choices.PSK, OTHER.secret)
+        again.choose(self.bob, PSK, OTHER.secret)
         self.assert_refused(self.bob, again.seal(self.bob, b"hi"), "wrong-key")
 
     def test_without_introduction(self) -> None:
@@ -244,25 +245,25 @@ class OpeningTests(EpochCase):
         """From somebody whose key file we have not, the suite is unavailable."""
         carol = person("carol")
         carol.meet(self.bob)
-        carol.choose(self.bob, choices.PSK, KEY.secret)
+        carol.choose(self.bob, PSK, KEY.secret)
         self.assert_refused(self.bob, carol.seal(self.bob, b"hi"), "suite-unavailable")
 
     def test_replaced(self) -> None:
         """What was sealed under a file that another one replaced since does not open, until it is chosen again."""
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, choices.PSK, OTHER.secret)
+        self.bob.choose(self.alice, PSK, OTHER.secret)
         self.assert_refused(self.bob, post, "wrong-key")
         answer = self.bob.seal(self.alice, b"answer")
         self.assert_refused(self.alice, answer, "wrong-key")
-        self.alice.choose(self.bob, choices.PSK, OTHER.secret)
+        self.alice.choose(self.bob, PSK, OTHER.secret)
         self.assertEqual(self.alice.read(answer), b"answer")
-        self.bob.choose(self.alice, choices.PSK, KEY.secret)
+        self.bob.choose(self.alice, PSK, KEY.secret)
         self.assertEqual(self.bob.read(post), b"hi")
 
     def test_given_up(self) -> None:
         """Where the user went back to sessions no file is wrong, there is none."""
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, choices.PQXDH)
+        self.bob.choose(self.alice, PQXDH)
         self.assert_refused(self.bob, post, "suite-unavailable")
 
     def test_chosen_again_and_used_up(self) -> None:
@@ -270,18 +271,18 @@ class OpeningTests(EpochCase):
         post = self.alice.seal(self.bob, b"hi")
         self.bob.read(post)
         for key in (OTHER, KEY):
-            self.bob.choose(self.alice, choices.PSK, key.secret)
+            self.bob.choose(self.alice, PSK, key.secret)
         self.assertIsInstance(self.assert_refused(self.bob, post, "unauthentic"), AlreadyUsed)
 
     def test_pqxdh_still(self) -> None:
         """A key file for a name does not keep out what comes by sessions."""
-        self.alice.choose(self.bob, choices.PQXDH)
+        self.alice.choose(self.bob, PQXDH)
         opened = self.bob.open(self.alice.send(self.bob, b"hi"))
         self.assertEqual(opened.suite, "pqxdh")
 
     def test_peer_changes_nothing(self) -> None:
         """What a peer sends with does not change what we send with."""
-        self.alice.choose(self.bob, choices.PQXDH)
+        self.alice.choose(self.bob, PQXDH)
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.assertEqual(header_of(self.bob.seal(self.alice, b"hi")).suite, "psk")
 
@@ -298,9 +299,9 @@ class AttackTests(EpochCase):
 
     def test_wrong_key(self) -> None:
         """Under another key file nothing opens; under the right one it still does."""
-        self.bob.choose(self.alice, choices.PSK, OTHER.secret)
+        self.bob.choose(self.alice, PSK, OTHER.secret)
         self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key"), WrongKey)
-        self.bob.choose(self.alice, choices.PSK, KEY.secret)
+        self.bob.choose(self.alice, PSK, KEY.secret)
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_replayed(self) -> None:
@@ -314,7 +315,7 @@ class AttackTests(EpochCase):
         epoch = self.epoch(self.alice, self.bob)
         with self.alice.store.writing() as records:
             back = msgspec.structs.replace(epoch, counter=epoch.counter - 1)
-            records.put(psk.TABLE, store.bucket_of("bob", self.bob.device.id), msgspec.msgpack.encode(back))
+            records.put(store.EPOCHS, store.bucket_of("bob", self.bob.device.id), msgspec.msgpack.encode(back))
         twin = self.alice.seal(self.bob, b"twin")
         self.assertEqual(header_of(twin), header_of(self.post))
         self.bob.read(self.post)
@@ -329,7 +330,7 @@ class AttackTests(EpochCase):
         with carol.store.writing() as records:
             stolen = header_of(self.post)
             epoch = Epoch(stolen.nonce, 1, stolen.counter - 1, NOW, self.bob.profile.identity.public, heard=True)
-            records.put(psk.TABLE, store.bucket_of("bob", self.bob.device.id), msgspec.msgpack.encode(epoch))
+            records.put(store.EPOCHS, store.bucket_of("bob", self.bob.device.id), msgspec.msgpack.encode(epoch))
         self.assertEqual(self.bob.read(carol.seal(self.bob, b"mine")), b"mine")
         self.assertEqual(self.bob.read(self.post), b"ho")
 
@@ -398,7 +399,7 @@ class AttackTests(EpochCase):
         A message made from the specification alone, by whoever holds the key, with something changed in what it is tied to or
         in what it says.
         """
-        common, content_key = encrypt.make_common(b"forged", choices.PSK)
+        common, content_key = suites.make_common(b"forged", PSK)
         nonce = keys.nonce()
         header = encode_record(KeyHeader("psk", 1, nonce, 9, 1, None))
         number = (9).to_bytes(8, "big")
@@ -419,28 +420,28 @@ class AttackTests(EpochCase):
         """Between accounts there are no connections: what is sealed without an epoch is refused, key or no key."""
         alice, bob = self.alice.profile, self.bob.profile
         sender, own_end = (DeviceAddress(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
-        common, content_key = encrypt.make_common(b"text", choices.PSK)
+        common, content_key = suites.make_common(b"text", PSK)
         with MemoryProfile().writing() as records:
-            own = psk.seal(records, KEY, sender, own_end, content_key, NOW, connection=keys.nonce())
+            own = seal_with_file(records, KEY, sender, own_end, content_key, connection=keys.nonce())
         self.assert_refused(self.bob, Sender("alice", alice.device_id, own, common), "wrong-key")
 
     def test_counters_of_each_device(self) -> None:
         """Two devices of one account may happen to use one nonce: neither uses up the other's counters."""
         identity, bob = self.alice.profile.identity.public, self.bob.profile
         own = DeviceAddress("bob", bob.device_id, bob.identity.public)
-        _, content_key = encrypt.make_common(b"text", choices.PSK)
+        _, content_key = suites.make_common(b"text", PSK)
         nonce = keys.nonce()
         for device in (b"1" * 16, b"2" * 16):
             sender = DeviceAddress("alice", device, identity)
             with MemoryProfile().writing() as records:
-                envelope = decode_record(Envelope, psk.seal(records, KEY, sender, own, content_key, NOW, connection=nonce))
+                envelope = decode_record(Envelope, seal_with_file(records, KEY, sender, own, content_key, connection=nonce))
             header = decode_record(KeyHeader, envelope.header)
             with self.bob.store.writing() as records:
-                opened = psk.open_part(records, KEY, sender, own, header, envelope, content_key.common)
+                opened = psk.decipher(records, KEY, sender, own, header, envelope, content_key.common)
                 self.assertEqual(opened, content_key)
-                psk.hear(records, sender, header, NOW)
+                psk.note_received(records, sender, header, NOW)
                 arguments = (records, KEY, sender, own, header, envelope, content_key.common)
-                self.assertRaises(AlreadyUsed, psk.open_part, *arguments)
+                self.assertRaises(AlreadyUsed, psk.decipher, *arguments)
 
     def test_each_item(self) -> None:
         """A message is tied to every item of the associated data, each alone."""
@@ -462,6 +463,6 @@ class AttackTests(EpochCase):
 
     def test_no_secret_in_representation(self) -> None:
         """The choice of a key file shows nothing of it in logs."""
-        shown = repr(choices.Chosen(choices.PSK, KEY.secret))
+        shown = repr(choices.Chosen(PSK, KEY.secret))
         self.assertNotIn(repr(KEY.secret)[2:-1], shown)
         self.assertNotIn(KEY.secret.hex(), shown)

@@ -8,8 +8,9 @@ from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.sessions import initiations, prekeys, resets, store
 from securemsg.client.state import contacts, quarantine
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of, load_gaps, streams_in
-from securemsg.client.state.records import COUNTERS, HISTORY, META, STREAM_IN, STREAMS, bucket_of
+from securemsg.client.state.records import COUNTERS, HISTORY, META, STREAM_IN, STREAMS
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
@@ -250,7 +251,7 @@ class GapTests(WorldCase):
         self.send(3, 1)
         lines = self.alice.lines("bob")
         with self.alice.store.inner.writing() as records:
-            records.delete(HISTORY, bucket_of("bob"), lines[2].order)
+            records.delete(HISTORY, direct("bob").bucket, lines[2].order)
         self.world.advance(61)
         self.assertEqual(self.received(), [("zero", 0), ("0", 0), ("2", 0)])
         self.send(2)

@@ -9,11 +9,12 @@ from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import choices
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
-from securemsg.protocol.envelope import Envelope, EnvelopeHeader, Header, KeyHeader, decode_header, decode_record
+from securemsg.protocol.envelope import PQXDH, PSK, Envelope, EnvelopeHeader, Header, KeyHeader, decode_header, decode_record
 from securemsg.protocol.messages import Claim, Deliver, Deposit, DepositRefused, Message
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
@@ -24,10 +25,10 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-def choose(user: User, name: str, suite: str = choices.PSK, key: bytes = KEY.secret) -> None:
+def choose(user: User, name: str, suite: str = PSK, key: bytes = KEY.secret) -> None:
     """Somebody chooses a suite."""
     with user.store.inner.writing() as records:
-        choices.choose(records, name, suite, key if suite == choices.PSK else b"")
+        choices.choose(records, direct(name), suite, key if suite == PSK else b"")
 
 
 def headers(user: User) -> list[Header]:
@@ -59,13 +60,13 @@ class ChoiceTests(SynchronousTestCase):
         """What stands after these choices."""
         with self.store.writing() as records:
             for suite, key in chosen:
-                choices.choose(records, "bob", suite, key)
-            return choices.chosen(records, "bob")
+                choices.choose(records, direct("bob"), suite, key)
+            return choices.chosen(records, direct("bob"))
 
     def refused(self, suite: str, key: bytes) -> str:
         """The code with which a choice is refused."""
         with self.store.writing() as records:
-            error = self.assertRaises(Refusal, choices.choose, records, "bob", suite, key)
+            error = self.assertRaises(Refusal, choices.choose, records, direct("bob"), suite, key)
         assert isinstance(error, Refusal)
         return error.code
 
@@ -156,11 +157,11 @@ class PeerTests(WorldCase):
 
     def test_another_file(self) -> None:
         """What waits under a file while both change to another is read once the file is given again, in its place."""
-        self.change(choices.PSK)
+        self.change(PSK)
 
     def test_no_file(self) -> None:
         """So it is when both go back to sessions."""
-        self.change(choices.PQXDH)
+        self.change(PQXDH)
 
     def test_restored(self) -> None:
         """A restored profile goes on in a new epoch, and is read."""
@@ -258,7 +259,7 @@ class PinningTests(WorldCase):
         """Whatever a contact writes with, answers go out in the suite that was chosen here."""
         choose(self.alice, "bob")
         choose(self.bob, "alice")
-        choose(self.bob, "alice", choices.PQXDH)
+        choose(self.bob, "alice", PQXDH)
         self.bob.send("alice", "in the clear, so to speak")
         self.assertEqual(self.alice.read(), ["in the clear, so to speak"])
         self.alice.send("bob", "no")
@@ -303,16 +304,16 @@ class PinningTests(WorldCase):
         counted, until it is sealed.
         """
         choose(self.bob, "alice")
-        for suite in (choices.PSK, choices.PQXDH):
+        for suite in (PSK, PQXDH):
             self.part(self.alice)
             self.alice.send("bob", f"waits for {suite}")
             choose(self.alice, "bob", suite)
             with self.alice.store.inner.reading() as records:
-                self.assertEqual((drafts(records, "bob"), drafts(records, "carol")), (1, 0))
+                self.assertEqual((drafts(records, direct("bob")), drafts(records, direct("carol"))), (1, 0))
             self.alice.connect()
             self.world.settle()
             with self.alice.store.inner.reading() as records:
-                self.assertEqual(drafts(records, "bob"), 0)
+                self.assertEqual(drafts(records, direct("bob")), 0)
         self.assertEqual(self.bob.read(), ["waits for psk", "waits for pqxdh"])
         self.assertEqual(suites_of(self.bob, "alice"), ["psk", "pqxdh"])
         self.assertEqual(suites_of(self.alice, "bob"), ["psk", "pqxdh"])
@@ -328,7 +329,7 @@ class PinningTests(WorldCase):
 
         def pick(key: bytes) -> None:
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
-                choose(user, name, choices.PSK if key else choices.PQXDH, key)
+                choose(user, name, PSK if key else PQXDH, key)
 
         pick(before)
         wire = self.alice.wire

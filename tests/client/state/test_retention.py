@@ -14,6 +14,7 @@ from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.sessions import choices, guests, resets
 from securemsg.client.state.contacts import DIRECTORY, adopt, get_contact
+from securemsg.client.state.conversations import direct, with_guest
 from securemsg.client.state.counters import conversation_of
 from securemsg.client.state.profile import DAY, load_profile
 from securemsg.client.state.records import (
@@ -24,7 +25,6 @@ from securemsg.client.state.records import (
     SEEN,
     SENT,
     OutboxRow,
-    bucket_of,
     load_all,
     next_places,
     save,
@@ -36,7 +36,7 @@ from securemsg.daemon.contact import Contact, Duties, open_contact
 from securemsg.daemon.folder import StateError
 from securemsg.daemon.worker import Worker
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import KeyHeader, Kind, Missing, Reset, encode_record
+from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
 from securemsg.responders.choice import prepare
@@ -79,7 +79,7 @@ class RetentionTests(WorldCase):
     def count(self, table: str, name: str | None = None) -> int:
         """How many records of a kind the machine has, of one person or of all."""
         with self.bot.store.reading() as records:
-            return len(records.scan(table)) if name is None else records.count(table, bucket_of(name))
+            return len(records.scan(table)) if name is None else records.count(table, direct(name).bucket)
 
     def test_at_most(self) -> None:
         """However much somebody writes, what is kept is as much as before; every question is answered all the same."""
@@ -189,7 +189,8 @@ class RetentionTests(WorldCase):
         with self.bot.store.writing() as records:
             for name in ("alice", "bob"):
                 for _ in range(ROOM * TIMES if name == "alice" else 2):
-                    save(records, OUTBOX, ROWS, OutboxRow(name, int(Kind.RECEIPT), 0, now, DAY, draft), next_places(records))
+                    row = OutboxRow(direct(name), int(Kind.RECEIPT), 0, now, DAY, draft)
+                    save(records, OUTBOX, ROWS, row, next_places(records))
         self.retention.sweep(self.bot.store, now)
         self.assertEqual(self.count(OUTBOX), ROOM + 2)
 
@@ -210,7 +211,7 @@ class ContactTests(SynchronousTestCase):
         for key in (old, new, None):
             contact = self.open(folder, key)
             with contact._store.reading() as records:
-                admitted = [each.name for each in (old, new) if choices.chosen(records, each.name).key]
+                admitted = [each.name for each in (old, new) if choices.chosen(records, with_guest(each.name)).key]
             self.assertEqual(admitted, [] if key is None else [key.name])
             contact.close()
 
@@ -248,14 +249,14 @@ class ContactTests(SynchronousTestCase):
         nonce = keys.nonce()
         device = keys.caller_device(nonce)
         with contact._store.writing() as records:
-            known = guests.speaking(key, key.name, device, KeyHeader("psk", 1, nonce, 0, 1, None), NOW)
-            guests.hear(records, known, device, KeyHeader("psk", 1, nonce, 0, 1, None), 1)
+            connection = guests.Connection(key.name, nonce, key.caller_identity(nonce).public, 1)
+            save(records, guests.TABLE, device, connection)
         return device
 
     def known(self, contact: Contact, key: SharedKey, device: bytes) -> bool:
         """Is a connection remembered?"""
         with contact._store.reading() as records:
-            return guests.get_contact(records, key.name, device) is not None
+            return guests.get_connection(records, with_guest(key.name, device)) is not None
 
     def test_forgets_callers(self) -> None:
         """It forgets callers that are gone, and none that is here; and no more of anything once it is closed."""

@@ -1,0 +1,166 @@
+"""Who is at the other end of a conversation: what each kind of conversation knows of it, and asks of it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient
+from securemsg.client.sessions.choices import WrongKey
+from securemsg.client.sessions.guests import GuestPeer
+from securemsg.client.state import contacts, counters
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.conversations import Conversation, ConversationKind
+from securemsg.client.state.counters import Arrival
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Content, Introduction, KeyHeader
+from securemsg.protocol.messages import AccountRecord
+
+# A contact's list is looked up again when it was last confirmed so long ago.
+CHECK_AGE = DAY
+
+
+class NeedAccount(Refusal):
+    """Ask the directory for this account first."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__("unknown-account")
+        self.account = account
+
+
+class Peer(Protocol):
+    """The other end, by the kind of conversation."""
+
+    @property
+    def has_account(self) -> bool:
+        """Have both ends accounts? Only then are there device lists to compare, and sessions that a reset can mend."""
+
+    def is_known(self, records: IRecords, conversation: Conversation) -> bool:
+        """May something be written to it?"""
+
+    def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
+        """
+        Whom a deposit is sealed for now.
+
+        @raise NeedAccount: the directory has to be asked first.
+        @raise RecipientGone: nobody is there any more.
+        @raise Refusal: C{identity-changed}.
+        """
+
+    def speaker(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
+    ) -> Contact | None:
+        """
+        Who must have made a message of suite C{psk}, if it is known; nothing is kept.
+
+        @raise WrongKey: nobody at this end makes such headers.
+        """
+
+    def received(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
+    ) -> Contact:
+        """
+        A message of suite C{psk} has proved that its sender holds the key file.
+
+        @param contact: its L{speaker}.
+        @return: the sender, as it is known from now on.
+        @raise Refusal: C{unknown-device}, or its introduction is not believed.
+        """
+
+    def arrive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """Take the counter of an authentic content into account: see L{counters.arrive}."""
+
+
+class ContactPeer:
+    """Another account, for an account."""
+
+    has_account = True
+
+    def is_known(self, records: IRecords, conversation: Conversation) -> bool:
+        """See L{Peer.is_known}. Who is not known yet is looked up."""
+        return True
+
+    def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
+        """See L{Peer.recipient}."""
+        contact = _confirmed(records, conversation.account, now)
+        devices = tuple(device.id for device in contacts.devices(contact))
+        return Recipient(contact, devices, introduction=Introduction(profile.identity.public, profile.devices))
+
+    def speaker(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
+    ) -> Contact | None:
+        """See L{Peer.speaker}."""
+        if header.epoch == CONNECTION:
+            raise WrongKey
+        return contacts.get_contact(records, sender.account)
+
+    def received(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
+    ) -> Contact:
+        """See L{Peer.received}."""
+        # It has the key. Whether we know it by this identity is another question.
+        if header.introduction is not None:
+            record = AccountRecord(sender.account, header.introduction.identity, header.introduction.devices)
+            contact = contacts.introduced(records, profile, record, now)
+        assert contact is not None, "an identity without a contact"
+        return _keep(records, contact, sender)
+
+    def arrive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """See L{Peer.arrive}."""
+        return counters.arrive(records, content, base, now)
+
+
+class HostPeer(ContactPeer):
+    """The contact C{server}, for a guest: to hold the file is to be the one whom we mean."""
+
+    has_account = False
+
+    def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
+        """See L{Peer.recipient}."""
+        contact = _confirmed(records, conversation.account, now)
+        return Recipient(contact, tuple(device.id for device in contacts.devices(contact)), profile.connection)
+
+    def speaker(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
+    ) -> Contact | None:
+        """See L{Peer.speaker}."""
+        if (header.epoch, header.nonce, header.introduction) != (CONNECTION, profile.connection, None):
+            raise WrongKey
+        return contacts.get_contact(records, sender.account)
+
+    def received(
+        self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
+    ) -> Contact:
+        """See L{Peer.received}."""
+        assert contact is not None, "an identity without a contact"
+        return _keep(records, msgspec.structs.replace(contact, verified=True), sender)
+
+
+PEERS: dict[ConversationKind, Peer] = {
+    ConversationKind.DIRECT: ContactPeer(),
+    ConversationKind.GUEST: GuestPeer(),
+    ConversationKind.HOST: HostPeer(),
+}
+
+
+def _confirmed(records: IRecords, name: str, now: int) -> Contact:
+    """A contact as the directory confirmed it not long ago."""
+    contact = contacts.get_contact(records, name)
+    if contact is not None and contact.is_blocked:
+        raise Refusal("identity-changed")
+    if contact is None or contact.devices is None or abs(now - contact.checked_at) > CHECK_AGE:
+        raise NeedAccount(name)
+    return contact
+
+
+def _keep(records: IRecords, contact: Contact, sender: DeviceAddress) -> Contact:
+    """Keep a contact that spoke from a device on its list."""
+    if contacts.device(contact, sender.device) is None:
+        raise Refusal("unknown-device")
+    if contacts.get_contact(records, contact.name) != contact:
+        contacts.put_contact(records, contact)
+    return contact

@@ -1,0 +1,314 @@
+"""
+Suite C{pqxdh}: sessions that begin with PQXDH and go on with the Double Ratchet.
+
+A message is opened by the session that made it, or makes the one that it begins. Everything is done on copies, and kept once
+the message has proved itself. Source: C{docs/protocol.md}, sections "Sessions" and "Envelopes".
+"""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import field, frozen
+
+from securemsg.client.sessions import initiations, prekeys, store
+from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, checked_key
+from securemsg.client.sessions.choices import Chosen
+from securemsg.client.sessions.store import PrekeyInfo, Session
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact, IdentityChanged
+from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.profile import Profile
+from securemsg.crypto import pqxdh as agreement
+from securemsg.crypto.dump import dump_ratchet, load_ratchet
+from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
+from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message, seal_message
+from securemsg.errors import Refusal, Unauthentic
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import (
+    PQXDH,
+    SUITES,
+    ContentKey,
+    Envelope,
+    EnvelopeHeader,
+    PrekeyHeader,
+    decode_record,
+    encode_record,
+)
+from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
+
+
+class NeedBundle(Refusal):
+    """
+    There is no session to send on: claim a bundle, L{begin}, and plan again.
+
+    @ivar spent: for the claim.
+    """
+
+    def __init__(self, account: str, device_id: bytes, spent: int) -> None:
+        super().__init__("no-session")
+        self.account = account
+        self.device_id = device_id
+        self.spent = spent
+
+
+def begin(records: IRecords, profile: Profile, contact: Contact, device_id: bytes, bundle: Bundle, now: int) -> None:
+    """
+    Make a session with a device that may be away, from the bundle that the server handed out.
+
+    @raise Unauthentic: a prekey is not the device's, or not of its kind.
+    @raise Refusal: C{spent-bundle}: we used this one before. C{unknown-device}: it does not stand on the
+        contact's list.
+    """
+    pair = _pair(profile, contact, device_id)
+    public = PrekeyBundle(
+        _public(bundle.signed),
+        _public(bundle.kem),
+        bundle.kem_is_last_resort,
+        None if bundle.one_time is None else _public(bundle.one_time),
+    )
+    public.verify(pair.device.signing_key)
+    book = store.load_book(records, pair.bucket)
+    if not bundle.kem_is_last_resort and bundle.kem.id == book.spent:
+        raise Refusal("spent-bundle")
+    initiation = agreement.initiate(profile.agreement, pair.device.agreement_key, public)
+    opening = PrekeyInfo(
+        bundle.signed.id,
+        bundle.kem.id,
+        bundle.kem_is_last_resort,
+        initiation.kem_ciphertext,
+        None if bundle.one_time is None else bundle.one_time.id,
+    )
+    ratchet = Ratchet.initiator(initiation.secret, bundle.signed.key)
+    session = pair.session(initiation.ephemeral_public, initiation.associated, opening, ratchet, now)
+    store.add_session(records, pair.bucket, session)
+    if not bundle.kem_is_last_resort:
+        store.save_book(records, pair.bucket, msgspec.structs.replace(book, spent=bundle.kem.id))
+
+
+@frozen
+class Plan:
+    """The next message for one device: the session that makes it, as it is now."""
+
+    _pair: DevicePair
+    _number: int
+    _session: Session = field(repr=False)
+
+    def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
+        """See L{suites.Plan.seal}. The session moves on."""
+        pair, session = self._pair, self._session
+        ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
+        header = encode_record(
+            EnvelopeHeader(
+                session.suite,
+                SUITES[session.suite],
+                step.public,
+                step.previous_length,
+                step.number,
+                _opening_header(pair.profile, session),
+            )
+        )
+        associated = pair.associated(session, True, header, content_key.common)
+        sealed = seal_message(message_key, encode_record(content_key), associated)
+        moved = msgspec.structs.replace(session, ratchet=dump_ratchet(ratchet))
+        store.save_session(records, pair.bucket, self._number, moved)
+        return encode_record(Envelope(header, sealed))
+
+
+def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipient, device: bytes, now: int) -> Plan:
+    """
+    Find the session that sends to a device.
+
+    @raise NeedBundle: there is none, or none that was answered in time.
+    @raise Refusal: C{unknown-device}: it does not stand on the contact's list.
+    """
+    pair = _pair(profile, recipient.contact, device)
+    found = store.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
+    if found is None:
+        raise NeedBundle(pair.contact.name, device, store.load_book(records, pair.bucket).spent)
+    return Plan(pair, *found)
+
+
+def open_part(
+    records: IRecords,
+    profile: Profile,
+    conversation: Conversation,
+    sender: DeviceAddress,
+    envelope: Envelope,
+    common: bytes,
+    now: int,
+) -> Opened:
+    """
+    Open an own part. Only what authenticated under a session is believed, adopted and deleted.
+
+    @param sender: as the server says; the session proves it.
+    @raise Refusal: C{no-session}, C{unknown-device}, C{unknown-prekey}, or as L{contacts.judge} has it.
+    """
+    header = decode_record(EnvelopeHeader, envelope.header)
+    pair = _introduced(records, profile, sender.account, sender.device, header.prekey, now)
+    candidates = _candidates(records, pair, header)
+    first = not candidates
+    if first:
+        if header.prekey is None:
+            raise Refusal("no-session")
+        candidates = {0: _answered(records, pair, header.prekey, now)}
+    number, session, content_key = _opened_by(candidates, pair, header, envelope, common)
+    # Proved. From here on things change, and nothing fails.
+    if contacts.get_contact(records, sender.account) != pair.contact:
+        contacts.put_contact(records, pair.contact)
+    if first and header.prekey is not None:
+        number = store.add_session(records, pair.bucket, session)
+        initiations.remember(records, sender.account, sender.device, header.prekey, number)
+        prekeys.spend(records, header.prekey)
+    else:
+        store.save_session(records, pair.bucket, number, session)
+    book = store.load_book(records, pair.bucket)
+    if number > book.forgotten and number != book.current:
+        store.save_book(records, pair.bucket, msgspec.structs.replace(book, current=number))
+    return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH)
+
+
+def restart(records: IRecords, account: str, device: bytes) -> None:
+    """This device began a session to say that others failed: send on none that is older, though nobody answered it yet."""
+    bucket = store.bucket_of(account, device)
+    book = store.load_book(records, bucket)
+    store.save_book(records, bucket, msgspec.structs.replace(book, forgotten=max(book.forgotten, book.current - 1)))
+
+
+def forget(records: IRecords, account: str, device: bytes) -> None:
+    """The next message for this device needs a new session."""
+    store.forget(records, store.bucket_of(account, device))
+
+
+def forget_all(records: IRecords) -> None:
+    """The next message for any device needs a new session: another life of this state has used the ratchets."""
+    for bucket in {bucket for bucket, _, _ in records.scan(store.TABLE)}:
+        store.forget(records, bucket)
+
+
+def _pair(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
+    """
+    Us and a device on a contact's list.
+
+    @raise IdentityChanged: the user must accept the contact's other identity first.
+    @raise Refusal: C{unknown-device}.
+    """
+    if contact.is_blocked:
+        raise IdentityChanged(contact)
+    device = contacts.device(contact, device_id)
+    if device is None:
+        raise Refusal("unknown-device")
+    return DevicePair(profile, contact, device)
+
+
+def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
+    """What the responder needs until it has answered, with our list as it is now."""
+    opening = session.opening
+    if opening is None:
+        return None
+    return PrekeyHeader(
+        profile.identity.public,
+        profile.devices,
+        session.ephemeral,
+        opening.signed_id,
+        opening.kem_id,
+        opening.kem_is_last_resort,
+        opening.kem_ciphertext,
+        opening.one_time_id,
+    )
+
+
+def _public(prekey: Prekey) -> PublicPrekey:
+    """A prekey of the wire, as key agreement knows it."""
+    return PublicPrekey(prekey.id, prekey.key, prekey.signature)
+
+
+def _introduced(
+    records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
+) -> DevicePair:
+    """Who claims to speak: a contact of ours, or whom the header introduces."""
+    if prekey is not None:
+        record = AccountRecord(account, prekey.identity, prekey.devices)
+        contact: Contact | None = contacts.introduced(records, profile, record, now)
+    else:
+        contact = contacts.get_contact(records, account)
+    if contact is None:
+        raise Refusal("no-session")
+    device = contacts.device(contact, device_id)
+    if device is None:
+        raise Refusal("unknown-device")
+    return DevicePair(profile, contact, device)
+
+
+def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> dict[int, Session]:
+    """The sessions that may have made a message, the likeliest first. None: its opening has to make one."""
+    if header.prekey is not None:
+        number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
+        if number is not None:
+            made = store.load_session(records, pair.bucket, number)
+            if made is None or not pair.fits(made):
+                raise Refusal("no-session")
+            return {number: made}
+        ephemeral = header.prekey.ephemeral
+        sessions = store.all_sessions(records, pair.bucket)
+        # The map forgets with the prekeys; a session that nobody ever answered may be older than that.
+        return {
+            number: session
+            for number, session in sessions.items()
+            if pair.fits(session) and not session.initiated and session.ephemeral == ephemeral
+        }
+    step = _step(header)
+    current = store.load_book(records, pair.bucket).current
+    likely = store.load_session(records, pair.bucket, current)
+    if likely is not None and pair.fits(likely) and load_ratchet(likely.ratchet).knows(step):
+        return {current: likely}
+    fitting = {number: session for number, session in store.all_sessions(records, pair.bucket).items() if pair.fits(session)}
+    knowing = {number: session for number, session in fitting.items() if load_ratchet(session.ratchet).knows(step)}
+    if not fitting:
+        raise Refusal("no-session")
+    return knowing | fitting
+
+
+def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:
+    """The session that an initiation would make with us; nothing is kept."""
+    answering = prekeys.answering(records, prekey)
+    secret = agreement.respond(
+        pair.profile.agreement,
+        answering.signed,
+        answering.kem,
+        answering.one_time,
+        pair.device.agreement_key,
+        prekey.ephemeral,
+        prekey.kem_ciphertext,
+    )
+    ratchet = Ratchet.responder(secret, answering.signed)
+    return pair.session(prekey.ephemeral, agreement.bundle_digest(answering.bundle), None, ratchet, now)
+
+
+def _opened_by(
+    candidates: dict[int, Session], pair: DevicePair, header: EnvelopeHeader, envelope: Envelope, common: bytes
+) -> tuple[int, Session, ContentKey]:
+    """The first session that opens a message, as it is afterwards."""
+    worst = Unauthentic("envelope")
+    for number, session in candidates.items():
+        try:
+            ratchet, message_key = load_ratchet(session.ratchet).next_receiving(_step(header))
+            associated = pair.associated(session, False, envelope.header, common)
+            plaintext = open_message(message_key, envelope.sealed, associated)
+        except Unauthentic as error:
+            if not isinstance(worst, AlreadyUsed):
+                worst = error
+            continue
+        content_key = checked_key(PQXDH, plaintext, common)
+        following = msgspec.structs.replace(
+            session,
+            ratchet=dump_ratchet(ratchet),
+            confirmed=session.confirmed or session.initiated or header.prekey is None,
+            opening=None,
+        )
+        return number, following, content_key
+    raise worst
+
+
+def _step(header: EnvelopeHeader) -> Header:
+    """The part of the header that is the ratchet's."""
+    return Header(header.ratchet_key, header.previous_length, header.number)

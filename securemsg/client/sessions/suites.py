@@ -1,0 +1,165 @@
+"""
+The table of suites: how session messages and common parts are encrypted, one row for each suite.
+
+Every function works inside one transaction of the caller's. A deposit is planned for all devices before anything changes, and
+sealed with that plan. Source: C{docs/protocol.md}, sections "Suites" and "Envelopes".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from attrs import frozen
+
+from securemsg.client.sessions import pqxdh, psk
+from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
+from securemsg.client.sessions.choices import Chosen
+from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.profile import Profile
+from securemsg.crypto import primitives
+from securemsg.crypto.keys import COMMON_PART, random_bytes, sha256
+from securemsg.errors import Unauthentic
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import (
+    CONTENT_KEY_SIZES,
+    PQXDH,
+    PSK,
+    ContentKey,
+    Envelope,
+    decode_record,
+    known_suite,
+    pad,
+    unpad,
+)
+
+
+class Plan(Protocol):
+    """How the next message for one device is sealed."""
+
+    def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
+        """Make the own part, once, and keep that it was made."""
+
+
+@frozen
+class Suite:
+    """
+    A row.
+
+    @ivar key_size: of the key of a common part, bytes; C{encrypt} and C{decrypt} take key, text and associated data.
+    @ivar plan: finds out how to seal for a device; nothing changes.
+    @ivar open_part: opens an own part.
+    @ivar restart: a device has begun anew because what went before failed.
+    @ivar forget: the next message for a device begins anew; C{forget_all}: for all devices.
+    """
+
+    key_size: int
+    encrypt: Callable[[bytes, bytes, bytes], bytes]
+    decrypt: Callable[[bytes, bytes, bytes], bytes]
+    plan: Callable[[IRecords, Profile, Chosen, Recipient, bytes, int], Plan]
+    open_part: Callable[[IRecords, Profile, Conversation, DeviceAddress, Envelope, bytes, int], Opened]
+    restart: Callable[[IRecords, str, bytes], None]
+    forget: Callable[[IRecords, str, bytes], None]
+    forget_all: Callable[[IRecords], None]
+
+
+SUITES: dict[str, Suite] = {
+    PQXDH: Suite(
+        CONTENT_KEY_SIZES[PQXDH],
+        primitives.a256cbc_hs512_encrypt,
+        primitives.a256cbc_hs512_decrypt,
+        pqxdh.plan,
+        pqxdh.open_part,
+        pqxdh.restart,
+        pqxdh.forget,
+        pqxdh.forget_all,
+    ),
+    PSK: Suite(
+        CONTENT_KEY_SIZES[PSK],
+        primitives.a128cbc_hs256_encrypt,
+        primitives.a128cbc_hs256_decrypt,
+        psk.plan,
+        psk.open_part,
+        psk.restart,
+        psk.forget,
+        psk.forget_all,
+    ),
+}
+
+
+def make_common(content: bytes, suite: str = PQXDH) -> tuple[bytes, ContentKey]:
+    """
+    Encrypt a content once for all devices, under a key that serves this message alone.
+
+    @param suite: of the own parts.
+    @return: the common part, and what each own part carries; its C{base} is still to be put in.
+    @raise LocalProtocolError: the content is larger than any we make.
+    """
+    row = SUITES[suite]
+    key = random_bytes(row.key_size)
+    common = row.encrypt(key, pad(content), COMMON_PART)
+    return common, ContentKey(key, sha256(common), None)
+
+
+def open_common(common: bytes, content_key: ContentKey, suite: str = PQXDH) -> bytes:
+    """
+    The content of a common part. That the key is one of the message's suite was seen when the own part was opened.
+
+    @param suite: of the own part.
+    @raise Unauthentic: it is not the one that was sealed with this key.
+    @raise Refusal: C{bad-envelope}: its padding is not ours.
+    """
+    if sha256(common) != content_key.common:
+        raise Unauthentic("common part")
+    return unpad(SUITES[suite].decrypt(content_key.key, common, COMMON_PART))
+
+
+def plan(
+    records: IRecords, profile: Profile, choice: Chosen, recipient: Recipient, now: int, kept: Collection[bytes] = ()
+) -> dict[bytes, Plan]:
+    """
+    Find out how a deposit is sealed for all devices of its recipient, before anything is: what is refused half-way would have
+    used up message keys.
+
+    @param kept: devices that get bytes they had before.
+    @raise IdentityChanged: the user must accept the contact's other identity first.
+    @raise NeedBundle: a device has no session.
+    @raise Refusal: C{unknown-device}.
+    """
+    if recipient.contact.is_blocked:
+        raise IdentityChanged(recipient.contact)
+    row = SUITES[choice.suite]
+    devices = [device for device in recipient.devices if device not in kept]
+    return {device: row.plan(records, profile, choice, recipient, device, now) for device in devices}
+
+
+def open_envelope(
+    records: IRecords, profile: Profile, account: str, device_id: bytes, own: bytes, common_digest: bytes, now: int
+) -> Opened:
+    """
+    Open an own part.
+
+    @param account: of the sender, as the server says; likewise C{device_id}. What opens the part proves both.
+    @param common_digest: SHA-256 of the common part that came with it.
+    @raise AlreadyUsed: an C{Unauthentic} that was opened before.
+    @raise Unauthentic: this device did not make these bytes for us and this common part; L{choices.WrongKey} of suite C{psk}.
+    @raise IdentityChanged: it introduces itself with another identity than we know; keep its C{contact} to note that.
+    @raise Refusal: C{bad-envelope}, C{suite-unavailable}, or as the suite has it.
+    """
+    envelope = decode_record(Envelope, own)
+    suite = known_suite(envelope.header)
+    conversation, sender = profile.conversation(account, device_id), DeviceAddress(account, device_id, b"")
+    return SUITES[suite].open_part(records, profile, conversation, sender, envelope, common_digest, now)
+
+
+def forget(records: IRecords, account: str, device_id: bytes) -> None:
+    """What is sent to this device next begins anew, in every suite: for resets."""
+    for suite in SUITES.values():
+        suite.forget(records, account, device_id)
+
+
+def forget_all(records: IRecords) -> None:
+    """What is sent to any device next begins anew: this state was restored, and another life has used its keys."""
+    for suite in SUITES.values():
+        suite.forget_all(records)

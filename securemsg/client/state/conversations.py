@@ -1,0 +1,53 @@
+"""Which conversation something belongs to: the key of history, outbox, send queues, drafts and the suite that is chosen."""
+
+from __future__ import annotations
+
+import enum
+
+from securemsg.crypto.keyfile import NAME_PREFIX
+from securemsg.protocol.messages import Record
+
+
+class ConversationKind(enum.StrEnum):
+    """Who talks with whom; C{securemsg.client.sessions.peers} has a row for each."""
+
+    DIRECT = "direct"   # two accounts; id: the contact's name
+    GUEST = "guest"     # the contact `server` with one connection of a guest; id: the guest's name and device
+    HOST = "host"       # a guest with the contact `server`; id: its name
+
+
+class Conversation(Record, frozen=True):
+    """One conversation of this profile."""
+
+    kind: ConversationKind
+    id: str
+
+    @property
+    def account(self) -> str:
+        """The name of the account at the other end."""
+        return self.id.partition("/")[0]
+
+    @property
+    def device(self) -> bytes:
+        """The one device at the other end, where it is a guest; else empty."""
+        return bytes.fromhex(self.id.partition("/")[2])
+
+    @property
+    def bucket(self) -> bytes:
+        """Where its history is kept; the guests with one key file share theirs."""
+        return f"{self.kind}/{self.account}".encode()
+
+
+def direct(name: str) -> Conversation:
+    """The conversation of an account with another."""
+    return Conversation(ConversationKind.DIRECT, name)
+
+
+def with_guest(name: str, device: bytes = b"") -> Conversation:
+    """The conversation of the contact C{server} with a connection of a guest; without a device: with all of them."""
+    return Conversation(ConversationKind.GUEST, f"{name}/{device.hex()}")
+
+
+def is_guest(name: str) -> bool:
+    """Is this the name of whoever holds a key file, without an account? Nobody can register such a name."""
+    return name.startswith(NAME_PREFIX)
