@@ -24,7 +24,7 @@ from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.framing import encode_frame
-from securemsg.protocol.messages import Failed, Message, encode_message
+from securemsg.protocol.messages import Failed, Message, Unknown, encode_message
 from securemsg.protocol.states import TRANSITIONS, Phase, Side
 
 # What a code looks like; the peer's last word goes into logs and onto terminals, so it is nothing else.
@@ -87,6 +87,8 @@ class StreamProtocol(Protocol):
     # Why it ended; None while it lives.
     _code: str | None = None
     _queued = False
+    # Whether the peer wants no messages for now.
+    _is_paused = False
     _ready: Callable[[], None] | None = None
 
     def __init__(self, terms: ConnectionOptions) -> None:
@@ -111,25 +113,12 @@ class StreamProtocol(Protocol):
             self._open()
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand every message that is complete to the peer. Late bytes are dropped."""
+        """Hand the messages that are complete to the peer. Late bytes are dropped."""
         if self._code is not None or self._peer is None:
             return
         self._timeouts.heard = self._terms.clock.seconds()
-        received = self._peer.received
-        phase = self.connection.phase
-        try:
-            for message in self.connection.receive(data):
-                if type(message) is Failed:
-                    self._finish(message.code if _CODE.fullmatch(message.code) else UNREADABLE_CODE)
-                    return
-                received(message)
-        except RemoteProtocolError as error:
-            self._hang_up(error.code, phase)
-        except Exception:  # noqa: BLE001 - a bug: logged in full, and this connection alone pays for it
-            self._break()
-        if self._ready is not None and self.connection.phase is Phase.READY:
-            ready, self._ready = self._ready, None
-            ready()
+        self.connection.receive(data)
+        self._pull()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone; the peer hears of it here and nowhere else."""
@@ -193,14 +182,11 @@ class StreamProtocol(Protocol):
             self._finish(code, code, self.connection.phase)
 
     def pause(self, wanted: bool) -> None:
-        """Stop or go on reading."""
-        if self._code is None and wanted is not self._timeouts.is_paused:
-            if wanted:
-                self._timeouts.is_paused = True
-                self.transport.pauseProducing()
-            else:
-                self._timeouts.hear_again()
-                self.transport.resumeProducing()
+        """See L{IChannel.pause}."""
+        if self._code is None and wanted is not self._is_paused:
+            self._is_paused = wanted
+            if not wanted:
+                self._terms.turn.later(self._pull)
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Make this call once the login is done; never, if it does not come to that."""
@@ -230,6 +216,39 @@ class StreamProtocol(Protocol):
             self._peer.opened(self)
         except Exception:  # noqa: BLE001 - a bug, as above
             self._break()
+
+    def _pull(self) -> None:
+        """Hand complete messages to the peer until it asks for a pause. Read from the network unless many wait."""
+        if self._code is not None or self._peer is None:
+            return
+        if not self._is_paused:
+            self._hand_over(self._peer.received)
+        wanted = self._is_paused and self.connection.is_full
+        if self._code is None and wanted is not self._timeouts.is_paused:
+            if wanted:
+                self._timeouts.is_paused = True
+                self.transport.pauseProducing()
+            else:
+                self._timeouts.hear_again()
+                self.transport.resumeProducing()
+
+    def _hand_over(self, received: Callable[[Message | Unknown], None]) -> None:
+        phase = self.connection.phase
+        try:
+            for message in self.connection.messages():
+                if type(message) is Failed:
+                    self._finish(message.code if _CODE.fullmatch(message.code) else UNREADABLE_CODE)
+                    return
+                received(message)
+                if self._is_paused:
+                    break
+        except RemoteProtocolError as error:
+            self._hang_up(error.code, phase)
+        except Exception:  # noqa: BLE001 - a bug: logged in full, and this connection alone pays for it
+            self._break()
+        if self._ready is not None and self.connection.phase is Phase.READY:
+            ready, self._ready = self._ready, None
+            ready()
 
     def _flush(self) -> None:
         """Write what was queued in this turn."""

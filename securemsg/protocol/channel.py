@@ -20,11 +20,15 @@ class IChannel(Interface):
         """Say C{Failed(code)} where a code is given, and hang up; whatever is queued goes out first, within bounded time."""
 
     def pause(wanted: bool) -> None:
-        """Stop (C{True}) or go on (C{False}) reading from the peer. What was read already still comes."""
+        """
+        Stop (C{True}) or go on (C{False}) handing messages to the peer; it may be called while one is handed over.
+
+        What comes meanwhile waits, in a bounded buffer. While that is full the network is not read from.
+        """
 
 
 class IPeer(Interface):
-    """Whoever talks over a channel: the server's side of a caller, or a client's agent."""
+    """Whoever talks over a channel: a connection at the server, or a client's agent."""
 
     def opened(channel: IChannel) -> None:
         """The channel stands, its TLS handshake is done and checked."""
@@ -33,7 +37,7 @@ class IPeer(Interface):
         """
         A message that was allowed in this phase.
 
-        @raise RemoteProtocolError: the caller is told the code and disconnected.
+        @raise RemoteProtocolError: the other end is told the code and disconnected.
         """
 
     def writable(yes: bool) -> None:

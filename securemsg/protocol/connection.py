@@ -43,16 +43,23 @@ class Connection:
         self._peer = Side.SERVER if self.side is Side.CLIENT else Side.CLIENT
 
     def receive(self, data: bytes) -> Iterator[Message | Unknown]:
+        """Add bytes from the network, and return L{messages}. Late bytes after the end are dropped."""
+        if self.phase is not Phase.CLOSED:
+            self._decoder.feed(data)
+        return self.messages()
+
+    def messages(self) -> Iterator[Message | Unknown]:
         """
-        Take what the network gave us, and give the messages that it completed. Late bytes after the end are dropped.
+        Iterate over the messages that are complete. An iteration may be abandoned: the next one continues where it stopped, and
+        what was not asked for stays in the decoder, undecoded.
 
         @raise RemoteProtocolError: C{frame-too-large}, C{malformed}, C{out-of-turn}, or before login C{unknown-message}.
-            The messages before the bad one were given already; the connection is closed.
+            The messages before the bad one were returned already; the connection is closed.
         """
         if self.phase is Phase.CLOSED:
             return
         try:
-            for payload in self._decoder.feed(data):
+            for payload in self._decoder.payloads():
                 message = decode_message(payload)
                 if not isinstance(message, Unknown):
                     self._advance(self._peer, message, payload)
@@ -65,6 +72,16 @@ class Connection:
         except RemoteProtocolError:
             self.phase = Phase.CLOSED
             raise
+
+    @property
+    def unread(self) -> int:
+        """The number of bytes that wait in the decoder."""
+        return self._decoder.size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many bytes wait in the decoder that no more need to be read."""
+        return self._decoder.is_full
 
     def send(self, message: Message) -> None:
         """

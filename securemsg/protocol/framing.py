@@ -37,34 +37,49 @@ class FrameDecoder:
     """
     Cuts a stream of bytes into payloads, wherever the network cut it before.
 
-    At most C{max_size} bytes and the length in front of them are ever kept besides the piece that was just fed.
+    Bytes stay in the decoder until their payload is asked for. When all payloads were, at most C{max_size} bytes and the length
+    before them are left.
 
     @ivar max_size: the largest payload in bytes that may be announced from now on.
     """
 
     max_size: int
-    _kept: bytes = field(default=b"", repr=False)
+    _data: bytes = field(default=b"", repr=False)
+    _start: int = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """
-        Take whatever the network gave us, and give the payloads that it completed, in order.
+        """Add bytes from the network, and return L{payloads}."""
+        self._data = self._data[self._start :] + data
+        self._start = 0
+        return self.payloads()
 
-        Run the iterator to its end: what was not reached is kept only then.
-
-        @raise RemoteProtocolError: C{frame-too-large}: the peer I{announced} too much; nothing of it was kept.
+    def payloads(self) -> Iterator[bytes]:
         """
-        if self._kept:
-            data = self._kept + data
-            self._kept = b""
-        start = 0
-        end = len(data)
-        while end - start >= LENGTH_SIZE:
+        Iterate over the complete payloads, in order. An iteration may be abandoned: the next one continues where it stopped.
+
+        @raise RemoteProtocolError: C{frame-too-large}: the peer has I{announced} too much.
+        """
+        while True:
+            data, start = self._data, self._start
             body = start + LENGTH_SIZE
+            if len(data) < body:
+                break
             size = int.from_bytes(data[start:body], "big")
             if size > self.max_size:
                 raise RemoteProtocolError("frame-too-large")
-            if end - body < size:
+            if len(data) - body < size:
                 break
-            start = body + size
-            yield data[body:start]
-        self._kept = data[start:]
+            self._start = body + size
+            yield data[body : body + size]
+        self._data = self._data[self._start :]
+        self._start = 0
+
+    @property
+    def size(self) -> int:
+        """The number of bytes in the decoder."""
+        return len(self._data) - self._start
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the decoder has more bytes than any one frame: enough to go on with, so that no more need to be read."""
+        return self.size > self.max_size + LENGTH_SIZE

@@ -1,14 +1,13 @@
 """
 The server's side of one connection.
 
-The commands of a connection are carried out one after the other. While one waits for the store, or the peer does not read the
-answers, later ones wait in a bounded backlog, and the channel is not read from.
+The commands of a connection are carried out one after the other. While one waits for the store, or the client does not read the
+answers, the channel is paused: later commands wait there, undecoded and bounded.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -21,20 +20,21 @@ from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Deposit, DepositRefused, Hello, Message, Refused, Unknown
 from securemsg.server.accounts import DeviceState
 
-# What is left to do of a command, and the answer it ends in, if any.
+# The rest of a command; it returns the answer, if any.
 Work = Coroutine[Any, Any, Message | None]
-# What a message does: at once, or in work that is left.
+# Carries a message out: at once, or in a coroutine that is left to be run.
 Command = Callable[["ClientConnection", Message | Unknown], Work | None]
 
-# Why a channel is not read from; it is read from again when no reason is left.
-WAITING = 1     # a command runs, or we have said much, and more came behind
-FULL = 2        # the peer does not take what we have for it
-UNANSWERED = 4  # many of its deposits wait for the commit
-CROWDED = 8     # many deposits of all wait for the commit
+# Reasons to pause a channel; it goes on when none is left.
+BUSY = 1        # a command waits for the store
+FULL = 2        # the client does not read what was written
+UNWRITTEN = 4   # many answers wait for the end of this turn
+UNANSWERED = 8  # many deposits of this connection wait for the commit
+CROWDED = 16    # many deposits of all connections wait for the commit
 
 
 class Role(enum.Enum):
-    """What a connection has proved to be."""
+    """What the other end of a connection has proved to be."""
 
     STRANGER = "stranger"
     DEVICE = "device"
@@ -43,23 +43,23 @@ class Role(enum.Enum):
 
 
 class ISubscription(Interface):
-    """What a connection that is logged in as a device needs of its delivery."""
+    """The delivery to a connection that is logged in as a device, as the connection needs it."""
 
     device: DeviceState = Attribute("The device.")
 
     def acknowledge(tag: int) -> list[tuple[int, int]]:
         """
-        Everything up to this tag is committed at the reader's.
+        Everything up to this tag is committed by the client.
 
-        @return: position and size of what was not acknowledged before, in order.
+        @return: position and size of the messages that were not acknowledged before, in order.
         @raise RemoteProtocolError: C{bad-acknowledgement}: this was never sent.
         """
 
     def deliver_pending() -> None:
-        """Deliver what waits in the store, if there is room for it."""
+        """Deliver messages that wait in the store, if there is room for them."""
 
     def left() -> None:
-        """The connection is gone. It still knows which device it was, for what it began may be running."""
+        """The connection has ended. It keeps its device, because its commands may still run."""
 
 
 @implementer(IPeer)
@@ -68,12 +68,12 @@ class ClientConnection:
     """
     The server's side of a connection.
 
-    @ivar operator: it came in through the operator's door.
-    @ivar hello: who it says it is.
-    @ivar subscription: who it is, once it is logged in as a device.
-    @ivar is_open: whether anything is said or heard any more.
-    @ivar is_full: the peer takes nothing for now.
-    @ivar unanswered: deposits that wait for their answer.
+    @ivar operator: whether it came through the operator's socket.
+    @ivar hello: the greeting, until the login is done.
+    @ivar subscription: the delivery to its device, once it is logged in as one.
+    @ivar is_open: whether it has begun and not ended.
+    @ivar is_full: whether the client does not read what was written.
+    @ivar unanswered: the number of deposits that wait for an answer.
     """
 
     _tables: Mapping[Role, Mapping[type, Command]]
@@ -81,7 +81,6 @@ class ClientConnection:
     _soon: Callable[[Callable[[], None]], None]
     _on_open: Callable[[ClientConnection], None]
     _on_end: Callable[[ClientConnection], None]
-    _max_backlog: int
     _max_queued: int
     operator: bool
     role: Role = field(default=Role.STRANGER, init=False)
@@ -93,20 +92,17 @@ class ClientConnection:
     _commands: Mapping[type, Command] = field(init=False, repr=False)
     _channel: IChannel | None = field(default=None, init=False, repr=False)
     _connection: Connection = field(init=False, repr=False)
-    _running: bool = field(default=False, init=False)
-    _going_on: bool = field(default=False, init=False)
-    _due: bool = field(default=False, init=False)
+    _is_busy: bool = field(default=False, init=False)
     _paused: int = field(default=0, init=False)
-    _backlog: deque[Message | Unknown] = field(factory=deque, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Nobody knows who it is."""
+        """Start without a role."""
         self.become(Role.STRANGER)
 
-    # --- what the network tells us ----------------------------------------------------------------------------------
+    # --- IPeer ------------------------------------------------------------------------------------------------------
 
     def opened(self, channel: IChannel) -> None:
-        """The channel stands."""
+        """See L{IPeer.opened}."""
         self._channel = channel
         self._connection = channel.connection
         self.is_open = True
@@ -114,27 +110,23 @@ class ClientConnection:
 
     def received(self, message: Message | Unknown) -> None:
         """
-        Carry out a command, or put it behind the one that runs.
+        Carry out a command, and pause the channel if the next one has to wait.
 
-        @raise RemoteProtocolError: the connection is to be told the code and disconnected.
+        @raise RemoteProtocolError: the client is to be told the code and disconnected.
         """
         if not self.is_open:
             return
         try:
-            if not self._running and not self._backlog and self._has_room():
-                self._dispatch(message)
-                return
-            if len(self._backlog) >= self._max_backlog:
-                raise RemoteProtocolError("rate-limited", "backlog")
+            self._dispatch(message)
         except RemoteProtocolError:
             self._stop()
             raise
-        self._backlog.append(message)
-        self.pause(WAITING)
-        self._go_on_later()
+        if self._connection.queued >= self._max_queued:
+            self.pause(UNWRITTEN)
+            self._soon(self._written)
 
     def writable(self, yes: bool) -> None:
-        """Neither deliver nor listen while the peer takes nothing."""
+        """See L{IPeer.writable}; nothing is delivered or received while the client does not read."""
         self.is_full = not yes
         if not yes:
             self.pause(FULL)
@@ -142,68 +134,66 @@ class ClientConnection:
         self.resume(FULL)
         if self.subscription is not None and self.is_open:
             self.subscription.deliver_pending()
-        self._go_on_later()
 
     def closed(self, code: str) -> None:
-        """The channel is gone."""
+        """See L{IPeer.closed}."""
         self._stop()
 
-    # --- what the server wants of it --------------------------------------------------------------------------------
+    # --- for the server ---------------------------------------------------------------------------------------------
 
     @property
     def channel(self) -> IChannel:
-        """The wire."""
-        assert self._channel is not None, "nobody opened it"
+        """The channel to the client."""
+        assert self._channel is not None, "it was opened"
         return self._channel
 
     @property
     def device(self) -> DeviceState:
-        """Who is logged in."""
-        assert self.subscription is not None, "nobody is logged in"
+        """The device that it is logged in as."""
+        assert self.subscription is not None, "it is logged in"
         return self.subscription.device
 
     @property
     def is_local(self) -> bool:
-        """Is this the contact that the operator hosts in this very process? It takes nobody's place, and may have its name."""
+        """Whether it is the contact in this process, which is not counted, and may use the reserved name."""
         return bool(self.channel.binding.transport == "memory")
 
     def become(self, role: Role) -> None:
-        """It has proved what it is, and may say from now on what that may."""
+        """Allow the commands of this role from now on."""
         self.role = role
         self._commands = self._tables[role]
 
     def send(self, message: Message) -> None:
-        """Say something, if anybody listens."""
+        """Send a message, unless the connection has ended."""
         if self.is_open:
             self.channel.send(message)
 
     def end(self, code: str) -> None:
-        """Hang up, and say why."""
+        """Hang up with this code."""
         if self.is_open:
             self._stop()
             self.channel.close(code)
 
     def pause(self, reason: int) -> None:
-        """Do not read, for this reason too."""
+        """Pause the channel for this reason."""
         if not self._paused and self.is_open:
             self.channel.pause(True)
         self._paused |= reason
 
     def resume(self, reason: int) -> None:
-        """This is no reason any more."""
+        """Drop this reason to pause the channel."""
         if self._paused & reason:
             self._paused &= ~reason
             if not self._paused and self.is_open:
                 self.channel.pause(False)
 
     def run(self, work: Work) -> None:
-        """Run something that ends with this connection, and send the message that it returns, if any."""
+        """Run a coroutine as part of the connection, and send the message that it returns, if any."""
         self._spawn(self._guarded(work))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _dispatch(self, message: Message | Unknown) -> None:
-        """Look the command up, and begin it."""
         command = self._commands.get(type(message))
         if command is None:
             self._refuse(message, "unknown-message" if type(message) is Unknown else "forbidden")
@@ -214,11 +204,14 @@ class ClientConnection:
             self._refuse(message, refusal.code)
             return
         if work is not None:
-            self._running = True
+            self._is_busy = True
             self._spawn(self._guarded(self._finish(work, message)))
+            # Before the login nothing may come behind a command: it is out of turn, and must be seen to be.
+            if self._is_busy and self.role is not Role.STRANGER:
+                self.pause(BUSY)
 
     async def _finish(self, work: Work, message: Message | Unknown) -> None:
-        """See a command through to its answer, then go on with what came behind it."""
+        """Run the rest of a command, send the answer, and go on with the next command."""
         try:
             reply = await work
         except Refusal as refusal:
@@ -226,11 +219,11 @@ class ClientConnection:
         else:
             if reply is not None:
                 self.send(reply)
-        self._running = False
-        self._go_on()
+        self._is_busy = False
+        self.resume(BUSY)
 
     async def _guarded(self, work: Work) -> None:
-        """An error that is the connection's is told to the connection; any other is a bug, which ends this connection alone."""
+        """End the connection, and no other, if the work fails."""
         try:
             message = await work
             if message is not None:
@@ -241,47 +234,14 @@ class ClientConnection:
             self.end("internal")
             raise
 
-    def _has_room(self) -> bool:
-        """Does the peer take our answers?"""
-        return not self.is_full and self._connection.queued < self._max_queued
-
-    def _go_on_later(self) -> None:
-        """Look at the backlog again when this turn's answers have been written, unless something else will."""
-        if self._backlog and not self._running and not self.is_full and not self._due:
-            self._due = True
-            self._soon(self._look_again)
-
-    def _look_again(self) -> None:
-        """The turn is over."""
-        self._due = False
-        if not self._running and self.is_open:
-            self.run(self._resume())
-
-    async def _resume(self) -> None:
-        """L{_go_on} as something that may be guarded."""
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """
-        Work through the backlog up to the next command that has to wait, or to as many answers as the peer may leave lying.
-        """
-        if self._going_on:
-            return  # a command ended at once, inside the loop below
-        self._going_on = True
-        try:
-            while self._backlog and not self._running and self.is_open and self._has_room():
-                self._dispatch(self._backlog.popleft())
-        finally:
-            self._going_on = False
-        if not self._backlog:
-            self.resume(WAITING)
-        self._go_on_later()
+    def _written(self) -> None:
+        self.resume(UNWRITTEN)
 
     def _refuse(self, message: Message | Unknown, code: str) -> None:
         """
-        Say no in the words that belong to the question.
+        Refuse a command with the message that belongs to it.
 
-        @raise RemoteProtocolError: there are none, or nobody has logged in yet.
+        @raise RemoteProtocolError: there is none, or the connection is not logged in yet.
         """
         if self.role is Role.STRANGER:
             raise RemoteProtocolError(code)
@@ -293,8 +253,6 @@ class ClientConnection:
             raise RemoteProtocolError(code)
 
     def _stop(self) -> None:
-        """From now on nothing is heard, and nothing waits for this connection."""
         if self.is_open:
             self.is_open = False
-            self._backlog.clear()
             self._on_end(self)

@@ -124,10 +124,8 @@ class Server:
 
         @param operator: whether it came through the operator's socket, which proves who it is.
         """
-        settings = self.settings
-        return ClientConnection(
-            self._tables, self.spawn, self.soon, self._opened, self._ended, settings.max_backlog, settings.max_queued, operator
-        )
+        max_queued = self.settings.max_queued
+        return ClientConnection(self._tables, self.spawn, self.soon, self._opened, self._ended, max_queued, operator)
 
     def tick(self) -> None:
         """To be called about once a minute: keep the expiry clock going, and delete what has expired."""

@@ -58,9 +58,6 @@ class Settings:
     window_size: int = 256 * KIB
     # Unanswered deposits of one connection. It is not read from while there are this many.
     max_unanswered: int = 1024
-    # What one connection sent behind a command that still runs. It is not read from meanwhile, so this is one read at most;
-    # whoever fits more commands into it has none to ask.
-    max_backlog: int = 4096
     # Bytes that wait to be written to one connection. Commands are short and answers long: beyond this, further commands wait.
     max_queued: int = 256 * KIB
     # Bytes of all deposits that wait for a commit: above the first the depositors are not read from, above the second their

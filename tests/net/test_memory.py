@@ -73,11 +73,16 @@ class PairTests(SynchronousTestCase):
         for number in range(20000):
             self.client_stream.send(Ping(number))
         self.turn()
+        # So much is read at most while nobody wants it.
+        self.client.peer.full.clear()
+        for number in range(20000, 40000):
+            self.client_stream.send(Ping(number))
+        self.turn()
         self.assertEqual((self.client.peer.full, self.server.peer.messages), ([True], []))
         self.server_stream.pause(False)
         self.turn()
         self.assertEqual(self.client.peer.full, [True, False])
-        self.assertEqual(self.server.peer.messages, [Ping(number) for number in range(20000)])
+        self.assertEqual(self.server.peer.messages, [Ping(number) for number in range(40000)])
 
     def test_close(self) -> None:
         """The last words arrive, both ends hear one end each, and nothing is left ticking."""
@@ -100,6 +105,9 @@ class PairTests(SynchronousTestCase):
         """An end that does not read is gone five seconds after the last words."""
         self.log_in()
         self.client_stream.pause(True)
+        for number in range(20000):
+            self.server_stream.send(Pong(number, 0))
+        self.turn()
         self.server_stream.close("stopping")
         self.turn()
         self.assertEqual(self.client.peer.codes, [])

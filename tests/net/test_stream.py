@@ -15,7 +15,7 @@ from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, STALL_TI
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
-from securemsg.protocol.framing import FrameDecoder, encode_frame
+from securemsg.protocol.framing import LENGTH_SIZE, MAX_FRAME, FrameDecoder, encode_frame
 from securemsg.protocol.messages import (
     Failed,
     Message,
@@ -74,6 +74,20 @@ class StreamCase(SynchronousTestCase):
         self.peer.messages.clear()
         self.transport.clear()
         self.transport.writes = 0
+
+    def fill(self) -> int:
+        """
+        The peer pauses, and so much comes that the stream reads no more.
+
+        @return: how many messages came, Ping(0) to Ping(n - 1).
+        """
+        self.stream.pause(True)
+        count = 0
+        while self.transport.producerState == "producing":
+            self.assertLessEqual(self.stream.connection.unread, MAX_FRAME + LENGTH_SIZE)
+            self.stream.dataReceived(frames(Ping(count)))
+            count += 1
+        return count
 
     def lose(self) -> None:
         """The transport goes away."""
@@ -388,9 +402,10 @@ class IdleTests(StreamCase):
         """While we do not read, and right after, a peer cannot be blamed for silence."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
-        self.stream.pause(True)
+        self.fill()
         self.clock.pump([IDLE_TIME / 3] * 10)
         self.stream.pause(False)
+        self.clock.advance(0)
         self.clock.advance(IDLE_TIME - 1)
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
@@ -430,22 +445,55 @@ class PressureTests(StreamCase):
         self.assertTrue(self.transport.streaming)
 
     def test_pause(self) -> None:
-        """The peer can stop the reading, and have it go on."""
-        self.stream.pause(True)
-        self.assertEqual(self.transport.producerState, "paused")
+        """A peer that has paused gets nothing, and the network is read up to a bound; then all comes, in order."""
+        self.log_in()
+        count = self.fill()
+        self.assertEqual((self.transport.producerState, self.peer.messages), ("paused", []))
         self.stream.pause(False)
+        self.assertEqual(self.peer.messages, [])
+        self.clock.advance(0)
         self.assertEqual(self.transport.producerState, "producing")
+        self.assertEqual(self.peer.messages, [Ping(number) for number in range(count)])
 
-    def test_read_already(self) -> None:
-        """What was read when the peer asked for a pause still comes."""
+    def test_pause_between(self) -> None:
+        """A peer that pauses at each message gets one at a time, though all were read together."""
         self.log_in()
         self.peer.react = lambda message: self.stream.pause(True)
-        self.stream.dataReceived(frames(Ping(1), Ping(2)))
-        self.assertEqual(self.peer.messages, [Ping(1), Ping(2)])
+        self.stream.dataReceived(frames(Ping(1), Ping(2), Ping(3)))
+        for count in (1, 2, 3):
+            self.assertEqual(self.peer.messages, [Ping(number + 1) for number in range(count)])
+            self.stream.pause(False)
+            self.clock.advance(0)
+
+    def test_paused_again(self) -> None:
+        """A pause that ends and begins in the same turn goes on."""
+        self.log_in()
+        self.stream.pause(True)
+        self.stream.dataReceived(frames(Ping(1)))
+        self.stream.pause(False)
+        self.stream.pause(True)
+        self.clock.advance(0)
+        self.assertEqual(self.peer.messages, [])
+
+    def test_lost_while_paused(self) -> None:
+        """What waits when the connection is lost, or closed, is dropped."""
+        for is_lost in (True, False):
+            self.setUp()
+            self.log_in()
+            self.stream.pause(True)
+            self.stream.dataReceived(frames(Ping(1)))
+            self.stream.pause(False)
+            if is_lost:
+                self.lose()
+            else:
+                self.stream.close()
+            self.clock.advance(0)
+            self.assertEqual(self.peer.messages, [])
 
     def test_close_reads_again(self) -> None:
         """A paused stream reads again when it closes, or it would never see the other end hang up."""
-        self.stream.pause(True)
+        self.log_in()
+        self.fill()
         self.stream.close()
         self.assertEqual(self.transport.producerState, "producing")
         self.assertIsNone(self.transport.producer)

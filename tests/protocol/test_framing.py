@@ -78,12 +78,33 @@ class FramingTests(SynchronousTestCase):
         decoder.max_size = 100
         self.assertEqual(next(payloads), bytes(100))
 
+    def test_one_at_a_time(self) -> None:
+        """What was not asked for stays in the decoder, whatever is fed meanwhile."""
+        decoder = FrameDecoder(64)
+        decoder.feed(encode_frame(b"one") + encode_frame(b"two")[:-1])
+        self.assertEqual(next(decoder.payloads()), b"one")
+        payloads = decoder.feed(encode_frame(b"two")[-1:] + encode_frame(b"three"))
+        self.assertEqual(next(payloads), b"two")
+        decoder.feed(encode_frame(b"four"))
+        self.assertEqual([*payloads, *decoder.payloads()], [b"three", b"four"])
+        self.assertEqual(decoder.size, 0)
+
+    def test_full(self) -> None:
+        """A decoder with a whole frame of the largest size is not full, and with a byte more it is."""
+        decoder = FrameDecoder(64)
+        decoder.feed(encode_frame(bytes(64)))
+        self.assertFalse(decoder.is_full)
+        decoder.feed(b"\x00")
+        self.assertTrue(decoder.is_full)
+        self.assertEqual(list(decoder.payloads()), [bytes(64)])
+        self.assertFalse(decoder.is_full)
+
     def test_memory_bounded(self) -> None:
         """No more than one frame is ever kept."""
         decoder = FrameDecoder(64)
         for _ in range(100):
             self.assertEqual(list(decoder.feed(encode_frame(bytes(64)) + encode_frame(bytes(64))[:-1])), [bytes(64)])
-            self.assertLessEqual(len(decoder._kept), 64 + LENGTH_SIZE)
+            self.assertLessEqual(decoder.size, 64 + LENGTH_SIZE)
             self.assertEqual(list(decoder.feed(b"\x00")), [bytes(64)])
 
     def test_own_frame_too_large(self) -> None:

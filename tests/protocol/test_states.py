@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -81,7 +83,6 @@ class TripleTests(SynchronousTestCase):
             for side in Side:
                 for kind in KINDS:
                     connection = Connection(side, phase)
-                    connection._decoder.max_size = MAX_FRAME
                     peer = SERVER if side is CLIENT else CLIENT
                     target = ALLOWED[phase].get((peer, kind))
                     wire = frame(EXAMPLES[kind])
@@ -152,6 +153,13 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.pass_on(self.client.take(), self.server), sent)
         self.assertEqual(self.client.take(), b"")
 
+    def assert_limit(self, limit: int) -> None:
+        """The server admits a frame of this size, and no larger one."""
+        self.assertEqual(list(deepcopy(self.server).receive(limit.to_bytes(4, "big"))), [])
+        server = deepcopy(self.server)
+        error = self.assertRaises(RemoteProtocolError, list, server.receive((limit + 1).to_bytes(4, "big")))
+        self.assertEqual((error.code, server.phase), ("frame-too-large", Phase.CLOSED))
+
     def test_limits_by_phase(self) -> None:
         """A stranger is held to a small frame, who registers to a larger one, and who is logged in to the largest."""
         limits = {
@@ -159,19 +167,33 @@ class PairTests(SynchronousTestCase):
             Phase.VERIFYING: MAX_GREETING_FRAME, Phase.READY: MAX_FRAME,
         }  # fmt: skip
         for kind in (m.Hello, m.Challenge, m.Proof, m.Welcome):
-            self.assertEqual(self.server._decoder.max_size, limits[self.server.phase])
+            self.assert_limit(limits[self.server.phase])
             self.say(EXAMPLES[kind])
-        self.assertEqual(self.server._decoder.max_size, MAX_FRAME)
+        self.assert_limit(MAX_FRAME)
 
     def test_limit_of_registration(self) -> None:
         """Who says it registers may send a larger frame, and no larger."""
         hello = m.Hello([1], [], "register", "tcp", "alice", bytes(16), bytes(32))
         self.say(hello)
         self.say(EXAMPLES[m.Challenge])
-        self.assertEqual(self.server._decoder.max_size, MAX_REGISTRATION_FRAME)
-        announced = (MAX_REGISTRATION_FRAME + 1).to_bytes(4, "big")
-        error = self.assertRaises(RemoteProtocolError, list, self.server.receive(announced))
-        self.assertEqual((error.code, self.server.phase), ("frame-too-large", Phase.CLOSED))
+        self.assert_limit(MAX_REGISTRATION_FRAME)
+
+    def test_pull(self) -> None:
+        """A message that was not asked for is neither decoded nor held against the phase; the next who asks gets it."""
+        hello, garbage = frame(EXAMPLES[m.Hello]), encode_frame(b"\xc1")
+        self.assertEqual(next(self.server.receive(hello + garbage)), EXAMPLES[m.Hello])
+        self.assertEqual((self.server.phase, self.server.unread), (Phase.CHALLENGING, len(garbage)))
+        self.server.receive(hello)
+        self.assertEqual((self.server.phase, self.server.unread), (Phase.CHALLENGING, len(garbage + hello)))
+        self.assertRaises(RemoteProtocolError, next, self.server.messages())
+        self.assertEqual(list(self.server.messages()), [])
+
+    def test_full(self) -> None:
+        """An end that has more than the largest frame of its phase to go on with says so."""
+        self.server.receive(bytes(MAX_GREETING_FRAME + 4))
+        self.assertFalse(self.server.is_full)
+        self.server.receive(b"\x00")
+        self.assertTrue(self.server.is_full)
 
     def test_unknown(self) -> None:
         """An unknown message is passed on after login, and ends it before."""

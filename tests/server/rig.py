@@ -50,6 +50,8 @@ TLS = Binding("tcp", "tls-exporter", bytes(range(32)), bytes(32))
 START = 1_800_000_000
 DAY = 86400
 ROOMY = 10**12
+# What arrives in one turn, at most, bytes: as a socket is read.
+READ_SIZE = 64 * 1024
 # More rounds than any exchange takes: a rig that does not come to rest is a bug.
 ROUNDS = 10_000
 
@@ -62,8 +64,9 @@ class Wire:
     """
     The server's end of a connection.
 
-    @ivar paused: the server does not read.
+    @ivar paused: the server wants no messages for now.
     @ivar pauses: how often it was asked to stop.
+    @ivar resumed: it wants messages again, from the next turn on.
     @ivar peak: the most bytes that ever waited for the end of a turn.
     """
 
@@ -72,6 +75,7 @@ class Wire:
     connection: Connection = field(factory=lambda: Connection(Side.SERVER))
     paused: bool = False
     pauses: int = 0
+    resumed: bool = False
     peak: int = 0
     out: bytes = b""
     code: str | None = None
@@ -99,21 +103,37 @@ class Wire:
             self.connection.close()
 
     def pause(self, wanted: bool) -> None:
-        """Stop reading, or go on."""
+        """Stop handing messages over, or go on in the next turn."""
         assert wanted is not self.paused, "asked twice"
         self.paused = wanted
         self.pauses += wanted
+        self.resumed = not wanted
+
+    @property
+    def reads(self) -> bool:
+        """Whether bytes are read from the network."""
+        return self.code is None and not (self.paused and self.connection.is_full)
 
     def feed(self, data: bytes) -> None:
         """Bytes from the client, in one piece."""
+        self.connection.receive(data)
+        self.pull()
+
+    def pull(self) -> None:
+        """Hand over what is complete, until the server wants no more."""
+        self.resumed = False
         phase = self.connection.phase
+        if self.paused:
+            return
         try:
-            for message in self.connection.receive(data):
+            for message in self.connection.messages():
                 phase = self.connection.phase
                 if isinstance(message, Failed):
                     self.code = message.code
                     return
                 self.peer.received(message)
+                if self.paused:
+                    return
         except RemoteProtocolError as error:
             # The connection closed itself before we could say why.
             self.connection.phase = phase
@@ -276,8 +296,11 @@ class Rig:
         """
         happened = False
         for client in list(self._clients):
-            if client.unsent and not client.wire.paused and client.wire.code is None:
-                data, client.unsent = client.unsent, b""
+            if client.wire.resumed and client.wire.code is None:
+                client.wire.pull()
+                happened = True
+            if client.unsent and client.wire.reads:
+                data, client.unsent = client.unsent[:READ_SIZE], client.unsent[READ_SIZE:]
                 client.wire.feed(data)
                 happened = True
         for client in self._clients:

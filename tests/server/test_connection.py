@@ -1,11 +1,11 @@
-"""One caller: roles, order, backlog, pauses, and what is not understood."""
+"""One connection: roles, order, pauses, and what is not understood."""
 
 from __future__ import annotations
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.protocol.framing import encode_frame
+from securemsg.protocol.framing import LENGTH_SIZE, MAX_FRAME, encode_frame
 from securemsg.protocol.messages import (
     Account,
     Acknowledge,
@@ -32,7 +32,7 @@ from securemsg.server.connection import Role
 from securemsg.server.limits import Settings
 from securemsg.storage.memory import MemoryServerStore
 from tests.server.case import TwoPeople
-from tests.server.rig import Rig, upload
+from tests.server.rig import READ_SIZE, Rig, upload
 
 
 class BrokenStore(MemoryServerStore):
@@ -140,29 +140,31 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 1)
 
     def test_not_read_from(self) -> None:
-        """While something waits behind a command the channel is not read from; a command alone is no reason."""
+        """While a command waits, what comes behind it waits too, and the channel is read from only up to a bound."""
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
         carol = self.rig.user("carol")
         self.wait()
-        self.sender.ask(self.sender.deposit(carol))
-        self.assertFalse(self.sender.wire.paused)
-        self.sender.ask(Ping(1))
-        self.assertTrue(self.sender.wire.paused)
+        self.sender.ask(self.sender.deposit(carol), Ping(1))
+        self.assertEqual(self.sender.pop(Pong), [])
+        self.assertTrue(self.sender.wire.reads)
         self.rig.commit()
         self.assertFalse(self.sender.wire.paused)
         self.sender.one(Pong)
 
     def test_backlog_bounded(self) -> None:
-        """Whoever piles up more than fits is sent away."""
-        self.rig.settings = Settings(registration="open", max_backlog=3)
+        """However much comes behind a command that waits, no more than a bound of it is read; then all is answered."""
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
         self.wait()
-        self.sender.ask(self.sender.deposit(self.rig.user("carol")), *[Ping(number) for number in range(4)])
-        self.assertEqual(self.sender.failed(), "rate-limited")
+        wire, count = self.sender.wire, 50_000
+        self.sender.ask(self.sender.deposit(self.rig.user("carol")), *[Ping(number) for number in range(count)])
+        self.assertFalse(wire.reads)
+        self.assertLessEqual(wire.connection.unread, MAX_FRAME + LENGTH_SIZE + READ_SIZE)
+        self.assertGreater(len(self.sender.unsent), 4 * READ_SIZE)
         self.rig.commit()
-        self.assertEqual(self.sender.pop(Pong), [])
+        self.assertEqual([pong.request for pong in self.sender.pop(Pong)], list(range(count)))
+        self.assertEqual((wire.reads, wire.connection.unread), (True, 0))
 
     def test_long_backlog(self) -> None:
         """A thousand commands that end at once are worked through without piling up on the stack."""
@@ -277,22 +279,40 @@ class OrderTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 5)
 
     def test_crowd(self) -> None:
-        """When all deposits together are many, depositors are not read from, then refused; and all goes on after the commit."""
-        self.rig.settings = Settings(registration="open", crowded_size=3000, max_pending_size=6000)
+        """When all deposits together are many, depositors are paused, one by one; and all goes on after the commit."""
+        self.rig.settings = Settings(registration="open", crowded_size=3000, max_pending_size=30_000)
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
-        many = [self.sender.deposit(self.bob, text=bytes(1000)) for _ in range(6)]
-        self.sender.ask(*many)
-        self.assertTrue(self.sender.wire.paused)
-        refused = self.sender.pop(DepositRefused)
-        self.assertEqual({one.code for one in refused}, {"retry-later"})
+        self.sender.ask(*[self.sender.deposit(self.bob, text=bytes(1000)) for _ in range(6)])
+        self.reader.ask(*[self.reader.deposit(self.alice, text=bytes(1000)) for _ in range(6)])
+        # The one that came first got two in; for the other it was too much with its first. The rest waits, undecoded.
+        for client, waiting in ((self.sender, 4), (self.reader, 5)):
+            self.assertTrue(client.wire.paused)
+            self.assertEqual(client.wire.connection.unread // 1000, waiting)
         self.rig.commit()
-        self.assertFalse(self.sender.wire.paused)
-        self.assertEqual(len(self.sender.accepted()) + len(refused), 6)
-        self.assertEqual(self.rig.server._commits.size, 0)
-        self.sender.send(*[deposit for deposit in many if deposit.deposit_id in {one.deposit_id for one in refused}])
+        self.assertEqual((self.sender.wire.paused, self.reader.wire.paused), (False, False))
+        self.assertEqual((len(self.sender.accepted()), len(self.reader.accepted())), (6, 6))
+
+    def test_too_many_together(self) -> None:
+        """Deposits that come all the same, over many connections, are refused above a second bound; later they are accepted."""
+        self.rig.settings = Settings(registration="open", crowded_size=1000, max_pending_size=3000)
+        self.rig.crash()
+        clients = []
+        for number in range(6):
+            user, client = self.rig.user(f"user{number}"), None
+            client = self.rig.try_register(user)
+            self.rig.commit()
+            clients.append(client)
+        deposits = [client.deposit(self.bob, text=bytes(1000)) for client in clients]
+        for client, deposit in zip(clients, deposits, strict=True):
+            client.ask(deposit)
+        refused = [client.pop(DepositRefused) for client in clients]
+        self.assertEqual([[one.code for one in some] for some in refused], [[]] * 2 + [["retry-later"]] * 4)
         self.rig.commit()
-        self.assertEqual(len(self.sender.accepted()), len(refused))
+        for client, deposit in zip(clients[2:], deposits[2:], strict=True):
+            client.send(deposit)
+            self.rig.commit()
+        self.assertEqual([client.accepted() for client in clients], [[deposit.deposit_id] for deposit in deposits])
 
 
 class BugTests(SynchronousTestCase):

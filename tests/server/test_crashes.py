@@ -171,7 +171,7 @@ class MailboxMachine(RuleBasedStateMachine):
         # Only what is committed was got: all else has to come again.
         endpoint.got |= {delivery.deposit_id for delivery in done}
         client.acknowledge(done[-1].tag)
-        if client.wire.code is None and not client.unsent and not client.wire.peer._backlog:
+        if client.wire.code is None and not client.unsent and not client.wire.connection.unread:
             endpoint.acknowledged |= {delivery.deposit_id for delivery in done}
 
     # --- what the machine does --------------------------------------------------------------------------------------
@@ -293,8 +293,9 @@ class MailboxMachine(RuleBasedStateMachine):
         assert (batches.size, batches.pending, batches._crowd) == (0, {}, set())
         for endpoint in self.endpoints:
             assert endpoint.client is not None
-            peer = endpoint.client.wire.peer
-            assert (peer.unanswered, peer._paused, peer._running) == (0, 0, False)
+            wire = endpoint.client.wire
+            peer = wire.peer
+            assert (peer.unanswered, wire.paused, wire.connection.unread) == (0, False, 0)
             device = peer.device
             assert (device.pins, device.messages, device.size) == (0, 0, 0)
             assert device.highest == endpoint.n or not endpoint.accepted
