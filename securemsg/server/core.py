@@ -41,6 +41,10 @@ class Server:
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and port for invites.
+    @ivar accounts: accounts in memory.
+    @ivar commits: deposits on their way to the store.
+    @ivar clock: the clock for expiry.
+    @ivar commands: what each role may say.
     """
 
     stores: IServerStore
@@ -55,12 +59,12 @@ class Server:
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
-    _accounts: AccountCache = field(init=False, repr=False)
-    _commits: GroupCommit = field(init=False, repr=False)
+    accounts: AccountCache = field(init=False, repr=False)
+    commits: GroupCommit = field(init=False, repr=False)
     _delivery: Delivery = field(init=False, repr=False)
-    _clock: ExpiryClock = field(init=False, repr=False)
+    clock: ExpiryClock = field(init=False, repr=False)
     _guests: Guests = field(init=False, repr=False)
-    _tables: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
+    commands: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
     _expiring: bool = field(init=False, default=False)
     _stopped: str = field(init=False, default="")
 
@@ -69,10 +73,10 @@ class Server:
         settings, stores, now = self.settings, self.stores, self.now
         identity = self.identity.public
         self.address = (settings.host, settings.port)
-        self._clock = clock = ExpiryClock(now, stores.last_clock())
-        self._accounts = accounts = AccountCache(stores, settings.cached_accounts)
+        self.clock = clock = ExpiryClock(now, stores.last_clock())
+        self.accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._delivery = delivery = Delivery(stores, settings)
-        self._commits = commits = GroupCommit(stores, settings, now, self.soon)
+        self.commits = commits = GroupCommit(stores, settings, now, self.soon)
         self._guests = guests = Guests(self.key_file, identity, delivery, commits.acks, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
@@ -82,7 +86,7 @@ class Server:
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now,
         )  # fmt: skip
-        self._tables = command_table(
+        self.commands = command_table(
             logins=logins,
             registrations=Registrations(identity, settings, accounts, stores, logins, delivery, *registration_rates, now),
             mailboxes=Mailboxes(*mailbox_parts),
@@ -125,11 +129,11 @@ class Server:
         @param operator: whether it came through the operator's socket, which proves who it is.
         """
         max_queued = self.settings.max_queued
-        return ClientConnection(self._tables, self.spawn, self.soon, self._opened, self._ended, max_queued, operator)
+        return ClientConnection(self.commands, self.spawn, self.soon, self._opened, self._ended, max_queued, operator)
 
     def tick(self) -> None:
         """To be called about once a minute: keep the expiry clock going, and delete what has expired."""
-        self._clock.tick()
+        self.clock.tick()
         if not self._expiring and not self._stopped:
             self._expiring = True
             self.spawn(self._expire())
@@ -139,7 +143,7 @@ class Server:
         self._stopped = code
         for connection in list(self._connections):
             connection.end(code)
-        self._commits.stop()
+        self.commits.stop()
 
     def _bucket(self, rate: Rate) -> Buckets:
         return Buckets(rate, self.now, self.settings.rate_keys)
@@ -163,11 +167,11 @@ class Server:
         try:
             full = True
             while full and not self._stopped:
-                clock = self._clock
+                clock = self.clock
                 forget_before = clock.now - self.settings.forget_after
                 taken = await self.stores.expire(clock.reading, clock.date, forget_before, EXPIRE_LIMIT)
                 for mailbox, (messages, size) in taken.items():
-                    device = self._accounts.mailbox(mailbox)
+                    device = self.accounts.mailbox(mailbox)
                     if device is not None:
                         device.messages = max(0, device.messages - messages)
                         device.size = max(0, device.size - size)

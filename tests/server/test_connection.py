@@ -60,7 +60,7 @@ class RoleTests(TwoPeople):
             Invite: {device, operator}, Ping: {device, operator, key},
             ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
         }  # fmt: skip
-        pages = self.rig.server._tables
+        pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))
         kinds = set().union(*pages.values())
         self.assertEqual({kind: {role for role in pages if kind in pages[role]} for kind in kinds}, expected)
@@ -169,7 +169,6 @@ class OrderTests(TwoPeople):
     def test_long_backlog(self) -> None:
         """A thousand commands that end at once are worked through without piling up on the stack."""
         self.wait()
-        self.rig.server._accounts.forget("nobody")
         self.sender.send(*[Fetch(number, "nobody") for number in range(500)], *[Fetch(number, "bob") for number in range(500)])
         self.rig.commit()
         answers = self.sender.pop(Refused) + self.sender.pop(Account)

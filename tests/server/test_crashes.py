@@ -289,8 +289,8 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def check_rest(self) -> None:
         """At rest the server holds nothing, and its counts are those of the store."""
-        batches = self.rig.server._commits
-        assert (batches.size, batches.pending, batches._crowd) == (0, {}, set())
+        commits = self.rig.server.commits
+        assert (commits.size, commits.pending, len(commits.acks)) == (0, {}, 0)
         for endpoint in self.endpoints:
             assert endpoint.client is not None
             wire = endpoint.client.wire

@@ -76,8 +76,8 @@ class DeliveryTests(TwoPeople):
     def test_slow_reader_costs_rows(self) -> None:
         """What a slow reader has not room for lies in the store, and nowhere in memory."""
         self.store(texts(500))
-        self.assertEqual(self.rig.server._commits.size, 0)
-        self.assertEqual(self.rig.server._commits.pending, {})
+        self.assertEqual(self.rig.server.commits.size, 0)
+        self.assertEqual(self.rig.server.commits.pending, {})
         self.assertEqual(len(self.reader.delivered()), 4)
 
     def test_new_while_behind(self) -> None:

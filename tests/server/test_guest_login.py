@@ -14,8 +14,12 @@ from securemsg.crypto.keys import SigningKey
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.messages import Challenge, Drained, Failed, Hello, PrekeyStock, Proof, Welcome
+from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import Role
-from securemsg.server.guests import KeyFile
+from securemsg.server.delivery import Delivery
+from securemsg.server.guests import Guests, KeyFile
+from securemsg.server.limits import Settings
+from securemsg.storage.memory import MemoryServerStore
 from tests.server.rig import START, TLS, Client, Rig
 
 OTHER = b"\xff" * 32
@@ -105,9 +109,10 @@ class ServerProofTests(KeyCase):
         The key that a server without a file answers with is made once: the same question in the same channel would get the
         same answer, as where there is a file.
         """
-        guests = Rig().server._guests
-        self.assertEqual(guests.challenge((b"a", b"b")), guests.challenge((b"a", b"b")))
-        self.assertNotEqual(guests.challenge((b"a", b"b")), Rig().server._guests.challenge((b"a", b"b")))
+        delivery = Delivery(MemoryServerStore(), Settings())
+        one, other = [Guests(None, bytes(32), delivery, PendingAcks(), 1, lambda: 0.0) for _ in range(2)]
+        self.assertEqual(one.challenge((b"a", b"b")), one.challenge((b"a", b"b")))
+        self.assertNotEqual(one.challenge((b"a", b"b")), other.challenge((b"a", b"b")))
 
     def test_devices_not_by_key(self) -> None:
         """To a device the server identity signs as ever, and to nobody with both."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve
-
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import WriteBatch, WriteOutcome
@@ -70,6 +68,18 @@ class GuestCase(TwoPeople):
         self.guest_user, self.guest = self.rig.connect_guest(self.key)
         for client in (self.sender, self.reader, self.contact, self.guest):
             client.inbox.clear()
+
+    def deposited(self, count: int = 1, client: Client | None = None) -> list[bytes]:
+        """Have the guest deposit something, and let it be committed."""
+        client = client or self.guest
+        deposits = [client.deposit(self.server) for _ in range(count)]
+        client.send(*deposits)
+        self.rig.commit()
+        return [deposit.deposit_id for deposit in deposits]
+
+    def acknowledge(self, tag: int = 0) -> None:
+        """The contact acknowledges, and that is all: the store commits nothing meanwhile."""
+        self.contact.acknowledge(tag)
 
     def come_back(self) -> None:
         """The contact was away, and connects again."""
@@ -189,18 +199,6 @@ class ReplyTests(GuestCase):
 class AnswerTests(GuestCase):
     """Accepted says that the contact has it."""
 
-    def deposited(self, count: int = 1, client: Client | None = None) -> list[bytes]:
-        """Have the guest deposit something, and let it be committed."""
-        client = client or self.guest
-        deposits = [client.deposit(self.server) for _ in range(count)]
-        client.send(*deposits)
-        self.rig.commit()
-        return [deposit.deposit_id for deposit in deposits]
-
-    def acknowledge(self, tag: int = 0) -> None:
-        """The contact acknowledges, and that is all: the store commits nothing meanwhile."""
-        self.contact.acknowledge(tag)
-
     def test_not_before(self) -> None:
         """Neither the arrival nor the commit nor the delivery is an answer; the acknowledgement is, before its own commit."""
         deposit = self.guest.deposit(self.server)
@@ -211,7 +209,7 @@ class AnswerTests(GuestCase):
         self.assertEqual(self.guest.accepted(), [])
         self.acknowledge()
         self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
-        self.assertEqual(self.rig.server._commits.acks._by_connection, {})
+        self.assertEqual(len(self.rig.server.commits.acks), 0)
 
     def test_accounts_at_commit(self) -> None:
         """An account is answered at the server's own commit, as ever."""
@@ -269,21 +267,6 @@ class AnswerTests(GuestCase):
         self.acknowledge()
         self.assertEqual(self.guest.accepted(), ids[1:])
 
-    def test_contact_not_in_memory(self) -> None:
-        """While a guest waits, what is known of the contact stays in memory, however many accounts are asked for."""
-        self.rig.lose(self.contact)
-        ids = self.deposited()
-        self.rig.server._accounts._capacity = 1
-        for number in range(4):
-            user = self.rig.user(f"user{number}")
-            client = self.rig.try_register(user)
-            self.rig.commit()
-            self.rig.lose(client)
-        self.contact = self.rig.login_contact(self.server)
-        self.rig.commit()
-        self.acknowledge()
-        self.assertEqual(self.guest.accepted(), ids)
-
     def test_expired(self) -> None:
         """What expired before the contact had it is not Accepted, though what came after it is acknowledged."""
         self.rig.lose(self.contact)
@@ -305,8 +288,7 @@ class AnswerTests(GuestCase):
         """
         self.deposited(3)
         self.rig.lose(self.guest)
-        waits = self.rig.server._commits.acks
-        self.assertEqual(len(waits), 0)
+        self.assertEqual(len(self.rig.server.commits.acks), 0)
         _, other = self.rig.connect_guest(self.key)
         other.inbox.clear()
         self.assertEqual(len(self.contact.inbox), 3)
@@ -318,23 +300,9 @@ class AnswerTests(GuestCase):
         self.guest.ask(self.guest.deposit(self.server))
         self.rig.lose(self.guest)
         self.rig.commit()
-        self.assertEqual(len(self.rig.server._commits.acks), 0)
+        self.assertEqual(len(self.rig.server.commits.acks), 0)
         self.assertEqual(len(self.contact.inbox), 1)
         self.acknowledge()
-
-    def test_bounded(self) -> None:
-        """A guest with many deposits that wait is not read from until the contact has acknowledged half of them."""
-        self.rig.server._commits._settings = evolve(self.rig.settings, max_unanswered=8)
-        self.deposited(8)
-        self.assertTrue(self.guest.wire.paused)
-        self.guest.send(Ping(1))
-        self.rig.commit()
-        self.assertEqual(self.guest.pop(Pong), [])
-        self.acknowledge(3)
-        self.assertTrue(self.guest.wire.paused)
-        self.acknowledge(4)
-        self.assertFalse(self.guest.wire.paused)
-        self.guest.one(Pong)
 
     def test_crash(self) -> None:
         """After a crash of the server the contact still gets it; nobody waits for that any more."""
@@ -366,7 +334,7 @@ class AnswerTests(GuestCase):
         deposit = self.guest.deposit(self.server)
         self.guest.send(deposit)
         self.rig.commit()
-        (peer,) = self.rig.server._commits.acks._by_connection
+        peer = self.guest.wire.peer
         for more in (1, 2):
             self.guest.send(changed(deposit, n=deposit.n + more))
             self.rig.commit()
@@ -400,14 +368,6 @@ class AnswerTests(GuestCase):
         self.acknowledge()
         self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
 
-    def test_mailbox_full(self) -> None:
-        """A contact whose mailbox is full takes nothing of guests either."""
-        self.rig.lose(self.contact)
-        contact = self.rig.server._accounts.get("server")
-        assert contact is not None
-        contact.devices[self.server.device_id].messages = self.rig.settings.mailbox_messages
-        self.assertEqual(self.refused(self.guest.deposit(self.server), self.guest), "mailbox-full")
-
     def test_stops(self) -> None:
         """A server that stops tells a guest, and does not claim that the contact has anything."""
         self.deposited()
@@ -415,6 +375,48 @@ class AnswerTests(GuestCase):
         self.rig.server.stop()
         self.rig.run()
         self.assertEqual(self.guest.inbox, [Failed("stopping")])
+
+
+class SmallLimitsTests(GuestCase):
+    """Limits that are soon reached."""
+
+    def settings(self) -> Settings:
+        """One account in memory, eight unanswered deposits, ten messages in a mailbox."""
+        return Settings(registration="open", cached_accounts=1, max_unanswered=8, mailbox_messages=10)
+
+    def test_contact_not_in_memory(self) -> None:
+        """While a guest waits, what is known of the contact stays in memory, however many accounts are asked for."""
+        self.rig.lose(self.contact)
+        ids = self.deposited()
+        for number in range(4):
+            user = self.rig.user(f"user{number}")
+            client = self.rig.try_register(user)
+            self.rig.commit()
+            self.rig.lose(client)
+        self.contact = self.rig.login_contact(self.server)
+        self.rig.commit()
+        self.acknowledge()
+        self.assertEqual(self.guest.accepted(), ids)
+
+    def test_bounded(self) -> None:
+        """A guest with many deposits that wait is not read from until the contact has acknowledged half of them."""
+        self.deposited(8)
+        self.assertTrue(self.guest.wire.paused)
+        self.guest.send(Ping(1))
+        self.rig.commit()
+        self.assertEqual(self.guest.pop(Pong), [])
+        self.acknowledge(3)
+        self.assertTrue(self.guest.wire.paused)
+        self.acknowledge(4)
+        self.assertFalse(self.guest.wire.paused)
+        self.guest.one(Pong)
+
+    def test_mailbox_full(self) -> None:
+        """A contact whose mailbox is full takes nothing of guests either."""
+        self.rig.lose(self.contact)
+        self.sender.send(*[self.sender.deposit(self.server) for _ in range(10)])
+        self.rig.commit()
+        self.assertEqual(self.refused(self.guest.deposit(self.server), self.guest), "mailbox-full")
 
 
 class ReturnTests(GuestCase):
@@ -605,13 +607,14 @@ class RatesTests(GuestCase):
     def test_bounded(self) -> None:
         """Any number of visits, one after the other, are counted in one place, and leave nobody behind."""
         self.rig.lose(self.guest)
+        rate_keys = set()
         for _ in range(20):
             _, client = self.rig.connect_guest(self.key)
+            rate_keys.add(client.wire.peer.device.rate_key)
             client.ask(Fetch(1, "server"), self.guest.deposit(self.server))
             self.rig.commit()
             self.rig.lose(client)
-        guests = self.rig.server._guests
-        self.assertEqual((guests.devices, guests._free_rate_keys), (frozenset(), [-1]))
+        self.assertEqual((self.rig.server.guests, len(rate_keys)), (frozenset(), 1))
         self.assertEqual(self.rig.server.logged_in, 2)
 
 

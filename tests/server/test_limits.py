@@ -84,7 +84,7 @@ class CacheTests(SynchronousTestCase):
         """There are never more than the limit, besides those that are connected."""
         rig = Rig(Settings(registration="open", cached_accounts=3))
         people = [rig.register(f"user{number}") for number in range(8)]
-        self.assertEqual(len(rig.server._accounts), 8)
+        self.assertEqual(len(rig.server.accounts), 8)
         for _, client in people[1:]:
             rig.lose(client)
         sender = people[0][1]
@@ -93,9 +93,9 @@ class CacheTests(SynchronousTestCase):
                 sender.ask(sender.deposit(user))
         for number in range(8, 12):
             rig.lose(rig.register(f"user{number}")[1])
-        self.assertLessEqual(len(rig.server._accounts), 3)
+        self.assertLessEqual(len(rig.server.accounts), 3)
         self.assertEqual(len(sender.accepted()), 7)
-        self.assertIsNotNone(rig.server._accounts.get("user0"))
+        self.assertIsNotNone(rig.server.accounts.get("user0"))
         for user, _ in people[1:]:
             self.assertEqual(len(rig.login(user).delivered()), 1)
         self.assertEqual(rig.failures, [])
@@ -133,5 +133,6 @@ class CacheTests(SynchronousTestCase):
         rig = Rig(Settings(registration="open", cached_accounts=2))
         for number in range(20):
             rig.lose(rig.register(f"user{number}")[1])
-        accounts = rig.server._accounts
-        self.assertEqual(len(accounts._by_mailbox), len(accounts._by_name))
+        accounts = rig.server.accounts
+        found = [number for number in range(100) if accounts.mailbox(number) is not None]
+        self.assertEqual(len(found), len(accounts))

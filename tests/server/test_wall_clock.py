@@ -250,7 +250,7 @@ class ClockMachine(RuleBasedStateMachine):
         self.rig.lose(reader)
         self.waiting: dict[bytes, int] = {}
         self.texts = 0
-        self.clock = self.rig.server._clock.now
+        self.clock = self.rig.server.clock.now
 
     def teardown(self) -> None:
         """Nothing failed."""
@@ -274,12 +274,12 @@ class ClockMachine(RuleBasedStateMachine):
         """
         self.rig.server.tick()
         self.rig.commit()
-        before = self.rig.server._clock.now
+        before = self.rig.server.clock.now
         assert before >= self.clock
         self.rig.time += step
         self.rig.server.tick()
         self.rig.commit()
-        self.clock = self.rig.server._clock.now
+        self.clock = self.rig.server.clock.now
         assert self.clock - before == (step if 0 < step <= HOUR else 0)
 
     @rule(expiry=st.sampled_from((MINUTE, 10 * MINUTE, HOUR, DAY, 30 * DAY)))
@@ -290,7 +290,7 @@ class ClockMachine(RuleBasedStateMachine):
         self.sender.send(self.sender.deposit(self.bob, text=text, expiry=expiry))
         self.rig.commit()
         assert len(self.sender.accepted()) == 1
-        self.clock = self.rig.server._clock.now
+        self.clock = self.rig.server.clock.now
         self.waiting[text] = self.clock + expiry
 
     @rule(count=st.integers(0, 3))
@@ -316,7 +316,7 @@ class ClockMachine(RuleBasedStateMachine):
         self.rig.commit()
         self.rig.crash()
         self.sender = self.login()
-        self.clock = min(self.clock, self.rig.server._clock.now)
+        self.clock = min(self.clock, self.rig.server.clock.now)
 
 
 ClockMachineTests = ClockMachine.TestCase
