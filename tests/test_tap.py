@@ -212,16 +212,12 @@ class CheckTests(FolderCase):
             self.assertIn("--answer", self.complaint("--answer", value, status=2))
 
     def test_record(self) -> None:
-        """The record is open to others, or cannot be made, or is another program's file; that stays as it is."""
+        """The record is open to others, or cannot be made."""
         path = self.state.parent / "record"
         path.touch(0o644)
         path.chmod(0o644)
         self.assertIn(f"chmod 600 {path}", self.complaint("--record", str(path)))
-        self.assertIn("is no folder", self.complaint("--record", str(path / "x")))
-        path.write_text('{"token": "precious"}')
-        path.chmod(0o600)
-        self.assertIn("left as it was", self.complaint("--record", str(path)))
-        self.assertEqual(path.read_text(), '{"token": "precious"}')
+        self.assertIn("is not a folder", self.complaint("--record", str(path / "x")))
 
     def test_key_file(self) -> None:
         """The key file is none, is open to others unless that may be, or cannot be made; a missing one is not made yet."""
@@ -229,7 +225,7 @@ class CheckTests(FolderCase):
         makeService(self.options("--key-file", str(path)))
         makeService(self.options("--key-file", str(self.state / "key")))
         self.assertFalse(path.exists())
-        self.assertIn("is no folder", self.complaint("--key-file", str(path.parent / "none" / "key")))
+        self.assertIn("is not a folder", self.complaint("--key-file", str(path.parent / "none" / "key")))
         path.write_bytes(bytes(31))
         path.chmod(0o600)
         self.assertIn("has 31 bytes", self.complaint("--key-file", str(path)))

@@ -66,7 +66,7 @@ def check_key_file(path: Path, loose: bool, state: Path) -> None:
         folder = path.parent
         if folder != state and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             raise KeyFileError(
-                f"the key file {path} cannot be made: {folder} is no folder that this user can write; name another"
+                f"the key file {path} cannot be made: {folder} is not a folder that this user can write; name another"
             ) from None
 
 

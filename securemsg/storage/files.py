@@ -12,7 +12,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from securemsg.storage.errors import StateUnusable, StorageError
+from securemsg.storage.errors import StateUnusable
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -20,11 +20,11 @@ FOLDER_MODE = 0o700
 OTHERS = 0o077
 
 
-class FileExposed(StorageError):
+class FileExposed(StateUnusable):
     """Other users may read or change a file, or run it."""
 
 
-class NotAFile(StorageError):
+class NotAFile(StateUnusable):
     """A folder, a pipe or a device, where a regular file should be."""
 
 
