@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 
-from attrs import field, frozen
+from msgspec import Struct
 from zope.interface import Interface
 
 MAX_OPEN_INVITES = 100  # good tokens one account may have out; the operator is not counted
@@ -19,8 +19,16 @@ CLAIM_KEPT = 86400  # how long the same requester is given the same bundle
 # --- the server's records -------------------------------------------------------------------------------------------
 
 
-@frozen
-class StoredDevice:
+class StoreRecord(Struct, frozen=True, gc=False):
+    """What a store takes or gives. Its text leaves out all bytes: they may be keys, tokens or envelopes."""
+
+    def __repr__(self) -> str:
+        values = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        shown = ", ".join(f"{name}={value!r}" for name, value in values if not isinstance(value, bytes))
+        return f"{type(self).__name__}({shown})"
+
+
+class StoredDevice(StoreRecord, frozen=True):
     """
     A device of an account, with what its mailbox holds.
 
@@ -40,23 +48,21 @@ class StoredDevice:
     last_position: int
 
 
-@frozen
-class StoredAccount:
+class StoredAccount(StoreRecord, frozen=True):
     """
     An account as the directory keeps it; C{body} and C{signature} are its signed device list, C{version} that of the list.
     """
 
     name: str
     identity: bytes
-    body: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    body: bytes
+    signature: bytes
     version: int
     created_at: int
     devices: tuple[StoredDevice, ...]
 
 
-@frozen
-class AccountSummary:
+class AccountSummary(StoreRecord, frozen=True):
     """An account as the operator sees it."""
 
     name: str
@@ -66,8 +72,7 @@ class AccountSummary:
     size: int
 
 
-@frozen
-class NewAccount:
+class NewAccount(StoreRecord, frozen=True):
     """
     A registration that is to be made in one transaction: use of the token, account, list.
 
@@ -77,25 +82,23 @@ class NewAccount:
 
     name: str
     identity: bytes
-    body: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    body: bytes
+    signature: bytes
     version: int
     devices: tuple[tuple[bytes, bytes], ...]
-    token: bytes = field(repr=False)
+    token: bytes
     now: int
 
 
-@frozen
-class StoredPrekey:
+class StoredPrekey(StoreRecord, frozen=True):
     """A public prekey."""
 
     id: int
-    key: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    key: bytes
+    signature: bytes
 
 
-@frozen
-class StoredBundle:
+class StoredBundle(StoreRecord, frozen=True):
     """What a claim hands out."""
 
     signed: StoredPrekey
@@ -104,8 +107,7 @@ class StoredBundle:
     one_time: StoredPrekey | None
 
 
-@frozen
-class StoredStock:
+class StoredStock(StoreRecord, frozen=True):
     """The prekeys that are left for a device; an id of 0 says: none."""
 
     signed_id: int
@@ -114,8 +116,7 @@ class StoredStock:
     kem: int
 
 
-@frozen
-class ClockReading:
+class ClockReading(StoreRecord, frozen=True):
     """
     The expiry clock, which counts seconds from 0 where a store is new, never goes back and is no date; and the wall clock at
     the same moment, by which the next process sees how long nobody counted.
@@ -125,8 +126,7 @@ class ClockReading:
     wall: int
 
 
-@frozen
-class MailboxRow:
+class MailboxRow(StoreRecord, frozen=True):
     """
     One message in one mailbox.
 
@@ -135,11 +135,10 @@ class MailboxRow:
 
     mailbox: int
     position: int
-    own: bytes = field(repr=False)
+    own: bytes
 
 
-@frozen
-class DepositRow:
+class DepositRow(StoreRecord, frozen=True):
     """
     One deposit: the row that knows its repetition, the common part, and a row for each mailbox. All of it or nothing.
 
@@ -159,12 +158,11 @@ class DepositRow:
     arrived_at: int
     expires_at: int
     forget_at: int
-    common: bytes = field(repr=False)
+    common: bytes
     rows: tuple[MailboxRow, ...]
 
 
-@frozen
-class WriteBatch:
+class WriteBatch(StoreRecord, frozen=True):
     """
     Everything one commit carries, in this order: deposits, acknowledgements, highest C{n}.
 
@@ -180,8 +178,7 @@ class WriteBatch:
     highest: dict[int, int]
 
 
-@frozen
-class WriteOutcome:
+class WriteOutcome(StoreRecord, frozen=True):
     """
     A committed batch.
 
@@ -191,8 +188,7 @@ class WriteOutcome:
     known: dict[int, bytes]
 
 
-@frozen
-class StoredMessage:
+class StoredMessage(StoreRecord, frozen=True):
     """A message that waits, as it will be delivered."""
 
     position: int
@@ -201,8 +197,8 @@ class StoredMessage:
     deposit_id: bytes
     arrived_at: int
     expires_at: int
-    common: bytes = field(repr=False)
-    own: bytes = field(repr=False)
+    common: bytes
+    own: bytes
 
 
 class IDirectoryStore(Interface):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
+from msgspec.structs import replace
 
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -124,7 +125,7 @@ class GuestMailboxes(Mailboxes):
         recipients: list[DeviceState],
         missed: list[Missed],
     ) -> PendingDeposit:
-        return GuestDeposit(connection, sender, evolve(row, n=0), recipients, missed, self._acks)
+        return GuestDeposit(connection, sender, replace(row, n=0), recipients, missed, self._acks)
 
 
 @define(eq=False)

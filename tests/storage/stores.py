@@ -7,7 +7,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field
+import msgspec
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -89,7 +90,7 @@ def deposit(sender: int, name: bytes, n: int, *rows: tuple[int, int], common: by
 
 def until(row: DepositRow, expires_at: int, forget_at: int = NOW + 60 * DAY, arrived_at: int = NOW) -> DepositRow:
     """The same deposit with another expiry."""
-    return evolve(row, expires_at=expires_at, forget_at=forget_at, arrived_at=arrived_at)
+    return msgspec.structs.replace(row, expires_at=expires_at, forget_at=forget_at, arrived_at=arrived_at)
 
 
 def batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, IServerStore, StoredAccount, StoredDevice
@@ -63,7 +63,7 @@ class DirectoryContract(StoreContract):
         self.token()
         self.join("alice")
         self.refused("name-taken", self.store.register(account("alice", token=TOKEN)))
-        self.refused("name-taken", self.store.register(evolve(account("alice"), identity=b"identity of eve")))
+        self.refused("name-taken", self.store.register(replace(account("alice"), identity=b"identity of eve")))
 
     def test_name_taken_spares_token(self) -> None:
         """A token is not used up by a name that is taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from securemsg.interfaces import ClockReading, MailboxRow, StoredMessage, WriteOutcome
 from tests.storage.contract import InMemory, OnDisk, StoreContract
@@ -33,10 +33,10 @@ class MessageContract(StoreContract):
 
     def test_sender_without_mailbox(self) -> None:
         """A sender that has no mailbox, with a number below 0, is recognised like any other, and leaves no n behind."""
-        row = evolve(deposit(self.phone, b"d1", 0, (self.bob, 1)), sender=-(2**63))
+        row = replace(deposit(self.phone, b"d1", 0, (self.bob, 1)), sender=-(2**63))
         self.assertEqual(self.write(row), WriteOutcome({}))
         self.assertEqual(self.positions(self.bob), [1])
-        again = evolve(row, rows=(MailboxRow(self.bob, 2, b"own"),))
+        again = replace(row, rows=(MailboxRow(self.bob, 2, b"own"),))
         self.assertEqual(self.write(again), WriteOutcome({0: row.digest}))
         self.assertEqual(self.wait(self.store.find_deposit(-(2**63), b"d1")), row.digest)
         self.assertEqual(self.positions(self.bob), [1])
