@@ -1,14 +1,16 @@
 """
-Commands as real processes that need not import anything: each is a fork of a process that has imported the program.
+Commands and daemons as real processes that need not import anything: each is a fork of a process that has imported the program.
 
 What a test sees is what a shell would see: a process with its own environment, folder, descriptors and session, which runs the
-command's C{main} from its first line and ends as any other. Only the time that Python takes to import Twisted and the rest is
+program's C{main} from its first line and ends as any other. Only the time that Python takes to import Twisted and the rest is
 spent once, and not some hundred times.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import random
@@ -25,7 +27,7 @@ from attrs import define
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = "from tests.functional.nursery import serve; serve()"
-# The bytes of a request: arguments, folder, environment.
+# The bytes of a request: arguments with the program's name before them, folder, environment.
 MAX_REQUEST = 1 << 18
 # What goes with it: the line that the process is heard of by, and its three standard streams.
 DESCRIPTORS = 4
@@ -91,8 +93,9 @@ class Nursery:
 
     def start(self, arguments: list[str], folder: Path, environment: dict[str, str], pipe: bool, out: int, err: int) -> Born:
         """
-        Start a command.
+        Start a program.
 
+        @param arguments: C{securemsg} or C{twistd}, and what it is told.
         @param pipe: whether it gets a standard input that we write to; else it is empty.
         """
         if self._control is None:
@@ -127,13 +130,19 @@ class Nursery:
 
 
 def serve() -> None:
-    """Make processes until nobody is there to ask. In such a process this runs the command."""
-    # Before anything is asked for: what is imported already, every command finds at hand.
+    """Make processes until nobody is there to ask. In such a process this runs the program."""
+    # Before anything is asked for: what is imported already, every process finds at hand.
+    from twisted.scripts.twistd import run
+
     from securemsg.cli.main import COMMANDS, load
     from securemsg.cli.start import main
 
     for name in COMMANDS:
         load(name)
+    for name in ("securemsg.tap", "twisted.internet.epollreactor", "encodings.idna"):
+        importlib.import_module(name)
+    # What is here by now is not looked through for garbage again, and so not copied by every process.
+    gc.freeze()
 
     assert "twisted.internet.reactor" not in sys.modules, "a reactor cannot be shared"
     control = socket.socket(fileno=os.dup(0))
@@ -164,9 +173,9 @@ def serve() -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["securemsg", *arguments]
+    sys.argv = arguments
     random.seed()
-    main()
+    {"securemsg": main, "twistd": run}[arguments[0]]()
 
 
 def _attend(line: int, streams: list[int], command: int) -> None:

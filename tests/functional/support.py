@@ -120,6 +120,11 @@ class Running:
         return self.out.rpartition("\n")[0].splitlines() if "\n" in self.out else []
 
     @property
+    def line_count(self) -> int:
+        """How many complete lines that is; cheap enough to be asked again and again."""
+        return self._out.read_bytes().count(b"\n")
+
+    @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self.process.poll() is None
@@ -198,14 +203,20 @@ class Place:
         return self._start(name, [sys.executable, "-c", code, *arguments], pipe, stdout, extra)
 
     def start_command(
-        self, name: str, *arguments: str, pipe: bool = False, stdout: int | None = None, **extra: str
+        self,
+        name: str,
+        *arguments: str,
+        program: str = "securemsg",
+        pipe: bool = False,
+        stdout: int | None = None,
+        **extra: str,
     ) -> Running:
-        """Start C{securemsg}; otherwise as L{start}."""
+        """Start C{securemsg}, or C{twistd}; otherwise as L{start}."""
         out, err = self._logs(name)
         with out.open("wb") as out_file, err.open("wb") as err_file:
             output = out_file.fileno() if stdout is None else stdout
             settings = {**environment(self.folder), **extra}
-            process = _NURSERY.start(list(arguments), self.folder, settings, pipe, output, err_file.fileno())
+            process = _NURSERY.start([program, *arguments], self.folder, settings, pipe, output, err_file.fileno())
         return self._keep(Running(name, process, out, err))
 
     def start_shell(self, name: str, script: str, *, pipe: bool = False, **extra: str) -> Running:
@@ -279,7 +290,7 @@ class Daemon:
         @param stdout: a descriptor for its log, instead of a file.
         """
         arguments = ("-n", "--pidfile=", "securemsg", "--host", HOST, "--port", str(self.port), "--state", str(self.state))
-        self.running = self.place.start("twistd", TWISTD, *arguments, *self.options, stdout=stdout)
+        self.running = self.place.start_command("twistd", *arguments, *self.options, program="twistd", stdout=stdout)
         return self.running
 
     def start(self, stdout: int | None = None) -> None:

@@ -29,7 +29,7 @@ from securemsg.protocol.messages import MAX_TEXT
 from securemsg.responders import launcher
 from securemsg.responders.command import Command
 from securemsg.responders.errors import AnswerFailed, Stopped
-from tests.functional.support import HOST, LIMIT, TIME, TWISTD, Daemon, Json, Person, Place, Running, checked, until
+from tests.functional.support import HOST, LIMIT, TIME, Daemon, Json, Person, Place, Running, checked, until
 
 
 def message(text: str) -> Received:
@@ -284,7 +284,7 @@ class LoggingDaemon(Daemon):
         """Start it, and do not wait."""
         twistd = ("-n", "--pidfile=", f"--logfile={self.log_file}", "securemsg")
         state = ("--host", HOST, "--port", str(self.port), "--state", str(self.state))
-        self.running = self.place.start("twistd", TWISTD, *twistd, *state, *self.options, stdout=stdout)
+        self.running = self.place.start_command("twistd", *twistd, *state, *self.options, program="twistd", stdout=stdout)
         return self.running
 
 
@@ -498,7 +498,7 @@ class WitnessTests(AnsweringDaemonCase):
         """Each message is one line on standard output, as C{recv} prints it; the log knows nothing of it."""
         self.call("Hello Server!")
         self.ada.send("server", "two\nlines \x1b[31m")
-        until(lambda: len(self.daemon.running.lines) == 2, "two lines")
+        until(lambda: self.daemon.running.line_count == 2, "two lines")
         first, second = self.daemon.running.lines
         self.assertTrue(re.fullmatch(rf"\[{TIME}\] key-[0-9a-f]{{8}}: Hello Server!", first), first)
         self.assertTrue(re.fullmatch(rf"\[{TIME}\] ada: two\\nlines \\x1b\[31m", second), second)

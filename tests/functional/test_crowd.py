@@ -55,7 +55,7 @@ class Told:
         @raise AssertionError: the crowd is gone, or something is wrong with it.
         """
         assert self._running.is_alive and not self._running.err, self._running.err
-        return len(self._running.lines) >= self._answers
+        return self._running.line_count >= self._answers
 
     def do(self, *words: str) -> Any:
         """Do something, and say how it went."""

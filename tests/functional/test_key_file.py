@@ -135,7 +135,7 @@ class PeerTests(PlaceCase):
         gus.send("hal", "kept for you", "--suite", "psk", "--key-file", str(path))
         until(lambda: "--set-suite psk" in reader.err, "a warning")
         self.pin(hal, "gus", path)
-        until(lambda: len(reader.lines) == 1, "the message")
+        until(lambda: reader.line_count == 1, "the message")
         self.assertIn("kept for you", reader.out)
         self.assertEqual(reader.interrupt().status, 130)
 
@@ -402,7 +402,7 @@ class CallerTests(CallerCase):
             for number, chat in enumerate(chats):
                 chat.type(f"caller {number} turn {turn}\n")
         for number, chat in enumerate(chats):
-            until(lambda chat=chat: len(chat.lines) == 3, "three answers")  # type: ignore[misc]
+            until(lambda chat=chat: chat.line_count == 3, "three answers")  # type: ignore[misc]
             chat.end_input()
             done = checked(chat.wait(), 0, ["chat"])
             texts = [line.partition("] ")[2] for line in done.out.splitlines()]
@@ -414,11 +414,11 @@ class CallerTests(CallerCase):
         self.daemon.start()
         chat = self.start("chat", "server", pipe=True)
         chat.type("before\n")
-        until(lambda: len(chat.lines) == 1, "the first answer")
+        until(lambda: chat.line_count == 1, "the first answer")
         self.daemon.kill()
         chat.type("meanwhile\n")
         self.daemon.start()
-        until(lambda: len(chat.lines) == 2, "the second answer")
+        until(lambda: chat.line_count == 2, "the second answer")
         chat.type("after\n")
         chat.end_input()
         done = checked(chat.wait(), 0, ["chat"])

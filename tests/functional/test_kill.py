@@ -106,7 +106,7 @@ class KillTests(RoundsCase):
 
     def shown(self) -> int:
         """How many lines Ben has been shown."""
-        return sum(len(running.lines) for running in self.printed)
+        return sum(running.line_count for running in self.printed)
 
     def await_flow(self) -> None:
         """Wait until messages flow again."""

@@ -107,7 +107,7 @@ class ReaderTests(PlaceCase):
         self.assertEqual((done.status, done.out), (9, ""), done.err)
         self.assertEqual(json.loads(done.err.splitlines()[-1])["code"], "second-recv")
         texts = self.burst(fay, "eva")
-        until(lambda: len(winner.lines) >= BURST, "all messages")
+        until(lambda: winner.line_count >= BURST, "all messages")
         self.assertEqual([json.loads(line)["text"] for line in winner.lines], texts)
         winner.kill()
         fay.send("eva", "one more")

@@ -56,7 +56,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(sent["status"], "delivered")
         self.assert_time(sent["delivered_at"])
         self.assertEqual(len(sent["devices"]), 1)
-        until(lambda: len(follower.lines) == 1, "the message on standard output")
+        until(lambda: follower.line_count == 1, "the message on standard output")
         self.assertEqual(follower.interrupt().status, 130)
 
     def test_receipt_before_leaving(self) -> None:
@@ -227,7 +227,7 @@ class HolderTests(PlaceCase):
         ann, bob = self.person("ann"), self.person("bob")
         follower = ann.start("recv", "--follow", "--json")
         bob.send("ann", "are you up?")
-        until(lambda: len(follower.lines) == 1, "the first message")
+        until(lambda: follower.line_count == 1, "the first message")
         self.assertEqual(ann.send("bob", "I am")["status"], "accepted")
         self.assertEqual(bob.texts(1), ["I am"])
         self.assertEqual(follower.interrupt().status, 130)
@@ -237,10 +237,10 @@ class HolderTests(PlaceCase):
         cleo, dan = self.person("cleo"), self.person("dan")
         follower = cleo.start("recv", "--follow", "--json")
         dan.send("cleo", "one")
-        until(lambda: len(follower.lines) == 1, "the first message")
+        until(lambda: follower.line_count == 1, "the first message")
         self.assertEqual(cleo.error("recv", status=9)["code"], "second-recv")
         dan.send("cleo", "two")
-        until(lambda: len(follower.lines) == 2, "the second message")
+        until(lambda: follower.line_count == 2, "the second message")
 
     def test_holder_dies(self) -> None:
         """When the holder is killed, whoever waits for it takes over."""
