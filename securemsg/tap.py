@@ -1,9 +1,8 @@
 """
-The server's root: C{twistd securemsg}. It sees whether everything is in order, hands over to the daemon, and nobody
-imports it.
+The server's root: C{twistd securemsg}. It checks that the daemon can start, and makes it; nothing imports it.
 
-C{makeService} runs before twistd leaves the terminal, where an error can still be seen: it only looks. What it would start
-there would not outlive the fork, so the service opens everything when it is started (L{securemsg.daemon.service}).
+C{makeService} runs before twistd leaves the terminal, where errors can still be shown. It only checks: what it would open there
+would not survive the fork, so the service opens everything when it is started (L{securemsg.daemon.service}).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = ["Options", "makeService"]
 
 
 def state_folder(setup: Setup) -> Path:
-    """Where the daemon keeps its state."""
+    """The folder of the daemon's state."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     usual = Path(given) if given else platformdirs.user_state_path(APPLICATION)
     return setup.state or usual.absolute()
@@ -35,9 +34,9 @@ def state_folder(setup: Setup) -> Path:
 
 def makeService(options: Options) -> Service:
     """
-    What twistd runs; see the module's docstring.
+    Make what twistd runs; see the module's docstring.
 
-    @raise SystemExit: it could not start; standard error says why.
+    @raise SystemExit: it cannot start; standard error says why.
     """
     twistd: Mapping[str, Any] = options.parent or {}
     if options.setup.prints and twistd and not twistd.get("nodaemon"):
@@ -56,7 +55,7 @@ def makeService(options: Options) -> Service:
         raise SystemExit(1) from None
     from twisted.internet import reactor
 
-    # The log and the pid file come before the service; they are nobody else's business unless somebody says so.
+    # twistd makes the log and the pid file before the service starts; they are private unless --umask says otherwise.
     if twistd.get("umask") is None:
         os.umask(0o077)
     pid_file = Path(twistd["pidfile"]) if twistd.get("pidfile") else None

@@ -227,7 +227,7 @@ class CutMessageTests(SynchronousTestCase):
         wire = b"".join(encode_frame(encode_message(message)) for message in messages)
         for start in range(0, len(wire), read):
             stream.dataReceived(wire[start : start + read])
-        self.assertEqual((end.hung_up, stream.code), ([], None))
+        self.assertEqual((end.on_hangup, stream.code), ([], None))
         return end.peer.messages
 
     def test_long(self) -> None:

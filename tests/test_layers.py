@@ -78,6 +78,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.responders": (
         "securemsg.client.autoresponder",
         "securemsg.client.messages",
+        "securemsg.client.times",
         "securemsg.protocol.messages",
         "securemsg.responders",
     ),

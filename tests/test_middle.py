@@ -68,7 +68,7 @@ class MiddleTests(SynchronousTestCase):
         self.server = ConnectionOptions(
             Side.SERVER, self.world.server.connect, self.credentials().observe, self.clock, self.turn
         )
-        self.client = self.client_terms(self.agent)
+        self.client = self.client_options(self.agent)
 
     def credentials(self) -> ServerCredentials:
         """The server's certificate and key."""
@@ -82,7 +82,7 @@ class MiddleTests(SynchronousTestCase):
         (folder / "certificate").write_bytes(certificate)
         return ServerCredentials(folder / "certificate", folder / "key", spki_digest)
 
-    def client_terms(self, peer: Agent | FakePeer) -> ConnectionOptions:
+    def client_options(self, peer: Agent | FakePeer) -> ConnectionOptions:
         """Terms of a client's end."""
         trust = ClientTrust("localhost", spki_digest)
         return ConnectionOptions(Side.CLIENT, lambda: peer, trust.observe, self.clock, self.turn)
@@ -90,11 +90,11 @@ class MiddleTests(SynchronousTestCase):
     def join(self, client: ConnectionOptions, server: ConnectionOptions, credentials: ServerCredentials) -> None:
         """Connect two ends with TLS between them."""
 
-        def wrapped(terms: ConnectionOptions, creator: ServerCredentials | ClientTrust) -> TLSMemoryBIOFactory:
+        def wrapped(options: ConnectionOptions, creator: ServerCredentials | ClientTrust) -> TLSMemoryBIOFactory:
             """A factory of this end."""
             factory = ProtocolFactory()
-            factory.buildProtocol = lambda addr: StreamProtocol(terms)  # type: ignore[method-assign]
-            return SecureFactory(creator, terms.side is Side.CLIENT, factory, self.clock)
+            factory.buildProtocol = lambda addr: StreamProtocol(options)  # type: ignore[method-assign]
+            return SecureFactory(creator, options.side is Side.CLIENT, factory, self.clock)
 
         server_end = wrapped(server, credentials).buildProtocol(None)
         client_end = wrapped(client, ClientTrust("localhost", spki_digest)).buildProtocol(None)
@@ -131,7 +131,7 @@ class MiddleTests(SynchronousTestCase):
         Somebody in between with a certificate for the same name is found out before the client has proved or said anything.
         """
         relay, credentials = Relay(), self.stolen_name()
-        self.join(self.client_terms(relay.to_server), self.server, self.credentials())
+        self.join(self.client_options(relay.to_server), self.server, self.credentials())
         middle = ConnectionOptions(Side.SERVER, lambda: relay.to_client, credentials.observe, self.clock, self.turn)
         self.join(self.client, middle, credentials)
         self.run_all()
@@ -140,7 +140,7 @@ class MiddleTests(SynchronousTestCase):
     def test_same_key(self) -> None:
         """Even with the TLS key of the server itself: what its identity signed belongs to another channel."""
         relay = Relay()
-        self.join(self.client_terms(relay.to_server), self.server, self.credentials())
+        self.join(self.client_options(relay.to_server), self.server, self.credentials())
         middle = ConnectionOptions(Side.SERVER, lambda: relay.to_client, self.credentials().observe, self.clock, self.turn)
         self.join(self.client, middle, self.credentials())
         self.run_all()
@@ -154,7 +154,7 @@ class MiddleTests(SynchronousTestCase):
         @return: what the server says.
         """
         relay.to_server.react = lambda message: None
-        self.join(self.client_terms(relay.to_server), self.server, self.credentials())
+        self.join(self.client_options(relay.to_server), self.server, self.credentials())
         self.run_all()
         channel, profile = relay.to_server.channel, self.agent.profile
         assert isinstance(channel, StreamProtocol)

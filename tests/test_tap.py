@@ -196,7 +196,7 @@ class CheckTests(FolderCase):
         for name, problem in (
             ("no_such_module.answer", "ModuleNotFoundError"),
             ("json.no_such_function", "AttributeError"),
-            ("json.__doc__", "is no function"),
+            ("json.__doc__", "is not a function"),
         ):
             self.assertIn(problem, self.complaint("--answer", f"python:{name}", status=2))
 
@@ -253,7 +253,7 @@ class CheckTests(FolderCase):
         """The issued certificate is not there, or is none."""
         missing = str(self.state.parent / "missing.pem")
         self.assertIn(f"{missing} cannot be read", self.complaint("--cert", missing, "--key", missing))
-        self.assertIn("no certificate", self.complaint("--cert", __file__, "--key", __file__))
+        self.assertIn("not a certificate", self.complaint("--cert", __file__, "--key", __file__))
 
 
 class FolderTests(SynchronousTestCase):

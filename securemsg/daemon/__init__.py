@@ -1,1 +1,1 @@
-"""The daemon: its options, its state folder, the contact C{server} that lives in it, and the service around them."""
+"""The daemon: options, state folder, the contact C{server}, and the service around them."""

@@ -1,4 +1,4 @@
-"""Certificate and key of the server's end of TLS: issued ones, or those that the daemon makes itself and keeps."""
+"""Certificate and key of the server's end of TLS: issued ones, or self-made ones in the state folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TLS_KEY = "tls.key"
 TLS_CERTIFICATE = "tls.pem"
 
 DAY = 86400
-# Clients pin the server identity, not this certificate; it is made anew at a start when it has less than this left.
+# Clients pin the server identity, not this certificate; it is replaced at a start when it is valid for less than this margin.
 CERTIFICATE_DAYS = 730
 CERTIFICATE_MARGIN = 90 * DAY
 
@@ -35,7 +35,7 @@ def load_credentials(certificate: Path, key: Path, spki: Spki) -> ServerCredenti
         raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
     except (SSL.Error, Unauthentic) as error:
         raise StateError(
-            f"{certificate} and {key} are no certificate and its private key, both PEM and without a passphrase"
+            f"{certificate} and {key} are not a certificate and its private key, both PEM and without a passphrase"
         ) from error
 
 
@@ -43,7 +43,7 @@ def keep_credentials(
     folder: Path, names: Sequence[str], make: Callable[..., tuple[bytes, bytes]], spki: Spki, now: float
 ) -> ServerCredentials:
     """
-    Our own certificate, made anew where there is none, where it ends soon, or where it names other hosts.
+    Our own certificate; a new one if there is none, if it expires soon, or if it names other hosts.
 
     @param names: host names and IP addresses.
     @param make: takes the names and C{days}, and makes private key and certificate, both PEM.
@@ -55,8 +55,8 @@ def keep_credentials(
         try:
             return load_credentials(certificate, key, spki)
         except StateError:
-            # Somebody died between the two files, or lost one. There is nothing in them that is worth keeping.
-            _log.info("the TLS key did not fit its certificate; both are made anew")
+            # A daemon was killed between writing the two files, or one is lost.
+            _log.info("the TLS key did not match its certificate; both are replaced")
     key_pem, certificate_pem = make(names, days=CERTIFICATE_DAYS)
     write_private(key, key_pem)
     write_private(certificate, certificate_pem)

@@ -29,15 +29,15 @@ from securemsg.storage.keyfiles import KeyFileError, KeyFileMissing, read_key_fi
 from securemsg.storage.profile import PROFILE_FILE
 from securemsg.storage.sqlite.store import check_server_store
 
-# What these say is written for people: it is all that they get to see.
+# Errors whose text is written for people, and is all that is shown.
 EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
 
 
 def check_start(setup: Setup, state: Path) -> None:
     """
-    See whether the daemon could start; nothing is changed.
+    Check whether the daemon can start; nothing is changed.
 
-    @raise StateError: or another of L{EXPECTED}: it could not.
+    @raise StateError: or another of L{EXPECTED}: it cannot.
     """
     check_socket_path(state / SOCKET)
     check_folder(state)
@@ -55,7 +55,7 @@ def check_start(setup: Setup, state: Path) -> None:
 
 def check_key_file(path: Path, loose: bool, state: Path) -> None:
     """
-    See whether a key file can be used, or made.
+    Check whether a key file can be used, or made.
 
     @param state: may not be there yet; then a file in it can be made.
     @raise KeyFileError: it cannot.
@@ -66,14 +66,14 @@ def check_key_file(path: Path, loose: bool, state: Path) -> None:
         folder = path.parent
         if folder != state and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             raise KeyFileError(
-                f"the key file {path} cannot be made: {folder} is not a folder that this user can write; name another"
+                f"the key file {path} cannot be made: {folder} is not a folder that this user can write to; name another"
             ) from None
 
 
 def check_whole(state: Path) -> None:
     """
-    See whether what belongs together is there together: a daemon that made a missing part anew would hide or destroy what is
-    put back from a backup later.
+    Check that the state is complete: a daemon that replaced a missing part would hide or destroy what is restored from a backup
+    later.
 
     A first start makes the database, then the key, then the contact, then the first account; one that was killed goes on.
 

@@ -1,8 +1,8 @@
 """
 The contact C{server}: the operator's endpoint, a client like any other, which lives in a thread of the daemon.
 
-Composed here, from client and store, and given its connection by the daemon alone. The server itself stays blind: what is
-sent to this contact is encrypted to it like everything else.
+It is composed here, from client and store; the daemon connects it. The server itself stays blind: messages to this contact are
+encrypted to it like all others.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from securemsg.storage.errors import StorageError
 from securemsg.storage.jsonlog import LineFile
 from securemsg.storage.profile import create_profile as create_profile_store
 
-# How often what is old is dropped; what is too much is dropped with every answer.
+# Seconds between two sweeps of old messages; those above the limit are dropped with every answer.
 SWEEP_PERIOD = 6 * 3600
-# What the disk may do to us: it passes, or the operator sees to it.
+# What a disk may cause: it passes, or the operator has to act.
 EXPECTED_ERRORS = (OSError, StorageError)
 
 
 @frozen
-class Duties:
+class ContactOptions:
     """
-    What the operator wants of the contact.
+    What the operator has chosen for the contact.
 
-    @ivar answers: what answers those who write to it.
+    @ivar answers: makes the source of answers.
     @ivar record: where a line is written for each message; C{None}: nowhere.
     @ivar prints: whether each message is printed on standard output.
-    @ivar key: of the key file whose holders may write to it without an account; C{None}: nobody may.
+    @ivar key: of the key file that admits guests; C{None}: no guests.
     """
 
     answers: Callable[[Callable[[Call], None]], Source]
@@ -115,7 +115,7 @@ class Contact:
             self._log.warn("guests who are gone cannot be forgotten: {problem}", problem=str(error))
 
     def stop(self) -> None:
-        """Answer nothing any more, and leave nothing running. From any thread."""
+        """Stop answering, and leave no command running. From any thread."""
         self._source.stop()
 
     def close(self) -> None:
@@ -142,8 +142,8 @@ class Contact:
             messages.compose_in(records, conversation, text, now=int(time.time()))
         self.peer.pump()
 
-    def guarded(self, call: Callable[[], object]) -> None:
-        """Make a call that answers. Where the disk does not let us, nothing is lost: it is tried again every second."""
+    def attempt(self, call: Callable[[], object]) -> None:
+        """Make a call that answers. If the disk fails nothing is lost: it is tried again every second."""
         if self._is_closed:
             return
         try:
@@ -154,7 +154,7 @@ class Contact:
             self._is_held_up = True
         else:
             if self._is_held_up:
-                self._log.info("the contact server goes on")
+                self._log.info("the contact server answers again")
             self._is_held_up = False
 
     def on_received(self, messages: list[Received]) -> None:
@@ -166,15 +166,15 @@ class Contact:
         if self._record is not None:
             self._record.append(record_line(message) for message in messages)
         if self._printer is not None:
-            self._printer.put(messages)
+            self._printer.print(messages)
 
     def _answer(self) -> None:
-        """Answer what came."""
-        self.guarded(self.answerer.run)
+        """Answer new messages."""
+        self.attempt(self.answerer.run)
 
 
 def open_contact(
-    link: InviteLink, duties: Duties, folder: Path, worker: Worker, on_login: Callable[[str], None]
+    link: InviteLink, options: ContactOptions, folder: Path, worker: Worker, on_login: Callable[[str], None]
 ) -> Contact:
     """
     Open the contact's profile, and make it at the first start.
@@ -193,22 +193,22 @@ def open_contact(
         if profile.pin != link.pin:
             raise StateError(f"{folder} belongs to another server.key; restore that file from a backup")
         with store.writing() as records:
-            if duties.key is not None:
-                guests.admit(records, duties.key, int(time.time()))
+            if options.key is not None:
+                guests.admit(records, options.key, int(time.time()))
             else:
                 guests.dismiss(records)
-        if duties.record is not None:
-            duties.record.open()
+        if options.record is not None:
+            options.record.open()
     # Whatever it is, an interrupt too: nobody else would close the store. Nothing is swallowed.
     except BaseException:
         store.close()
         raise
     retention = Retention()
-    # What answers in a thread of its own hands its answers back to the contact's.
-    source = duties.answers(lambda call: worker.do(partial(contact.guarded, call)))
-    printer = Printer() if duties.prints else None
-    contact = Contact(store, profile, worker, on_login, source, retention, duties.record, printer)
+    # Answers that are made in other threads are handed back to the contact's.
+    source = options.answers(lambda call: worker.do(partial(contact.attempt, call)))
+    printer = Printer() if options.prints else None
+    contact = Contact(store, profile, worker, on_login, source, retention, options.record, printer)
     contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.on_event, troubles=EXPECTED_ERRORS)
-    on_received = contact.on_received if duties.record is not None or duties.prints else None
+    on_received = contact.on_received if options.record is not None or options.prints else None
     contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)
     return contact

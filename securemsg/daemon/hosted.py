@@ -71,7 +71,7 @@ class HostedContact:
         self._ticks.clock = reactor
         self._server = ConnectionOptions(Side.SERVER, connect, observe_memory, reactor, turn, handshake=False)
         self._client = ConnectionOptions(
-            Side.CLIENT, self._client_peer, observe_memory, reactor, turn, handshake=False, ended=self._ended
+            Side.CLIENT, self._client_peer, observe_memory, reactor, turn, handshake=False, on_end=self._ended
         )
 
     async def start(self) -> None:

@@ -36,7 +36,7 @@ class Setup:
     @ivar advertise: host and port that invites name.
     @ivar state: folder, or C{None} for the usual one.
     @ivar certificate: PEM files of an issued pair, or C{None}.
-    @ivar key_file: admits its holders as callers without an account; C{None}: there are none. C{loose}: others may read it.
+    @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
     """

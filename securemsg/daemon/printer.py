@@ -1,7 +1,7 @@
 """
-What the operator sees of messages to the daemon's contact: a line of JSON in a file, or a line on standard output.
+What the operator sees of messages to the contact C{server}: a line of JSON in a file, or a line on standard output.
 
-Neither goes through the log, which is for others to read.
+Neither goes through the log, which others may read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from securemsg.client.times import iso
 from securemsg.protocol.envelope import Kind
 
 STANDARD_OUTPUT = 1
-# Lines that wait for whoever reads our output, and for how many seconds those that come together may hold up whoever prints
-# them: then lines are left out until there is room.
-ROOM = 1000
-PATIENCE = 5
+# How many lines may wait to be read, and for how many seconds messages that come together may delay the caller; after that,
+# lines are left out until there is room.
+CAPACITY = 1000
+TIMEOUT = 5
 # Seconds for what is left, at the end.
 LAST_TIME = 1
 KINDS = {kind.value: kind.name.lower() for kind in Kind}
@@ -52,25 +52,25 @@ def printed_line(message: Received) -> str:
 
 
 class Printer:
-    """Writes lines to standard output, in a thread of its own: whoever does not read it holds up nobody."""
+    """Writes lines to standard output, in a thread of its own: output that is not read delays nothing."""
 
     _log = Logger()
 
-    def __init__(self, descriptor: int = STANDARD_OUTPUT, timeouts: float = PATIENCE, room: int = ROOM) -> None:
+    def __init__(self, descriptor: int = STANDARD_OUTPUT, timeout: float = TIMEOUT, capacity: int = CAPACITY) -> None:
         """
-        @param descriptor: where to write; C{sys.stdout} is the log's in a daemon.
+        @param descriptor: where to write; in a daemon C{sys.stdout} belongs to the log.
         """
         self._descriptor = descriptor
-        self._timeouts = timeouts
-        self._lines: queue.Queue[str | None] = queue.Queue(room)
+        self._timeout = timeout
+        self._lines: queue.Queue[str | None] = queue.Queue(capacity)
         self._omitted = 0
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="print", daemon=True)
         self._thread.start()
 
-    def put(self, messages: Sequence[Received]) -> None:
-        """Print messages, in order. Never called by two threads at once."""
-        deadline = time.monotonic() + self._timeouts
+    def print(self, messages: Sequence[Received]) -> None:
+        """Print messages, in order. Not to be called by two threads at once."""
+        deadline = time.monotonic() + self._timeout
         for index, message in enumerate(messages):
             left = 0 if self._omitted else max(deadline - time.monotonic(), 0)
             try:
@@ -85,7 +85,7 @@ class Printer:
                 self._omitted = 0
 
     def stop(self) -> None:
-        """Print what is left, if that can be done at once."""
+        """Print what is left, if that takes no time."""
         try:
             self._lines.put_nowait(None)
         except queue.Full:
@@ -93,7 +93,7 @@ class Printer:
         self._thread.join(LAST_TIME)
 
     def _run(self) -> None:
-        """The thread."""
+        """In the thread."""
         while (line := self._lines.get()) is not None:
             if not self._is_over:
                 try:
@@ -103,11 +103,11 @@ class Printer:
                     self._log.warn("messages are not printed any more: {problem}", problem=error.strerror)
 
     def _write(self, data: bytes) -> None:
-        """Write a line, however long that takes."""
+        """Write a line, waiting for as long as it takes."""
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
-                # Whoever shares it with us made it so.
+                # Another process that shares it made it non-blocking.
                 select.select([], [self._descriptor], [])

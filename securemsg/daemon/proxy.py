@@ -107,7 +107,7 @@ class PeerProxy:
     def _do(self, proxy: ChannelProxy, call: Call) -> None:
         """Make a call in the thread; an exception ends the connection, as in the reactor's thread."""
 
-        def guarded() -> None:
+        def attempt() -> None:
             """In the thread."""
             try:
                 call()
@@ -118,4 +118,4 @@ class PeerProxy:
                 proxy.close("internal")
                 raise
 
-        self._worker.do(guarded)
+        self._worker.do(attempt)

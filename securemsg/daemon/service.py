@@ -1,8 +1,8 @@
 """
-The daemon: store, domain, doors and the contact C{server}, opened in order and closed in the reverse one.
+The daemon: store, server, listeners and the contact C{server}, opened in order and closed in reverse order.
 
-C{twistd} makes it through L{securemsg.tap}, and nobody else does. From its start on an error that cannot be lived with is one
-line in the log and the end of the process, with status 1: never a daemon that is there and does not listen.
+C{twistd} makes it, through L{securemsg.tap}. Once it runs, a fatal error is one line in the log and the end of the process with
+status 1: a daemon that runs and does not listen never stays behind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.certificate import keep_credentials, load_credentials
 from securemsg.daemon.checks import EXPECTED, check_whole
-from securemsg.daemon.contact import Duties, open_contact
+from securemsg.daemon.contact import ContactOptions, open_contact
 from securemsg.daemon.folder import (
     CONTACT,
     DATABASE,
@@ -69,15 +69,15 @@ from securemsg.storage.sqlite.store import ServerStore, open_server_store
 APPLICATION = "securemsg"
 
 DAY = 86400
-# What every certificate of ours names besides the advertised host.
+# What our own certificate names besides the advertised host.
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 FIRST_INVITE_LIFETIME = 7 * DAY
 TOKEN_SIZE = 16
-# Seconds that a daemon which ends on an error has for closing its files.
+# Seconds for closing the files after a fatal error.
 LAST_TIME = 5
-# Expiry, and the report on connections that we hung up on.
-BEAT = 60
-# Files that are open besides connections.
+# Seconds between two runs of expiry and the report of ended connections.
+MINUTE = 60
+# Open files besides connections.
 SPARE_FILES = 256
 
 # Named, for SQL is at home elsewhere.
@@ -85,7 +85,7 @@ DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 
 
 def end_process(pid_file: Path | None, status: int) -> None:
-    """End the process at once, and leave no pid file of ours behind."""
+    """End the process at once, and remove its pid file."""
     if pid_file is not None:
         with contextlib.suppress(OSError):
             if pid_file.read_text("ascii") == str(os.getpid()):
@@ -94,7 +94,7 @@ def end_process(pid_file: Path | None, status: int) -> None:
 
 
 class Daemon(Service):
-    """Everything that runs."""
+    """The running daemon."""
 
     _log = Logger()
     name = APPLICATION
@@ -107,12 +107,12 @@ class Daemon(Service):
         self._state = state
         self._reactor = reactor
         self._leave = leave
-        # Before the daemon leaves the terminal, and with it the folder it was started in.
+        # Before the daemon leaves the terminal, and with it the folder in which it was started.
         self._answers = prepare(setup.answer)
         self._lock = FolderLock(state)
         self._hangups = HangupCounter()
-        self._beat = LoopingCall(self._tick)
-        self._beat.clock = reactor
+        self._minutes = LoopingCall(self._tick)
+        self._minutes.clock = reactor
         self._ports: list[IListeningPort] = []
         self._starting: Deferred[None] | None = None
         self._closing: Deferred[None] | None = None
@@ -124,16 +124,16 @@ class Daemon(Service):
 
     def startService(self) -> None:
         """
-        Open everything; the last thing to be opened is the public door.
+        Open everything; the public listener comes last.
 
-        Not at once: whoever called C{twistd} waits until it has heard of the child, and would wait for ever if that ended here.
+        Not at once: the parent process of C{twistd} waits for the child's report, and would wait for ever if it ended here.
         """
         super().startService()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._fail)
 
     def stopService(self) -> Deferred[None]:
-        """Say goodbye to everybody, then close the store."""
+        """End all connections, then close the store."""
         super().stopService()
         if self._starting is not None:
             self._starting.cancel()
@@ -153,7 +153,7 @@ class Daemon(Service):
 
     async def _start(self) -> None:
         """
-        One thing after another.
+        Open one thing after another.
 
         @raise StateError: or anything else: the daemon cannot start.
         """
@@ -175,11 +175,11 @@ class Daemon(Service):
         turn = Turn(self._reactor)
         host, port = setup.advertise
         settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
-        # The core is told who may call, and gets nothing that opens what they say.
+        # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)
         space = partial(free_space, state)
         self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, space, key_file=known)
-        self._beat.start(BEAT, now=False).addErrback(self._fail)
+        self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
         link = InviteLink(host, port, identity.public)
         await self._open_contact(core, turn, link, key)
@@ -190,7 +190,7 @@ class Daemon(Service):
             credentials.observe,
             self._reactor,
             turn,
-            hung_up=self._hangups.note,
+            on_hangup=self._hangups.count,
             idle_time=IDLE_TIME,
         )
         self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
@@ -205,17 +205,17 @@ class Daemon(Service):
         )
 
     async def _stop(self) -> None:
-        """In the reverse order."""
+        """Close everything in reverse order."""
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
-        if self._beat.running:
-            self._beat.stop()
+        if self._minutes.running:
+            self._minutes.stop()
         if self._core is not None:
             self._core.stop()
         if self._contact is not None:
             await self._contact.stop()
-        # Their last words go out, and whoever does not take them is cut off.
-        timeouts = self._reactor.seconds() + CLOSING_TIME + 1
-        while self._public is not None and self._public.protocols and self._reactor.seconds() < timeouts:
+        # The last messages go out; peers that do not read them are cut off.
+        deadline = self._reactor.seconds() + CLOSING_TIME + 1
+        while self._public is not None and self._public.protocols and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.02)
         if self._stores is not None:
             await self._stores.close()
@@ -224,15 +224,15 @@ class Daemon(Service):
         self._log.info("securemsg stopped")
 
     def _open_control(self, core: Server, turn: Turn) -> None:
-        """The operator's door."""
-        terms = ConnectionOptions(
+        """Listen on the control socket."""
+        options = ConnectionOptions(
             Side.SERVER, lambda: core.connect(operator=True), observe_operator, self._reactor, turn, handshake=False
         )
-        self._ports.append(listen_control(self._reactor, self._state / SOCKET, terms))
+        self._ports.append(listen_control(self._reactor, self._state / SOCKET, options))
 
     def _open_key_file(self) -> SharedKey | None:
         """
-        The key file, made if there is none; C{None}: nobody calls without an account.
+        Read the key file, or make it; C{None}: no guests.
 
         @raise KeyFileError: it cannot be used or made.
         """
@@ -244,25 +244,25 @@ class Daemon(Service):
         except KeyFileMissing:
             key = SharedKey.generate()
             make_key_file(path, key.secret)
-            self._log.info("a key file was made: {path}; whoever holds it is {name}", path=str(path), name=key.name)
+            self._log.info("a key file was made: {path}; its holders are {name}", path=str(path), name=key.name)
             return key
 
     async def _open_contact(self, core: Server, turn: Turn, link: InviteLink, key: SharedKey | None) -> None:
         """
-        Open the contact C{server}; whoever gets an invite will find it there.
+        Open the contact C{server}, which everybody who joins can write to.
 
         @raise StateError: it cannot log in.
         """
         setup = self._setup
         record = None if setup.record is None else LineFile(setup.record, setup.record_size)
-        duties = Duties(partial(self._answers, self._reactor), record, setup.prints, key)
-        make = partial(open_contact, link, duties)
+        options = ContactOptions(partial(self._answers, self._reactor), record, setup.prints, key)
+        make = partial(open_contact, link, options)
         self._contact = HostedContact(self._reactor, turn, core.connect, self._state / CONTACT, make)
         await self._contact.start()
         core.reply = self._contact.reply
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
-        """Where nobody is registered yet, somebody has to be let in."""
+        """Write an invite for the first user, where there is no account yet."""
         accounts = [row.name for row in await stores.list_accounts("", 2)]
         if self._setup.registration == "closed" or any(name != SERVER_NAME for name in accounts):
             return
@@ -275,24 +275,24 @@ class Daemon(Service):
         path = self._state / FIRST_INVITE
         write_private(path, f"{invite}\n".encode())
         self._log.info("an invite for the first user is in {path}", path=str(path))
-        # What goes through the log stays there; a terminal forgets.
+        # It must not stay in a log; a terminal does not keep it.
         if os.isatty(2):
             os.write(2, f"\nInvite for the first user, good for 7 days:\n\n  {invite}\n\n".encode())
 
     def _tick(self) -> None:
-        """A minute has passed."""
-        assert self._core is not None, "it beats once everything is there"
+        """Do what is due; called every minute."""
+        assert self._core is not None, "it starts once everything is open"
         try:
             self._core.tick()
             self._hangups.report()
             if self._contact is not None:
                 # A guest who connects while this is on its way has just been active, and stays.
                 self._contact.forget_gone(self._core.guests)
-        except Exception:  # noqa: BLE001 - logged in full; the next minute may be a better one
+        except Exception:  # noqa: BLE001 - logged in full, and tried again in a minute
             self._log.failure("the work of a minute failed")
 
     def _lose_store(self, failure: Failure) -> None:
-        """The store cannot be relied on any more. What the disk does to SQLite is no bug of ours, and has a line of its own."""
+        """End: the store is not reliable any more. An error of the disk is not a bug, and has a line of its own."""
         if failure.type is not None and f"{failure.type.__module__}.{failure.type.__name__}" in DISK_ERRORS:
             path = self._state / DATABASE
             failure = Failure(
@@ -305,24 +305,24 @@ class Daemon(Service):
 
     def _fail(self, failure: Failure, closes: bool = True) -> None:
         """
-        There is no living with this: one line, and the end. What nobody expected is logged in full before.
+        Log one line, and end. An unexpected error is logged in full before.
 
-        @param closes: whether there are files that can be closed in order.
+        @param closes: whether the files can still be closed in order.
         """
         if self._ending or (failure.check(CancelledError) is not None and not self.running):
             return
         self._ending = True
         if failure.check(*EXPECTED) is None:
-            self._log.failure("what ends the daemon was not foreseen", failure)
+            self._log.failure("an unexpected error ends the daemon", failure)
         self._log.critical("securemsg ends: {problem}", problem=failure.getErrorMessage())
         if not closes:
             self._end(None)
             return
-        # Closed files leave no journal behind that would spoil a backup which is put back.
+        # Closed files leave no journal behind, which would spoil a restored backup.
         self._close().addTimeout(LAST_TIME, self._reactor).addBoth(self._end)
 
     def _end(self, result: object) -> None:
-        """Leave. What went wrong at the closing is logged, for nobody else hears of it."""
+        """End the process; a failure to close the files is logged."""
         if isinstance(result, Failure):
             self._log.info("the files could not be closed: {problem}", problem=result.getErrorMessage())
         if self._contact is not None:

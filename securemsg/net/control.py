@@ -1,4 +1,4 @@
-"""The operator's door: a UNIX socket in the state folder, for the user that the daemon runs as, and for root."""
+"""The control socket: a UNIX socket in the state folder, for the user that the daemon runs as, and for root."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BadSocketPath(ValueError):
 
 def check_socket_path(path: Path) -> None:
     """
-    See whether the kernel takes a socket path of this length.
+    Check that the kernel accepts a socket path of this length.
 
     @raise BadSocketPath: it is too long.
     """
@@ -40,9 +40,9 @@ def check_socket_path(path: Path) -> None:
 
 def remove_stale_socket(path: Path) -> None:
     """
-    Remove what a daemon left behind that was killed.
+    Remove the socket that a killed daemon left behind.
 
-    @raise BadSocketPath: somebody listens there, or it is no socket.
+    @raise BadSocketPath: a process listens there, or it is not a socket.
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -55,7 +55,7 @@ def remove_stale_socket(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise BadSocketPath(f"somebody listens on {path} already")
+            raise BadSocketPath(f"another process listens on {path} already")
 
 
 def peer_user(handle: socket.socket) -> int:
@@ -66,26 +66,26 @@ def peer_user(handle: socket.socket) -> int:
 
 
 def observe_operator(transport: Wire) -> LinkInfo | None:
-    """Let in our own user and root, and nobody else."""
+    """Admit our own user and root only."""
     handle = getattr(innermost(transport), "socket", None)
     assert isinstance(handle, socket.socket), "the control socket is a socket"
     return LinkInfo(UNIX) if peer_user(handle) in (0, os.getuid()) else None
 
 
 def observe_daemon(transport: Wire) -> LinkInfo:
-    """The operator's end: whoever listens in the state folder is the daemon."""
+    """The operator's end: what listens in the state folder is the daemon."""
     return LinkInfo(UNIX)
 
 
-def listen_control(reactor: IReactorUNIX, path: Path, terms: ConnectionOptions) -> IListeningPort:
+def listen_control(reactor: IReactorUNIX, path: Path, options: ConnectionOptions) -> IListeningPort:
     """
-    Open the operator's door.
+    Listen on the control socket.
 
-    @param terms: without handshake, and with L{observe_operator}.
+    @param options: without handshake, and with L{observe_operator}.
     @raise BadSocketPath: see L{check_socket_path} and L{remove_stale_socket}.
-    @raise twisted.internet.error.CannotListenError: the kernel does not let us.
+    @raise twisted.internet.error.CannotListenError: the kernel refuses.
     """
     check_socket_path(path)
     remove_stale_socket(path)
-    port: IListeningPort = reactor.listenUNIX(str(path), StreamFactory(terms), mode=0o600)
+    port: IListeningPort = reactor.listenUNIX(str(path), StreamFactory(options), mode=0o600)
     return port

@@ -84,16 +84,16 @@ class Dialer:
     def _connect(self) -> None:
         """One attempt."""
         self._waiting = None
-        terms = ConnectionOptions(
+        options = ConnectionOptions(
             Side.CLIENT,
             lambda: self._peer,
             self._observe,
             self._clock,
             self._turn,
             handshake=self._trust is not None,
-            ended=self._lost,
+            on_end=self._lost,
         )
-        factory: IProtocolFactory = StreamFactory(terms)
+        factory: IProtocolFactory = StreamFactory(options)
         if self._trust is not None:
             factory = SecureFactory(self._trust, True, factory, self._clock)
         self._connecting = self._endpoint.connect(factory)

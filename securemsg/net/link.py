@@ -1,4 +1,4 @@
-"""What is known of the wire itself: how it is protected, what ties a login to it, and what TCP is told about it."""
+"""The wire itself: how it is protected, what ties a login to it, and TCP's options."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IPushProducer
 
 from securemsg.protocol.auth import Binding
 
-# Nobody has to talk: a dead peer is found by TCP itself. After a minute of silence it is probed, three times, 20 s apart;
-# bytes that nobody confirmed for two minutes end the connection as well. That also keeps entries in address translators.
+# TCP itself finds dead peers: after a minute of silence it probes three times, 20 s apart; bytes that stay unconfirmed for
+# two minutes end the connection as well. Probes also keep entries in address translators alive.
 KEEPALIVE_IDLE = 60
 KEEPALIVE_INTERVAL = 20
 KEEPALIVE_PROBES = 3
@@ -71,7 +71,7 @@ def innermost(transport: object) -> object:
 
 def unsent_mark(transport: object) -> tuple[int, int, int]:
     """
-    A value that changes whenever the other end takes bytes: those that wait in Twisted, and those that wait in the kernel,
+    A value that changes whenever the other end reads bytes: those that wait in Twisted, and those that wait in the kernel,
     which may be a megabyte before it asks Twisted for more.
     """
     raw = innermost(transport)
@@ -84,7 +84,7 @@ def unsent_mark(transport: object) -> tuple[int, int, int]:
 
 
 def tune(transport: object) -> None:
-    """Tell TCP to send at once what we collected already, and to notice a dead peer. Other transports need nothing."""
+    """Have TCP send at once, because we collect ourselves, and notice a dead peer. Other transports need nothing."""
     handle = getattr(innermost(transport), "socket", None)
     if not isinstance(handle, socket.socket) or handle.family not in (socket.AF_INET, socket.AF_INET6):
         return

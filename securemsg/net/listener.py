@@ -1,4 +1,4 @@
-"""The doors of the server: TLS for everybody, with a limit on how many may stand in it."""
+"""Where the server listens: TLS for everybody, with a limit on open connections."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from securemsg.net.stream import ConnectionOptions, StreamFactory
 from securemsg.net.tls import SecureFactory, ServerCredentials
 
-# Connections beyond those of `max_clients` devices: room for logins that fence an old connection, and to say server-full.
+# Connections beyond those of `max_clients` devices: for logins that replace an old connection, and to answer server-full.
 SPARE_FACTOR = 2
 SPARE = 64
-# After a restart everybody comes at once.
+# After a restart all clients come at once.
 BACKLOG = 1024
 
 
@@ -30,26 +30,26 @@ def connection_limit(max_clients: int) -> int:
 
 
 class PortUnavailable(Exception):
-    """Nobody can be let in there; the text says in one line why, and what helps."""
+    """The daemon cannot listen there; the text says in one line why, and what helps."""
 
 
 class PublicFactory(SecureFactory):
     """
-    Takes connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
+    Accepts connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
 
-    @ivar turned_away: how many were.
+    @ivar turned_away: how many were closed.
     """
 
-    def __init__(self, credentials: ServerCredentials, terms: ConnectionOptions, limit: int, clock: IReactorTime) -> None:
+    def __init__(self, credentials: ServerCredentials, options: ConnectionOptions, limit: int, clock: IReactorTime) -> None:
         """
         @param limit: of open connections.
         """
-        super().__init__(credentials, False, StreamFactory(terms), clock)
+        super().__init__(credentials, False, StreamFactory(options), clock)
         self._limit = limit
         self.turned_away = 0
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
-        """Take a connection, if there is room."""
+        """Accept a connection, if there is room."""
         if len(self.protocols) >= self._limit:
             self.turned_away += 1
             return None
@@ -58,9 +58,9 @@ class PublicFactory(SecureFactory):
 
 async def listen_public(reactor: Any, host: str, port: int, factory: PublicFactory) -> IListeningPort:
     """
-    Open the door to the network.
+    Listen on the network.
 
-    @raise PortUnavailable: somebody else has the port, or it is not for us.
+    @raise PortUnavailable: the port is in use, or not allowed.
     """
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
     try:
@@ -74,7 +74,7 @@ async def listen_public(reactor: Any, host: str, port: int, factory: PublicFacto
 
 
 def raise_file_limit(wanted: int) -> None:
-    """Ask for as many open files as the connections may need; fewer mean that the last of them wait at the door."""
+    """Raise the limit of open files to what the connections may need; with a lower one the last of them wait in the backlog."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -83,24 +83,23 @@ def raise_file_limit(wanted: int) -> None:
 
 class HangupCounter:
     """
-    Counts on whom we hung up and why. The first of a kind is logged at once, the others as a number: whoever knocks a
-    thousand times a second does not write our log.
+    Counts the connections that we ended, by code. The first of a code is logged at once, the others as a number: a peer that
+    connects a thousand times a second does not fill the log.
     """
 
     _log = Logger()
 
     def __init__(self) -> None:
-        """Nothing happened yet."""
         self._counts: Counter[str] = Counter()
 
-    def note(self, code: str) -> None:
-        """One more."""
+    def count(self, code: str) -> None:
+        """Count one more."""
         self._counts[code] += 1
         if self._counts[code] == 1:
             self._log.info("hung up on a connection: {code}", code=code)
 
     def report(self) -> None:
-        """Log the numbers since the last report, and begin anew."""
+        """Log the numbers since the last report, and start again from zero."""
         for code, count in sorted(self._counts.items()):
             if count > 1:
                 self._log.info("hung up on {count} connections: {code}", count=count, code=code)

@@ -22,7 +22,6 @@ class MemoryWire:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
-        """A loose end."""
         self._clock = clock
         self._protocol: Protocol | None = None
         self._other: MemoryWire | None = None
@@ -51,12 +50,12 @@ class MemoryWire:
             self._producer.pauseProducing()
 
     def loseConnection(self) -> None:
-        """Hang up once everything was taken."""
+        """Hang up once everything is read."""
         self._hanging_up = True
         self._move_later()
 
     def abortConnection(self) -> None:
-        """Hang up and drop what was not taken."""
+        """Hang up and drop what is not read yet."""
         self._out.clear()
         self._paused = False
         self.loseConnection()
@@ -70,11 +69,11 @@ class MemoryWire:
         self._producer = None
 
     def pauseProducing(self) -> None:
-        """Take nothing from the other end."""
+        """Read nothing from the other end."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """Take what is there."""
+        """Read what is there."""
         self._paused = False
         if self._other is not None:
             self._other._move_later()
@@ -114,7 +113,7 @@ class MemoryWire:
 
 
 def observe_memory(transport: Wire) -> LinkInfo:
-    """There is nothing to observe: nobody stands between."""
+    """Memory needs no protection."""
     return LinkInfo(MEMORY)
 
 

@@ -38,11 +38,11 @@ class ConnectionOptions:
     What all connections of one kind have in common.
 
     @ivar side: which end they are.
-    @ivar make_peer: whom a connection talks to; asked once the handshake stands.
-    @ivar observe: takes the transport once it stands, and says what protects it; C{None}: drop it, with nothing said.
+    @ivar make_peer: makes the peer that gets the messages; called once the handshake is done.
+    @ivar observe: says what protects a transport once it is established; C{None}: drop it without a message.
     @ivar handshake: whether a TLS handshake comes first.
-    @ivar hung_up: is told the code whenever we hang up on somebody.
-    @ivar ended: is told of every end, after the peer was, whether the connection ever stood or not.
+    @ivar on_hangup: is called with the code whenever we hang up on a peer.
+    @ivar on_end: is called at every end, after the peer, whether the connection was ever established or not.
     @ivar idle_time: how long a peer that is logged in may be silent; 0: for ever.
     """
 
@@ -52,31 +52,30 @@ class ConnectionOptions:
     clock: IReactorTime
     turn: Turn
     handshake: bool = True
-    hung_up: Callable[[str], None] = lambda code: None
-    ended: Callable[[StreamProtocol, Failure], None] = lambda stream, reason: None
+    on_hangup: Callable[[str], None] = lambda code: None
+    on_end: Callable[[StreamProtocol, Failure], None] = lambda stream, reason: None
     idle_time: float = 0
 
 
 class StreamFactory(Factory):
-    """Makes streams on the same terms."""
+    """Makes streams with the same options."""
 
     noisy = False
 
-    def __init__(self, terms: ConnectionOptions) -> None:
-        """Keep the terms."""
-        self._terms = terms
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
-        """One stream."""
-        return StreamProtocol(self._terms)
+        """Make a stream."""
+        return StreamProtocol(self._options)
 
 
 @implementer(IChannel, IHandshakeListener, IPushProducer)
 class StreamProtocol(Protocol):
     """
-    One connection. As a producer it is told of a full buffer by its transport, and passes that on to its peer.
+    One connection. Its transport tells it, as a producer, when the buffer is full, and it tells its peer.
 
-    @ivar link: how the connection is protected, once it stands.
+    @ivar link: how the connection is protected, once it is established.
     """
 
     _log = Logger()
@@ -91,37 +90,36 @@ class StreamProtocol(Protocol):
     _is_paused = False
     _ready: Callable[[], None] | None = None
 
-    def __init__(self, terms: ConnectionOptions) -> None:
-        """Wait for a transport."""
-        self._terms = terms
-        self.connection = Connection(terms.side)
-        self._timeouts = Timeouts(self, terms.clock, terms.idle_time)
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        self.connection = Connection(options.side)
+        self._timeouts = Timeouts(self, options.clock, options.idle_time)
 
     # --- the transport's side -------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """The transport stands, but TLS does not yet."""
+        """The transport is connected; TLS may come next."""
         self.transport.registerProducer(self, True)
-        if self._terms.handshake:
+        if self._options.handshake:
             self._timeouts.await_handshake()
         else:
             self._open()
 
     def handshakeCompleted(self) -> None:
-        """TLS stands."""
+        """TLS is established."""
         if self._code is None:
             self._open()
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand the messages that are complete to the peer. Late bytes are dropped."""
+        """Hand complete messages to the peer. Bytes after the end are dropped."""
         if self._code is not None or self._peer is None:
             return
-        self._timeouts.heard = self._terms.clock.seconds()
+        self._timeouts.last_received = self._options.clock.seconds()
         self.connection.receive(data)
         self._pull()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The transport is gone; the peer hears of it here and nowhere else."""
+        """The transport is gone; this is the one place that tells the peer."""
         self._timeouts.cancel()
         self.connected = 0
         self.connection.close()
@@ -131,21 +129,21 @@ class StreamProtocol(Protocol):
         try:
             if peer is not None:
                 peer.closed(self._code)
-        except Exception:  # noqa: BLE001 - a bug, and there is nobody left to tell
-            self._log.failure("a peer failed while it was told of the end")
-        self._terms.ended(self, reason)
+        except Exception:  # noqa: BLE001 - a bug, and no connection is left
+            self._log.failure("a peer failed at the end of its connection")
+        self._options.on_end(self, reason)
 
     def pauseProducing(self) -> None:
         """The buffer is full."""
         if self._code is None and not self._timeouts.is_full:
             self._timeouts.await_reader()
-            self._tell_writable(False)
+            self._notify_writable(False)
 
     def resumeProducing(self) -> None:
         """The buffer has drained."""
         if self._code is None and self._timeouts.is_full:
             self._timeouts.is_full = False
-            self._tell_writable(True)
+            self._notify_writable(True)
 
     def stopProducing(self) -> None:
         """The transport is gone; C{connectionLost} says so too."""
@@ -174,7 +172,7 @@ class StreamProtocol(Protocol):
             return
         if not self._queued:
             self._queued = True
-            self._terms.turn.later(self._flush)
+            self._options.turn.later(self._flush)
 
     def close(self, code: str = "") -> None:
         """Say why, and hang up."""
@@ -186,7 +184,7 @@ class StreamProtocol(Protocol):
         if self._code is None and wanted is not self._is_paused:
             self._is_paused = wanted
             if not wanted:
-                self._terms.turn.later(self._pull)
+                self._options.turn.later(self._pull)
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Make this call once the login is done; never, if it does not come to that."""
@@ -195,7 +193,7 @@ class StreamProtocol(Protocol):
     # --- time -----------------------------------------------------------------------------------------------------
 
     def expire(self, say: bool) -> None:
-        """Time is up: hang up, with a last word or without."""
+        """Hang up because a time limit was reached; C{say}: with a last message."""
         if say:
             self._hang_up("timeout", self.connection.phase)
         else:
@@ -204,15 +202,15 @@ class StreamProtocol(Protocol):
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Look at what protects the connection, and introduce the two sides."""
+        """Check what protects the connection, and hand it to a peer."""
         try:
-            self.link = self._terms.observe(self.transport)
+            self.link = self._options.observe(self.transport)
             if self.link is None:
-                self._abandon("tls" if self._terms.handshake else "forbidden")
+                self._abandon("tls" if self._options.handshake else "forbidden")
                 return
             tune(self.transport)
             self._timeouts.await_login()
-            self._peer = self._terms.make_peer()
+            self._peer = self._options.make_peer()
             self._peer.opened(self)
         except Exception:  # noqa: BLE001 - a bug, as above
             self._break()
@@ -229,7 +227,7 @@ class StreamProtocol(Protocol):
                 self._timeouts.is_paused = True
                 self.transport.pauseProducing()
             else:
-                self._timeouts.hear_again()
+                self._timeouts.resume()
                 self.transport.resumeProducing()
 
     def _hand_over(self, received: Callable[[Message | Unknown], None]) -> None:
@@ -256,8 +254,8 @@ class StreamProtocol(Protocol):
         if self._code is None:
             self.transport.write(self.connection.take())
 
-    def _tell_writable(self, yes: bool) -> None:
-        """Pass on what the transport says of its buffer."""
+    def _notify_writable(self, yes: bool) -> None:
+        """Tell the peer whether the buffer has room."""
         if self._peer is None:
             return
         try:
@@ -268,12 +266,12 @@ class StreamProtocol(Protocol):
     def _hang_up(self, code: str, phase: Phase) -> None:
         """The peer broke the protocol."""
         if self._code is None:
-            self._terms.hung_up(code)
+            self._options.on_hangup(code)
             self._finish(code, code, phase)
 
     def _break(self) -> None:
-        """We have a bug: to be called where an exception is being dealt with."""
-        self._log.failure("a connection ends, for it met an error of ours")
+        """End the connection after a bug of ours; to be called in an exception handler."""
+        self._log.failure("an internal error ends a connection")
         if self._code is None:
             self._finish("internal", "internal", self.connection.phase)
 
@@ -281,11 +279,11 @@ class StreamProtocol(Protocol):
         """Write what is queued and the last words, where this phase has room for them, and hang up within bounded time."""
         self._code = code
         out = self.connection.take()
-        if say and (self._terms.side, Failed) in TRANSITIONS[phase]:
+        if say and (self._options.side, Failed) in TRANSITIONS[phase]:
             out += encode_frame(encode_message(Failed(say)))
         self.connection.close()
         self.transport.unregisterProducer()
-        # Whoever does not read does not see the other end hang up either.
+        # A peer that does not read does not see the other end hang up either.
         if self._timeouts.is_paused:
             self.transport.resumeProducing()
         if out:
@@ -295,7 +293,7 @@ class StreamProtocol(Protocol):
 
     def _abandon(self, code: str = "timeout") -> None:
         """Hang up at once, with nothing said."""
-        self._terms.hung_up(code)
+        self._options.on_hangup(code)
         self._code = code
         self.connection.close()
         self._timeouts.cancel()

@@ -1,8 +1,8 @@
 """
 How long anything may take on a connection: one timer, for one thing at a time.
 
-Each limit is there so that somebody who does nothing, or next to nothing, cannot keep a place for ever. They cost nothing
-while bytes flow: what is noted then is one time, and a timer that fires looks whether it is still wanted.
+Each limit keeps a peer that does nothing, or next to nothing, from occupying a connection for ever. While bytes flow they cost
+nothing: only the time of the last byte is stored, and a timer that fires checks whether it still applies.
 """
 
 from __future__ import annotations
@@ -16,131 +16,131 @@ from securemsg.net.link import Wire, unsent_mark
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.states import Phase
 
-# A stranger that is silent in its handshake, or after it, holds a place for this long.
+# How long a peer may be silent in its handshake, and after it until it has logged in.
 HANDSHAKE_TIME = 10
 LOGIN_TIME = 10
-# A peer that takes nothing of a full buffer for this long does not read.
+# How long a full buffer may stand still.
 STALL_TIME = 30
-# A device that has sent nothing for this long is not at home, though its kernel may still answer TCP's probes: a process
-# that was stopped keeps no place. Clients say something three times as often.
+# How long a device may be silent: the kernel of a stopped process still answers TCP's probes. Clients send something three
+# times as often.
 IDLE_TIME = 15 * 60
-# Whoever does not take the last words within this time does not get them.
+# How long the last message may take to leave before the connection is cut.
 CLOSING_TIME = 5
 
 
 class TimedConnection(Protocol):
-    """A connection as its patience sees it."""
+    """What a timer needs of its connection."""
 
     transport: Wire
     connection: Connection
 
     def expire(self, say: bool) -> None:
-        """Time is up: hang up, with a last word or without."""
+        """Hang up because a time limit was reached; C{say}: with a last message."""
 
 
 class Timeouts:
     """
     The timer of one connection.
 
-    @ivar heard: when the last byte came; set by whoever gets the bytes.
+    @ivar last_received: when the last byte came; set by the connection.
     @ivar is_full: whether the transport's buffer is full.
     @ivar is_paused: whether we do not read at present, so that silence says nothing.
     """
 
-    __slots__ = ("_clock", "_idle_time", "_mark", "_of", "_timer", "heard", "is_paused", "is_full")
+    __slots__ = ("_clock", "_idle_time", "_mark", "_stream", "_timer", "last_received", "is_paused", "is_full")
 
-    def __init__(self, of: TimedConnection, clock: IReactorTime, idle_time: float) -> None:
+    def __init__(self, stream: TimedConnection, clock: IReactorTime, idle_time: float) -> None:
         """
         @param idle_time: how long a peer that is logged in may be silent; 0: for ever.
         """
-        self._of = of
+        self._stream = stream
         self._clock = clock
         self._idle_time = idle_time
         self._timer: IDelayedCall | None = None
         self._mark = (0, 0, 0)
-        self.heard = 0.0
+        self.last_received = 0.0
         self.is_full = False
         self.is_paused = False
 
     def await_handshake(self) -> None:
-        """TLS begins."""
+        """Limit the TLS handshake."""
         self._arm(HANDSHAKE_TIME, self._cut_off)
 
     def await_login(self) -> None:
-        """The transport stands; the login is next."""
-        self.heard = self._clock.seconds()
+        """Limit the login."""
+        self.last_received = self._clock.seconds()
         self._arm(LOGIN_TIME, self._check_login)
 
     def await_reader(self) -> None:
-        """The buffer is full. Before the login that has a limit of its own; after it the buffer is given some time to move."""
+        """Limit how long a full buffer may stand still. Before the login the limit of the login applies."""
         self.is_full = True
-        if self._of.connection.phase is Phase.READY:
-            self._watch()
+        if self._stream.connection.phase is Phase.READY:
+            self._await_drain()
 
     def await_end(self) -> None:
-        """The last words are on their way."""
-        self._arm(CLOSING_TIME, self._of.transport.abortConnection)
+        """Limit how long the last message may take."""
+        self._arm(CLOSING_TIME, self._stream.transport.abortConnection)
 
-    def hear_again(self) -> None:
-        """We read again: silence counts from now."""
+    def resume(self) -> None:
+        """Count silence from now: we read again."""
         self.is_paused = False
-        self.heard = self._clock.seconds()
+        self.last_received = self._clock.seconds()
 
     def cancel(self) -> None:
-        """Wait for nothing any more."""
+        """Stop the timer."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
 
     def _cut_off(self) -> None:
-        """The time for the handshake is over."""
+        """The handshake took too long."""
         self._timer = None
-        self._of.expire(False)
+        self._stream.expire(False)
 
     def _check_login(self) -> None:
-        """The time for the login is over."""
+        """The login may have taken too long."""
         self._timer = None
-        if self._of.connection.phase is Phase.READY:
-            self._go_on()
+        if self._stream.connection.phase is Phase.READY:
+            self._await_next()
         else:
-            self._of.expire(True)
+            self._stream.expire(True)
 
-    def _go_on(self) -> None:
-        """Logged in: wait for what is most urgent."""
+    def _await_next(self) -> None:
+        """Set the timer for the next limit after the login."""
         if self.is_full:
-            self._watch()
+            self._await_drain()
         elif self._idle_time:
             self._arm(self._idle_left(), self._check_idle)
 
     def _idle_left(self) -> float:
-        """How long this silence may still last."""
+        """Seconds that the peer may still be silent."""
         now = self._clock.seconds()
         if self.is_paused:
-            self.heard = now
-        return self.heard + self._idle_time - now
+            self.last_received = now
+        return self.last_received + self._idle_time - now
 
     def _check_idle(self) -> None:
-        """Nothing may have come since this timer was set, or something: then it is set again, for what is left."""
+        """The peer may have been silent for too long."""
         self._timer = None
         if self._idle_left() <= 0:
-            self._of.expire(True)
+            self._stream.expire(True)
         else:
-            self._go_on()
+            self._await_next()
 
-    def _watch(self) -> None:
+    def _await_drain(self) -> None:
         """Give a full buffer some time to move."""
-        self._mark = unsent_mark(self._of.transport)
+        self._mark = unsent_mark(self._stream.transport)
         self._arm(STALL_TIME, self._check_buffer)
 
     def _check_buffer(self) -> None:
-        """That time is over."""
+        """The buffer may have stood still for too long."""
         self._timer = None
-        if self.is_full and unsent_mark(self._of.transport) == self._mark:
-            self._of.expire(False)
+        if self.is_full and unsent_mark(self._stream.transport) == self._mark:
+            self._stream.expire(False)
         else:
-            self._go_on()
+            self._await_next()
 
     def _arm(self, delay: float, call: Callable[[], object]) -> None:
-        """There is one timer."""
+        """Set the one timer."""
         self.cancel()
         self._timer = self._clock.callLater(max(delay, 0), call)

@@ -27,7 +27,7 @@ class Turn:
         self._calls.append(call)
 
     def _run(self) -> None:
-        """Make the calls; one that fails must not take the others with it."""
+        """Make the calls; one that fails does not stop the others."""
         calls, self._calls = self._calls, []
         for call in calls:
             try:

@@ -1,1 +1,1 @@
-"""Machines that answer: what C{--answer} names, for the daemon and for people's own accounts alike."""
+"""Answers by machine: commands and functions, for the daemon and for people's accounts."""

@@ -16,16 +16,16 @@ from securemsg.responders.pool import ThreadPool
 EXEC = "exec:"
 PYTHON = "python:"
 
-# Makes a source; it is handed the reactor, and what makes a call in the thread of whoever asks.
+# Makes a source, from the reactor and a function that makes a call in the thread that asks.
 Prepared = Callable[[Any, Callable[[Callable[[], None]], None]], Source]
 
 
 class BadAnswer(Exception):
-    """Nothing answers like this; the text says why, in one line."""
+    """C{--answer} names nothing that can answer; the text says why, in one line."""
 
 
 def acknowledged(message: Received) -> str:
-    """The answer C{ack}."""
+    """Answer with the time of receipt."""
     return f"Message received at {iso(message.received_at)}"
 
 
@@ -38,7 +38,7 @@ ANSWERS: dict[str, Callable[[Received], str | None]] = {
 
 def prepare(text: str) -> Prepared:
     """
-    See what is to answer, and import it if need be; nothing runs yet. Folders and modules are looked for from here.
+    Find what is to answer, and import it if need be; nothing runs yet. Paths and modules are relative to the current folder.
 
     @param text: C{ack}, C{echo}, C{none}, C{exec:COMMAND} or C{python:module.function}.
     @raise BadAnswer: it is none of these, or cannot be had.
@@ -53,4 +53,4 @@ def prepare(text: str) -> Prepared:
     if text not in ANSWERS:
         raise BadAnswer(f"--answer is one of {', '.join(ANSWERS)}, {EXEC}COMMAND and {PYTHON}module.function, not {text!r}")
     source = Immediate(ANSWERS[text])
-    return lambda reactor, soon: source
+    return lambda reactor, call_back: source

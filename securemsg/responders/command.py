@@ -37,7 +37,7 @@ from securemsg.responders.errors import AnswerFailed, Stopped
 LIMIT = 10
 # Seconds after the end of a command in which its output is read to the end, if a child that left the session holds it open.
 GRACE = 1
-# Where programs are found, and a language in which text is text; nothing else of our environment is the command's business.
+# Where programs are found, and a language with UTF-8; the command gets nothing else of our environment.
 PATH = "/usr/local/bin:/usr/bin:/bin"
 LANGUAGE = "C.UTF-8"
 
@@ -47,7 +47,7 @@ class Command:
     Runs one command, for several messages at once.
 
     @ivar limit: seconds for one message.
-    @ivar problem: why it cannot be started, as far as can be seen without trying; empty: nothing is known.
+    @ivar problem: why it cannot be started, as far as is known without trying; or empty.
     """
 
     def __init__(self, line: str, limit: float = LIMIT) -> None:
@@ -174,7 +174,7 @@ class CommandRun(ProcessProtocol):
         self._finish(reason)
 
     def _check_limit(self) -> None:
-        """Kill it if its time is over by a clock that nobody can set; the reactor's is another."""
+        """Kill it if its limit is reached. The reactor's clock can be set, so the monotonic one decides."""
         left = self._deadline - time.monotonic()
         if left > 0:
             self._timer = self._reactor.callLater(left, self._check_limit)
@@ -183,7 +183,7 @@ class CommandRun(ProcessProtocol):
             self._fail("timeout")
 
     def _finish(self, reason: Failure) -> None:
-        """Say how it ended."""
+        """Report how it ended."""
         self._stop_timer()
         cast(IProcessTransport, self.transport).loseConnection()
         end = reason.value
@@ -195,39 +195,40 @@ class CommandRun(ProcessProtocol):
             self.ended.callback(bytes(self._output))
 
     def _fail(self, code: str, reason: str = "") -> None:
-        """There is no answer; the first reason counts."""
+        """Report a failure; the first one counts."""
         if not self.ended.called:
             self.ended.errback(AnswerFailed(code, reason))
 
     def _stop_timer(self) -> None:
-        """Wait for nothing any more."""
+        """Stop the timer."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
 
 def missing(program: str) -> str:
-    """What is wrong with the name of a program: it is looked for as it will be when it is started. Empty: it is there."""
+    """Why a program cannot be found, looked up as when it is started; or empty."""
     if shutil.which(program, path=PATH) is not None:
         return ""
     if os.sep in program:
-        return f"{program} is no program that this user may run from {current_folder()}; give its full path, and see its mode"
+        where = current_folder()
+        return f"{program} is not a program that this user can run from {where}; give its full path and check its mode"
     return f"{program} is in none of {PATH}; give its full path"
 
 
 def current_folder() -> Path:
     """
-    Where we are.
+    The current folder.
 
     @raise ValueError: that folder was removed.
     """
     try:
         return Path.cwd()
     except OSError as error:
-        raise ValueError(f"the current folder cannot be used ({error.strerror}): go to another one first") from None
+        raise ValueError(f"the current folder cannot be used ({error.strerror}); change to another one first") from None
 
 
 def environment(question: Received) -> dict[str, str]:
-    """All that a command knows besides the text."""
+    """The environment of a command: all that it knows besides the text."""
     return {
         "PATH": PATH,
         "HOME": os.path.expanduser("~"),
@@ -239,7 +240,7 @@ def environment(question: Received) -> dict[str, str]:
 
 
 def _reason(report: bytes) -> str:
-    """Why the launcher could not start the command; nothing, where it is no C{errno}."""
+    """Why the launcher could not start the command; empty where it reported no C{errno}."""
     return os.strerror(int(report)) if report.isdigit() else ""
 
 

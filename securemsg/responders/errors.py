@@ -1,14 +1,14 @@
-"""An answer that could not be made."""
+"""Why there is no answer."""
 
 from __future__ import annotations
 
 
 class AnswerFailed(Exception):
     """
-    There is no answer, and whoever asked is told why by a code.
+    There is no answer; the code is sent to the sender in its place.
 
-    @ivar code: a word or two; never what the machine itself said of it.
-    @ivar reason: more of it, for whoever runs the machine; without a word of the message. Mostly empty.
+    @ivar code: a word or two; never what the command or function itself wrote.
+    @ivar reason: more, for the log; nothing of the message. Mostly empty.
     """
 
     def __init__(self, code: str, reason: str = "") -> None:
@@ -18,4 +18,4 @@ class AnswerFailed(Exception):
 
 
 class Stopped(Exception):
-    """Everything ends: nobody is answered now, and the question is asked again after the next start."""
+    """Answering has stopped: the question is asked again after the next start."""

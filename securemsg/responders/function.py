@@ -1,7 +1,7 @@
 """
-A function of somebody's module that answers: called for each message, in a thread.
+A Python function that answers: called for each message, in a thread.
 
-It is trusted as our own code is: it runs within this process, and nothing stops it when it takes too long.
+It is trusted like our own code: it runs in this process, and nothing stops it when it takes too long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Function:
     """
     Calls a function.
 
-    @cvar problem: none is known of, for it was imported.
+    @cvar problem: none, because it was imported.
     """
 
     problem: ClassVar[str] = ""
@@ -32,26 +32,26 @@ class Function:
 
     def __call__(self, reactor: Any, question: Received) -> str | None:
         """
-        Call it with a message.
+        Call the function with a message.
 
         @return: what it returned; C{None}: nothing, or an empty text.
         @raise AnswerFailed: C{exception}: it raised one, or returned no text.
         """
         try:
             text = self._call(question)
-        except BaseException as error:  # somebody else's code; what it says may hold the message
+        except BaseException as error:  # foreign code; its text may hold the message
             raise AnswerFailed("exception", place_of(error)) from error
         if text is not None and not isinstance(text, str):
-            raise AnswerFailed("exception", f"it returned {type(text).__name__}, and no text")
+            raise AnswerFailed("exception", f"it returned {type(text).__name__}, not a text")
         return text or None
 
     def stop(self) -> None:
-        """There is no stopping a function."""
+        """Do nothing: a function cannot be stopped."""
 
 
 def place_of(error: BaseException) -> str:
-    """What was raised, and where: nothing that it says itself."""
-    # The first line is that of our own call.
+    """The type of an exception and where it was raised, without its text."""
+    # The first entry is our own call.
     found = traceback.extract_tb(error.__traceback__)[1:]
     kind = type(error).__name__
     return f"{kind} in {found[-1].filename}:{found[-1].lineno}" if found else f"{kind} when it was called"
@@ -59,25 +59,25 @@ def place_of(error: BaseException) -> str:
 
 def load_function(name: str) -> Function:
     """
-    Import a function. Modules of the current folder are found, as by C{python -m}.
+    Import a function. Modules in the current folder are found, as with C{python -m}.
 
     @param name: C{module.function}; the module may be in a package.
-    @raise ValueError: there is no such thing; the text says so in one line.
+    @raise ValueError: there is no such function; the text says so in one line.
     """
     module, _, function = name.rpartition(".")
     if not module or not all(part.isidentifier() for part in name.split(".")):
-        raise ValueError(f"{name!r} does not read module.function")
+        raise ValueError(f"{name!r} is not of the form module.function")
     here = str(current_folder())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         found: object = getattr(importlib.import_module(module), function)
-    except BaseException as error:  # noqa: BLE001 - whatever somebody's module does when it is imported
+    except BaseException as error:  # noqa: BLE001 - whatever a foreign module raises when it is imported
         said = " ".join(str(error).split())
         raise ValueError(
             f"{name} cannot be imported: {type(error).__name__}{': ' if said else ''}{said}; this must work in the same folder:"
             f" python -c 'from {module} import {function}'"
         ) from None
     if not callable(found):
-        raise ValueError(f"{name} is no function")
+        raise ValueError(f"{name} is not a function")
     return Function(found)

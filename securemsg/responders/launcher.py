@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 
-# Open files of a command: what is usual. The daemon has asked for more, and many programs walk through all that there may be.
+# Open files of a command: what is usual. The daemon has raised its own limit, and many programs loop over all possible files.
 FILES = 1024
 # <linux/prctl.h>: the signal that a process gets when the thread that started it has ended.
 PR_SET_PDEATHSIG = 1
@@ -22,11 +22,11 @@ IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def end_with(parent: int) -> None:
-    """Be killed when the process that started us ends, however that ends: this the kernel of Linux alone can do."""
+    """Be killed by the kernel when the parent ends in any way. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
-            # It has ended already.
+            # The parent has ended already.
             os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Threads for answers that take their time."""
+"""Threads for answers that take time."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from securemsg.client.autoresponder import Give
 from securemsg.client.messages import Received
 from securemsg.responders.errors import AnswerFailed, Stopped
 
-# Questions at once.
+# Questions that are answered at once.
 PLACES = 4
 
 
 class NoThread(OSError):
-    """The system has no thread for us at the moment."""
+    """The system has no thread at the moment."""
 
 
 class Work(Protocol):
-    """Makes one answer after the other, in several threads."""
+    """Makes answers; called in several threads at once."""
 
     @property
     def problem(self) -> str:
-        """Why it will make none, as far as that is known before; empty: nothing is."""
+        """Why it will make none, as far as is known beforehand; or empty."""
 
     def __call__(self, reactor: Any, question: Received) -> str | None:
         """
@@ -40,7 +40,7 @@ class Work(Protocol):
         """
 
     def stop(self) -> None:
-        """End what runs, and begin nothing any more. From any thread."""
+        """End what runs, and start nothing any more. From any thread."""
 
 
 @define(eq=False)
@@ -49,17 +49,17 @@ class ThreadPool:
     A source of answers (L{securemsg.client.autoresponder.Source}) that works in threads.
 
     @ivar reactor: is handed to the work.
-    @ivar soon: makes a call in the thread of whoever asks.
+    @ivar call_back: makes a call in the thread that asks.
     """
 
     _log = Logger()
     _work: Work
     _reactor: Any
-    _soon: Callable[[Callable[[], None]], None]
+    _call_back: Callable[[Callable[[], None]], None]
     places: int = PLACES
 
     def __attrs_post_init__(self) -> None:
-        """Say at the start what would be said of every message."""
+        """Log a known problem at the start."""
         if self._work.problem:
             self._log.warn("no message will be answered by machine: {problem}", problem=self._work.problem)
 
@@ -67,9 +67,9 @@ class ThreadPool:
         """
         See L{securemsg.client.autoresponder.Source.ask}.
 
-        @raise NoThread: there is none to be had now; the same may be asked again.
+        @raise NoThread: there is none now; ask again later.
         """
-        # None of them is waited for when the process ends: a function of somebody's may never return.
+        # The process ends without waiting for it: a function may never return.
         thread = threading.Thread(target=self._answer, args=(question, give), name="answer", daemon=True)
         try:
             thread.start()
@@ -81,7 +81,7 @@ class ThreadPool:
         self._work.stop()
 
     def _answer(self, question: Received, give: Give) -> None:
-        """In a thread of its own."""
+        """In the thread."""
         try:
             text = self._work(self._reactor, question)
         except Stopped:
@@ -90,7 +90,7 @@ class ThreadPool:
             text = f"error: {failure.code}"
             said = f"{failure.code} ({failure.reason})" if failure.reason else failure.code
             self._log.warn("a message could not be answered by machine: {said}", said=said)
-        except Exception:  # noqa: BLE001 - logged in full; nobody shall wait for ever
+        except Exception:  # noqa: BLE001 - logged in full, and answered
             text = "error: internal"
-            self._log.failure("what answers failed in a way that was not foreseen")
-        self._soon(partial(give, text))
+            self._log.failure("an answer failed with an unexpected error")
+        self._call_back(partial(give, text))

@@ -113,9 +113,9 @@ class IssuedCertificateTests(SynchronousTestCase):
     def test_swapped(self) -> None:
         """Files that were swapped, are empty, or do not belong together are no pair."""
         self.certificate, self.key = self.key, self.certificate
-        self.assertIn("no certificate and its private key", self.complaint())
+        self.assertIn("not a certificate and its private key", self.complaint())
         self.certificate, self.key = self.key, self.certificate
         self.key.write_bytes(tls_key_pair(["localhost"], days=9)[0])
-        self.assertIn("no certificate and its private key", self.complaint())
+        self.assertIn("not a certificate and its private key", self.complaint())
         self.key.write_bytes(b"")
-        self.assertIn("no certificate and its private key", self.complaint())
+        self.assertIn("not a certificate and its private key", self.complaint())

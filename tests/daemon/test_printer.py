@@ -71,8 +71,8 @@ class PrinterTests(SynchronousTestCase):
     def test_printed(self) -> None:
         """Lines come out in order, and all of them before the end."""
         printer = Printer(self.writer)
-        printer.put([message("1"), message("2")])
-        printer.put([message("3")])
+        printer.print([message("1"), message("2")])
+        printer.print([message("3")])
         printer.stop()
         os.close(self.writer)
         with open(self.reader, encoding="utf-8", closefd=False) as file:
@@ -80,17 +80,17 @@ class PrinterTests(SynchronousTestCase):
 
     def test_nobody_reads(self) -> None:
         """Who does not read holds up nobody for long; what was left out is counted, and nothing of it is logged."""
-        printer = Printer(self.writer, timeouts=0.05, room=2)
+        printer = Printer(self.writer, timeout=0.05, capacity=2)
         long = message("secret " * 20_000)
         with capturedLogs() as events:
-            printer.put([long] * 8)
+            printer.print([long] * 8)
         (event,) = events
         self.assertIn("is not read", str(formatEvent(event)))
         drained = threading.Thread(target=self.drain)
         drained.start()
         with capturedLogs() as events:
             while printer._omitted:
-                printer.put([message("again")])
+                printer.print([message("again")])
         self.assertIn("were not printed", str(formatEvent(events[-1])))
         printer.stop()
         os.close(self.writer)
@@ -99,7 +99,7 @@ class PrinterTests(SynchronousTestCase):
     def test_slow_reader(self) -> None:
         """Who reads slowly does not hold up those who print for as long again with each line."""
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
-        printer = Printer(self.writer, timeouts=1, room=2)
+        printer = Printer(self.writer, timeout=1, capacity=2)
         is_over = threading.Event()
 
         def read() -> None:
@@ -110,7 +110,7 @@ class PrinterTests(SynchronousTestCase):
         reading.start()
         began = time.monotonic()
         # Each line finds room in time, if it is asked for alone: one is read in every third of a second.
-        printer.put([message("x" * PIPE)] * 20)
+        printer.print([message("x" * PIPE)] * 20)
         took = time.monotonic() - began
         is_over.set()
         reading.join()
@@ -133,7 +133,7 @@ class PrinterTests(SynchronousTestCase):
         self.addCleanup(os.close, writer)
         with capturedLogs() as events:
             printer = Printer(writer)
-            printer.put([message("1"), message("2")])
+            printer.print([message("1"), message("2")])
             printer.stop()
         (event,) = events
         self.assertIn("not printed any more", str(formatEvent(event)))
@@ -151,7 +151,7 @@ class PrinterTests(SynchronousTestCase):
 
         reading = threading.Thread(target=read)
         reading.start()
-        printer.put([message(text)])
+        printer.print([message(text)])
         reading.join(30)
         printer.stop()
         os.close(self.writer)

@@ -131,7 +131,7 @@ class CommandTests(SynchronousTestCase):
         self.assertIsNone(self.run_command("true"))
         self.assertIsNone(self.run_command("echo"))
 
-    def test_deaf(self) -> None:
+    def test_unread_input(self) -> None:
         """A command need not read what it is given, and may answer first."""
         self.assertEqual(self.run_command("echo no", "x" * MAX_TEXT), "no")
         self.assertEqual(self.run_command("head -c 1", "x" * MAX_TEXT), "x")
@@ -392,7 +392,7 @@ class FunctionTests(AnsweringDaemonCase):
         self.assertEqual(self.ada.recv(), [])
 
 
-class WitnessTests(AnsweringDaemonCase):
+class OperatorTests(AnsweringDaemonCase):
     """What the operator sees, and says."""
 
     options = ("--answer", "echo", "--record", "record.jsonl", "--record-size", "4K", "--print", "--key-file", "shared.key")
@@ -511,7 +511,7 @@ class WitnessTests(AnsweringDaemonCase):
         secret = path.read_bytes()
         self.assertEqual((len(secret), path.stat().st_mode & 0o777), (32, 0o600))
         [told] = [line for line in self.daemon.log.splitlines() if "key file" in line]
-        self.assertRegex(told, rf"{path}; whoever holds it is key-[0-9a-f]{{8}}$")
+        self.assertRegex(told, rf"{path}; its holders are key-[0-9a-f]{{8}}$")
         self.assertNotIn(secret.hex(), self.daemon.log)
         self.daemon.stop()
         self.daemon.start()

@@ -91,18 +91,18 @@ class FakePeer:
 
 
 @define
-class DeviceAddress:
+class End:
     """One end: its peer, the codes it hung up with, and why it never stood."""
 
     side: Side
     clock: Clock
     peer: FakePeer = field(factory=FakePeer)
-    hung_up: list[str] = field(factory=list)
+    on_hangup: list[str] = field(factory=list)
     unopened: list[str] = field(factory=list)
     reasons: list[Failure] = field(factory=list)
     idle_time: float = 0
 
-    def terms(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> ConnectionOptions:
+    def options(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> ConnectionOptions:
         """Terms that lead here."""
 
         def ended(stream: StreamProtocol, reason: Failure) -> None:
@@ -119,16 +119,16 @@ class DeviceAddress:
             self.clock,
             turn,
             handshake,
-            self.hung_up.append,
+            self.on_hangup.append,
             ended,
             self.idle_time,
         )
 
 
-def plain(side: Side, clock: Clock, idle_time: float = 0) -> tuple[StreamProtocol, DeviceAddress]:
+def plain(side: Side, clock: Clock, idle_time: float = 0) -> tuple[StreamProtocol, End]:
     """A stream without TLS, still to be connected."""
-    end = DeviceAddress(side, clock, idle_time=idle_time)
-    return StreamProtocol(end.terms(lambda transport: LinkInfo(UNIX), handshake=False)), end
+    end = End(side, clock, idle_time=idle_time)
+    return StreamProtocol(end.options(lambda transport: LinkInfo(UNIX), handshake=False)), end
 
 
 def log_in(server: FakePeer, client: FakePeer, pump: Callable[[], object]) -> None:
@@ -156,8 +156,8 @@ class SecurePair:
     """
 
     clock: Clock
-    client: DeviceAddress
-    server: DeviceAddress
+    client: End
+    server: End
     client_stream: Protocol
     server_stream: StreamProtocol
     wire: tuple[iosim.FakeTransport, iosim.FakeTransport]
@@ -173,11 +173,11 @@ def secure_pair(
 ) -> SecurePair:
     """Connect two ends; either may be another than ours."""
     clock = Clock()
-    client, server = DeviceAddress(Side.CLIENT, clock), DeviceAddress(Side.SERVER, clock)
+    client, server = End(Side.CLIENT, clock), End(Side.SERVER, clock)
     credentials = ServerCredentials(*key_files(), spki_digest)
     trust = ClientTrust("localhost", spki_digest)
-    server_stream = StreamProtocol(server.terms(credentials.observe))
-    client_stream: Protocol = client_protocol or StreamProtocol(client.terms(trust.observe))
+    server_stream = StreamProtocol(server.options(credentials.observe))
+    client_stream: Protocol = client_protocol or StreamProtocol(client.options(trust.observe))
 
     def wrapped(protocol: Protocol, creator: object, is_client: bool) -> Protocol:
         """The protocol with TLS below it."""

@@ -25,7 +25,7 @@ from securemsg.net.control import (
 from securemsg.net.stream import StreamProtocol
 from securemsg.protocol.auth import UNIX
 from securemsg.protocol.states import Side
-from tests.net.fakes import DeviceAddress, scratch
+from tests.net.fakes import End, scratch
 
 
 class SocketTransport(StringTransport):
@@ -54,10 +54,10 @@ class CredentialTests(SynchronousTestCase):
         self.addCleanup(self.one.close)
         self.addCleanup(other.close)
 
-    def stream(self) -> tuple[StreamProtocol, DeviceAddress, StringTransport]:
+    def stream(self) -> tuple[StreamProtocol, End, StringTransport]:
         """A stream for that end."""
-        end = DeviceAddress(Side.SERVER, Clock())
-        stream = StreamProtocol(end.terms(observe_operator, handshake=False))
+        end = End(Side.SERVER, Clock())
+        stream = StreamProtocol(end.options(observe_operator, handshake=False))
         transport = SocketTransport(self.one)
         stream.makeConnection(transport)
         return stream, end, transport
@@ -134,7 +134,7 @@ class PathTests(FolderCase):
     def test_listen(self) -> None:
         """The door is for its owner alone."""
         reactor = MemoryReactor()
-        end = DeviceAddress(Side.SERVER, Clock())
-        listen_control(reactor, self.path, end.terms(observe_operator, handshake=False))
+        end = End(Side.SERVER, Clock())
+        listen_control(reactor, self.path, end.options(observe_operator, handshake=False))
         address, _, _, mode, _ = reactor.unixServers[0]
         self.assertEqual((address, mode), (str(self.path), 0o600))

@@ -15,7 +15,7 @@ from securemsg.crypto.keys import spki_digest
 from securemsg.net.listener import HangupCounter, PortUnavailable, PublicFactory, check_port, connection_limit, listen_trouble
 from securemsg.net.tls import ServerCredentials
 from securemsg.protocol.states import Side
-from tests.net.fakes import DeviceAddress, key_files
+from tests.net.fakes import End, key_files
 
 
 class LimitTests(SynchronousTestCase):
@@ -28,9 +28,9 @@ class LimitTests(SynchronousTestCase):
     def test_beyond(self) -> None:
         """Beyond the limit there is no protocol, so that Twisted closes the socket; an end makes room again."""
         clock = Clock()
-        end = DeviceAddress(Side.SERVER, clock)
+        end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
-        factory = PublicFactory(credentials, end.terms(credentials.observe), 2, clock)
+        factory = PublicFactory(credentials, end.options(credentials.observe), 2, clock)
         taken = [factory.buildProtocol(None) for _ in range(2)]
         for protocol in taken:
             assert protocol is not None
@@ -50,8 +50,8 @@ class TallyTests(SynchronousTestCase):
         hangups = HangupCounter()
         with capturedLogs() as events:
             for _ in range(1000):
-                hangups.note("malformed")
-            hangups.note("timeout")
+                hangups.count("malformed")
+            hangups.count("timeout")
             hangups.report()
         self.assertEqual(
             [formatEvent(event) for event in events],
@@ -66,8 +66,8 @@ class TallyTests(SynchronousTestCase):
     def test_quiet(self) -> None:
         """Where nothing happened nothing is reported, and a report is made once."""
         hangups = HangupCounter()
-        hangups.note("malformed")
-        hangups.note("malformed")
+        hangups.count("malformed")
+        hangups.count("malformed")
         hangups.report()
         with capturedLogs() as events:
             hangups.report()

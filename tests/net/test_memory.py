@@ -10,7 +10,7 @@ from securemsg.net.timeouts import CLOSING_TIME
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.messages import Message, Ping, Pong, Unknown
 from securemsg.protocol.states import Side
-from tests.net.fakes import DeviceAddress, log_in
+from tests.net.fakes import End, log_in
 
 
 class PairTests(SynchronousTestCase):
@@ -19,10 +19,10 @@ class PairTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Join them."""
         self.clock = Clock()
-        self.server, self.client = DeviceAddress(Side.SERVER, self.clock), DeviceAddress(Side.CLIENT, self.clock)
+        self.server, self.client = End(Side.SERVER, self.clock), End(Side.CLIENT, self.clock)
         self.server_stream, self.client_stream = connect_memory(
-            self.server.terms(observe_memory, handshake=False),
-            self.client.terms(observe_memory, handshake=False),
+            self.server.options(observe_memory, handshake=False),
+            self.client.options(observe_memory, handshake=False),
             self.clock,
         )
 

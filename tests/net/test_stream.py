@@ -171,7 +171,7 @@ class BadInputTests(StreamCase):
         """The peer was told this code, and nothing was logged as an error."""
         self.assertEqual(self.said()[-1], Failed(code))
         self.assertTrue(self.transport.disconnecting)
-        self.assertEqual(self.end.hung_up, [code])
+        self.assertEqual(self.end.on_hangup, [code])
         self.lose()
         self.assertEqual(self.peer.codes, [code])
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -278,7 +278,7 @@ class BadInputTests(StreamCase):
         stream.dataReceived(encode_frame(b"\xc1"))
         self.assertEqual(transport.value(), b"")
         self.assertTrue(transport.disconnecting)
-        self.assertEqual(end.hung_up, ["malformed"])
+        self.assertEqual(end.on_hangup, ["malformed"])
 
 
 class TimeTests(StreamCase):
@@ -290,7 +290,7 @@ class TimeTests(StreamCase):
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
         self.assertEqual(self.said(), [Failed("timeout")])
-        self.assertEqual(self.end.hung_up, ["timeout"])
+        self.assertEqual(self.end.on_hangup, ["timeout"])
 
     def test_dribbled_login(self) -> None:
         """Bytes that trickle in do not lengthen the time for the login."""
@@ -329,7 +329,7 @@ class TimeTests(StreamCase):
         self.clock.advance(STALL_TIME)
         self.assertTrue(self.transport.disconnected)
         self.assertEqual(self.said(), [])
-        self.assertEqual(self.end.hung_up, ["timeout"])
+        self.assertEqual(self.end.on_hangup, ["timeout"])
 
     def test_slow_reader(self) -> None:
         """Who takes little, but takes, is left alone."""
@@ -362,7 +362,7 @@ class IdleTests(StreamCase):
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
         self.assertEqual(self.said(), [Failed("timeout")])
-        self.assertEqual(self.end.hung_up, ["timeout"])
+        self.assertEqual(self.end.on_hangup, ["timeout"])
         self.lose()
         self.assertEqual((self.peer.codes, self.clock.getDelayedCalls()), (["timeout"], []))
 
@@ -531,7 +531,7 @@ class EndTests(StreamCase):
         self.assertEqual(self.said(), [Pong(1, 2), Failed("replaced")])
         self.lose()
         self.assertEqual(self.peer.codes, ["replaced"])
-        self.assertEqual(self.end.hung_up, [])
+        self.assertEqual(self.end.on_hangup, [])
 
     def test_close_twice(self) -> None:
         """Only the first end counts."""
@@ -576,7 +576,7 @@ class EndTests(StreamCase):
     def test_refused_by_observation(self) -> None:
         """A transport that is not what it must be is dropped before anybody is introduced to it."""
         _, end = plain(Side.SERVER, self.clock)
-        stream = StreamProtocol(end.terms(lambda transport: None, handshake=False))
+        stream = StreamProtocol(end.options(lambda transport: None, handshake=False))
         transport = StringTransport()
         stream.makeConnection(transport)
         self.assertTrue(transport.disconnected)

@@ -22,7 +22,7 @@ from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, is_
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.messages import Ping, Pong
 from securemsg.protocol.states import Side
-from tests.net.fakes import HELLO, DeviceAddress, key_files, log_in, scratch, secure_pair
+from tests.net.fakes import HELLO, End, key_files, log_in, scratch, secure_pair
 
 
 class Recorder(Protocol):
@@ -150,12 +150,12 @@ class HandshakeTests(SynchronousTestCase):
 class SilenceTests(SynchronousTestCase):
     """Strangers hold a place for ten seconds at most."""
 
-    def connect(self) -> tuple[DeviceAddress, Clock, StringTransport, TLSMemoryBIOProtocol]:
+    def connect(self) -> tuple[End, Clock, StringTransport, TLSMemoryBIOProtocol]:
         """A server's end with nobody at the other."""
         clock = Clock()
-        end = DeviceAddress(Side.SERVER, clock)
+        end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
-        stream = StreamProtocol(end.terms(credentials.observe))
+        stream = StreamProtocol(end.options(credentials.observe))
         factory = Factory()
         factory.buildProtocol = lambda addr: stream  # type: ignore[method-assign]
         outer = SecureFactory(credentials, False, factory, clock).buildProtocol(None)
@@ -172,7 +172,7 @@ class SilenceTests(SynchronousTestCase):
         clock.advance(1)
         self.assertTrue(transport.disconnected)
         outer.connectionLost(Failure(ConnectionError()))
-        self.assertEqual((end.unopened, end.hung_up), (["timeout"], ["timeout"]))
+        self.assertEqual((end.unopened, end.on_hangup), (["timeout"], ["timeout"]))
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_dribbled_handshake(self) -> None:
@@ -197,7 +197,7 @@ class SilenceTests(SynchronousTestCase):
         pair = secure_pair()
         pair.clock.advance(LOGIN_TIME)
         pair.pump.flush()
-        self.assertEqual(pair.server.hung_up, ["timeout"])
+        self.assertEqual(pair.server.on_hangup, ["timeout"])
         self.assertEqual(pair.client.peer.codes, ["timeout"])
 
 
@@ -270,7 +270,7 @@ class TrafficTests(SynchronousTestCase):
         assert other.transport is not None
         other.transport.write(b"\x00\x00\x00\x01\xc1")
         pair.pump.flush()
-        self.assertEqual(pair.server.hung_up, ["malformed"])
+        self.assertEqual(pair.server.on_hangup, ["malformed"])
         self.assertTrue(other.received.endswith(b"malformed"))
 
     def test_flipped_bit(self) -> None:

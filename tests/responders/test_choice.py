@@ -98,7 +98,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(line.split()[0], problem)
             self.assertIn(PATH, problem)
         for path in (folder / "missing", text, folder):
-            self.assertIn(f"{path} is no program", Command(str(path)).problem)
+            self.assertIn(f"{path} is not a program", Command(str(path)).problem)
 
     def test_line_end(self) -> None:
         """Of what it writes one line end of either kind is dropped."""
@@ -177,7 +177,7 @@ class FunctionTests(SynchronousTestCase):
         calls: list[tuple[Callable[[Any], object], str]] = [
             (leave, "SystemExit in "),
             (fail, f"ValueError in {here}"),
-            (lambda got: got.text.encode(), "it returned bytes, and no text"),
+            (lambda got: got.text.encode(), "it returned bytes, not a text"),
             (cast(Any, lambda: None), "TypeError when it was called"),
         ]
         for call, reason in calls:
@@ -226,7 +226,7 @@ class Work:
         self.stopped.append(True)
 
 
-class CrewTests(SynchronousTestCase):
+class PoolTests(SynchronousTestCase):
     """Threads that answer."""
 
     def setUp(self) -> None:

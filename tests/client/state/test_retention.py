@@ -32,7 +32,7 @@ from securemsg.client.state.records import (
 from securemsg.client.state.retention import Retention
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
-from securemsg.daemon.contact import Contact, Duties, open_contact
+from securemsg.daemon.contact import Contact, ContactOptions, open_contact
 from securemsg.daemon.folder import StateError
 from securemsg.daemon.worker import Worker
 from securemsg.protocol import messages as m
@@ -200,9 +200,9 @@ class ContactTests(SynchronousTestCase):
 
     def open(self, folder: Path, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
         """Open it as the daemon does. It hears nothing, and its thread never runs."""
-        duties = Duties(partial(prepare("ack"), None), key=key)
+        options = ContactOptions(partial(prepare("ack"), None), key=key)
         link = InviteLink("example.net", 8443, pin)
-        return open_contact(link, duties, folder, Worker(cast(Any, None), "contact"), lambda code: None)
+        return open_contact(link, options, folder, Worker(cast(Any, None), "contact"), lambda code: None)
 
     def test_key_file(self) -> None:
         """Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before."""
@@ -277,8 +277,8 @@ class ContactTests(SynchronousTestCase):
             raise OSError("the record cannot be written")
 
         with capturedLogs() as events:
-            contact.guarded(fail)
+            contact.attempt(fail)
             contact.forget_gone(frozenset())
             self.assertEqual(len(events), 1)
             contact.tick()
-        self.assertEqual([event["log_format"] for event in events[1:]], ["the contact server goes on"])
+        self.assertEqual([event["log_format"] for event in events[1:]], ["the contact server answers again"])
