@@ -1,1 +1,1 @@
-"""Machines that answer."""
+"""Answers by machine."""
