@@ -37,7 +37,7 @@ from tests.net.fakes import scratch
 
 @contextlib.contextmanager
 def free_port() -> Iterator[int]:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -84,7 +84,7 @@ class PluginTests(SynchronousTestCase):
 
 
 class CheckTests(FolderCase):
-    """A daemon that could not start says why, while somebody looks; and it changes nothing."""
+    """A daemon that cannot start says why before it leaves the terminal, and changes nothing."""
 
     def test_good(self) -> None:
         """Where nothing is in the way there is a service, and nothing was made yet."""
@@ -93,7 +93,7 @@ class CheckTests(FolderCase):
         self.assertFalse(self.state.exists())
 
     def test_umask(self) -> None:
-        """Log and pid file are for their owner alone, unless twistd was told a umask."""
+        """Log and pid file are for their owner alone, unless twistd has a --umask."""
         for umask, expected in ((None, 0o077), (0o027, 0o022)):
             os.umask(0o022)
             options = self.options()
@@ -192,7 +192,7 @@ class CheckTests(FolderCase):
         self.assertFalse((self.state / SERVER_KEY).exists())
 
     def test_function(self) -> None:
-        """A function that cannot be imported is told before the terminal is left, whatever goes wrong."""
+        """A function that cannot be imported is an error before the daemon leaves the terminal, whatever the cause."""
         for name, problem in (
             ("no_such_module.answer", "ModuleNotFoundError"),
             ("json.no_such_function", "AttributeError"),
@@ -317,7 +317,7 @@ class FatalTests(FolderCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_bad_key_after_check(self) -> None:
-        """A start that fails after the checks leaves no deaf daemon behind."""
+        """A start that fails after the checks leaves no daemon behind that does not listen."""
         self.addCleanup(os.umask, os.umask(0o077))
         open_folder(self.state)
         write_private(self.state / SERVER_KEY, b"nonsense")
@@ -326,7 +326,7 @@ class FatalTests(FolderCase):
         daemon = Daemon(self.options().setup, self.state, clock, left.append)
         with capturedLogs() as events:
             daemon.startService()
-            self.assertEqual(left, [], "twistd is not told yet")
+            self.assertEqual(left, [], "not before twistd has reported the child")
             clock.advance(0)
         self.assertEqual(left, [1])
         self.assertTrue([event for event in events if f"{SERVER_KEY} is damaged" in str(formatEvent(event))])
@@ -384,7 +384,7 @@ class ContactTests(FolderCase):
         self.daemon._contact = cast(HostedContact, self.contact)
 
     def test_minute(self) -> None:
-        """Every minute the contact is told which of its guests are connected, and forgets the others."""
+        """Every minute the contact forgets guests who are not connected."""
         self.daemon._core = cast(Server, FakeServer(frozenset([b"here"])))
         self.daemon._tick()
         self.assertEqual(self.contact.forgotten, [frozenset([b"here"])])

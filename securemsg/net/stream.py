@@ -276,7 +276,7 @@ class StreamProtocol(Protocol):
             self._finish("internal", "internal", self.connection.phase)
 
     def _finish(self, code: str, say: str = "", phase: Phase = Phase.CLOSED) -> None:
-        """Write what is queued and the last words, where this phase has room for them, and hang up within bounded time."""
+        """Write what is queued and the last message, where this phase has room for them, and hang up within bounded time."""
         self._code = code
         out = self.connection.take()
         if say and (self._options.side, Failed) in TRANSITIONS[phase]:

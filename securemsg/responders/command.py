@@ -77,7 +77,7 @@ class Command:
         # Of coroutines its types do not know.
         run: Any = self._run
         output: bytes = blockingCallFromThread(reactor, run, reactor, question)
-        return _decode(output) or None
+        return decode_output(output) or None
 
     def stop(self) -> None:
         """Kill what runs, and start nothing any more. From any thread."""
@@ -244,7 +244,7 @@ def _reason(report: bytes) -> str:
     return os.strerror(int(report)) if report.isdigit() else ""
 
 
-def _decode(output: bytes) -> str:
+def decode_output(output: bytes) -> str:
     """The output as a text: no more than one message holds, no half character at its end, no line end after it."""
     kept = output[:MAX_TEXT]
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(kept, final=len(kept) == len(output))

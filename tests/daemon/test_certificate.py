@@ -59,7 +59,7 @@ class OwnCertificateTests(SynchronousTestCase):
         self.assertEqual(self.made, 2)
 
     def test_renewed_in_time(self) -> None:
-        """It is made anew when it ends soon, and not before."""
+        """It is replaced when it expires soon, and not before."""
         self.keep()
         self.keep(later=(CERTIFICATE_DAYS - 100) * DAY)
         self.assertEqual(self.made, 1)

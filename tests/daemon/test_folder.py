@@ -57,7 +57,7 @@ class FolderTests(StateCase):
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_empty_is_tightened(self) -> None:
-        """An empty folder that somebody made for us is made private."""
+        """An empty folder that exists already is made private."""
         self.folder.mkdir(0o755, parents=True)
         check_folder(self.folder)
         open_folder(self.folder)
@@ -99,7 +99,7 @@ class LockTests(StateCase):
     """One daemon a folder."""
 
     def test_second(self) -> None:
-        """The second daemon is told so, at once and in words."""
+        """The second daemon gets an error in words, at once."""
         open_folder(self.folder)
         first, second = FolderLock(self.folder), FolderLock(self.folder)
         first.take()

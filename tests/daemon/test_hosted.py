@@ -142,7 +142,7 @@ class ConnectionTests(HostedCase):
         self.answer(WELCOME)
 
     def test_interfaces(self) -> None:
-        """The far ends are what they stand for."""
+        """The proxies have the interfaces of what they stand for."""
         verifyObject(IChannel, self.channel)
         verifyObject(IPeer, PeerProxy(self.reactor, self.worker, FakePeer()))
 
@@ -189,7 +189,7 @@ class ConnectionTests(HostedCase):
         self.assertEqual(self.server.codes, ["internal"])
 
     def test_nothing_after_close(self) -> None:
-        """A peer that hung up hears nothing of what was on its way."""
+        """A peer that hung up receives nothing that was on its way."""
         self.log_in()
         before = len(self.contact.peer.messages)
         self.worker.do(lambda: self.channel.close("enough"))
@@ -201,7 +201,7 @@ class ConnectionTests(HostedCase):
         self.assertEqual(self.server.codes, ["enough"])
 
     def test_pressure(self) -> None:
-        """The peer can pause the reading, and is told of a full buffer."""
+        """The peer can pause reading."""
         self.log_in()
         self.worker.do(lambda: self.channel.pause(True))
         self.clock.settle(self.worker)
@@ -252,7 +252,7 @@ class RequestTests(HostedCase):
             self.assertIn("the disk is full", str(formatEvent(events[0])))
 
     def test_bug(self) -> None:
-        """Any other error reaches the operator's connection, which it ends: nobody is kept waiting."""
+        """Any other error reaches the operator's connection, which it ends."""
         self.failureResultOf(self.reply(ValueError("oh")), ValueError)
 
     def test_forget_gone(self) -> None:

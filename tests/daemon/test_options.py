@@ -23,7 +23,7 @@ class DefaultTests(SynchronousTestCase):
     """No options at all."""
 
     def test_defaults(self) -> None:
-        """The daemon listens on this machine alone, port 8443, and lets in whoever has an invite."""
+        """The daemon listens on this machine alone, port 8443, and admits holders of an invite."""
         self.assertEqual(setup_of(), Setup("127.0.0.1", 8443, ("127.0.0.1", 8443), None, "invite", 1000, None, None, "ack"))
 
     def test_help(self) -> None:

@@ -20,7 +20,7 @@ EVIL = 'two\nlines \x1b]0;\u202e"\u2028 \u20ac'
 
 
 def message(text: str, kind: int = 1) -> Received:
-    """A message of a caller's."""
+    """A message of a guest's."""
     return Received(
         1, b"\xab" * 16, "key-1a2b3c4d", "server", 1_795_255_200, 1_795_255_300, text, kind, True, "psk", 0, "", b"\xcd" * 16
     )
@@ -79,7 +79,7 @@ class PrinterTests(SynchronousTestCase):
             self.assertEqual([row[-2] for row in file], ["1", "2", "3"])
 
     def test_nobody_reads(self) -> None:
-        """Who does not read holds up nobody for long; what was left out is counted, and nothing of it is logged."""
+        """Output that is not read delays the caller for a short time only; lines left out are counted, and not logged."""
         printer = Printer(self.writer, timeout=0.05, capacity=2)
         long = message("secret " * 20_000)
         with capturedLogs() as events:
@@ -97,7 +97,7 @@ class PrinterTests(SynchronousTestCase):
         drained.join()
 
     def test_slow_reader(self) -> None:
-        """Who reads slowly does not hold up those who print for as long again with each line."""
+        """A slow reader does not delay the caller again for each line."""
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
         printer = Printer(self.writer, timeout=1, capacity=2)
         is_over = threading.Event()
@@ -139,7 +139,7 @@ class PrinterTests(SynchronousTestCase):
         self.assertIn("not printed any more", str(formatEvent(event)))
 
     def test_not_blocking(self) -> None:
-        """An output that somebody made non-blocking gets everything all the same."""
+        """An output that was made non-blocking gets everything as well."""
         os.set_blocking(self.writer, False)
         printer = Printer(self.writer)
         text = "x" * 300_000

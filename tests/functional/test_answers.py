@@ -1,4 +1,4 @@
-"""Answers by machine, with real commands: what they are given, what becomes of what they say, and how they are ended."""
+"""Answers by machine, with real commands: their input, their output, and how they are ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def message(text: str) -> Received:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process, other than a dead one that nobody has asked about."""
+    """Whether there is such a process, and it is not a zombie."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
     return False
@@ -166,7 +166,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_command(python("import os; print(os.getsid(0) == os.getpgrp() == os.getpid())")), "True")
 
     def test_orphan(self) -> None:
-        """A command that nobody is left to kill ends at its limit, and one whose parent has ended already does not begin."""
+        """A command whose parent does not kill it ends at its limit, and one whose parent has ended already does not begin."""
         launch = (sys.executable, "-I", "-S", launcher.__file__)
         ended = subprocess.run([*launch, str(os.getpid()), "0.2", "/", "sleep", "1000"])
         self.assertEqual(ended.returncode, -signal.SIGALRM)
@@ -174,7 +174,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(ended.returncode, 1)
 
     def test_reason(self) -> None:
-        """Why a command could not be started is told to whoever looks after it."""
+        """Why a command could not be started is reported with the code."""
         for line, reason in (("/no/such/command", errno.ENOENT), ("/etc/passwd", errno.EACCES)):
             error = self.assertRaises(AnswerFailed, answer, Command(line))
             assert isinstance(error, AnswerFailed)
@@ -290,9 +290,9 @@ class LoggingDaemon(Daemon):
 
 class AnsweringDaemonCase(SynchronousTestCase):
     """
-    A daemon with a machine that answers.
+    A daemon that answers by machine.
 
-    @cvar options: what the daemon is told.
+    @cvar options: of the daemon.
     """
 
     options: tuple[str, ...] = ("--answer", "exec:sh answer.sh")
@@ -309,7 +309,7 @@ class AnsweringDaemonCase(SynchronousTestCase):
         self.ada, self.ben = (Person(self.place, name).join(invite) for name in ("ada", "ben"))
 
     def talk(self, person: Person, *texts: str) -> list[str]:
-        """What somebody is answered."""
+        """The answers that somebody gets."""
         for text in texts:
             person.send("server", text)
         return person.texts(len(texts), "--from", "server")
@@ -329,7 +329,7 @@ class ExecTests(AnsweringDaemonCase):
             self.assertNotIn(word, self.daemon.log)
 
     def test_side_by_side(self) -> None:
-        """Who waits for a slow answer holds up nobody else, and gets the answers in order."""
+        """A sender who waits for a slow answer delays no other, and gets the answers in order."""
         folder = self.place.folder
         self.ada.send("server", "wait")
         self.ada.send("server", "hello")
@@ -393,7 +393,7 @@ class FunctionTests(AnsweringDaemonCase):
 
 
 class OperatorTests(AnsweringDaemonCase):
-    """What the operator sees, and says."""
+    """What the operator sees and sends."""
 
     options = ("--answer", "echo", "--record", "record.jsonl", "--record-size", "4K", "--print", "--key-file", "shared.key")
 
@@ -463,7 +463,7 @@ class OperatorTests(AnsweringDaemonCase):
         blocked.mkdir()
         for text in ("y" * 3900, "z"):
             self.ada.send("server", text)
-        until(lambda: "answers nothing until" in self.daemon.log, "the trouble in the log")
+        until(lambda: "answers nothing until" in self.daemon.log, "the problem in the log")
         # The next tries are a second apart.
         self.ada.run("recv", "--count", "1", "--timeout", "3", status=7)
         self.assertEqual(self.daemon.log.count("answers nothing until"), 1)
@@ -510,8 +510,8 @@ class OperatorTests(AnsweringDaemonCase):
         path = self.place.folder / "shared.key"
         secret = path.read_bytes()
         self.assertEqual((len(secret), path.stat().st_mode & 0o777), (32, 0o600))
-        [told] = [line for line in self.daemon.log.splitlines() if "key file" in line]
-        self.assertRegex(told, rf"{path}; its holders are key-[0-9a-f]{{8}}$")
+        [row] = [line for line in self.daemon.log.splitlines() if "key file" in line]
+        self.assertRegex(row, rf"{path}; its holders are key-[0-9a-f]{{8}}$")
         self.assertNotIn(secret.hex(), self.daemon.log)
         self.daemon.stop()
         self.daemon.start()
@@ -533,7 +533,7 @@ class OperatorTests(AnsweringDaemonCase):
         self.assertEqual({row["kind"] for row in rows}, {"text"})
 
     def test_reply_to_nobody(self) -> None:
-        """Who is not there is not replied to: neither an account, nor a caller that never called, nor C{server} itself."""
+        """Who is not there is not replied to: neither an account, nor a guest who never wrote, nor C{server} itself."""
         self.assertIn("admin accounts", self.daemon.admin("reply", "nobody", "hello?", status=3).err)
         self.assertIn("key file", self.daemon.admin("reply", "key-00000000", "hello?", status=3).err)
         self.daemon.admin("reply", "server", "hello?", status=5)
@@ -541,8 +541,8 @@ class OperatorTests(AnsweringDaemonCase):
         self.ada.run("send", "server", "", status=2)
         self.assertEqual(self.ada.recv(), [])
 
-    def test_reply_to_caller(self) -> None:
-        """A caller hears it in the connection that wrote last and still stands; without one the operator is told so."""
+    def test_reply_to_guest(self) -> None:
+        """A guest gets it in the connection that wrote last and still stands; without one the operator is told so."""
         where = ("--key-file", "shared.key", "--host", HOST, "--port", str(self.daemon.port))
         chat = self.place.start_command("chat", "chat", *where, "server", pipe=True)
         chat.type("anybody here?\n")

@@ -61,7 +61,7 @@ def key_files() -> tuple[Path, Path]:
 @define
 class FakePeer:
     """
-    Writes down everything it is told.
+    Records every call.
 
     @ivar react: is called with each message.
     """

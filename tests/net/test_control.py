@@ -1,4 +1,4 @@
-"""Tests of L{securemsg.net.control}: who may come in through the operator's door, and where it can be."""
+"""Tests of L{securemsg.net.control}: who may use the control socket, and where it can be."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ class PathTests(FolderCase):
         self.assertFalse(self.path.exists())
 
     def test_stale(self) -> None:
-        """A socket that nobody listens on is removed."""
+        """A socket that no process listens on is removed."""
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(self.path))
         remove_stale_socket(self.path)
         self.assertFalse(self.path.exists())
 
     def test_alive(self) -> None:
-        """A socket that somebody listens on stays."""
+        """A socket that a process listens on stays."""
         with socket.socket(socket.AF_UNIX) as alive:
             alive.bind(str(self.path))
             alive.listen()
@@ -132,7 +132,7 @@ class PathTests(FolderCase):
         self.assertEqual(self.path.read_text(), "mine")
 
     def test_listen(self) -> None:
-        """The door is for its owner alone."""
+        """The socket is for its owner alone."""
         reactor = MemoryReactor()
         end = End(Side.SERVER, Clock())
         listen_control(reactor, self.path, end.options(observe_operator, handshake=False))

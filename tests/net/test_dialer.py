@@ -94,7 +94,7 @@ class FailureTests(DialerCase):
     """Why it did not come to a connection."""
 
     def test_codes(self) -> None:
-        """Nobody there, no such host, and no answer in time are told apart as far as that helps."""
+        """A refused connection, an unknown host and a time limit have codes of their own as far as that helps."""
         for reason, code in (
             (error.ConnectionRefusedError(), "not-connected"),
             (DNSLookupError(), "not-connected"),
@@ -132,7 +132,7 @@ class FailureTests(DialerCase):
         self.assertEqual(self.failures, ["tls"])
 
     def test_end_of_connection(self) -> None:
-        """Once the connection stood its peer alone hears of the end."""
+        """After a connection was established, its peer alone is told of its end."""
         self.dialer()
         protocol, _ = self.endpoint.succeed()
         self.lose(protocol)
@@ -198,7 +198,7 @@ class AgainTests(DialerCase):
 
 
 class StopTests(DialerCase):
-    """It ends when it is told to."""
+    """Stopping."""
 
     def test_waiting(self) -> None:
         """Between two attempts there is nothing but a timer, and that stops."""

@@ -1,4 +1,4 @@
-"""Tests of L{securemsg.net.link}: what TCP is told, and how a reader is noticed."""
+"""Tests of L{securemsg.net.link}: TCP's options, and how a reading peer is noticed."""
 
 from __future__ import annotations
 

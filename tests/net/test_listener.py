@@ -19,7 +19,7 @@ from tests.net.fakes import End, key_files
 
 
 class LimitTests(SynchronousTestCase):
-    """The door has a width."""
+    """A limit of connections."""
 
     def test_limit(self) -> None:
         """Twice as many as may be logged in, and some more, get an answer."""
@@ -79,7 +79,7 @@ class PortTests(SynchronousTestCase):
     """Whether we could listen."""
 
     def test_taken(self) -> None:
-        """A port that somebody listens on is named, with what helps."""
+        """A port in use is named, with what helps."""
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()

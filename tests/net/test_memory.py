@@ -52,7 +52,7 @@ class PairTests(SynchronousTestCase):
         inside = [False]
 
         def answer(message: Message | Unknown) -> None:
-            """Answer, and see that nobody calls us while we do."""
+            """Answer, and check that this is not re-entered."""
             self.assertFalse(inside[0])
             inside[0] = True
             if isinstance(message, Ping):
@@ -67,7 +67,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(len(self.server.peer.messages), 5000)
 
     def test_pressure(self) -> None:
-        """Who does not read has the other end told that its buffer is full; nothing is lost, and reading goes on."""
+        """When one end does not read, the other learns that its buffer is full; nothing is lost when reading resumes."""
         self.log_in()
         self.server_stream.pause(True)
         for number in range(20000):
@@ -85,7 +85,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.server.peer.messages, [Ping(number) for number in range(40000)])
 
     def test_close(self) -> None:
-        """The last words arrive, both ends hear one end each, and nothing is left ticking."""
+        """The last message arrives, both peers are told once of the end, and nothing is left ticking."""
         self.log_in()
         self.client_stream.send(Ping(1))
         self.server_stream.close("stopping")
@@ -94,7 +94,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_both_close(self) -> None:
-        """Ends that hang up at the same time hear one end each."""
+        """Ends that hang up at the same time are told once each."""
         self.log_in()
         self.client_stream.close()
         self.server_stream.close("stopping")
@@ -102,7 +102,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual((self.server.peer.codes, self.client.peer.codes), (["stopping"], [""]))
 
     def test_late_abort(self) -> None:
-        """An end that does not read is gone five seconds after the last words."""
+        """An end that does not read is gone five seconds after the last message."""
         self.log_in()
         self.client_stream.pause(True)
         for number in range(20000):

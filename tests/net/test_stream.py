@@ -107,7 +107,7 @@ class MessageTests(StreamCase):
         verifyObject(IPeer, self.peer)
 
     def test_opened(self) -> None:
-        """Without TLS the peer has its channel as soon as the transport stands."""
+        """Without TLS the peer has its channel as soon as the transport is connected."""
         self.assertIs(self.peer.channel, self.stream)
 
     def test_every_cut(self) -> None:
@@ -182,7 +182,7 @@ class BadInputTests(StreamCase):
         self.assert_hung_up("malformed")
 
     def test_other_protocol(self) -> None:
-        """Somebody who speaks HTTP announces far too large a frame."""
+        """An HTTP request announces far too large a frame."""
         self.stream.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
         self.assert_hung_up("frame-too-large")
 
@@ -218,7 +218,7 @@ class BadInputTests(StreamCase):
         self.assert_hung_up("bad-acknowledgement")
 
     def test_bug(self) -> None:
-        """An exception of ours is logged, the peer hears C{internal}, and the connection ends."""
+        """An exception of ours is logged, the peer gets C{internal}, and the connection ends."""
         self.log_in()
         self.peer.react = lambda message: [][0]
         self.stream.dataReceived(frames(Ping(1), Ping(2)))
@@ -235,7 +235,7 @@ class BadInputTests(StreamCase):
         self.assertEqual(self.said(), [Failed("internal")])
 
     def test_opened_fails(self) -> None:
-        """A peer that fails when it is introduced loses the connection, and hears of the end."""
+        """A peer that fails when it is opened loses the connection, and is told of the end."""
 
         class Broken(FakePeer):
             """Fails at once."""
@@ -252,7 +252,7 @@ class BadInputTests(StreamCase):
         self.assertTrue(transport.disconnecting)
 
     def test_closed_fails(self) -> None:
-        """A peer that fails when it hears of the end is logged, no more."""
+        """A peer that fails at the end is logged, no more."""
 
         class Broken(FakePeer):
             """Fails at the end."""
@@ -285,7 +285,7 @@ class TimeTests(StreamCase):
     """Nothing takes for ever."""
 
     def test_login(self) -> None:
-        """Who does not log in within ten seconds is told so and disconnected."""
+        """A peer that does not log in within ten seconds gets C{timeout} and is disconnected."""
         self.clock.advance(LOGIN_TIME - 1)
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(1)
@@ -308,7 +308,7 @@ class TimeTests(StreamCase):
         self.assertFalse(self.transport.disconnecting)
 
     def test_late_abort(self) -> None:
-        """Who does not let go after the last words is cut off five seconds later."""
+        """A peer that does not hang up after the last message is cut off five seconds later."""
         self.log_in()
         self.stream.close("stopping")
         self.clock.advance(CLOSING_TIME - 1)
@@ -355,7 +355,7 @@ class IdleTests(StreamCase):
     idle_time = IDLE_TIME
 
     def test_silent(self) -> None:
-        """Who is logged in and sends no byte for fifteen minutes is told so and disconnected."""
+        """A logged-in peer that sends no byte for fifteen minutes gets C{timeout} and is disconnected."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
         self.clock.advance(IDLE_TIME - LOGIN_TIME - 1)
@@ -366,7 +366,7 @@ class IdleTests(StreamCase):
         self.lose()
         self.assertEqual((self.peer.codes, self.clock.getDelayedCalls()), (["timeout"], []))
 
-    def test_heard(self) -> None:
+    def test_ready(self) -> None:
         """Fifteen minutes count from the last byte, wherever in a message it was."""
         self.log_in()
         self.clock.advance(LOGIN_TIME)
@@ -440,7 +440,7 @@ class PressureTests(StreamCase):
         self.assertFalse(self.transport.disconnected)
 
     def test_registered(self) -> None:
-        """The transport knows whom to tell."""
+        """The connection is registered as the transport's producer."""
         self.assertIs(self.transport.producer, self.stream)
         self.assertTrue(self.transport.streaming)
 
@@ -524,7 +524,7 @@ class EndTests(StreamCase):
         self.assertEqual(self.peer.codes, [UNREADABLE_CODE])
 
     def test_own_words(self) -> None:
-        """What is queued goes out first, then the code; the peer hears that code at the end."""
+        """What is queued goes out first, then the code; the peer is closed with that code."""
         self.log_in()
         self.stream.send(Pong(1, 2))
         self.stream.close("replaced")
@@ -558,20 +558,20 @@ class EndTests(StreamCase):
         self.assertEqual(self.said(), [Failed("enough")])
 
     def test_ready(self) -> None:
-        """Whoever waits for the login of a client hears of it once."""
+        """C{when_ready} makes its call once, at the login."""
         stream, _ = plain(Side.CLIENT, self.clock)
         stream.makeConnection(StringTransport())
-        heard: list[bool] = []
-        stream.when_ready(lambda: heard.append(True))
+        ready: list[bool] = []
+        stream.when_ready(lambda: ready.append(True))
         other = Connection(Side.SERVER)
         stream.send(HELLO)
         list(other.receive(frames(HELLO)))
         stream.dataReceived(frames(CHALLENGE))
         stream.send(PROOF)
-        self.assertEqual(heard, [])
+        self.assertEqual(ready, [])
         stream.dataReceived(frames(WELCOME))
         stream.dataReceived(frames(Pong(1, 1)))
-        self.assertEqual(heard, [True])
+        self.assertEqual(ready, [True])
 
     def test_refused_by_observation(self) -> None:
         """A transport that is not what it must be is dropped before anybody is introduced to it."""

@@ -98,7 +98,7 @@ class HandshakeTests(SynchronousTestCase):
             self.assertIn(link.cipher, ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"))
 
     def test_no_alpn(self) -> None:
-        """A client that offers no ALPN is dropped with nothing said, and nobody is introduced to it."""
+        """A client that offers no ALPN is dropped without a message, and no peer is made for it."""
         other = Recorder()
         pair = secure_pair(client_creator=OtherClient(()), client_protocol=other)
         self.assertEqual(other.received, b"")
@@ -151,7 +151,7 @@ class SilenceTests(SynchronousTestCase):
     """Strangers hold a place for ten seconds at most."""
 
     def connect(self) -> tuple[End, Clock, StringTransport, TLSMemoryBIOProtocol]:
-        """A server's end with nobody at the other."""
+        """A server's end without a client."""
         clock = Clock()
         end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
@@ -193,7 +193,7 @@ class SilenceTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_silence_after_handshake(self) -> None:
-        """Who says nothing after the handshake is told C{timeout} ten seconds later."""
+        """A client that is silent after the handshake gets C{timeout} ten seconds later."""
         pair = secure_pair()
         pair.clock.advance(LOGIN_TIME)
         pair.pump.flush()
@@ -217,7 +217,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.client.peer.messages, [Pong(1, 2)])
 
     def test_close(self) -> None:
-        """The last words arrive, and both ends hear one end."""
+        """The last message arrives, and both peers are told once of the end."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         pair.server_stream.close("replaced")
@@ -235,7 +235,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(pair.client.peer.messages, [])
 
     def test_never_reads(self) -> None:
-        """Who takes neither the last words nor the end of TLS is cut off five seconds later."""
+        """A peer that reads neither the last message nor the end of TLS is cut off five seconds later."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         pair.server_stream.close("replaced")
@@ -244,7 +244,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertTrue(pair.wire[1].disconnecting)
 
     def test_full_buffer(self) -> None:
-        """A full buffer below TLS is told through TLS."""
+        """A full buffer below TLS is reported through TLS."""
         pair = secure_pair()
         log_in(pair.server.peer, pair.client.peer, pair.pump.flush)
         producer = pair.wire[1].producer
@@ -311,7 +311,7 @@ class IssuedCertificateTests(SynchronousTestCase):
             self.assertTrue(is_tls_failure(reason))
 
     def test_other_issuer(self) -> None:
-        """A certificate that nobody known issued is a TLS failure."""
+        """A certificate of an unknown issuer is a TLS failure."""
         _, certificate = tls_key_pair(["localhost"], days=1)
         authority = scratch(self) / "thing"
         authority.write_bytes(certificate)

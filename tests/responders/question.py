@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from securemsg.client.messages import Received
 
-# A thread that has not answered by then never will.
+# Seconds to wait for a thread.
 LIMIT = 30
-SECRET = "nobody else's business"
+SECRET = "a private text"
 
 
 def message(text: str = "hello") -> Received:

@@ -45,7 +45,7 @@ class ChoiceTests(SynchronousTestCase):
 
 
     def test_folder_is_gone(self) -> None:
-        """A folder that was removed while we are in it is told, too: nothing could be found from there."""
+        """A current folder that was removed is an error: nothing can be found from there."""
 
         def gone() -> Path:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -11,7 +11,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.responders.command import PATH, Command, CommandRun, _decode
+from securemsg.responders.command import PATH, Command, CommandRun, decode_output
 from securemsg.responders.errors import AnswerFailed
 from tests.net.fakes import scratch
 from tests.responders.question import LIMIT
@@ -43,19 +43,19 @@ class CommandTests(SynchronousTestCase):
         """Of what it writes one line end of either kind is dropped."""
         cases = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi\n\n": "hi\n", b"hi\r\n\r\n": "hi\r\n", b"hi\r": "hi\r"}
         for written, text in cases.items():
-            self.assertEqual(_decode(written), text)
+            self.assertEqual(decode_output(written), text)
 
 
 class ProcessTransport:
-    """Of a process that is there, and does nothing."""
+    """The transport of a process that does nothing."""
 
     pid = os.getpid()
 
     def write(self, data: bytes) -> None:
-        """Nobody reads it."""
+        """Drop it."""
 
     def closeStdin(self) -> None:
-        """Nobody sees it."""
+        """Do nothing."""
 
 
 class ProcessClock(Clock):
@@ -70,7 +70,7 @@ class RunTests(SynchronousTestCase):
     """One run of a command."""
 
     def test_clock_is_set(self) -> None:
-        """A clock that is set forward ends no command: its limit is counted by one that nobody can set."""
+        """A clock that is set forward ends no command: its limit is counted by the monotonic clock."""
         clock = ProcessClock()
         run = CommandRun(clock, b"", LIMIT)
         run.start(["true"], Path("/"), {})
@@ -79,7 +79,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(len(clock.getDelayedCalls()), 1)
 
     def test_no_process(self) -> None:
-        """Where the system has no process for us, the command was not started."""
+        """Where the system has no process left, the code is C{not-started}."""
         clock = ProcessClock()
 
         def fail(*args: object) -> None:

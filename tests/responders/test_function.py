@@ -17,7 +17,7 @@ from tests.responders.question import SECRET, message
 
 
 class FunctionTests(SynchronousTestCase):
-    """A function of somebody's."""
+    """A Python function."""
 
     def test_called(self) -> None:
         """It gets the message, and its answer is the answer; an empty one is none."""
@@ -27,7 +27,7 @@ class FunctionTests(SynchronousTestCase):
 
     def test_exception(self) -> None:
         """
-        An exception of any kind is a code, and so is what is no text; nothing of it is told but what it is, and where it was
+        An exception of any kind is a code, and so is a result that is not a text; only its type is reported, and where it was
         raised.
         """
 
@@ -61,7 +61,7 @@ class FunctionTests(SynchronousTestCase):
         self.assertEqual(load_function("its_answers.answer")(None, message()), "HELLO")
 
     def test_broken_module(self) -> None:
-        """A module that cannot be imported, whatever it does, is told in one line."""
+        """A module that cannot be imported, for whatever reason, is one line."""
         folder = scratch(self)
         self.patch(sys, "path", [str(folder), *sys.path])
         for number, source in enumerate(("raise SystemExit(0)", "raise ValueError('a\\nb')", "def")):

@@ -19,7 +19,7 @@ from tests.responders.question import LIMIT, SECRET, message
 
 @define
 class Work:
-    """Answers as it is told."""
+    """Answers with a function of the test's."""
 
     make: Callable[[Received], str | None]
     problem: str = ""
@@ -38,7 +38,7 @@ class PoolTests(SynchronousTestCase):
     """Threads that answer."""
 
     def setUp(self) -> None:
-        """Somebody waits for answers."""
+        """A queue takes the calls for the thread that asks."""
         self.calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self.given: list[str | None] = []
 
@@ -55,7 +55,7 @@ class PoolTests(SynchronousTestCase):
         return self.given.pop()
 
     def test_answer(self) -> None:
-        """An answer is handed over in the thread of whoever asked, and not before that has time."""
+        """An answer is handed over in the thread that asked, and not before it has time."""
         self.ask(lambda got: got.text)
         call = self.calls.get(timeout=LIMIT)
         self.assertEqual(self.given, [])
@@ -75,7 +75,7 @@ class PoolTests(SynchronousTestCase):
         self.assertNotIn(SECRET, str(event))
 
     def test_reason(self) -> None:
-        """More of it is for the log, and not for whoever asked."""
+        """The reason is logged, and not sent."""
 
         def fail(got: Received) -> str:
             raise AnswerFailed("not-started", "No such file")
@@ -85,7 +85,7 @@ class PoolTests(SynchronousTestCase):
         self.assertIn("not-started (No such file)", str(formatEvent(events[0])))
 
     def test_problem(self) -> None:
-        """What will answer nothing is logged at the start."""
+        """A known problem is logged at the start."""
         with capturedLogs() as events:
             ThreadPool(Work(lambda got: None), None, self.calls.put)
             self.assertEqual(events, [])
@@ -93,7 +93,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(str(formatEvent(events[0])), "no message will be answered by machine: tr2 is nowhere")
 
     def test_bug(self) -> None:
-        """Even a bug of ours leaves nobody waiting."""
+        """After a bug of ours the sender still gets an answer."""
 
         def fail(got: Received) -> str:
             raise LookupError
