@@ -41,9 +41,10 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
     checked(text)
     if message_id is not None and len(message_id) != ID_SIZE:
         hint = f"make one with os.urandom({ID_SIZE}), or omit it"
-        raise _bad(f"an id has {ID_SIZE} bytes, not {len(message_id)}", hint)
+        raise _bad(f"an id must have {ID_SIZE} bytes, not {len(message_id)}", hint)
     if not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
-        raise _bad(f"a message expires after {MIN_EXPIRY} to {DEFAULT_EXPIRY} seconds, not {expiry}", "name another time")
+        limits = f"a message must expire after {MIN_EXPIRY} to {DEFAULT_EXPIRY} seconds"
+        raise _bad(f"{limits}, not {expiry}", "choose an expiry within these limits")
 
 
 def commit(

@@ -306,7 +306,7 @@ class ServerConnection:
             if not self._lock.take():
                 return
         except OSError as error:
-            raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+            raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
         self._agent = Agent(
             self._store,
             self._profile,

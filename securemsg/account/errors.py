@@ -30,16 +30,16 @@ MEANINGS: dict[Exit, str] = {
     Exit.DONE: "done",
     Exit.INTERNAL: "internal error",
     Exit.USAGE: "wrong usage",
-    Exit.NO_CONTACT: "no such contact",
-    Exit.IDENTITY_CHANGED: "the identity of the contact has changed; the message names the command that accepts it",
-    Exit.REFUSED: "refused for good; the code is printed, the message is marked failed and leaves the outbox"
-    " (it stays where the server refuses the whole account)",
-    Exit.NOT_CONNECTED: "not connected, lost, or told to retry later; the message stays in the outbox"
-    " (with --key-file by itself nothing is kept)",
-    Exit.TIMED_OUT: "not delivered, or fewer messages received, within --timeout",
-    Exit.WRONG_SERVER: "the server's identity does not match the pin, or it does not hold the key file",
-    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or a second recv or respond"
-    " at once",
+    Exit.NO_CONTACT: "no such account or contact",
+    Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",
+    Exit.REFUSED: "refused for good; the code is printed, the message is marked as failed and leaves the outbox"
+    " (it stays if the server refuses the whole account)",
+    Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
+    " (with --key-file alone nothing is kept)",
+    Exit.TIMED_OUT: "not delivered, or too few messages received, within --timeout",
+    Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
+    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or another recv or respond"
+    " is running",
     Exit.INTERRUPTED: "interrupted",
 }
 

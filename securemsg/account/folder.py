@@ -54,8 +54,8 @@ def check_whole(folder: Path, *, joining: bool = False) -> None:
     if len(missing) == 1 and not (joining and missing == [store]):
         raise error_for(
             "profile-damaged",
-            text=f"{missing[0]} is missing, and nothing in {folder} opens without it",
-            hint="restore it from a copy; if no join was ever finished there, repeat the join",
+            text=f"{missing[0]} is missing, and without it {folder} cannot be opened",
+            hint="restore it from a copy; if joining was never finished, run join again",
         )
 
 

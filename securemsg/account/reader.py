@@ -44,7 +44,7 @@ class MessageReader:
         @raise SecuremsgError: the server will not have us, the profile cannot be used, or there is a newer loop than this.
         """
         if self._is_over:
-            raise error_for("second-recv", text="another loop over the messages was begun, or the bot was left")
+            raise error_for("second-recv", text="another loop over the messages has started, or the bot has ended")
         try:
             if self._in_hand is not None:
                 messages.mark_read(self._store, [self._in_hand.order])

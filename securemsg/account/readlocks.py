@@ -35,7 +35,7 @@ def take_read_lock(folder: Path) -> FileLock:
     try:
         taken = lock.take()
     except OSError as error:
-        raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+        raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
     if not taken:
         raise error_for("second-recv")
     return lock
@@ -104,10 +104,10 @@ class ReadLocks:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(sender))
         except (BlockingIOError, PermissionError) as error:
             if self._descriptor < 0:
-                raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+                raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
             return False
         except OSError as error:
-            raise error_for("profile-unreadable", text=f"the profile cannot be locked: {error.strerror}") from None
+            raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
         return True
 
 

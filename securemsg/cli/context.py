@@ -23,8 +23,8 @@ from securemsg.interfaces import IProfileStore
 from securemsg.protocol.messages import Message, Unknown
 
 ELSEWHERE = (
-    "another process has the connection of this profile: what goes over the wire passes there, and shows there if that was"
-    " started with --show-wire"
+    "another process has the connection of this profile; its wire data is shown there, if that process was started with"
+    " --show-wire"
 )
 
 

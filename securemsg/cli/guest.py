@@ -26,12 +26,12 @@ from securemsg.storage.memory import MemoryProfile
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8443
 
-_SAME_FILE = "check --host, --port and the file; the daemon takes it with: securemsg serve --key-file FILE"
+_SAME_FILE = "check --host, --port and the file; start the daemon with: securemsg serve --key-file FILE"
 # What these codes mean to somebody who has no profile.
 _WORDS: dict[str, tuple[str, str]] = {
-    "server-identity": ("the server at {where} does not hold this key file ({name})", _SAME_FILE),
-    "login-failed": ("the server at {where} does not let in who holds this key file ({name})", _SAME_FILE),
-    "malformed": ("the server at {where} does not take callers with a key file", "it is older than this client"),
+    "server-identity": ("the server at {where} does not have this key file ({name})", _SAME_FILE),
+    "login-failed": ("the server at {where} does not admit guests with this key file ({name})", _SAME_FILE),
+    "malformed": ("the server at {where} does not admit guests with a key file", "it is older than this client"),
 }
 # What a long chat remembers.
 _RETENTION = Retention()
@@ -92,15 +92,15 @@ def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
         raise SecuremsgError(
             Exit.USAGE,
             "key-file",
-            f"a key file by itself reaches `{SERVER_NAME}` alone, not {name}",
+            f"with a key file alone you can only write to `{SERVER_NAME}`, not to {name}",
             f"to write to {name} from your profile, encrypted with this file, add --suite psk",
         )
     if settings.profile is not None or settings.passphrase_file is not None:
         raise SecuremsgError(
             Exit.USAGE,
             "usage",
-            "with a key file by itself no profile is used",
-            "leave --profile and --passphrase-file away",
+            "with a key file alone no profile is used",
+            "omit --profile and --passphrase-file",
         )
     yield guest_context(settings, settings.key_file, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT)
 

@@ -28,20 +28,20 @@ Exit statuses:
 # help nor a mistyped word waits for that.
 COMMANDS = {
     "serve": "Start the daemon; `securemsg serve --help` lists its options.",
-    "join": "Make keys, pin the server, and register NAME with INVITE.",
-    "send": "Send TEXT, or what standard input holds, to NAME.",
-    "recv": "Print the messages that wait, each of them once.",
-    "respond": "Let a command answer every text that comes.",
-    "chat": "Talk with NAME: interactive on a terminal, line by line on a pipe.",
-    "history": "Print the messages to and from NAME; this marks nothing as read.",
-    "contacts": "Print the contacts: who is verified, whose identity has changed.",
-    "verify": "Show the safety number with NAME; --accept: it was compared.",
-    "status": "Print how connection and keys are protected, and what waits.",
+    "join": "Create keys, pin the server, and register NAME with INVITE.",
+    "send": "Send TEXT, or standard input, to NAME.",
+    "recv": "Print waiting messages, each of them once.",
+    "respond": "Answer every text message with the output of a command.",
+    "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
+    "history": "Print the messages to and from NAME; marks nothing as read.",
+    "contacts": "List contacts: who is verified, whose keys have changed.",
+    "verify": "Show the safety number with NAME; --accept marks NAME verified.",
+    "status": "Show how connection and keys are protected, and what is waiting.",
     "whoami": "Print the name and the fingerprint of this profile.",
-    "ping": "Measure how long an answer of the server takes.",
-    "invite": "Print an invite that serves once, if users may invite.",
-    "keygen": "Make a key file, to call a daemon or for two people.",
-    "admin": "Run the daemon of this machine: invites, accounts, its address.",
+    "ping": "Measure how long the server takes to answer.",
+    "invite": "Print an invite for one person, if the server lets users invite.",
+    "keygen": "Create a key file, for a daemon or for two people.",
+    "admin": "Manage the daemon on this machine: invites, accounts, its address.",
 }
 
 
@@ -72,13 +72,13 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name=PROGRAM)
-@json_option("Print JSON, one object a line; errors, too.")
+@json_option("Print JSON, one object per line; errors too.")
 @shared
 def group(as_json: bool) -> None:
     """
     Private messages from a terminal: end-to-end encrypted, and nothing is lost.
 
-    Profile and connection options may stand before or after the command.
+    Options for profile and connection can be given before or after the command.
     """
 
 
@@ -107,7 +107,7 @@ def run(arguments: list[str]) -> int:
         return Exit.DONE
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
-            report(SecuremsgError(Exit.USAGE, "usage", "no command is given", _see_help(error)), as_json)
+            report(SecuremsgError(Exit.USAGE, "usage", "no command given", _see_help(error)), as_json)
         else:
             say(error.format_message())
         return Exit.USAGE

@@ -169,4 +169,4 @@ def _write(data: bytes) -> None:
         except BrokenPipeError:
             raise OutputClosed from None
         except OSError as error:
-            raise error_for("output-failed", text=f"the output could not be written: {error.strerror}") from None
+            raise error_for("output-failed", text=f"cannot write the output: {error.strerror}") from None

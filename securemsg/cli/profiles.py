@@ -24,7 +24,7 @@ from securemsg.storage.profile import open_profile
 MAX_PASSPHRASE = 4096
 
 _PROTECTIONS = {
-    vault.KEY_IN_FILE: "by file permissions alone: whoever can read {path} can read everything",
+    vault.KEY_IN_FILE: "by file permissions only: anyone who can read store.key can read everything",
     vault.PASSPHRASE: "by a passphrase (scrypt)",
 }
 
@@ -46,7 +46,7 @@ def read_passphrase(path: Path) -> bytes:
             passphrase = file.read(MAX_PASSPHRASE + 1)
     except OSError as error:
         raise SecuremsgError(
-            Exit.USAGE, "passphrase-file", f"the passphrase file {path} cannot be read: {error.strerror}"
+            Exit.USAGE, "passphrase-file", f"cannot read the passphrase file {path}: {error.strerror}"
         ) from None
     if stat.S_ISREG(mode) and mode & OTHERS:
         raise error_for("passphrase-exposed", str(path))
@@ -98,6 +98,6 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[CommandContex
 def _ask_passphrase(folder: Path) -> bytes:
     """Ask at the terminal; the prompt goes to standard error or the terminal itself."""
     try:
-        return getpass.getpass(f"Passphrase of {folder}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
+        return getpass.getpass(f"Passphrase for {folder}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
     except EOFError:
         raise error_for("passphrase-needed") from None

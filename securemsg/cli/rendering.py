@@ -15,10 +15,10 @@ from securemsg.protocol.envelope import Kind
 
 # What odd messages are called in words; a code that is not here is shown as it is.
 NOTES = {
-    "late": "came later than those after it",
-    "repeated": "sent again under a counter that was used",
-    "forked": "does not fit what its sender wrote before",
-    "unsupported": "of a kind that this version does not know",
+    "late": "arrived after later ones",
+    "repeated": "repeats the number of an earlier one",
+    "forked": "contradicts earlier ones",
+    "unsupported": "is of a kind unknown to this version",
 }
 # Of what is encrypted so much is shown: the random bytes that it begins with, and as many of the ciphertext itself.
 SHOWN_BYTES = 32
@@ -62,7 +62,7 @@ def remark(message: Received) -> str:
     if message.gap_before:
         remarks.append(slash.gap_line(message.sender, message.gap_before))
     if message.note:
-        remarks.append(f"-- the next message of {escape(message.sender)} {NOTES.get(message.note, escape(message.note))}")
+        remarks.append(f"-- the next message from {escape(message.sender)} {NOTES.get(message.note, escape(message.note))}")
     return "\n".join(remarks)
 
 

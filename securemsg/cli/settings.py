@@ -124,7 +124,7 @@ def _remember_json(ctx: click.Context, parameter: click.Parameter, value: bool) 
 def _host(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     """Take the name or the address of a machine."""
     if value is not None and not is_host(value):
-        raise click.BadParameter(f"{value!r} is neither a host name nor an address", ctx, parameter)
+        raise click.BadParameter(f"{value!r} is not a host name or address", ctx, parameter)
     _remember(ctx, parameter, value)
 
 
@@ -142,7 +142,7 @@ class NamedPath(click.ParamType[Path]):
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Let every name pass but none."""
         if value == "":
-            raise click.UsageError(f"{_label(param)} is empty; name a {self.name}", ctx)
+            raise click.UsageError(f"{_label(param)} is empty; give a {self.name}", ctx)
         return Path(value)
 
 
@@ -154,14 +154,16 @@ def _label(param: click.Parameter | None) -> str:
 _FILE = NamedPath()
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
-    _option("--host", callback=_host, metavar="HOST", help="Connect there instead of where the invite said."),
-    _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise."),
+    _option("--host", callback=_host, metavar="HOST", help="Host to connect to, instead of the one in the invite."),
+    _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port to connect to, likewise."),
     _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),
     _option(
-        "--retry", is_flag=True, help="Keep trying while the server is not there, full or stopping: for --timeout, or for ever."
+        "--retry",
+        is_flag=True,
+        help="Keep trying while the server is unreachable, full or shutting down, until --timeout (forever without one).",
     ),
     _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),
-    _option("--debug", is_flag=True, help="Show tracebacks and the log, for reports of bugs."),
+    _option("--debug", is_flag=True, help="Show tracebacks and the log, for bug reports."),
 )
 
 
@@ -182,7 +184,7 @@ def suite_options(key_file_help: str, *suite_names: str) -> Callable[[F], F]:
             help="How the conversation with NAME is encrypted from now on.",
         ),
         _option("--key-file", type=_FILE, metavar="FILE", help=key_file_help),
-        _option("--loose", is_flag=True, help="Take the key file though others may read it."),
+        _option("--loose", is_flag=True, help="Use the key file even if others can read it."),
     )
 
     def add(command: F) -> F:

@@ -27,15 +27,15 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     if settings.suite not in SECRET_SIZES:
         if settings.key_file is not None:
             raise SecuremsgError(
-                Exit.USAGE, "usage", "a key file is of suite psk alone", "leave --key-file away, or name suite psk"
+                Exit.USAGE, "usage", "only suite psk uses a key file", "omit --key-file, or choose suite psk"
             )
         return Chosen(settings.suite)
     if name == SERVER_NAME:
         raise SecuremsgError(
             Exit.USAGE,
             "usage",
-            f"`{SERVER_NAME}` takes a key file from callers without a profile, and none from accounts",
-            f"leave the suite away: securemsg send --key-file FILE {SERVER_NAME}",
+            f"with a profile, `{SERVER_NAME}` accepts no key file; guests without a profile use one",
+            f"omit the suite: securemsg send --key-file FILE {SERVER_NAME}",
         )
     if settings.key_file is not None:
         return Chosen(settings.suite, load_key(settings.key_file, settings.loose).secret)
@@ -44,7 +44,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
             Exit.USAGE,
             "key-file",
             f"no key file is pinned for {name}",
-            f"make one with `securemsg keygen FILE`, give {name} a copy, and add --key-file FILE here",
+            f"create one with `securemsg keygen FILE`, give {name} a copy, and add --key-file FILE here",
         )
     return pinned
 
@@ -88,20 +88,20 @@ def _told(context: CommandContext, name: str, choice: Chosen) -> str:
     """What follows from a choice."""
     if not choice.key:
         return (
-            f"from now on what goes to {name} is encrypted with suite {choice.suite}, and no key file; what {name} encrypts"
+            f"from now on messages to {name} are encrypted with suite {choice.suite}, without a key file; what {name} encrypts"
             " with the old one waits until it is pinned again"
         )
     same = f"securemsg contacts {context.profile.name} --set-suite psk --key-file FILE"
     return (
-        f"from now on what goes to {name} is encrypted with suite psk and {key_name(choice)}: whoever holds this file, now or"
-        " later, can read everything, the daemon's operator included if the daemon has the same file."
+        f"from now on messages to {name} are encrypted with suite psk and {key_name(choice)}: anyone who has this file, now or"
+        " later, can read everything, including the daemon's operator if the daemon has the same file."
         f" {name} needs this file too: {same}"
     )
 
 
 def _resuited(name: str, choice: Chosen, waiting: int) -> str:
     """What becomes of messages that were written before the choice, and are not sealed."""
-    what = f"1 message that waits for {name} goes" if waiting == 1 else f"{waiting} messages that wait for {name} go"
+    what = f"1 message waiting for {name} goes" if waiting == 1 else f"{waiting} messages waiting for {name} go"
     with_key = f" and {key_name(choice)}" if choice.key else ""
     return f"{what} out with suite {choice.suite}{with_key} as well"
 
@@ -111,6 +111,6 @@ def _warned(name: str, sharing: list[str]) -> str:
     shown, more = sharing[:SHOWN], len(sharing) - SHOWN
     others = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     return (
-        f"this key file is pinned for {others} as well: each of them can read what goes to {name}, and {name} what goes to"
-        " them. Make a file for each: securemsg keygen FILE"
+        f"this key file is also pinned for {others}: each of them can read messages to {name}, and {name} can read messages to"
+        " them. create one file for each: securemsg keygen FILE"
     )

@@ -43,7 +43,7 @@ class Duration(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is not a duration such as 90s, 15m, 12h or 7d", param, ctx)
         if not self.low <= seconds <= self.high:
-            self.fail(f"{value!r} is not between {written(self.low)} and {written(self.high)}", param, ctx)
+            self.fail(f"{value!r} is not from {written(self.low)} to {written(self.high)}", param, ctx)
         return seconds
 
 

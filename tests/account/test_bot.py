@@ -545,7 +545,7 @@ class SendTests(BotCase):
             (("bix", "hello"), {}, "own-name", "bix is your own name"),
             (("ada", ""), {}, "no-text", "no text"),
             (("ada", "\udcff"), {}, "not-utf8", "not UTF-8"),
-            (("ada", "hello"), {"id": b"short"}, "bad-request", "an id has 16 bytes, not 5"),
+            (("ada", "hello"), {"id": b"short"}, "bad-request", "an id must have 16 bytes, not 5"),
             (("ada", "hello"), {"expires": 59}, "bad-request", "60 to 2592000 seconds, not 59"),
             (("ada", "hello"), {"expires": 2592001}, "bad-request", "60 to 2592000 seconds"),
             (("Ada!", "hello"), {}, "illegal-name", "Ada!"),

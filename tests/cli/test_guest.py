@@ -110,7 +110,7 @@ class TalkTests(CallerCase):
         self.take("/to ben")
         self.take("/verify")
         self.assertEqual(self.chat.name, "server")
-        self.assertIn("`server` alone", self.notes[0])
+        self.assertIn("can only chat with `server`", self.notes[0])
         self.assertIn("no number to compare", self.notes[1])
         self.assertEqual(self.data, [])
 
@@ -167,7 +167,7 @@ class LossTests(CallerCase):
         self.place.settle(1)
         problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-answered"))
-        self.assertEqual(self.notes, ["-- the connection was lost, and 1 answer with it: ask again"])
+        self.assertEqual(self.notes, ["-- the connection was lost, and 1 answer with it; ask again"])
 
 
 @implementer(IPeer)

@@ -52,9 +52,9 @@ class WaitingTests(PlaceCase):
         self.write("cleo")
         self.assertEqual(self.pin("psk"), [])
         self.write("ben")
-        self.assertEqual(self.pin("pqxdh"), ["1 message that waits for ben goes out with suite pqxdh as well"])
+        self.assertEqual(self.pin("pqxdh"), ["1 message waiting for ben goes out with suite pqxdh as well"])
         self.write("ben")
-        expected = f"2 messages that wait for ben go out with suite psk and {KEY.name} as well"
+        expected = f"2 messages waiting for ben go out with suite psk and {KEY.name} as well"
         self.assertEqual(self.pin("psk"), [expected])
 
     def test_withdrawn(self) -> None:

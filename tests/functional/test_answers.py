@@ -554,5 +554,5 @@ class OperatorTests(AnsweringDaemonCase):
         chat.type("exit\n")
         checked(chat.wait(), 0, ["chat"])
         refused = self.daemon.admin("reply", name, "too late", status=3)
-        self.assertIn("no caller with this key file is connected just now", refused.err)
+        self.assertIn("no guest with this key file is connected at the moment", refused.err)
         self.assertEqual(refused.out, "")

@@ -33,7 +33,7 @@ class KeygenTests(SynchronousTestCase):
         self.assertRegex(done.out, r"\A[0-9a-f]{64}\n\Z")
         after = sorted(path.name for path in self.place.folder.iterdir() if not path.name.startswith("log."))
         self.assertEqual(before, after)
-        self.assertRegex(done.err, r"\Akey-[0-9a-f]{8}; no file was made\n\Z")
+        self.assertRegex(done.err, r"\Akey-[0-9a-f]{8}; no file was created\n\Z")
 
     def test_json(self) -> None:
         """C{--json} gives path and name, and the key only with C{--hex}."""
@@ -178,7 +178,7 @@ class PeerTests(PlaceCase):
         self.assertNotIn("lea", kim.run("contacts").out)
         done = kim.run("send", "lea", "one", "--suite", "psk", "--key-file", str(path))
         self.assertRegex(done.err, r"encrypted with suite psk and key-[0-9a-f]{8}: .*securemsg contacts kim --set-suite psk")
-        self.assertIn("can read everything, the daemon's operator included if the daemon has the same file", done.err)
+        self.assertIn("can read everything, including the daemon's operator if the daemon has the same file", done.err)
         self.assertEqual(kim.run("send", "lea", "two", "--suite", "psk").err, "")
         self.assertEqual(kim.run("send", "lea", "three").err, "")
         [contact] = kim.run("contacts", "lea", "--json").rows
@@ -201,7 +201,7 @@ class PeerTests(PlaceCase):
         wim = self.person("wim")
         self.assertNotIn("key-shared", self.pin(uwe, vera.name, path).err)
         done = self.pin(uwe, wim.name, path)
-        self.assertIn("pinned for vera as well: each of them can read what goes to wim", done.err)
+        self.assertIn("also pinned for vera: each of them can read messages to wim", done.err)
         self.assertIn("[key-shared]", done.err)
         self.assertNotIn("key-shared", self.pin(uwe, wim.name, self.key_file("own")).err)
 
@@ -354,7 +354,7 @@ class CallerTests(CallerCase):
         self.daemon.start()
         said = self.error("server", "secret", status=8, path=other)
         self.assertEqual(said["code"], "server-identity")
-        self.assertIn("does not hold this key file", said["error"])
+        self.assertIn("does not have this key file", said["error"])
         self.assertIn("not kept", said["hint"])
         self.assertEqual(self.call("chat", "server", text="secret\n", status=8, path=other).out, "")
         self.daemon.stop()
@@ -391,7 +391,7 @@ class CallerTests(CallerCase):
         [row] = self.call("send", "server", "x", "--json", status=6).rows
         self.assertEqual((row["to"], row["status"]), ("server", "not-kept"))
         done = self.call("chat", "server", "--timeout", "1", text="x\n", status=6)
-        self.assertIn("nothing of it is kept", done.err)
+        self.assertIn("not kept", done.err)
 
     def test_two_at_once(self) -> None:
         """Two callers with one file talk at the same time; each gets its own answers and no other's."""

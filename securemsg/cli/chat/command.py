@@ -32,19 +32,19 @@ _COMPLAINTS = {
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
-@suite_options("The key file: for suite psk, or by itself to talk with `server` without a profile.", "--suite")
+@suite_options("Key file: for --suite psk, or alone to chat with `server` without a profile.", "--suite")
 @wire_option
-@json_option("Line by line, also at a terminal: what comes as one JSON object a line.")
+@json_option("Line by line, even on a terminal; messages are printed as JSON, one object per line.")
 @shared
 @click.pass_context
 def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
     """
-    Talk with NAME: interactive on a terminal, line by line on a pipe.
+    Chat with NAME: interactive on a terminal, line by line on a pipe.
 
-    `exit`, /quit or the end of the input leaves; /help shows what else there is.
+    `exit`, /quit or the end of the input leaves; /help lists the other commands.
 
-    With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts. With
-    --suite psk you talk from your profile with whoever holds the same file.
+    With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file.
+    With --suite psk you chat from your profile with a contact who has the same file.
     """
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:
@@ -94,7 +94,7 @@ class _Piped:
         """Take lines to the end of the input, then wait for what is still on its way."""
         conversation, connection = self._conversation, self._connection
         if self._at_terminal:
-            await self._tell(f"-- with {conversation.title()}; /help shows what there is, `{LEAVING_WORD}` leaves")
+            await self._tell(f"-- chatting with {conversation.title()}. /help lists the commands, `{LEAVING_WORD}` leaves")
         try:
             self._input = StandardIO(self._console, reactor=self._reactor)
         except OSError:

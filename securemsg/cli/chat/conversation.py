@@ -148,7 +148,7 @@ class Conversation:
         own = self._context.profile.name
         found = messages.history(self._context.store, self.name, lines)
         rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
-        await self._put(rows, f"-- nothing was said with {self.name} yet")
+        await self._put(rows, f"-- no messages with {self.name} yet")
 
     async def _put(self, rows: list[str], otherwise: str) -> None:
         """Put out what was asked for, or say that there is nothing."""
@@ -169,17 +169,17 @@ class Conversation:
             choice = chosen(self._context, contact.name)
             known = contact, unread.get(contact.name, 0), choice
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
-        await self._put(rows, "-- no contacts yet: write to somebody")
+        await self._put(rows, "-- no contacts yet; write to somebody")
 
     async def _show_safety(self, accept: bool) -> None:
         """The number to compare, or that it was compared."""
         contact = self.contact()
         if isinstance(self._context, GuestContext):
             held = self._context.profile.name
-            await self._tell(f"-- with a key file there is no number to compare: whoever is let in holds {held}")
+            await self._tell(f"-- with a key file there is no number to compare: whoever is let in has {held}")
             return
         if contact is None:
-            await self._tell(f"-- nothing is known of {self.name} yet: send a message first")
+            await self._tell(f"-- nothing is known about {self.name} yet; send a message first")
             return
         if accept:
             try:
@@ -200,13 +200,13 @@ class Conversation:
     async def _switch(self, name: str) -> None:
         """Talk with somebody else from here on."""
         if name == self._context.profile.name:
-            await self._tell("-- that is you")
+            await self._tell("-- {name} is your own name")
             return
         if isinstance(self._context, GuestContext) and name != SERVER_NAME:
-            await self._tell(f"-- a key file by itself reaches `{SERVER_NAME}` alone")
+            await self._tell(f"-- with a key file alone you can only chat with `{SERVER_NAME}`")
             return
         self.name = name
-        await self._tell(f"-- now with {self.title()}")
+        await self._tell(f"-- chatting with {self.title()}")
         self._connection.changed()
 
     # --- what comes -------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Conversation:
             lost = self.outstanding.lose()
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
-                await self._tell(f"-- the connection was lost, and {what} with it: ask again")
+                await self._tell(f"-- the connection was lost, and {what} with it; ask again")
             if not self.has_news():
                 return
             for message in messages.ungiven(self._context.store, self.name, PAGE):
@@ -302,7 +302,7 @@ class Conversation:
         choice = chosen(self._context, self.name)
         if isinstance(self._context, GuestContext):
             return f"{self.name} ({key_name(choice)})"
-        mark = slash.mark_of(contact.verified, contact.is_blocked) if contact else "not known yet"
+        mark = slash.mark_of(contact.verified, contact.is_blocked) if contact else "unknown"
         marks = ", ".join(part for part in (mark, key_name(choice)) if part)
         return f"{self.name} ({marks})" if marks else self.name
 
@@ -332,10 +332,10 @@ class Conversation:
         """Whether we are connected."""
         connection = self._connection
         if not connection.is_owner:
-            return "through another process"
+            return "connected through another process"
         if connection.is_ready:
             return "connected"
-        return f"not connected ({escape(connection.last_failure)})" if connection.last_failure else "connecting"
+        return f"offline, trying again ({escape(connection.last_failure)})" if connection.last_failure else "connecting"
 
 
 async def finish(
@@ -368,7 +368,7 @@ async def finish(
             silent = accepted_at + SILENT_TIME - reactor.seconds()
             if silent <= 0:
                 is_silent = False
-                text = f"waiting up to {timeout:.0f} s for an answer of {conversation.name}; --timeout sets that"
+                text = f"waiting up to {timeout:.0f} s for an answer from {conversation.name}; --timeout changes that"
                 report_note("waiting", text, context.settings.as_json)
             else:
                 left = min(left, silent)
@@ -382,12 +382,12 @@ async def finish(
         failure = connection.last_failure
         reason = error_for(failure, context.where).text + ": " if failure else ""
         is_kept = context.folder is not None
-        fate = "what is in the outbox goes out with the next connection" if is_kept else "nothing of it is kept: say it again"
+        fate = "what is in the outbox is sent with the next connection" if is_kept else "it is not kept; send it again"
         raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
     if conversation.refused is not None:
         raise error_for(conversation.refused.code, conversation.refused.to)
     if not is_done():
-        raise error_for("not-answered", text=f"{conversation.name} has not answered in time")
+        raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
     if conversation.outstanding.lost:
         raise error_for("not-answered", text="the connection was lost, and answers with it", hint="ask again")
     return Exit.USAGE if conversation.mistakes else Exit.DONE

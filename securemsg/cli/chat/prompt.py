@@ -74,7 +74,7 @@ async def _interact(context: CommandContext, connection: ServerConnection, name:
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
     )
-    await show(f"-- with {conversation.title()}; /help shows what there is, Ctrl-D leaves")
+    await show(f"-- chatting with {conversation.title()}. /help lists the commands, Ctrl-D leaves")
     typing: asyncio.Future[str] | None = None
 
     def something() -> bool | None:

@@ -101,7 +101,7 @@ class Command:
 
 def _alone(intention: Intention) -> Callable[[list[str]], Intention]:
     """A command that takes no words."""
-    return lambda words: Misunderstood("this command takes no words after it") if words else intention
+    return lambda words: Misunderstood("this command takes no arguments") if words else intention
 
 
 def _history(words: list[str]) -> Intention:
@@ -109,14 +109,14 @@ def _history(words: list[str]) -> Intention:
     if not words:
         return ShowHistory(HISTORY_LINES)
     if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4:
-        return Misunderstood("/history takes one number of lines")
+        return Misunderstood("usage: /history [LINES]")
     return ShowHistory(max(1, min(int(words[0]), MAX_HISTORY_LINES)))
 
 
 def _verify(words: list[str]) -> Intention:
     """C{/verify [accept]}."""
     if words not in ([], ["accept"], ["--accept"]):
-        return Misunderstood("/verify shows the number, /verify accept says that you compared it")
+        return Misunderstood("usage: /verify, then /verify accept once you have compared the numbers")
     return ShowSafety(accept=bool(words))
 
 
@@ -125,18 +125,18 @@ def _switch(words: list[str]) -> Intention:
     try:
         check_name(words[0] if len(words) == 1 else "")
     except Refusal:
-        return Misunderstood("/to takes one name")
+        return Misunderstood("usage: /to NAME")
     return SwitchTo(words[0])
 
 
 COMMANDS: dict[str, Command] = {
     "/help": Command("", "show this list", _alone(Explain())),
     "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
-    "/who": Command("", "show contacts: unverified and changed ones, unread counts", _alone(ShowContacts())),
-    "/to": Command("NAME", "talk with somebody else", _switch),
-    "/verify": Command("[accept]", "show the safety number; accept: it was compared and is the same", _verify),
-    "/status": Command("", "show the connection, and what still waits", _alone(ShowState())),
-    "/quit": Command("", f"leave; so does `{LEAVING_WORD}`, and the end of the input", _alone(Leave())),
+    "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
+    "/to": Command("NAME", "chat with somebody else", _switch),
+    "/verify": Command("[accept]", "show the safety number; accept: both sides have the same", _verify),
+    "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
+    "/quit": Command("", f"leave; so do `{LEAVING_WORD}` and the end of the input", _alone(Leave())),
 }
 
 
@@ -152,10 +152,10 @@ def understand(line: str) -> Intention | None:
         word, *words = line.split()
         command = COMMANDS.get(word)
         if command is None:
-            return Misunderstood(f"{escape(word)} is no command; see /help, or begin a text with // for one slash")
+            return Misunderstood(f"unknown command {escape(word)}; see /help, or type // to begin a message with a slash")
         return command.parse(words)
     if len(line.encode("utf-8", "surrogatepass")) > MAX_TEXT:
-        return Misunderstood(f"the line is longer than {MAX_TEXT} bytes and was not sent")
+        return Misunderstood(f"not sent: the line is longer than {MAX_TEXT} bytes")
     return Say(line)
 
 
@@ -194,7 +194,7 @@ def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "")
 def gap_line(sender: str, missing: int) -> str:
     """Says that messages are missing."""
     what = "1 message" if missing == 1 else f"{missing} messages"
-    return f"-- {what} of {escape(sender)} before this line did not arrive (yet)"
+    return f"-- {what} from {escape(sender)} before this line did not arrive (yet)"
 
 
 def mark_of(verified: bool, changed: bool) -> str:

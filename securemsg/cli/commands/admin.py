@@ -34,8 +34,8 @@ from securemsg.protocol.invite import InviteLink
 SOCKET = "control"
 DAY = 86400
 MAX_USES = 10_000
-NOT_HERE = "no caller with this key file is connected just now"
-WHEN_HERE = "a reply is heard in the connection that wrote last, and only while that stands: wait until they write again"
+NOT_HERE = "no guest with this key file is connected at the moment"
+WHEN_HERE = "replies go to the connection that wrote last, while it lasts; wait until the guest writes again"
 
 T = TypeVar("T", bound=m.Message)
 Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
@@ -46,22 +46,27 @@ Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 @json_option("Print JSON.")
 @shared
 def admin(as_json: bool) -> None:
-    """Run the daemon of this machine: invites, accounts, its address, words of its own."""
+    """Manage the daemon on this machine: invites, accounts, its address, replies from the contact `server`."""
 
 
 @admin.command()
 @click.option(
-    "--uses", type=click.IntRange(1, MAX_USES), default=1, show_default=True, metavar="N", help="How often it serves."
+    "--uses",
+    type=click.IntRange(1, MAX_USES),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many people can join with it.",
 )
 @click.option(
-    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
+    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is valid."
 )
 @json_option("Print a JSON object.")
 @state_option
 @shared
 @click.pass_context
 def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
-    """Print an invite: whoever has it can register."""
+    """Print an invite: anyone who has it can join."""
 
     async def work(operator: AdminClient) -> None:
         address = await _ask(operator, m.GetAddress(0), m.Address)
@@ -79,7 +84,7 @@ def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
 @shared
 @click.pass_context
 def address(ctx: click.Context, as_json: bool) -> int:
-    """Print where the server is reached, and the fingerprint of its identity."""
+    """Print the address of the server and the fingerprint of its identity."""
 
     async def work(operator: AdminClient) -> None:
         found = await _ask(operator, m.GetAddress(0), m.Address)
@@ -95,12 +100,12 @@ def address(ctx: click.Context, as_json: bool) -> int:
 
 
 @admin.command()
-@json_option("One JSON object a line.")
+@json_option("Print JSON, one object per line.")
 @state_option
 @shared
 @click.pass_context
 def accounts(ctx: click.Context, as_json: bool) -> int:
-    """Print the accounts, and what waits for them."""
+    """List the accounts, and how much is waiting for each."""
 
     async def work(operator: AdminClient) -> None:
         after, more = "", True
@@ -131,12 +136,12 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
 @shared
 @click.pass_context
 def remove(ctx: click.Context, name: str, as_json: bool) -> int:
-    """Delete an account, its devices, and the messages that wait for it."""
+    """Delete an account, its devices, and the messages waiting for it."""
     if name == SERVER_NAME:
         raise error_for(
             "forbidden",
             text=f"{SERVER_NAME} is the daemon's own account, and cannot be removed",
-            hint="start the daemon with --answer none to have no answers from it",
+            hint="to get no answers from it, start the daemon with --answer none",
         )
 
     async def work(operator: AdminClient) -> None:
@@ -156,12 +161,12 @@ def remove(ctx: click.Context, name: str, as_json: bool) -> int:
 @click.pass_context
 def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int:
     """
-    Say TEXT, or standard input, to an account as the contact `server`, which sends it once this command has ended.
+    Send TEXT, or standard input, to an account as the contact `server`, once this command has ended.
 
-    A caller with a key file, named key-..., hears it in the connection that wrote last of those that stand.
+    For a guest with a key file, named key-..., it goes to the connection that wrote last of those still open.
     """
     if name == SERVER_NAME:
-        raise error_for("forbidden", text=f"{SERVER_NAME} does not talk to itself", hint="name an account or a caller")
+        raise error_for("forbidden", text=f"{SERVER_NAME} cannot write to itself", hint="give an account or a guest")
     body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
 
     async def work(operator: AdminClient) -> None:
@@ -239,5 +244,5 @@ async def _ask(operator: AdminClient, question: m.Message, kind: type[T], about:
             raise error_for(problem.code, about, hint="see: securemsg admin accounts") from None
         raise
     if not isinstance(answer, kind):
-        raise error_for("out-of-turn", text="the daemon answered something else", status=Exit.NOT_CONNECTED)
+        raise error_for("out-of-turn", text="the daemon gave an unexpected answer", status=Exit.NOT_CONNECTED)
     return answer

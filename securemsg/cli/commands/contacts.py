@@ -23,25 +23,25 @@ from securemsg.interfaces import IProfileStore
 
 @click.command()
 @click.argument("name", type=NAME, metavar="[NAME]", required=False)
-@suite_options("The key file, for suite psk.", "--set-suite")
-@json_option("One JSON object a line.")
+@suite_options("Key file, for --set-suite psk.", "--set-suite")
+@json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
 def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
     """
-    Print the contacts, or NAME alone: whether they are verified, whether their identity has changed, how many messages are
-    unread, how the conversation is encrypted.
+    List all contacts, or NAME only: whether they are verified, whether their keys have changed, how many messages are unread,
+    and how the conversation is encrypted.
 
-    --set-suite psk --key-file FILE pins for NAME that messages both ways are encrypted with a file that NAME holds too, and
-    opens those that waited for it. Whoever holds the file can read everything, the daemon's operator included if the daemon
-    has the same file. --set-suite pqxdh goes back to what there is without a file.
+    --set-suite psk --key-file FILE encrypts messages in both directions with a file that NAME has too, from now on, and opens
+    messages that were waiting for it. Anyone who has the file can read everything, including the daemon's operator if the
+    daemon has the same file. --set-suite pqxdh goes back to encryption without a file.
     """
     settings = settings_of(ctx)
     if name is None and (settings.suite is not None or settings.key_file is not None):
-        raise click.UsageError("say whose suite is meant: securemsg contacts NAME --set-suite SUITE")
+        raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
     check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
-        raise click.UsageError("--key-file is for --set-suite psk")
+        raise click.UsageError("--key-file needs --set-suite psk")
     with opened(settings) as context:
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.

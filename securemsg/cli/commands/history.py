@@ -17,12 +17,12 @@ MAX_LINES = 1_000_000
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
-@click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="The last N messages only.")
-@json_option("One JSON object a line.")
+@click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="Only the last N messages.")
+@json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
 def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
-    """Print the messages to and from NAME; this marks nothing as read."""
+    """Print the messages to and from NAME; marks nothing as read."""
     with opened(settings_of(ctx)) as context:
         lines = messages.history(context.store, name, limit)
         if not lines and find_contact(context.store, name) is None:

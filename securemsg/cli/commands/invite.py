@@ -20,13 +20,13 @@ DAY = 86400
 
 @click.command()
 @click.option(
-    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is good."
+    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is valid."
 )
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
-    """Print an invite that serves once, if the server lets its users invite. Whoever joins with it has you verified."""
+    """Print an invite for one person, if the server lets users invite. Whoever joins with it has you verified."""
     with opened(settings_of(ctx)) as context:
 
         async def ask(reactor: Any, connection: ServerConnection) -> int:

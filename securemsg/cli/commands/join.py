@@ -44,9 +44,9 @@ ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 @click.pass_context
 def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
     """
-    Make keys, pin the server, and register NAME with INVITE, or with what standard input holds where INVITE is `-`.
+    Create keys, pin the server, and register NAME with INVITE; `-` reads the invite from standard input.
 
-    Arguments are visible to others on this machine: `-` is the private way. If it does not come to an end, repeat it.
+    Other users of this machine can see arguments, so `-` is the private way. If joining is interrupted, run it again.
     """
     settings = settings_of(ctx)
     if is_reserved(name):
@@ -71,7 +71,7 @@ def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
         }
         put_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
         if not as_json:
-            say(f"Keys lie in {context.folder}; they are protected {context.protection}.")
+            say(f"Your keys are in {context.folder}, protected {context.protection}.")
     return Exit.DONE
 
 

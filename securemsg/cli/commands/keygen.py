@@ -16,18 +16,18 @@ from securemsg.storage.keyfiles import KeyFileError, KeyFileExposed, make_key_fi
 
 @click.command()
 @click.argument("path", type=NamedPath(), metavar="[FILE]", required=False)
-@click.option("--hex", "as_hex", is_flag=True, help="Print the key in hex, too; without FILE nothing is written.")
+@click.option("--hex", "as_hex", is_flag=True, help="Print the key in hex as well; without FILE no file is written.")
 @json_option("Print a JSON object.")
 @shared
 def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
     """
-    Make a key file: 32 random bytes in FILE, which you alone can read. An existing FILE is left as it is.
+    Create a key file: 32 random bytes in FILE, readable by you only. An existing FILE is never overwritten.
 
-    Who holds a copy can write as you and read what is encrypted with it, so pass it on as you would a password: for a daemon
-    (--key-file there, and on send and chat here), or for two people (--suite psk), but one file for one purpose.
+    Anyone who has a copy can write as you and read what is encrypted with it, so share it like a password: with a daemon
+    (--key-file there, and with send and chat here) or with one person (--suite psk). Use one file for one purpose.
     """
     if path is None and not as_hex:
-        raise click.UsageError("name the FILE to be made, or say --hex to have a key printed")
+        raise click.UsageError("give a FILE to create, or --hex to print a key")
     key = SharedKey.generate()
     if path is not None:
         try:
@@ -42,9 +42,10 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
         if as_hex:
             put(key.secret.hex())
     except SecuremsgError as problem:
-        made = f"{path} was made all the same, and holds {key.name}" if path is not None else "no file was made; run it again"
+        made = f"{path} was created anyway and contains {key.name}" if path is not None else "no file was created; run it again"
         raise SecuremsgError(problem.status, problem.code, problem.text, made) from None
-    say(f"{escape(str(path))} holds {key.name}; you alone can read it" if path is not None else f"{key.name}; no file was made")
+    created = f"{escape(str(path))} contains {key.name}; only you can read it"
+    say(created if path is not None else f"{key.name}; no file was created")
     return Exit.DONE
 
 
@@ -55,7 +56,7 @@ def check_loose(settings: Settings) -> None:
     @raise SecuremsgError: it has not.
     """
     if settings.loose and settings.key_file is None:
-        raise SecuremsgError(Exit.USAGE, "usage", "--loose says something of a key file", "name one with --key-file FILE")
+        raise SecuremsgError(Exit.USAGE, "usage", "--loose needs a key file", "give one with --key-file FILE")
 
 
 def load_key(path: Path, loose: bool) -> SharedKey:

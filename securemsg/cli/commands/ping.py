@@ -19,7 +19,7 @@ from securemsg.client.times import iso
 @shared
 @click.pass_context
 def ping(ctx: click.Context, as_json: bool) -> int:
-    """Measure how long an answer of the server takes."""
+    """Measure how long the server takes to answer."""
     with opened(settings_of(ctx)) as context:
 
         async def ask(reactor: Any, connection: ServerConnection) -> int:

@@ -32,18 +32,19 @@ PAGE = 64
 
 
 @click.command()
-@click.option("--follow", is_flag=True, help="Go on for ever, and connect again by itself.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages; wait for them.")
-@click.option("--from", "sender", type=NAME, metavar="NAME", help="Messages of NAME only; others stay.")
-@json_option("One JSON object a line.")
+@click.option("--follow", is_flag=True, help="Keep running, and reconnect when necessary.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Wait for N messages, then end.")
+@click.option("--from", "sender", type=NAME, metavar="NAME", help="Only messages from NAME; others stay.")
+@json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
 def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
     """
-    Print the messages that wait, each of them once.
+    Print waiting messages, each of them once.
 
-    Without --count and --follow this prints what waits and ends. --timeout bounds the waiting; 0 waits for
-    nothing. If messages are waiting for a key file, their senders are listed, with the command that unlocks them.
+    Without --count or --follow, recv prints what is waiting and ends. --timeout limits the wait; with 0 only messages that are
+    already here are printed. If messages are waiting for a key file, their senders are listed, with the command that unlocks
+    them.
     """
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.kept)
@@ -111,7 +112,7 @@ class _Reading:
         if failure and not self._drained:
             raise error_for(failure, self._context.where)
         if self._count is not None:
-            raise error_for("too-few", text=f"{self._given} of {self._count} messages came in time")
+            raise error_for("too-few", text=f"{self._given} of {self._count} messages arrived in time")
         self._check_sender()
         return Exit.DONE
 

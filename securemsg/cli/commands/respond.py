@@ -35,33 +35,34 @@ from securemsg.responders.pool import PLACES, ThreadPool, Work
 STDERR = 2
 # What to do about failures of answers, by their code.
 _ADVICE = {
-    "exception": "run it again with --debug to see the traceback, which may show what the message says",
-    "not-started": "see that the command is there, and may be run",
+    "exception": "run it again with --debug to see the traceback, which may show the text of the message",
+    "not-started": "check that the command exists and is executable",
     "timeout": f"make the command end within {LIMIT} s",
 }
 
 
 @click.command(
     epilog=f"""
-    COMMAND is split as a shell would split it, and run without one, {LIMIT} seconds at most, {PLACES} at once, for one
-    sender one after the other. It finds the text on standard input and SECUREMSG_SENDER, SECUREMSG_ID and SECUREMSG_TIME
-    in an otherwise minimal environment. The first 48 KiB of its output are the answer, without one line end; no output is
-    no answer. If it fails, the answer says why: error: status N, error: signal N, error: timeout, error: not-started.
+    COMMAND is split the way a shell does, but runs without one, for at most {LIMIT} seconds; up to {PLACES} run at once, one
+    at a time for each sender. It gets the text on standard input, and SECUREMSG_SENDER, SECUREMSG_ID and SECUREMSG_TIME in an
+    otherwise minimal environment. The first 48 KiB of its output are the answer, without a final line end; no output means no
+    answer. If it fails, the answer says why: error: status N, error: signal N, error: timeout, error: not-started.
     """
 )
 @click.option("--exec", "command", metavar="COMMAND", help="Answer with the output of COMMAND.")
-@click.option("--python", "function", metavar="MODULE.FUNCTION", help="Answer with what a Python function returns.")
-@click.option("--from", "sender", type=NAME, metavar="NAME", help="Answer NAME only; messages of others stay.")
-@json_option("Warnings and errors as JSON, one object a line.")
+@click.option("--python", "function", metavar="MODULE.FUNCTION", help="Answer with the return value of a Python function.")
+@click.option("--from", "sender", type=NAME, metavar="NAME", help="Answer NAME only; messages from others stay.")
+@json_option("Print warnings and errors as JSON, one object per line.")
 @shared
 @click.pass_context
 def respond(
     ctx: click.Context, command: str | None, function: str | None, sender: str | None, as_json: bool
 ) -> int:
     """
-    Answer every text that comes with the output of a command, and go on for ever, or for --timeout.
+    Answer every text message with the output of a command, until --timeout (forever without one).
 
-    Answers of others are never answered; they stay for recv. After a kill COMMAND may run again; its answer is sent once.
+    Automatic answers from others are never answered; they stay for recv. If respond is killed, COMMAND may run again for the
+    same message, but only one answer is sent.
     """
     if (command is None) == (function is None):
         raise click.UsageError("give either --exec COMMAND or --python MODULE.FUNCTION")
@@ -72,7 +73,7 @@ def respond(
         try:
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
-                report_warning(Warned("not-started", "", text), as_json, "end this, and name another --exec COMMAND")
+                report_warning(Warned("not-started", "", text), as_json, "stop this, and give another --exec COMMAND")
             return _Responding(context, _Observed(work, as_json, settings.debug), sender).run()
         finally:
             lock.free()
@@ -90,7 +91,7 @@ def _work(command: str | None, function: str | None) -> Work:
 
 def _what_next(code: str) -> str:
     """What to do about a failure."""
-    return _ADVICE.get(code, "run the command by hand with a text on standard input")
+    return _ADVICE.get(code, "try the command by hand with a text on standard input")
 
 
 @frozen

@@ -44,7 +44,7 @@ class MessageId(click.ParamType[bytes]):
         except ValueError:
             number = b""
         if len(number) != ID_SIZE or len(value) != 2 * ID_SIZE:
-            self.fail(f"{value!r} is not {2 * ID_SIZE} hex digits", param, ctx)
+            self.fail(f"{value!r} does not have {2 * ID_SIZE} hex digits", param, ctx)
         return number
 
 
@@ -63,12 +63,16 @@ class MessageId(click.ParamType[bytes]):
     help="How long the server keeps it.",
 )
 @click.option(
-    "--id", "message_id", type=MessageId(), metavar="HEX", help="32 hex digits: makes a retry of the same message safe."
+    "--id",
+    "message_id",
+    type=MessageId(),
+    metavar="HEX",
+    help="32 hex digits; with the same id, sending again cannot duplicate the message.",
 )
-@click.option("--no-queue", is_flag=True, help="If it cannot be sent now, withdraw it.")
-@suite_options("The key file: for suite psk, or by itself to write to `server` without a profile.", "--suite")
+@click.option("--no-queue", is_flag=True, help="Withdraw the message if it cannot be sent now.")
+@suite_options("Key file: for --suite psk, or alone to write to `server` without a profile.", "--suite")
 @wire_option
-@json_option("Print what became of it as a JSON object.")
+@json_option("Print the result as a JSON object.")
 @shared
 @click.pass_context
 def send(
@@ -83,23 +87,23 @@ def send(
     as_json: bool,
 ) -> int:
     """
-    Send TEXT, or what standard input holds, to NAME.
+    Send TEXT, or standard input, to NAME.
 
-    Text is UTF-8, at most 48 KiB; of standard input one line end at its end is dropped. The message is committed first: what
-    cannot be sent now goes out with the next connection.
+    The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
+    cannot be sent now, it is sent with the next connection.
 
-    With --key-file by itself NAME is `server`, and no profile is needed: that both sides hold the file is all that counts, and
-    what cannot be sent now is not kept. With --suite psk it goes from your profile to whoever holds the same file.
+    With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
+    and what cannot be sent now is not kept. With --suite psk you write from your profile to a contact who has the same file.
     """
     if no_queue and wait == NONE:
-        raise click.UsageError("--no-queue needs something to wait for: --wait accepted or delivered")
+        raise click.UsageError("--no-queue needs --wait accepted or delivered")
     if show_wire and wait == NONE:
-        raise click.UsageError("--show-wire needs something to wait for: --wait accepted or delivered")
+        raise click.UsageError("--show-wire needs --wait accepted or delivered")
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:
             raise error_for("own-name", name)
         if wait == NONE and context.folder is None:
-            raise click.UsageError("--wait none would send nothing: with --key-file by itself no outbox is kept")
+            raise click.UsageError("--wait none would send nothing: with --key-file alone no outbox is kept")
         body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
         number = message_id or random_id()
 
@@ -181,14 +185,14 @@ class _Following:
         if sent.status == "queued":
             number = sent.id.hex()
             if self._context.folder is None:
-                fate = f"the message is not kept; send it again with --id {number}, so that it counts once"
+                fate = f"the message is not kept; send it again with --id {number}, so that it arrives only once"
             elif self._no_queue:
                 may_be_out = messages.withdraw(self._context.store, self._number, self._context.now())
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
             elif problem.status == Exit.REFUSED:
                 fate = f"message {number} stays in the outbox"
             else:
-                fate = f"message {number} stays in the outbox and goes out with the next connection"
+                fate = f"message {number} stays in the outbox and is sent with the next connection"
             hint = f"{fate}; {hint}" if hint else fate
         if self._as_json:
             _print(self._context, self._number, held_up_by)

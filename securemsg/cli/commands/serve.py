@@ -36,7 +36,7 @@ def serve(ctx: click.Context) -> None:
     group = ctx.find_root()
     for option in group.command.params:
         if option.name and group.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"put options of the daemon after serve, not before it: {option.opts[0]}", ctx)
+            raise click.UsageError(f"options of the daemon go after serve, not before it: {option.opts[0]}", ctx)
     twistd = Path(sys.executable).with_name("twistd")
     try:
         os.execv(twistd, [*TWISTD, *ctx.args])  # noqa: S606 - a program of our own installation

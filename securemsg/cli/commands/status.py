@@ -31,9 +31,9 @@ SHOWN_NOTICES = 10
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> int:
     """
-    Print how the connection and the keys are protected, and what waits.
+    Show how connection and keys are protected, and what is waiting.
 
-    What is known here is printed without a connection, too; the exit status is 6 then.
+    Without a connection this prints what is known locally, and the exit status is 6.
     """
     with opened(settings_of(ctx)) as context:
         facts = local_facts(context)

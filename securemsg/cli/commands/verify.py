@@ -26,16 +26,16 @@ SHOWN = b"shown/"
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
 @click.option(
-    "--accept", "compared", is_flag=True, help="I compared the number: mark NAME verified, and take the new identity."
+    "--accept", "compared", is_flag=True, help="The numbers are the same: mark NAME as verified, and accept new keys."
 )
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
 def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
     """
-    Show the safety number with NAME: 60 digits, the same on both sides if nobody is in between.
+    Show the safety number with NAME: 60 digits, the same on both sides unless somebody is in between.
 
-    Compare it over another channel, by telephone or face to face, then say --accept.
+    Compare it over another channel, by phone or face to face, then run this again with --accept.
     """
     with opened(settings_of(ctx)) as context:
         status = known_or_fetched(context, name)
@@ -54,7 +54,7 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
         if not as_json:
             _advise(contact, number, compared)
             if choice.key:
-                say(f"Messages are encrypted with {key_name(choice)}: whoever holds this file, now or later, can read them.")
+                say(f"Messages are encrypted with {key_name(choice)}: anyone who has this file, now or later, can read them.")
     return Exit.DONE
 
 
@@ -75,8 +75,8 @@ def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
             raise error_for(
                 "identity-changed",
                 name,
-                text="the identity of {name} has changed again since its number was shown",
-                hint="compare the number of `securemsg verify {name}` once more",
+                text="the keys of {name} have changed again since the number was shown",
+                hint="compare numbers once more: securemsg verify {name}",
             ) from None
         raise explain(refusal, name) from None
 
@@ -97,11 +97,11 @@ def _advise(contact: Contact, number: str, compared: bool) -> None:
         say(_qr_code(number.replace(" ", "")))
     if contact.is_blocked:
         say(
-            f"The identity of {contact.name} has CHANGED. Only if both sides read the same: "
+            f"The keys of {contact.name} have CHANGED. Only if both sides see the same number: "
             f"securemsg verify {contact.name} --accept"
         )
     elif not contact.verified:
-        say(f"If {contact.name} reads the same number: securemsg verify {contact.name} --accept")
+        say(f"If {contact.name} sees the same number: securemsg verify {contact.name} --accept")
     else:
         say(f"{contact.name} is verified.")
 

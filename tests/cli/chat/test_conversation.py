@@ -208,7 +208,7 @@ class FinishTests(ChatCase):
             ended = self.finish(60)
             self.place.settle(10)
             self.assertNoResult(ended)
-        expected = "securemsg: waiting up to 60 s for an answer of server; --timeout sets that [waiting]\n"
+        expected = "securemsg: waiting up to 60 s for an answer from server; --timeout changes that [waiting]\n"
         self.assertEqual(err.getvalue(), expected)
         self.place.settle(60)
         self.failureResultOf(ended, SecuremsgError)

@@ -117,8 +117,8 @@ class ShowTests(SynchronousTestCase):
 
     def test_gap(self) -> None:
         """A gap is counted in words."""
-        self.assertIn("1 message of bob", slash.gap_line("bob", 1))
-        self.assertIn("2 messages of bob", slash.gap_line("bob", 2))
+        self.assertIn("1 message from bob", slash.gap_line("bob", 1))
+        self.assertIn("2 messages from bob", slash.gap_line("bob", 2))
 
     def test_help(self) -> None:
         """The help names every command."""

@@ -20,7 +20,7 @@ class KeygenTests(CommandLineCase):
         status, out, err = self.run_line("keygen", str(path))
         self.assertEqual((status, out), (Exit.DONE, ""))
         self.assertEqual((path.stat().st_size, path.stat().st_mode & 0o777), (32, 0o600))
-        self.assertEqual(err, f"{path} holds {load_key(path, False).name}; you alone can read it\n")
+        self.assertEqual(err, f"{path} contains {load_key(path, False).name}; only you can read it\n")
         self.assertNotIn(path.read_bytes().hex(), err)
 
     def test_never_overwritten(self) -> None:
@@ -49,11 +49,11 @@ class KeygenTests(CommandLineCase):
     def test_empty_name(self) -> None:
         """An empty name is none, wherever a file or a folder is named; it is said which."""
         for arguments, said in (
-            (("keygen", ""), "FILE is empty; name a file"),
-            (("send", "--key-file", "", "server", "hi"), "--key-file is empty; name a file"),
-            (("chat", "--key-file", "", "server"), "--key-file is empty; name a file"),
-            (("contacts", "bob", "--set-suite", "psk", "--key-file", ""), "--key-file is empty; name a file"),
-            (("whoami", "--profile", ""), "--profile is empty; name a folder"),
+            (("keygen", ""), "FILE is empty; give a file"),
+            (("send", "--key-file", "", "server", "hi"), "--key-file is empty; give a file"),
+            (("chat", "--key-file", "", "server"), "--key-file is empty; give a file"),
+            (("contacts", "bob", "--set-suite", "psk", "--key-file", ""), "--key-file is empty; give a file"),
+            (("whoami", "--profile", ""), "--profile is empty; give a folder"),
         ):
             status, _, err = self.run_line(*arguments)
             self.assertEqual(status, Exit.USAGE)
@@ -71,10 +71,10 @@ class KeygenTests(CommandLineCase):
             self.assertEqual(status, Exit.INTERNAL)
             self.assert_one_line(err, "output-failed")
             if arguments:
-                self.assertIn(f"{path} was made all the same, and holds {load_key(path, False).name}", err)
+                self.assertIn(f"{path} was created anyway and contains {load_key(path, False).name}", err)
                 self.assertNotIn(path.read_bytes().hex(), err)
             else:
-                self.assertIn("no file was made; run it again", err)
+                self.assertIn("no file was created; run it again", err)
 
 
 class LoadTests(CommandLineCase):

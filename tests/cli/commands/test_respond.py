@@ -59,7 +59,7 @@ class SayingTests(SynchronousTestCase):
         said = json.loads(self.err.getvalue())
         self.assertEqual((said["code"], said["name"]), ("answer-failed", "ada"))
         self.assertIn("status 3", said["warning"])
-        self.assertIn("run the command by hand", said["hint"])
+        self.assertIn("try the command by hand", said["hint"])
         self.assertNotIn("secret", self.err.getvalue())
 
     def test_reason(self) -> None:
