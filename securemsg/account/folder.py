@@ -34,7 +34,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 def storage_error(error: VaultError | StorageError) -> SecuremsgError:
     """What is wrong with the files of a profile; they say it themselves, and what to do."""
     code = next(code for kind, code in _CODES if isinstance(error, kind))
-    return SecuremsgError(Exit.PROFILE, code, str(error).rstrip("."))
+    return SecuremsgError(Exit.PROFILE, code, str(error))
 
 
 def known_error(error: Exception) -> SecuremsgError | None:

@@ -43,9 +43,9 @@ class CommandContext:
     now: Callable[[], float] = time.time
 
     @property
-    def kept(self) -> Path:
-        """The folder, for commands that take none but profiles which have one."""
-        assert self.folder is not None, "a caller has no use for this command"
+    def profile_folder(self) -> Path:
+        """The folder, for commands that guests do not have."""
+        assert self.folder is not None, "only guests have none"
         return self.folder
 
     @property

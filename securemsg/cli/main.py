@@ -127,7 +127,10 @@ def _problem(error: Exception) -> SecuremsgError:
         case Refusal() | RemoteProtocolError():
             return explain(error)
         case click.ClickException():
-            return SecuremsgError(Exit.USAGE, "usage", error.format_message().rstrip("."), _see_help(error))
+            text = error.format_message().rstrip(".")
+            # Click begins with a capital; the name of an argument is left as it is.
+            text = text[:1].lower() + text[1:] if text[1:2].islower() else text
+            return SecuremsgError(Exit.USAGE, "usage", text, _see_help(error))
         case _:
             # Only here: what raises its errors has been imported, while usage has no need of it.
             from securemsg.account.folder import known_error

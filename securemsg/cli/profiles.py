@@ -90,7 +90,7 @@ def opened(settings: Settings, *, joined: bool = True) -> Iterator[CommandContex
         raise storage_error(error) from error
     try:
         profile = load_joined(store) if joined else load_any(store)
-        yield CommandContext(settings, folder, store, profile, protection_text(folder, key.kind))
+        yield CommandContext(settings, folder.absolute(), store, profile, protection_text(folder, key.kind))
     finally:
         store.close()
 

@@ -47,7 +47,7 @@ def make_private_file(path: Path) -> None:
             path.chmod(FILE_MODE)
             sync_folder(path.parent)
     except OSError as error:
-        raise StateUnusable(f"{path} cannot be made: {error.strerror}. Check the rights on that folder.") from error
+        raise StateUnusable(f"cannot create {path}: {error.strerror}; check the permissions of that folder") from error
 
 
 def make_private_folder(folder: Path) -> None:
@@ -59,7 +59,7 @@ def make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise StateUnusable(f"{folder} cannot be made: {error.strerror}. Name another folder.") from error
+        raise StateUnusable(f"cannot create {folder}: {error.strerror}; give another folder") from error
 
 
 def check_private(path: Path, found: os.stat_result) -> None:
@@ -83,7 +83,7 @@ def check_regular(path: Path, found: os.stat_result) -> None:
     @raise NotAFile: it is something else.
     """
     if not stat.S_ISREG(found.st_mode):
-        raise NotAFile(f"{path} is not a regular file; name another")
+        raise NotAFile(f"{path} is not a regular file; give another")
 
 
 def read_private_file(path: Path, limit: int = -1, *, exposed: bool = False) -> bytes:

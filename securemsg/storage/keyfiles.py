@@ -39,17 +39,17 @@ def read_key_file(path: Path, loose: bool = False) -> bytes:
         size = path.stat().st_size
     except FileNotFoundError:
         raise KeyFileMissing(
-            f"there is no key file {path}: make one with `securemsg keygen {path}`, or copy the one that is shared"
+            f"there is no key file {path}; create one with `securemsg keygen {path}`, or copy the one that is shared"
         ) from None
     except OSError as error:
-        raise KeyFileError(f"the key file {path} cannot be read: {error.strerror}") from None
+        raise KeyFileError(f"cannot read the key file {path}: {error.strerror}") from None
     except NotAFile as error:
         raise KeyFileError(f"{error}, or copy its {SECRET_SIZE} bytes into a file") from None
     except FileExposed as error:
         raise KeyFileExposed(f"the key file {error}, or use --loose") from None
     if len(secret) != SECRET_SIZE:
         raise KeyFileError(
-            f"{path} has {size} bytes, and a key file has {SECRET_SIZE}: name another, or make one with `securemsg keygen`"
+            f"{path} has {size} bytes instead of {SECRET_SIZE}; give a key file, or create one with `securemsg keygen`"
         )
     return secret
 
@@ -65,7 +65,7 @@ def make_key_file(path: Path, secret: bytes) -> None:
         create_private_file(path, secret)
     except FileExistsError:
         raise KeyFileExists(
-            f"{path} is there already and was left as it is: name another file, or move this one away first"
+            f"{path} exists and was not changed; give another file, or move this one away"
         ) from None
     except OSError as error:
-        raise KeyFileError(f"the key file {path} cannot be written: {error.strerror}") from None
+        raise KeyFileError(f"cannot write the key file {path}: {error.strerror}") from None

@@ -67,24 +67,24 @@ def open_profile(folder: Path, sealer: ISealer, *, timeouts: float = BUSY_TIMEOU
     except (FileNotFoundError, NotADirectoryError):
         raise missing(path) from None
     except OSError as error:
-        raise StateUnusable(f"{path} cannot be read: {error.strerror}. Check who owns it.") from error
+        raise StateUnusable(f"cannot read {path}: {error.strerror}; check its owner") from error
     make_private_file(path)
     return ProfileStore(path, sealer, create=False, timeouts=timeouts)
 
 
 def missing(path: Path) -> ProfileMissing:
     """What to say where no profile is, or one that was not finished."""
-    return ProfileMissing(f"There is no profile in {path.parent}. Make one with `securemsg join`, or name its folder.")
+    return ProfileMissing(f"there is no profile in {path.parent}; run `securemsg join`, or give --profile")
 
 
 def explained(error: sqlite3.Error, path: Path) -> StorageError:
     """What SQLite says, for people."""
     code = primary_code(error)
     if code in BUSY:
-        return ProfileBusy(f"Another process holds {path} for too long. Nothing was written; try again.")
+        return ProfileBusy(f"another process has locked {path} for too long; nothing was written, try again")
     if code in DAMAGED:
-        return ProfileDamaged(f"{path} is damaged ({error}). Nothing was changed. Restore it from a backup, or join anew.")
-    return StateUnusable(f"{path} cannot be used: {error}. Check the disk and the rights on file and folder.")
+        return ProfileDamaged(f"{path} is damaged ({error}); nothing was changed, restore it from a backup or join again")
+    return StateUnusable(f"cannot use {path}: {error}; check the disk and the permissions of file and folder")
 
 
 @implementer(IProfileStore)
@@ -168,16 +168,16 @@ class ProfileStore:
         if version == 0 and self._is_empty():
             raise missing(self._path)
         if self._number("application_id") != APPLICATION_ID:
-            raise ProfileDamaged(f"{self._path} is not a profile. Nothing was changed. Name another folder.")
+            raise ProfileDamaged(f"{self._path} is not a profile; nothing was changed, give another folder")
         if version > VERSION:
-            raise StateTooNew(f"{self._path} was written by a newer release (format {version}). Upgrade securemsg to use it.")
+            raise StateTooNew(f"{self._path} was written by a newer version (format {version}); upgrade securemsg to use it")
         run("PRAGMA journal_mode = TRUNCATE")
         row = run("SELECT value FROM seal_check").fetchone()
         try:
             self._sealer.open(row[0] if row else b"", SEAL_CHECK)
         except Unauthentic:
             raise ProfileDamaged(
-                f"{self._path} was sealed with another key. Put back the store.key that belongs to it."
+                f"{self._path} belongs to another key; put back its own store.key"
             ) from None
 
     def _create(self) -> int:

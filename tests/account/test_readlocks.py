@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from securemsg.account.errors import SecuremsgError
-from securemsg.account.readlocks import READ_LOCK, ReadLocks
+from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from tests.cli.rig import PlaceCase
@@ -71,7 +71,7 @@ class ReadLockTests(PlaceCase):
 
     def test_cannot_be_locked(self) -> None:
         """A folder in which nothing can be locked is said so."""
-        lock = self.ada.context.kept / READ_LOCK
+        lock = self.ada.context.profile_folder / GIVE_LOCK
         lock.symlink_to("elsewhere")
         error = self.assertRaises(SecuremsgError, self.read_locks.take, self.ben)
         self.assertEqual(error.code, "profile-unreadable")

@@ -119,7 +119,7 @@ class PeerTests(PlaceCase):
             self.assertEqual((done.out, done.err.count(command)), ("", 1), done.err)
             self.assertIn("messages from eve are waiting for a key file", done.err)
         self.assertEqual(fay.run("recv", "--from", "server").err, "")
-        self.assertRegex(fay.run("status").out, r"held back: +eve 2: needs a key file")
+        self.assertRegex(fay.run("status").out, r"held back: +2 \(eve 2: needs a key file\)")
         self.pin(fay, "eve", path)
         self.assertEqual(fay.texts(2), ["can you read this?", "and this?"])
         done = fay.run("recv")

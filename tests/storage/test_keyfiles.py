@@ -58,7 +58,7 @@ class KeyFileTests(SynchronousTestCase):
 
         for kind in (False, True):
             self.patch(os, "fsync", fail_at(kind))
-            self.assertIn("cannot be written", str(self.assertRaises(KeyFileError, make_key_file, self.path, SECRET)))
+            self.assertIn("cannot write", str(self.assertRaises(KeyFileError, make_key_file, self.path, SECRET)))
             self.assertEqual(list(self.folder.iterdir()), [])
         self.patch(os, "fsync", note)
         make_key_file(self.path, SECRET)

@@ -180,7 +180,7 @@ class KeystoreTests(SynchronousTestCase):
     def test_too_new(self) -> None:
         """A profile of a newer release is refused with the advice to upgrade."""
         self.edit("PRAGMA user_version = 2")
-        self.assertIn("Upgrade", self.refused(StateTooNew))
+        self.assertIn("upgrade", self.refused(StateTooNew))
 
     def test_missing(self) -> None:
         """Where there is no profile, the way to one is told, and nothing is made."""

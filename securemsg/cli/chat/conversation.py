@@ -195,7 +195,7 @@ class Conversation:
         await self._write(self._shown(record, safety_text(contact, number)))
         remember_shown(self._context.store, contact)
         if not contact.verified or contact.is_blocked:
-            await self._tell(f"-- if {self.name} reads the same number: /verify accept")
+            await self._tell(f"-- if {self.name} sees the same number: /verify accept")
 
     async def _switch(self, name: str) -> None:
         """Talk with somebody else from here on."""
@@ -332,10 +332,13 @@ class Conversation:
         """Whether we are connected."""
         connection = self._connection
         if not connection.is_owner:
-            return "connected through another process"
+            return "another process has the connection"
         if connection.is_ready:
             return "connected"
-        return f"offline, trying again ({escape(connection.last_failure)})" if connection.last_failure else "connecting"
+        if not connection.last_failure:
+            return "connecting"
+        reason = "" if connection.last_failure in ("not-connected", "lost") else f" ({error_for(connection.last_failure).text})"
+        return f"offline, trying again{reason}"
 
 
 async def finish(

@@ -47,7 +47,7 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     them.
     """
     with opened(settings_of(ctx)) as context:
-        lock = take_read_lock(context.kept)
+        lock = take_read_lock(context.profile_folder)
         try:
             return _Reading(context, follow, count, sender, as_json).run()
         finally:

@@ -69,7 +69,7 @@ def respond(
     work = _work(command, function)
     settings = settings_of(ctx)
     with opened(settings) as context:
-        lock = take_read_lock(context.kept)
+        lock = take_read_lock(context.profile_folder)
         try:
             if work.problem:
                 text = f"no message will be answered: {work.problem}"

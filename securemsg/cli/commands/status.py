@@ -52,8 +52,9 @@ def status(ctx: click.Context, as_json: bool) -> int:
         facts.update(queue_facts(context))
         warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
-        shown = {**facts, "key_files": named or "none", "held_back": held_back(context)}
-        shown = {name: value for name, value in shown.items() if value or not name.startswith("held_back")}
+        shown = {**facts, "key_files": named, "held_back": held_back(context)}
+        # What is unknown without a connection is said; what is zero needs no line.
+        shown = {name: value for name, value in shown.items() if value or value is None or value is False}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
         put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
         if problem is not None:
@@ -112,8 +113,9 @@ def queue_facts(context: CommandContext) -> dict[str, object]:
 
 def held_back(context: CommandContext) -> str:
     """Which messages could not be opened, for people."""
+    peers = messages.held_back(context.store)
     named = []
-    for peer in messages.held_back(context.store):
+    for peer in peers:
         reason = ": needs a key file" if peer.locked else ": identity changed" if peer.identity else ""
         named.append(f"{escape(peer.name)} {peer.rows}{reason}")
-    return ", ".join(named)
+    return f"{sum(peer.rows for peer in peers)} ({', '.join(named)})" if named else ""

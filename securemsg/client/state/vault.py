@@ -141,11 +141,11 @@ def create_vault(folder: Path, passphrase: bytes | None, *, cost: int = COST) ->
         make_private_folder(folder)
         create_private_file(path, content)
     except FileExistsError:
-        raise VaultExists(f"{path} is there already and is not overwritten: it opens the profile beside it.") from None
+        raise VaultExists(f"{path} exists and is not overwritten: it opens the profile next to it") from None
     except StorageError as error:
         raise VaultError(str(error)) from error
     except OSError as error:
-        raise VaultError(f"{path} cannot be written: {error.strerror}. Check disk and rights.") from error
+        raise VaultError(f"cannot write {path}: {error.strerror}; check disk and permissions") from error
     return Vault(store_key, KEY_IN_FILE if passphrase is None else PASSPHRASE)
 
 
@@ -168,13 +168,13 @@ def open_vault(folder: Path, passphrase: bytes | None) -> Vault:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         kept = None
     if kept is None or (kept.label, kept.format) != (LABEL, FORMAT):
-        raise VaultDamaged(f"{path} is not a key file that this release knows. Restore it from a backup.")
+        raise VaultDamaged(f"{path} is not a key file of this version; restore it from a backup")
     if passphrase is None:
-        raise PassphraseNeeded(f"The keys in {folder} are protected by a passphrase. Give it with --passphrase-file.")
+        raise PassphraseNeeded(f"the keys in {folder} are protected by a passphrase; give it with --passphrase-file")
     try:
         return Vault(primitives.unseal(kept.key(passphrase), kept.sealed, kept.bound()), PASSPHRASE)
     except Unauthentic:
-        raise WrongPassphrase(f"The passphrase does not open {path}.") from None
+        raise WrongPassphrase(f"wrong passphrase for {path}") from None
 
 
 def protection(folder: Path) -> str:
@@ -192,9 +192,9 @@ def _read(path: Path) -> bytes:
     try:
         return read_private_file(path, MAX_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise VaultMissing(f"No profile is in {path.parent}. Make one with `securemsg join`, or name its folder.") from None
+        raise VaultMissing(f"there is no profile in {path.parent}; run `securemsg join`, or give --profile") from None
     except OSError as error:
-        raise VaultError(f"{path} cannot be read: {error.strerror}. Check who owns it.") from error
+        raise VaultError(f"cannot read {path}: {error.strerror}; check its owner") from error
     except FileExposed as error:
         raise VaultExposed(str(error)) from None
     except StorageError as error:

@@ -29,7 +29,7 @@ class KeygenTests(CommandLineCase):
         path.write_bytes(b"precious")
         status, _, err = self.run_line("keygen", str(path))
         self.assertEqual((status, path.read_bytes()), (Exit.USAGE, b"precious"))
-        self.assertIn("name another file, or move this one away first", err)
+        self.assertIn("give another file, or move this one away", err)
         self.assert_one_line(err, "key-file")
 
     def test_neither(self) -> None:
