@@ -71,7 +71,7 @@ class ReadLockTests(PlaceCase):
 
     def test_cannot_be_locked(self) -> None:
         """A folder in which nothing can be locked is said so."""
-        lock = self.ada.context.profile_folder / GIVE_LOCK
+        lock = self.ada.context.profile_folder / READ_LOCK
         lock.symlink_to("elsewhere")
         error = self.assertRaises(SecuremsgError, self.read_locks.take, self.ben)
         self.assertEqual(error.code, "profile-unreadable")
