@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from securemsg.account.errors import SecuremsgError
-from securemsg.account.readlocks import ReadLocks
+from securemsg.account.readlocks import READ_LOCK, ReadLocks
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from tests.cli.rig import PlaceCase
