@@ -104,14 +104,12 @@ OURS: dict[str, tuple[str, ...]] = {
     # The contact that lives in the daemon knows nothing of the server that it lives beside.
     "securemsg.daemon.contact": (
         "securemsg.client",
-        "securemsg.crypto",
+        "securemsg.crypto.keyfile",
         "securemsg.daemon.folder",
         "securemsg.daemon.printer",
         "securemsg.daemon.worker",
-        "securemsg.errors",
         "securemsg.interfaces",
         "securemsg.protocol",
-        "securemsg.responders",
         "securemsg.storage",
     ),
     "securemsg.daemon": (
@@ -119,15 +117,19 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.crypto",
         "securemsg.daemon",
         "securemsg.errors",
-        "securemsg.interfaces",
         "securemsg.net",
         "securemsg.protocol",
-        "securemsg.responders",
+        "securemsg.responders.choice",
         "securemsg.server",
         "securemsg.storage",
     ),
     # The two roots know nothing of each other, and nobody knows of them.
-    "securemsg.tap": ("securemsg.daemon", "securemsg.responders"),
+    "securemsg.tap": (
+        "securemsg.daemon.checks",
+        "securemsg.daemon.options",
+        "securemsg.daemon.service",
+        "securemsg.responders.choice",
+    ),
     "securemsg.cli": (
         "securemsg.account",
         "securemsg.bot",
@@ -171,12 +173,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "ssl": ("securemsg.net",),
     "twisted": EDGE,
     "twisted.internet.reactor": ROOTS,
-    "asyncio": EDGE,
-    "signal": EDGE,
-    "socket": EDGE,
+    "asyncio": ("securemsg.cli",),
+    "signal": ("securemsg.cli", "securemsg.responders"),
+    "socket": ("securemsg.net",),
     # Programs are run by the reactor.
     "subprocess": (),
-    "threading": EDGE,
+    "threading": ("securemsg.cli", "securemsg.daemon", "securemsg.responders", "securemsg.storage"),
     # Time is handed in, never fetched.
     "time": EDGE,
     "sqlite3": (
