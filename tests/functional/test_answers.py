@@ -469,7 +469,7 @@ class OperatorTests(AnsweringDaemonCase):
         self.assertEqual(self.daemon.log.count("answers nothing until"), 1)
         blocked.rmdir()
         self.assertEqual(self.ada.texts(2), ["y" * 3900, "z"])
-        self.assertIn("goes on", self.daemon.log)
+        self.assertIn("answers again", self.daemon.log)
         self.assertEqual([row["text"] for row in self.record(whole=True)], ["x" * 3900, "y" * 3900, "z"])
 
     def test_put_aside_by_others(self) -> None:
