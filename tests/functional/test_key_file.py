@@ -186,7 +186,7 @@ class PeerTests(PlaceCase):
         self.assertRegex(contact["key"], r"\Akey-[0-9a-f]{8}\Z")
         [shown] = kim.run("verify", "lea", "--json").rows
         self.assertEqual((shown["suite"], shown["key"]), ("psk", contact["key"]))
-        self.assertIn("whoever holds this file", kim.run("verify", "lea").err)
+        self.assertIn("anyone who has this file", kim.run("verify", "lea").err)
         self.assertEqual(kim.run("status", "--json").rows[0]["key_files"], {"lea": contact["key"]})
         self.assertEqual({row["suite"] for row in kim.history("lea")}, {"psk"})
         done = kim.run("send", "lea", "four", "--suite", "pqxdh")

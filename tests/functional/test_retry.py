@@ -107,8 +107,8 @@ class AbsenceTests(PlaceCase):
         try:
             for command in (("recv", "--follow"), ("respond", "--exec", "cat")):
                 first, last = ivy.run(*command, "--timeout", "2", status=6).err.splitlines()
-                self.assertRegex(first, r"no connection to .*; trying again, Ctrl-C ends \[not-connected\]$")
-                self.assertRegex(last, r"no connection to .*\[not-connected\]$")
+                self.assertRegex(first, r"cannot connect to .*; trying again, Ctrl-C ends \[not-connected\]$")
+                self.assertRegex(last, r"cannot connect to .*\[not-connected\]$")
             talking = ivy.start("chat", "server", pipe=True)
             until(lambda: "; trying again" in talking.err, "what a chat says before anything is typed")
             self.assertEqual(talking.interrupt().status, 130)

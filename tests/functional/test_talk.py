@@ -189,7 +189,7 @@ class ChatTests(PlaceCase):
             self.assertEqual((row["from"], row["to"], row["kind"]), ("server", "eva", "answer"))
             self.assertEqual(set(row), set(eva.history("server")[-1]))
             [note] = [json.loads(line) for line in done.err.splitlines()]
-            self.assertIn("/oops is no command", note["warning"])
+            self.assertIn("unknown command /oops", note["warning"])
 
     def test_exit(self) -> None:
         """C{exit} leaves; what comes after it is not sent."""

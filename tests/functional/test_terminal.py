@@ -227,7 +227,7 @@ class PlainTests(TerminalCase):
         lea = Person(self.place, "lea")
         lea.run("join", self.daemon.invite(), "lea", "--passphrase-file", str(secret))
         seat = self.sit_down(lea, "whoami")
-        seat.expect("Passphrase of ")
+        seat.expect("Passphrase for ")
         seat.type("open sesame\n")
         self.assertEqual(seat.end(), 0)
         self.assertIn("lea at ", seat.shown)
