@@ -41,7 +41,7 @@ class AdminClient:
         """
         answered: Deferred[Message] = Deferred()
         if self._end:
-            answered.errback(self._trouble(self._end))
+            answered.errback(self._error(self._end))
             return answered
         self._questions.append((question, answered))
         if self._is_ready and self._channel is not None:
@@ -75,9 +75,9 @@ class AdminClient:
         else:
             _, answered = self._questions.popleft()
             if isinstance(message, Refused):
-                answered.errback(self._trouble(message.code))
+                answered.errback(self._error(message.code))
             elif isinstance(message, Unknown):
-                answered.errback(self._trouble("unknown-message"))
+                answered.errback(self._error("unknown-message"))
             else:
                 answered.callback(message)
 
@@ -93,8 +93,8 @@ class AdminClient:
         self._end = self._end or code
         questions, self._questions = self._questions, deque()
         for _, answered in questions:
-            answered.errback(self._trouble(self._end))
+            answered.errback(self._error(self._end))
 
-    def _trouble(self, code: str) -> SecuremsgError:
+    def _error(self, code: str) -> SecuremsgError:
         """What a code means here."""
         return error_for(code, self._where)

@@ -1,4 +1,4 @@
-"""What a command works with once its profile is open: store, profile, uplink, clock; composed here and nowhere else."""
+"""What a command works with once its profile is open."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class CommandContext:
         """Wake the process that has the connection, if there is one, so that it looks into the store."""
         return wake(self.folder)
 
-    def connected(
+    def run_connected(
         self,
         work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]],
         *,
         again: bool = False,
         prompt: bool = False,
         show_wire: bool = False,
-        tell: Callable[[str], object] = say,
+        show: Callable[[str], object] = say,
     ) -> int:
         """
         Run a command that needs the server, in the reactor.
@@ -82,7 +82,7 @@ class CommandContext:
         @param again: connect again after a failure, for as long as it takes, and say once that there is none.
         @param prompt: it uses a prompt of asyncio's.
         @param show_wire: show on standard error what goes over the wire.
-        @param tell: shows a line of that.
+        @param show: shows a line of that.
         @return: its exit status.
         """
         as_json = self.settings.as_json
@@ -101,7 +101,7 @@ class CommandContext:
                 again=again,
                 warn=lambda event: report_warning(event, as_json),
                 retry=retry if waits else None,
-                watch=partial(self._show, tell) if show_wire else None,
+                watch=partial(self._show_wire, show) if show_wire else None,
             )
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
@@ -114,8 +114,8 @@ class CommandContext:
 
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
 
-    def _show(self, tell: Callable[[str], object], message: Message | Unknown) -> None:
+    def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:
         """Show what the wire shows of a message."""
         dump = dump_wire(message)
         if dump is not None:
-            tell(json_line(wire_record(dump)) if self.settings.as_json else wire_text(dump))
+            show(json_line(wire_record(dump)) if self.settings.as_json else wire_text(dump))

@@ -1,4 +1,4 @@
-"""A desk for whoever calls with a key file: no profile, no invite, and nothing that is kept when the command has ended."""
+"""The context of a guest: a key file instead of a profile, and nothing is kept once the command has ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8443
 
 _SAME_FILE = "check --host, --port and the file; start the daemon with: securemsg serve --key-file FILE"
-# What these codes mean to somebody who has no profile.
+# What these codes mean to a guest.
 _WORDS: dict[str, tuple[str, str]] = {
     "server-identity": ("the server at {where} does not have this key file ({name})", _SAME_FILE),
     "login-failed": ("the server at {where} does not admit guests with this key file ({name})", _SAME_FILE),
@@ -45,19 +45,19 @@ class GuestContext(CommandContext):
 
     path: Path = field(kw_only=True)
 
-    def connected(self, work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]], **options: Any) -> int:
+    def run_connected(self, work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]], **options: Any) -> int:
         """
-        As L{Desk.connected}, in the words of somebody who has no profile.
+        As L{CommandContext.run_connected}, with errors worded for guests.
 
         @raise SecuremsgError: likewise.
         """
         try:
-            return super().connected(work, **options)
+            return super().run_connected(work, **options)
         except SecuremsgError as problem:
             raise self.reworded(problem) from None
 
     def reworded(self, problem: SecuremsgError) -> SecuremsgError:
-        """What a trouble means here: status and code stay."""
+        """The same error in words for guests."""
         words = _WORDS.get(problem.code)
         if words is None:
             return problem
@@ -65,13 +65,13 @@ class GuestContext(CommandContext):
         return SecuremsgError(problem.status, problem.code, text, hint.replace("FILE", str(self.path)))
 
     def connection(self) -> bytes:
-        """Which connection we are a device of: another after each login, empty before the first."""
+        """The id of the current connection: a new one after each login, empty before the first."""
         with self.store.reading() as records:
             profile = load_profile(records)
         return b"" if profile is None else profile.connection
 
     def trim(self) -> None:
-        """Drop the oldest messages where there are many: all that we keep lies in memory."""
+        """Drop the oldest messages of a long chat: all of them are in memory."""
         with self.store.writing() as records:
             _RETENTION.trim(records, self.profile.conversation(SERVER_NAME), int(self.now()))
 
@@ -79,7 +79,7 @@ class GuestContext(CommandContext):
 @contextlib.contextmanager
 def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
     """
-    The desk to write to somebody from: the profile's, or with a key file and no suite that of a caller.
+    The context to write to somebody from: the profile, or a guest where a key file is given without a suite.
 
     @raise SecuremsgError: it cannot be had.
     """
@@ -107,7 +107,7 @@ def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
 
 def guest_context(settings: Settings, path: Path, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> GuestContext:
     """
-    The desk of whoever holds this key file.
+    The context of a guest with this key file.
 
     @raise SecuremsgError: the key file cannot be used.
     """

@@ -54,7 +54,7 @@ def load(name: str) -> click.Command:
 
 
 class Commands(click.Group):
-    """Commands that are imported when they are called for."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the table."""
@@ -152,9 +152,9 @@ def _see_help(error: click.ClickException) -> str:
 
 def ensure_descriptors() -> None:
     """
-    Put something harmless where a standard stream is closed: the next file to be opened would get its number.
+    Open the null device for every closed standard stream; otherwise the next opened file would get its number.
 
-    A closed output stays one that cannot be written to.
+    A closed output still cannot be written to.
     """
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:

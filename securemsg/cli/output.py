@@ -1,8 +1,8 @@
 """
 What goes to standard output and standard error: data here, everything else there.
 
-Output may be a pipe whose reader is slow or gone. Writing is done by a thread, so that a slow reader holds up nothing but
-the output; what is gone is told apart from what failed.
+Output may be a pipe whose reader is slow or gone. A thread writes, so that a slow reader holds up nothing but the output. A
+reader that is gone is another matter than output that cannot be written.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class OutputClosed(Exception):
 
 
 def say(text: str) -> None:
-    """Something for people, on standard error."""
-    # With nobody there to read it, there is nobody to tell.
+    """Write a line for people to standard error."""
+    # Standard error may be closed.
     with contextlib.suppress(OSError, ValueError):
         click.echo(text, err=True)
 
@@ -45,7 +45,7 @@ def json_line(record: dict[str, object]) -> str:
     return json.dumps(record)
 
 
-def put(text: str) -> None:
+def write_line(text: str) -> None:
     """
     Write a line of data and flush it; for commands that have nothing else to do meanwhile.
 
@@ -57,19 +57,19 @@ def put(text: str) -> None:
     _write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def put_record(record: dict[str, object], as_json: bool, text: str) -> None:
+def write_record(record: dict[str, object], as_json: bool, text: str) -> None:
     """
     Write a record for a program or for people.
 
     @raise OutputClosed: nobody reads it.
     @raise SecuremsgError: it cannot be written.
     """
-    put(json_line(record) if as_json else text)
+    write_line(json_line(record) if as_json else text)
 
 
-def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
+def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
     """
-    As L{put}, while the reactor goes on.
+    As L{write_line}, while the reactor goes on.
 
     The thread does not hold up the end of the program: a reader that does not read must not keep us.
     """
@@ -81,8 +81,8 @@ def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
     def work() -> None:
         problem: Exception | None = None
         try:
-            put(text)
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
+            write_line(text)
+        except Exception as error:  # noqa: BLE001 - it goes to whoever waits for the Deferred
             problem = error
         with contextlib.suppress(RuntimeError):
             reactor.callFromThread(_finish, done, problem)
@@ -92,7 +92,7 @@ def put_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
 
 
 def _finish(done: Deferred[None], problem: Exception | None) -> None:
-    """Say how it went, to whoever still waits."""
+    """Fire the Deferred, unless it was cancelled."""
     if done.called:
         return
     if problem is None:

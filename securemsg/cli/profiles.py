@@ -76,7 +76,7 @@ def open_vault(settings: Settings) -> vault.Vault:
 @contextlib.contextmanager
 def opened(settings: Settings, *, joined: bool = True) -> Iterator[CommandContext]:
     """
-    The profile's desk, for as long as the block takes.
+    Open the profile for as long as the block runs.
 
     @param joined: the account must exist.
     @raise SecuremsgError: there is no profile, or it cannot be opened.

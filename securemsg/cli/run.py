@@ -68,14 +68,14 @@ class _Run:
         return self._result
 
     def _start(self) -> None:
-        """The reactor runs."""
+        """Start the work in the running reactor."""
         # It takes SIGTERM for itself when it starts.
         self._reactor.callLater(0, self._catch)
         self._done = Deferred.fromCoroutine(self._work(self._reactor))
         self._done.addCallbacks(self._finished, self._failed)
 
     def _catch(self) -> None:
-        """Let signals come to us."""
+        """Install the signal handlers."""
         for number in INTERRUPTS:
             signal.signal(number, self._interrupted)
 
@@ -111,7 +111,7 @@ class _Run:
 
 
 def _die(number: int, frame: FrameType | None) -> None:
-    """Somebody is in a hurry."""
+    """End the process at once, at a second signal."""
     os._exit(Exit.INTERRUPTED)
 
 

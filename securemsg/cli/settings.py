@@ -32,7 +32,7 @@ class Settings:
     What the shared options say; what was not given is C{None}.
 
     @ivar timeout: seconds.
-    @ivar retry: go on while the server is not there, full or stopping, until C{timeout} or for ever.
+    @ivar retry: keep trying while the server is unreachable, full or shutting down, until C{timeout}.
     @ivar as_json: data and whatever goes to standard error are for a program.
     @ivar suite: that the conversation is to have from now on; C{None}: the one it has.
     @ivar key_file: for suite C{psk}, or, where no suite is named, in place of a profile.
@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def time_limit(self) -> int | None:
-        """How long to wait for an answer, seconds; C{None}: for ever."""
+        """How long to wait for an answer, seconds; C{None}: forever."""
         if self.timeout is None and not self.retry:
             return DEFAULT_TIMEOUT
         return self.timeout
@@ -98,7 +98,7 @@ def settings_of(ctx: click.Context) -> Settings:
 
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    """Keep an option where the group and its command both find it."""
+    """Note an option, whether it was given before or after the command."""
     if value is not None and value is not False and parameter.name is not None:
         setattr(settings_of(ctx), parameter.name, value)
 
@@ -115,7 +115,7 @@ def wire_option(command: F) -> F:
 
 
 def _remember_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Keep it where the group and its command both find it."""
+    """Note it, whether it was given before or after the command."""
     settings = settings_of(ctx)
     settings.as_json = settings.as_json or value
     return settings.as_json
@@ -140,7 +140,7 @@ class NamedPath(click.ParamType[Path]):
         self.name = what
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Let every name pass but none."""
+        """Accept every name but an empty one."""
         if value == "":
             raise click.UsageError(f"{_label(param)} is empty; give a {self.name}", ctx)
         return Path(value)
@@ -202,9 +202,9 @@ class AccountName(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """
-        Let a possible name pass.
+        Check a name.
 
-        @raise SecuremsgError: it is none.
+        @raise SecuremsgError: it is invalid.
         """
         try:
             check_name(value)

@@ -29,5 +29,5 @@ def main() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Nothing was begun, so nothing is to be cleared up."""
+    """End at once: nothing has started yet."""
     os._exit(INTERRUPTED)

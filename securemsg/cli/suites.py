@@ -71,11 +71,11 @@ def pin(context: CommandContext, name: str) -> bool:
         conversation = context.profile.conversation(name)
         choices.choose(records, conversation, choice.suite, choice.key)
         sharing, waiting = choices.sharing(records, name), drafts(records, conversation)
-    report_note("suite-pinned", _told(context, name, choice), context.settings.as_json)
+    report_note("suite-pinned", _consequences(context, name, choice), context.settings.as_json)
     if waiting:
-        report_note("suite-of-waiting", _resuited(name, choice, waiting), context.settings.as_json)
+        report_note("suite-of-waiting", _outbox_note(name, choice, waiting), context.settings.as_json)
     if sharing:
-        report_note("key-shared", _warned(name, sharing), context.settings.as_json)
+        report_note("key-shared", _shared_file(name, sharing), context.settings.as_json)
     return True
 
 
@@ -84,7 +84,7 @@ def key_name(choice: Chosen) -> str | None:
     return choice.shared.name if choice.key else None
 
 
-def _told(context: CommandContext, name: str, choice: Chosen) -> str:
+def _consequences(context: CommandContext, name: str, choice: Chosen) -> str:
     """What follows from a choice."""
     if not choice.key:
         return (
@@ -99,14 +99,14 @@ def _told(context: CommandContext, name: str, choice: Chosen) -> str:
     )
 
 
-def _resuited(name: str, choice: Chosen, waiting: int) -> str:
+def _outbox_note(name: str, choice: Chosen, waiting: int) -> str:
     """What becomes of messages that were written before the choice, and are not sealed."""
     what = f"1 message waiting for {name} goes" if waiting == 1 else f"{waiting} messages waiting for {name} go"
     with_key = f" and {key_name(choice)}" if choice.key else ""
     return f"{what} out with suite {choice.suite}{with_key} as well"
 
 
-def _warned(name: str, sharing: list[str]) -> str:
+def _shared_file(name: str, sharing: list[str]) -> str:
     """What follows from one file for several contacts."""
     shown, more = sharing[:SHOWN], len(sharing) - SHOWN
     others = ", ".join(shown) + (f" and {more} more" if more > 0 else "")

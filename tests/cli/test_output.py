@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli import output
-from securemsg.cli.output import OutputClosed, json_line, put, report, report_waiting, report_warning
+from securemsg.cli.output import OutputClosed, json_line, report, report_waiting, report_warning, write_line
 from securemsg.client.events import Warned
 
 
@@ -85,7 +85,7 @@ class PutTests(SynchronousTestCase):
         """A line is written whole, in UTF-8, and is out when the call returns."""
         reader, writer = self.pipe()
         with stdout_to(writer):
-            put("grüße")
+            write_line("grüße")
         self.assertEqual(os.read(reader, 100), "grüße\n".encode())
 
     def test_nobody_reads(self) -> None:
@@ -93,21 +93,21 @@ class PutTests(SynchronousTestCase):
         reader, writer = self.pipe()
         os.close(reader)
         with stdout_to(writer):
-            self.assertRaises(OutputClosed, put, "x")
+            self.assertRaises(OutputClosed, write_line, "x")
 
     def test_no_room(self) -> None:
         """Where nothing can be written, that is said."""
         full = os.open("/dev/full", os.O_WRONLY)
         self.addCleanup(os.close, full)
         with stdout_to(full):
-            problem = self.assertRaises(SecuremsgError, put, "x")
+            problem = self.assertRaises(SecuremsgError, write_line, "x")
         self.assertEqual((problem.status, problem.code), (Exit.INTERNAL, "output-failed"))
 
     def test_surrogates(self) -> None:
         """What is no text cannot keep a line from being written."""
         reader, writer = self.pipe()
         with stdout_to(writer):
-            put("a\udc80")
+            write_line("a\udc80")
         self.assertEqual(os.read(reader, 100), b"a\\udc80\n")
 
 

@@ -17,7 +17,7 @@ from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Conversat
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
-from securemsg.cli.output import OutputClosed, columns, put_later, report_note, say
+from securemsg.cli.output import OutputClosed, columns, report_note, say, write_later
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 
@@ -51,13 +51,13 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
             raise error_for("own-name", name)
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not as_json and os.environ.get("TERM", "") not in ("", "dumb")
-        tell: Callable[[str], object] = say
+        show_line: Callable[[str], object] = say
         if prompt:
             # Only here: a chat through a pipe does without, and it takes long to import.
             from securemsg.cli.chat.prompt import interact, show
 
             # One queue for everything that shows above the line being typed.
-            tell = show
+            show_line = show
 
         async def work(reactor: Any, connection: ServerConnection) -> int:
             pin(context, name)
@@ -67,7 +67,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
 
         try:
             with blocking_restored(0, 1, 2):
-                return context.connected(work, again=True, prompt=prompt, show_wire=show_wire, tell=tell)
+                return context.run_connected(work, again=True, prompt=prompt, show_wire=show_wire, show=show_line)
         except OutputClosed:
             return Exit.DONE
 
@@ -88,22 +88,22 @@ class _Piped:
         self._is_held = False
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
-        self._conversation = Conversation(context, connection, name, write=self._write, tell=self._tell, columns=columns)
+        self._conversation = Conversation(context, connection, name, write=self._write, notify=self._notify, columns=columns)
 
     async def talk(self) -> int:
         """Take lines to the end of the input, then wait for what is still on its way."""
         conversation, connection = self._conversation, self._connection
         if self._at_terminal:
-            await self._tell(f"-- chatting with {conversation.title()}. /help lists the commands, `{LEAVING_WORD}` leaves")
+            await self._notify(f"-- chatting with {conversation.title()}. /help lists the commands, `{LEAVING_WORD}` leaves")
         try:
             self._input = StandardIO(self._console, reactor=self._reactor)
         except OSError:
             # Standard input is not there: it has ended.
             self._is_over = True
         while True:
-            await conversation.show_waiting()
+            await conversation.show_new()
             while self._lines and not self._is_left:
-                self._is_left = not await conversation.take(self._lines.popleft())
+                self._is_left = not await conversation.enter(self._lines.popleft())
             if self._is_left or (self._is_over and not self._lines):
                 break
             self._hold_back(False)
@@ -120,10 +120,10 @@ class _Piped:
         conversation = self._conversation
         while conversation.pending and conversation.held_up is None:
             await self._connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
-            await conversation.show_waiting()
+            await conversation.show_new()
 
     def _something(self) -> bool | None:
-        """A reason to look."""
+        """Whether there is something to do."""
         return True if self._lines or self._is_over or self._conversation.has_news() else None
 
     def _typed(self, line: str) -> None:
@@ -134,7 +134,7 @@ class _Piped:
         self._connection.changed()
 
     def _hold_back(self, wanted: bool) -> None:
-        """Read on, or do not: lines are not to be heaped up while somebody reads our output slowly."""
+        """Stop or resume reading: lines must not pile up while the output is read slowly."""
         if self._input is not None and wanted is not self._is_held and not self._is_over:
             self._is_held = wanted
             if wanted:
@@ -149,14 +149,14 @@ class _Piped:
 
     def _write(self, text: str) -> Awaitable[None]:
         """A message that came."""
-        return put_later(self._reactor, text)
+        return write_later(self._reactor, text)
 
     def _complain(self, code: str) -> None:
         """A line that cannot be sent."""
         self._conversation.mistakes += 1
         self._say(_COMPLAINTS[code])
 
-    async def _tell(self, text: str) -> None:
+    async def _notify(self, text: str) -> None:
         """Something for people."""
         self._say(text)
 

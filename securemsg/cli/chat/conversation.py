@@ -1,4 +1,4 @@
-"""A chat that runs: lines in, lines out, whatever carries them. The prompt and the plain console are two carriers of it."""
+"""A running chat. Where its lines come from and go to is the business of the prompt and of the plain console."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.tracking import BLOCKING, waits_for_user
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.pending import PendingMessages
+from securemsg.cli.chat.pending import PendingAnswers
 from securemsg.cli.chat.slash import (
     Explain,
     Intention,
@@ -50,7 +50,7 @@ from securemsg.protocol.devices import SERVER_NAME
 
 # After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
 ENDING_TIME = 30
-# Somebody who leaves a terminal wants to be gone; what is not accepted by then stays in the outbox.
+# At a terminal the user wants to leave; what is not accepted by then stays in the outbox.
 LEAVING_TIME = 2
 # An answer that is not there after so long is waited for with a word about that.
 SILENT_TIME = 1
@@ -61,8 +61,8 @@ _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 
 class Conversation:
     """
-    @ivar name: whom we talk with just now.
-    @ivar owing: the answers that the contact C{server} owes to what was said in this run.
+    @ivar name: of the contact that lines go to.
+    @ivar answers: that the contact C{server} is still expected to give in this run.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
     """
@@ -74,28 +74,28 @@ class Conversation:
         name: str,
         *,
         write: Callable[[str], Awaitable[Any]],
-        tell: Callable[[str], Awaitable[Any]],
+        notify: Callable[[str], Awaitable[Any]],
         columns: Callable[[], int],
     ) -> None:
         """
         @param write: puts out a line of data, and is done once it is out.
-        @param tell: puts out a line for people, likewise.
+        @param notify: puts out a line for people, likewise.
         """
         self._context = context
         self._connection = connection
         self._write = write
-        self._tell = tell
+        self._notify = notify
         self._columns = columns
         self._read_locks = ReadLocks(context.folder, context.store)
         self._pending: deque[bytes] = deque()
         self.name = name
-        self.outstanding = PendingMessages(context, connection)
+        self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
-    async def take(self, line: str) -> bool:
+    async def enter(self, line: str) -> bool:
         """
         Do what a line means.
 
@@ -128,7 +128,7 @@ class Conversation:
                 await self._write(self._shown(facts, fact_lines(facts)))
             case Misunderstood(reason):
                 self.mistakes += 1
-                await self._tell(f"-- {reason}")
+                await self._notify(f"-- {reason}")
 
     async def _say(self, text: str) -> None:
         """Commit a message; it goes out by itself."""
@@ -136,119 +136,119 @@ class Conversation:
             number = messages.compose(self._context.store, self.name, text, now=self._context.now())
         except Refusal as refusal:
             self.mistakes += 1
-            await self._tell(f"-- not sent: {explain(refusal, self.name).text}")
+            await self._notify(f"-- not sent: {explain(refusal, self.name).text}")
             return
         self._pending.append(number)
         if self.name == SERVER_NAME:
-            self.outstanding.asked(number)
+            self.answers.asked(number)
         self._connection.nudge()
 
     async def _show_history(self, lines: int) -> None:
-        """The last lines with this contact."""
+        """Write the last messages with this contact."""
         own = self._context.profile.name
         found = messages.history(self._context.store, self.name, lines)
         rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
-        await self._put(rows, f"-- no messages with {self.name} yet")
+        await self._write_rows(rows, f"-- no messages with {self.name} yet")
 
-    async def _put(self, rows: list[str], otherwise: str) -> None:
-        """Put out what was asked for, or say that there is nothing."""
+    async def _write_rows(self, rows: list[str], otherwise: str) -> None:
+        """Write rows, or say that there are none."""
         if rows:
             await self._write("\n".join(rows))
         else:
-            await self._tell(otherwise)
+            await self._notify(otherwise)
 
     def _shown(self, record: dict[str, object], text: str) -> str:
-        """What is put out, for a program or for people."""
+        """The form for a program or for people."""
         return json_line(record) if self._context.settings.as_json else text
 
     async def _show_contacts(self) -> None:
-        """Everybody we know."""
+        """All contacts."""
         unread = messages.unread(self._context.store)
         rows = []
         for contact in self.contacts():
             choice = chosen(self._context, contact.name)
             known = contact, unread.get(contact.name, 0), choice
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
-        await self._put(rows, "-- no contacts yet; write to somebody")
+        await self._write_rows(rows, "-- no contacts yet; write to somebody")
 
     async def _show_safety(self, accept: bool) -> None:
-        """The number to compare, or that it was compared."""
+        """Show the safety number, or note that it was compared."""
         contact = self.contact()
         if isinstance(self._context, GuestContext):
             held = self._context.profile.name
-            await self._tell(f"-- with a key file there is no number to compare: whoever is let in has {held}")
+            await self._notify(f"-- with a key file there is no number to compare: whoever is let in has {held}")
             return
         if contact is None:
-            await self._tell(f"-- nothing is known about {self.name} yet; send a message first")
+            await self._notify(f"-- nothing is known about {self.name} yet; send a message first")
             return
         if accept:
             try:
                 contact = accept_shown(self._context.store, self.name, int(self._context.now()))
             except SecuremsgError as problem:
-                await self._tell(f"-- {problem.text}; type /verify again")
+                await self._notify(f"-- {problem.text}; type /verify again")
                 return
             self._connection.nudge()
-            await self._tell(f"-- {self.name} is verified")
+            await self._notify(f"-- {self.name} is verified")
             return
         number = safety(self._context.profile, contact)
         record = safety_record(contact, number, chosen(self._context, contact.name))
         await self._write(self._shown(record, safety_text(contact, number)))
         remember_shown(self._context.store, contact)
         if not contact.verified or contact.is_blocked:
-            await self._tell(f"-- if {self.name} sees the same number: /verify accept")
+            await self._notify(f"-- if {self.name} sees the same number: /verify accept")
 
     async def _switch(self, name: str) -> None:
-        """Talk with somebody else from here on."""
+        """Send lines to another contact from now on."""
         if name == self._context.profile.name:
-            await self._tell("-- {name} is your own name")
+            await self._notify("-- {name} is your own name")
             return
         if isinstance(self._context, GuestContext) and name != SERVER_NAME:
-            await self._tell(f"-- with a key file alone you can only chat with `{SERVER_NAME}`")
+            await self._notify(f"-- with a key file alone you can only chat with `{SERVER_NAME}`")
             return
         self.name = name
-        await self._tell(f"-- chatting with {self.title()}")
+        await self._notify(f"-- chatting with {self.title()}")
         self._connection.changed()
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
-    async def show_waiting(self) -> None:
-        """Show what is there. A message that was shown is given."""
+    async def show_new(self) -> None:
+        """Show new messages, and mark each as read."""
         while True:
-            lost = self.outstanding.lose()
+            lost = self.answers.drop_lost()
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
-                await self._tell(f"-- the connection was lost, and {what} with it; ask again")
+                await self._notify(f"-- the connection was lost, and {what} with it; ask again")
             if not self.has_news():
                 return
             for message in messages.ungiven(self._context.store, self.name, PAGE):
                 if not self._read_locks.take(message):
                     continue
                 try:
-                    await self._give(message)
+                    await self._show_message(message)
                 finally:
                     self._read_locks.free(message.sender)
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
-                    self.outstanding.accepted(sent.id)
+                    self.answers.accepted(sent.id)
                 if sent.status == "failed":
-                    self.outstanding.refused(sent.id)
+                    self.answers.refused(sent.id)
                     self.refused = self.refused or sent
-                    await self._tell(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
+                    await self._notify(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
-    async def _give(self, message: Received) -> None:
+    async def _show_message(self, message: Received) -> None:
         """Show a message."""
         text = remark(message)
         if text and not self._context.settings.as_json:
-            await self._tell(text)
+            await self._notify(text)
         await self._write(self._shown(received_record(message), received_text(message, self._columns())))
         messages.mark_read(self._context.store, [message.order])
-        self.outstanding.came(message.id)
+        self.answers.received(message.id)
         if isinstance(self._context, GuestContext):
             self._context.trim()
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.outstanding.has_news:
+        if self.answers.has_news:
             return True
         if self._read_locks.free_of(messages.ungiven(self._context.store, self.name, 1)):
             return True
@@ -262,7 +262,7 @@ class Conversation:
 
     @property
     def held_up(self) -> Sent | None:
-        """A message of this run that waits for the user's word, if nothing else of it is still on its way."""
+        """A message of this run that waits for the user to compare numbers, if nothing else is still being sent."""
         found: Sent | None = None
         for number in self._pending:
             sent = messages.sent(self._context.store, number)
@@ -287,17 +287,17 @@ class Conversation:
     # --- how things stand -------------------------------------------------------------------------------------------
 
     def contacts(self) -> list[Contact]:
-        """Everybody we know."""
+        """All contacts."""
         with self._context.store.reading() as records:
             return all_contacts(records)
 
     def contact(self) -> Contact | None:
-        """Whom we talk with, if we know anything of them."""
+        """The contact, if there is one of this name."""
         with self._context.store.reading() as records:
             return get_contact(records, self.name)
 
     def title(self) -> str:
-        """Whom we talk with, and what is to be known of that."""
+        """The name, with what is to be known about the contact."""
         contact = self.contact()
         choice = chosen(self._context, self.name)
         if isinstance(self._context, GuestContext):
@@ -306,8 +306,8 @@ class Conversation:
         marks = ", ".join(part for part in (mark, key_name(choice)) if part)
         return f"{self.name} ({marks})" if marks else self.name
 
-    def standing(self) -> str:
-        """One line: with whom, connected or not, what waits, who else wrote."""
+    def toolbar(self) -> str:
+        """One line: the contact, the connection, what is waiting, who else wrote."""
         waiting = messages.pending(self._context.store)
         parts = [
             self.title(),
@@ -353,16 +353,16 @@ async def finish(
     if context.settings.timeout is not None:
         timeout = context.settings.timeout
     deadline = reactor.seconds() + timeout
-    # Whoever leaves a terminal is not told of two seconds.
+    # Two seconds at the end of a terminal are not worth a line.
     is_silent = timeout > LEAVING_TIME
     accepted_at: float | None = None
 
     def is_done() -> bool:
-        # Answers are shown while we talk with `server`; whoever has turned to somebody else does not wait for them.
-        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.outstanding))
+        # Answers are awaited only while the chat is with `server`.
+        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.answers))
 
     while True:
-        await conversation.show_waiting()
+        await conversation.show_new()
         left = deadline - reactor.seconds()
         if is_done() or conversation.held_up or left <= 0:
             break
@@ -391,6 +391,6 @@ async def finish(
         raise error_for(conversation.refused.code, conversation.refused.to)
     if not is_done():
         raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
-    if conversation.outstanding.lost:
+    if conversation.answers.lost:
         raise error_for("not-answered", text="the connection was lost, and answers with it", hint="ask again")
     return Exit.USAGE if conversation.mistakes else Exit.DONE

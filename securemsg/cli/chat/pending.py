@@ -1,7 +1,7 @@
 """
-The answers that the contact C{server} owes to what was said in a chat.
+The answers that a chat still expects from the contact C{server}.
 
-To a caller with a key file each connection is a device of its own: an answer that was owed to one no other gets.
+Each connection of a guest is a device of its own: the answer goes to the connection that asked, and a later one never gets it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from securemsg.client.autoresponder import answer_id
 @frozen
 class _Question:
     """
-    Something that was said.
+    A message that expects an answer.
 
-    @ivar connection: of a caller, in which it went out last; empty: it will go out in the next.
+    @ivar connection: of a guest, the one it was sent in last; empty: it will be sent in the next.
     @ivar accepted: the contact has it, and answers in that connection.
     """
 
@@ -27,7 +27,7 @@ class _Question:
     accepted: bool = False
 
 
-class PendingMessages:
+class PendingAnswers:
     """
     @ivar lost: ids of answers that will not come.
     """
@@ -39,38 +39,38 @@ class PendingMessages:
         self.lost: set[bytes] = set()
 
     def __len__(self) -> int:
-        """How many answers are owed."""
+        """How many answers are expected."""
         return len(self._open)
 
     def asked(self, number: bytes) -> None:
-        """A message of ours was committed."""
+        """A message was committed."""
         self._open[self._answer_to(number)] = _Question(self._current_device())
 
     def accepted(self, number: bytes) -> None:
-        """A message of ours was accepted. To be called behind L{lose}."""
+        """A message was accepted. To be called after L{drop_lost}."""
         answer = self._answer_to(number)
         if answer in self._open:
             self._open[answer] = evolve(self._open[answer], accepted=True)
 
     def refused(self, number: bytes) -> None:
-        """A message of ours was refused, so that nobody answers it."""
+        """A message was refused, so it gets no answer."""
         self._open.pop(self._answer_to(number), None)
 
-    def came(self, number: bytes) -> None:
-        """A message came; it may be an answer."""
+    def received(self, number: bytes) -> None:
+        """A message was received; it may be an answer."""
         self._open.pop(number, None)
         self.lost.discard(number)
 
     @property
     def has_news(self) -> bool:
-        """Whether a caller has another connection than when it asked."""
+        """Whether a guest has another connection than the one it asked in."""
         now = self._current_device()
         return bool(now) and any(question.connection != now for question in self._open.values())
 
-    def lose(self) -> int:
+    def drop_lost(self) -> int:
         """
-        See which answers will not come any more. What was not accepted before goes out again in this connection, and is
-        answered here, unless the contact had it already.
+        Give up answers that an earlier connection was to get. What was not accepted there is sent again in this one, and is
+        answered here, unless the contact already had it.
 
         @return: how many there are.
         """
@@ -86,11 +86,11 @@ class PendingMessages:
         return len(self.lost) - before
 
     def _current_device(self) -> bytes:
-        """Which connection a caller has; empty: none just now, or we are no caller."""
+        """The id of a guest's connection; empty: offline, or not a guest."""
         if not isinstance(self._context, GuestContext) or not self._connection.is_ready:
             return b""
         return self._context.connection()
 
     def _answer_to(self, number: bytes) -> bytes:
-        """The id that the answer to a message of ours will have."""
+        """The id that the answer to a message will have."""
         return answer_id(self._context.profile.name, number)

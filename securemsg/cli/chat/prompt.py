@@ -55,7 +55,7 @@ class Words(Completer):
 
 async def interact(context: CommandContext, connection: ServerConnection, name: str, reactor: Any) -> int:
     """
-    Talk until the user leaves. Warnings and the like show above the line being typed, too.
+    Chat until the user leaves. Warnings, too, appear above the line being typed.
 
     @return: the exit status.
     """
@@ -65,12 +65,12 @@ async def interact(context: CommandContext, connection: ServerConnection, name: 
 
 async def _interact(context: CommandContext, connection: ServerConnection, name: str, reactor: Any) -> int:
     """The same, with the terminal prepared."""
-    conversation = Conversation(context, connection, name, write=show, tell=show, columns=columns)
+    conversation = Conversation(context, connection, name, write=show, notify=show, columns=columns)
     session: PromptSession[str] = PromptSession(
         history=_history(context, name),
         completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
         complete_while_typing=False,
-        bottom_toolbar=conversation.standing,
+        bottom_toolbar=conversation.toolbar,
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
     )
@@ -82,7 +82,7 @@ async def _interact(context: CommandContext, connection: ServerConnection, name:
 
     try:
         while True:
-            await conversation.show_waiting()
+            await conversation.show_new()
             if typing is None:
                 typing = asyncio.ensure_future(session.prompt_async(_prompt(context, conversation), handle_sigint=False))
                 typing.add_done_callback(lambda future: connection.changed())
@@ -94,7 +94,7 @@ async def _interact(context: CommandContext, connection: ServerConnection, name:
                 except Interrupted:
                     return Exit.INTERRUPTED
                 typing = None
-                if not await conversation.take(line):
+                if not await conversation.enter(line):
                     break
             else:
                 await connection.until(something, None)
@@ -109,12 +109,12 @@ async def _interact(context: CommandContext, connection: ServerConnection, name:
             if not typing.cancelled():
                 typing.exception()
     status = await finish(context, connection, conversation, reactor, LEAVING_TIME)
-    # Whoever mistypes a command at a terminal has been told so already.
+    # A mistyped command was already reported.
     return Exit.DONE if status == Exit.USAGE else status
 
 
 def _prompt(context: CommandContext, conversation: Conversation) -> str:
-    """What stands before the line being typed, and stays before it when it has been sent: who says it, and to whom."""
+    """The prompt: who writes, and to whom."""
     return f"{context.profile.name} -> {conversation.name}> "
 
 
@@ -133,7 +133,7 @@ def show(text: str) -> Awaitable[None]:
 
 
 def _history(context: CommandContext, name: str) -> InMemoryHistory:
-    """What we said to this contact before, from the sealed store."""
+    """Earlier messages to this contact, from the sealed store."""
     remembered = InMemoryHistory()
     try:
         lines = messages.history(context.store, name, REMEMBERED)

@@ -16,7 +16,7 @@ from securemsg.account.compose import checked
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import read_text
-from securemsg.cli.output import json_line, put, put_record
+from securemsg.cli.output import json_line, write_line, write_record
 from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, json_option, settings_of, shared, state_option
 from securemsg.cli.times import Duration
@@ -73,7 +73,7 @@ def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
         invited = await _ask(operator, m.Invite(0, uses, expires), m.Invited)
         link = InviteLink(address.host, address.port, address.pin, invited.token, address.contact)
         record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
-        put_record(record, as_json, str(link))
+        write_record(record, as_json, str(link))
 
     return _operate(ctx, work)
 
@@ -94,7 +94,7 @@ def address(ctx: click.Context, as_json: bool) -> int:
             "pin": fingerprint(found.pin),
             "address": str(InviteLink(found.host, found.port, found.pin, b"", found.contact)),
         }
-        put_record(record, as_json, str(record["address"]))
+        write_record(record, as_json, str(record["address"]))
 
     return _operate(ctx, work)
 
@@ -110,7 +110,7 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
     async def work(operator: AdminClient) -> None:
         after, more = "", True
         if not as_json:
-            put(f"{'name':<32}  {'since':<20}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
+            write_line(f"{'name':<32}  {'since':<20}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
         while more:
             page = await _ask(operator, m.ListAccounts(0, after), m.Accounts)
             for row in page.rows:
@@ -122,7 +122,7 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
                     "bytes": row.size,
                 }
                 text = f"{escape(row.name):<32}  {iso(row.created_at)}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
-                put_record(record, as_json, text)
+                write_record(record, as_json, text)
             more = page.more and bool(page.rows)
             after = page.rows[-1].name if page.rows else after
 
@@ -147,7 +147,7 @@ def remove(ctx: click.Context, name: str, as_json: bool) -> int:
     async def work(operator: AdminClient) -> None:
         await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
         if as_json:
-            put(json_line({"name": name, "status": "removed"}))
+            write_line(json_line({"name": name, "status": "removed"}))
 
     return _operate(ctx, work)
 
@@ -173,7 +173,7 @@ def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int
         await _ask(operator, m.Reply(0, name, body), m.Done, name)
         if as_json:
             # The contact has committed it, under an id of its own.
-            put(json_line({"to": name, "status": "queued"}))
+            write_line(json_line({"to": name, "status": "queued"}))
 
     return _operate(ctx, work)
 

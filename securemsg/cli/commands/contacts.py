@@ -10,7 +10,7 @@ from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import put_record
+from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
@@ -60,7 +60,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
         for contact, choice in known:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice
-                put_record(contact_record(*facts), as_json, contact_text(*facts))
+                write_record(contact_record(*facts), as_json, contact_text(*facts))
     return Exit.DONE
 
 
@@ -74,7 +74,7 @@ def known_or_fetched(context: CommandContext, name: str) -> int:
     if name == context.profile.name:
         raise error_for("own-name", name)
     if find_contact(context.store, name) is None:
-        status = context.connected(_asking(name, context))
+        status = context.run_connected(_fetching(name, context))
         if status != Exit.DONE:
             return status
         if find_contact(context.store, name) is None:
@@ -88,7 +88,7 @@ def find_contact(store: IProfileStore, name: str) -> Contact | None:
         return get_contact(records, name)
 
 
-def _asking(name: str, context: CommandContext) -> Any:
+def _fetching(name: str, context: CommandContext) -> Any:
     """Have the directory asked for somebody we do not know yet."""
 
     async def ask(reactor: Any, connection: ServerConnection) -> int:

@@ -6,7 +6,7 @@ import click
 
 from securemsg.account.errors import Exit, error_for
 from securemsg.cli.commands.contacts import find_contact
-from securemsg.cli.output import columns, put_record
+from securemsg.cli.output import columns, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import line_record, line_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
@@ -30,5 +30,5 @@ def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
         width = columns()
         for line in lines:
             own = context.profile.name
-            put_record(line_record(line, own), as_json, line_text(line, own, width))
+            write_record(line_record(line, own), as_json, line_text(line, own, width))
     return Exit.DONE

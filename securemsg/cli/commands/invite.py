@@ -8,7 +8,7 @@ import click
 
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.output import put_record
+from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration
@@ -42,7 +42,7 @@ def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
                 inviter_identity=profile.identity.public,
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(int(facts["expires_at"]))}
-            put_record(record, as_json, str(link))
+            write_record(record, as_json, str(link))
             return Exit.DONE
 
-        return context.connected(ask)
+        return context.run_connected(ask)

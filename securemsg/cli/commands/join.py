@@ -15,7 +15,7 @@ from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.folder import check_whole, storage_error
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import put_record, say
+from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import open_vault, opened, read_passphrase
 from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
 from securemsg.client.state import vault
@@ -58,7 +58,7 @@ def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
     prepare(settings, link, name)
     with opened(settings, joined=False) as context:
         if not context.profile.registered:
-            status = context.connected(_registering(context))
+            status = context.run_connected(_registering(context))
             if status != Exit.DONE:
                 return status
         profile = context.profile
@@ -69,7 +69,7 @@ def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
             "profile": str(context.folder),
             "keys_protected": context.protection,
         }
-        put_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
+        write_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
         if not as_json:
             say(f"Your keys are in {context.folder}, protected {context.protection}.")
     return Exit.DONE
@@ -89,13 +89,13 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
     except (VaultError, StorageError) as error:
         raise storage_error(error) from error
     try:
-        _settle(store, link, name)
+        _save(store, link, name)
     finally:
         store.close()
     settings.folder.chmod(0o700)
 
 
-def _settle(store: IProfileStore, link: InviteLink, name: str) -> None:
+def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
     """One transaction: either the whole profile is there, or nothing."""
     now = int(time.time())
     try:

@@ -1,4 +1,4 @@
-"""C{securemsg keygen}, and the key files that other commands are given."""
+"""C{securemsg keygen}, and the key files of other commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.output import put, put_record, say
+from securemsg.cli.output import say, write_line, write_record
 from securemsg.cli.settings import NamedPath, Settings, json_option, shared
 from securemsg.client.escape import escape
 from securemsg.crypto.keyfile import SharedKey
@@ -37,10 +37,10 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
     try:
         if as_json:
             record: dict[str, object] = {"file": None if path is None else str(path), "key": key.name}
-            put_record({**record, "hex": key.secret.hex()} if as_hex else record, True, "")
+            write_record({**record, "hex": key.secret.hex()} if as_hex else record, True, "")
             return Exit.DONE
         if as_hex:
-            put(key.secret.hex())
+            write_line(key.secret.hex())
     except SecuremsgError as problem:
         made = f"{path} was created anyway and contains {key.name}" if path is not None else "no file was created; run it again"
         raise SecuremsgError(problem.status, problem.code, problem.text, made) from None
@@ -51,9 +51,9 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
 
 def check_loose(settings: Settings) -> None:
     """
-    See that C{--loose} has something to be said of.
+    Check that C{--loose} comes with a key file.
 
-    @raise SecuremsgError: it has not.
+    @raise SecuremsgError: it does not.
     """
     if settings.loose and settings.key_file is None:
         raise SecuremsgError(Exit.USAGE, "usage", "--loose needs a key file", "give one with --key-file FILE")

@@ -8,7 +8,7 @@ import click
 
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.output import put_record
+from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client.times import iso
@@ -30,7 +30,7 @@ def ping(ctx: click.Context, as_json: bool) -> int:
                 "milliseconds": milliseconds,
                 "server_time": iso(int(facts["now"])),
             }
-            put_record(record, as_json, f"{context.where} answered in {milliseconds:.1f} ms")
+            write_record(record, as_json, f"{context.where} answered in {milliseconds:.1f} ms")
             return Exit.DONE
 
-        return context.connected(ask)
+        return context.run_connected(ask)

@@ -1,8 +1,8 @@
 """
-C{securemsg recv}: give out what came, each message once and in order.
+C{securemsg recv}: print received messages, each once and in order.
 
-A message is printed and flushed, then marked given: a kill in between repeats that one message, with the same id. Messages that
-come while the reader is slow wait in the store.
+A message is printed and flushed, then marked as read: a kill in between repeats that one message, with the same id. Messages
+that arrive while the reader is slow wait in the store.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, put_later, report_note, say
+from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
@@ -49,12 +49,12 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
-            return _Reading(context, follow, count, sender, as_json).run()
+            return _Receiving(context, follow, count, sender, as_json).run()
         finally:
             lock.free()
 
 
-class _Reading:
+class _Receiving:
     """One run of C{recv}."""
 
     def __init__(self, context: CommandContext, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
@@ -63,18 +63,18 @@ class _Reading:
         self._count = count
         self._sender = sender
         self._as_json = as_json
-        self._given = 0
+        self._printed = 0
         self._read_locks = ReadLocks(context.folder, context.store)
         self._drained: bool | None = None
         self._problem: Exception | None = None
 
     def run(self) -> int:
-        """Give out messages until it is enough."""
+        """Print messages until there are enough."""
         try:
             self._list_locked()
-            return self._context.connected(self._read, again=self._follow)
+            return self._context.run_connected(self._read, again=self._follow)
         except OutputClosed:
-            # Whoever read us has read enough; what was not written is not marked.
+            # The reader has seen enough; what was not written is not marked as read.
             return Exit.DONE
 
     def _list_locked(self) -> None:
@@ -86,7 +86,7 @@ class _Reading:
                 report_note("need-key-file", text, self._as_json)
 
     async def _read(self, reactor: Any, connection: ServerConnection) -> int:
-        """Give, wait, and give again."""
+        """Print, wait, and print again."""
         timeout = self._context.settings.timeout
         waits_for_drain = self._waits_for_drain
         deadline = None if timeout is None else reactor.seconds() + timeout
@@ -94,7 +94,7 @@ class _Reading:
         shown = Count("messages", active=waits_for_drain and not os.isatty(STDOUT))
         try:
             while True:
-                await self._give(reactor, shown)
+                await self._print_waiting(reactor, shown)
                 if self._is_enough():
                     return Exit.DONE
                 if self._drained is not None and not self._waiting():
@@ -102,7 +102,7 @@ class _Reading:
                 left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
                 if left is not None and left <= 0:
                     break
-                await connection.until(self._something, left)
+                await connection.until(self._has_news, left)
         finally:
             shown.stop()
             asking.cancel()
@@ -112,7 +112,7 @@ class _Reading:
         if failure and not self._drained:
             raise error_for(failure, self._context.where)
         if self._count is not None:
-            raise error_for("too-few", text=f"{self._given} of {self._count} messages arrived in time")
+            raise error_for("too-few", text=f"{self._printed} of {self._count} messages arrived in time")
         self._check_sender()
         return Exit.DONE
 
@@ -143,14 +143,14 @@ class _Reading:
         @raise SecuremsgError: C{no-such-account}: nothing is known of this name.
         """
         held_back = {peer.name for peer in messages.held_back(self._context.store)}
-        if self._sender is None or self._given or self._sender in held_back:
+        if self._sender is None or self._printed or self._sender in held_back:
             return
         with self._context.store.reading() as records:
             if get_contact(records, self._sender) is None:
                 raise error_for("no-such-account", self._sender, text="{name} is not among your contacts")
 
-    async def _give(self, reactor: Any, shown: Count) -> None:
-        """Give out what is there, as long as more is wanted."""
+    async def _print_waiting(self, reactor: Any, shown: Count) -> None:
+        """Print what is there, as long as more is wanted."""
         while not self._is_enough():
             rows = self._waiting()
             if not rows:
@@ -159,28 +159,28 @@ class _Reading:
                 if not self._read_locks.take(message):
                     continue
                 try:
-                    await self._put(reactor, message)
+                    await self._print_message(reactor, message)
                 finally:
                     self._read_locks.free(message.sender)
                 shown.step()
 
-    async def _put(self, reactor: Any, message: Received) -> None:
-        """Give out a message."""
+    async def _print_message(self, reactor: Any, message: Received) -> None:
+        """Print a message, and mark it as read."""
         text = remark(message)
         if text and not self._as_json:
             say(text)
         line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
-        await put_later(reactor, line)
+        await write_later(reactor, line)
         messages.mark_read(self._context.store, [message.order])
-        self._given += 1
+        self._printed += 1
 
     def _waiting(self) -> list[Received]:
-        """What is there to be given, by us."""
-        limit = PAGE if self._count is None else min(PAGE, self._count - self._given)
+        """The unread messages that no other process is showing."""
+        limit = PAGE if self._count is None else min(PAGE, self._count - self._printed)
         return self._read_locks.free_of(messages.ungiven(self._context.store, self._sender, limit))
 
-    def _something(self) -> bool | None:
-        """A reason to look again."""
+    def _has_news(self) -> bool | None:
+        """Whether there is something to do."""
         return True if self._drained is not None or self._waiting() else None
 
     @property
@@ -190,4 +190,4 @@ class _Reading:
 
     def _is_enough(self) -> bool:
         """Whether nothing more is wanted."""
-        return self._count is not None and self._given >= self._count
+        return self._count is not None and self._printed >= self._count

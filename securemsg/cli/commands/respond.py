@@ -74,7 +74,7 @@ def respond(
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
                 report_warning(Warned("not-started", "", text), as_json, "stop this, and give another --exec COMMAND")
-            return _Responding(context, _Observed(work, as_json, settings.debug), sender).run()
+            return _Responding(context, ReportingWork(work, as_json, settings.debug), sender).run()
         finally:
             lock.free()
 
@@ -95,8 +95,8 @@ def _what_next(code: str) -> str:
 
 
 @frozen
-class _Observed:
-    """Work whose failures are told to whoever runs us, too."""
+class ReportingWork:
+    """Work whose failures are also reported on standard error."""
 
     _work: Work
     _as_json: bool
@@ -104,7 +104,7 @@ class _Observed:
 
     @property
     def problem(self) -> str:
-        """See L{Work.problem}; here it was said already."""
+        """See L{Work.problem}; it was already reported."""
         return ""
 
     def __call__(self, reactor: Any, question: Received) -> str | None:
@@ -137,14 +137,14 @@ class _Responding:
     _sender: str | None
 
     def run(self) -> int:
-        """Answer until we are told to stop."""
-        return self._context.connected(self._respond, again=True)
+        """Answer until stopped."""
+        return self._context.run_connected(self._respond, again=True)
 
     async def _respond(self, reactor: Any, connection: ServerConnection) -> int:
         """Within the reactor."""
         context = self._context
         read_locks = ReadLocks(context.folder, context.store)
-        told = _tell if os.isatty(STDERR) else _tell_nobody
+        reported = report_answer if os.isatty(STDERR) else lambda question, text: None
         responder = Responder(
             reactor,
             context.store,
@@ -152,7 +152,7 @@ class _Responding:
             read_locks,
             context.now,
             partial(ThreadPool, self._work, reactor),
-            told,
+            reported,
             self._sender,
         )
         await responder.run(context.settings.timeout)
@@ -161,11 +161,7 @@ class _Responding:
         return Exit.DONE
 
 
-def _tell(question: Received, text: str | None) -> None:
+def report_answer(question: Received, text: str | None) -> None:
     """One line for each message, and nothing of what it says."""
     name = escape(question.sender)
     say(f"no answer to {name}" if text is None else f"answered {name} ({len(text.encode('utf-8', 'replace'))} bytes)")
-
-
-def _tell_nobody(question: Received, text: str | None) -> None:
-    """Nobody looks."""

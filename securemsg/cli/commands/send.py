@@ -13,7 +13,7 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
-from securemsg.cli.output import json_line, put, say
+from securemsg.cli.output import json_line, say, write_line
 from securemsg.cli.rendering import sent_record
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
@@ -112,7 +112,7 @@ def send(
         if wait == NONE:
             context.wake_owner()
             return _finish(context, number, as_json)
-        return _Following(context, number, wait, no_queue, as_json, show_wire).run()
+        return _SentMessage(context, number, wait, no_queue, as_json, show_wire).run()
 
 
 def read_text(stream: BinaryIO | None) -> str:
@@ -138,7 +138,7 @@ def read_text(stream: BinaryIO | None) -> str:
         raise error_for("not-utf8") from None
 
 
-class _Following:
+class _SentMessage:
     """One message on its way."""
 
     def __init__(
@@ -164,20 +164,20 @@ class _Following:
         @raise SecuremsgError: it did not come as far as was asked for.
         """
         try:
-            status = self._context.connected(self._follow, show_wire=self._show_wire)
+            status = self._context.run_connected(self._wait_for, show_wire=self._show_wire)
         except SecuremsgError as problem:
-            raise self._left_behind(problem) from None
+            raise self._failure(problem) from None
         if status != Exit.DONE:
-            raise self._left_behind(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
+            raise self._failure(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
         return _finish(self._context, self._number, self._as_json)
 
-    async def _follow(self, reactor: Any, connection: ServerConnection) -> int:
+    async def _wait_for(self, reactor: Any, connection: ServerConnection) -> int:
         """Wait for it."""
         await follow(self._context.store, connection, self._number, self._wait, self._context.settings.time_limit)
         return Exit.DONE
 
-    def _left_behind(self, problem: SecuremsgError) -> SecuremsgError:
-        """Say what becomes of the message now, and see to it."""
+    def _failure(self, problem: SecuremsgError) -> SecuremsgError:
+        """Add to an error what becomes of the message; C{--no-queue} withdraws it."""
         sent = messages.sent(self._context.store, self._number)
         assert sent is not None, "it was committed before we looked"
         hint = problem.hint
@@ -211,11 +211,11 @@ def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None
     if context.folder is None and sent.status == Status.QUEUED:
         # Its outbox lies in our memory, and ends with us.
         record["status"] = NOT_KEPT
-    put(json_line({**record, "code": record["code"] or held_up_by}))
+    write_line(json_line({**record, "code": record["code"] or held_up_by}))
 
 
 def _finish(context: CommandContext, number: bytes, as_json: bool) -> int:
-    """Say what became of the message; people are told on standard error, and only at a terminal."""
+    """Print what became of the message; for people, on standard error and only at a terminal."""
     if as_json:
         _print(context, number)
     elif sys.stderr.isatty():

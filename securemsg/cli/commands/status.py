@@ -9,7 +9,7 @@ import click
 from securemsg.account.connection import ServerConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import put_record
+from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines
 from securemsg.cli.settings import json_option, settings_of, shared
@@ -46,7 +46,7 @@ def status(ctx: click.Context, as_json: bool) -> int:
 
         result = int(Exit.DONE)
         try:
-            result = context.connected(look)
+            result = context.run_connected(look)
         except SecuremsgError as error:
             problem = error
         facts.update(queue_facts(context))
@@ -56,7 +56,7 @@ def status(ctx: click.Context, as_json: bool) -> int:
         # What is unknown without a connection is said; what is zero needs no line.
         shown = {name: value for name, value in shown.items() if value or value is None or value is False}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
-        put_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
+        write_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
         if problem is not None:
             raise problem
         return result

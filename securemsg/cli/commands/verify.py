@@ -9,7 +9,7 @@ import click
 
 from securemsg.account.errors import Exit, error_for, explain
 from securemsg.cli.commands.contacts import find_contact, known_or_fetched
-from securemsg.cli.output import put_record, say
+from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
@@ -48,7 +48,7 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
             context.wake_owner()
         number = safety(context.profile, contact)
         choice = chosen(context, name)
-        put_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
+        write_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
         if not compared:
             remember_shown(context.store, contact)
         if not as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from securemsg.account.errors import Exit
-from securemsg.cli.output import put_record
+from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.crypto.keys import fingerprint
@@ -26,5 +26,5 @@ def whoami(ctx: click.Context, as_json: bool) -> int:
             "device": profile.device_id.hex(),
             "profile": str(context.folder),
         }
-        put_record(facts, as_json, f"{profile.name} at {context.where}, fingerprint {facts['fingerprint']}")
+        write_record(facts, as_json, f"{profile.name} at {context.where}, fingerprint {facts['fingerprint']}")
     return Exit.DONE

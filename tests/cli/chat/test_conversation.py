@@ -37,7 +37,7 @@ class ChatCase(PlaceCase):
             person.connection,
             name,
             write=lambda text: self.put(self.data, text),
-            tell=lambda text: self.put(self.notes, text),
+            notify=lambda text: self.put(self.notes, text),
             columns=lambda: 0,
         )
 
@@ -48,14 +48,14 @@ class ChatCase(PlaceCase):
 
     def take(self, line: str) -> bool:
         """Type a line, and let everything happen."""
-        taken = Deferred.fromCoroutine(self.chat.take(line))
+        taken = Deferred.fromCoroutine(self.chat.enter(line))
         self.place.settle(0.5)
         return self.successResultOf(taken)
 
     def show(self) -> None:
         """Show what waits."""
         self.place.settle(1.5)
-        self.successResultOf(Deferred.fromCoroutine(self.chat.show_waiting()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.show_new()))
 
     def write(self, person: Person, to: str, text: str) -> None:
         """Send from elsewhere."""
@@ -102,7 +102,7 @@ class ConversationTests(ChatCase):
         self.write(carol, "ada", "psst")
         self.show()
         self.assertEqual(self.data, [])
-        self.assertIn("unread: carol 1", self.chat.standing())
+        self.assertIn("unread: carol 1", self.chat.toolbar())
         self.take("/to carol")
         self.show()
         self.assertEqual(len(self.data), 1)
@@ -166,7 +166,7 @@ class FinishTests(ChatCase):
 
     def test_accepted(self) -> None:
         """It ends when everything is accepted."""
-        Deferred.fromCoroutine(self.chat.take("hello"))
+        Deferred.fromCoroutine(self.chat.enter("hello"))
         ended = self.finish()
         self.assertNoResult(ended)
         self.place.settle(1.5)
@@ -226,7 +226,7 @@ class FinishTests(ChatCase):
         """Without a server it ends with 6 when the time is over, and the message stays."""
         self.place.server.stop()
         self.place.settle()
-        Deferred.fromCoroutine(self.chat.take("hello"))
+        Deferred.fromCoroutine(self.chat.enter("hello"))
         ended = self.finish(2)
         self.place.settle(3.5)
         problem = self.failureResultOf(ended, SecuremsgError).value
@@ -241,7 +241,7 @@ class FinishTests(ChatCase):
             ben = get_contact(records, "ben")
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
-        Deferred.fromCoroutine(self.chat.take("secret"))
+        Deferred.fromCoroutine(self.chat.enter("secret"))
         ended = self.finish(60)
         self.place.settle(1.5)
         self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.status, Exit.IDENTITY_CHANGED)
@@ -255,7 +255,7 @@ class FinishTests(ChatCase):
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
         self.write(self.ada, "ben", "queued before")
-        Deferred.fromCoroutine(self.chat.take("secret"))
+        Deferred.fromCoroutine(self.chat.enter("secret"))
         ended = self.finish(60)
         self.place.settle(1.5)
         problem = self.failureResultOf(ended, SecuremsgError).value
@@ -272,7 +272,7 @@ class FinishTests(ChatCase):
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
         for line in ("secret", "/to carol", "hello"):
-            Deferred.fromCoroutine(self.chat.take(line))
+            Deferred.fromCoroutine(self.chat.enter(line))
         ended = self.finish(60)
         self.place.settle(1.5)
         self.assertIn("verify ben", self.failureResultOf(ended, SecuremsgError).value.hint)

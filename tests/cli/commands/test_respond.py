@@ -8,7 +8,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.commands.respond import _Observed, _tell
+from securemsg.cli.commands.respond import ReportingWork, report_answer
 from securemsg.client.messages import Received
 from securemsg.protocol.envelope import Kind
 from securemsg.responders.errors import AnswerFailed
@@ -48,14 +48,14 @@ class SayingTests(SynchronousTestCase):
 
     def test_answered(self) -> None:
         """One line says who was answered and how long the answer is, or that there is none, and nothing of what was said."""
-        _tell(QUESTION, "größer")
-        _tell(QUESTION, None)
+        report_answer(QUESTION, "größer")
+        report_answer(QUESTION, None)
         self.assertEqual(self.err.getvalue(), "answered ada (8 bytes)\nno answer to ada\n")
 
     def test_failure(self) -> None:
         """A failure is told with its code, and passed on."""
         work = Failing()
-        self.assertRaises(AnswerFailed, _Observed(work, True), None, QUESTION)
+        self.assertRaises(AnswerFailed, ReportingWork(work, True), None, QUESTION)
         said = json.loads(self.err.getvalue())
         self.assertEqual((said["code"], said["name"]), ("answer-failed", "ada"))
         self.assertIn("status 3", said["warning"])
@@ -65,16 +65,16 @@ class SayingTests(SynchronousTestCase):
     def test_reason(self) -> None:
         """Its reason is told; what an exception says only with C{--debug}, which the advice names."""
         work = Failing("exception", "ValueError in its.py:3")
-        self.assertRaises(AnswerFailed, _Observed(work, True), None, QUESTION)
+        self.assertRaises(AnswerFailed, ReportingWork(work, True), None, QUESTION)
         said = json.loads(self.err.getvalue())
         self.assertIn("exception (ValueError in its.py:3)", said["warning"])
         self.assertIn("--debug", said["hint"])
         self.assertNotIn("the text of an exception", self.err.getvalue())
-        self.assertRaises(AnswerFailed, _Observed(work, False, True), None, QUESTION)
+        self.assertRaises(AnswerFailed, ReportingWork(work, False, True), None, QUESTION)
         self.assertIn("ValueError: the text of an exception", self.err.getvalue())
 
     def test_stop(self) -> None:
         """To stop reaches the work itself."""
         work = Failing()
-        _Observed(work, False).stop()
+        ReportingWork(work, False).stop()
         self.assertTrue(work.is_stopped)
