@@ -7,7 +7,7 @@ How long anything may take is in L{securemsg.net.timeouts}.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IPushProducer, IReactorTime
@@ -115,8 +115,11 @@ class StreamProtocol(Protocol):
         if self._code is not None or self._peer is None:
             return
         self._timeouts.last_received = self._options.clock.seconds()
-        self.connection.receive(data)
-        self._pull()
+        messages = self.connection.receive(data)
+        if not self._is_paused:
+            self._hand_over(messages)
+        if self._is_paused:
+            self._bound_reading()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone; this is the one place that tells the peer."""
@@ -184,7 +187,7 @@ class StreamProtocol(Protocol):
         if self._code is None and wanted is not self._is_paused:
             self._is_paused = wanted
             if not wanted:
-                self._options.turn.later(self._pull)
+                self._options.turn.later(self._resume)
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Make this call once the login is done; never, if it does not come to that."""
@@ -215,12 +218,14 @@ class StreamProtocol(Protocol):
         except Exception:  # noqa: BLE001 - a bug, as above
             self._break()
 
-    def _pull(self) -> None:
-        """Hand complete messages to the peer until it asks for a pause. Read from the network unless many wait."""
-        if self._code is not None or self._peer is None:
-            return
-        if not self._is_paused:
-            self._hand_over(self._peer.received)
+    def _resume(self) -> None:
+        """Go on after a pause, unless there is another one."""
+        if self._code is None and not self._is_paused:
+            self._hand_over(self.connection.messages())
+            self._bound_reading()
+
+    def _bound_reading(self) -> None:
+        """Read from the network unless the peer has paused and enough waits for it."""
         wanted = self._is_paused and self.connection.is_full
         if self._code is None and wanted is not self._timeouts.is_paused:
             if wanted:
@@ -230,10 +235,13 @@ class StreamProtocol(Protocol):
                 self._timeouts.resume()
                 self.transport.resumeProducing()
 
-    def _hand_over(self, received: Callable[[Message | Unknown], None]) -> None:
+    def _hand_over(self, messages: Iterator[Message | Unknown]) -> None:
+        """Give the peer its messages until it pauses."""
+        assert self._peer is not None, "nothing is received before the peer is there"
+        received = self._peer.received
         phase = self.connection.phase
         try:
-            for message in self.connection.messages():
+            for message in messages:
                 if type(message) is Failed:
                     self._finish(message.code if _CODE.fullmatch(message.code) else UNREADABLE_CODE)
                     return
@@ -252,7 +260,7 @@ class StreamProtocol(Protocol):
         """Write what was queued in this turn."""
         self._queued = False
         if self._code is None:
-            self.transport.write(self.connection.take())
+            self.transport.write(self.connection.data_to_send())
 
     def _notify_writable(self, yes: bool) -> None:
         """Tell the peer whether the buffer has room."""
@@ -278,7 +286,7 @@ class StreamProtocol(Protocol):
     def _finish(self, code: str, say: str = "", phase: Phase = Phase.CLOSED) -> None:
         """Write what is queued and the last message, where this phase has room for them, and hang up within bounded time."""
         self._code = code
-        out = self.connection.take()
+        out = self.connection.data_to_send()
         if say and (self._options.side, Failed) in TRANSITIONS[phase]:
             out += encode_frame(encode_message(Failed(say)))
         self.connection.close()

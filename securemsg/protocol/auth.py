@@ -58,8 +58,8 @@ def challenge_parts(
     hello: bytes, version: int, features: list[str], nonce: bytes, identity: bytes, binding: Binding
 ) -> tuple[bytes, ...]:
     """
-    What the server identity signs in Challenge: the whole Hello, its own answer, and the channel. To a caller with the role
-    C{key} it proves the same with the key file instead.
+    What the server identity signs in Challenge: the whole Hello, its own answer, and the channel. For a guest it proves the
+    same with the key file instead.
     """
     return (hello, version.to_bytes(4, "big"), ",".join(features).encode(), nonce, identity, *binding.parts())
 

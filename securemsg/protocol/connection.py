@@ -24,9 +24,9 @@ class Connection:
 
     @ivar side: which end this is.
     @ivar phase: how far the conversation has come.
-    @ivar hello: the payload of Hello, as it went over the wire: it is signed whole.
+    @ivar hello: the payload of Hello as it was sent, because all of it is signed.
     @ivar challenge: the payload of Challenge, likewise.
-    @ivar queued: bytes that wait for L{take}.
+    @ivar queued: the number of bytes that wait for L{data_to_send}.
     """
 
     side: Side
@@ -39,7 +39,7 @@ class Connection:
     _peer: Side = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Know who speaks at the other end."""
+        """Set the other end."""
         self._peer = Side.SERVER if self.side is Side.CLIENT else Side.CLIENT
 
     def receive(self, data: bytes) -> Iterator[Message | Unknown]:
@@ -66,7 +66,7 @@ class Connection:
                 elif self.phase is not Phase.READY:
                     raise RemoteProtocolError("unknown-message")
                 yield message
-                # The handler may have hung up, or the peer said its last word: what follows is not for us any more.
+                # The caller may have hung up, or the peer has sent Failed: what follows is dropped.
                 if self.phase is Phase.CLOSED:  # type: ignore[comparison-overlap]  # mypy cannot see the handler
                     return
         except RemoteProtocolError:
@@ -85,7 +85,7 @@ class Connection:
 
     def send(self, message: Message) -> None:
         """
-        Queue a message for L{take}.
+        Queue a message for L{data_to_send}.
 
         @raise LocalProtocolError: it is not our turn to say that, or the message is too large.
         """
@@ -95,19 +95,18 @@ class Connection:
         self._out.append(frame)
         self.queued += len(frame)
 
-    def take(self) -> bytes:
-        """All bytes to be written since the last call."""
+    def data_to_send(self) -> bytes:
+        """Remove all queued bytes, which are to be written."""
         out = b"".join(self._out)
         self._out.clear()
         self.queued = 0
         return out
 
     def close(self) -> None:
-        """The transport is gone, or we hang up: nothing more is said or heard."""
+        """The transport is gone, or we hang up: nothing more is sent or received."""
         self.phase = Phase.CLOSED
 
     def _advance(self, speaker: Side, message: Message, payload: bytes) -> None:
-        """Make the step that this message stands for."""
         phase = TRANSITIONS[self.phase].get((speaker, type(message)))
         if phase is None:
             if speaker is self.side:

@@ -47,11 +47,10 @@ class FrameDecoder:
     _data: bytes = field(default=b"", repr=False)
     _start: int = 0
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Add bytes from the network, and return L{payloads}."""
+    def feed(self, data: bytes) -> None:
+        """Add bytes from the network."""
         self._data = self._data[self._start :] + data
         self._start = 0
-        return self.payloads()
 
     def payloads(self) -> Iterator[bytes]:
         """

@@ -223,8 +223,8 @@ class Deposit(Record, tag=10, frozen=True):
 
 class Accepted(Record, tag=11, frozen=True):
     """
-    Server: these deposits are kept; to a caller with a key file: and the contact C{server} has committed them. Answers of one
-    moment travel together.
+    Server: these deposits are stored; to a guest: and the contact C{server} has committed them. Answers of one moment are sent
+    together.
 
     @ivar now: the server's clock.
     """

@@ -150,7 +150,8 @@ class DeviceAddress:
 
     def flush(self) -> None:
         """Put what was said onto the wire."""
-        for payload in self._out.feed(self.connection.take()):
+        self._out.feed(self.connection.data_to_send())
+        for payload in self._out.payloads():
             message = decode_message(payload)
             assert not isinstance(message, Unknown), "nobody here is newer than we are"
             self.wire.carry(self, message)

@@ -36,7 +36,9 @@ def frames(*messages: Message) -> bytes:
 
 def messages_in(data: bytes) -> list[Message | Unknown]:
     """The reverse of L{frames}."""
-    return [decode_message(payload) for payload in FrameDecoder(2**20).feed(data)]
+    decoder = FrameDecoder(2**20)
+    decoder.feed(data)
+    return [decode_message(payload) for payload in decoder.payloads()]
 
 
 class CountingTransport(StringTransport):

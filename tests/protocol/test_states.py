@@ -70,10 +70,10 @@ class TripleTests(SynchronousTestCase):
                     target = ALLOWED[phase].get((side, kind))
                     if target is None:
                         self.assertRaises(LocalProtocolError, connection.send, EXAMPLES[kind])
-                        self.assertEqual((connection.phase, connection.take()), (phase, b""))
+                        self.assertEqual((connection.phase, connection.data_to_send()), (phase, b""))
                     else:
                         connection.send(EXAMPLES[kind])
-                        self.assertEqual((connection.phase, connection.take()), (target, frame(EXAMPLES[kind])))
+                        self.assertEqual((connection.phase, connection.data_to_send()), (target, frame(EXAMPLES[kind])))
 
     def test_receiving(self) -> None:
         """
@@ -113,7 +113,7 @@ class PairTests(SynchronousTestCase):
         if (self.server.side, type(message)) in ALLOWED[self.server.phase] and type(message) is not m.Failed:
             speaker, listener = self.server, self.client
         speaker.send(message)
-        self.assertEqual(self.pass_on(speaker.take(), listener, cut), [message])
+        self.assertEqual(self.pass_on(speaker.data_to_send(), listener, cut), [message])
         self.assertIs(self.client.phase, self.server.phase)
 
     def log_in(self, cut: int = 1 << 30) -> None:
@@ -150,8 +150,8 @@ class PairTests(SynchronousTestCase):
         sent: list[Message] = [m.Ping(number) for number in range(100)]
         for message in sent:
             self.client.send(message)
-        self.assertEqual(self.pass_on(self.client.take(), self.server), sent)
-        self.assertEqual(self.client.take(), b"")
+        self.assertEqual(self.pass_on(self.client.data_to_send(), self.server), sent)
+        self.assertEqual(self.client.data_to_send(), b"")
 
     def assert_limit(self, limit: int) -> None:
         """The server admits a frame of this size, and no larger one."""
@@ -245,4 +245,4 @@ class PairTests(SynchronousTestCase):
         deposit = m.Deposit(bytes(16), 1, 1, bytes(m.MAX_COMMON), [m.Destination("bob", parts)])
         self.log_in()
         self.assertRaises(LocalProtocolError, self.client.send, deposit)
-        self.assertEqual((self.client.phase, self.client.take()), (Phase.READY, b""))
+        self.assertEqual((self.client.phase, self.client.data_to_send()), (Phase.READY, b""))

@@ -17,7 +17,7 @@ def changed(deposit: Deposit, **items: object) -> Deposit:
 
 
 class TwoPeople(SynchronousTestCase):
-    """Alice writes to Bob. The store holds commits back until it is told."""
+    """Alice writes to Bob. The store holds commits back until L{Rig.commit}."""
 
     def setUp(self) -> None:
         """Both are here."""

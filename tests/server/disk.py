@@ -82,7 +82,7 @@ class DiskStore:
 
 @define(eq=False)
 class DiskRig(Rig):
-    """Nothing is settled before the disk has answered."""
+    """A run waits for the disk."""
 
     def run(self) -> None:
         """Turn and wait until nothing happens any more."""

@@ -88,7 +88,7 @@ class Wire:
 
     def flush(self) -> None:
         """The turn ends: write what was queued."""
-        self.out += self.connection.take()
+        self.out += self.connection.data_to_send()
 
     def close(self, code: str = "") -> None:
         """Say the code, where the phase lets us, and hang up."""
@@ -99,7 +99,7 @@ class Wire:
                     self.connection.send(Failed(code))
                 except LocalProtocolError:
                     pass
-            self.out += self.connection.take()
+            self.out += self.connection.data_to_send()
             self.connection.close()
 
     def pause(self, wanted: bool) -> None:
@@ -191,10 +191,10 @@ class Client:
     n: int = 0
 
     def send(self, *messages: Message) -> None:
-        """Say something; it goes out when the rig settles."""
+        """Send messages; they go out when the rig runs."""
         for message in messages:
             self.connection.send(message)
-        self.unsent += self.connection.take()
+        self.unsent += self.connection.data_to_send()
 
     def ask(self, *messages: Message) -> None:
         """Say something, and let everything happen that follows from it."""
@@ -285,7 +285,7 @@ class Rig:
         self.start()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine; what fails is for the test to look at."""
+        """Run a coroutine; the test checks what has failed."""
         Deferred.fromCoroutine(work).addErrback(self.failures.append)
 
     def turn(self) -> bool:

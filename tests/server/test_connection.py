@@ -319,7 +319,7 @@ class BugTests(SynchronousTestCase):
 
     def test_one_pays(self) -> None:
         """
-        The peer who met it is told C{internal} and nothing else; the failure is handed on, and others are not disturbed.
+        The client that met it gets C{internal} and nothing else; the failure is reported, and others are not disturbed.
         """
         store = BrokenStore()
         rig = Rig(store=store)

@@ -274,7 +274,7 @@ class PrekeyTests(SynchronousTestCase):
         stock = self.rig.try_login(self.bob).one(Welcome).stock
         self.assertGreater(min(stock.one_time, stock.kem), 0)
 
-    def test_told_low(self) -> None:
+    def test_low_stock_sent(self) -> None:
         """A device that is connected is told once when fewer than 20 are left, and again only after it has uploaded."""
         self.other.ask(upload(self.bob, first=10, count=19))
         clients = [self.rig.register(f"user{number}")[1] for number in range(6)]

@@ -172,7 +172,7 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_unregistered(self) -> None:
-        """A peer without an account is heard by nobody: no command passes before the login."""
+        """A client without an account is ignored: no command passes before the login."""
         for message in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), Fetch(1, "bob")):
             for prelude in (False, True):
                 client = self.rig.greet(self.bob) if prelude else self.rig.connect()

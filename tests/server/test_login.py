@@ -45,7 +45,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.rig.failures, [])
 
     def test_interfaces(self) -> None:
-        """The fake wire is a channel, and a peer a peer."""
+        """The fake wire is a channel, and a connection a peer."""
         verifyObject(IChannel, self.first.wire)
         verifyObject(IPeer, self.first.wire.peer)
 
@@ -223,7 +223,7 @@ class PlacesTests(SynchronousTestCase):
         self.bob, self.second = self.rig.register("bob")
 
     def test_server_full(self) -> None:
-        """Beyond them a peer is told so, and no registration is used up."""
+        """Beyond them a client is told so, and no registration is used up."""
         carol = self.rig.user("carol")
         self.assertEqual(self.rig.try_register(carol).failed(), "server-full")
         self.rig.lose(self.first)
@@ -339,7 +339,7 @@ class FiftyTests(SynchronousTestCase):
 class StopTests(SynchronousTestCase):
     """The server stops."""
 
-    def test_everybody_told(self) -> None:
+    def test_everybody_notified(self) -> None:
         """Everybody hears it, strangers too, and nobody gets in after."""
         rig = Rig()
         _, client = rig.register("alice")
