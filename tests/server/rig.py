@@ -52,7 +52,7 @@ DAY = 86400
 ROOMY = 10**12
 # What arrives in one turn, at most, bytes: as a socket is read.
 READ_SIZE = 64 * 1024
-# More rounds than any exchange takes: a rig that does not come to rest is a bug.
+# More turns than any exchange takes: a rig that does not come to rest is a bug.
 ROUNDS = 10_000
 
 M = TypeVar("M")
@@ -65,7 +65,6 @@ class Wire:
     The server's end of a connection.
 
     @ivar paused: the server wants no messages for now.
-    @ivar pauses: how often it was asked to stop.
     @ivar resumed: it wants messages again, from the next turn on.
     @ivar peak: the most bytes that ever waited for the end of a turn.
     """
@@ -74,7 +73,6 @@ class Wire:
     binding: Binding = TLS
     connection: Connection = field(factory=lambda: Connection(Side.SERVER))
     paused: bool = False
-    pauses: int = 0
     resumed: bool = False
     peak: int = 0
     out: bytes = b""
@@ -106,7 +104,6 @@ class Wire:
         """Stop handing messages over, or go on in the next turn."""
         assert wanted is not self.paused, "asked twice"
         self.paused = wanted
-        self.pauses += wanted
         self.resumed = not wanted
 
     @property
@@ -197,12 +194,12 @@ class Client:
         self.unsent += self.connection.data_to_send()
 
     def ask(self, *messages: Message) -> None:
-        """Say something, and let everything happen that follows from it."""
+        """Send messages, and run the rig."""
         self.send(*messages)
         self.rig.run()
 
     def raw(self, data: bytes) -> None:
-        """Send bytes that our own end would not."""
+        """Send bytes that our own end would not send."""
         self.unsent += data
         self.rig.run()
 

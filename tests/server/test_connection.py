@@ -113,7 +113,7 @@ class RoleTests(TwoPeople):
         self.assertEqual(self.sender.failed(), "out-of-turn")
 
     def test_last_word(self) -> None:
-        """A peer that says Failed is gone."""
+        """A client that sends Failed is gone."""
         self.sender.ask(Failed("bye"))
         self.assertEqual(self.rig.server.logged_in, 1)
 
@@ -188,7 +188,7 @@ class OrderTests(TwoPeople):
         self.assertFalse(self.sender.wire.paused)
 
     def test_not_taken(self) -> None:
-        """While a peer does not take its answers nothing is answered, also of what was read already; then all is."""
+        """While a client does not read its answers, no more of its commands are carried out; then all are."""
         peer = self.sender.wire.peer
         peer.writable(False)
         self.sender.send(Ping(1), Ping(2))

@@ -102,7 +102,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), wanted[4:])
 
     def test_full_channel(self) -> None:
-        """Nothing is delivered to, nor heard from, a channel that is full; then it goes on."""
+        """Nothing is delivered to, nor received from, a channel that is full; then it goes on."""
         self.reader.wire.peer.writable(False)
         self.assertTrue(self.reader.wire.paused)
         self.store(texts(2))

@@ -129,8 +129,8 @@ class ServerProofTests(KeyCase):
             self.assertNotIn(repr(secret)[2:-1], shown)
 
 
-class CallerProofTests(KeyCase):
-    """Then the peer proves."""
+class GuestProofTests(KeyCase):
+    """Then the guest proves."""
 
     def refused(self, proof: Proof, client: Client | None = None) -> None:
         """This proof opens nothing."""
@@ -172,7 +172,7 @@ class CallerProofTests(KeyCase):
             self.refused(Proof(0, keys.mac(self.key.login, label, *parts)), client)
 
     def test_highest(self) -> None:
-        """A peer has no n: one that claims to have one is refused, though it has proved it."""
+        """A guest has no n: one that claims to have one is refused, though it has proved it."""
         client = self.rig.greet_as_guest()
         self.refused(self.rig.guest_proof(client, self.key, 7), client)
 

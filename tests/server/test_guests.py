@@ -188,7 +188,7 @@ class ReplyTests(GuestCase):
         self.assertEqual(self.said, [(self.key.name, here), ("bob", frozenset())])
 
     def test_gone(self) -> None:
-        """Once the last of them has left there is nobody to hear it."""
+        """Once the last of them has left, the reply is refused."""
         self.rig.lose(self.guest)
         self.operator.ask(Reply(1, self.key.name, "text"))
         self.rig.commit()
@@ -605,7 +605,7 @@ class RatesTests(GuestCase):
         self.assertEqual(self.refused(again.deposit(self.server), again), "rate-limited")
 
     def test_bounded(self) -> None:
-        """Any number of visits, one after the other, are counted in one place, and leave nobody behind."""
+        """Any number of connections, one after the other, have one rate key, and leave nothing behind."""
         self.rig.lose(self.guest)
         rate_keys = set()
         for _ in range(20):

@@ -40,7 +40,7 @@ class BucketTests(SynchronousTestCase):
         self.assertEqual([self.buckets.consume(1) for _ in range(2)], [True, False])
 
     def test_bounded(self) -> None:
-        """The table forgets who was not heard of for longest."""
+        """The table drops the key that was not used for longest."""
         for key in (1, 2, 1, 3):
             self.buckets.consume(key)
         self.assertEqual(len(self.buckets), 2)

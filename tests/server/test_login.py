@@ -139,7 +139,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual((challenge.version, challenge.features), (1, []))
 
     def test_false_transport(self) -> None:
-        """A peer that names another transport than it came by is sent away."""
+        """A client that names another transport than its own is refused."""
         client = self.rig.connect()
         client.ask(Hello([1], [], "device", "memory", "alice", self.alice.device_id, keys.nonce()))
         self.assertEqual(client.failed(), "forbidden")
