@@ -14,15 +14,16 @@ L{seal_message} or L{open_message} succeeded and it is stored (L{securemsg.crypt
 
 from __future__ import annotations
 
-from attrs import evolve, field, frozen
+from attrs import frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from securemsg.crypto import primitives
 from securemsg.crypto.keys import RATCHET_MESSAGE, RATCHET_ROOT
-from securemsg.crypto.skipped import SkippedKeys
+from securemsg.crypto.skipped import KEY_SIZE, Count, Key, SkippedKeys
 from securemsg.errors import LocalProtocolError, Unauthentic
 
 MAX_JUMP = 2000  # message keys that one header may make us derive: some milliseconds of work
-KEY_SIZE = 32
 TAG_SIZE = 32
 MESSAGE_KEY_INPUT = b"\x01"  # section 5.2, KDF_CK
 CHAIN_KEY_INPUT = b"\x02"
@@ -51,8 +52,7 @@ class Header:
     number: int
 
 
-@frozen
-class Ratchet:
+class Ratchet(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """
     One side of a session, at one moment.
 
@@ -68,16 +68,19 @@ class Ratchet:
     @ivar skipped: keys of missing messages [MKSKIPPED].
     """
 
-    root: bytes = field(repr=False)
-    own_private: bytes | None = field(repr=False, default=None)
-    own_public: bytes | None = None
-    peer_public: bytes | None = None
-    sending: bytes | None = field(repr=False, default=None)
-    receiving: bytes | None = field(repr=False, default=None)
-    sent: int = 0
-    received: int = 0
-    previous_length: int = 0
-    skipped: SkippedKeys = field(factory=SkippedKeys)
+    root: Key
+    own_private: Key | None = None
+    own_public: Key | None = None
+    peer_public: Key | None = None
+    sending: Key | None = None
+    receiving: Key | None = None
+    sent: Count = 0
+    received: Count = 0
+    previous_length: Count = 0
+    skipped: SkippedKeys = SkippedKeys()
+
+    def __repr__(self) -> str:
+        return f"<Ratchet: {self.sent} sent, {self.received} received>"
 
     @classmethod
     def initiator(cls, secret: bytes, peer_ratchet_public: bytes) -> Ratchet:
@@ -116,7 +119,7 @@ class Ratchet:
             raise LocalProtocolError("a ratchet without a sending chain")
         chain, message_key = _step_chain(current.sending)
         header = Header(current.own_public, current.previous_length, current.sent)
-        return evolve(current, sending=chain, sent=current.sent + 1), header, message_key
+        return replace(current, sending=chain, sent=current.sent + 1), header, message_key
 
     def next_receiving(self, header: Header) -> tuple[Ratchet, bytes]:
         """
@@ -130,7 +133,7 @@ class Ratchet:
         late = self.skipped.take(header.public, header.number)
         if late is not None:
             skipped, message_key = late
-            return evolve(self, skipped=skipped), message_key
+            return replace(self, skipped=skipped), message_key
         if header.public == self.peer_public:
             return self._next_in_chain(header.number)
         if self.skipped.knows(header.public):
@@ -154,7 +157,7 @@ class Ratchet:
             raise LocalProtocolError("a responder must receive before it sends")
         private = primitives.x25519_generate() if fresh_private is None else fresh_private
         root, chain = _step_root(self.root, primitives.x25519(private, self.peer_public))
-        return evolve(
+        return replace(
             self,
             root=root,
             own_private=private,
@@ -171,7 +174,7 @@ class Ratchet:
         Our own ratchet key has then done all it can, and goes.
         """
         root, chain = _step_root(self.root, primitives.x25519(_exactly(self.own_private), public))
-        return evolve(
+        return replace(
             self,
             root=root,
             own_private=None,
@@ -192,7 +195,7 @@ class Ratchet:
             raise TooFar("too many messages missing")
         skipped = self._skip_to(number)
         chain, message_key = _step_chain(_exactly(skipped.receiving))
-        return evolve(skipped, receiving=chain, received=number + 1), message_key
+        return replace(skipped, receiving=chain, received=number + 1), message_key
 
     def _skip_to(self, number: int) -> Ratchet:
         """Derive and keep the keys of the current receiving chain before C{number} (section 3.5, SkipMessageKeys)."""
@@ -202,7 +205,7 @@ class Ratchet:
         keys: dict[int, bytes] = {}
         for missing in range(self.received, number):
             chain_key, keys[missing] = _step_chain(chain_key)
-        return evolve(self, receiving=chain_key, received=number, skipped=self.skipped.add(self.peer_public, keys))
+        return replace(self, receiving=chain_key, received=number, skipped=self.skipped.add(self.peer_public, keys))
 
 
 def seal_message(message_key: bytes, plaintext: bytes, associated_data: bytes) -> bytes:

@@ -7,16 +7,20 @@ what does not fit any more is discarded, the oldest first, and its messages can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Annotated
 
-from attrs import field, frozen
+from msgspec import Meta, Struct
 
+KEY_SIZE = 32
 MAX_SKIPPED = 2000  # keys kept for one session: some 80 KiB of state
 MAX_CHAINS = 5  # sending chains of the peer that these keys may belong to
 
 
-@frozen
-class SkippedChain:
+Key = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class SkippedChain(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """
     What is missing of one sending chain of the peer.
 
@@ -24,19 +28,21 @@ class SkippedChain:
     @ivar keys: message keys by number, ascending; never changed in place.
     """
 
-    public: bytes
-    keys: Mapping[int, bytes] = field(repr=False)
+    public: Key
+    keys: Annotated[dict[Count, Key], Meta(min_length=1, max_length=MAX_SKIPPED)]
+
+    def __repr__(self) -> str:
+        return f"<SkippedChain: {len(self.keys)}>"
 
 
-@frozen
-class SkippedKeys:
+class SkippedKeys(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """
     What is missing of a session.
 
     @ivar chains: the oldest first; none is empty.
     """
 
-    chains: tuple[SkippedChain, ...] = ()
+    chains: Annotated[tuple[SkippedChain, ...], Meta(max_length=MAX_CHAINS)] = ()
 
     def __len__(self) -> int:
         """Count the keys."""
@@ -60,7 +66,7 @@ class SkippedKeys:
                 return SkippedKeys(self.chains[:index] + remains + self.chains[index + 1 :]), taken
         return None
 
-    def add(self, public: bytes, keys: Mapping[int, bytes]) -> SkippedKeys:
+    def add(self, public: bytes, keys: dict[int, bytes]) -> SkippedKeys:
         """Keep more keys of the peer's newest chain, and discard the oldest chains and keys that no longer fit."""
         chains = list(self.chains)
         if chains and chains[-1].public == public:

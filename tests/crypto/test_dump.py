@@ -53,26 +53,26 @@ class DumpTests(SynchronousTestCase):
     def test_impossible(self) -> None:
         """What is well formed and no ratchet is refused: another format, wrong sizes, negative counts, a chain of nobody."""
         key = bytes(32)
-        fields = [1, key, key, key, key, key, key, 0, 0, 0, []]
-        self.assertEqual(load_ratchet(msgspec.msgpack.encode(fields)).root, key)
+        fields = [key, key, key, key, key, key, 0, 0, 0, [[]]]
+        self.assertEqual(load_ratchet(msgspec.msgpack.encode([1, fields])).root, key)
         for index, value in (
-            (0, 2),
-            (0, "1"),
+            (0, None),
+            (0, bytes(31)),
             (1, None),
-            (1, bytes(31)),
+            (1, bytes(33)),
             (2, None),
-            (2, bytes(33)),
             (3, None),
-            (4, None),
-            (5, "x"),
-            (7, -1),
-            (8, 0.5),
-            (10, None),
-            (10, [[key, []]]),
-            (10, [[key, [[0, bytes(5)]]]]),
-            (10, [[key, [[0, key]]]] * (MAX_CHAINS + 1)),
-            (10, [[key, [[number, key] for number in range(MAX_SKIPPED + 1)]]]),
+            (4, "x"),
+            (6, -1),
+            (7, 0.5),
+            (9, None),
+            (9, [[[key, {}]]]),
+            (9, [[[key, {0: bytes(5)}]]]),
+            (9, [[[key, {-1: key}]]]),
+            (9, [[[key, {0: key}]] * (MAX_CHAINS + 1)]),
+            (9, [[[key, dict.fromkeys(range(MAX_SKIPPED + 1), key)]]]),
         ):
             spoilt = [*fields[:index], value, *fields[index + 1 :]]
-            self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode(spoilt))
-        self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode([*fields, 0]))
+            self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode([1, spoilt]))
+        for other in ([2, fields], ["1", fields], [1, [*fields, 0]], [1, fields, 0], fields):
+            self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode(other))
