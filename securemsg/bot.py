@@ -27,7 +27,7 @@ from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
-from securemsg.client.autoresponder import answer_id, settle
+from securemsg.client.autoresponder import answer_id, commit_answer
 from securemsg.client.events import Warned
 from securemsg.client.messages import DEFAULT_EXPIRY, Received, Sent
 from securemsg.client.state.profile import Profile
@@ -189,7 +189,7 @@ class Bot:
         @raise SecuremsgError: that cannot be written.
         """
         with _explained():
-            messages.mark_read(self._store, [message.order])
+            messages.mark_read(self._store, [message.seq])
         self._let_go(message)
 
     def answer(self, message: Received, text: str | None) -> bytes | None:
@@ -202,7 +202,7 @@ class Bot:
         @raise SecuremsgError: that cannot be written.
         """
         with _explained():
-            written = settle(self._store, message, text if message.kind == Kind.TEXT else None, self._now())
+            written = commit_answer(self._store, message, text if message.kind == Kind.TEXT else None, self._now())
             self._let_go(message)
             if not written:
                 return None

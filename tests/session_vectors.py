@@ -153,7 +153,7 @@ def _end(given: Given, key: SharedKey) -> DeviceAddress:
     """An end of a conversation under a key file: somebody with a device list, or a connection."""
     if "connection" in given:
         nonce = octets(given, "connection")
-        return DeviceAddress(key.name, keys.caller_device(nonce), key.caller_identity(nonce).public)
+        return DeviceAddress(key.name, keys.guest_device(nonce), key.guest_identity(nonce).public)
     profile = _profile(given)
     return DeviceAddress(profile.name, profile.device_id, profile.identity.public)
 
@@ -180,7 +180,7 @@ def key_own_part(given: Given) -> Given:
     )
 
     with MemoryProfile().writing() as records:
-        before = psk.Epoch(nonce, number, counter - 1, NOW, recipient.identity, heard=introduction is None)
+        before = psk.Epoch(nonce, number, counter - 1, NOW, recipient.identity, has_replied=introduction is None)
         save(records, EPOCHS, recipient.bucket, before)
         connection = b"" if number else nonce
         made = seal_with_file(

@@ -83,7 +83,7 @@ def key_login(given: Given) -> Given:
         "challenge": challenge.hex(),
         "proof_mac": keys.mac(key.login, auth.KEY_PROOF_LABEL, *proof_parts).hex(),
         "connection_nonce": connection.hex(),
-        "device": keys.caller_device(connection).hex(),
+        "device": keys.guest_device(connection).hex(),
     }
 
 

@@ -256,14 +256,14 @@ class ServerConnection:
 
     async def _ask_owner(self, kind: str, argument: str, timeout: float) -> Outcome | None:
         """Leave a job to the process that has the connection, and wait for its outcome."""
-        number = jobs.leave(self._store, kind, argument, now=self._now(), timeout=timeout)
+        number = jobs.request(self._store, kind, argument, now=self._now(), timeout=timeout)
         self.nudge()
         outcome: Outcome | None = None
         try:
-            outcome = await self.until(lambda: jobs.collect(self._store, number), timeout)
+            outcome = await self.until(lambda: jobs.pop_outcome(self._store, number), timeout)
         finally:
             if outcome is None:
-                jobs.give_up(self._store, number)
+                jobs.cancel(self._store, number)
         return outcome
 
     def _raise_failure(self) -> None:
@@ -347,7 +347,7 @@ class ServerConnection:
             return
         self._agent.pump()
         try:
-            for job in jobs.waiting(self._store, now=self._now()):
+            for job in jobs.pending(self._store, now=self._now()):
                 if job.number not in self._running_jobs and self._run(job.kind, job.argument, self._settler(job.number)):
                     self._running_jobs.add(job.number)
         except StorageError:
@@ -446,7 +446,7 @@ class ServerConnection:
 
         def done(code: str, facts: dict[str, str]) -> None:
             self._running_jobs.discard(number)
-            jobs.settle(self._store, number, code, facts, now=self._now())
+            jobs.finish(self._store, number, code, facts, now=self._now())
 
         return done
 

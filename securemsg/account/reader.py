@@ -47,7 +47,7 @@ class MessageReader:
             raise error_for("second-recv", text="another loop over the messages has started, or the bot has ended")
         try:
             if self._in_hand is not None:
-                messages.mark_read(self._store, [self._in_hand.order])
+                messages.mark_read(self._store, [self._in_hand.seq])
                 self.let_go(self._in_hand)
             while not self._connection.is_stopped:
                 message = self._take()
@@ -65,7 +65,7 @@ class MessageReader:
 
     def let_go(self, message: Received) -> None:
         """This message was handled: other processes may show what its sender wrote."""
-        if self._in_hand is not None and self._in_hand.order == message.order:
+        if self._in_hand is not None and self._in_hand.seq == message.seq:
             self._in_hand = None
             self._read_locks.free(message.sender)
 
@@ -90,10 +90,10 @@ class MessageReader:
         busy: set[str] = set()
         after, found = -1, PAGE
         while not self._page and found == PAGE and not self._is_over:
-            waiting = messages.ungiven(self._store, self._sender, PAGE, after)
+            waiting = messages.unread(self._store, self._sender, PAGE, after)
             ours = self._read_locks.free_of([message for message in waiting if message.sender not in busy])
             # Who is busy now counts as busy for this whole look, so that their messages come in order.
             busy.update({message.sender for message in waiting} - {message.sender for message in ours})
             self._page.extend(ours)
-            found, after = len(waiting), waiting[-1].order if waiting else after
+            found, after = len(waiting), waiting[-1].seq if waiting else after
         return True if self._page or self._is_over else None

@@ -61,7 +61,7 @@ class ReadLocks:
         """
         if not self._lock(message.sender):
             return False
-        if not messages.is_unread(self._store, message.order):
+        if not messages.is_unread(self._store, message.seq):
             self.free(message.sender)
             return False
         return True

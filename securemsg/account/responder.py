@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from securemsg.account.connection import ServerConnection
 from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
-from securemsg.client.autoresponder import Autoresponder, Give, Source
+from securemsg.client.autoresponder import Autoresponder, Reply, Source
 from securemsg.client.messages import Received
 from securemsg.interfaces import IProfileStore
 
@@ -48,27 +48,27 @@ class Turns:
     _later: dict[int, IDelayedCall] = field(factory=dict, init=False)
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         """See L{Source.places}."""
-        return self._source.places
+        return self._source.capacity
 
-    def ask(self, question: Received, give: Give) -> None:
+    def ask(self, question: Received, reply: Reply) -> None:
         """
         See L{Source.ask}. It waits for those who give something of this sender's just now, and where the system has no room.
         """
         if self._read_locks.take(question):
-            self._held[question.sender] = question.order
+            self._held[question.sender] = question.seq
             try:
-                self._source.ask(question, lambda text: self._give(question, give, text))
+                self._source.ask(question, lambda text: self._give(question, reply, text))
             except OSError:
                 # What the system has no room for now it may have in a moment.
                 self._free(question)
-                self._later[question.order] = self._clock.callLater(RETRY, self._again, question, give)
-        elif messages.is_unread(self._store, question.order):
-            self._later[question.order] = self._clock.callLater(LOOK, self._again, question, give)
+                self._later[question.seq] = self._clock.callLater(RETRY, self._again, question, reply)
+        elif messages.is_unread(self._store, question.seq):
+            self._later[question.seq] = self._clock.callLater(LOOK, self._again, question, reply)
         else:
             # Somebody has read it.
-            give(None)
+            reply(None)
 
     def stop(self) -> None:
         """See L{Source.stop}."""
@@ -80,22 +80,22 @@ class Turns:
         for sender in held:
             self._read_locks.free(sender)
 
-    def _again(self, question: Received, give: Give) -> None:
+    def _again(self, question: Received, reply: Reply) -> None:
         """Ask again."""
-        del self._later[question.order]
-        self._guarded(lambda: self.ask(question, give))
+        del self._later[question.seq]
+        self._guarded(lambda: self.ask(question, reply))
 
-    def _give(self, question: Received, give: Give, text: str | None) -> None:
+    def _give(self, question: Received, reply: Reply, text: str | None) -> None:
         """Hand on an answer, and let others have the turn, unless the next question of this sender has it already."""
         self._told(question, text)
         try:
-            give(text)
+            reply(text)
         finally:
             self._free(question)
 
     def _free(self, question: Received) -> None:
         """Let others have the turn, unless another question of this sender has it."""
-        if self._held.get(question.sender) == question.order:
+        if self._held.get(question.sender) == question.seq:
             del self._held[question.sender]
             self._read_locks.free(question.sender)
 
@@ -127,7 +127,7 @@ class Responder:
         source = self._prepare(self._soon)
         self._turns = Turns(self._reactor, self._store, self._read_locks, source, self._guarded, self._told)
         self._answerer = Autoresponder(
-            self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, spares=True
+            self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, leaves_others=True
         )
 
     async def run(self, timeout: float | None) -> None:

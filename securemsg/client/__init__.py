@@ -1,1 +1,1 @@
-"""The client's domain: sessions, trust and the journal of messages. No Twisted, no sockets, no SQL."""
+"""The client's domain: sessions, contacts and messages. No Twisted, no sockets, no SQL."""

@@ -1,8 +1,8 @@
 """
 The agent: the client's side of a connection, and the only one who touches sessions.
 
-It holds the profile's lock (its composer sees to that), turns drafts into ciphertext and deliveries into history, and tells
-what changed. It is driven by a channel (L{securemsg.protocol.channel.IPeer}) and by whoever calls L{Agent.pump} and
+It holds the profile's lock (whoever makes it sees to that), turns drafts into ciphertext and deliveries into history, and
+reports what changed. It is driven by a channel (L{securemsg.protocol.channel.IPeer}) and by whoever calls L{Agent.pump} and
 L{Agent.tick}; it survives its connections: after C{closed} it may be opened again.
 """
 
@@ -59,18 +59,18 @@ class Agent:
     _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
     local_error: Exception | None = field(default=None, init=False)
     _context: Context = field(init=False)
-    _post: Sender = field(init=False)
-    _arrivals: Receiver = field(init=False)
+    _sender: Sender = field(init=False)
+    _receiver: Receiver = field(init=False)
     _login: Login = field(init=False)
     _maintenance: Maintenance | GuestMaintenance = field(init=False)
     _is_scheduled: bool = field(default=False, init=False)
-    _was_told: bool = field(default=False, init=False)
+    _has_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
         self._context = Context(self._store, self._profile, self._now, self._soon, self._watch)
-        self._post = Sender(self._context, self._jitter)
-        self._arrivals = Receiver(self._context)
+        self._sender = Sender(self._context, self._jitter)
+        self._receiver = Receiver(self._context)
         is_guest = self._profile.is_guest
         self._login = GuestLogin() if is_guest else AccountLogin()
         self._maintenance = GuestMaintenance(self._context) if is_guest else Maintenance(self._context)
@@ -89,7 +89,7 @@ class Agent:
     @property
     def is_drained(self) -> bool:
         """Is everything that waited for this login committed here?"""
-        return self.is_ready and self._arrivals.is_drained
+        return self.is_ready and self._receiver.is_drained
 
     @property
     def profile(self) -> Profile:
@@ -102,7 +102,7 @@ class Agent:
         """See L{IPeer.opened}."""
         self._context.channel = channel
         self._context.is_writable = True
-        self._was_told = False
+        self._has_failed = False
         self.local_error = None
         self._guarded(self._greet)
 
@@ -116,7 +116,7 @@ class Agent:
             return
         if self._watch is not None:
             self._watch(message)
-        step = _STEPS.get(type(message))
+        step = _ON_MESSAGE.get(type(message))
         if step is None:
             if isinstance(message, m.Unknown):
                 # A newer server's; nothing of ours depends on it.
@@ -198,51 +198,46 @@ class Agent:
 
         @raise RemoteProtocolError: see L{Maintenance.welcome}.
         """
-        self._post.restart()
-        self._arrivals.restart()
-        self._context.spoke = self._context.now()
+        self._sender.restart()
+        self._receiver.restart()
+        self._context.last_sent_at = self._context.now()
         self._maintenance.welcome(welcome)
-        self._context.tell(Ready(getattr(self._channel(), "link", None)))
+        self._context.notify(Ready(getattr(self._channel(), "link", None)))
         self._pump()
 
     def _pump(self) -> None:
         """Send what may be sent."""
-        for name, version in self._arrivals.fetches.items():
-            self._post.look_up(name, version)
-        self._arrivals.fetches.clear()
-        self._post.pump(self._arrivals.is_idle)
-        if self._arrivals.is_busy and not self._is_scheduled:
-            self._is_scheduled = True
-            self._soon(self._step)
+        for name, version in self._receiver.fetches.items():
+            self._sender.fetch_list(name, version)
+        self._receiver.fetches.clear()
+        self._sender.pump(self._receiver.is_idle)
+        if self._receiver.is_busy:
+            self._schedule()
 
     def _tick(self) -> None:
         """Time passes."""
         self._context.requests.expire(self._now())
-        self._post.check_time()
+        self._sender.check_time()
         if self.is_ready:
             self._maintenance.tick()
-            self._arrivals.look()
-            if abs(self._context.now() - self._context.spoke) >= KEEP_ALIVE:
+            self._receiver.refresh()
+            if abs(self._context.now() - self._context.last_sent_at) >= KEEP_ALIVE:
                 self._context.ask(m.Ping(0), self._ponged)
             self._pump()
 
     def _ponged(self, answer: Answer | Refusal) -> None:
         """The server is there, and says what time it is; or we leave it: where nobody answers nothing would arrive either."""
         if isinstance(answer, m.Pong):
-            self._context.hear_clock(answer.now)
+            self._context.note_server_time(answer.now)
         if isinstance(answer, Refusal) and answer.code == "timeout":
             self.close("timeout")
 
-    def _step(self) -> None:
-        """Take in what came since."""
+    def _take_in(self) -> None:
+        """Take in what came in this turn, then send what may be sent."""
         self._is_scheduled = False
         if self.is_ready:
-            self._guarded(self._take_in)
-
-    def _take_in(self) -> None:
-        """One batch, then what follows from it."""
-        self._arrivals.step()
-        self._pump()
+            self._guarded(self._receiver.take_in)
+        self.pump()
 
     def _delivered(self, delivery: m.Deliver) -> None:
         """
@@ -250,33 +245,33 @@ class Agent:
 
         @raise RemoteProtocolError: see L{Receiver.delivered}.
         """
-        self._arrivals.delivered(delivery)
+        self._receiver.delivered(delivery)
         self._schedule()
 
     def _drained(self, message: m.Drained) -> None:
         """What waited has come."""
         del message
-        self._arrivals.drained()
+        self._receiver.drained()
         self._schedule()
 
-    def _stocked(self, message: m.Stock) -> None:
+    def _stock_low(self, message: m.Stock) -> None:
         """Prekeys run low."""
-        self._maintenance.stock(message)
+        self._maintenance.stock_low(message)
 
     def _schedule(self) -> None:
-        """Take in what comes in this turn together."""
+        """Have everything that comes in this turn taken in together."""
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._soon(self._step)
+            self._soon(self._take_in)
 
     def _accepted(self, message: m.Accepted) -> None:
         """The server answers for deposits."""
-        self._post.accepted(message)
+        self._sender.accepted(message)
         self._pump()
 
     def _refused(self, message: m.DepositRefused) -> None:
         """The server does not take a deposit."""
-        self._post.refused(message)
+        self._sender.refused(message)
         self._pump()
 
     def _answered(self, message: m.Account | m.Bundle | m.Done | m.Invited | m.Pong | m.Refused) -> None:
@@ -291,17 +286,17 @@ class Agent:
 
     def _fail(self, code: str) -> None:
         """This is not our server, or it will never let us in."""
-        self._was_told = True
-        self._context.tell(Failed(code))
+        self._has_failed = True
+        self._context.notify(Failed(code))
         self._channel().close(code)
 
     def _end(self, code: str) -> None:
         """The connection is gone."""
         self._context.requests.abandon(code or "lost")
-        if code in FATAL and not self._was_told:
-            self._context.tell(Failed(code))
+        if code in FATAL and not self._has_failed:
+            self._context.notify(Failed(code))
         if self.local_error is None:
-            self._context.tell(Disconnected(code))
+            self._context.notify(Disconnected(code))
 
     def _channel(self) -> IChannel:
         """The connection of the moment."""
@@ -318,7 +313,7 @@ class Agent:
         # Whatever it is, nothing may be said to the server after a step that was not finished; what is a bug is raised below.
         except Exception as error:
             self.local_error = error
-            self._context.take_events()
+            self._context.pop_events()
             channel, self._context.channel = self._context.channel, None
             self._context.requests.abandon(LOCAL_TROUBLE)
             if channel is not None:
@@ -327,19 +322,19 @@ class Agent:
             if not isinstance(error, self._troubles):
                 raise
             return
-        for event in self._context.take_events():
+        for event in self._context.pop_events():
             self._notify(event)
 
 
 # What is done with what the server says.
-_STEPS: dict[type, Callable[..., None]] = {
+_ON_MESSAGE: dict[type, Callable[..., None]] = {
     m.Challenge: Agent._challenged,
     m.Welcome: Agent._welcomed,
     m.Accepted: Agent._accepted,
     m.DepositRefused: Agent._refused,
     m.Deliver: Agent._delivered,
     m.Drained: Agent._drained,
-    m.Stock: Agent._stocked,
+    m.Stock: Agent._stock_low,
     m.Account: Agent._answered,
     m.Bundle: Agent._answered,
     m.Done: Agent._answered,

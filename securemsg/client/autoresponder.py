@@ -39,13 +39,13 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
 
 ANSWER_LABEL = b"securemsg/1 answer"
-# Of one person: questions that wait for their turn. Those that are too many are told so, the oldest first.
+# In one conversation: questions that wait for their turn. For those beyond, the oldest first, the answer is L{BUSY}.
 MAX_WAITING = 1000
 # Of all together: questions that are known to wait; the others are looked up when there is room.
 MAX_KNOWN = 100_000
 BUSY = "error: busy"
 
-Give = Callable[[str | None], None]
+Reply = Callable[[str | None], None]
 
 
 def answer_id(sender: str, message_id: bytes) -> bytes:
@@ -57,14 +57,14 @@ class Source(Protocol):
     """Where answers come from."""
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         """How many questions it takes at once."""
 
-    def ask(self, question: Received, give: Give) -> None:
+    def ask(self, question: Received, reply: Reply) -> None:
         """
         Ask. It may be asked again about a message, if we died meanwhile.
 
-        @param give: to be called with the answer, or with C{None} for none: once, at once or later, but in the thread of
+        @param reply: to be called with the answer, or with C{None} for none: once, at once or later, but in the thread of
             whoever asked; or never, where everything ends.
         """
 
@@ -77,17 +77,17 @@ class Immediate:
     """A source that knows its answer at once."""
 
     _answer: Callable[[Received], str | None]
-    places: int = field(default=1, init=False)
+    capacity: int = field(default=1, init=False)
 
-    def ask(self, question: Received, give: Give) -> None:
+    def ask(self, question: Received, reply: Reply) -> None:
         """See L{Source.ask}."""
-        give(self._answer(question))
+        reply(self._answer(question))
 
     def stop(self) -> None:
         """See L{Source.stop}."""
 
 
-def _nothing() -> None:
+def _ignore() -> None:
     """Nobody wants to know."""
 
 
@@ -97,29 +97,29 @@ class Autoresponder:
     Reads what came to a store, and writes answers into it. All of it happens in one thread, the one that runs it.
 
     @ivar now: the time, in seconds.
-    @ivar wrote: is told that there are answers to be sent.
-    @ivar witness: is shown whatever comes, in order, before anything is done about it; what comes late, when it comes. What it
+    @ivar on_written: is called when there are answers to be sent.
+    @ivar on_received: is shown every message, in order, before anything is done about it; a late one when it comes. What it
         raises, L{Autoresponder.run} raises; then nothing is done, and it is shown the same again. After a crash it may be shown
         again what it saw last.
     @ivar retention: what is kept of what was answered; C{None}: everything.
     @ivar sender: whose messages are answered; C{None}: everybody's.
-    @ivar spares: whether what is no question is left to other readers, and not done with.
+    @ivar leaves_others: whether messages that are not questions stay unread, for other readers.
     """
 
     _store: IProfileStore
     _source: Source
     _now: Callable[[], float]
-    _wrote: Callable[[], None] = _nothing
+    _on_written: Callable[[], None] = _ignore
     _on_received: Callable[[list[Received]], None] | None = None
     _retention: Retention | None = None
     _sender: str | None = None
-    _spares: bool = False
-    # Who is asking at the moment, each with the place of the question; and who waits, in the order of their turns.
+    _leaves_others: bool = False
+    # The conversations with a question under way, and its seq; and those that wait, in the order of their turns.
     _asked: dict[Conversation, int] = field(factory=dict, init=False)
     _waiting: dict[Conversation, deque[int]] = field(factory=dict, init=False)
     _turns: deque[Conversation] = field(factory=deque, init=False)
     _known: int = field(default=0, init=False)
-    # Up to which place we looked, and how many had come late by then.
+    # The seq up to which this looked, and how many messages had come late by then.
     _last: int = field(default=-1, init=False)
     _late: int = field(default=0, init=False)
     _is_running: bool = field(default=False, init=False)
@@ -127,9 +127,9 @@ class Autoresponder:
 
     def run(self) -> None:
         """
-        See to everything that was not given yet. To be called after every change, and now and then.
+        Answer everything that is unread. To be called after every change, and now and then.
 
-        What the store or the witness raises is raised; then the next call begins anew.
+        What the store or C{on_received} raises is raised; then the next call begins anew.
         """
         if self._is_running:
             return
@@ -137,8 +137,8 @@ class Autoresponder:
         try:
             more = True
             while more:
-                more = self._take_in()
-                self._ask_around()
+                more = self._load_unread()
+                self._ask_next()
         # Whatever it is: what was begun is not known to be done, so the next call looks it all up again.
         except BaseException:
             self._forget()
@@ -147,15 +147,15 @@ class Autoresponder:
             self._is_running = False
             written, self._has_written = self._has_written, False
             if written:
-                self._wrote()
+                self._on_written()
 
-    def _take_in(self) -> bool:
+    def _load_unread(self) -> bool:
         """
-        Learn what came since, and show it to the witness.
+        Load what came since, and show it.
 
         @return: whether there may be more.
         """
-        self._look_back()
+        self._check_late()
         limit = min(PAGE, MAX_KNOWN - self._known)
         fresh, reached = unread_after(self._store, self._sender, limit, self._last)
         if self._on_received is not None and fresh:
@@ -163,7 +163,7 @@ class Autoresponder:
         self._last = reached
         under_way = set(self._asked.values())
         for message in fresh:
-            if message.order in under_way or (self._spares and message.kind != Kind.TEXT):
+            if message.seq in under_way or (self._leaves_others and message.kind != Kind.TEXT):
                 continue
             conversation = message.conversation
             queue = self._waiting.get(conversation)
@@ -171,12 +171,12 @@ class Autoresponder:
                 queue = self._waiting[conversation] = deque()
                 if conversation not in self._asked:
                     self._turns.append(conversation)
-            queue.append(message.order)
+            queue.append(message.seq)
             self._known += 1
         return 0 < limit == len(fresh)
 
-    def _look_back(self) -> None:
-        """Begin anew where something has come late: its place may be one that we have passed."""
+    def _check_late(self) -> None:
+        """Begin anew where something has come late: its seq may be one that was passed."""
         with self._store.reading() as records:
             late = load_number(records, META, LATE)
         if late != self._late:
@@ -184,63 +184,63 @@ class Autoresponder:
             self._late = late
 
     def _show(self, on_received: Callable[[list[Received]], None], fresh: list[Received]) -> None:
-        """Let the witness see what it has not seen."""
+        """Show what was not shown yet."""
         with self._store.reading() as records:
-            rows = [load(records, UnreadRow, INBOUND, ROWS, message.order) for message in fresh]
-        unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.witnessed]
+            rows = [load(records, UnreadRow, INBOUND, ROWS, message.seq) for message in fresh]
+        unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.was_shown]
         if unseen:
             on_received(unseen)
             with self._store.writing() as records:
                 for message in unseen:
-                    row = load(records, UnreadRow, INBOUND, ROWS, message.order)
+                    row = load(records, UnreadRow, INBOUND, ROWS, message.seq)
                     if row is not None:
-                        save(records, INBOUND, ROWS, msgspec.structs.replace(row, witnessed=True), message.order)
+                        save(records, INBOUND, ROWS, msgspec.structs.replace(row, was_shown=True), message.seq)
 
-    def _ask_around(self) -> None:
+    def _ask_next(self) -> None:
         """Ask for one person after the other, as long as the source takes questions."""
-        while self._turns and len(self._asked) < self._source.places:
+        while self._turns and len(self._asked) < self._source.capacity:
             conversation = self._turns.popleft()
             queue = self._waiting[conversation]
-            order = queue.popleft()
+            seq = queue.popleft()
             self._known -= 1
-            question = self._load(order)
+            question = self._load(seq)
             if question is None:
-                self._take_turn(conversation)
+                self._end_turn(conversation)
                 continue
-            self._asked[conversation] = order
-            give = partial(self._given, conversation, question)
+            self._asked[conversation] = seq
+            reply = partial(self._answered, conversation, question)
             if question.kind != Kind.TEXT:
-                give(None)
+                reply(None)
             elif len(queue) >= MAX_WAITING:
-                give(BUSY)
+                reply(BUSY)
             else:
-                self._put(conversation, question, give)
+                self._ask_source(conversation, question, reply)
 
-    def _put(self, conversation: Conversation, question: Received, give: Give) -> None:
+    def _ask_source(self, conversation: Conversation, question: Received, reply: Reply) -> None:
         """Ask the source. One that fails at that has answered nothing."""
         try:
-            self._source.ask(question, give)
-        # Whatever it is: nobody was asked, and the place must be free again.
+            self._source.ask(question, reply)
+        # Whatever it is: nobody was asked, and the next question may be.
         except BaseException:
             self._asked.pop(conversation, None)
             raise
 
-    def _given(self, conversation: Conversation, question: Received, text: str | None) -> None:
+    def _answered(self, conversation: Conversation, question: Received, text: str | None) -> None:
         """The source has an answer."""
-        if self._asked.get(conversation) != question.order:
+        if self._asked.get(conversation) != question.seq:
             return
         try:
-            self._settle(question, text)
+            self._commit(question, text)
         # As in L{run}: the question is not done with.
         except BaseException:
             self._forget()
             raise
         finally:
             self._asked.pop(conversation, None)
-        self._take_turn(conversation)
+        self._end_turn(conversation)
         self.run()
 
-    def _take_turn(self, conversation: Conversation) -> None:
+    def _end_turn(self, conversation: Conversation) -> None:
         """Somebody's question is done with: the next one of theirs comes after one of everybody else's."""
         if self._waiting.get(conversation):
             self._turns.append(conversation)
@@ -254,23 +254,23 @@ class Autoresponder:
         self._known = 0
         self._last = -1
 
-    def _load(self, order: int) -> Received | None:
+    def _load(self, seq: int) -> Received | None:
         """A question, if nobody dealt with it meanwhile."""
         with self._store.reading() as records:
-            waiting = load(records, UnreadRow, INBOUND, ROWS, order)
+            waiting = load(records, UnreadRow, INBOUND, ROWS, seq)
             profile = load_profile(records)
-            row = None if waiting is None else load(records, HistoryRow, HISTORY, waiting.conversation.bucket, order)
+            row = None if waiting is None else load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
             if waiting is None or profile is None or row is None:
                 return None
-            return as_received(records, profile, waiting.conversation.account, order, row)
+            return as_received(records, profile, waiting.conversation.account, seq, row)
 
-    def _settle(self, question: Received, text: str | None) -> None:
+    def _commit(self, question: Received, text: str | None) -> None:
         """Commit the answer together with the mark that says so."""
-        written = settle(self._store, question, text, self._now(), self._retention)
+        written = commit_answer(self._store, question, text, self._now(), self._retention)
         self._has_written = self._has_written or written
 
 
-def settle(
+def commit_answer(
     store: IProfileStore, question: Received, text: str | None, now: float, retention: Retention | None = None
 ) -> bool:
     """
@@ -280,10 +280,10 @@ def settle(
     """
     message_id = answer_id(question.sender, question.id)
     with store.writing() as records:
-        if records.get(INBOUND, ROWS, question.order) is None:
+        if records.get(INBOUND, ROWS, question.seq) is None:
             # Another process was faster.
             return False
-        records.delete(INBOUND, ROWS, question.order)
+        records.delete(INBOUND, ROWS, question.seq)
         written = text is not None and records.get(INDEX, message_id) is None
         if text is not None and written:
             try:

@@ -1,5 +1,5 @@
 """
-What the parts of an agent share: the store, the profile, the connection of the moment, and what is to be told about it all.
+What the parts of an agent share: the store, the profile, the connection of the moment, and the events that are to be reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.channel import IChannel
 from securemsg.protocol.messages import Message, Unknown
 
-# The same warning about the same contact is not given again within this time, nor if so many others came since.
+# The same warning about the same contact is not repeated within this time, nor if so many others came since.
 QUIET = DAY
 LOOK_BACK = 50
 # Clocks that differ by more than this are worth a word.
@@ -43,20 +43,20 @@ class Context:
     channel: IChannel | None = field(default=None, init=False)
     requests: Requests = field(factory=Requests, init=False)
     is_writable: bool = field(default=True, init=False)
-    spoke: float = field(default=0.0, init=False)
+    last_sent_at: float = field(default=0.0, init=False)
     clock_ahead: int = field(default=0, init=False)
-    _clock_heard: int = field(default=0, init=False)
+    _clock_noted: int = field(default=0, init=False)
     _events: list[Event] = field(factory=list, init=False)
 
     @property
     def is_clock_right(self) -> bool:
-        """Do we and the server agree about the time, as far as we heard lately? Else nothing is too old for sure."""
-        return max(abs(self.clock_ahead), abs(self.time() - self._clock_heard)) <= CLOCK_TOLERANCE
+        """Do we and the server agree about the time, as of its last word? Otherwise nothing is known to be too old."""
+        return max(abs(self.clock_ahead), abs(self.time() - self._clock_noted)) <= CLOCK_TOLERANCE
 
-    def hear_clock(self, server_now: int) -> None:
+    def note_server_time(self, server_now: int) -> None:
         """The server says what time it is."""
-        self._clock_heard = self.time()
-        self.clock_ahead = server_now - self._clock_heard
+        self._clock_noted = self.time()
+        self.clock_ahead = server_now - self._clock_noted
 
     def time(self) -> int:
         """Now, in whole seconds."""
@@ -65,7 +65,7 @@ class Context:
     def send(self, message: Message) -> None:
         """Say something to the server; nothing happens without a connection."""
         if self.channel is not None:
-            self.spoke = self.now()
+            self.last_sent_at = self.now()
             self.channel.send(message)
             if self.watch is not None:
                 self.watch(message)
@@ -79,12 +79,12 @@ class Context:
         if numbered is not None:
             self.send(numbered)
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         """Say this once the present step is committed."""
         if not (isinstance(event, Changed) and event in self._events):
             self._events.append(event)
 
-    def take_events(self) -> list[Event]:
+    def pop_events(self) -> list[Event]:
         """What is to be said now."""
         events, self._events = self._events, []
         return events
@@ -98,4 +98,4 @@ class Context:
                 return
         text = warning_text(code, name)
         add_notice(records, now, code, name, text)
-        self.tell(Warned(code, name, text))
+        self.notify(Warned(code, name, text))

@@ -1,4 +1,4 @@
-"""What a running agent tells whoever composed it. What people read lies in the store; these say that it is time to look."""
+"""What a running agent reports. What people read is in the store; these say that it is time to look there."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class GuestLogin:
     _hello: Hello | None = field(default=None, init=False)
 
     def greet(self, profile: Profile, binding: Binding) -> Hello:
-        """See L{Login.greet}. Which of the files that there are is meant, nobody needs to hear: the server has one."""
+        """See L{Login.greet}. It does not name the file: the server has only one."""
         self._hello = login.greeting("key", "", b"", binding)
         return self._hello
 
@@ -80,8 +80,8 @@ def begin(
     profile = evolve(
         profile,
         pin=challenge.identity,
-        identity=key.caller_identity(nonce),
-        device_id=keys.caller_device(nonce),
+        identity=key.guest_identity(nonce),
+        device_id=keys.guest_device(nonce),
         connection=nonce,
     )
     save_profile(records, profile)
@@ -92,11 +92,11 @@ def begin(
     suites.forget_all(records)
     # Nothing that came to another device can come to this one, so it need not be known any more.
     for table in (COUNTERS, SENT, SEEN):
-        for bucket, order, _ in records.scan(table):
+        for bucket, seq, _ in records.scan(table):
             # The numbers of deposits go on: they belong to nobody's conversation.
             if bucket != NUMBER:
-                records.delete(table, bucket, order)
-    for order, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+                records.delete(table, bucket, seq)
+    for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS):
         if row.sealed:
-            results.mark_stale(records, order)
+            results.mark_stale(records, seq)
     return profile

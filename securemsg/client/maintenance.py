@@ -32,7 +32,7 @@ class Maintenance:
     _context: Context
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
-    _looked_at: float = field(default=0.0, init=False)
+    _refreshed_at: float = field(default=0.0, init=False)
 
     def welcome(self, message: m.Welcome) -> None:
         """
@@ -53,27 +53,27 @@ class Maintenance:
                 save_number(records, META, PUBLISHED, profile.listing.version)
             restored = message.highest > load_number(records, COUNTERS, NUMBER)
             if restored:
-                profile = self._begin_anew(records, profile, message.highest)
+                profile = self._start_new_incarnation(records, profile, message.highest)
             if not context.is_clock_right:
                 context.warn(records, "clock")
         context.profile = profile
         if restored:
             context.ask(m.Fetch(0, profile.name), self._own_account)
-        self.look()
+        self.refresh()
 
-    def stock(self, message: m.Stock) -> None:
+    def stock_low(self, message: m.Stock) -> None:
         """
         The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
         says so again.
         """
         if not self._is_uploading:
             self._stock = message.stock
-            self.look()
+            self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Upload and publish what is due, and drop what nobody can have a use for any more."""
         context, now = self._context, self._context.time()
-        self._looked_at = context.now()
+        self._refreshed_at = context.now()
         with context.store.writing() as records:
             profile = context.profile
             if is_due(profile, now):
@@ -96,10 +96,10 @@ class Maintenance:
 
     def tick(self) -> None:
         """Time passes."""
-        if self._context.now() - self._looked_at >= PERIOD:
-            self.look()
+        if self._context.now() - self._refreshed_at >= PERIOD:
+            self.refresh()
 
-    def _begin_anew(self, records: IRecords, profile: Profile, highest: int) -> Profile:
+    def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
         """
         The server has seen more of this device than we remember: this state was restored or copied. What the other life used
         must not be used again.
@@ -183,7 +183,7 @@ class GuestMaintenance:
             with self._context.store.writing() as records:
                 self._context.warn(records, "clock")
 
-    def stock(self, message: m.Stock) -> None:
+    def stock_low(self, message: m.Stock) -> None:
         """There are no prekeys."""
 
     def tick(self) -> None:
@@ -198,4 +198,4 @@ def _check_welcome(context: Context, message: m.Welcome) -> None:
     """
     if message.highest > MAX_NUMBER:
         raise RemoteProtocolError("malformed")
-    context.hear_clock(message.now)
+    context.note_server_time(message.now)

@@ -36,7 +36,7 @@ from securemsg.client.state.records import (
     load,
     load_all,
     load_totals,
-    next_places,
+    next_seq,
     save,
     unsealed,
 )
@@ -72,9 +72,9 @@ __all__ = [
     "pending",
     "quarantined",
     "sent",
-    "ungiven",
-    "unread_after",
     "unread",
+    "unread_after",
+    "unread_counts",
     "withdraw",
 ]
 
@@ -86,11 +86,11 @@ class Sent:
 
     @ivar status: C{queued}, C{accepted}, C{delivered}, C{failed} or C{withdrawn}.
     @ivar code: why it waits or failed; empty where there is nothing to say.
-    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when we heard of it; 0: not yet.
+    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when its receipt came; 0: not yet.
     @ivar devices: ids of the recipient's devices that confirmed it.
     """
 
-    order: int
+    seq: int
     id: bytes
     conversation: Conversation
     status: str
@@ -114,7 +114,7 @@ class Received:
     """
     A message that came.
 
-    @ivar order: its place in the sequence, for L{mark_read}.
+    @ivar seq: its number in the sequence, for L{mark_read}.
     @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
     @ivar verified: whether the sender's identity was verified when it came.
     @ivar gap_before: how many messages of this sender, right before this one, have not come.
@@ -122,7 +122,7 @@ class Received:
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     """
 
-    order: int
+    seq: int
     id: bytes
     sender: str
     to: str
@@ -145,11 +145,11 @@ class Received:
 Line = Sent | Received
 
 
-def as_sent(conversation: Conversation, order: int, row: HistoryRow) -> Sent:
+def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
     """A row as its reader sees it."""
     content = row.content
     return Sent(
-        order=order,
+        seq=seq,
         id=content.message_id,
         conversation=conversation,
         status=row.status.value,
@@ -164,11 +164,11 @@ def as_sent(conversation: Conversation, order: int, row: HistoryRow) -> Sent:
     )
 
 
-def as_received(records: IRecords, profile: Profile, account: str, order: int, row: HistoryRow) -> Received:
+def as_received(records: IRecords, profile: Profile, account: str, seq: int, row: HistoryRow) -> Received:
     """A row as its reader sees it."""
     content = row.content
     return Received(
-        order=order,
+        seq=seq,
         id=content.message_id,
         sender=account,
         to=profile.name,
@@ -251,13 +251,13 @@ def compose_in(
     if known is not None:
         _repeat(records, known, to, kind, body, now)
         return message_id
-    place = next_places(records)
+    seq = next_seq(records)
     content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
     suite = chosen(records, to).suite
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
-    save(records, HISTORY, to.bucket, row, place)
-    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), place, now, expiry), place)
-    save(records, INDEX, message_id, MessageIndex(to, place, place))
+    save(records, HISTORY, to.bucket, row, seq)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry), seq)
+    save(records, INDEX, message_id, MessageIndex(to, seq, seq))
     return message_id
 
 
@@ -293,54 +293,54 @@ def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
         return sealed
 
 
-def ungiven(store: IProfileStore, sender: str | None = None, limit: int = PAGE, after: int = -1) -> list[Received]:
+def unread(store: IProfileStore, sender: str | None = None, limit: int = PAGE, after: int = -1) -> list[Received]:
     """
-    What came and was not given to its reader yet, in order; of all, or of one sender.
+    The unread messages, in order; of all, or of one sender.
 
-    @param after: only what has a higher place in the sequence.
+    @param after: only what has a higher number in the sequence.
     """
     return unread_after(store, sender, limit, after)[0]
 
 
 def unread_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
     """
-    As L{ungiven}, for whoever looks again and again, and not twice at what others wrote.
+    As L{unread}, for whoever looks repeatedly and not twice at the same messages.
 
-    @return: what came, and up to which place we looked: after that one the next look begins.
+    @return: what came, and the number in the sequence up to which this looked: the next look begins after it.
     """
     with store.reading() as records:
         profile = _own(records)
         found: list[Received] = []
         while len(found) < limit:
             page = load_all(records, UnreadRow, INBOUND, ROWS, after, PAGE)
-            for order, waiting in page:
+            for seq, waiting in page:
                 if len(found) == limit:
                     break
-                after = order
+                after = seq
                 account = waiting.conversation.account
                 if sender not in (None, account):
                     continue
-                row = load(records, HistoryRow, HISTORY, waiting.conversation.bucket, order)
+                row = load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
                 if row is not None:
-                    found.append(as_received(records, profile, account, order, row))
+                    found.append(as_received(records, profile, account, seq, row))
             if len(page) < PAGE:
                 break
         return found, after
 
 
-def is_unread(store: IProfileStore, order: int) -> bool:
+def is_unread(store: IProfileStore, seq: int) -> bool:
     """Does this message still wait for its reader?"""
     with store.reading() as records:
-        return records.get(INBOUND, ROWS, order) is not None
+        return records.get(INBOUND, ROWS, seq) is not None
 
 
-def mark_read(store: IProfileStore, orders: Iterable[int]) -> None:
+def mark_read(store: IProfileStore, seqs: Iterable[int]) -> None:
     """These messages reached their reader."""
-    wanted = list(orders)
+    wanted = list(seqs)
     if wanted:
         with store.writing() as records:
-            for order in wanted:
-                records.delete(INBOUND, ROWS, order)
+            for seq in wanted:
+                records.delete(INBOUND, ROWS, seq)
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
@@ -356,13 +356,13 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
             window *= 4
             rows = load_all(records, HistoryRow, HISTORY, bucket, max(last - window, -1))
         return [
-            as_sent(conversation, order, row) if row.sent else as_received(records, profile, name, order, row)
-            for order, row in rows[-limit:]
+            as_sent(conversation, seq, row) if row.sent else as_received(records, profile, name, seq, row)
+            for seq, row in rows[-limit:]
         ]
 
 
-def unread(store: IProfileStore) -> dict[str, int]:
-    """How many messages of whom were not given to their reader yet."""
+def unread_counts(store: IProfileStore) -> dict[str, int]:
+    """How many messages of each sender are unread."""
     counts: dict[str, int] = {}
     with store.reading() as records:
         for _, waiting in load_all(records, UnreadRow, INBOUND, ROWS):
@@ -427,10 +427,10 @@ def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int,
         # Its sealed form still stands: it goes out after all.
         save(records, OUTBOX, ROWS, msgspec.structs.replace(waiting, withdrawn=False), known.outbox)
     else:
-        place = next_places(records)
+        seq = next_seq(records)
         content = row.content
         row = msgspec.structs.replace(row, content=unsealed(content))
-        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), place)
-        save(records, INDEX, content.message_id, MessageIndex(to, known.history, place))
+        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), seq)
+        save(records, INDEX, content.message_id, MessageIndex(to, known.history, seq))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
     save(records, HISTORY, to.bucket, again, known.history)

@@ -41,7 +41,7 @@ class Requests:
         """
         Give a question its number.
 
-        @return: what is to be sent; C{None}: there are too many, and the callback was told C{busy}.
+        @return: what is to be sent; C{None}: there are too many, and the callback got the refusal C{busy}.
         """
         if len(self._open) >= MAX_OPEN:
             callback(Refusal("busy"))
@@ -54,7 +54,7 @@ class Requests:
         """
         The server says something to a question.
 
-        @return: whether it was asked. What was given up on meanwhile is nobody's any more, and no fault.
+        @return: whether it was asked. An answer that comes too late is ignored.
         """
         found = self._open.pop(message.request, None)
         if found is None:

@@ -21,7 +21,7 @@ NAME_DIGITS = 8
 FILE_FINGERPRINT = b"securemsg/1 key file fingerprint"
 FILE_LOGIN = b"securemsg/1 key file login"
 FILE_CONTENT = b"securemsg/1 key file content"
-FILE_CALLER = b"securemsg/1 key file caller"
+FILE_GUEST = b"securemsg/1 key file caller"
 
 
 @frozen
@@ -76,11 +76,11 @@ class SharedKey:
         info = length_prefixed(FILE_CONTENT, *parts)
         return primitives.hkdf(self.secret, salt=nonce, info=info, length=primitives.KEY_SIZE)
 
-    def caller_identity(self, nonce: bytes) -> SigningKey:
+    def guest_identity(self, nonce: bytes) -> SigningKey:
         """
         The identity of whoever logged in with the file, for as long as this connection lives.
 
         @param nonce: from L{securemsg.crypto.keys.connection_nonce}.
         """
-        info = length_prefixed(FILE_CALLER)
+        info = length_prefixed(FILE_GUEST)
         return SigningKey(primitives.hkdf(self.secret, salt=nonce, info=info, length=primitives.KEY_SIZE))

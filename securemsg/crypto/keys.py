@@ -20,7 +20,7 @@ from securemsg.crypto.primitives import (
 __all__ = [
     "AgreementKey",
     "SigningKey",
-    "caller_device",
+    "guest_device",
     "connection_nonce",
     "digest",
     "fingerprint",
@@ -97,7 +97,7 @@ def connection_nonce(client_nonce: bytes, server_nonce: bytes, exporter: bytes) 
     return digest(KEY_CONNECTION, client_nonce, server_nonce, exporter)
 
 
-def caller_device(connection: bytes) -> bytes:
+def guest_device(connection: bytes) -> bytes:
     """
     The device id of whoever logged in with a key file: each connection is a device of its own.
 

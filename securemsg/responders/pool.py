@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from attrs import define
 from twisted.logger import Logger
 
-from securemsg.client.autoresponder import Give
+from securemsg.client.autoresponder import Reply
 from securemsg.client.messages import Received
 from securemsg.responders.errors import AnswerFailed, Stopped
 
@@ -56,21 +56,21 @@ class ThreadPool:
     _work: Work
     _reactor: Any
     _call_back: Callable[[Callable[[], None]], None]
-    places: int = PLACES
+    capacity: int = PLACES
 
     def __attrs_post_init__(self) -> None:
         """Log a known problem at the start."""
         if self._work.problem:
             self._log.warn("no message will be answered by machine: {problem}", problem=self._work.problem)
 
-    def ask(self, question: Received, give: Give) -> None:
+    def ask(self, question: Received, reply: Reply) -> None:
         """
         See L{securemsg.client.autoresponder.Source.ask}.
 
         @raise NoThread: there is none now; ask again later.
         """
         # The process ends without waiting for it: a function may never return.
-        thread = threading.Thread(target=self._answer, args=(question, give), name="answer", daemon=True)
+        thread = threading.Thread(target=self._answer, args=(question, reply), name="answer", daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -80,7 +80,7 @@ class ThreadPool:
         """See L{securemsg.client.autoresponder.Source.stop}."""
         self._work.stop()
 
-    def _answer(self, question: Received, give: Give) -> None:
+    def _answer(self, question: Received, reply: Reply) -> None:
         """In the thread."""
         try:
             text = self._work(self._reactor, question)
@@ -93,4 +93,4 @@ class ThreadPool:
         except Exception:  # noqa: BLE001 - logged in full, and answered
             text = "error: internal"
             self._log.failure("an answer failed with an unexpected error")
-        self._call_back(partial(give, text))
+        self._call_back(partial(reply, text))

@@ -193,7 +193,7 @@ class Guests:
         hello, challenge = connection.hello, decode_message(wire.challenge)
         assert hello is not None, "the phases put Hello first"
         assert isinstance(challenge, Challenge), "the server has sent it"
-        device = self._device(keys.caller_device(keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)))
+        device = self._device(keys.guest_device(keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)))
         subscription = GuestSubscription(device, connection, self._delivery, self._forget)
         self._subscriptions[device.id] = subscription
         self._delivery.subscribe(subscription)

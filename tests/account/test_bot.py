@@ -150,11 +150,11 @@ class BotCase(PlaceCase):
 
     def answers(self) -> list[Received]:
         """What Ada was answered."""
-        return messages.ungiven(self.ada.context.store)
+        return messages.unread(self.ada.context.store)
 
     def waiting(self) -> list[str]:
         """What would be given to Bix's next process."""
-        return [message.text for message in messages.ungiven(self.bix.context.store)]
+        return [message.text for message in messages.unread(self.bix.context.store)]
 
     def kill(self, program: Program) -> None:
         """As if the process died: nothing more is done, and the kernel frees its locks."""

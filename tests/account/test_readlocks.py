@@ -21,7 +21,7 @@ class ReadLockTests(PlaceCase):
         for name in ("ben", "cleo"):
             messages.compose(self.place.person(name, again=True).context.store, "ada", "hello", now=self.place.now())
         self.place.settle(5)
-        waiting = {message.sender: message for message in messages.ungiven(self.ada.context.store)}
+        waiting = {message.sender: message for message in messages.unread(self.ada.context.store)}
         self.ben, self.cleo = waiting["ben"], waiting["cleo"]
         self.read_locks = ReadLocks(self.ada.context.folder, self.ada.context.store)
 
@@ -44,7 +44,7 @@ class ReadLockTests(PlaceCase):
 
     def test_given(self) -> None:
         """What was given meanwhile is not given again."""
-        messages.mark_read(self.ada.context.store, [self.ben.order])
+        messages.mark_read(self.ada.context.store, [self.ben.seq])
         self.assertFalse(self.read_locks.take(self.ben))
         self.assertTrue(self.elsewhere(self.cleo))
 

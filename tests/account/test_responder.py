@@ -13,7 +13,7 @@ from securemsg.account.errors import SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.responder import Responder
 from securemsg.client import messages
-from securemsg.client.autoresponder import Give
+from securemsg.client.autoresponder import Reply
 from securemsg.client.messages import Received
 from securemsg.protocol.envelope import Kind
 from securemsg.responders.pool import NoThread
@@ -24,12 +24,12 @@ from tests.account.test_bot import BotCase
 class Slow:
     """A source that answers when it is told to."""
 
-    places: int = 4
+    capacity: int = 4
     failure: OSError | None = None
-    asked: list[tuple[Received, Give]] = field(factory=list)
+    asked: list[tuple[Received, Reply]] = field(factory=list)
     is_stopped: bool = False
 
-    def ask(self, question: Received, give: Give) -> None:
+    def ask(self, question: Received, give: Reply) -> None:
         """Remember who asked."""
         if self.failure is not None:
             raise self.failure
@@ -144,7 +144,7 @@ class RespondingTests(BotCase):
         self.assertFalse(self.elsewhere(second))
         self.give(1, "TWO")
         self.write("three", kind=Kind.ANSWER)
-        (third,) = messages.ungiven(self.bix.context.store)
+        (third,) = messages.unread(self.bix.context.store)
         self.assertTrue(self.elsewhere(third))
 
     def test_chat_is_faster(self) -> None:
@@ -163,7 +163,7 @@ class RespondingTests(BotCase):
         os.read(ready, 1)
         self.write("one", "two")
         self.assertEqual(self.texts(), [])
-        messages.mark_read(self.bix.context.store, [messages.ungiven(self.bix.context.store)[0].order])
+        messages.mark_read(self.bix.context.store, [messages.unread(self.bix.context.store)[0].seq])
         os.write(begin, b"x")
         os.waitpid(child, 0)
         for descriptor in (ready, go, done, begin):
@@ -191,7 +191,7 @@ class RespondingTests(BotCase):
         self.source.failure = NoThread(11, "no thread")
         self.write("one")
         self.assertEqual(self.texts(), [])
-        (question,) = messages.ungiven(self.bix.context.store)
+        (question,) = messages.unread(self.bix.context.store)
         self.assertTrue(self.elsewhere(question))
         self.source.failure = None
         self.place.settle(2)

@@ -79,7 +79,7 @@ class TalkTests(CallerCase):
     def test_question_and_answer(self) -> None:
         """What a caller says comes from the file's name, and the answer comes back; then the chat may end."""
         self.take("Hello Server!")
-        [message] = messages.ungiven(self.server.context.store)
+        [message] = messages.unread(self.server.context.store)
         self.assertEqual((message.sender, message.text, message.suite), (KEY.name, "Hello Server!", "psk"))
         ended = self.finish()
         self.assertNoResult(ended)
@@ -94,7 +94,7 @@ class TalkTests(CallerCase):
         self.answer()
         self.show()
         self.assertEqual(len(self.data), 1)
-        self.assertEqual(messages.ungiven(other.context.store), [])
+        self.assertEqual(messages.unread(other.context.store), [])
 
     def test_delivered(self) -> None:
         """Who wants to know that a message was delivered is told."""
@@ -141,7 +141,7 @@ class LossTests(CallerCase):
         self.place.is_up = True
         self.again(self.ada)
         self.place.settle(1)
-        self.assertEqual([message.text for message in messages.ungiven(self.server.context.store)], ["while nobody was there"])
+        self.assertEqual([message.text for message in messages.unread(self.server.context.store)], ["while nobody was there"])
         ended = self.finish()
         self.answer()
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
@@ -224,7 +224,7 @@ class RefusalTests(CallerCase):
         problem = self.failureResultOf(following, SecuremsgError).value
         assert isinstance(person.context, GuestContext)
         reworded = person.context.reworded(problem)
-        self.assertEqual(messages.ungiven(self.server.context.store), [])
+        self.assertEqual(messages.unread(self.server.context.store), [])
         return reworded.status, reworded.code
 
     def test_other_file(self) -> None:

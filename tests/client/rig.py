@@ -368,7 +368,7 @@ class User:
         return found
 
     @staticmethod
-    def sent_order(message_id: bytes, records: IRecords) -> int:
+    def outbox_seq(message_id: bytes, records: IRecords) -> int:
         """The place of a message in the outbox."""
         found = find_sent(records, message_id)
         assert found is not None, "there is such a message"
@@ -380,8 +380,8 @@ class User:
 
         @return: the texts.
         """
-        fresh = messages.ungiven(self.store)
-        messages.mark_read(self.store, [message.order for message in fresh])
+        fresh = messages.unread(self.store)
+        messages.mark_read(self.store, [message.seq for message in fresh])
         self.given += fresh
         return [message.text for message in fresh]
 

@@ -225,8 +225,8 @@ class SharedStoreTests(WorldCase):
         """What one process received another gives to its reader, once."""
         self.alice.send("bob", "hello")
         other = MortalProfile(self.bob.store.inner)
-        fresh = messages.ungiven(other)
-        messages.mark_read(other, [message.order for message in fresh])
+        fresh = messages.unread(other)
+        messages.mark_read(other, [message.seq for message in fresh])
         self.assertEqual([message.text for message in fresh], ["hello"])
         self.assertEqual(self.bob.read(), [])
 
@@ -429,7 +429,7 @@ class UnknownKindTests(WorldCase):
     def test_shown(self) -> None:
         """A kind that is not known here is shown as unsupported, never dropped."""
         self.alice.send("bob", "something new", kind=99)
-        message = messages.ungiven(self.bob.store)[0]
+        message = messages.unread(self.bob.store)[0]
         self.assertEqual((message.kind, message.note), (99, "unsupported"))
 
     def test_counted(self) -> None:

@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import autoresponder, messages
-from securemsg.client.autoresponder import BUSY, Autoresponder, Give, Immediate, answer_id, fitting
+from securemsg.client.autoresponder import BUSY, Autoresponder, Immediate, Reply, answer_id, fitting
 from securemsg.client.messages import Received
 from securemsg.client.state.records import INBOUND
 from securemsg.interfaces import IRecords
@@ -59,7 +59,7 @@ class AnsweringTests(SynchronousTestCase):
         """A machine that has nothing to say has dealt with the message all the same."""
         self.alice.send("bot", "")
         self.assertEqual(self.answer(), 0)
-        self.assertEqual(messages.unread(self.bot.store), {})
+        self.assertEqual(messages.unread_counts(self.bot.store), {})
         self.assertEqual(self.alice.read(), [])
 
     def test_quiet(self) -> None:
@@ -74,7 +74,7 @@ class AnsweringTests(SynchronousTestCase):
     def test_same_answer(self) -> None:
         """The answer to a question has an id that is always the same, and another one for everybody else."""
         self.alice.send("bot", "hello")
-        question = messages.ungiven(self.bot.store)[0]
+        question = messages.unread(self.bot.store)[0]
         self.assertEqual(answer_id("alice", question.id), answer_id("alice", question.id))
         self.answer()
         self.assertEqual(self.alice.lines("bot")[-1].id, answer_id("alice", question.id))
@@ -106,22 +106,22 @@ class AnsweringTests(SynchronousTestCase):
 class Slow:
     """A source that answers when its test says so."""
 
-    places: int = 2
+    capacity: int = 2
     asked: list[tuple[str, str]] = field(factory=list)
-    gives: list[Give] = field(factory=list)
+    gives: list[Reply] = field(factory=list)
     trouble: Exception | None = None
 
-    def ask(self, question: Received, give: Give) -> None:
+    def ask(self, question: Received, reply: Reply) -> None:
         """Somebody wants to know."""
         if self.trouble is not None:
             raise self.trouble
         self.asked.append((question.sender, question.text))
-        self.gives.append(give)
+        self.gives.append(reply)
 
     def stop(self) -> None:
         """Nothing runs here."""
 
-    def give(self, text: str | None, place: int = 0) -> None:
+    def reply(self, text: str | None, place: int = 0) -> None:
         """Answer one of those who wait."""
         self.gives.pop(place)(text)
 
@@ -164,9 +164,9 @@ class SlowTests(SynchronousTestCase):
         """The questions of one person are asked one after the other, and answered in this order."""
         self.ask("alice", "1", "2")
         self.assertEqual(self.source.asked, [("alice", "1")])
-        self.source.give("one")
+        self.source.reply("one")
         self.assertEqual(self.source.asked, [("alice", "1"), ("alice", "2")])
-        self.source.give("two")
+        self.source.reply("two")
         self.assertEqual(self.read("alice"), ["one", "two"])
 
     def test_side_by_side(self) -> None:
@@ -175,12 +175,12 @@ class SlowTests(SynchronousTestCase):
         self.ask("bob", "b1")
         self.ask("carol", "c1")
         self.assertEqual(self.source.asked, [("alice", "a1"), ("bob", "b1")])
-        self.source.give("B", 1)
+        self.source.reply("B", 1)
         self.assertEqual(self.read("bob"), ["B"])
         self.assertEqual(self.source.asked[2:], [("carol", "c1")])
-        self.source.give("A1")
-        self.source.give("C")
-        self.source.give("A2")
+        self.source.reply("A1")
+        self.source.reply("C")
+        self.source.reply("A2")
         self.assertEqual(self.read("alice"), ["A1", "A2"])
         self.assertEqual(self.read("carol"), ["C"])
 
@@ -198,36 +198,36 @@ class SlowTests(SynchronousTestCase):
         self.answerer = self.make()
         self.answerer.run()
         self.assertEqual(self.source.asked, [("alice", "1")])
-        self.source.give("one")
-        dead.give("one, too")
+        self.source.reply("one")
+        dead.reply("one, too")
         self.assertEqual(self.read("alice"), ["one"])
 
     def test_twice(self) -> None:
         """A source that answers twice is heard once: what is under way by then is not disturbed."""
         self.ask("alice", "1", "2", "3")
-        give = self.source.gives[0]
-        self.source.give("one")
-        give("one, too")
+        reply = self.source.gives[0]
+        self.source.reply("one")
+        reply("one, too")
         self.assertEqual(self.source.asked, [("alice", "1"), ("alice", "2")])
-        self.source.give("two")
-        self.source.give("three")
+        self.source.reply("two")
+        self.source.reply("three")
         self.assertEqual(self.read("alice"), ["one", "two", "three"])
 
     def test_read_meanwhile(self) -> None:
         """A question that its reader has seen meanwhile, in another process, is not answered any more."""
         self.ask("alice", "1", "2")
-        messages.mark_read(self.bot.store, [messages.ungiven(self.bot.store)[0].order])
-        self.source.give("one")
-        self.source.give("two")
+        messages.mark_read(self.bot.store, [messages.unread(self.bot.store)[0].seq])
+        self.source.reply("one")
+        self.source.reply("two")
         self.assertEqual(self.read("alice"), ["two"])
 
     def test_no_answer(self) -> None:
         """Who gets no answer does not hold up what comes next."""
         self.ask("alice", "1", "2")
-        self.source.give(None)
-        self.source.give("two")
+        self.source.reply(None)
+        self.source.reply("two")
         self.assertEqual(self.read("alice"), ["two"])
-        self.assertEqual(messages.unread(self.bot.store), {})
+        self.assertEqual(messages.unread_counts(self.bot.store), {})
 
     def test_too_many(self) -> None:
         """Questions that are too many are answered at once, with a code and in order; nobody else is affected."""
@@ -235,10 +235,10 @@ class SlowTests(SynchronousTestCase):
         self.ask("alice", "1")
         self.ask("alice", "2", "3", "4", "5")
         self.ask("bob", "b")
-        self.source.give("one")
+        self.source.reply("one")
         self.assertEqual(self.source.asked, [("alice", "1"), ("bob", "b"), ("alice", "4")])
-        self.source.give("four", 1)
-        self.source.give("five", 1)
+        self.source.reply("four", 1)
+        self.source.reply("five", 1)
         self.assertEqual(self.read("alice"), ["one", BUSY, BUSY, "four", "five"])
 
     def test_room(self) -> None:
@@ -248,7 +248,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.answerer._known, 2)
         for number in range(7):
             self.assertEqual(self.source.asked[-1], ("alice", str(number)))
-            self.source.give(str(number))
+            self.source.reply(str(number))
         self.assertEqual(self.read("alice"), list(map(str, range(7))))
 
     def test_broken_source(self) -> None:
@@ -258,7 +258,7 @@ class SlowTests(SynchronousTestCase):
             self.ask("alice", "1")
         self.source.trouble = None
         self.answerer.run()
-        self.source.give("one")
+        self.source.reply("one")
         self.assertEqual(self.read("alice"), ["one"])
 
     def test_store_fails(self) -> None:
@@ -266,12 +266,12 @@ class SlowTests(SynchronousTestCase):
         self.ask("alice", "1", "2")
         self.bot.store.fate = Fate(deadline=1)
         with self.assertRaises(Killed):
-            self.source.give("one")
+            self.source.reply("one")
         self.bot.store.fate = Fate()
         self.answerer.run()
         self.assertEqual(self.source.asked, [("alice", "1"), ("alice", "1")])
-        self.source.give("one")
-        self.source.give("two")
+        self.source.reply("one")
+        self.source.reply("two")
         self.assertEqual(self.read("alice"), ["one", "two"])
 
     def test_witness(self) -> None:
@@ -291,7 +291,7 @@ class SlowTests(SynchronousTestCase):
             with self.assertRaises(OSError):
                 self.ask("alice", "1")
         self.assertEqual((self.source.asked, self.shown), ([], []))
-        self.assertEqual(messages.unread(self.bot.store), {"alice": 2})
+        self.assertEqual(messages.unread_counts(self.bot.store), {"alice": 2})
         self.trouble = None
         self.answerer.run()
         self.assertEqual((self.source.asked, self.shown), ([("alice", "1")], ["1", "1"]))
@@ -346,15 +346,15 @@ class LateTests(SynchronousTestCase):
     def test_of_an_account(self) -> None:
         """So does one that answers one person alone, and leaves the others' messages to their reader."""
         self.carol.send("bot", "for a reader")
-        self.talk(self.make(sender="alice", spares=True))
+        self.talk(self.make(sender="alice", leaves_others=True))
         self.assertEqual(self.alice.read(), ["re 0", "re 2", "re 1"])
-        self.assertEqual(messages.unread(self.bot.store), {"carol": 1})
+        self.assertEqual(messages.unread_counts(self.bot.store), {"carol": 1})
 
     def test_of_others(self) -> None:
         """What others wrote, and is left to its reader, is looked at once, however often there is news."""
         for number in range(5):
             self.carol.send("bot", f"{number}")
-        answerer = self.make(sender="alice", spares=True)
+        answerer = self.make(sender="alice", leaves_others=True)
         answerer.run()
         looks: list[int] = []
         with self.bot.store.reading() as records:
@@ -387,6 +387,6 @@ class LateTests(SynchronousTestCase):
             answerer.run()
         for number in "0123":
             self.assertEqual(source.asked[-1], ("alice", number))
-            source.give(f"re {number}")
+            source.reply(f"re {number}")
         self.assertEqual(len(source.asked), 4)
         self.assertEqual(self.alice.read(), ["re 0", "re 1", "re 2", "re 3"])

@@ -200,8 +200,8 @@ class ConnectionTests(SynchronousTestCase):
         profile = self.caller.profile()
         nonce = keys.connection_nonce(hello.nonce, challenge.nonce, TLS.exporter)
         self.assertEqual(profile.connection, nonce)
-        self.assertEqual(profile.device_id, keys.caller_device(nonce))
-        self.assertEqual(profile.identity.public, KEY.caller_identity(nonce).public)
+        self.assertEqual(profile.device_id, keys.guest_device(nonce))
+        self.assertEqual(profile.identity.public, KEY.guest_identity(nonce).public)
         self.assertEqual(profile.pin, self.world.identity.public)
         server = self.wire.server.peer
         self.assertEqual(getattr(server, "device").id, profile.device_id)  # noqa: B009 - the rig knows only peers
@@ -248,7 +248,7 @@ class ConnectionTests(SynchronousTestCase):
             records.put(COUNTERS, b"stream", b"1")
             records.put(SENT, b"stream", b"1", 1)
             save_number(records, COUNTERS, NUMBER, 7)
-            order = User.sent_order(number, records)
+            order = User.outbox_seq(number, records)
             row = load(records, OutboxRow, OUTBOX, ROWS, order)
             assert row is not None
             save(records, OUTBOX, ROWS, msgspec.structs.replace(row, sealed=True), order)

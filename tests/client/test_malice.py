@@ -355,12 +355,12 @@ class DeliveryTests(MaliceCase):
 
     def test_altered_own(self) -> None:
         """A changed own part is rejected, wherever it was changed."""
-        places = 12
+        capacity = 12
         delivery = self.caught()
         before = self.sessions()
         self.silence()
-        for place in range(places):
-            own = flip(delivery.own, place * (len(delivery.own) - 1) // (places - 1))
+        for place in range(capacity):
+            own = flip(delivery.own, place * (len(delivery.own) - 1) // (capacity - 1))
             self.inject(msgspec.structs.replace(delivery, own=own))
         self.assertEqual(self.bob.read(), [])
         self.unmoved(before)
@@ -401,7 +401,7 @@ class DeliveryTests(MaliceCase):
         """When something was sent its sender says, not the server."""
         self.lie(self.bob, m.Deliver, lambda delivery: msgspec.structs.replace(delivery, time=5))
         self.alice.send("bob", "hello")
-        self.assertEqual(messages.ungiven(self.bob.store)[0].sent_at, self.world.clock)
+        self.assertEqual(messages.unread(self.bob.store)[0].sent_at, self.world.clock)
 
     def test_mixed(self) -> None:
         """The common part of one message does not go with the own part of another."""
@@ -454,10 +454,10 @@ class DeliveryTests(MaliceCase):
         """Messages that come in another order are marked, and stand in history in their own."""
         first, second = self.caught("one"), self.caught("two")
         self.inject(second)
-        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("two", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.bob.store)], [("two", 1)])
         self.inject(first)
         self.assertEqual(
-            [(line.text, line.gap_before, line.note) for line in messages.ungiven(self.bob.store)],
+            [(line.text, line.gap_before, line.note) for line in messages.unread(self.bob.store)],
             [("one", 0, "late"), ("two", 0, "")],
         )
         self.assertEqual(self.bob.texts("alice"), ["zero", "one", "two"])
@@ -466,7 +466,7 @@ class DeliveryTests(MaliceCase):
         """A message that the server accepted and dropped shows as a gap, once a later one comes."""
         self.caught("dropped")
         self.inject(self.caught("later"))
-        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("later", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.bob.store)], [("later", 1)])
 
     def test_never_kept(self) -> None:
         """A deposit that the server only claims to have accepted shows as a gap, once a later one comes."""
@@ -479,7 +479,7 @@ class DeliveryTests(MaliceCase):
         self.assertEqual(self.alice.sent(self.alice.send("bob", "never")).status, "accepted")
         wire.to_server = None
         self.alice.send("bob", "later")
-        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("later", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.bob.store)], [("later", 1)])
 
     def test_first_dropped(self) -> None:
         """Even the very first message of a new contact is missed, once a later one comes."""
@@ -487,7 +487,7 @@ class DeliveryTests(MaliceCase):
         Loss(self.bob).lose(0)
         carol.send("bob", "first")
         carol.send("bob", "second")
-        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("second", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.bob.store)], [("second", 1)])
 
     def test_old_state(self) -> None:
         """A server that is put back to an older state loses messages, and that shows."""
@@ -500,7 +500,7 @@ class DeliveryTests(MaliceCase):
         self.alice.connect()
         self.alice.send("bob", "later")
         self.bob.connect()
-        self.assertEqual([(line.text, line.gap_before) for line in messages.ungiven(self.bob.store)], [("later", 1)])
+        self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.bob.store)], [("later", 1)])
 
     def test_forged(self) -> None:
         """The server cannot write a message itself, however well it knows the form."""
@@ -551,7 +551,7 @@ class DeliveryTests(MaliceCase):
         clone.send("bob", "another one")
         clone.send("bob", "and more")
         self.assertEqual(
-            [(line.text, line.note) for line in messages.ungiven(self.bob.store)], [("one", ""), ("and more", "forked")]
+            [(line.text, line.note) for line in messages.unread(self.bob.store)], [("one", ""), ("and more", "forked")]
         )
         self.assertIn("messages-forked", [notice.code for notice in messages.notices(self.bob.store)])
 

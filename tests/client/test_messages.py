@@ -170,20 +170,20 @@ class ReadingTests(SynchronousTestCase):
 
     def test_not_marked(self) -> None:
         """What was not marked is given again: only its reader knows that it got there."""
-        first = messages.ungiven(self.bob.store)
-        self.assertEqual(messages.ungiven(self.bob.store), first)
+        first = messages.unread(self.bob.store)
+        self.assertEqual(messages.unread(self.bob.store), first)
 
     def test_of_one_sender(self) -> None:
         """The messages of one sender can be read alone."""
-        found = messages.ungiven(self.bob.store, "carol", 2)
+        found = messages.unread(self.bob.store, "carol", 2)
         self.assertEqual([message.text for message in found], ["c0", "c1"])
         self.assertEqual({message.kind for message in found}, {Kind.ANSWER})
 
     def test_unread(self) -> None:
         """What was not given is counted by sender."""
-        self.assertEqual(messages.unread(self.bob.store), {"alice": 3, "carol": 3})
+        self.assertEqual(messages.unread_counts(self.bob.store), {"alice": 3, "carol": 3})
         self.bob.read()
-        self.assertEqual(messages.unread(self.bob.store), {})
+        self.assertEqual(messages.unread_counts(self.bob.store), {})
 
     def test_history_keeps(self) -> None:
         """What was given stays in history, and history gives nothing."""
@@ -193,7 +193,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_first_use(self) -> None:
         """A sender whose identity nobody compared is shown as unverified."""
-        self.assertFalse(messages.ungiven(self.bob.store)[0].verified)
+        self.assertFalse(messages.unread(self.bob.store)[0].verified)
 
     def test_both_directions(self) -> None:
         """A conversation's history holds what was sent and what came, as it happened."""

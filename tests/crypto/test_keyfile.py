@@ -32,8 +32,8 @@ class SharedKeyTests(SynchronousTestCase):
         key = SharedKey(SECRET)
         self.assertEqual(key.login, derived(keyfile.FILE_LOGIN, length=64))
         self.assertEqual(key.content_key(NONCE, b"a", b"bc"), derived(keyfile.FILE_CONTENT, b"a", b"bc", salt=NONCE))
-        identity = keys.SigningKey(derived(keyfile.FILE_CALLER, salt=NONCE))
-        self.assertEqual(key.caller_identity(NONCE).public, identity.public)
+        identity = keys.SigningKey(derived(keyfile.FILE_GUEST, salt=NONCE))
+        self.assertEqual(key.guest_identity(NONCE).public, identity.public)
 
     def test_told_apart(self) -> None:
         """Another file, nonce or list of parts gives other keys."""
@@ -48,7 +48,7 @@ class SharedKeyTests(SynchronousTestCase):
         self.assertEqual(len(contents), 5)
         self.assertNotEqual(key.login, other.login)
         self.assertNotEqual(key.name, other.name)
-        identities = {key.caller_identity(NONCE), key.caller_identity(NONCE[::-1]), other.caller_identity(NONCE)}
+        identities = {key.guest_identity(NONCE), key.guest_identity(NONCE[::-1]), other.guest_identity(NONCE)}
         self.assertEqual(len(identities), 3)
 
     def test_size(self) -> None:

@@ -128,9 +128,9 @@ class NameTests(SynchronousTestCase):
 
     def test_caller_device(self) -> None:
         """Each connection is a device of its own, whose id says nothing about the connection's nonce."""
-        device = keys.caller_device(PRIVATE)
+        device = keys.guest_device(PRIVATE)
         self.assertEqual(device, keys.digest(keys.KEY_DEVICE, PRIVATE)[:16])
-        self.assertNotEqual(device, keys.caller_device(PRIVATE[::-1]))
+        self.assertNotEqual(device, keys.guest_device(PRIVATE[::-1]))
 
     def test_fingerprint(self) -> None:
         """A fingerprint is 16 hex digits in fours, of the key's SHA-256."""

@@ -265,7 +265,7 @@ class HolderTests(PlaceCase):
         self.assertEqual(gus.texts(3), ["heard you, gus"] * 3)
 
     def test_closed_pipe(self) -> None:
-        """A reader that goes away ends C{recv} quietly; what it did not take stays ungiven."""
+        """A reader that goes away ends C{recv} quietly; what it did not take stays unread."""
         ida, jon = self.person("ida"), self.person("jon")
         read, write = os.pipe()
         follower = jon.start("recv", "--follow", "--json", stdout=write)

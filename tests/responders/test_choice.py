@@ -32,7 +32,7 @@ class ChoiceTests(SynchronousTestCase):
         for text in ("exec:/bin/true", "python:json.dumps"):
             source = prepare(text)(None, never)
             self.assertIsInstance(source, ThreadPool)
-            self.assertEqual(source.places, 4)
+            self.assertEqual(source.capacity, 4)
             source.stop()
 
     def test_none_of_these(self) -> None:

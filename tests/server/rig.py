@@ -447,7 +447,7 @@ class Rig:
         hello = decode_message(client.connection.hello)
         assert isinstance(hello, Hello)
         nonce = keys.connection_nonce(hello.nonce, challenge.nonce, client.wire.binding.exporter)
-        return User(key.name, self.identity.public, device_id=keys.caller_device(nonce)), client
+        return User(key.name, self.identity.public, device_id=keys.guest_device(nonce)), client
 
     def contact(self) -> tuple[User, Client]:
         """The contact C{server}, which lives here and is logged in."""

@@ -163,7 +163,7 @@ class Conversation:
 
     async def _show_contacts(self) -> None:
         """All contacts."""
-        unread = messages.unread(self._context.store)
+        unread = messages.unread_counts(self._context.store)
         rows = []
         for contact in self.contacts():
             choice = chosen(self._context, contact.name)
@@ -220,7 +220,7 @@ class Conversation:
                 await self._notify(f"-- the connection was lost, and {what} with it; ask again")
             if not self.has_news():
                 return
-            for message in messages.ungiven(self._context.store, self.name, PAGE):
+            for message in messages.unread(self._context.store, self.name, PAGE):
                 if not self._read_locks.take(message):
                     continue
                 try:
@@ -241,7 +241,7 @@ class Conversation:
         if text and not self._context.settings.as_json:
             await self._notify(text)
         await self._write(self._shown(received_record(message), received_text(message, self._columns())))
-        messages.mark_read(self._context.store, [message.order])
+        messages.mark_read(self._context.store, [message.seq])
         self.answers.received(message.id)
         if isinstance(self._context, GuestContext):
             self._context.trim()
@@ -250,7 +250,7 @@ class Conversation:
         """Whether there is something to show."""
         if self.answers.has_news:
             return True
-        if self._read_locks.free_of(messages.ungiven(self._context.store, self.name, 1)):
+        if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
         first = messages.sent(self._context.store, self._pending[0]) if self._pending else None
         return first is not None and first.status in _SETTLED
@@ -313,7 +313,7 @@ class Conversation:
             self.title(),
             self._link_state(),
             f"{waiting} to be sent" if waiting else "",
-            slash.unread_text(messages.unread(self._context.store), self.name),
+            slash.unread_text(messages.unread_counts(self._context.store), self.name),
         ]
         return "  |  ".join(part for part in parts if part)
 
@@ -325,7 +325,7 @@ class Conversation:
             "suite": chosen(self._context, self.name).suite,
             **self._connection.link_facts(),
             "outbox": messages.pending(self._context.store),
-            "unread": sum(messages.unread(self._context.store).values()),
+            "unread": sum(messages.unread_counts(self._context.store).values()),
         }
 
     def _link_state(self) -> str:

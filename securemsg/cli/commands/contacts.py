@@ -53,7 +53,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
                 context.wake_owner()
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
-        unread = messages.unread(context.store)
+        unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             conversation = context.profile.conversation
             known = [(contact, choices.chosen(records, conversation(contact.name))) for contact in all_contacts(records)]

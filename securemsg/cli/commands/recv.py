@@ -171,13 +171,13 @@ class _Receiving:
             say(text)
         line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
         await write_later(reactor, line)
-        messages.mark_read(self._context.store, [message.order])
+        messages.mark_read(self._context.store, [message.seq])
         self._printed += 1
 
     def _waiting(self) -> list[Received]:
         """The unread messages that no other process is showing."""
         limit = PAGE if self._count is None else min(PAGE, self._count - self._printed)
-        return self._read_locks.free_of(messages.ungiven(self._context.store, self._sender, limit))
+        return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     def _has_news(self) -> bool | None:
         """Whether there is something to do."""

@@ -105,7 +105,7 @@ def queue_facts(context: CommandContext) -> dict[str, object]:
     """What waits."""
     return {
         "outbox": messages.pending(context.store),
-        "unread": sum(messages.unread(context.store).values()),
+        "unread": sum(messages.unread_counts(context.store).values()),
         "held_back": {peer.name: peer.rows for peer in messages.held_back(context.store)},
         "held_back_dropped": messages.quarantined(context.store)[1],
     }

@@ -1,7 +1,7 @@
 """
 The inbox: what becomes of a delivery.
 
-One delivery is one step of the caller's transaction: everything that follows from it is committed with it, and only then is it
+Everything that follows from a delivery is committed in one transaction with it, and only then is it
 acknowledged. Source: C{docs/protocol.md}, sections "Receiving" and "Client: order of durable steps".
 """
 
@@ -37,7 +37,7 @@ from securemsg.client.state.records import (
     find_sent,
     load,
     load_number,
-    next_places,
+    next_seq,
     save,
     save_number,
     seen_envelope,
@@ -58,7 +58,7 @@ _BODIES: dict[int, type[Receipt | Reset]] = {Kind.RECEIPT: Receipt, Kind.RESET: 
 
 
 @frozen
-class Taken:
+class Change:
     """
     What a delivery changed, beyond its own record.
 
@@ -76,45 +76,45 @@ class Taken:
     warnings: tuple[str, ...] = field(default=())
 
 
-def take(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Taken:
+def receive(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Change:
     """Take a delivery in: into history, or into quarantine. Afterwards it may be acknowledged."""
     envelope = seen_envelope(delivery.account, delivery.device, delivery.common, delivery.own)
     if records.get(SEEN, envelope) is not None:
-        return Taken(delivery.account)
+        return Change(delivery.account)
     try:
-        taken = _open(records, profile, delivery, now)
+        change = _open(records, profile, delivery, now)
     except Refusal as refusal:
-        taken, stored = _put_away(records, profile, delivery, refusal, now)
+        change, stored = _quarantine(records, profile, delivery, refusal, now)
         if not stored:
-            return taken
+            return change
     records.put(SEEN, envelope, b"")
-    return taken
+    return change
 
 
-def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) -> tuple[list[Taken], int | None]:
+def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) -> tuple[list[Change], int | None]:
     """
     Try a page of a peer's quarantined deliveries again.
 
     @return: what they changed, and where the next page begins; C{None}: there is none.
     """
     if after < 0:
-        quarantine.trying(records, name)
+        quarantine.mark_tried(records, name)
     rows = quarantine.rows_of(records, name, after)
     results = []
-    for order, row in rows:
+    for seq, row in rows:
         if quarantine.is_old(row, now):
-            quarantine.release(records, name, order, row)
+            quarantine.release(records, name, seq, row)
             continue
         try:
             results.append(_open(records, profile, _delivery(row), now))
         except Refusal as refusal:
             if refusal.code != row.code:
-                quarantine.recode(records, name, order, row, refusal.code)
+                quarantine.set_code(records, name, seq, row, refusal.code)
                 if refusal.code == "wrong-key":
-                    results.append(Taken(name, warnings=(refusal.code,)))
+                    results.append(Change(name, warnings=(refusal.code,)))
                 _ask_again(records, profile, _delivery(row), refusal, now)
         else:
-            quarantine.release(records, name, order, row)
+            quarantine.release(records, name, seq, row)
     if len(rows) < quarantine.PAGE:
         contact = contacts.get_contact(records, name)
         if contact is None or not contact.is_blocked:
@@ -123,7 +123,7 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
     return results, rows[-1][0]
 
 
-def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Taken:
+def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Change:
     """
     Open a delivery and do what it says.
 
@@ -139,7 +139,7 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> T
         _check(profile, opened, content)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal
-    return _arrived(records, profile, opened, content, now)
+    return _accept(records, profile, opened, content, now)
 
 
 def _check(profile: Profile, opened: Opened, content: Content) -> None:
@@ -158,7 +158,7 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
         decode_record(_BODIES[content.kind], content.body)
 
 
-def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Taken:
+def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Change:
     """An authentic message: count it, keep it, and do what its kind asks for."""
     contact = opened.contact
     name = contact.name
@@ -170,27 +170,27 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
         records.put(SEEN, known, b"")
     arrival = Arrival()
     if content.counter:
-        arrival = peer.arrive(records, content, opened.content_key.base, now)
+        arrival = peer.receive(records, content, opened.content_key.base, now)
         if arrival.gap and arrival.note != "late" and peer.has_account:
-            resets.want_reset(records, name, opened.device_id, now, gaps=True)
-    _heard(records, profile, opened, content)
+            resets.request_reset(records, name, opened.device_id, now, gaps=True)
+    _note_base_known(records, profile, opened, content)
     if content.wants_receipt and content.kind not in SILENT:
-        # Also of what came before: its sender may not have been told.
+        # Also for a repeated message: its sender may not have got the receipt.
         row = ReceiptRow(opened.conversation, content.message_id)
         save(records, RECEIPTS, ROWS, row, records.last(RECEIPTS, ROWS) + 1)
     shown = is_new and content.kind not in SILENT
     if shown:
         _keep(records, opened, content, arrival, now)
     if is_new and content.kind == Kind.RECEIPT:
-        shown = _take_receipt(records, opened, content, now)
+        shown = _apply_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET and peer.has_account:
         if opened.first:
             suites.SUITES[opened.suite].restart(records, name, opened.device_id)
-        resets.take_reset(records, profile, contact, content, now)
+        resets.answer_reset(records, profile, contact, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":
         warnings.append("messages-forked")
-    return Taken(
+    return Change(
         name,
         shown=shown or arrival.note == "late",
         began=opened.first,
@@ -202,7 +202,7 @@ def _arrived(records: IRecords, profile: Profile, opened: Opened, content: Conte
 def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:
     """Write a message into history, where it belongs, and into what is not read yet."""
     conversation = opened.conversation
-    place = arrival.place or next_places(records)
+    seq = arrival.seq or next_seq(records)
     note = arrival.note if content.kind in SHOWN else "unsupported"
     row = HistoryRow(
         content,
@@ -215,23 +215,23 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         lost=arrival.lost,
         note=note,
     )
-    save(records, HISTORY, conversation.bucket, row, place)
-    save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), place)
-    if arrival.place:
-        # Who reads from place to place has passed this one.
+    save(records, HISTORY, conversation.bucket, row, seq)
+    save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), seq)
+    if arrival.seq:
+        # Whoever reads in the order of the sequence has passed this number.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
 
 
-def _heard(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
+def _note_base_known(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
     """The device answers, so it knows where its share of our stream begins."""
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
     bucket = BASES + opened.device_id + stream
     base = load(records, StreamStart, COUNTERS, bucket)
-    if base is not None and not base.heard:
-        save(records, COUNTERS, bucket, StreamStart(base.counter, heard=True))
+    if base is not None and not base.has_replied:
+        save(records, COUNTERS, bucket, StreamStart(base.counter, has_replied=True))
 
 
-def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:
+def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:
     """
     A contact has what we sent to it. Nobody can confirm for somebody else.
 
@@ -246,21 +246,21 @@ def _take_receipt(records: IRecords, opened: Opened, content: Content, now: int)
         device = opened.device_id
         if row.status is Status.QUEUED and not row.content.counter or device in row.devices:
             continue
-        told = msgspec.structs.replace(
+        marked = msgspec.structs.replace(
             row,
             status=Status.DELIVERED,
             code="",
             delivered_at=row.delivered_at or now,
             devices=(*row.devices, device),
         )
-        save(records, HISTORY, known.conversation.bucket, told, known.history)
+        save(records, HISTORY, known.conversation.bucket, marked, known.history)
         news = True
     return news
 
 
-def _put_away(
+def _quarantine(
     records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int
-) -> tuple[Taken, bool]:
+) -> tuple[Change, bool]:
     """
     A delivery that cannot be opened goes into quarantine, and its sender is asked for it again where that may help.
 
@@ -274,18 +274,18 @@ def _put_away(
         contacts.put_contact(records, refusal.contact)
     if refusal.code in NO_RESET:
         warnings = (refusal.code,)
-    stored = quarantine.put_away(records, delivery, refusal.code, identity, now)
+    stored = quarantine.add(records, delivery, refusal.code, identity, now)
     if not stored:
         warnings = (*warnings, "quarantine-full")
     _ask_again(records, profile, delivery, refusal, now)
-    return Taken(delivery.account, warnings=warnings), stored
+    return Change(delivery.account, warnings=warnings), stored
 
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
     """Have a reset sent, unless that would not help, or this is but a repetition, or one end is a guest: it has no sessions."""
     peer = PEERS[profile.conversation(delivery.account, delivery.device).kind]
     if peer.has_account and refusal.code not in NO_RESET and not isinstance(refusal, AlreadyUsed):
-        resets.want_reset(records, delivery.account, delivery.device, now, gaps=False)
+        resets.request_reset(records, delivery.account, delivery.device, now, gaps=False)
 
 
 def _delivery(row: QuarantinedRow) -> Deliver:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from attrs import define, field
 
 from securemsg.client.context import Context
 from securemsg.client.events import Changed, Drained
 from securemsg.client.receiving import inbox
-from securemsg.client.receiving.inbox import Taken
+from securemsg.client.receiving.inbox import Change
 from securemsg.client.state import contacts
 from securemsg.client.state.records import load_totals
 from securemsg.errors import RemoteProtocolError
+from securemsg.interfaces import IRecords
 from securemsg.protocol.messages import Acknowledge, Deliver
 
 # Deliveries that are committed together.
@@ -74,17 +76,15 @@ class Receiver:
         """What comes from now on was sent after the login."""
         self._was_drained = True
 
-    def step(self) -> None:
-        """Take in what came, or try some of the quarantine again."""
-        if self._waiting:
-            self._take()
-        elif self._retries:
-            self._retry()
+    def take_in(self) -> None:
+        """Commit what came and acknowledge it; where nothing came, try some of the quarantine again."""
+        if self._waiting or self._retries:
+            self._commit()
         if self._was_drained and not self._waiting and not self.is_drained:
             self.is_drained = True
-            self._context.tell(Drained())
+            self._context.notify(Drained())
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See whether the user has accepted an identity under which messages lie in quarantine, or gave a key for them."""
         with self._context.store.reading() as records:
             for peer in load_totals(records).peers:
@@ -94,43 +94,45 @@ class Receiver:
                 if (is_settled or peer.again) and not is_queued:
                     self._retries.append((peer.name, -1))
 
-    def _take(self) -> None:
-        """Commit a batch, then acknowledge it."""
-        context = self._context
-        was_full = len(self._waiting) >= MAX_WAITING
-        batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
-        now = context.time()
+    def _commit(self) -> None:
+        """Process a batch of deliveries, or a page of the quarantine, in one transaction."""
+        context, now = self._context, self._context.time()
+        batch = list(islice(self._waiting, BATCH))
         with context.store.writing() as records:
-            results = [inbox.take(records, context.profile, delivery, now) for delivery in batch]
-            for taken in results:
-                for code in taken.warnings:
-                    context.warn(records, code, taken.account)
+            if batch:
+                changes = [inbox.receive(records, context.profile, delivery, now) for delivery in batch]
+            else:
+                changes = self._retry(records, now)
+            for change in changes:
+                for code in change.warnings:
+                    context.warn(records, code, change.account)
+        if batch:
+            self._acknowledge(batch)
+        for change in changes:
+            self._apply(change)
+
+    def _acknowledge(self, batch: list[Deliver]) -> None:
+        """These deliveries are committed."""
+        was_full = len(self._waiting) >= MAX_WAITING
         for _ in batch:
             self._waiting.popleft()
-        context.send(Acknowledge(batch[-1].tag))
-        if was_full and len(self._waiting) < MAX_WAITING and context.channel is not None:
-            context.channel.pause(False)
-        self._follow(results)
+        self._context.send(Acknowledge(batch[-1].tag))
+        if was_full and len(self._waiting) < MAX_WAITING and self._context.channel is not None:
+            self._context.channel.pause(False)
 
-    def _retry(self) -> None:
+    def _retry(self, records: IRecords, now: int) -> list[Change]:
         """Try a page of the quarantine again."""
-        context = self._context
         name, after = self._retries.popleft()
-        with context.store.writing() as records:
-            results, following = inbox.retry(records, context.profile, name, after, context.time())
-            for taken in results:
-                for code in taken.warnings:
-                    context.warn(records, code, taken.account)
+        changes, following = inbox.retry(records, self._context.profile, name, after, now)
         if following is not None:
             self._retries.append((name, following))
-        self._follow(results)
+        return changes
 
-    def _follow(self, results: list[Taken]) -> None:
-        """See to what follows from deliveries that are committed."""
-        for taken in results:
-            if taken.shown or taken.warnings:
-                self._context.tell(Changed())
-            if taken.behind:
-                self.fetches[taken.account] = taken.behind
-            if taken.began and (taken.account, -1) not in self._retries:
-                self._retries.append((taken.account, -1))
+    def _apply(self, change: Change) -> None:
+        """See to what follows from a delivery that is committed."""
+        if change.shown or change.warnings:
+            self._context.notify(Changed())
+        if change.behind:
+            self.fetches[change.account] = change.behind
+        if change.began and (change.account, -1) not in self._retries:
+            self._retries.append((change.account, -1))

@@ -1,7 +1,7 @@
 """
 The outbox: how a draft becomes a deposit.
 
-Every function is one step of the caller's transaction. What was sealed once is kept, and sent again as it is, until it is
+Every function works inside a transaction. What was sealed once is kept, and sent again as it is, until it is
 answered for. Source: C{docs/protocol.md}, section "Client: order of durable steps".
 """
 
@@ -47,13 +47,13 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
-# What nobody took for so long is given up.
+# A message that was not accepted for so long is given up.
 HORIZON = 30 * DAY
 # Kinds outside the counters.
 UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
 
 
-def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_expire: bool = True) -> Deposit | None:
+def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expire: bool = True) -> Deposit | None:
     """
     Make the deposit of an outbox row: seal it if that was not done yet.
 
@@ -63,27 +63,27 @@ def prepare(records: IRecords, profile: Profile, order: int, now: int, *, may_ex
     @raise NeedBundle: claim a bundle first.
     @raise Refusal: it has to wait; the code says for what.
     """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None:
         return None
     if row.withdrawn or (may_expire and now - row.created_at > HORIZON):
-        row = give_up(records, order, "expired", now)
+        row = give_up(records, seq, "expired", now)
         if row is None:
             return None
     try:
         if not row.sealed:
-            sealed = _seal(records, profile, row, order, now)
+            sealed = _seal(records, profile, row, seq, now)
         elif row.stale:
-            sealed = _reseal(records, profile, row, order, now)
+            sealed = _reseal(records, profile, row, seq, now)
         else:
-            sealed = _load_deposit(records, order)
+            sealed = _load_deposit(records, seq)
     except RecipientGone as gone:
-        give_up(records, order, gone.code, now)
+        give_up(records, seq, gone.code, now)
         return None
     return None if sealed is None else _deposit(sealed, row.expiry)
 
 
-def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> SealedDeposit | None:
+def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
     """Seal a draft; C{None}: nothing is left to be sent of it."""
     recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
     choice = chosen(records, row.to)
@@ -91,7 +91,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     # Nothing is refused from here on.
     content = _completed(records, profile, recipient.contact, row, now)
     if content is None:
-        records.delete(OUTBOX, ROWS, order)
+        records.delete(OUTBOX, ROWS, seq)
         return None
     common, key = suites.make_common(encode_record(content), choice.suite)
     parts = _parts(records, recipient, content, key, plans, {})
@@ -100,20 +100,20 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: 
     sealed = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
-    save(records, OUTBOX, SEALED, sealed, order)
+    save(records, OUTBOX, SEALED, sealed, seq)
     row = msgspec.structs.replace(row, sealed=True, content=encode_record(content) if row.content else b"")
-    save(records, OUTBOX, ROWS, row, order)
+    save(records, OUTBOX, ROWS, row, seq)
     return sealed
 
 
-def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now: int) -> SealedDeposit | None:
+def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
     """Make a deposit anew for the devices that there are now. Devices that stay get their bytes again."""
     recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
     content = content_of(records, row)
     if content is None or content.conversation != conversation_of(profile.identity.public, recipient.contact.identity):
-        draft = _return_to_draft(records, row, order)
-        return None if draft is None else _seal(records, profile, draft, order, now)
-    sealed = _load_deposit(records, order)
+        draft = _return_to_draft(records, row, seq)
+        return None if draft is None else _seal(records, profile, draft, seq, now)
+    sealed = _load_deposit(records, seq)
     common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
     choice = chosen(records, row.to)
@@ -127,8 +127,8 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, order: int, now
     anew = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
-    save(records, OUTBOX, SEALED, anew, order)
-    save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=False), order)
+    save(records, OUTBOX, SEALED, anew, seq)
+    save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=False), seq)
     return anew
 
 
@@ -179,7 +179,7 @@ def _parts(
 
 
 def _base(records: IRecords, device: bytes, content: Content) -> int | None:
-    """What to tell a device about where its share of this stream begins, until it was heard."""
+    """The counter before the first that a device gets of this stream, until it has replied."""
     if not content.counter:
         return None
     bucket = BASES + device + stream_of(content)
@@ -187,7 +187,7 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
     if base is None or content.counter <= base.counter:
         base = StreamStart(content.counter - 1)
         save(records, COUNTERS, bucket, base)
-    return None if base.heard else base.counter
+    return None if base.has_replied else base.counter
 
 
 def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> None:
@@ -209,18 +209,18 @@ def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
         save(records, HISTORY, row.to.bucket, msgspec.structs.replace(history, suite=suite), row.history)
 
 
-def _return_to_draft(records: IRecords, row: OutboxRow, order: int) -> OutboxRow | None:
+def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow | None:
     """
     What was sealed for another identity of a contact is written anew for this one; what was no message is dropped.
 
     @return: the draft, if there is one.
     """
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
-    remove(records, order)
+    remove(records, seq)
     if row.content or row.again or history is None:
         return None
     row = msgspec.structs.replace(row, sealed=False, stale=False)
-    save(records, OUTBOX, ROWS, row, order)
+    save(records, OUTBOX, ROWS, row, seq)
     draft = msgspec.structs.replace(history, content=unsealed(history.content))
     save(records, HISTORY, row.to.bucket, draft, row.history)
     return row
@@ -233,9 +233,9 @@ def _next_number(records: IRecords) -> int:
     return number
 
 
-def _load_deposit(records: IRecords, order: int) -> SealedDeposit:
+def _load_deposit(records: IRecords, seq: int) -> SealedDeposit:
     """The deposit of a row that is sealed."""
-    sealed = load(records, SealedDeposit, OUTBOX, SEALED, order)
+    sealed = load(records, SealedDeposit, OUTBOX, SEALED, seq)
     assert sealed is not None, "a sealed row without its deposit"
     return sealed
 

@@ -31,18 +31,18 @@ class SendQueue:
     @ivar is_asking: a question about it is on its way to the server.
     @ivar is_blocked: the user must decide something first.
     @ivar not_before: when it may go on.
-    @ivar failures: how often in a row it was told to wait.
+    @ivar failures: how many times in a row the server refused it for now.
     """
 
     conversation: Conversation
     waiting: list[int] = field(factory=list)
-    flying: int = 0
+    unanswered: int = 0
     is_asking: bool = False
     is_blocked: bool = False
     not_before: float = 0.0
     failures: int = 0
 
-    def may_go(self, now: float) -> bool:
+    def may_send(self, now: float) -> bool:
         """Is there a row that may be sent?"""
         return bool(self.waiting) and not self.is_asking and not self.is_blocked and now >= self.not_before
 
@@ -58,18 +58,18 @@ class SendQueues:
     _jitter: Callable[[], float]
     last: int = 0
     _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
-    _flights: dict[bytes, tuple[SendQueue, int, float]] = field(init=False, factory=dict)
+    _unanswered: dict[bytes, tuple[SendQueue, int, float]] = field(init=False, factory=dict)
 
-    def add(self, conversation: Conversation, order: int) -> None:
+    def add(self, conversation: Conversation, seq: int) -> None:
         """There is a new row in the outbox."""
-        self.last = max(self.last, order)
-        insort(self._queues.setdefault(conversation, SendQueue(conversation)).waiting, order)
+        self.last = max(self.last, seq)
+        insort(self._queues.setdefault(conversation, SendQueue(conversation)).waiting, seq)
 
     def next(self, now: float) -> SendQueue | None:
         """The queue whose first row is the next to be sent; C{None}: nothing may be sent now."""
-        if len(self._flights) >= WINDOW:
+        if len(self._unanswered) >= WINDOW:
             return None
-        ready = [queue for queue in self._queues.values() if queue.may_go(now)]
+        ready = [queue for queue in self._queues.values() if queue.may_send(now)]
         return min(ready, key=lambda queue: queue.waiting[0], default=None)
 
     def drop(self, queue: SendQueue) -> None:
@@ -77,30 +77,30 @@ class SendQueues:
         queue.waiting.pop(0)
         self._tidy(queue)
 
-    def depart(self, queue: SendQueue, deposit_id: bytes, now: float) -> None:
+    def mark_sent(self, queue: SendQueue, deposit_id: bytes, now: float) -> None:
         """The first row of a queue is sent."""
-        order = queue.waiting.pop(0)
-        queue.flying += 1
-        self._flights[deposit_id] = (queue, order, now)
+        seq = queue.waiting.pop(0)
+        queue.unanswered += 1
+        self._unanswered[deposit_id] = (queue, seq, now)
 
-    def land(self, deposit_id: bytes) -> tuple[SendQueue, int] | None:
+    def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int] | None:
         """
         A deposit is answered.
 
         @return: its queue and its row; C{None}: there was no such deposit.
         """
-        found = self._flights.pop(deposit_id, None)
+        found = self._unanswered.pop(deposit_id, None)
         if found is None:
             return None
-        queue, order, _ = found
-        queue.flying -= 1
+        queue, seq, _ = found
+        queue.unanswered -= 1
         self._tidy(queue)
-        return queue, order
+        return queue, seq
 
-    def put_back(self, queue: SendQueue, order: int) -> None:
-        """A row is to be sent again, in its place."""
+    def requeue(self, queue: SendQueue, seq: int) -> None:
+        """A row is to be sent again, before those that come after it."""
         self._queues[queue.conversation] = queue
-        insort(queue.waiting, order)
+        insort(queue.waiting, seq)
 
     def pause(self, queue: SendQueue, now: float) -> None:
         """Not now: wait for longer than the last time."""
@@ -108,9 +108,9 @@ class SendQueues:
         queue.failures += 1
         queue.not_before = now + pause * (0.5 + self._jitter() / 2)
 
-    def oldest_flight(self) -> float | None:
+    def oldest_unanswered(self) -> float | None:
         """Since when the oldest unanswered deposit is on its way."""
-        return min((since for _, _, since in self._flights.values()), default=None)
+        return min((since for _, _, since in self._unanswered.values()), default=None)
 
     def blocked(self) -> list[SendQueue]:
         """Queues that wait for the user."""
@@ -118,5 +118,5 @@ class SendQueues:
 
     def _tidy(self, queue: SendQueue) -> None:
         """Forget a queue that holds nothing and waits for nothing."""
-        if not queue.waiting and not queue.flying and not queue.is_asking:
+        if not queue.waiting and not queue.unanswered and not queue.is_asking:
             self._queues.pop(queue.conversation, None)

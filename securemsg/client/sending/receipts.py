@@ -1,11 +1,11 @@
-"""Receipts: to tell senders, all at once and not too often, what is committed here."""
+"""Receipts: senders learn, in few messages, what is committed here."""
 
 from __future__ import annotations
 
 from securemsg.client.sessions.resets import RESET_EXPIRY, draft_receipt
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_places, save
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Kind, Receipt, encode_record
 
@@ -20,16 +20,16 @@ def make_receipts(records: IRecords, profile: Profile, now: int) -> int:
     @return: how many messages that makes.
     """
     asked: dict[Conversation, dict[bytes, list[int]]] = {}
-    for order, wanted in load_all(records, ReceiptRow, RECEIPTS, ROWS, limit=PAGE):
+    for seq, wanted in load_all(records, ReceiptRow, RECEIPTS, ROWS, limit=PAGE):
         ids = asked.setdefault(wanted.conversation, {})
         if wanted.message_id in ids or len(ids) < MAX_RECEIPT_IDS:
-            ids.setdefault(wanted.message_id, []).append(order)
+            ids.setdefault(wanted.message_id, []).append(seq)
     for conversation, ids in asked.items():
         body = encode_record(Receipt(list(ids)))
         draft = encode_record(draft_receipt(profile, body, now))
         row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, draft)
-        save(records, OUTBOX, ROWS, row, next_places(records))
-        for orders in ids.values():
-            for order in orders:
-                records.delete(RECEIPTS, ROWS, order)
+        save(records, OUTBOX, ROWS, row, next_seq(records))
+        for seqs in ids.values():
+            for seq in seqs:
+                records.delete(RECEIPTS, ROWS, seq)
     return len(asked)

@@ -1,7 +1,7 @@
 """
-What becomes of the rows of the outbox: accepted, given up, or told to wait.
+What becomes of the rows of the outbox: accepted, given up, or delayed.
 
-Every function is one step of the caller's transaction. Source: C{docs/protocol.md}, section "Client: order of durable steps".
+Every function works inside a transaction. Source: C{docs/protocol.md}, section "Client: order of durable steps".
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from securemsg.protocol.envelope import Content, Kind, decode_record, encode_rec
 GONE = "no-such-account"
 
 
-def accepted(records: IRecords, order: int, server_now: int) -> bool:
+def accepted(records: IRecords, seq: int, server_now: int) -> bool:
     """
     The server answers for a deposit.
 
     @return: whether anybody can see a difference.
     """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
-    remove(records, order)
+    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
+    remove(records, seq)
     if row is None or not row.history or row.again:
         return False
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
@@ -49,23 +49,23 @@ def accepted(records: IRecords, order: int, server_now: int) -> bool:
     return True
 
 
-def give_up(records: IRecords, order: int, code: str, now: int) -> OutboxRow | None:
+def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | None:
     """
     A row will never be sent, or its user does not want it to be. If it was sealed a void takes its place and its counter.
 
     @return: the row of the void, if there is one.
     """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None:
         return None
     content = content_of(records, row)
     if row.history and not row.again and not row.withdrawn:
         _mark_history(records, row, Status.FAILED, code)
-    remove(records, order)
+    remove(records, seq)
     if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code == GONE:
         return None
     void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)))
-    save(records, OUTBOX, ROWS, void, order)
+    save(records, OUTBOX, ROWS, void, seq)
     return void
 
 
@@ -76,20 +76,20 @@ def void_of(content: Content) -> Content:
     )
 
 
-def mark_stale(records: IRecords, order: int) -> None:
+def mark_stale(records: IRecords, seq: int) -> None:
     """The server says that a deposit is not for the devices that there are: it is to be made anew."""
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is not None:
-        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), order)
+        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), seq)
 
 
-def note_waiting(records: IRecords, order: int, code: str) -> bool:
+def note_waiting(records: IRecords, seq: int, code: str) -> bool:
     """
     Say in history why a row waits.
 
     @return: whether that is news.
     """
-    row = load(records, OutboxRow, OUTBOX, ROWS, order)
+    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None or not row.history or row.again or row.withdrawn:
         return False
     return _mark_history(records, row, Status.QUEUED, code)
@@ -121,7 +121,7 @@ def content_of(records: IRecords, row: OutboxRow) -> Content | None:
     return None if history is None else history.content
 
 
-def remove(records: IRecords, order: int) -> None:
+def remove(records: IRecords, seq: int) -> None:
     """Take a row out of the outbox."""
-    records.delete(OUTBOX, ROWS, order)
-    records.delete(OUTBOX, SEALED, order)
+    records.delete(OUTBOX, ROWS, seq)
+    records.delete(OUTBOX, SEALED, seq)

@@ -41,7 +41,7 @@ class Sender:
     _context: Context
     _jitter: Callable[[], float]
     _queues: SendQueues = field(init=False)
-    _looked_up: dict[str, float] = field(init=False, factory=dict)
+    _fetched: dict[str, float] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Nothing is known of the outbox."""
@@ -58,59 +58,59 @@ class Sender:
         @param idle: nothing is coming in, so that it is time for receipts.
         """
         self._unblock()
-        self._make(idle)
-        self._collect()
+        self._make_due(idle)
+        self._load_new()
         while self._context.is_writable and self._queues.next(self._context.now()) is not None:
             self._send_some()
 
     def check_time(self) -> None:
         """Hang up on a server that does not answer."""
-        oldest = self._queues.oldest_flight()
+        oldest = self._queues.oldest_unanswered()
         if oldest is not None and self._context.now() - oldest > ANSWER_TIME and self._context.channel is not None:
             self._context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
         """The server answers for deposits."""
-        self._context.hear_clock(message.now)
-        landed = [found for item in message.deposits if (found := self._queues.land(item.deposit_id)) is not None]
+        self._context.note_server_time(message.now)
+        landed = [found for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None]
         if not landed:
             return
         with self._context.store.writing() as records:
-            for queue, order in landed:
+            for queue, seq in landed:
                 queue.failures = 0
-                if results.accepted(records, order, message.now):
-                    self._context.tell(Changed())
+                if results.accepted(records, seq, message.now):
+                    self._context.notify(Changed())
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server does not take a deposit."""
-        found = self._queues.land(message.deposit_id)
+        found = self._queues.pop_sent(message.deposit_id)
         if found is None:
             return
-        queue, order = found
+        queue, seq = found
         with self._context.store.writing() as records:
             if message.code == "stale-devices":
-                self._renew(records, queue, order, message.accounts)
+                self._renew(records, queue, seq, message.accounts)
             elif message.code in UNDELIVERABLE:
-                self._context.tell(Changed())
-                if results.give_up(records, order, message.code, self._context.time()) is not None:
-                    self._queues.put_back(queue, order)
+                self._context.notify(Changed())
+                if results.give_up(records, seq, message.code, self._context.time()) is not None:
+                    self._queues.requeue(queue, seq)
             else:
-                self._queues.put_back(queue, order)
-                self._wait(records, queue, order, message.code)
+                self._queues.requeue(queue, seq)
+                self._delay(records, queue, seq, message.code)
 
-    def look_up(self, name: str, version: int = 0) -> None:
+    def fetch_list(self, name: str, version: int = 0) -> None:
         """A contact spoke of a list that we have not seen: ask for it, though not again and again."""
         now = self._context.now()
-        if now - self._looked_up.get(name, now - CHECK_AGE) < resets.RESET_PAUSE:
+        if now - self._fetched.get(name, now - CHECK_AGE) < resets.RESET_PAUSE:
             return
-        if len(self._looked_up) > PAGE:
-            self._looked_up.clear()
-        self._looked_up[name] = now
-        self._context.ask(m.Fetch(0, name), lambda answer: self._looked(name, version, answer))
+        if len(self._fetched) > PAGE:
+            self._fetched.clear()
+        self._fetched[name] = now
+        self._context.ask(m.Fetch(0, name), lambda answer: self._list_received(name, version, answer))
 
     # --- what is to be sent ---------------------------------------------------------------------------------------
 
-    def _make(self, idle: bool) -> None:
+    def _make_due(self, idle: bool) -> None:
         """Put receipts and resets that are due into the outbox."""
         now = self._context.time()
         with self._context.store.reading() as records:
@@ -123,12 +123,12 @@ class Sender:
                 make_receipts(records, self._context.profile, now)
             resets.make_resets(records, self._context.profile, now)
 
-    def _collect(self) -> None:
+    def _load_new(self) -> None:
         """See what is new in the outbox, whoever put it there."""
         with self._context.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._queues.last, PAGE):
-                for order, row in rows:
-                    self._queues.add(row.to, order)
+                for seq, row in rows:
+                    self._queues.add(row.to, seq)
 
     def _unblock(self) -> None:
         """See whether the user has accepted what held a queue up."""
@@ -148,25 +148,25 @@ class Sender:
         context, now = self._context, self._context.time()
         with context.store.writing() as records:
             while (queue := self._queues.next(self._context.now())) is not None:
-                order = queue.waiting[0]
+                seq = queue.waiting[0]
                 try:
-                    deposit = outbox.prepare(records, context.profile, order, now, may_expire=context.is_clock_right)
+                    deposit = outbox.prepare(records, context.profile, seq, now, may_expire=context.is_clock_right)
                 except Refusal as refusal:
-                    self._hold(records, queue, order, refusal, questions)
+                    self._defer(records, queue, seq, refusal, questions)
                     continue
                 if deposit is None:
                     self._queues.drop(queue)
-                    self._context.tell(Changed())
+                    self._context.notify(Changed())
                 else:
-                    self._queues.depart(queue, deposit.deposit_id, self._context.now())
+                    self._queues.mark_sent(queue, deposit.deposit_id, self._context.now())
                     deposits.append(deposit)
         for deposit in deposits:
             self._context.send(deposit)
         for question in questions:
             question()
 
-    def _hold(
-        self, records: IRecords, queue: SendQueue, order: int, refusal: Refusal, questions: list[Callable[[], None]]
+    def _defer(
+        self, records: IRecords, queue: SendQueue, seq: int, refusal: Refusal, questions: list[Callable[[], None]]
     ) -> None:
         """A row cannot be sent as things are: see to what it needs."""
         if isinstance(refusal, NeedAccount):
@@ -177,23 +177,23 @@ class Sender:
             need = refusal
             questions.append(lambda: self._claim(queue, need))
         else:
-            self._wait(records, queue, order, refusal.code)
+            self._delay(records, queue, seq, refusal.code)
 
-    def _wait(self, records: IRecords, queue: SendQueue, order: int, code: str) -> None:
+    def _delay(self, records: IRecords, queue: SendQueue, seq: int, code: str) -> None:
         """A queue goes on later, or when the user has decided."""
         if code == "identity-changed":
             queue.is_blocked = True
             self._context.warn(records, code, queue.conversation.account)
         else:
             self._queues.pause(queue, self._context.now())
-        if results.note_waiting(records, order, code):
-            self._context.tell(Changed())
+        if results.note_waiting(records, seq, code):
+            self._context.notify(Changed())
 
-    def _renew(self, records: IRecords, queue: SendQueue, order: int, accounts: list[m.AccountRecord]) -> None:
+    def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:
         """The devices of a contact are others than we thought: take its new list, and make the deposit anew."""
         context, now = self._context, self._context.time()
-        self._queues.put_back(queue, order)
-        results.mark_stale(records, order)
+        self._queues.requeue(queue, seq)
+        results.mark_stale(records, seq)
         try:
             known = [record for record in accounts if record.name == queue.conversation.account]
             for record in known:
@@ -213,7 +213,7 @@ class Sender:
         if refusal.code in DISTRUSTED:
             self._context.warn(records, refusal.code, queue.conversation.account)
         if queue.waiting:
-            self._wait(records, queue, queue.waiting[0], refusal.code)
+            self._delay(records, queue, queue.waiting[0], refusal.code)
 
     def _recheck(self, records: IRecords, name: str) -> None:
         """Look a contact up before the next message."""
@@ -226,12 +226,12 @@ class Sender:
     def _fetch(self, queue: SendQueue) -> None:
         """Ask for a contact's account."""
         question = m.Fetch(0, queue.conversation.account)
-        self._context.ask(question, lambda answer: self._answered(queue, question, answer, self._take_account))
+        self._context.ask(question, lambda answer: self._answered(queue, question, answer, self._account_received))
 
     def _claim(self, queue: SendQueue, need: NeedBundle) -> None:
         """Ask for a bundle of a device."""
         question = m.Claim(0, need.account, need.device_id, need.spent)
-        take = partial(self._take_bundle, need.device_id)
+        take = partial(self._bundle_received, need.device_id)
         self._context.ask(question, lambda answer: self._answered(queue, question, answer, take))
 
     def _answered(self, queue: SendQueue, question: Question, answer: Answer | Refusal, take: Take) -> None:
@@ -252,7 +252,7 @@ class Sender:
                     self._recheck(records, queue.conversation.account)
                 self._distrust(records, queue, refusal)
 
-    def _take_account(self, records: IRecords, queue: SendQueue, answer: Answer) -> None:
+    def _account_received(self, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
         The directory knows the contact.
 
@@ -264,9 +264,9 @@ class Sender:
         contact = contacts.adopt(records, context.profile, answer.record, now, DIRECTORY)
         if contacts.is_list_old(contact, now):
             context.warn(records, "contact-list-old", queue.conversation.account)
-        context.tell(Changed())
+        context.notify(Changed())
 
-    def _take_bundle(self, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer) -> None:
+    def _bundle_received(self, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
         The server hands out a bundle.
 
@@ -281,9 +281,9 @@ class Sender:
         while queue.waiting:
             results.give_up(records, queue.waiting[0], results.GONE, self._context.time())
             self._queues.drop(queue)
-        self._context.tell(Changed())
+        self._context.notify(Changed())
 
-    def _looked(self, name: str, version: int, answer: Answer | Refusal) -> None:
+    def _list_received(self, name: str, version: int, answer: Answer | Refusal) -> None:
         """The directory answers about a list that a contact spoke of."""
         if not isinstance(answer, m.Account) or answer.record.name != name or self._context.channel is None:
             return

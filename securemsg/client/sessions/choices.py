@@ -77,7 +77,7 @@ def choose(records: IRecords, conversation: Conversation, suite: str, key: bytes
     if len(key) != size:
         raise Refusal("bad-request")
     save(records, TABLE, conversation.bucket, Chosen(suite, key))
-    quarantine.try_again(records, conversation.account)
+    quarantine.mark_for_retry(records, conversation.account)
 
 
 def forget(records: IRecords, conversation: Conversation) -> None:

@@ -3,8 +3,8 @@ Guests, as the contact C{server} sees them: whoever holds the daemon's key file,
 
 All of them have one name, after the file. Each connection is a device of its own, with an identity that both ends derive from
 the file and the login, and so with a conversation of its own, whose counters begin at 1. The server keeps nothing for it: what
-is said to a connection that is gone is given up. What belongs to a connection is forgotten some time after it, and never while
-it stands, for its counters must not begin again. Source: C{docs/protocol.md}, section "Suites".
+is sent to a connection that is gone is given up. What belongs to a connection is forgotten some time after it ended, and never
+before, because its counters must not begin again. Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from securemsg.protocol.messages import Counter, Key, Name, Nonce, Record
 TABLE = "guests"  # bucket = device of a connection
 ORIGIN = "key file"
 
-# For how long a connection that is gone is remembered after it was last heard: what it said may still be on its way to us.
+# For how long a connection that is gone is remembered after its last message: others may still be on their way to us.
 GRACE = 3600
 # Where more than this many are remembered, it is for no longer than this: whoever has the file may call as often as it likes.
 MAX_CONNECTIONS = 4096
 SHORT_GRACE = 60
-# A connection that is heard all the time is not written down each time.
-HEARD_STEP = 10
+# The time of the last message is saved no more often than this.
+RECEIVED_STEP = 10
 # Connections that are forgotten in one transaction.
 PAGE = 256
 
@@ -61,13 +61,13 @@ class Connection(Record, frozen=True):
 
     @ivar nonce: of the connection.
     @ivar identity: derived from that and the file.
-    @ivar heard_at: when it was heard last, but for L{HEARD_STEP}.
+    @ivar received_at: when its last message came, to within L{RECEIVED_STEP}.
     """
 
     name: Name
     nonce: Nonce
     identity: Key
-    heard_at: Counter
+    received_at: Counter
 
 
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
@@ -119,16 +119,16 @@ class GuestPeer:
         connection = get_connection(records, conversation)
         if connection is None:
             raise RecipientGone
-        contact = _contact(connection.name, connection.identity, connection.heard_at)
+        contact = _contact(connection.name, connection.identity, connection.received_at)
         return Recipient(contact, (conversation.device,), connection.nonce)
 
     def speaker(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact:
         """See L{Peer.speaker}."""
-        if header.epoch != CONNECTION or header.introduction is not None or keys.caller_device(header.nonce) != sender.device:
+        if header.epoch != CONNECTION or header.introduction is not None or keys.guest_device(header.nonce) != sender.device:
             raise WrongKey
-        return _contact(sender.account, key.caller_identity(header.nonce).public, now)
+        return _contact(sender.account, key.guest_identity(header.nonce).public, now)
 
     def received(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
@@ -136,15 +136,15 @@ class GuestPeer:
         """See L{Peer.received}."""
         assert contact is not None, "a speaker"
         known = load(records, Connection, TABLE, sender.device)
-        if known is None or abs(now - known.heard_at) >= HEARD_STEP:
+        if known is None or abs(now - known.received_at) >= RECEIVED_STEP:
             save(records, TABLE, sender.device, Connection(contact.name, header.nonce, contact.identity, now))
         return contact
 
-    def arrive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See L{Peer.arrive}. Without a base it has heard us; a stream that is not known was forgotten, and misses nothing."""
+    def receive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """See L{Peer.receive}. Without a base it has a reply of ours: if its stream is not known, it was forgotten."""
         if base is not None:
-            return counters.arrive(records, content, base, now)
-        return evolve(counters.arrive(records, content, content.counter - 1, now), lost=0)
+            return counters.receive(records, content, base, now)
+        return evolve(counters.receive(records, content, content.counter - 1, now), lost=0)
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
@@ -154,7 +154,7 @@ def _contact(name: str, identity: bytes, now: int) -> Contact:
 
 def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[bytes]) -> int:
     """
-    Forget the connections that are gone: nobody can ever speak in them again. To be called now and then.
+    Forget the connections that are gone: nobody can ever write in them again. To be called now and then.
 
     @param present: devices of the connections that stand.
     @return: how many were forgotten.
@@ -163,13 +163,13 @@ def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[byt
         profile = load_profile(records)
         found = [(device, load(records, Connection, TABLE, device)) for device, _, _ in records.scan(TABLE)]
     known = [(device, row) for device, row in found if row is not None]
-    left = sorted((entry for entry in known if entry[0] not in present), key=lambda entry: entry[1].heard_at)
-    # Of those that are too many the ones that were heard first go sooner.
+    left = sorted((entry for entry in known if entry[0] not in present), key=lambda entry: entry[1].received_at)
+    # If there are too many, those that wrote the longest ago go first.
     surplus = len(known) - MAX_CONNECTIONS
     gone = [
         (device, row)
         for number, (device, row) in enumerate(left)
-        if abs(now - row.heard_at) > (SHORT_GRACE if number < surplus else GRACE)
+        if abs(now - row.received_at) > (SHORT_GRACE if number < surplus else GRACE)
     ]
     if profile is not None:
         for first in range(0, len(gone), PAGE):
@@ -185,11 +185,11 @@ def _forget(records: IRecords, profile: Profile, device: bytes, connection: Conn
     outgoing = out_bucket(conversation, profile.incarnation)
     for _, counter, _ in records.scan(SENT, outgoing):
         records.delete(SENT, outgoing, counter)
-    for _, order, stream in records.scan(COUNTERS, STREAMS + conversation):
+    for _, seq, stream in records.scan(COUNTERS, STREAMS + conversation):
         for _, counter, _ in records.scan(COUNTERS, GAPS + stream):
             records.delete(COUNTERS, GAPS + stream, counter)
         records.delete(COUNTERS, STREAM_IN + stream)
-        records.delete(COUNTERS, STREAMS + conversation, order)
+        records.delete(COUNTERS, STREAMS + conversation, seq)
     own = profile.device_id + profile.incarnation.to_bytes(8, "big") + conversation
     for bucket in (outgoing, BASES + device + own, OPEN + device):
         records.delete(COUNTERS, bucket)

@@ -31,13 +31,13 @@ class Initiation(Record, frozen=True):
     What began a session of somebody with us, which may be gone by now.
 
     @ivar last_resort_id: 0 where the KEM prekey was for one use.
-    @ivar place: in the queue.
+    @ivar seq: its number in the queue.
     """
 
     ephemeral: bytes
     signed_id: int
     last_resort_id: int
-    place: int
+    seq: int
 
 
 class Queued(Record, frozen=True):
@@ -58,24 +58,24 @@ def session_of(records: IRecords, account: str, device: bytes, header: PrekeyHea
 def remember(records: IRecords, account: str, device: bytes, header: PrekeyHeader, session: int) -> None:
     """This initiation has made this session."""
     bucket = _bucket(account, device)
-    place = records.last(TABLE, QUEUE) + 1
+    seq = records.last(TABLE, QUEUE) + 1
     last_resort_id = header.kem_id if header.kem_is_last_resort else 0
-    save(records, TABLE, bucket, Initiation(header.ephemeral, header.signed_id, last_resort_id, place), session)
-    save(records, TABLE, QUEUE, Queued(bucket, session), place)
+    save(records, TABLE, bucket, Initiation(header.ephemeral, header.signed_id, last_resort_id, seq), session)
+    save(records, TABLE, QUEUE, Queued(bucket, session), seq)
     known = load_all(records, Initiation, TABLE, bucket)
     for number, made in known[: max(len(known) - MAX_INITIATIONS, 0)]:
-        _forget(records, Queued(bucket, number), made.place)
+        _forget(records, Queued(bucket, number), made.seq)
 
 
 def prune(records: IRecords) -> None:
     """Forget the initiations whose prekeys are gone."""
     # Prekeys retire in order, and so do initiations: behind the first that is to be kept nobody need look.
     while queue := load_all(records, Queued, TABLE, QUEUE, limit=PAGE):
-        for place, queued in queue:
+        for seq, queued in queue:
             made = load(records, Initiation, TABLE, queued.bucket, queued.session)
             if made is not None and _is_alive(records, made):
                 return
-            _forget(records, queued, place)
+            _forget(records, queued, seq)
 
 
 def _is_alive(records: IRecords, made: Initiation) -> bool:
@@ -85,10 +85,10 @@ def _is_alive(records: IRecords, made: Initiation) -> bool:
     return bool(made.last_resort_id) and prekeys.find(records, LAST_RESORT, made.last_resort_id) is not None
 
 
-def _forget(records: IRecords, queued: Queued, place: int) -> None:
-    """Delete an initiation, and its place in the queue."""
+def _forget(records: IRecords, queued: Queued, seq: int) -> None:
+    """Delete an initiation, also from the queue."""
     records.delete(TABLE, queued.bucket, queued.session)
-    records.delete(TABLE, QUEUE, place)
+    records.delete(TABLE, QUEUE, seq)
 
 
 def _bucket(account: str, device: bytes) -> bytes:

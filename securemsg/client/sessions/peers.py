@@ -71,8 +71,8 @@ class Peer(Protocol):
         @raise Refusal: C{unknown-device}, or its introduction is not believed.
         """
 
-    def arrive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """Take the counter of an authentic content into account: see L{counters.arrive}."""
+    def receive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """Take the counter of an authentic content into account: see L{counters.receive}."""
 
 
 class ContactPeer:
@@ -109,9 +109,9 @@ class ContactPeer:
         assert contact is not None, "an identity without a contact"
         return _keep(records, contact, sender)
 
-    def arrive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See L{Peer.arrive}."""
-        return counters.arrive(records, content, base, now)
+    def receive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """See L{Peer.receive}."""
+        return counters.receive(records, content, base, now)
 
 
 class HostPeer(ContactPeer):

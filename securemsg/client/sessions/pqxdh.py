@@ -67,8 +67,8 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
         None if bundle.one_time is None else _public(bundle.one_time),
     )
     public.verify(pair.device.signing_key)
-    book = store.load_book(records, pair.bucket)
-    if not bundle.kem_is_last_resort and bundle.kem.id == book.spent:
+    index = store.load_index(records, pair.bucket)
+    if not bundle.kem_is_last_resort and bundle.kem.id == index.spent:
         raise Refusal("spent-bundle")
     initiation = agreement.initiate(profile.agreement, pair.device.agreement_key, public)
     opening = PrekeyInfo(
@@ -82,7 +82,7 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
     session = pair.session(initiation.ephemeral_public, initiation.associated, opening, ratchet, now)
     store.add_session(records, pair.bucket, session)
     if not bundle.kem_is_last_resort:
-        store.save_book(records, pair.bucket, msgspec.structs.replace(book, spent=bundle.kem.id))
+        store.save_index(records, pair.bucket, msgspec.structs.replace(index, spent=bundle.kem.id))
 
 
 @frozen
@@ -124,7 +124,7 @@ def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipie
     pair = _pair(profile, recipient.contact, device)
     found = store.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
     if found is None:
-        raise NeedBundle(pair.contact.name, device, store.load_book(records, pair.bucket).spent)
+        raise NeedBundle(pair.contact.name, device, store.load_index(records, pair.bucket).spent)
     return Plan(pair, *found)
 
 
@@ -161,17 +161,17 @@ def open_part(
         prekeys.spend(records, header.prekey)
     else:
         store.save_session(records, pair.bucket, number, session)
-    book = store.load_book(records, pair.bucket)
-    if number > book.forgotten and number != book.current:
-        store.save_book(records, pair.bucket, msgspec.structs.replace(book, current=number))
+    index = store.load_index(records, pair.bucket)
+    if number > index.forgotten and number != index.current:
+        store.save_index(records, pair.bucket, msgspec.structs.replace(index, current=number))
     return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH)
 
 
 def restart(records: IRecords, account: str, device: bytes) -> None:
     """This device began a session to say that others failed: send on none that is older, though nobody answered it yet."""
     bucket = store.bucket_of(account, device)
-    book = store.load_book(records, bucket)
-    store.save_book(records, bucket, msgspec.structs.replace(book, forgotten=max(book.forgotten, book.current - 1)))
+    index = store.load_index(records, bucket)
+    store.save_index(records, bucket, msgspec.structs.replace(index, forgotten=max(index.forgotten, index.current - 1)))
 
 
 def forget(records: IRecords, account: str, device: bytes) -> None:
@@ -257,7 +257,7 @@ def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> 
             if pair.fits(session) and not session.initiated and session.ephemeral == ephemeral
         }
     step = _step(header)
-    current = store.load_book(records, pair.bucket).current
+    current = store.load_index(records, pair.bucket).current
     likely = store.load_session(records, pair.bucket, current)
     if likely is not None and pair.fits(likely) and load_ratchet(likely.ratchet).knows(step):
         return {current: likely}

@@ -93,7 +93,7 @@ def replenish(records: IRecords, profile: Profile, stock: PrekeyStock, now: int)
     """
     Make what the server is short of. To be committed before it is sent; what was not confirmed yet is sent again.
 
-    @param stock: as the server told us last.
+    @param stock: as the server said last.
     @return: an upload whose request number is still to be put in; C{None}: nothing is needed.
     """
     replace = records.get(TABLE, REPLACE) is not None

@@ -50,7 +50,7 @@ class Epoch(Record, frozen=True):
     @ivar nonce: random; or of the connection.
     @ivar counter: of the last message.
     @ivar identity: of the device's account.
-    @ivar heard: we have opened something of this device, so that it knows us.
+    @ivar has_replied: we have opened something from this device, so it knows us.
     @ivar over: the next message begins another one.
     """
 
@@ -59,7 +59,7 @@ class Epoch(Record, frozen=True):
     counter: Counter
     began_at: Counter
     identity: bytes
-    heard: bool = False
+    has_replied: bool = False
     over: bool = False
 
 
@@ -78,8 +78,8 @@ class Plan:
         if len(content_key.key) != CONTENT_KEY_SIZES[PSK]:
             raise LocalProtocolError("a content key of another suite")
         epoch, sender, recipient = self._epoch, self._sender, self._recipient
-        shown = None if epoch.heard else self._introduction
-        header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, shown))
+        introduction = None if epoch.has_replied else self._introduction
+        header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, introduction))
         epoch_key = message_key(self._key, sender, recipient, epoch.nonce, epoch.number)
         associated = associated_data(sender, recipient, header, content_key.common)
         sealed = primitives.a128cbc_hs256_encrypt(epoch_key, encode_record(content_key), associated)
@@ -154,7 +154,7 @@ def decipher(
 
 
 def restart(records: IRecords, account: str, device: bytes) -> None:
-    """This device began an epoch to say that others failed: it shall hear who we are, in whatever suite we write."""
+    """This device began an epoch to say that others failed: introduce ourselves anew, in whatever suite we write."""
     store.forget(records, store.bucket_of(account, device))
     forget(records, account, device)
 
@@ -197,8 +197,8 @@ def note_received(records: IRecords, sender: DeviceAddress, header: KeyHeader, n
         # Only to remember that; the first message of ours begins an epoch.
         number = 0 if epoch is None else epoch.number
         epoch = Epoch(bytes(keys.NONCE_SIZE), number, 0, now, sender.identity, over=True)
-    if not epoch.heard:
-        save(records, EPOCHS, sender.bucket, msgspec.structs.replace(epoch, heard=True))
+    if not epoch.has_replied:
+        save(records, EPOCHS, sender.bucket, msgspec.structs.replace(epoch, has_replied=True))
 
 
 def next_epoch(records: IRecords, recipient: DeviceAddress, connection: bytes, now: int) -> Epoch:
@@ -209,16 +209,16 @@ def next_epoch(records: IRecords, recipient: DeviceAddress, connection: bytes, n
     """
     epoch = load(records, Epoch, EPOCHS, recipient.bucket)
     is_known = epoch is not None and epoch.identity == recipient.identity
-    heard = epoch is not None and is_known and epoch.heard
+    has_replied = epoch is not None and is_known and epoch.has_replied
     if connection:
         # A connection has no other nonce to take, so that its counter only ever rises.
         fits = epoch is not None and epoch.nonce == connection
-        before = epoch if epoch is not None and fits else Epoch(connection, CONNECTION, 0, now, recipient.identity, heard)
+        before = epoch if epoch is not None and fits else Epoch(connection, CONNECTION, 0, now, recipient.identity, has_replied)
     else:
         number = 1 if epoch is None else epoch.number + 1
         fits = epoch is not None and is_known and not epoch.over
         if epoch is None or not fits or epoch.counter >= MAX_MESSAGES or abs(now - epoch.began_at) >= LIFE:
-            before = Epoch(keys.nonce(), number, 0, now, recipient.identity, heard)
+            before = Epoch(keys.nonce(), number, 0, now, recipient.identity, has_replied)
         else:
             before = epoch
     return msgspec.structs.replace(before, counter=before.counter + 1)
@@ -228,7 +228,7 @@ def _end(records: IRecords, bucket: bytes) -> None:
     """End an epoch."""
     epoch = load(records, Epoch, EPOCHS, bucket)
     if epoch is not None:
-        save(records, EPOCHS, bucket, msgspec.structs.replace(epoch, heard=False, over=True))
+        save(records, EPOCHS, bucket, msgspec.structs.replace(epoch, has_replied=False, over=True))
 
 
 def _seen(sender: DeviceAddress, header: KeyHeader) -> bytes:

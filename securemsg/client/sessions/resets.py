@@ -37,7 +37,7 @@ from securemsg.client.state.records import (
     draft,
     load,
     load_all,
-    next_places,
+    next_seq,
     save,
 )
 from securemsg.crypto import keys
@@ -68,7 +68,7 @@ MAX_ASKED = 5
 MAX_DUE = 256
 # What one reset may make us send again, and how many resets of a peer we answer in an hour: it may have lost some itself.
 MAX_RESENT = 512
-MAX_TAKEN = 4
+MAX_ANSWERED = 4
 # Older than this is not sent again to somebody who knows nothing of us any more.
 RESEND_AGE = 30 * DAY
 # What a reset keeps on the server, and a void: long enough to be of use.
@@ -99,17 +99,17 @@ class Peer(Record, frozen=True):
     """
     What passed between us and a peer. Table C{META}, bucket C{PEERS} and the name.
 
-    @ivar sent_at: when our last reset was made; C{order}: its place in the outbox.
-    @ivar taken_at: when the hour began in which we have taken C{taken} of theirs.
+    @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
+    @ivar taken_at: when the hour began in which C{answered} of theirs were answered.
     """
 
     sent_at: Counter = 0
-    order: Counter = 0
-    taken_at: Counter = 0
-    taken: Counter = 0
+    seq: Counter = 0
+    answered_at: Counter = 0
+    answered: Counter = 0
 
 
-def want_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: bool) -> None:
+def request_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: bool) -> None:
     """
     Something of this device did not arrive: send it a reset, as soon as that is allowed.
 
@@ -143,21 +143,21 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     made = 0
     for due in ripe:
         peer = _peer(records, due.name)
-        if load(records, OutboxRow, OUTBOX, ROWS, peer.order) is not None:
+        if load(records, OutboxRow, OUTBOX, ROWS, peer.seq) is not None:
             # The one before has not even left.
-            want_reset(records, due.name, due.device, now, gaps=due.gaps)
+            request_reset(records, due.name, due.device, now, gaps=due.gaps)
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
             continue
-        if contacts.get_contact(records, due.name) is None and not _may_take(records, STRANGERS, now):
-            want_reset(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
+        if contacts.get_contact(records, due.name) is None and not _may_answer(records, STRANGERS, now):
+            request_reset(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
             suites.forget(records, due.name, due.device)
-        place = next_places(records)
+        seq = next_seq(records)
         content = encode_record(draft(profile, Kind.RESET, now))
-        save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, RESET_EXPIRY, content), place)
-        save(records, META, PEERS + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, order=place))
+        save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, RESET_EXPIRY, content), seq)
+        save(records, META, PEERS + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, seq=seq))
         made += 1
     return made
 
@@ -178,11 +178,11 @@ def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: in
                 remains = remains or gap.asked + 1 < MAX_ASKED
         missing.append(Missing(conversation, incarnation_of(stream), counters, in_stream(records, stream).highest + 1))
     if remains:
-        want_reset(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
+        request_reset(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
     return encode_record(Reset(missing))
 
 
-def take_reset(records: IRecords, profile: Profile, contact: Contact, content: Content, now: int) -> int:
+def answer_reset(records: IRecords, profile: Profile, contact: Contact, content: Content, now: int) -> int:
     """
     Put what a contact is missing into the outbox once more.
 
@@ -190,7 +190,7 @@ def take_reset(records: IRecords, profile: Profile, contact: Contact, content: C
     @raise Refusal: C{bad-envelope}: that is no reset.
     """
     reset = decode_record(Reset, content.body)
-    if not _may_take(records, contact.name, now):
+    if not _may_answer(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
     # Who does not name our stream has not seen anything of it.
@@ -212,7 +212,7 @@ def take_reset(records: IRecords, profile: Profile, contact: Contact, content: C
                 continue
             row = _again(records, profile, contact, entry, counter, oldest, now)
             if row is not None and row.history not in waiting:
-                save(records, OUTBOX, ROWS, row, next_places(records))
+                save(records, OUTBOX, ROWS, row, next_seq(records))
                 made += 1
     return made
 
@@ -257,13 +257,13 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
     return any(gap.asked < MAX_ASKED for stream in streams_in(records, conversation) for _, gap in load_gaps(records, stream))
 
 
-def _may_take(records: IRecords, name: str, now: int) -> bool:
+def _may_answer(records: IRecords, name: str, now: int) -> bool:
     """Has this peer not asked too often? This time counts."""
     peer = _peer(records, name)
-    if not 0 <= now - peer.taken_at < RESET_PAUSE:
-        peer = msgspec.structs.replace(peer, taken_at=now, taken=0)
-    save(records, META, PEERS + name.encode(), msgspec.structs.replace(peer, taken=min(peer.taken + 1, MAX_TAKEN)))
-    return peer.taken < MAX_TAKEN
+    if not 0 <= now - peer.answered_at < RESET_PAUSE:
+        peer = msgspec.structs.replace(peer, answered_at=now, answered=0)
+    save(records, META, PEERS + name.encode(), msgspec.structs.replace(peer, answered=min(peer.answered + 1, MAX_ANSWERED)))
+    return peer.answered < MAX_ANSWERED
 
 
 def _peer(records: IRecords, name: str) -> Peer:

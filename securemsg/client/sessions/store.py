@@ -18,7 +18,7 @@ from securemsg.protocol.messages import Record
 
 TABLE = "sessions"  # bucket = device of an account, order = number of the session
 EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
-BOOK = 0  # no session has this number: here lies the book
+SESSION_INDEX = 0  # no session has this number: the index has
 
 # What a device may leave behind: some megabytes at the very most, and enough for years of honest use.
 MAX_SESSIONS = 40
@@ -80,19 +80,19 @@ def bucket_of(account: str, device: bytes) -> bytes:
     return length_prefixed(account.encode(), device)
 
 
-def load_book(records: IRecords, bucket: bytes) -> SessionIndex:
-    """The book of a device; an empty one for a device that we never spoke with."""
-    return load(records, SessionIndex, TABLE, bucket, BOOK) or SessionIndex()
+def load_index(records: IRecords, bucket: bytes) -> SessionIndex:
+    """The index of a device; an empty one for an unknown device."""
+    return load(records, SessionIndex, TABLE, bucket, SESSION_INDEX) or SessionIndex()
 
 
-def save_book(records: IRecords, bucket: bytes, book: SessionIndex) -> None:
-    """Keep the book of a device."""
-    save(records, TABLE, bucket, book, BOOK)
+def save_index(records: IRecords, bucket: bytes, index: SessionIndex) -> None:
+    """Save the index of a device."""
+    save(records, TABLE, bucket, index, SESSION_INDEX)
 
 
 def load_session(records: IRecords, bucket: bytes, number: int) -> Session | None:
     """One session, if it is still there."""
-    return load(records, Session, TABLE, bucket, number) if number != BOOK else None
+    return load(records, Session, TABLE, bucket, number) if number != SESSION_INDEX else None
 
 
 def save_session(records: IRecords, bucket: bytes, number: int, session: Session) -> None:
@@ -102,7 +102,7 @@ def save_session(records: IRecords, bucket: bytes, number: int, session: Session
 
 def all_sessions(records: IRecords, bucket: bytes) -> dict[int, Session]:
     """All sessions with a device by number, the newest first."""
-    return dict(reversed(load_all(records, Session, TABLE, bucket, after=BOOK)))
+    return dict(reversed(load_all(records, Session, TABLE, bucket, after=SESSION_INDEX)))
 
 
 def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
@@ -112,8 +112,8 @@ def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
     @return: its number.
     """
     number = records.last(TABLE, bucket) + 1
-    current = load_book(records, bucket).current
-    older = [order for _, order, _ in records.scan(TABLE, bucket, after=BOOK) if order != current]
+    current = load_index(records, bucket).current
+    older = [number for _, number, _ in records.scan(TABLE, bucket, after=SESSION_INDEX) if number != current]
     room = MAX_SESSIONS - 1 - (1 if current else 0)
     for surplus in older[: max(0, len(older) - room)]:
         records.delete(TABLE, bucket, surplus)
@@ -128,17 +128,17 @@ def choose(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) ->
 
     @param fits: is this session with whom we mean to talk to?
     """
-    book = load_book(records, bucket)
-    current = load_session(records, bucket, book.current)
+    index = load_index(records, bucket)
+    current = load_session(records, bucket, index.current)
     if current is not None and current.confirmed and fits(current):
-        return book.current, current
+        return index.current, current
     alive = {
         number: session
         for number, session in all_sessions(records, bucket).items()
-        if number > book.forgotten and fits(session)
+        if number > index.forgotten and fits(session)
     }
     open_ones = [
-        number for number, session in alive.items() if not session.confirmed and (session.initiated or number == book.current)
+        number for number, session in alive.items() if not session.confirmed and (session.initiated or number == index.current)
     ]
     if open_ones:
         number = min(open_ones, key=lambda candidate: alive[candidate].ephemeral)
@@ -151,6 +151,6 @@ def choose(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) ->
 
 def forget(records: IRecords, bucket: bytes) -> None:
     """Send on none of the sessions that there are now; they may still receive."""
-    book = load_book(records, bucket)
-    forgotten = max([book.forgotten, *all_sessions(records, bucket)])
-    save_book(records, bucket, msgspec.structs.replace(book, current=0, forgotten=forgotten))
+    index = load_index(records, bucket)
+    forgotten = max([index.forgotten, *all_sessions(records, bucket)])
+    save_index(records, bucket, msgspec.structs.replace(index, current=0, forgotten=forgotten))

@@ -1,7 +1,7 @@
 """
 The table of suites: how session messages and common parts are encrypted, one row for each suite.
 
-Every function works inside one transaction of the caller's. A deposit is planned for all devices before anything changes, and
+Every function works inside a transaction. A deposit is planned for all devices before anything changes, and
 sealed with that plan. Source: C{docs/protocol.md}, sections "Suites" and "Envelopes".
 """
 

@@ -2,7 +2,7 @@
 Counters: what makes a loss, a repetition or a fork visible inside the encryption, where the server cannot reach.
 
 A stream is what one device sends in one conversation in one incarnation; its counters run from 1. For each stream that comes in
-we keep how far it came and a record for each counter that is missing, with a place in history held free for it, and with the
+we keep how far it came and a record for each counter that is missing, with a seq in history reserved for it, and with the
 hashes that its content must have and must name: contents are chained by C{previous}.
 """
 
@@ -21,7 +21,7 @@ from securemsg.client.state.records import (
     load,
     load_all,
     load_number,
-    next_places,
+    next_seq,
     save,
     save_number,
 )
@@ -66,14 +66,14 @@ class Gap(Record, frozen=True):
     """
     A counter that did not come. Bucket: C{GAPS} and the stream; order: the counter.
 
-    @ivar place: held free in history.
+    @ivar seq: reserved for it in history.
     @ivar since: when it was found missing.
     @ivar digest: which its content must have, as the content after it says; empty while that is not known.
     @ivar before: of the content before it, which it must name; empty while that is not known.
     @ivar asked: how often it was asked for.
     """
 
-    place: Counter
+    seq: Counter
     since: Counter
     digest: bytes = b""
     before: bytes = b""
@@ -85,13 +85,13 @@ class Arrival:
     """
     What the counter of a content says.
 
-    @ivar place: where it belongs in history; 0: behind everything else.
+    @ivar seq: where it belongs in history; 0: after everything else.
     @ivar gap: how many counters right before it are missing, and may still come.
     @ivar lost: how many before those are not even waited for.
     @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
     """
 
-    place: int = 0
+    seq: int = 0
     gap: int = 0
     lost: int = 0
     note: str = ""
@@ -144,7 +144,7 @@ def open_gaps(records: IRecords, content: Content, gap: int) -> int:
     return count
 
 
-def arrive(records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+def receive(records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
     """
     Take the counter of an authentic content into account.
 
@@ -193,9 +193,9 @@ def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None
 def _enlist(records: IRecords, content: Content, stream: bytes) -> None:
     """Remember that there is this stream; of many only the newest are asked about."""
     bucket = STREAMS + content.conversation
-    order = records.last(COUNTERS, bucket) + 1
-    records.put(COUNTERS, bucket, stream, order)
-    records.delete(COUNTERS, bucket, order - MAX_STREAMS)
+    seq = records.last(COUNTERS, bucket) + 1
+    records.put(COUNTERS, bucket, stream, seq)
+    records.delete(COUNTERS, bucket, seq - MAX_STREAMS)
 
 
 def _open(records: IRecords, stream: bytes, start: InStream, content: Content, now: int) -> tuple[int, int]:
@@ -211,12 +211,12 @@ def _open(records: IRecords, stream: bytes, start: InStream, content: Content, n
     gap = max(min(missing, room), 0)
     if gap:
         save_number(records, COUNTERS, device, taken + gap)
-        place = next_places(records, gap)
+        seq = next_seq(records, gap)
         first = content.counter - gap
         for index in range(gap):
             before = start.digest if first + index == start.highest + 1 else b""
             following = content.previous if index == gap - 1 else b""
-            save(records, COUNTERS, GAPS + stream, Gap(place + index, now, following, before), first + index)
+            save(records, COUNTERS, GAPS + stream, Gap(seq + index, now, following, before), first + index)
     return gap, missing - gap
 
 
@@ -234,7 +234,7 @@ def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> 
         if other is not None and known:
             save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(other, **{side: known}), neighbour)
     left = open_gaps(records, content, MAX_GAPS)
-    return Arrival(place=gap.place, gap=left, note="forked" if forked else "late")
+    return Arrival(seq=gap.seq, gap=left, note="forked" if forked else "late")
 
 
 def _differ(one: bytes, other: bytes) -> bool:

@@ -18,7 +18,7 @@ from securemsg.client.state.records import (
     QuarantineTotals,
     load_all,
     load_totals,
-    next_places,
+    next_seq,
     save,
 )
 from securemsg.interfaces import IRecords
@@ -39,7 +39,7 @@ PAGE = 32
 
 
 class QuarantinedRow(Private, frozen=True):
-    """A delivery that could not be opened. Bucket: the account that the server named; order: its place in the sequence."""
+    """A delivery that could not be opened. Bucket: the account that the server named; order: its seq."""
 
     account: Name
     device: Id
@@ -50,7 +50,7 @@ class QuarantinedRow(Private, frozen=True):
     time: Counter
 
 
-def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
+def add(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
     """
     Keep a delivery that could not be opened.
 
@@ -64,7 +64,7 @@ def put_away(records: IRecords, delivery: Deliver, code: str, identity: bytes, n
         _save(records, msgspec.structs.replace(totals, overflow=totals.overflow + 1))
         return False
     row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
-    save(records, QUARANTINE, delivery.account.encode(), row, next_places(records))
+    save(records, QUARANTINE, delivery.account.encode(), row, next_seq(records))
     peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
     _change(records, totals, peer, 1, size)
     return True
@@ -80,17 +80,17 @@ def is_old(row: QuarantinedRow, now: int) -> bool:
     return now - row.at > (AGE if row.code in HELD else SETTLED_AGE)
 
 
-def release(records: IRecords, name: str, order: int, row: QuarantinedRow) -> None:
+def release(records: IRecords, name: str, seq: int, row: QuarantinedRow) -> None:
     """A row was opened, or is too old."""
-    records.delete(QUARANTINE, name.encode(), order)
+    records.delete(QUARANTINE, name.encode(), seq)
     totals = load_totals(records)
     peer = _with(_peer(totals, name), row.code, -1)
     _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows - 1), -1, -len(row.common) - len(row.own))
 
 
-def recode(records: IRecords, name: str, order: int, row: QuarantinedRow, code: str) -> None:
+def set_code(records: IRecords, name: str, seq: int, row: QuarantinedRow, code: str) -> None:
     """A row still cannot be opened, for another reason than before."""
-    save(records, QUARANTINE, name.encode(), msgspec.structs.replace(row, code=code), order)
+    save(records, QUARANTINE, name.encode(), msgspec.structs.replace(row, code=code), seq)
     totals = load_totals(records)
     peer = _peer(totals, name)
     anew = _with(_with(peer, row.code, -1), code, 1)
@@ -106,12 +106,12 @@ def forget_identity(records: IRecords, name: str) -> None:
         _change(records, totals, msgspec.structs.replace(peer, identity=b""), 0, 0)
 
 
-def try_again(records: IRecords, name: str) -> None:
+def mark_for_retry(records: IRecords, name: str) -> None:
     """The user changed something that may open what lies here."""
     _mark(records, name, True)
 
 
-def trying(records: IRecords, name: str) -> None:
+def mark_tried(records: IRecords, name: str) -> None:
     """The rows of a peer are tried from here on."""
     _mark(records, name, False)
 

@@ -2,7 +2,7 @@
 The records of history, outbox and inbox, and where each lies in the store.
 
 A record is a msgpack array: fields are only ever added at the end, with a default. One sequence numbers everything that is
-sent or received, so that the order of a row is its place in history and in the outbox alike.
+sent or received: this I{seq} is the order of a row in history, outbox and inbox alike.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Status(enum.StrEnum):
 
 class HistoryRow(Private, frozen=True):
     """
-    A message, sent or received. Bucket: of the conversation; order: its number in the sequence.
+    A message, sent or received. Bucket: of the conversation; order: its seq.
 
     @ivar content: as it was or will be encrypted; while a message is a draft, its counter is 0 and what depends on it is empty.
     @ivar at: when it was committed here.
@@ -100,10 +100,10 @@ class HistoryRow(Private, frozen=True):
 
 class OutboxRow(Private, frozen=True):
     """
-    Something to be sent. Bucket: C{ROWS}; order: its place in the sequence, which its sealed form shares under C{SEALED}.
+    Something to be sent. Bucket: C{ROWS}; order: its seq, which its sealed form shares under C{SEALED}.
 
     @ivar kind: as in the content.
-    @ivar history: place of its history row; 0 where there is none.
+    @ivar history: seq of its history row; 0 where there is none.
     @ivar content: encoded, of what has no history row of its own.
     @ivar stale: the devices it was sealed for are not those of its recipient any more.
     @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
@@ -154,7 +154,7 @@ class SentRow(Record, frozen=True):
     """
     What we sent under a counter. Bucket: conversation and incarnation; order: the counter.
 
-    @ivar history: place of its history row.
+    @ivar history: seq of its history row.
     @ivar digest: of the content, for a void in its place.
     """
 
@@ -175,24 +175,24 @@ class StreamStart(Record, frozen=True):
     Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
 
     @ivar counter: before the first that the device gets.
-    @ivar heard: the device has answered since, so it need not be told any more.
+    @ivar has_replied: the device has answered since, so it need not be told any more.
     """
 
     counter: Counter
-    heard: bool = False
+    has_replied: bool = False
 
 
 class UnreadRow(Record, frozen=True):
     """
-    A received message that was not given to its reader yet. Bucket: C{ROWS}; order: that of its history row. One that comes
-    late has a place before others that came earlier; how many of these there were is the number C{LATE} in the table C{META}.
+    An unread message. Bucket: C{ROWS}; order: the seq of its history row. One that comes late has a lower seq than others that
+    came earlier; how many of these there were is the number C{LATE} in the table C{META}.
 
-    @ivar witnessed: whoever is shown what comes has seen it (L{securemsg.client.autoresponder.Autoresponder}).
+    @ivar was_shown: the observer of an L{securemsg.client.autoresponder.Autoresponder} has seen it.
     """
 
     conversation: Conversation
     kind: int
-    witnessed: bool = False
+    was_shown: bool = False
 
 
 class MessageIndex(Record, frozen=True):
@@ -278,12 +278,8 @@ def save_number(records: IRecords, table: str, bucket: bytes, value: int) -> Non
     save(records, table, bucket, Number(value))
 
 
-def next_places(records: IRecords, count: int = 1) -> int:
-    """
-    Take places in the sequence.
-
-    @return: the first of them.
-    """
+def next_seq(records: IRecords, count: int = 1) -> int:
+    """Take the next numbers of the sequence; the first of them."""
     last = load_number(records, META, SEQUENCE)
     save_number(records, META, SEQUENCE, last + count)
     return last + 1
@@ -338,6 +334,6 @@ def seen_message(account: str, message_id: bytes) -> bytes:
 
 def add_notice(records: IRecords, now: int, code: str, name: str, text: str) -> None:
     """Keep something that people should know."""
-    order = records.last(META, NOTICE) + 1
-    save(records, META, NOTICE, Notice(now, code, name, text), order)
-    records.delete(META, NOTICE, order - MAX_NOTICES)
+    seq = records.last(META, NOTICE) + 1
+    save(records, META, NOTICE, Notice(now, code, name, text), seq)
+    records.delete(META, NOTICE, seq - MAX_NOTICES)

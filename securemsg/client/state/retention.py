@@ -62,11 +62,11 @@ class Retention:
         dropped, after = 0, -1
         while dropped < PAGE:
             rows = load_all(records, HistoryRow, HISTORY, bucket, after, min(max(surplus - dropped, 1), PAGE))
-            for order, row in rows:
+            for seq, row in rows:
                 if dropped >= surplus and now - row.at <= self.age:
                     return dropped
-                dropped += _drop(records, bucket, order, row)
-                after = order
+                dropped += _drop(records, bucket, seq, row)
+                after = seq
             if not rows:
                 break
         return dropped
@@ -88,19 +88,19 @@ class Retention:
                         self.trim(records, profile.conversation(name), int(now))
 
     def _clear_outbox(self, records: IRecords) -> None:
-        """Of what has no place in history, and was not sealed, the newest rows stay."""
+        """Keep only the newest of the rows that are not in history and were not sealed."""
         if records.count(OUTBOX, ROWS) <= self.rows:
             return
         waiting: dict[bytes, list[int]] = {}
-        for order, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+        for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS):
             if not row.history and not row.sealed:
-                waiting.setdefault(row.to.bucket, []).append(order)
-        for orders in waiting.values():
-            for order in orders[: max(len(orders) - self.rows, 0)]:
-                records.delete(OUTBOX, ROWS, order)
+                waiting.setdefault(row.to.bucket, []).append(seq)
+        for seqs in waiting.values():
+            for seq in seqs[: max(len(seqs) - self.rows, 0)]:
+                records.delete(OUTBOX, ROWS, seq)
 
 
-def _drop(records: IRecords, bucket: bytes, order: int, row: HistoryRow) -> bool:
+def _drop(records: IRecords, bucket: bytes, seq: int, row: HistoryRow) -> bool:
     """
     Delete a message and what points to it.
 
@@ -117,7 +117,7 @@ def _drop(records: IRecords, bucket: bytes, order: int, row: HistoryRow) -> bool
         records.delete(INDEX, content.message_id)
         if content.counter:
             records.delete(SENT, out_bucket(content.conversation, content.incarnation), content.counter)
-    elif records.get(INBOUND, ROWS, order) is not None:
+    elif records.get(INBOUND, ROWS, seq) is not None:
         return False
-    records.delete(HISTORY, bucket, order)
+    records.delete(HISTORY, bucket, seq)
     return True

@@ -71,7 +71,7 @@ class ConversationTests(ChatCase):
         self.assertTrue(self.take("hello"))
         self.show()
         self.assertEqual(self.chat.pending, 0)
-        self.assertEqual([message.text for message in messages.ungiven(self.ben.context.store)], ["hello"])
+        self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["hello"])
 
     def test_and_back(self) -> None:
         """What comes is shown once, and is given with that."""
@@ -79,7 +79,7 @@ class ConversationTests(ChatCase):
         self.show()
         self.show()
         self.assertEqual(self.data, ["[2027-01-15T08:00:00Z] ben: hello\\x1b"])
-        self.assertEqual(messages.ungiven(self.ada.context.store), [])
+        self.assertEqual(messages.unread(self.ada.context.store), [])
 
     def test_for_programs(self) -> None:
         """Whatever is put out for a program is one object a line."""
@@ -108,7 +108,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(len(self.data), 1)
         self.assertTrue(self.take("now to carol"))
         self.place.settle(1.5)
-        self.assertEqual([message.text for message in messages.ungiven(carol.context.store)], ["now to carol"])
+        self.assertEqual([message.text for message in messages.unread(carol.context.store)], ["now to carol"])
 
     def test_leave(self) -> None:
         """C{exit} and C{/quit} end the chat, and nothing is sent."""

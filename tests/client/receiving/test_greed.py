@@ -59,7 +59,7 @@ class GreedTests(WorldCase):
             own = seal_part(records, alice, contact, bob.device_id, key, now)
         delivery = m.Deliver(1, "alice", alice.device_id, keys.random_id(), now, common, own)
         with self.bob.store.inner.writing() as records:
-            inbox.take(records, bob, delivery, now)
+            inbox.receive(records, bob, delivery, now)
         self.bob.pump()
 
     def sent(self) -> list[str]:

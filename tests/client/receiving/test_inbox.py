@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.state import contacts, counters
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import Arrival, arrive, chain_digest, conversation_of, open_gaps
-from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_places, save
+from securemsg.client.state.counters import Arrival, chain_digest, conversation_of, open_gaps, receive
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, encode_record
@@ -50,7 +50,7 @@ class SenselessTests(WorldCase):
         content = msgspec.structs.replace(self.content, **fields)
         with self.alice.store.inner.writing() as records:
             row = OutboxRow(direct("bob"), content.kind, 0, START, 3600, encode_record(content))
-            save(records, OUTBOX, ROWS, row, next_places(records))
+            save(records, OUTBOX, ROWS, row, next_seq(records))
         self.alice.pump()
 
     def senseless(self, **fields: object) -> None:
@@ -164,7 +164,7 @@ class StreamTests(SynchronousTestCase):
     def take(self, *counters: int, base: int | None = None) -> list[Arrival]:
         """Take messages in this order."""
         with self.store.writing() as records:
-            return [arrive(records, self.contents[counter - 1], base, START) for counter in counters]
+            return [receive(records, self.contents[counter - 1], base, START) for counter in counters]
 
     def gaps(self) -> list[int]:
         """Which counters are missing."""
@@ -185,7 +185,7 @@ class StreamTests(SynchronousTestCase):
         first, second = self.take(1, 4)
         self.assertEqual((first.gap, second.gap, self.gaps()), (0, 2, [2, 3]))
         late = self.take(3, 2)
-        self.assertLess(late[1].place, late[0].place)
+        self.assertLess(late[1].seq, late[0].seq)
         self.assertEqual([arrival.note for arrival in late], ["late", "late"])
         self.assertEqual(self.gaps(), [])
 
@@ -256,6 +256,6 @@ class StreamTests(SynchronousTestCase):
     def leap(self, records: IRecords, incarnation: int) -> int:
         """A new stream that begins far up."""
         content = msgspec.structs.replace(self.content(10_000, b""), incarnation=incarnation)
-        arrival = arrive(records, content, None, START)
+        arrival = receive(records, content, None, START)
         self.assertEqual(arrival.gap + arrival.lost, 9_999)
         return arrival.gap

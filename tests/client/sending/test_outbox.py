@@ -23,7 +23,7 @@ from securemsg.client.state.records import (
     OutboxRow,
     SealedDeposit,
     load,
-    next_places,
+    next_seq,
     save,
     save_number,
 )
@@ -63,7 +63,7 @@ class SealingTests(WorldCase):
         store = self.alice.store.inner
         before = dump(store)
         profile = self.alice.profile()
-        order = self.alice.sent(message_id).order
+        order = self.alice.sent(message_id).seq
         with self.assertRaises(RuntimeError), store.writing() as records:
             outbox.prepare(records, profile, order, int(self.world.clock))
             raise RuntimeError("a crash")
@@ -87,7 +87,7 @@ class SealingTests(WorldCase):
         before = dump(self.alice.store.inner)
         profile = self.alice.profile()
         with self.alice.store.inner.writing() as records, self.assertRaises(NeedAccount):
-            outbox.prepare(records, profile, self.alice.sent_order(message_id, records), int(self.world.clock))
+            outbox.prepare(records, profile, self.alice.outbox_seq(message_id, records), int(self.world.clock))
         self.assertEqual(dump(self.alice.store.inner), before)
 
     def test_gone(self) -> None:
@@ -122,7 +122,7 @@ class SealingTests(WorldCase):
         self.alice.wire.held = {Side.SERVER}
         message_id = self.alice.send("bob", "one")
         with self.alice.store.reading() as records:
-            sealed = load(records, SealedDeposit, OUTBOX, SEALED, self.alice.sent_order(message_id, records))
+            sealed = load(records, SealedDeposit, OUTBOX, SEALED, self.alice.outbox_seq(message_id, records))
         assert sealed is not None, "on its way"
         self.assertNotIn(repr(sealed.key), repr(sealed))
 
@@ -216,7 +216,7 @@ class DeviceTests(WorldCase):
         store = self.alice.store.inner
         message_id = messages.compose(self.alice.store, "bob", "to both", now=now)
         with store.writing() as records:
-            sealed = self.alice.sent_order(message_id, records)
+            sealed = self.alice.outbox_seq(message_id, records)
             outbox.prepare(records, profile, sealed, now)
             results.mark_stale(records, sealed)
             contacts.adopt(records, profile, self.bob_account(), now, contacts.DIRECTORY)
@@ -224,9 +224,9 @@ class DeviceTests(WorldCase):
             assert contact is not None, "they have talked"
         message_id = messages.compose(self.alice.store, "bob", "draft", now=now)
         with store.writing() as records:
-            draft = self.alice.sent_order(message_id, records)
-            counters.arrive(records, self.leap(profile, contact), None, now)
-            reset = next_places(records)
+            draft = self.alice.outbox_seq(message_id, records)
+            counters.receive(records, self.leap(profile, contact), None, now)
+            reset = next_seq(records)
             body = encode_record(msgspec.structs.replace(resets.draft_receipt(profile, b"", now), kind=int(Kind.RESET)))
             save(records, OUTBOX, ROWS, OutboxRow(direct("bob"), int(Kind.RESET), 0, now, DAY, body), reset)
         before = dump(store)

@@ -6,7 +6,7 @@ from securemsg.client import messages
 from securemsg.client.sessions.resets import draft_receipt
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_places, save
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind, Receipt, encode_record
 from securemsg.protocol.states import Side
@@ -72,7 +72,7 @@ class ReceiptTests(WorldCase):
         receipt = encode_record(draft_receipt(carol.profile(), body, now))
         draft = OutboxRow(direct("alice"), int(Kind.RECEIPT), 0, now, DAY, receipt)
         with carol.store.writing() as records:
-            save(records, OUTBOX, ROWS, draft, next_places(records))
+            save(records, OUTBOX, ROWS, draft, next_seq(records))
         carol.pump()
         self.assertEqual(messages.pending(carol.store), 0)
         self.assertEqual(self.alice.sent(message_id).status, "accepted")

@@ -71,8 +71,8 @@ class CallerCase(SynchronousTestCase):
 
     def heard(self) -> list[Received]:
         """What the contact has to read."""
-        fresh = messages.ungiven(self.contact.store)
-        messages.mark_read(self.contact.store, [message.order for message in fresh])
+        fresh = messages.unread(self.contact.store)
+        messages.mark_read(self.contact.store, [message.seq for message in fresh])
         return fresh
 
     def answer(self, question: Received, text: str) -> bytes:
@@ -103,7 +103,7 @@ class TalkTests(CallerCase):
         self.assertEqual(question.device, self.one.profile().device_id)
         self.assertEqual(self.one.sent(question_id).status, "accepted")
         answer_id = self.answer(question, "received")
-        (answer,) = messages.ungiven(self.one.store)
+        (answer,) = messages.unread(self.one.store)
         self.assertEqual((answer.text, answer.kind, answer.id), ("received", Kind.ANSWER, answer_id))
         self.assertEqual((answer.suite, answer.verified, answer.gap_before), ("psk", True, 0))
         self.assertEqual(self.contact.sent(answer_id).status, "accepted")
@@ -478,7 +478,7 @@ class AttackTests(CallerCase):
         common, content_key = suites.make_common(b"text", PSK)
         recipient = DeviceAddress(SERVER_NAME, contact.device_id, contact.identity.public)
         for nonce in (bytes(32), self.one.profile().connection):
-            sender = DeviceAddress(KEY.name, device, KEY.caller_identity(nonce).public)
+            sender = DeviceAddress(KEY.name, device, KEY.guest_identity(nonce).public)
             with MemoryProfile().writing() as records:
                 own = seal_with_file(records, KEY, sender, recipient, content_key, connection=nonce)
             with self.contact.store.inner.writing() as records:

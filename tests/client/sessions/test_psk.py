@@ -329,7 +329,7 @@ class AttackTests(EpochCase):
         keyed(carol, self.bob)
         with carol.store.writing() as records:
             stolen = header_of(self.post)
-            epoch = Epoch(stolen.nonce, 1, stolen.counter - 1, NOW, self.bob.profile.identity.public, heard=True)
+            epoch = Epoch(stolen.nonce, 1, stolen.counter - 1, NOW, self.bob.profile.identity.public, has_replied=True)
             records.put(store.EPOCHS, store.bucket_of("bob", self.bob.device.id), msgspec.msgpack.encode(epoch))
         self.assertEqual(self.bob.read(carol.seal(self.bob, b"mine")), b"mine")
         self.assertEqual(self.bob.read(self.post), b"ho")

@@ -57,9 +57,9 @@ class Loss:
         wire.to_client = self._deliver
         wire.to_server = self._acknowledge
 
-    def lose(self, *places: int) -> None:
+    def lose(self, *capacity: int) -> None:
         """Lose the deliveries in these places, counted from now on, from 0."""
-        self.wanted = list(places)
+        self.wanted = list(capacity)
         self._seen = 0
 
     def _deliver(self, message: m.Message) -> list[m.Message]:
@@ -251,7 +251,7 @@ class GapTests(WorldCase):
         self.send(3, 1)
         lines = self.alice.lines("bob")
         with self.alice.store.inner.writing() as records:
-            records.delete(HISTORY, direct("bob").bucket, lines[2].order)
+            records.delete(HISTORY, direct("bob").bucket, lines[2].seq)
         self.world.advance(61)
         self.assertEqual(self.received(), [("zero", 0), ("0", 0), ("2", 0)])
         self.send(2)
@@ -310,9 +310,9 @@ class ResetTests(WorldCase):
                 for bucket, order, _ in records.scan(COUNTERS):
                     if bucket.startswith((STREAM_IN, STREAMS)):
                         records.delete(COUNTERS, bucket, order)
-                resets.want_reset(records, "alice", self.alice.profile().device_id, int(self.world.clock), gaps=False)
+                resets.request_reset(records, "alice", self.alice.profile().device_id, int(self.world.clock), gaps=False)
             self.world.advance(1)
-        self.assertEqual(len(deposits(self.alice)), resets.MAX_TAKEN * 11)
+        self.assertEqual(len(deposits(self.alice)), resets.MAX_ANSWERED * 11)
         self.assertEqual(len(self.bob.texts("alice")), 11)
 
     def test_strangers(self) -> None:
@@ -322,10 +322,10 @@ class ResetTests(WorldCase):
             self.world.user(name)
         with self.bob.store.inner.writing() as records:
             for name in names:
-                resets.want_reset(records, name, bytes(16), int(self.world.clock), gaps=False)
+                resets.request_reset(records, name, bytes(16), int(self.world.clock), gaps=False)
         self.world.advance(1)
         with self.bob.store.reading() as records:
-            self.assertEqual(len(contacts.all_contacts(records)), resets.MAX_TAKEN)
+            self.assertEqual(len(contacts.all_contacts(records)), resets.MAX_ANSWERED)
 
 
 class QuarantineTests(WorldCase):

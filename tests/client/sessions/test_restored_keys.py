@@ -62,9 +62,9 @@ class KeyTests(WorldCase):
             for friend in (self.bob, self.carol):
                 self.alice.send(friend.name, f"again {number}")
                 friend.send("alice", f"answer {number}")
-        places = [(header.ratchet_key, header.number) for header in self.before + headers(self.wire)]
-        self.assertGreaterEqual(len(places), 16)
-        self.assertEqual(len(set(places)), len(places))
+        capacity = [(header.ratchet_key, header.number) for header in self.before + headers(self.wire)]
+        self.assertGreaterEqual(len(capacity), 16)
+        self.assertEqual(len(set(capacity)), len(capacity))
 
     def test_not_without_a_reply(self) -> None:
         """Until it is answered every message repeats the opening, and all in the same new session."""

@@ -25,7 +25,7 @@ class QuarantineCase(SynchronousTestCase):
         """Keep something of this size, parts and all."""
         delivery = Deliver(1, name, bytes(16), bytes(16), NOW, bytes(size - len(OWN)), OWN)
         with self.store.writing() as records:
-            return quarantine.put_away(records, delivery, code, b"", NOW)
+            return quarantine.add(records, delivery, code, b"", NOW)
 
     def release(self, name: str) -> None:
         """Let the first row of a peer go."""
@@ -73,11 +73,11 @@ class LockedTests(QuarantineCase):
         """Of whom, and how many."""
         return {peer.name: peer.locked for peer in messages.held_back(self.store)}
 
-    def recode(self, name: str, code: str) -> None:
+    def set_code(self, name: str, code: str) -> None:
         """The first row of a peer is tried, in vain."""
         with self.store.writing() as records:
             order, row = quarantine.rows_of(records, name)[0]
-            quarantine.recode(records, name, order, row, code)
+            quarantine.set_code(records, name, order, row, code)
 
     def test_counted(self) -> None:
         """What waits for a key file, whether there is none or another, is counted for each peer while it is there."""
@@ -85,8 +85,8 @@ class LockedTests(QuarantineCase):
         for name, code in (*ann, ("ben", "wrong-key")):
             self.assertTrue(self.put(name, 1000, code))
         self.assertEqual(self.locked(), {"ann": 2, "ben": 1})
-        self.recode("ann", "wrong-key")
-        self.recode("ben", "unauthentic")
+        self.set_code("ann", "wrong-key")
+        self.set_code("ben", "unauthentic")
         self.assertEqual(self.locked(), {"ann": 2, "ben": 0})
         for _ in range(3):
             self.release("ann")
@@ -96,7 +96,7 @@ class LockedTests(QuarantineCase):
     def test_about_to_be_tried(self) -> None:
         """Whether a key that was just given opens them is not known before they were tried."""
         self.put("ann", 1000, "suite-unavailable")
-        for mark, again in ((quarantine.try_again, True), (quarantine.trying, False)):
+        for mark, again in ((quarantine.mark_for_retry, True), (quarantine.mark_tried, False)):
             with self.store.writing() as records:
                 mark(records, "ann")
             self.assertEqual([peer.again for peer in messages.held_back(self.store)], [again])

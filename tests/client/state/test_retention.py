@@ -26,7 +26,7 @@ from securemsg.client.state.records import (
     SENT,
     OutboxRow,
     load_all,
-    next_places,
+    next_seq,
     save,
 )
 from securemsg.client.state.retention import Retention
@@ -130,7 +130,7 @@ class RetentionTests(WorldCase):
             body = encode_record(Reset([missing]))
             content = resets.draft_receipt(profile, body, int(self.world.clock))
             content = msgspec.structs.replace(content, conversation=conversation)
-            self.assertEqual(resets.take_reset(records, profile, contact, content, int(self.world.clock)), 2)
+            self.assertEqual(resets.answer_reset(records, profile, contact, content, int(self.world.clock)), 2)
             kinds = {row.kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)}
         self.assertEqual(kinds, {Kind.VOID})
 
@@ -190,7 +190,7 @@ class RetentionTests(WorldCase):
             for name in ("alice", "bob"):
                 for _ in range(ROOM * TIMES if name == "alice" else 2):
                     row = OutboxRow(direct(name), int(Kind.RECEIPT), 0, now, DAY, draft)
-                    save(records, OUTBOX, ROWS, row, next_places(records))
+                    save(records, OUTBOX, ROWS, row, next_seq(records))
         self.retention.sweep(self.bot.store, now)
         self.assertEqual(self.count(OUTBOX), ROOM + 2)
 
@@ -247,9 +247,9 @@ class ContactTests(SynchronousTestCase):
         @return: the device.
         """
         nonce = keys.nonce()
-        device = keys.caller_device(nonce)
+        device = keys.guest_device(nonce)
         with contact._store.writing() as records:
-            connection = guests.Connection(key.name, nonce, key.caller_identity(nonce).public, 1)
+            connection = guests.Connection(key.name, nonce, key.guest_identity(nonce).public, 1)
             save(records, guests.TABLE, device, connection)
         return device
 
