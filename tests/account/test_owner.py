@@ -139,7 +139,7 @@ class WatchTests(PlaceCase):
                 seen.append(dump)
 
         ada = self.place.person("ada", watch=watch)
-        stream = self.place.lines[-1].stream
+        stream = self.place.dialers[-1].stream
         assert stream is not None
 
         def tapped(pass_on: Callable[[bytes], object]) -> Callable[[bytes], None]:

@@ -37,14 +37,14 @@ from securemsg.storage.keyfiles import make_key_file
 from securemsg.storage.memory import MemoryProfile, MemoryServerStore
 
 START = 1_800_000_000
-# Turns of the clock that any exchange is done in.
-PATIENCE = 2000
+# More turns of the clock than any exchange takes.
+MAX_TURNS = 2000
 
 Watch = Callable[[Message | Unknown], None]
 
 
 @define(eq=False)
-class Line:
+class MemoryDialer:
     """Keeps one agent connected through memory, in the place of a L{securemsg.net.dialer.Dialer}."""
 
     place: Place
@@ -73,12 +73,12 @@ class Line:
 
 @define(eq=False)
 class Person:
-    """Somebody with a profile, and the server connection of one command, made with the line."""
+    """Somebody with a profile, and the server connection of one command, made with the dialer."""
 
     name: str
     context: CommandContext
     connection: ServerConnection
-    line: Line | None = None
+    dialer: MemoryDialer | None = None
     warnings: list[Warned] = field(factory=list)
 
 
@@ -89,14 +89,14 @@ class Place:
 
     @ivar key: the key file that the server holds.
 
-    @ivar lines: all that were made, in order.
+    @ivar dialers: all that were made, in order.
     """
 
     clock: Clock = field(factory=Clock)
     is_up: bool = True
     key: SharedKey | None = None
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp()))
-    lines: list[Line] = field(factory=list)
+    dialers: list[MemoryDialer] = field(factory=list)
     turn: Turn = field(init=False)
     server: Server = field(init=False)
 
@@ -131,7 +131,7 @@ class Place:
         context = CommandContext(Settings(), folder, store, profile, "by nothing", self.now)
         person = Person(name, context, self._connection(context, again, watch))
         person.connection.start()
-        person.line = self.lines[-1]
+        person.dialer = self.dialers[-1]
         self.settle()
         with store.reading() as records:
             registered = load_profile(records)
@@ -140,7 +140,7 @@ class Place:
         person.context = evolve(context, profile=registered)
         return person
 
-    def caller(self, key: SharedKey) -> Person:
+    def guest(self, key: SharedKey) -> Person:
         """Somebody new, who holds a key file."""
         path = self.folder / key.name
         if not path.exists():
@@ -148,7 +148,7 @@ class Place:
         context = evolve(guest_context(Settings(), path), now=self.now)
         person = Person(key.name, context, self._connection(context, True))
         person.connection.start()
-        person.line = self.lines[-1]
+        person.dialer = self.dialers[-1]
         self.settle()
         return person
 
@@ -158,12 +158,12 @@ class Place:
 
     def settle(self, seconds: float = 0) -> None:
         """Let everything happen that happens by itself, and then some time pass."""
-        for _ in range(PATIENCE):
+        for _ in range(MAX_TURNS):
             if not any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
                 break
             self.clock.advance(0)
         else:
-            raise AssertionError("it does not come to rest")
+            raise AssertionError("the exchange never ends")
         if seconds:
             self.clock.pump([0.05] * int(seconds / 0.05))
             self.settle()
@@ -171,9 +171,9 @@ class Place:
     def _connection(self, context: CommandContext, again: bool, watch: Watch | None = None) -> ServerConnection:
         """The server connection of one process."""
 
-        def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Line:
-            self.lines.append(Line(self, peer, failed))
-            return self.lines[-1]
+        def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> MemoryDialer:
+            self.dialers.append(MemoryDialer(self, peer, failed))
+            return self.dialers[-1]
 
         return ServerConnection(
             clock=self.clock,

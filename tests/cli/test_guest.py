@@ -32,17 +32,17 @@ OTHER = SharedKey(bytes(32))
 
 
 class CallerCase(ChatCase):
-    """A caller talks with the contact C{server}, which holds the same file."""
+    """A guest talks with the contact C{server}, which holds the same file."""
 
     def setUp(self) -> None:
-        """The contact, a caller and a chat between them."""
+        """The contact, a guest and a chat between them."""
         super().setUp()
         self.place = Place(key=KEY, folder=self.place.folder / "calls")
         self.place.folder.mkdir()
         self.server = self.place.person("server")
         with self.server.context.store.writing() as records:
             guests.admit(records, KEY, START)
-        self.ada = self.place.caller(KEY)
+        self.ada = self.place.guest(KEY)
         self.chat = self.talk(self.ada, "server")
 
     def answer(self) -> None:
@@ -58,14 +58,14 @@ class CallerCase(ChatCase):
     def again(self, person: Person) -> None:
         """Lose the connection of somebody, and get another."""
         self.hang_up(person)
-        assert person.line is not None
-        person.line.start()
+        assert person.dialer is not None
+        person.dialer.start()
         self.place.settle()
 
     def hang_up(self, person: Person) -> None:
         """Lose the connection of somebody."""
-        assert person.line is not None and person.line.stream is not None
-        person.line.stream.close()
+        assert person.dialer is not None and person.dialer.stream is not None
+        person.dialer.stream.close()
         self.place.settle()
 
     def finish(self) -> Deferred[int]:
@@ -77,7 +77,7 @@ class TalkTests(CallerCase):
     """A connection that lasts."""
 
     def test_question_and_answer(self) -> None:
-        """What a caller says comes from the file's name, and the answer comes back; then the chat may end."""
+        """What a guest says comes from the file's name, and the answer comes back; then the chat may end."""
         self.take("Hello Server!")
         [message] = messages.unread(self.server.context.store)
         self.assertEqual((message.sender, message.text, message.suite), (KEY.name, "Hello Server!", "psk"))
@@ -89,7 +89,7 @@ class TalkTests(CallerCase):
 
     def test_only_who_asked(self) -> None:
         """An answer reaches the connection that asked, and no other with the same file."""
-        other = self.place.caller(KEY)
+        other = self.place.guest(KEY)
         self.take("for ada alone")
         self.answer()
         self.show()
@@ -106,7 +106,7 @@ class TalkTests(CallerCase):
         self.assertEqual(self.successResultOf(following).status, "delivered")
 
     def test_only_the_server(self) -> None:
-        """A caller cannot turn to anybody else, and has no number to compare."""
+        """A guest cannot turn to anybody else, and has no number to compare."""
         self.take("/to ben")
         self.take("/verify")
         self.assertEqual(self.chat.name, "server")
@@ -120,7 +120,7 @@ class TalkTests(CallerCase):
         self.assertEqual(self.chat.facts()["suite"], "psk")
 
     def test_no_files(self) -> None:
-        """A caller leaves nothing on the disk."""
+        """A guest leaves nothing on the disk."""
         before = sorted(self.place.folder.rglob("*"))
         self.take("hello")
         self.answer()
@@ -173,32 +173,32 @@ class LossTests(CallerCase):
 @implementer(IPeer)
 @define(eq=False)
 class Doubter:
-    """The server's side of a caller whose proof comes with another MAC than it was sent with; all else it does as ever."""
+    """The server's side of a guest whose proof comes with another MAC than it was sent with; all else it does as ever."""
 
-    _caller: ClientConnection
+    _guest: ClientConnection
 
     def opened(self, channel: IChannel) -> None:
         """As ever."""
-        self._caller.opened(channel)
+        self._guest.opened(channel)
 
     def received(self, message: Message | Unknown) -> None:
         """A bit of the proof is another."""
         if isinstance(message, Proof):
             message = msgspec.structs.replace(message, signature=bytes([message.signature[0] ^ 1]) + message.signature[1:])
-        self._caller.received(message)
+        self._guest.received(message)
 
     def writable(self, yes: bool) -> None:
         """As ever."""
-        self._caller.writable(yes)
+        self._guest.writable(yes)
 
     def closed(self, code: str) -> None:
         """As ever."""
-        self._caller.closed(code)
+        self._guest.closed(code)
 
 
 @define
 class Doubting:
-    """A server all of whose callers fail to prove themselves."""
+    """A server all of whose guests fail to prove themselves."""
 
     _server: Server
 
@@ -216,7 +216,7 @@ class RefusalTests(CallerCase):
 
         @return: status and code with which the command ends.
         """
-        person = self.place.caller(key)
+        person = self.place.guest(key)
         number = messages.compose(person.context.store, "server", "secret", now=self.place.now())
         following = Deferred.fromCoroutine(follow(person.context.store, person.connection, number, "accepted", 5))
         person.connection.nudge()
@@ -232,7 +232,7 @@ class RefusalTests(CallerCase):
         self.assertEqual(self.fate(OTHER), (Exit.WRONG_SERVER, "server-identity"))
 
     def test_cannot_prove(self) -> None:
-        """A caller who found the server right, and whose own proof is wrong, ends with 5."""
+        """A guest who found the server right, and whose own proof is wrong, ends with 5."""
         self.place.server = cast(Server, Doubting(self.place.server))
         self.assertEqual(self.fate(KEY), (Exit.REFUSED, "login-failed"))
 
