@@ -74,7 +74,7 @@ class Commands(click.Group):
 @click.version_option(__version__, "--version", prog_name=PROGRAM)
 @json_option("Print JSON, one object per line; errors too.")
 @shared
-def group(as_json: bool) -> None:
+def group() -> None:
     """
     Private messages from a terminal: end-to-end encrypted, and nothing is lost.
 

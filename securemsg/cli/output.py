@@ -78,27 +78,23 @@ def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
 
     done: Deferred[None] = Deferred()
 
+    def finish(problem: Exception | None) -> None:
+        # It may have been cancelled meanwhile.
+        if not done.called:
+            done.callback(None) if problem is None else done.errback(problem)
+
     def work() -> None:
         problem: Exception | None = None
         try:
             write_line(text)
         except Exception as error:  # noqa: BLE001 - it goes to whoever waits for the Deferred
             problem = error
+        # The reactor may have ended.
         with contextlib.suppress(RuntimeError):
-            reactor.callFromThread(_finish, done, problem)
+            reactor.callFromThread(finish, problem)
 
     threading.Thread(target=work, name="output", daemon=True).start()
     return done
-
-
-def _finish(done: Deferred[None], problem: Exception | None) -> None:
-    """Fire the Deferred, unless it was cancelled."""
-    if done.called:
-        return
-    if problem is None:
-        done.callback(None)
-    else:
-        done.errback(problem)
 
 
 def columns() -> int:
@@ -106,37 +102,33 @@ def columns() -> int:
     return shutil.get_terminal_size().columns if os.isatty(STDOUT) else 0
 
 
-def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
+def report_note(code: str, text: str, as_json: bool, name: str = "", hint: str = "") -> None:
     """
-    Say on standard error what the user should know: one line.
+    Say on standard error how things stand: one line.
 
+    @param name: the contact it is about, for programs.
     @param hint: what to do about it, for programs; else what the table of codes says, if it does.
     """
     if as_json:
-        hint = hint or _hint(event.code, event.name)
-        say(json_line({"warning": event.text, "code": event.code, "name": event.name, "hint": hint}))
+        hint = hint or (error_for(code, name).hint if code in WORDS else "")
+        say(json_line({"warning": text, "code": code, "name": name, "hint": hint}))
+    else:
+        say(f"securemsg: {escape(text)} [{escape(code)}]")
+
+
+def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
+    """Say on standard error what the user should know: as L{report_note}, but for people with the name."""
+    if as_json:
+        report_note(event.code, event.text, True, event.name, hint)
     else:
         about = f" ({escape(event.name)})" if event.name else ""
         say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")
-
-
-def _hint(code: str, name: str = "") -> str:
-    """What to do about something that is known by its code."""
-    return error_for(code, name).hint if code in WORDS else ""
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:
     """Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line."""
     hope = "waiting for a place" if code == "server-full" else "trying again"
     report_note(code, f"{error_for(code, where).text}; {hope}, Ctrl-C ends", as_json)
-
-
-def report_note(code: str, text: str, as_json: bool) -> None:
-    """Say on standard error how things stand with this command: one line."""
-    if as_json:
-        say(json_line({"warning": text, "code": code, "name": "", "hint": _hint(code)}))
-    else:
-        say(f"securemsg: {escape(text)} [{escape(code)}]")
 
 
 def report(problem: SecuremsgError, as_json: bool) -> None:

@@ -105,20 +105,13 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: object) -> 
 
 def json_option(help_text: str) -> Callable[[F], F]:
     """C{--json}, with what it prints there; before the command it counts as well."""
-    return click.option("--json", "as_json", is_flag=True, callback=_remember_json, help=help_text)
+    return _option("--json", "as_json", is_flag=True, help=help_text)
 
 
 def wire_option(command: F) -> F:
     """C{--show-wire}, for commands through which messages go."""
     help_text = "Show on standard error what the server sees of each message: sizes, the suite, encrypted bytes."
     return click.option("--show-wire", is_flag=True, help=help_text)(command)
-
-
-def _remember_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Note it, whether it was given before or after the command."""
-    settings = settings_of(ctx)
-    settings.as_json = settings.as_json or value
-    return settings.as_json
 
 
 def _host(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:

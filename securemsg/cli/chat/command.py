@@ -37,7 +37,7 @@ _COMPLAINTS = {
 @json_option("Line by line, even on a terminal; messages are printed as JSON, one object per line.")
 @shared
 @click.pass_context
-def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
+def chat(ctx: click.Context, name: str, show_wire: bool) -> int:
     """
     Chat with NAME: interactive on a terminal, line by line on a pipe.
 
@@ -50,7 +50,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool, as_json: bool) -> int:
         if name == context.profile.name:
             raise error_for("own-name", name)
         at_terminal = os.isatty(0) and os.isatty(1)
-        prompt = at_terminal and not as_json and os.environ.get("TERM", "") not in ("", "dumb")
+        prompt = at_terminal and not context.settings.as_json and os.environ.get("TERM", "") not in ("", "dumb")
         show_line: Callable[[str], object] = say
         if prompt:
             # Only here: a chat through a pipe does without, and it takes long to import.

@@ -45,7 +45,7 @@ Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 @state_option
 @json_option("Print JSON.")
 @shared
-def admin(as_json: bool) -> None:
+def admin() -> None:
     """Manage the daemon on this machine: invites, accounts, its address, replies from the contact `server`."""
 
 
@@ -65,7 +65,7 @@ def admin(as_json: bool) -> None:
 @state_option
 @shared
 @click.pass_context
-def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
+def invite(ctx: click.Context, uses: int, expires: int) -> int:
     """Print an invite: anyone who has it can join."""
 
     async def work(operator: AdminClient) -> None:
@@ -73,7 +73,7 @@ def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
         invited = await _ask(operator, m.Invite(0, uses, expires), m.Invited)
         link = InviteLink(address.host, address.port, address.pin, invited.token, address.contact)
         record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
-        write_record(record, as_json, str(link))
+        write_record(record, settings_of(ctx).as_json, str(link))
 
     return _operate(ctx, work)
 
@@ -83,7 +83,7 @@ def invite(ctx: click.Context, uses: int, expires: int, as_json: bool) -> int:
 @state_option
 @shared
 @click.pass_context
-def address(ctx: click.Context, as_json: bool) -> int:
+def address(ctx: click.Context) -> int:
     """Print the address of the server and the fingerprint of its identity."""
 
     async def work(operator: AdminClient) -> None:
@@ -94,7 +94,7 @@ def address(ctx: click.Context, as_json: bool) -> int:
             "pin": fingerprint(found.pin),
             "address": str(InviteLink(found.host, found.port, found.pin, b"", found.contact)),
         }
-        write_record(record, as_json, str(record["address"]))
+        write_record(record, settings_of(ctx).as_json, str(record["address"]))
 
     return _operate(ctx, work)
 
@@ -104,12 +104,12 @@ def address(ctx: click.Context, as_json: bool) -> int:
 @state_option
 @shared
 @click.pass_context
-def accounts(ctx: click.Context, as_json: bool) -> int:
+def accounts(ctx: click.Context) -> int:
     """List the accounts, and how much is waiting for each."""
 
     async def work(operator: AdminClient) -> None:
         after, more = "", True
-        if not as_json:
+        if not settings_of(ctx).as_json:
             write_line(f"{'name':<32}  {'since':<20}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
         while more:
             page = await _ask(operator, m.ListAccounts(0, after), m.Accounts)
@@ -122,7 +122,7 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
                     "bytes": row.size,
                 }
                 text = f"{escape(row.name):<32}  {iso(row.created_at)}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
-                write_record(record, as_json, text)
+                write_record(record, settings_of(ctx).as_json, text)
             more = page.more and bool(page.rows)
             after = page.rows[-1].name if page.rows else after
 
@@ -135,7 +135,7 @@ def accounts(ctx: click.Context, as_json: bool) -> int:
 @state_option
 @shared
 @click.pass_context
-def remove(ctx: click.Context, name: str, as_json: bool) -> int:
+def remove(ctx: click.Context, name: str) -> int:
     """Delete an account, its devices, and the messages waiting for it."""
     if name == SERVER_NAME:
         raise error_for(
@@ -146,7 +146,7 @@ def remove(ctx: click.Context, name: str, as_json: bool) -> int:
 
     async def work(operator: AdminClient) -> None:
         await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
-        if as_json:
+        if settings_of(ctx).as_json:
             write_line(json_line({"name": name, "status": "removed"}))
 
     return _operate(ctx, work)
@@ -159,7 +159,7 @@ def remove(ctx: click.Context, name: str, as_json: bool) -> int:
 @state_option
 @shared
 @click.pass_context
-def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int:
+def reply(ctx: click.Context, name: str, text: str | None) -> int:
     """
     Send TEXT, or standard input, to an account as the contact `server`, once this command has ended.
 
@@ -171,7 +171,7 @@ def reply(ctx: click.Context, name: str, text: str | None, as_json: bool) -> int
 
     async def work(operator: AdminClient) -> None:
         await _ask(operator, m.Reply(0, name, body), m.Done, name)
-        if as_json:
+        if settings_of(ctx).as_json:
             # The contact has committed it, under an id of its own.
             write_line(json_line({"to": name, "status": "queued"}))
 

@@ -27,7 +27,7 @@ from securemsg.interfaces import IProfileStore
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
+def contacts(ctx: click.Context, name: str | None) -> int:
     """
     List all contacts, or NAME only: whether they are verified, whether their keys have changed, how many messages are unread,
     and how the conversation is encrypted.
@@ -60,7 +60,7 @@ def contacts(ctx: click.Context, name: str | None, as_json: bool) -> int:
         for contact, choice in known:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice
-                write_record(contact_record(*facts), as_json, contact_text(*facts))
+                write_record(contact_record(*facts), context.settings.as_json, contact_text(*facts))
     return Exit.DONE
 
 

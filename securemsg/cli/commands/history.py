@@ -21,7 +21,7 @@ MAX_LINES = 1_000_000
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
+def history(ctx: click.Context, name: str, limit: int) -> int:
     """Print the messages to and from NAME; marks nothing as read."""
     with opened(settings_of(ctx)) as context:
         lines = messages.history(context.store, name, limit)
@@ -30,5 +30,5 @@ def history(ctx: click.Context, name: str, limit: int, as_json: bool) -> int:
         width = columns()
         for line in lines:
             own = context.profile.name
-            write_record(line_record(line, own), as_json, line_text(line, own, width))
+            write_record(line_record(line, own), context.settings.as_json, line_text(line, own, width))
     return Exit.DONE

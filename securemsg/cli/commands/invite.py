@@ -25,7 +25,7 @@ DAY = 86400
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
+def invite(ctx: click.Context, expires: int) -> int:
     """Print an invite for one person, if the server lets users invite. Whoever joins with it has you verified."""
     with opened(settings_of(ctx)) as context:
 
@@ -42,7 +42,7 @@ def invite(ctx: click.Context, expires: int, as_json: bool) -> int:
                 inviter_identity=profile.identity.public,
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(int(facts["expires_at"]))}
-            write_record(record, as_json, str(link))
+            write_record(record, context.settings.as_json, str(link))
             return Exit.DONE
 
         return context.run_connected(ask)

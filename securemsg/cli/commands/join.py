@@ -42,7 +42,7 @@ ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
+def join(ctx: click.Context, invite: str, name: str) -> int:
     """
     Create keys, pin the server, and register NAME with INVITE; `-` reads the invite from standard input.
 
@@ -69,6 +69,7 @@ def join(ctx: click.Context, invite: str, name: str, as_json: bool) -> int:
             "profile": str(context.folder),
             "keys_protected": context.protection,
         }
+        as_json = context.settings.as_json
         write_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
         if not as_json:
             say(f"Your keys are in {context.folder}, protected {context.protection}.")

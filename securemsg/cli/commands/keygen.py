@@ -8,7 +8,7 @@ import click
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.output import say, write_line, write_record
-from securemsg.cli.settings import NamedPath, Settings, json_option, shared
+from securemsg.cli.settings import NamedPath, Settings, json_option, settings_of, shared
 from securemsg.client.escape import escape
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.storage.keyfiles import KeyFileError, KeyFileExposed, make_key_file, read_key_file
@@ -19,7 +19,8 @@ from securemsg.storage.keyfiles import KeyFileError, KeyFileExposed, make_key_fi
 @click.option("--hex", "as_hex", is_flag=True, help="Print the key in hex as well; without FILE no file is written.")
 @json_option("Print a JSON object.")
 @shared
-def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
+@click.pass_context
+def keygen(ctx: click.Context, path: Path | None, as_hex: bool) -> int:
     """
     Create a key file: 32 random bytes in FILE, readable by you only. An existing FILE is never overwritten.
 
@@ -35,7 +36,7 @@ def keygen(path: Path | None, as_hex: bool, as_json: bool) -> int:
         except KeyFileError as error:
             raise key_file_error(error) from None
     try:
-        if as_json:
+        if settings_of(ctx).as_json:
             record: dict[str, object] = {"file": None if path is None else str(path), "key": key.name}
             write_record({**record, "hex": key.secret.hex()} if as_hex else record, True, "")
             return Exit.DONE

@@ -18,7 +18,7 @@ from securemsg.client.times import iso
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def ping(ctx: click.Context, as_json: bool) -> int:
+def ping(ctx: click.Context) -> int:
     """Measure how long the server takes to answer."""
     with opened(settings_of(ctx)) as context:
 
@@ -30,7 +30,7 @@ def ping(ctx: click.Context, as_json: bool) -> int:
                 "milliseconds": milliseconds,
                 "server_time": iso(int(facts["now"])),
             }
-            write_record(record, as_json, f"{context.where} answered in {milliseconds:.1f} ms")
+            write_record(record, context.settings.as_json, f"{context.where} answered in {milliseconds:.1f} ms")
             return Exit.DONE
 
         return context.run_connected(ask)

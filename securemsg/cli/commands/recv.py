@@ -38,7 +38,7 @@ PAGE = 64
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None, as_json: bool) -> int:
+def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None) -> int:
     """
     Print waiting messages, each of them once.
 
@@ -49,7 +49,7 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
-            return _Receiving(context, follow, count, sender, as_json).run()
+            return _Receiving(context, follow, count, sender).run()
         finally:
             lock.free()
 
@@ -57,12 +57,12 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
 class _Receiving:
     """One run of C{recv}."""
 
-    def __init__(self, context: CommandContext, follow: bool, count: int | None, sender: str | None, as_json: bool) -> None:
+    def __init__(self, context: CommandContext, follow: bool, count: int | None, sender: str | None) -> None:
         self._context = context
         self._follow = follow
         self._count = count
         self._sender = sender
-        self._as_json = as_json
+        self._as_json = context.settings.as_json
         self._printed = 0
         self._read_locks = ReadLocks(context.folder, context.store)
         self._drained: bool | None = None

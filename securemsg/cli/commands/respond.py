@@ -55,9 +55,7 @@ _ADVICE = {
 @json_option("Print warnings and errors as JSON, one object per line.")
 @shared
 @click.pass_context
-def respond(
-    ctx: click.Context, command: str | None, function: str | None, sender: str | None, as_json: bool
-) -> int:
+def respond(ctx: click.Context, command: str | None, function: str | None, sender: str | None) -> int:
     """
     Answer every text message with the output of a command, until --timeout (forever without one).
 
@@ -73,8 +71,8 @@ def respond(
         try:
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
-                report_warning(Warned("not-started", "", text), as_json, "stop this, and give another --exec COMMAND")
-            return _Responding(context, ReportingWork(work, as_json, settings.debug), sender).run()
+                report_warning(Warned("not-started", "", text), settings.as_json, "stop this, and give another --exec COMMAND")
+            return _Responding(context, ReportingWork(work, settings.as_json, settings.debug), sender).run()
         finally:
             lock.free()
 

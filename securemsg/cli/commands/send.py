@@ -84,7 +84,6 @@ def send(
     message_id: bytes | None,
     no_queue: bool,
     show_wire: bool,
-    as_json: bool,
 ) -> int:
     """
     Send TEXT, or standard input, to NAME.
@@ -111,8 +110,8 @@ def send(
         commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
         if wait == NONE:
             context.wake_owner()
-            return _finish(context, number, as_json)
-        return _SentMessage(context, number, wait, no_queue, as_json, show_wire).run()
+            return _finish(context, number)
+        return _SentMessage(context, number, wait, no_queue, show_wire).run()
 
 
 def read_text(stream: BinaryIO | None) -> str:
@@ -147,14 +146,12 @@ class _SentMessage:
         number: bytes,
         wait: str,
         no_queue: bool,
-        as_json: bool,
         show_wire: bool,
     ) -> None:
         self._context = context
         self._number = number
         self._wait = wait
         self._no_queue = no_queue
-        self._as_json = as_json
         self._show_wire = show_wire
 
     def run(self) -> int:
@@ -169,7 +166,7 @@ class _SentMessage:
             raise self._failure(problem) from None
         if status != Exit.DONE:
             raise self._failure(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
-        return _finish(self._context, self._number, self._as_json)
+        return _finish(self._context, self._number)
 
     async def _wait_for(self, reactor: Any, connection: ServerConnection) -> int:
         """Wait for it."""
@@ -194,7 +191,7 @@ class _SentMessage:
             else:
                 fate = f"message {number} stays in the outbox and is sent with the next connection"
             hint = f"{fate}; {hint}" if hint else fate
-        if self._as_json:
+        if self._context.settings.as_json:
             _print(self._context, self._number, held_up_by)
         return SecuremsgError(problem.status, problem.code, problem.text, hint)
 
@@ -214,9 +211,9 @@ def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None
     write_line(json_line({**record, "code": record["code"] or held_up_by}))
 
 
-def _finish(context: CommandContext, number: bytes, as_json: bool) -> int:
+def _finish(context: CommandContext, number: bytes) -> int:
     """Print what became of the message; for people, on standard error and only at a terminal."""
-    if as_json:
+    if context.settings.as_json:
         _print(context, number)
     elif sys.stderr.isatty():
         sent = messages.sent(context.store, number)

@@ -29,7 +29,7 @@ SHOWN_NOTICES = 10
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def status(ctx: click.Context, as_json: bool) -> int:
+def status(ctx: click.Context) -> int:
     """
     Show how connection and keys are protected, and what is waiting.
 
@@ -56,7 +56,7 @@ def status(ctx: click.Context, as_json: bool) -> int:
         # What is unknown without a connection is said; what is zero needs no line.
         shown = {name: value for name, value in shown.items() if value or value is None or value is False}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
-        write_record({**facts, "warnings": warnings}, as_json, "\n".join(text))
+        write_record({**facts, "warnings": warnings}, context.settings.as_json, "\n".join(text))
         if problem is not None:
             raise problem
         return result

@@ -31,7 +31,7 @@ SHOWN = b"shown/"
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
+def verify(ctx: click.Context, name: str, compared: bool) -> int:
     """
     Show the safety number with NAME: 60 digits, the same on both sides unless somebody is in between.
 
@@ -48,10 +48,10 @@ def verify(ctx: click.Context, name: str, compared: bool, as_json: bool) -> int:
             context.wake_owner()
         number = safety(context.profile, contact)
         choice = chosen(context, name)
-        write_record(safety_record(contact, number, choice), as_json, safety_text(contact, number))
+        write_record(safety_record(contact, number, choice), context.settings.as_json, safety_text(contact, number))
         if not compared:
             remember_shown(context.store, contact)
-        if not as_json:
+        if not context.settings.as_json:
             _advise(contact, number, compared)
             if choice.key:
                 say(f"Messages are encrypted with {key_name(choice)}: anyone who has this file, now or later, can read them.")

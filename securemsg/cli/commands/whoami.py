@@ -15,7 +15,7 @@ from securemsg.crypto.keys import fingerprint
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def whoami(ctx: click.Context, as_json: bool) -> int:
+def whoami(ctx: click.Context) -> int:
     """Print the name and the fingerprint of this profile."""
     with opened(settings_of(ctx)) as context:
         profile = context.profile
@@ -26,5 +26,5 @@ def whoami(ctx: click.Context, as_json: bool) -> int:
             "device": profile.device_id.hex(),
             "profile": str(context.folder),
         }
-        write_record(facts, as_json, f"{profile.name} at {context.where}, fingerprint {facts['fingerprint']}")
+        write_record(facts, context.settings.as_json, f"{profile.name} at {context.where}, fingerprint {facts['fingerprint']}")
     return Exit.DONE
