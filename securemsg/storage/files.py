@@ -1,8 +1,4 @@
-"""
-Files and folders that nobody else may use, whatever the umask says, and locks between processes.
-
-Whoever keeps something of one user's on disk uses these; nothing here knows what it is.
-"""
+"""Files and folders that no other user may use, whatever the umask says, and locks between processes."""
 
 from __future__ import annotations
 
@@ -95,7 +91,7 @@ def read_private_file(path: Path, limit: int = -1, *, exposed: bool = False) -> 
     @raise OSError: it is missing or cannot be read.
     @raise StorageError: as L{check_private}.
     """
-    # Without waiting: a pipe has an end that somebody else has to open first.
+    # Without waiting: a pipe opens when another process opens its other end.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         (check_regular if exposed else check_private)(path, os.fstat(descriptor))
@@ -198,7 +194,7 @@ class FileLock:
         return True
 
     def free(self) -> None:
-        """Let somebody else have it."""
+        """Let another process have it."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

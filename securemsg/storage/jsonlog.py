@@ -110,7 +110,7 @@ class LineFile:
             raise
 
     def _rotate(self) -> None:
-        """Begin another file, unless somebody else did. A crash in between leaves out a number, and loses only the oldest."""
+        """Begin another file, unless another program did. A crash here leaves out a number, and loses only the oldest file."""
         if self._is_in_place():
             names = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._kept + 1))]
             for younger, older in reversed(list(zip(names, names[1:], strict=False))):
@@ -153,7 +153,7 @@ def _open_existing(path: Path) -> int:
 
 
 def _explained(path: Path, error: OSError) -> StateUnusable:
-    """What the system says, for people."""
+    """An error of the system in words for people."""
     if error.errno == errno.EWOULDBLOCK:
         return StateUnusable(f"another process writes to {path}; name another file")
     if error.errno == errno.ELOOP:

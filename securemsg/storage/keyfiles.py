@@ -1,4 +1,4 @@
-"""Key files: 32 bytes that whoever has them may use, and nobody else shall read."""
+"""Key files: 32 secret bytes that everybody who has them may use, and nobody else may read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class KeyFileMissing(KeyFileError):
 
 
 class KeyFileExposed(KeyFileError):
-    """Others may use it: read it, or put another in its place."""
+    """Other users may read or change it."""
 
 
 class KeyFileExists(KeyFileError):
@@ -64,8 +64,6 @@ def make_key_file(path: Path, secret: bytes) -> None:
     try:
         create_private_file(path, secret)
     except FileExistsError:
-        raise KeyFileExists(
-            f"{path} exists and was not changed; give another file, or move this one away"
-        ) from None
+        raise KeyFileExists(f"{path} exists and was not changed; give another file, or move this one away") from None
     except OSError as error:
         raise KeyFileError(f"cannot write the key file {path}: {error.strerror}") from None

@@ -53,7 +53,7 @@ class MemoryWriter(Writer):
                 failure.raiseException()
 
     def _keep(self, failure: Failure) -> None:
-        """A posted job failed, or who was to hear of it."""
+        """A posted job failed, or the call that reports it did."""
         self._failure = failure
 
     def close(self) -> Deferred[None]:
@@ -100,7 +100,7 @@ class MemoryServerStore(ServerStore):
 
     def crash(self) -> Self:
         """
-        Lose what was not committed. Nobody will ever hear of it.
+        Lose what was not committed, and never report it.
 
         @return: the store as the next process finds it.
         """
@@ -128,7 +128,7 @@ class MemoryRecords:
         self._over = False
 
     def end(self) -> None:
-        """The transaction is over: whoever kept the records cannot use them any more."""
+        """The transaction is over: the records cannot be used any more."""
         self._over = True
 
     def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:

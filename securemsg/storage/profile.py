@@ -32,30 +32,30 @@ from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
 PROFILE_FILE = "profile.db"
 APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite file
 VERSION = 1
-BUSY_TIMEOUT = 10  # another process writes for milliseconds; who holds on longer is stuck
+BUSY_TIMEOUT = 10  # another process writes for milliseconds; one that takes longer is stuck
 # What every profile can open with its own key: tells a wrong key from a damaged record.
 SEAL_CHECK = b"securemsg profile"
 
 SCHEMA = (*RECORDS, "CREATE TABLE seal_check (value BLOB NOT NULL)")
 
 
-def create_profile(folder: Path, sealer: ISealer, *, timeouts: float = BUSY_TIMEOUT) -> ProfileStore:
+def create_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT) -> ProfileStore:
     """
     Make a profile in a folder, and the folder, or open the one that is there: safe to repeat.
 
-    @param patience: how long to wait for other processes, in seconds.
+    @param timeout: how long to wait for other processes, in seconds.
     @raise StorageError: as L{open_profile}, or the folder or file cannot be made.
     """
     make_private_folder(folder)
     make_private_file(folder / PROFILE_FILE)
-    return ProfileStore(folder / PROFILE_FILE, sealer, create=True, timeouts=timeouts)
+    return ProfileStore(folder / PROFILE_FILE, sealer, create=True, timeout=timeout)
 
 
-def open_profile(folder: Path, sealer: ISealer, *, timeouts: float = BUSY_TIMEOUT) -> ProfileStore:
+def open_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT) -> ProfileStore:
     """
     Open the profile in a folder.
 
-    @param patience: how long to wait for other processes, in seconds.
+    @param timeout: how long to wait for other processes, in seconds.
     @raise ProfileMissing: there is none.
     @raise ProfileDamaged: the file is not a profile, or not one that this sealer sealed.
     @raise StateTooNew: a newer release wrote it.
@@ -69,7 +69,7 @@ def open_profile(folder: Path, sealer: ISealer, *, timeouts: float = BUSY_TIMEOU
     except OSError as error:
         raise StateUnusable(f"cannot read {path}: {error.strerror}; check its owner") from error
     make_private_file(path)
-    return ProfileStore(path, sealer, create=False, timeouts=timeouts)
+    return ProfileStore(path, sealer, create=False, timeout=timeout)
 
 
 def missing(path: Path) -> ProfileMissing:
@@ -78,7 +78,7 @@ def missing(path: Path) -> ProfileMissing:
 
 
 def explained(error: sqlite3.Error, path: Path) -> StorageError:
-    """What SQLite says, for people."""
+    """An error of SQLite in words for people."""
     code = primary_code(error)
     if code in BUSY:
         return ProfileBusy(f"another process has locked {path} for too long; nothing was written, try again")
@@ -91,12 +91,12 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
 class ProfileStore:
     """An open profile. See L{IProfileStore}."""
 
-    def __init__(self, path: Path, sealer: ISealer, *, create: bool, timeouts: float) -> None:
+    def __init__(self, path: Path, sealer: ISealer, *, create: bool, timeout: float) -> None:
         self._path = path
         self._sealer = sealer
         self._busy = False
         try:
-            self._connection = sqlite3.connect(path, timeout=timeouts, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         except sqlite3.Error as error:
             raise explained(error, path) from error
         try:
@@ -176,9 +176,7 @@ class ProfileStore:
         try:
             self._sealer.open(row[0] if row else b"", SEAL_CHECK)
         except Unauthentic:
-            raise ProfileDamaged(
-                f"{self._path} belongs to another key; put back its own store.key"
-            ) from None
+            raise ProfileDamaged(f"{self._path} belongs to another key; put back its own store.key") from None
 
     def _create(self) -> int:
         """

@@ -15,7 +15,7 @@ from securemsg.errors import LocalProtocolError, Unauthentic
 from securemsg.interfaces import IRecords, ISealer
 from securemsg.storage.errors import ProfileDamaged
 
-# The number of a table in the file is its place here, from 1: names are only ever added at the end.
+# The number of a table in the file is its position here, from 1: names are only ever added at the end.
 TABLES = (
     "profile",
     "contacts",
@@ -44,7 +44,7 @@ LENGTH_SIZE = 4  # big-endian, before each part of associated data and before th
 ORDER_SIZE = 8
 SCHEMA = (
     "CREATE TABLE records (tab INTEGER NOT NULL, tag BLOB NOT NULL, ord INTEGER NOT NULL, value BLOB NOT NULL)",
-    "CREATE UNIQUE INDEX records_place ON records (tab, tag, ord)",
+    "CREATE UNIQUE INDEX records_key ON records (tab, tag, ord)",
     "CREATE TABLE sequences (tab INTEGER, tag BLOB, last INTEGER NOT NULL, PRIMARY KEY (tab, tag)) WITHOUT ROWID",
 )
 GET = "SELECT value FROM records WHERE tab = ? AND tag = ? AND ord = ?"
@@ -89,7 +89,7 @@ class Records:
         self._writable = writable
 
     def end(self) -> None:
-        """The transaction is over: whoever kept the records cannot use them any more."""
+        """The transaction is over: the records cannot be used any more."""
         self._connection = None
 
     def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:
@@ -98,7 +98,7 @@ class Records:
 
         @raise ProfileDamaged: the record does not open.
         """
-        number, tag = self._place(table, bucket)
+        number, tag = self._key(table, bucket)
         row = self._run(GET, (number, tag, order)).fetchone()
         return None if row is None else self._open(table, tag, order, row[0])[1]
 
@@ -108,10 +108,10 @@ class Records:
 
         @raise LocalProtocolError: this is a transaction for reading.
         """
-        number, tag = self._place(table, bucket, write=True)
+        number, tag = self._key(table, bucket, write=True)
         sealed = self._sealer.seal(bound(bucket) + value, _associated(table, tag, order))
         self._run(PUT, (number, tag, order, sealed))
-        if order > 0:  # 0 is what no row in the sequences says
+        if order > 0:  # no row in the sequences means 0
             self._run(RAISE, (number, tag, order))
 
     def delete(self, table: str, bucket: bytes, order: int = 0) -> None:
@@ -120,7 +120,7 @@ class Records:
 
         @raise LocalProtocolError: this is a transaction for reading.
         """
-        number, tag = self._place(table, bucket, write=True)
+        number, tag = self._key(table, bucket, write=True)
         self._run(DELETE, (number, tag, order))
 
     def scan(self, table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
@@ -132,7 +132,7 @@ class Records:
         if bucket is None:
             rows = self._run(SCAN_TABLE, (number_of(table), after, limit))
         else:
-            rows = self._run(SCAN_BUCKET, (*self._place(table, bucket), after, limit))
+            rows = self._run(SCAN_BUCKET, (*self._key(table, bucket), after, limit))
         found = []
         for tag, order, sealed in rows:
             name, value = self._open(table, tag, order, sealed)
@@ -141,15 +141,15 @@ class Records:
 
     def count(self, table: str, bucket: bytes) -> int:
         """See L{IRecords.count}."""
-        return int(self._run(COUNT, self._place(table, bucket)).fetchone()[0])
+        return int(self._run(COUNT, self._key(table, bucket)).fetchone()[0])
 
     def last(self, table: str, bucket: bytes) -> int:
         """See L{IRecords.last}."""
-        row = self._run(LAST, self._place(table, bucket)).fetchone()
+        row = self._run(LAST, self._key(table, bucket)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def _place(self, table: str, bucket: bytes, write: bool = False) -> tuple[int, bytes]:
-        """Where a bucket is in the file."""
+    def _key(self, table: str, bucket: bytes, write: bool = False) -> tuple[int, bytes]:
+        """Table and tag of a bucket, by which its records are found."""
         if write and not self._writable:
             raise LocalProtocolError("a transaction for reading writes")
         return number_of(table), self._sealer.tag(bound(table.encode(), bucket))
@@ -166,12 +166,12 @@ class Records:
             plain = self._sealer.open(sealed, _associated(table, tag, order))
         except Unauthentic:
             raise ProfileDamaged(
-                f"A record in {self._path} (table {table}) was altered or moved. Restore the file from a backup."
+                f"a record in {self._path} (table {table}) was altered or moved; restore the file from a backup"
             ) from None
         size = int.from_bytes(plain[:LENGTH_SIZE], "big")
         return plain[LENGTH_SIZE : LENGTH_SIZE + size], plain[LENGTH_SIZE + size :]
 
 
 def _associated(table: str, tag: bytes, order: int) -> bytes:
-    """What binds a sealed value to its place."""
+    """What binds a sealed value to its record."""
     return bound(table.encode(), tag, order.to_bytes(ORDER_SIZE, "big", signed=True))

@@ -17,7 +17,7 @@ from securemsg.storage.sqlite.store import ServerStore, open_server_store
 
 T = TypeVar("T")
 
-PATIENCE = 30  # seconds until a thread counts as stuck; nothing here takes one
+TIMEOUT = 30  # seconds until a thread counts as stuck; nothing here takes one
 NOW = 1_700_000_000
 DAY = 86400
 
@@ -39,8 +39,8 @@ class HandReactor:
         self._calls.put((function, arguments))
 
     def turn(self) -> None:
-        """Make the next call, which must come within L{PATIENCE}."""
-        function, arguments = self._calls.get(timeout=PATIENCE)
+        """Make the next call, which must come within L{TIMEOUT}."""
+        function, arguments = self._calls.get(timeout=TIMEOUT)
         function(*arguments)
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -50,7 +50,7 @@ class HandReactor:
 
     def open(self, path: Path) -> ServerStore:
         """A store on disk that reports here."""
-        return open_server_store(path, reactor=self, fatal=self.failures.append, timeouts=0.01)  # type: ignore[arg-type]
+        return open_server_store(path, reactor=self, fatal=self.failures.append, timeout=0.01)  # type: ignore[arg-type]
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """The result of an awaitable, or what it raises."""

@@ -14,7 +14,7 @@ from securemsg.storage.errors import ProfileBusy, ProfileDamaged, ProfileMissing
 from securemsg.storage.profile import PROFILE_FILE, ProfileStore, create_profile, open_profile
 
 KEY = bytes(range(32))
-NO_PATIENCE = 0.01
+NO_WAIT = 0.01
 
 
 class KeystoreTests(SynchronousTestCase):
@@ -30,7 +30,7 @@ class KeystoreTests(SynchronousTestCase):
 
     def create(self) -> ProfileStore:
         """The profile, open until the test is over."""
-        store = create_profile(self.folder, Vault(KEY), timeouts=NO_PATIENCE)
+        store = create_profile(self.folder, Vault(KEY), timeout=NO_WAIT)
         self.addCleanup(store.close)
         return store
 

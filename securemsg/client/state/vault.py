@@ -85,7 +85,7 @@ class _Protected(msgspec.Struct, array_like=True, forbid_unknown_fields=True, fr
         return msgspec.msgpack.encode((self.label, self.format, self.salt, self.cost, self.block, self.parallel))
 
     def key(self, passphrase: bytes) -> bytes:
-        """What the passphrase makes under these parameters. Takes a while: not for the thread that serves people."""
+        """The key that the passphrase gives under these parameters. This takes tenths of a second."""
         return primitives.scrypt(passphrase, self.salt, n=1 << self.cost, r=self.block, p=self.parallel)
 
 

@@ -9,7 +9,7 @@ from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, WriteB
 from securemsg.storage.sqlite.schema import FAR, POSITION_BITS
 
 POSITION_MASK = (1 << POSITION_BITS) - 1
-# How many deposits one step of forgetting looks at: some milliseconds, for others wait behind it.
+# How many deposits one step of forgetting looks at. It takes some milliseconds, while other jobs wait.
 FORGET_STEP = 2000
 
 REMEMBER = "INSERT INTO deposits (sender, deposit_id, digest, forget_at) VALUES (?, ?, ?, ?)"

@@ -60,14 +60,14 @@ def _add_one_time(
     connection: sqlite3.Connection, mailbox: int, kind: int, offered: tuple[StoredPrekey, ...], replace: bool
 ) -> None:
     """Keep those that are new."""
-    place = mailbox, kind
+    shelf = mailbox, kind
     if replace:
         stays = {prekey.id for prekey in offered}
-        gone = [(*place, number) for (number,) in connection.execute(IDS, place) if number not in stays]
+        gone = [(*shelf, number) for (number,) in connection.execute(IDS, shelf) if number not in stays]
         connection.executemany(REMOVE, gone)
     if offered:
-        spent = {number for (number,) in connection.execute(SPENT, place)}
-        new = [(*place, one.id, one.key, one.signature) for one in offered if one.id not in spent]
+        spent = {number for (number,) in connection.execute(SPENT, shelf)}
+        new = [(*shelf, one.id, one.key, one.signature) for one in offered if one.id not in spent]
         connection.executemany(ADD, new)
 
 
@@ -98,7 +98,7 @@ def claim(
 
 
 def _first(connection: sqlite3.Connection, mailbox: int, kind: int) -> StoredPrekey | None:
-    """The prekey with the lowest id; of signed and last-resort prekeys there is one alone."""
+    """The prekey with the lowest id; there is only one signed and one last-resort prekey."""
     found = connection.execute(LOWEST, (mailbox, kind)).fetchone()
     return None if found is None else StoredPrekey(*found)
 

@@ -39,7 +39,7 @@ _FIRST = (
         signing_key BLOB NOT NULL,
         UNIQUE (account, device)
     )""",
-    # Apart from the devices, for every commit changes these, and so they should be many to a page.
+    # Apart from the devices: every commit changes these rows, so many of them should fit a page.
     # next_expiry: nothing in the mailbox expires before; it may be too early, never too late.
     """CREATE TABLE mailboxes (
         mailbox INTEGER PRIMARY KEY,
@@ -142,11 +142,11 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
     if application != APPLICATION_ID and not (empty and version == 0):
-        raise StateDamaged(f"{path} is not a server's database. Nothing was changed. Move it away, or name another folder.")
+        raise StateDamaged(f"{path} is not a server's database; nothing was changed. Move it away, or name another folder")
     if version > len(MIGRATIONS):
         raise StateTooNew(
-            f"{path} was written by a newer release (format {version}, this one knows {len(MIGRATIONS)})."
-            " Nothing was changed. Upgrade securemsg, or name another folder."
+            f"{path} was written by a newer release (format {version}, this one knows {len(MIGRATIONS)});"
+            " nothing was changed, upgrade securemsg, or name another folder"
         )
     return int(version)
 

@@ -51,36 +51,36 @@ LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
 CHECKED_SIZE = 64 * 2**20
 
 
-def check_server_store(path: str | os.PathLike[str], *, timeouts: float = BUSY_TIMEOUT) -> bool:
+def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TIMEOUT) -> bool:
     """
     See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
 
-    @param patience: how long to wait for a daemon that is about to stop, in seconds.
+    @param timeout: how long to wait for a daemon that is about to stop, in seconds.
     @return: whether there is an account in it.
     @raise StateTooNew: a newer release wrote it.
     @raise StateDamaged: it is damaged, or something else.
     @raise StateUnusable: it cannot be read, or another daemon uses it.
     """
-    place = Path(path)
+    file = Path(path)
     try:
-        size = place.stat().st_size
+        size = file.stat().st_size
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StateUnusable(f"{place} cannot be read: {error.strerror}. Check who owns it.") from error
+        raise StateUnusable(f"{file} cannot be read: {error.strerror}; check who owns it") from error
     connection = None
     try:
-        # Without a log beside it nobody uses the file, and looking shall not leave one there.
-        mode = "mode=ro" if place.with_name(place.name + "-wal").exists() else "mode=ro&immutable=1"
-        connection = sqlite3.connect(f"{place.absolute().as_uri()}?{mode}", timeout=timeouts, uri=True)
-        version = version_of(connection, place)
+        # Without a log beside it nobody uses the file, and this check must not leave one there.
+        mode = "mode=ro" if file.with_name(file.name + "-wal").exists() else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?{mode}", timeout=timeout, uri=True)
+        version = version_of(connection, file)
         if size <= CHECKED_SIZE:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                raise damaged(place, verdict)
+                raise damaged(file, verdict)
         return version > 0 and connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is not None
     except sqlite3.Error as error:
-        raise explained(error, place) from error
+        raise explained(error, file) from error
     finally:
         if connection is not None:
             connection.close()
@@ -91,32 +91,32 @@ def open_server_store(
     *,
     reactor: IReactorFromThreads,
     fatal: Callable[[Failure], None],
-    timeouts: float = BUSY_TIMEOUT,
+    timeout: float = BUSY_TIMEOUT,
 ) -> ServerStore:
     """
     Open the file, make it where there is none, bring it up to date, and start the thread that works on it.
 
-    @param patience: how long to wait for a daemon that is about to stop, in seconds.
+    @param timeout: how long to wait for a daemon that is about to stop, in seconds.
     @param fatal: called in the reactor's thread when the file cannot be relied on any more; nothing will be answered then.
     @raise StorageError: as L{check_server_store}.
     """
-    place = Path(path)
-    make_private_file(place)
+    file = Path(path)
+    make_private_file(file)
     connection = None
     try:
-        connection = sqlite3.connect(place, timeout=timeouts, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(file, timeout=timeout, isolation_level=None, check_same_thread=False)
         prepare(connection)
-        migrate(connection, place)
+        migrate(connection, file)
         clock = mailboxes.read_clock(connection)
     except (sqlite3.Error, StorageError) as error:
         if connection is not None:
             connection.close()
         if isinstance(error, sqlite3.Error):
-            raise explained(error, place) from error
+            raise explained(error, file) from error
         raise
     writer = ThreadWriter(connection, fatal, reactor)
     writer.start()
-    return ServerStore(writer, place.with_name(place.name + "-wal"), clock)
+    return ServerStore(writer, file.with_name(file.name + "-wal"), clock)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -138,19 +138,19 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def explained(error: sqlite3.Error, path: Path) -> StorageError:
-    """What SQLite says, for people."""
+    """An error of SQLite in words for people."""
     code = primary_code(error)
     if code in BUSY:
-        return StateUnusable(f"Another daemon uses {path}. Stop that one, or name another state folder.")
+        return StateUnusable(f"another daemon uses {path}; stop it, or name another state folder")
     if code in DAMAGED:
         return damaged(path, str(error))
-    return StateUnusable(f"{path} cannot be used: {error}. Check the disk, and the rights on file and folder.")
+    return StateUnusable(f"{path} cannot be used: {error}; check the disk, and the rights on file and folder")
 
 
 def damaged(path: Path, detail: str) -> StateDamaged:
     """What to say of a damaged file, in one line: SQLite takes several."""
     return StateDamaged(
-        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Restore it from a backup, or save what can"
+        f"{path} is damaged ({' '.join(detail.split())}); nothing was changed. Restore it from a backup, or save what can"
         f" be saved: sqlite3 {path} .recover | sqlite3 {path}.recovered"
     )
 
@@ -169,7 +169,7 @@ class ServerStore:
     _clock: ClockReading
 
     def close(self) -> Deferred[None]:
-        """Do what was asked for, then close the file. What is asked for afterwards fails; what is written is not answered."""
+        """Do what was asked for, then close the file. What is asked for later fails; what is written later gets no answer."""
         return self._writer.close()
 
     def wal_size(self) -> int:

@@ -24,7 +24,7 @@ from securemsg.storage.errors import StateUnusable
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-# So many share a commit at most: what came first should not wait for all that came after.
+# How many jobs share a commit at most, so that the first does not wait for all that come later.
 GROUP = 128
 # Errors of SQLite that are our own bugs and do no harm beyond one job; all others mean that the file cannot be relied on.
 OUR_BUGS = (
@@ -42,7 +42,7 @@ class Job:
     A function of the connection and some arguments that waits for its turn.
 
     @ivar writes: whether it needs a transaction.
-    @ivar may_fail: whether somebody hears of a failure; otherwise a failure is fatal.
+    @ivar may_fail: whether a failure is reported to the caller; otherwise it is fatal.
     """
 
     function: Callable[..., Any]
@@ -90,7 +90,7 @@ class Writer:
         @return: fires with the result once it is committed; fails with what the function raised.
         """
         if self._closing:
-            return fail(StateUnusable("The store is closed."))
+            return fail(StateUnusable("the store is closed"))
         result: Deferred[T] = Deferred()
         self._put(Job(function, arguments, result, writes, may_fail=True))
         return result
@@ -187,7 +187,7 @@ class ThreadWriter(Writer):
         return jobs, False
 
     def _end(self, error: Exception) -> None:
-        """Say, in the reactor's thread, that the database cannot be relied on."""
+        """Report, in the reactor's thread, that the database cannot be relied on."""
         fail(error).addErrback(self._fatal)
 
 
@@ -206,7 +206,7 @@ def commit(connection: sqlite3.Connection, jobs: list[Job]) -> list[Answer]:
 
 
 def _answer(connection: sqlite3.Connection, job: Job) -> Answer:
-    """Do a job, and keep its result, or the error that somebody is to hear of."""
+    """Do a job, and keep its result, or the error to report."""
     if not job.may_fail:
         return Answer(job.result, job.function(connection, *job.arguments), None)
     if job.writes:

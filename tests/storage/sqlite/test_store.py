@@ -241,7 +241,7 @@ class StartTests(FileContract):
     def refused(self, kind: type[StorageError], word: str) -> None:
         """Neither check nor opening takes the file; both say so in the same words, and neither changes it."""
         before = self.path.read_bytes()
-        for use in (lambda: check_server_store(self.path, timeouts=0.01), lambda: self.reactor.open(self.path)):
+        for use in (lambda: check_server_store(self.path, timeout=0.01), lambda: self.reactor.open(self.path)):
             error = self.assertRaises(kind, use)
             self.assertIn(str(self.path), str(error))
             self.assertIn(word, str(error))
@@ -318,11 +318,11 @@ class StartTests(FileContract):
     def test_too_new(self) -> None:
         """The database of a newer release is refused with the advice to upgrade."""
         self.edit(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-        self.refused(StateTooNew, "Upgrade")
+        self.refused(StateTooNew, "upgrade")
 
     def test_second_daemon(self) -> None:
         """A file that a daemon uses is refused to another, and the first goes on."""
-        self.refused(StateUnusable, "Another daemon")
+        self.refused(StateUnusable, "another daemon")
         self.send(1)
 
     def test_folder(self) -> None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
 from securemsg.storage.sqlite.writer import GROUP, ThreadWriter
-from tests.storage.stores import PATIENCE, HandReactor
+from tests.storage.stores import TIMEOUT, HandReactor
 
 
 class Blunder(Exception):
@@ -51,10 +51,10 @@ class WriterTests(SynchronousTestCase):
 
         def wait(connection: sqlite3.Connection) -> None:
             begun.set()
-            assert release.wait(PATIENCE)
+            assert release.wait(TIMEOUT)
 
         self.writer.submit(wait, writes=False)
-        assert begun.wait(PATIENCE)
+        assert begun.wait(TIMEOUT)
         return release
 
     def test_result(self) -> None:
