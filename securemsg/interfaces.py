@@ -146,7 +146,7 @@ class DepositRow(StoreRecord, frozen=True):
     @ivar digest: SHA-256 over recipients, expiry and bytes; behind it which mailboxes missed the deposit, if any did.
     @ivar arrived_at: by the wall clock, for people; nothing is decided by it.
     @ivar expires_at: on the expiry clock: when what is left of it may be dropped.
-    @ivar forget_at: on the expiry clock, not before C{expires_at}: when its repetition need not be recognised any more.
+    @ivar forget_at: on the expiry clock, not before C{expires_at}: from when on a repetition is not recognised.
     """
 
     sender: int
@@ -220,7 +220,7 @@ class IDirectoryStore(Interface):
     ) -> Awaitable[None]:
         """
         Replace the device list by compare-and-set: C{version} must be one above the stored one, or the very same bytes again.
-        Devices that are not on it any more lose their mailbox; so does one whose key is another.
+        A device that is no longer on it, or has another key, loses its mailbox.
 
         @raise Refusal: C{stale-list}, C{no-such-account}.
         """
@@ -309,7 +309,7 @@ class IMailboxStore(Interface):
 
     def last_clock() -> ClockReading:
         """
-        The expiry clock as it was last written when this store was opened; all 0 where it never was. Not to be asked later.
+        The expiry clock as it was last written before this store was opened; 0 in a new store.
         """
 
     def expire(clock: ClockReading, date: int, forget_before: int, limit: int) -> Awaitable[dict[int, tuple[int, int]]]:
