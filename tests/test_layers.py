@@ -219,6 +219,20 @@ DISTRIBUTIONS = {
 EMPTY_WORDS = ("Manager", "Handler", "Processor", "Engine", "Helper", "Helpers", "Util", "Utils", "Common", "Base")
 CAMEL_CASE = re.compile(r"_*[a-z0-9]+[A-Z]")
 
+# Words of an earlier house, which only its builders knew. They are found nowhere, not even in a comment.
+PRIVATE_WORDS = re.compile(
+    r"(lodger|lodging|leash|errand|uplink|visitor|witness|ungiven|upkeep|lives_here|told_low|is_deaf)(s|ed)?(?![a-z])",
+    re.IGNORECASE,
+)
+# Names that have a better one now; as words of plain English they may stay.
+FORMER_NAMES = frozenset(
+    (
+        "Answering", "Arrivals", "Batches", "Beginning", "Bell", "Book", "Caller", "Crew", "Desk", "Exposure", "Giving", "Half",
+        "Holder", "Inbound", "Indexed", "Lane", "Lanes", "Marks", "Opening", "Owing", "Pack", "Patience", "Post", "Router",
+        "Tally", "Terms", "Timed", "Trouble", "Waits", "Wiring", "is_caller", "linefile", "troubles",
+    )
+)
+
 
 def under(name: str, *prefixes: str) -> bool:
     """Whether a dotted name is one of the prefixes or inside one."""
@@ -307,6 +321,25 @@ def wrong_names(module: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"{node.name} is Twisted's dialect, in a pure layer"
 
 
+def private_words(text: str) -> list[str]:
+    """The private words in a text."""
+    return [found.group() for found in PRIVATE_WORDS.finditer(text)]
+
+
+def former_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Whatever is defined or assigned under a name that has a better one now."""
+    for node in ast.walk(tree):
+        name = None
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = node.name
+        elif isinstance(node, ast.arg):
+            name = node.arg
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            name = node.id if isinstance(node, ast.Name) else node.attr
+        if name is not None and name.lstrip("_") in FORMER_NAMES:
+            yield getattr(node, "lineno", 0), f"{name} has a better name now"
+
+
 def violations(module: str, source: str) -> list[str]:
     """
     Everything in a module that breaks a rule of the house.
@@ -321,6 +354,9 @@ def violations(module: str, source: str) -> list[str]:
             found.append((1, "belongs to no layer"))
         found += wrong_imports(module, tree)
     found += wrong_names(module, tree)
+    found += former_names(tree)
+    if module != __name__:
+        found += [(1, f"{word} is a private word") for word in private_words(source)]
     return [f"{module}:{line}: {what}" for line, what in sorted(found)]
 
 
@@ -381,6 +417,11 @@ class TreeTests(SynchronousTestCase):
         """No two modules import each other, however long the way round."""
         found = circle({name: path.read_text("utf-8") for name, path in modules("securemsg")})
         self.assertEqual(found, [], " -> ".join(found))
+
+    def test_documents_plain(self) -> None:
+        """No document speaks in private words."""
+        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").iterdir()):
+            self.assertEqual(private_words(path.read_text("utf-8")), [], path)
 
     def test_layers_exist(self) -> None:
         """Every layer that has rules is there to keep them."""
@@ -591,6 +632,12 @@ class CheckerTests(SynchronousTestCase):
     def test_version_for_all(self) -> None:
         """The version is the one thing that anybody may take from the top."""
         self.assert_clean("securemsg.protocol.messages", "from securemsg import __version__")
+
+    def test_former_names(self) -> None:
+        """A name or a word that was given up does not come back; plain English may use what is plain English."""
+        offences = ("class Leash: pass", "def wait(troubles): pass", "class A:\n    def b(self):\n        self._uplink = 1")
+        self.assert_caught("securemsg.net.thing", *offences, "# its errand\npass", "'a visitor came'")
+        self.assert_clean("securemsg.net.thing", "'the caller of a function, at her desk, is in trouble'")
 
     def test_empty_names(self) -> None:
         """Classes and modules whose names say nothing are refused everywhere."""

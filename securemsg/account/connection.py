@@ -313,7 +313,7 @@ class ServerConnection:
             now=self._now,
             soon=self._soon,
             notify=self._notified,
-            troubles=(OSError, StorageError),
+            expected_errors=(OSError, StorageError),
             watch=self._watch,
         )
         if self._listen is not None:

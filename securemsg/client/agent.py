@@ -53,7 +53,7 @@ class Agent:
     _soon: Callable[[Callable[[], None]], None] = field(kw_only=True)
     _notify: Callable[[Event], None] = field(kw_only=True)
     # What the store may raise when the disk is full or gone. Anything else is a bug, and is raised after we hung up.
-    _troubles: tuple[type[Exception], ...] = field(kw_only=True, default=(OSError,))
+    _expected_errors: tuple[type[Exception], ...] = field(kw_only=True, default=(OSError,))
     _jitter: Callable[[], float] = field(kw_only=True, default=random_jitter)
     # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.wiredump}.
     _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
@@ -319,7 +319,7 @@ class Agent:
             if channel is not None:
                 channel.close()
             self._notify(Disconnected(LOCAL_TROUBLE))
-            if not isinstance(error, self._troubles):
+            if not isinstance(error, self._expected_errors):
                 raise
             return
         for event in self._context.pop_events():

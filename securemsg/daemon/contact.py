@@ -208,7 +208,9 @@ def open_contact(
     source = options.answers(lambda call: worker.do(partial(contact.attempt, call)))
     printer = Printer() if options.prints else None
     contact = Contact(store, profile, worker, on_login, source, retention, options.record, printer)
-    contact.peer = Agent(store, profile, now=time.time, soon=worker.do, notify=contact.on_event, troubles=EXPECTED_ERRORS)
+    contact.peer = Agent(
+        store, profile, now=time.time, soon=worker.do, notify=contact.on_event, expected_errors=EXPECTED_ERRORS
+    )
     on_received = contact.on_received if options.record is not None or options.prints else None
     contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)
     return contact

@@ -229,8 +229,8 @@ class OwnerTests(ConnectionCase):
         connection.changed()
         self.assertEqual((self.lines[0].stops, len(self.lines)), (1, 1))
 
-    def test_errand(self) -> None:
-        """An errand is run by whoever has the connection; its facts come back."""
+    def test_job(self) -> None:
+        """A job is run by whoever has the connection; its facts come back."""
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=5))
         self.assertEqual(self.wakeups, 1)
@@ -239,7 +239,7 @@ class OwnerTests(ConnectionCase):
         self.clock.advance(WAITING_POLL)
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
 
-    def test_errand_refused(self) -> None:
+    def test_job_refused(self) -> None:
         """A refusal names whom it is about."""
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("fetch", "bob", timeout=5))
@@ -249,8 +249,8 @@ class OwnerTests(ConnectionCase):
         problem = self.failureResultOf(asking, SecuremsgError).value
         self.assertEqual((problem.status, problem.text), (Exit.NO_CONTACT, "no such account: bob"))
 
-    def test_errand_unanswered(self) -> None:
-        """An errand that nobody runs ends in time, and leaves nothing behind."""
+    def test_job_unanswered(self) -> None:
+        """A job that nobody runs ends in time, and leaves nothing behind."""
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=1))
         self.clock.pump([WAITING_POLL] * 12)

@@ -38,7 +38,7 @@ class BlockedTests(PlaceCase):
         return following
 
     def again(self, ada: Person) -> ServerConnection:
-        """The uplink of the next command."""
+        """The connection of the next command."""
         ada.connection.stop()
         self.place.settle()
         return self.place.beside(ada)

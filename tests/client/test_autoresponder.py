@@ -274,8 +274,8 @@ class SlowTests(SynchronousTestCase):
         self.source.reply("two")
         self.assertEqual(self.read("alice"), ["one", "two"])
 
-    def test_witness(self) -> None:
-        """The witness sees everything once and in order, before it is answered; after a restart nothing again."""
+    def test_shown_first(self) -> None:
+        """What comes is shown once and in order, before it is answered; after a restart nothing is shown again."""
         self.ask("alice", "1", "2")
         self.assertEqual(self.shown, ["1", "2"])
         self.ask("bob", "3")
@@ -284,8 +284,8 @@ class SlowTests(SynchronousTestCase):
         self.ask("alice", "4")
         self.assertEqual(self.shown, ["1", "2", "3", "4"])
 
-    def test_witness_fails(self) -> None:
-        """While the witness cannot look nothing is answered, and nothing is lost."""
+    def test_showing_fails(self) -> None:
+        """While nothing can be shown nothing is answered, and nothing is lost."""
         self.trouble = OSError("the disk is full")
         for _ in range(2):
             with self.assertRaises(OSError):

@@ -1,4 +1,4 @@
-"""Errands between processes of one profile."""
+"""Jobs between processes of one profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from securemsg.storage.memory import MemoryProfile
 NOW = 1_800_000_000.0
 
 
-class ErrandTests(SynchronousTestCase):
+class JobTests(SynchronousTestCase):
     """Asker and runner over one store."""
 
     def setUp(self) -> None:
@@ -32,7 +32,7 @@ class ErrandTests(SynchronousTestCase):
         self.assertIsNone(jobs.pop_outcome(self.store, number))
 
     def test_in_order(self) -> None:
-        """Errands are numbered as they come, and a number never comes again."""
+        """Jobs are numbered as they come, and a number never comes again."""
         first = jobs.request(self.store, "ping", now=NOW, timeout=30)
         jobs.finish(self.store, first, "", {}, now=NOW)
         jobs.pop_outcome(self.store, first)

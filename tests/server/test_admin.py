@@ -150,7 +150,7 @@ class ReplyTests(TwoPeople):
         self.assertEqual(self.sender.one(Refused), Refused(1, "forbidden"))
         self.assertEqual(self.said, [])
 
-    def test_nobody_lives_here(self) -> None:
+    def test_reserved_name(self) -> None:
         """A server without a contact that could say it refuses."""
         self.operator = self.rig.operator()
         self.rig.crash()
