@@ -1,4 +1,4 @@
-"""Callers with a key file at the command line: what they say and hear, and what becomes of that when connections end."""
+"""Guests with a key file at the command line: what they say and hear, and what becomes of that when connections end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-class CallerCase(ChatCase):
+class GuestCase(ChatCase):
     """A guest talks with the contact C{server}, which holds the same file."""
 
     def setUp(self) -> None:
@@ -73,7 +73,7 @@ class CallerCase(ChatCase):
         return Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, 5))
 
 
-class TalkTests(CallerCase):
+class TalkTests(GuestCase):
     """A connection that lasts."""
 
     def test_question_and_answer(self) -> None:
@@ -130,7 +130,7 @@ class TalkTests(CallerCase):
         self.assertEqual(made, [])
 
 
-class LossTests(CallerCase):
+class LossTests(GuestCase):
     """Connections end; each new one is another device."""
 
     def test_goes_out_again(self) -> None:
@@ -207,7 +207,7 @@ class Doubting:
         return Doubter(self._server.connect())
 
 
-class RefusalTests(CallerCase):
+class RefusalTests(GuestCase):
     """Who is not let in, and with which status the command ends. The server proves first."""
 
     def fate(self, key: SharedKey) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Callers: who comes with a key file, and what becomes of a caller with each connection."""
+"""Guests: who comes with a key file, and what becomes of a guest with each connection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def world_with(key: SharedKey | None) -> World:
     return World(key_file=None if key is None else KeyFile(key.name, key.login))
 
 
-def caller(world: World, key: SharedKey = KEY, called: str = "caller") -> User:
+def make_guest(world: World, key: SharedKey = KEY, called: str = "guest") -> User:
     """Somebody who holds a file, and is not connected."""
     store = MemoryProfile()
     guest.prepare(store, key, "example.net", 8443, START)
@@ -46,15 +46,15 @@ class LoginTests(SynchronousTestCase):
     """Both ends prove that they hold the file, the server first."""
 
     def setUp(self) -> None:
-        """A server with the file, and a caller who is not connected."""
+        """A server with the file, and a guest who is not connected."""
         self.world = world_with(KEY)
-        self.caller = caller(self.world)
+        self.guest = make_guest(self.world)
 
     def refused(self, wire: Wire, code: str = "server-identity") -> None:
-        """Check that the caller hung up, and that it proved nothing."""
+        """Check that the guest hung up, and that it proved nothing."""
         self.assertEqual(decoded(wire, Side.CLIENT, Proof), [])
-        self.assertEqual(self.caller.events, [Failed(code), Disconnected(code)])
-        self.assertEqual(self.caller.profile().connection, b"")
+        self.assertEqual(self.guest.events, [Failed(code), Disconnected(code)])
+        self.assertEqual(self.guest.profile().connection, b"")
 
     def altered(self, **fields: object) -> Wire:
         """Connect through somebody who changes the challenge."""
@@ -62,29 +62,29 @@ class LoginTests(SynchronousTestCase):
         def tap(message: Message) -> list[Message]:
             return [msgspec.structs.replace(message, **fields) if isinstance(message, Challenge) else message]
 
-        wire = self.caller.connect(settle=False)
+        wire = self.guest.connect(settle=False)
         wire.to_client = tap
         self.world.settle()
         return wire
 
     def test_let_in(self) -> None:
         """Who holds the same file as the server is let in, and drained at once: nothing can have waited."""
-        self.caller.connect()
-        self.assertIn(Ready(), self.caller.events)
-        assert self.caller.agent is not None
-        self.assertTrue(self.caller.agent.is_drained)
+        self.guest.connect()
+        self.assertIn(Ready(), self.guest.events)
+        assert self.guest.agent is not None
+        self.assertTrue(self.guest.agent.is_drained)
 
     def test_greeting(self) -> None:
         """The greeting names no account, no device and no file; and no question but for the time of day is asked by itself."""
-        wire = self.caller.connect()
+        wire = self.guest.connect()
         [hello] = decoded(wire, Side.CLIENT, Hello)
         self.assertEqual((hello.role, hello.account, hello.device), ("key", "", b""))
         said = [type(message) for side, message in wire.log if side is Side.CLIENT]
         self.assertEqual(said, [Hello, Proof])
 
     def test_nothing_later(self) -> None:
-        """A caller uploads and publishes nothing however long it stays."""
-        wire = self.caller.connect()
+        """A guest uploads and publishes nothing however long it stays."""
+        wire = self.guest.connect()
         self.world.advance(8 * 3600, 200)
         said = {type(message) for side, message in wire.log if side is Side.CLIENT}
         self.assertEqual(said, {Hello, Proof, Ping})
@@ -93,22 +93,22 @@ class LoginTests(SynchronousTestCase):
         """A server without a file, or with another one, is told nothing."""
         for key in (None, OTHER):
             self.world = world_with(key)
-            self.caller = caller(self.world)
-            self.refused(self.caller.connect())
+            self.guest = make_guest(self.world)
+            self.refused(self.guest.connect())
 
-    def test_caller_without_file(self) -> None:
+    def test_guest_without_file(self) -> None:
         """Whoever has not the file, and believes anybody, is refused for good."""
         proofs = (bytes(64), keys.mac(OTHER.login, auth.KEY_PROOF_LABEL, b""))
         for proof in proofs:
-            wire = self.caller.connect(settle=False)
+            wire = self.guest.connect(settle=False)
             wire.to_server = lambda message, proof=proof: [
                 msgspec.structs.replace(message, signature=proof) if isinstance(message, Proof) else message
             ]
-            self.caller.events.clear()
+            self.guest.events.clear()
             self.world.settle()
-            self.assertEqual(self.caller.events, [Failed("login-failed"), Disconnected("login-failed")])
-            assert self.caller.agent is not None
-            self.assertFalse(self.caller.agent.is_ready)
+            self.assertEqual(self.guest.events, [Failed("login-failed"), Disconnected("login-failed")])
+            assert self.guest.agent is not None
+            self.assertFalse(self.guest.agent.is_ready)
 
     def test_altered_challenge(self) -> None:
         """A challenge that was changed on the way in anything at all does not bear the proof."""
@@ -119,17 +119,17 @@ class LoginTests(SynchronousTestCase):
             {"version": 2},
             {"signature": bytes(64)},
         ):
-            self.caller = caller(self.world)
+            self.guest = make_guest(self.world)
             self.refused(self.altered(**fields))
 
     def test_repeated_challenge(self) -> None:
         """A challenge of an earlier login does not fit a new greeting."""
-        old = decoded(self.caller.connect(), Side.SERVER, Challenge)[0]
-        self.caller = caller(self.world)
+        old = decoded(self.guest.connect(), Side.SERVER, Challenge)[0]
+        self.guest = make_guest(self.world)
         self.refused(self.altered(**{name: getattr(old, name) for name in old.__struct_fields__}))
 
     def test_signed_challenge(self) -> None:
-        """The signature of the server's identity, which accounts go by, is nothing to a caller; and the other way round."""
+        """The signature of the server's identity, which accounts go by, is nothing to a guest; and the other way round."""
 
         def tap(message: Message) -> list[Message]:
             if not isinstance(message, Challenge):
@@ -138,7 +138,7 @@ class LoginTests(SynchronousTestCase):
             parts = auth.challenge_parts(hello, 1, [], message.nonce, message.identity, wire.client.binding)
             return [msgspec.structs.replace(message, signature=self.world.identity.sign(auth.CHALLENGE_LABEL, *parts))]
 
-        wire = self.caller.connect(settle=False)
+        wire = self.guest.connect(settle=False)
         wire.to_client = tap
         self.world.settle()
         self.refused(wire)
@@ -154,7 +154,7 @@ class LoginTests(SynchronousTestCase):
             proof = keys.mac(KEY.login, auth.KEY_CHALLENGE_LABEL, *parts)
             return [msgspec.structs.replace(message, version=9, signature=proof)]
 
-        wire = self.caller.connect(settle=False)
+        wire = self.guest.connect(settle=False)
         wire.to_client = tap
         self.world.settle()
         self.refused(wire, "unsupported-version")
@@ -164,16 +164,16 @@ class LoginTests(SynchronousTestCase):
         Somebody in the middle, who passes on everything between two channels, is found out by either end's exporter or key.
         """
         for binding in (evolve(TLS, exporter=bytes(32)), evolve(TLS, spki=bytes(32))):
-            self.caller = caller(self.world)
-            self.caller.agent = None
-            wire = self.caller.connect(settle=False)
+            self.guest = make_guest(self.world)
+            self.guest.agent = None
+            wire = self.guest.connect(settle=False)
             wire.server.binding = binding
             self.world.settle()
             self.refused(wire)
 
     def test_no_exporter(self) -> None:
         """Over TCP nothing is said without keying material of this very connection."""
-        wire = self.caller.connect(settle=False)
+        wire = self.guest.connect(settle=False)
         wire.client.binding = Binding("tcp", "spki", b"", bytes(32))
         self.world.settle()
         self.assertEqual(wire.log, [])
@@ -189,15 +189,15 @@ class ConnectionTests(SynchronousTestCase):
     """Each connection makes a device."""
 
     def setUp(self) -> None:
-        """A caller who is connected."""
+        """A guest who is connected."""
         self.world = world_with(KEY)
-        self.caller = caller(self.world)
-        self.wire = self.caller.connect()
+        self.guest = make_guest(self.world)
+        self.wire = self.guest.connect()
 
     def test_both_agree(self) -> None:
         """Device and identity follow from the two nonces, the exporter and the file: the server knows the same device."""
         [hello], [challenge] = decoded(self.wire, Side.CLIENT, Hello), decoded(self.wire, Side.SERVER, Challenge)
-        profile = self.caller.profile()
+        profile = self.guest.profile()
         nonce = keys.connection_nonce(hello.nonce, challenge.nonce, TLS.exporter)
         self.assertEqual(profile.connection, nonce)
         self.assertEqual(profile.device_id, keys.guest_device(nonce))
@@ -208,9 +208,9 @@ class ConnectionTests(SynchronousTestCase):
 
     def test_new_each_time(self) -> None:
         """The next connection is another device, with another identity, to the same account."""
-        before = self.caller.profile()
-        self.caller.connect()
-        after = self.caller.profile()
+        before = self.guest.profile()
+        self.guest.connect()
+        after = self.guest.profile()
         self.assertEqual(before.name, after.name)
         for part in ("connection", "device_id", "identity"):
             self.assertNotEqual(getattr(before, part), getattr(after, part))
@@ -220,27 +220,27 @@ class ConnectionTests(SynchronousTestCase):
         """Another server with the same file is as good as the one before: there is no pin that could be wrong."""
         self.world.identity = keys.SigningKey.generate()
         self.world.restart_server()
-        self.caller.connect()
-        assert self.caller.agent is not None
-        self.assertTrue(self.caller.agent.is_ready)
-        self.assertEqual(self.caller.profile().pin, self.world.identity.public)
+        self.guest.connect()
+        assert self.guest.agent is not None
+        self.assertTrue(self.guest.agent.is_ready)
+        self.assertEqual(self.guest.profile().pin, self.world.identity.public)
 
-    def test_two_callers(self) -> None:
+    def test_two_guests(self) -> None:
         """Two with one file are two devices of one account, and neither throws the other out."""
-        other = caller(self.world, called="other")
+        other = make_guest(self.world, called="other")
         other.connect()
-        for user in (self.caller, other):
+        for user in (self.guest, other):
             assert user.agent is not None
             self.assertTrue(user.agent.is_ready)
-        self.assertNotEqual(self.caller.profile().device_id, other.profile().device_id)
+        self.assertNotEqual(self.guest.profile().device_id, other.profile().device_id)
 
     def test_forgets_the_connection(self) -> None:
         """
         What belonged to the device before is forgotten: the contact, its lists, counters. Numbers of deposits go on, and what
         was sealed is to be made anew.
         """
-        store = self.caller.store.inner
-        before = self.caller.profile()
+        store = self.guest.store.inner
+        before = self.guest.profile()
         number = messages.compose(store, SERVER_NAME, "hello", now=START)
         with store.writing() as records:
             records.put(contacts.TABLE, SERVER_NAME.encode(), b"contact")
@@ -284,7 +284,7 @@ class ResendTests(SynchronousTestCase):
         world.settle()
         with server.store.inner.writing() as records:
             guests.admit(records, KEY, START)
-        user = caller(world)
+        user = make_guest(world)
         wire = user.connect()
         wire.to_client = lambda message: [] if isinstance(message, Accepted) else [message]
         number = user.send(SERVER_NAME, "once")

@@ -1,5 +1,5 @@
 """
-Key files as their users meet them: two people who share one, callers of a daemon that holds one, and files that are wrong.
+Key files as their users meet them: two people who share one, guests of a daemon that holds one, and files that are wrong.
 """
 
 from __future__ import annotations
@@ -257,8 +257,8 @@ class PeerTests(PlaceCase):
         sam.send("tom", "the file itself is not needed any more")
 
 
-class CallerCase(SynchronousTestCase):
-    """Callers, who have no profile and nothing but a file."""
+class GuestCase(SynchronousTestCase):
+    """Guests, who have no profile and nothing but a file."""
 
     def setUp(self) -> None:
         """A folder, and a daemon that is not started yet."""
@@ -268,7 +268,7 @@ class CallerCase(SynchronousTestCase):
         self.daemon = Daemon(self.place, ("--key-file", str(self.path), "--answer", "echo", "--print"))
 
     def start(self, command: str, *arguments: str, path: Path | None = None, pipe: bool = False) -> Running:
-        """Start C{send} or C{chat} as a caller."""
+        """Start C{send} or C{chat} as a guest."""
         where = ("--host", HOST, "--port", str(self.daemon.port))
         return self.place.start_command(
             command, command, "--key-file", str(path or self.path), *where, *arguments, pipe=pipe
@@ -298,13 +298,13 @@ class CallerCase(SynchronousTestCase):
         checked(self.place.start_command("keygen", "keygen", str(self.path)).wait(), 0, ["keygen"])
 
 
-class CallerTests(CallerCase):
+class GuestTests(GuestCase):
     """The story of the oldest program, and what can go wrong with it."""
 
     def test_story(self) -> None:
         """
         The daemon makes the file; a client that has it sends; the daemon prints what came; in a chat the answer comes back.
-        Nothing of it is left in the caller's home, and the secret stands in no other file than its own.
+        Nothing of it is left in the guest's home, and the secret stands in no other file than its own.
         """
         self.daemon.start()
         self.assertEqual((self.path.stat().st_size, self.path.stat().st_mode & 0o777), (32, 0o600))
@@ -394,19 +394,19 @@ class CallerTests(CallerCase):
         self.assertIn("not kept", done.err)
 
     def test_two_at_once(self) -> None:
-        """Two callers with one file talk at the same time; each gets its own answers and no other's."""
+        """Two guests with one file talk at the same time; each gets its own answers and no other's."""
         self.make_file()
         self.daemon.start()
         chats = [self.start("chat", "server", pipe=True) for _ in range(2)]
         for turn in range(3):
             for number, chat in enumerate(chats):
-                chat.type(f"caller {number} turn {turn}\n")
+                chat.type(f"guest {number} turn {turn}\n")
         for number, chat in enumerate(chats):
             until(lambda chat=chat: chat.line_count == 3, "three answers")  # type: ignore[misc]
             chat.end_input()
             done = checked(chat.wait(), 0, ["chat"])
             texts = [line.partition("] ")[2] for line in done.out.splitlines()]
-            self.assertEqual(texts, [f"server: caller {number} turn {turn}" for turn in range(3)])
+            self.assertEqual(texts, [f"server: guest {number} turn {turn}" for turn in range(3)])
 
     def test_daemon_killed(self) -> None:
         """A chat goes on by itself when the daemon is killed and comes back: what was said meanwhile is sent, and answered."""

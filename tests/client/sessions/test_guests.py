@@ -1,4 +1,4 @@
-"""Callers, as the contact C{server} meets them: real agents on both ends, and the real server between them."""
+"""Guests, as the contact C{server} meets them: real agents on both ends, and the real server between them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-class CallerCase(SynchronousTestCase):
+class GuestCase(SynchronousTestCase):
     """A server with a key file, the contact that lives in it, and two who hold the file."""
 
     def setUp(self) -> None:
@@ -59,9 +59,9 @@ class CallerCase(SynchronousTestCase):
         self.contact = User(self.world, SERVER_NAME, MortalProfile(store), binding=MEMORY)
         self.world.users[SERVER_NAME] = self.contact
         self.contact.connect()
-        self.one, self.other = self.caller("one"), self.caller("other")
+        self.one, self.other = self.make_guest("one"), self.make_guest("other")
 
-    def caller(self, called: str, key: SharedKey = KEY) -> User:
+    def make_guest(self, called: str, key: SharedKey = KEY) -> User:
         """Somebody with a file, connected."""
         store = MemoryProfile()
         guest.prepare(store, key, "example.net", 8443, START)
@@ -91,11 +91,11 @@ class CallerCase(SynchronousTestCase):
             return load(records, Connection, guests.TABLE, device)
 
 
-class TalkTests(CallerCase):
+class TalkTests(GuestCase):
     """What is said."""
 
     def test_hello(self) -> None:
-        """A caller is read under the file's name, verified, in suite psk; the answer comes back and is as good."""
+        """A guest is read under the file's name, verified, in suite psk; the answer comes back and is as good."""
         question_id = self.one.send(SERVER_NAME, "Hello Server!")
         (question,) = self.heard()
         self.assertEqual((question.text, question.sender), ("Hello Server!", KEY.name))
@@ -111,7 +111,7 @@ class TalkTests(CallerCase):
         self.assertEqual(self.one.codes() + self.contact.codes(), [])
 
     def test_fifty_each(self) -> None:
-        """Two callers with one file talk at once; each gets its own answers and no other's, all in order."""
+        """Two guests with one file talk at once; each gets its own answers and no other's, all in order."""
         for number in range(50):
             self.one.send(SERVER_NAME, f"one {number}")
             self.other.send(SERVER_NAME, f"other {number}")
@@ -157,7 +157,7 @@ class TalkTests(CallerCase):
 
     def test_latest_of(self) -> None:
         """Of some connections the one that wrote last is found; one that never wrote is none, however young it is."""
-        silent = self.caller("silent")
+        silent = self.make_guest("silent")
         for user in (self.one, self.other):
             user.send(SERVER_NAME, "hello")
         one, other, never = (user.profile().device_id for user in (self.one, self.other, silent))
@@ -175,13 +175,13 @@ class TalkTests(CallerCase):
         self.contact.send(with_guest(KEY.name, self.one.profile().device_id), "you")
         self.assertEqual(self.one.read(), ["you"])
 
-    def test_accounts_know_no_callers(self) -> None:
+    def test_accounts_know_no_guests(self) -> None:
         """An account that writes to such a name is told at once that there is nobody."""
         alice = self.world.user("alice")
         self.assertEqual(self.assertRaises(Refusal, alice.send, KEY.name, "hi").code, "no-such-account")
 
 
-class GoneTests(CallerCase):
+class GoneTests(GuestCase):
     """Connections that end."""
 
     def test_nobody_there(self) -> None:
@@ -205,7 +205,7 @@ class GoneTests(CallerCase):
         self.assertEqual(self.outbox(self.contact), [])
 
     def unheard(self) -> None:
-        """One caller says something and hears nothing of what becomes of it."""
+        """One guest says something and hears nothing of what becomes of it."""
         self.one.send(SERVER_NAME, "known")
         self.heard()
         assert self.one.wire is not None
@@ -213,7 +213,7 @@ class GoneTests(CallerCase):
         self.one.send(SERVER_NAME, "hi")
 
     def test_said_again(self) -> None:
-        """What a caller did not hear to have arrived it says again in its next connection; it is shown once."""
+        """What a guest did not hear to have arrived it says again in its next connection; it is shown once."""
         self.unheard()
         self.assertEqual([message.text for message in self.heard()], ["hi"])
         self.one.connect()
@@ -245,7 +245,7 @@ class GoneTests(CallerCase):
         self.assertEqual(len({message.device for message in heard}), 4)
 
     def test_contact_restarts(self) -> None:
-        """A contact that dies and starts again knows its callers, who go on."""
+        """A contact that dies and starts again knows its guests, who go on."""
         self.one.send(SERVER_NAME, "one")
         self.contact.die()
         self.contact.connect()
@@ -255,7 +255,7 @@ class GoneTests(CallerCase):
         self.assertEqual(self.one.read(), ["one", "two"])
 
 
-class ForgettingTests(CallerCase):
+class ForgettingTests(GuestCase):
     """Connections are remembered for a while."""
 
     def tables(self) -> int:
@@ -377,7 +377,7 @@ class ForgettingTests(CallerCase):
             self.assertTrue(before <= {bucket for bucket, _, _ in records.scan(SEEN)})
 
 
-class AdmissionTests(CallerCase):
+class AdmissionTests(GuestCase):
     """Which file counts."""
 
     def change(self, key: SharedKey | None) -> None:
@@ -430,7 +430,7 @@ class AdmissionTests(CallerCase):
             self.assertEqual([records.scan(table) for table in (contacts.TABLE, choices.TABLE, META)], before)
 
 
-class AttackTests(CallerCase):
+class AttackTests(GuestCase):
     """What the server between cannot do."""
 
     def spoilt(self, **changes: object) -> None:
@@ -524,7 +524,7 @@ class AttackTests(CallerCase):
         self.assertEqual(open_it(good).device_id, sender.device)
 
     def test_rules_at_the_contact(self) -> None:
-        """A caller that seals with the right file, and calls its connection an epoch or introduces itself, is refused."""
+        """A guest that seals with the right file, and calls its connection an epoch or introduces itself, is refused."""
         alice, one = self.world.user("alice").profile(), self.one.profile()
         header = KeyHeader("psk", 1, one.connection, 0, 1, None)
         self.assert_rules(
@@ -536,9 +536,9 @@ class AttackTests(CallerCase):
             msgspec.structs.replace(header, introduction=Introduction(alice.identity.public, alice.devices)),
         )
 
-    def test_rules_at_the_caller(self) -> None:
+    def test_rules_at_the_guest(self) -> None:
         """
-        So is a server that seals for a caller with another nonce than the connection's, or an epoch, or introduces itself.
+        So is a server that seals for a guest with another nonce than the connection's, or an epoch, or introduces itself.
         """
         self.one.send(SERVER_NAME, "hi")
         one, contact = self.one.profile(), self.contact.profile()
@@ -554,7 +554,7 @@ class AttackTests(CallerCase):
         )
 
     def test_other_name(self) -> None:
-        """What a caller said is not an account's, nor another file's."""
+        """What a guest said is not an account's, nor another file's."""
         self.spoilt(account=OTHER.name)
         self.spoilt(account="alice")
 
@@ -568,7 +568,7 @@ class AttackTests(CallerCase):
         self.assertEqual([message.text for message in self.heard()], ["hi"])
 
     def test_answer_into_another_connection(self) -> None:
-        """An answer does not open in another connection than it was made for, and the caller asks for nothing."""
+        """An answer does not open in another connection than it was made for, and the guest asks for nothing."""
         self.one.send(SERVER_NAME, "hi")
         (question,) = self.heard()
         assert self.one.wire is not None
@@ -592,7 +592,7 @@ class AttackTests(CallerCase):
         self.assertEqual(self.outbox(self.other), [])
 
     def test_no_gap_asked_for(self) -> None:
-        """Neither side sends a reset over a gap: a caller says again what did not arrive."""
+        """Neither side sends a reset over a gap: a guest says again what did not arrive."""
         self.one.send(SERVER_NAME, "one")
         assert self.contact.wire is not None
         self.contact.wire.to_client = lambda message: (

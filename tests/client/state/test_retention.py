@@ -240,7 +240,7 @@ class ContactTests(SynchronousTestCase):
         contact.tick()
         self.assertEqual(len(messages.history(contact._store, "alice")), 1, "not every second")
 
-    def caller(self, contact: Contact, key: SharedKey) -> bytes:
+    def make_guest(self, contact: Contact, key: SharedKey) -> bytes:
         """
         Somebody called long ago.
 
@@ -258,11 +258,11 @@ class ContactTests(SynchronousTestCase):
         with contact._store.reading() as records:
             return guests.get_connection(records, with_guest(key.name, device)) is not None
 
-    def test_forgets_callers(self) -> None:
-        """It forgets callers that are gone, and none that is here; and no more of anything once it is closed."""
+    def test_forgets_guests(self) -> None:
+        """It forgets guests that are gone, and none that is here; and no more of anything once it is closed."""
         key = SharedKey.generate()
         contact = self.open(Path(self.mktemp()), key)
-        here, gone = self.caller(contact, key), self.caller(contact, key)
+        here, gone = self.make_guest(contact, key), self.make_guest(contact, key)
         contact.forget_gone(frozenset([here]))
         self.assertEqual([self.known(contact, key, device) for device in (here, gone)], [True, False])
         contact.close()
