@@ -103,6 +103,7 @@ class Autoresponder:
         again what it saw last.
     @ivar retention: what is kept of what was answered; C{None}: everything.
     @ivar sender: whose messages are answered; C{None}: everybody's.
+    @ivar known: how many questions are known to wait.
     @ivar leaves_others: whether messages that are not questions stay unread, for other readers.
     """
 
@@ -118,7 +119,7 @@ class Autoresponder:
     _asked: dict[Conversation, int] = field(factory=dict, init=False)
     _waiting: dict[Conversation, deque[int]] = field(factory=dict, init=False)
     _turns: deque[Conversation] = field(factory=deque, init=False)
-    _known: int = field(default=0, init=False)
+    known: int = field(default=0, init=False)
     # The seq up to which this looked, and how many messages had come late by then.
     _last: int = field(default=-1, init=False)
     _late: int = field(default=0, init=False)
@@ -156,7 +157,7 @@ class Autoresponder:
         @return: whether there may be more.
         """
         self._check_late()
-        limit = min(PAGE, MAX_KNOWN - self._known)
+        limit = min(PAGE, MAX_KNOWN - self.known)
         fresh, reached = unread_after(self._store, self._sender, limit, self._last)
         if self._on_received is not None and fresh:
             self._show(self._on_received, fresh)
@@ -172,7 +173,7 @@ class Autoresponder:
                 if conversation not in self._asked:
                     self._turns.append(conversation)
             queue.append(message.seq)
-            self._known += 1
+            self.known += 1
         return 0 < limit == len(fresh)
 
     def _check_late(self) -> None:
@@ -202,7 +203,7 @@ class Autoresponder:
             conversation = self._turns.popleft()
             queue = self._waiting[conversation]
             seq = queue.popleft()
-            self._known -= 1
+            self.known -= 1
             question = self._load(seq)
             if question is None:
                 self._end_turn(conversation)
@@ -251,7 +252,7 @@ class Autoresponder:
         """Something failed on the way: whatever is not under way is looked up again."""
         self._waiting.clear()
         self._turns.clear()
-        self._known = 0
+        self.known = 0
         self._last = -1
 
     def _load(self, seq: int) -> Received | None:

@@ -245,7 +245,7 @@ class SlowTests(SynchronousTestCase):
         """Of very many questions no more are known than there is room for; the others have their turn later."""
         self.patch(autoresponder, "MAX_KNOWN", 2)
         self.ask("alice", *map(str, range(7)))
-        self.assertEqual(self.answerer._known, 2)
+        self.assertEqual(self.answerer.known, 2)
         for number in range(7):
             self.assertEqual(self.source.asked[-1], ("alice", str(number)))
             self.source.reply(str(number))

@@ -49,7 +49,7 @@ class Loss:
         """Stand in somebody's way."""
         self.lost: list[m.Deliver] = []
         self.wanted: list[int] = []
-        self._seen = 0
+        self.seen = 0
         self._tag = 0
         self._acknowledged: dict[int, int] = {}
         wire = self._wire = wire_of(user)
@@ -60,13 +60,13 @@ class Loss:
     def lose(self, *capacity: int) -> None:
         """Lose the deliveries in these places, counted from now on, from 0."""
         self.wanted = list(capacity)
-        self._seen = 0
+        self.seen = 0
 
     def _deliver(self, message: m.Message) -> list[m.Message]:
         """Pass a delivery on, under a number of our own, or not."""
         if not isinstance(message, m.Deliver):
             return [message]
-        place, self._seen = self._seen, self._seen + 1
+        place, self.seen = self.seen, self.seen + 1
         if place in self.wanted:
             self.lost.append(message)
             self._wire.inject(Side.CLIENT, m.Acknowledge(message.tag))
@@ -278,7 +278,7 @@ class GapTests(WorldCase):
     def test_large_gap(self) -> None:
         """A gap of thousands is counted, and costs little: only the last of them are waited for."""
         self.loss.wanted = list(range(700))
-        self.loss._seen = 0
+        self.loss.seen = 0
         for number in range(701):
             messages.compose(self.alice.store, "bob", f"{number}", now=self.world.clock)
         self.alice.pump()

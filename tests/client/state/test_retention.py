@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import Any, cast
-
 import msgspec
-from twisted.logger import capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.sessions import choices, guests, resets
-from securemsg.client.state.contacts import DIRECTORY, adopt, get_contact
-from securemsg.client.state.conversations import direct, with_guest
+from securemsg.client.sessions import resets
+from securemsg.client.state.contacts import get_contact
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
-from securemsg.client.state.profile import DAY, load_profile
+from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import (
     HISTORY,
     INDEX,
@@ -30,18 +24,10 @@ from securemsg.client.state.records import (
     save,
 )
 from securemsg.client.state.retention import Retention
-from securemsg.crypto import keys
-from securemsg.crypto.keyfile import SharedKey
-from securemsg.daemon.contact import Contact, ContactOptions, open_contact
-from securemsg.daemon.folder import StateError
-from securemsg.daemon.worker import Worker
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
-from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
-from securemsg.responders.choice import prepare
 from tests.client.case import WorldCase
-from tests.client.people import LINK, NOW, person
 from tests.client.rig import decoded
 
 ROOM = 10
@@ -193,92 +179,3 @@ class RetentionTests(WorldCase):
                     save(records, OUTBOX, ROWS, row, next_seq(records))
         self.retention.sweep(self.bot.store, now)
         self.assertEqual(self.count(OUTBOX), ROOM + 2)
-
-
-class ContactTests(SynchronousTestCase):
-    """The contact C{server} is such a machine."""
-
-    def open(self, folder: Path, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
-        """Open it as the daemon does. It hears nothing, and its thread never runs."""
-        options = ContactOptions(partial(prepare("ack"), None), key=key)
-        link = InviteLink("example.net", 8443, pin)
-        return open_contact(link, options, folder, Worker(cast(Any, None), "contact"), lambda code: None)
-
-    def test_key_file(self) -> None:
-        """Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before."""
-        folder = Path(self.mktemp())
-        old, new = SharedKey.generate(), SharedKey.generate()
-        for key in (old, new, None):
-            contact = self.open(folder, key)
-            with contact._store.reading() as records:
-                admitted = [each.name for each in (old, new) if choices.chosen(records, with_guest(each.name)).key]
-            self.assertEqual(admitted, [] if key is None else [key.name])
-            contact.close()
-
-    def test_other_server(self) -> None:
-        """It belongs to one server: with another's key it is not opened, and stays as it is."""
-        folder = Path(self.mktemp())
-        self.open(folder).close()
-        error = self.assertRaises(StateError, self.open, folder, None, bytes(32))
-        self.assertIn("another server.key", str(error))
-        self.open(folder).close()
-
-    def test_sweeps(self) -> None:
-        """From time to time it drops what is old, also of those who write no more."""
-        contact = self.open(Path(self.mktemp()))
-        self.addCleanup(contact.close)
-        alice = person("alice")
-        with contact._store.writing() as records:
-            profile = load_profile(records)
-            assert profile is not None, "made with the contact"
-            adopt(records, profile, alice.record, NOW, DIRECTORY)
-        messages.compose(contact._store, "alice", "long ago", now=1)
-        self.assertEqual(len(messages.history(contact._store, "alice")), 1)
-        contact.tick()
-        self.assertEqual(messages.history(contact._store, "alice"), [])
-        messages.compose(contact._store, "alice", "long ago", now=1, message_id=keys.random_id())
-        contact.tick()
-        self.assertEqual(len(messages.history(contact._store, "alice")), 1, "not every second")
-
-    def make_guest(self, contact: Contact, key: SharedKey) -> bytes:
-        """
-        Somebody called long ago.
-
-        @return: the device.
-        """
-        nonce = keys.nonce()
-        device = keys.guest_device(nonce)
-        with contact._store.writing() as records:
-            connection = guests.Connection(key.name, nonce, key.guest_identity(nonce).public, 1)
-            save(records, guests.TABLE, device, connection)
-        return device
-
-    def known(self, contact: Contact, key: SharedKey, device: bytes) -> bool:
-        """Is a connection remembered?"""
-        with contact._store.reading() as records:
-            return guests.get_connection(records, with_guest(key.name, device)) is not None
-
-    def test_forgets_guests(self) -> None:
-        """It forgets guests that are gone, and none that is here; and no more of anything once it is closed."""
-        key = SharedKey.generate()
-        contact = self.open(Path(self.mktemp()), key)
-        here, gone = self.make_guest(contact, key), self.make_guest(contact, key)
-        contact.forget_gone(frozenset([here]))
-        self.assertEqual([self.known(contact, key, device) for device in (here, gone)], [True, False])
-        contact.close()
-        contact.forget_gone(frozenset())
-
-    def test_forgets_while_held_up(self) -> None:
-        """That it can forget them does not say that it can answer: what is held up stays so, and is tried again."""
-        contact = self.open(Path(self.mktemp()), SharedKey.generate())
-        self.addCleanup(contact.close)
-
-        def fail() -> None:
-            raise OSError("the record cannot be written")
-
-        with capturedLogs() as events:
-            contact.attempt(fail)
-            contact.forget_gone(frozenset())
-            self.assertEqual(len(events), 1)
-            contact.tick()
-        self.assertEqual([event["log_format"] for event in events[1:]], ["the contact server answers again"])

@@ -1,0 +1,125 @@
+"""The contact C{server}, as the daemon opens it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client import messages
+from securemsg.client.sessions import choices, guests
+from securemsg.client.state.contacts import DIRECTORY, adopt
+from securemsg.client.state.conversations import with_guest
+from securemsg.client.state.profile import load_profile
+from securemsg.client.state.records import save
+from securemsg.client.state.vault import open_vault
+from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
+from securemsg.daemon.contact import Contact, ContactOptions, open_contact
+from securemsg.daemon.folder import StateError
+from securemsg.daemon.worker import Worker
+from securemsg.protocol.invite import InviteLink
+from securemsg.responders.choice import prepare
+from securemsg.storage.profile import ProfileStore, open_profile
+from tests.client.people import LINK, NOW, person
+
+
+class ContactTests(SynchronousTestCase):
+    """The profile of the contact C{server}, and what it forgets."""
+
+    def setUp(self) -> None:
+        """A folder for the profile."""
+        self.folder = Path(self.mktemp())
+
+    def open(self, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
+        """Open it as the daemon does. It receives nothing, and its thread never runs."""
+        options = ContactOptions(partial(prepare("ack"), None), key=key)
+        link = InviteLink("example.net", 8443, pin)
+        return open_contact(link, options, self.folder, Worker(cast(Any, None), "contact"), lambda code: None)
+
+    def store(self) -> ProfileStore:
+        """Its profile, opened beside it."""
+        store = open_profile(self.folder, open_vault(self.folder, None))
+        self.addCleanup(store.close)
+        return store
+
+    def test_key_file(self) -> None:
+        """Whose key file the daemon has is let in; without one, or with another, nobody is who was let in before."""
+        old, new = SharedKey.generate(), SharedKey.generate()
+        for key in (old, new, None):
+            contact = self.open(key)
+            with self.store().reading() as records:
+                admitted = [each.name for each in (old, new) if choices.chosen(records, with_guest(each.name)).key]
+            self.assertEqual(admitted, [] if key is None else [key.name])
+            contact.close()
+
+    def test_other_server(self) -> None:
+        """It belongs to one server: with another's key it is not opened, and stays as it is."""
+        self.open().close()
+        error = self.assertRaises(StateError, self.open, None, bytes(32))
+        self.assertIn("another server.key", str(error))
+        self.open().close()
+
+    def test_sweeps(self) -> None:
+        """From time to time it drops what is old, also of those who write no more."""
+        contact = self.open()
+        self.addCleanup(contact.close)
+        alice = person("alice")
+        store = self.store()
+        with store.writing() as records:
+            profile = load_profile(records)
+            assert profile is not None, "made with the contact"
+            adopt(records, profile, alice.record, NOW, DIRECTORY)
+        messages.compose(store, "alice", "long ago", now=1)
+        self.assertEqual(len(messages.history(store, "alice")), 1)
+        contact.tick()
+        self.assertEqual(messages.history(store, "alice"), [])
+        messages.compose(store, "alice", "long ago", now=1, message_id=keys.random_id())
+        contact.tick()
+        self.assertEqual(len(messages.history(store, "alice")), 1, "not every second")
+
+    def make_guest(self, key: SharedKey) -> bytes:
+        """
+        A connection that ended long ago.
+
+        @return: its device.
+        """
+        nonce = keys.nonce()
+        device = keys.guest_device(nonce)
+        with self.store().writing() as records:
+            connection = guests.Connection(key.name, nonce, key.guest_identity(nonce).public, 1)
+            save(records, guests.TABLE, device, connection)
+        return device
+
+    def is_known(self, key: SharedKey, device: bytes) -> bool:
+        """Is a connection remembered?"""
+        with self.store().reading() as records:
+            return guests.get_connection(records, with_guest(key.name, device)) is not None
+
+    def test_forgets_guests(self) -> None:
+        """It forgets guests that are gone, and none that is here; and no more of anything once it is closed."""
+        key = SharedKey.generate()
+        contact = self.open(key)
+        here, gone = self.make_guest(key), self.make_guest(key)
+        contact.forget_gone(frozenset([here]))
+        self.assertEqual([self.is_known(key, device) for device in (here, gone)], [True, False])
+        contact.close()
+        contact.forget_gone(frozenset())
+
+    def test_forgets_while_held_up(self) -> None:
+        """That it can forget them does not say that it can answer: what is held up stays so, and is tried again."""
+        contact = self.open(SharedKey.generate())
+        self.addCleanup(contact.close)
+
+        def fail() -> None:
+            raise OSError("the record cannot be written")
+
+        with capturedLogs() as events:
+            contact.attempt(fail)
+            contact.forget_gone(frozenset())
+            self.assertEqual(len(events), 1)
+            contact.tick()
+        self.assertEqual([event["log_format"] for event in events[1:]], ["the contact server answers again"])
