@@ -168,7 +168,6 @@ class Agent:
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:
-        """Say who we are."""
         with self._store.reading() as records:
             self._context.profile = load_profile(records) or self._context.profile
         channel = self._channel()
@@ -206,7 +205,6 @@ class Agent:
         self._pump()
 
     def _pump(self) -> None:
-        """Send what may be sent."""
         for name, version in self._receiver.fetches.items():
             self._sender.fetch_list(name, version)
         self._receiver.fetches.clear()
@@ -215,7 +213,6 @@ class Agent:
             self._schedule()
 
     def _tick(self) -> None:
-        """Time passes."""
         self._context.requests.expire(self._now())
         self._sender.check_time()
         if self.is_ready:
@@ -226,7 +223,7 @@ class Agent:
             self._pump()
 
     def _ponged(self, answer: Answer | Refusal) -> None:
-        """The server is there, and says what time it is; or we leave it: where nobody answers nothing would arrive either."""
+        """Note the server's time, or hang up: where nobody answers, nothing would arrive either."""
         if isinstance(answer, m.Pong):
             self._context.note_server_time(answer.now)
         if isinstance(answer, Refusal) and answer.code == "timeout":
@@ -249,13 +246,11 @@ class Agent:
         self._schedule()
 
     def _drained(self, message: m.Drained) -> None:
-        """What waited has come."""
         del message
         self._receiver.drained()
         self._schedule()
 
     def _stock_low(self, message: m.Stock) -> None:
-        """Prekeys run low."""
         self._maintenance.stock_low(message)
 
     def _schedule(self) -> None:
@@ -265,12 +260,10 @@ class Agent:
             self._soon(self._take_in)
 
     def _accepted(self, message: m.Accepted) -> None:
-        """The server answers for deposits."""
         self._sender.accepted(message)
         self._pump()
 
     def _refused(self, message: m.DepositRefused) -> None:
-        """The server does not take a deposit."""
         self._sender.refused(message)
         self._pump()
 
@@ -285,13 +278,12 @@ class Agent:
         self._pump()
 
     def _fail(self, code: str) -> None:
-        """This is not our server, or it will never let us in."""
+        """Report a failure that another connection would meet again, and hang up."""
         self._has_failed = True
         self._context.notify(Failed(code))
         self._channel().close(code)
 
     def _end(self, code: str) -> None:
-        """The connection is gone."""
         self._context.requests.abandon(code or "lost")
         if code in FATAL and not self._has_failed:
             self._context.notify(Failed(code))
@@ -299,13 +291,12 @@ class Agent:
             self._context.notify(Disconnected(code))
 
     def _channel(self) -> IChannel:
-        """The connection of the moment."""
         channel = self._context.channel
         assert channel is not None, "a step without a connection"
         return channel
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Make a step. Where the store fails, nothing was changed and nothing is acknowledged: hang up, and try again later."""
+        """Make a step. If the store fails, nothing was changed and nothing is acknowledged: hang up, and try again later."""
         try:
             step()
         except RemoteProtocolError:

@@ -88,7 +88,7 @@ class Immediate:
 
 
 def _ignore() -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 @define(eq=False)
@@ -177,7 +177,7 @@ class Autoresponder:
         return 0 < limit == len(fresh)
 
     def _check_late(self) -> None:
-        """Begin anew where something has come late: its seq may be one that was passed."""
+        """Begin anew if something has come late: its seq may be one that was passed."""
         with self._store.reading() as records:
             late = load_number(records, META, LATE)
         if late != self._late:
@@ -185,7 +185,6 @@ class Autoresponder:
             self._late = late
 
     def _show(self, on_received: Callable[[list[Received]], None], fresh: list[Received]) -> None:
-        """Show what was not shown yet."""
         with self._store.reading() as records:
             rows = [load(records, UnreadRow, INBOUND, ROWS, message.seq) for message in fresh]
         unseen = [message for message, row in zip(fresh, rows, strict=True) if row is None or not row.was_shown]
@@ -198,7 +197,7 @@ class Autoresponder:
                         save(records, INBOUND, ROWS, msgspec.structs.replace(row, was_shown=True), message.seq)
 
     def _ask_next(self) -> None:
-        """Ask for one person after the other, as long as the source takes questions."""
+        """Ask the next questions, one conversation after the other, as long as the source takes any."""
         while self._turns and len(self._asked) < self._source.capacity:
             conversation = self._turns.popleft()
             queue = self._waiting[conversation]
@@ -218,7 +217,7 @@ class Autoresponder:
                 self._ask_source(conversation, question, reply)
 
     def _ask_source(self, conversation: Conversation, question: Received, reply: Reply) -> None:
-        """Ask the source. One that fails at that has answered nothing."""
+        """Ask the source; if that fails, the question is not under way."""
         try:
             self._source.ask(question, reply)
         # Whatever it is: nobody was asked, and the next question may be.
@@ -227,7 +226,6 @@ class Autoresponder:
             raise
 
     def _answered(self, conversation: Conversation, question: Received, text: str | None) -> None:
-        """The source has an answer."""
         if self._asked.get(conversation) != question.seq:
             return
         try:
@@ -242,21 +240,21 @@ class Autoresponder:
         self.run()
 
     def _end_turn(self, conversation: Conversation) -> None:
-        """Somebody's question is done with: the next one of theirs comes after one of everybody else's."""
+        """The next question of this conversation comes after one of every other."""
         if self._waiting.get(conversation):
             self._turns.append(conversation)
         else:
             self._waiting.pop(conversation, None)
 
     def _forget(self) -> None:
-        """Something failed on the way: whatever is not under way is looked up again."""
+        """Load everything again that is not under way."""
         self._waiting.clear()
         self._turns.clear()
         self.known = 0
         self._last = -1
 
     def _load(self, seq: int) -> Received | None:
-        """A question, if nobody dealt with it meanwhile."""
+        """A question, if it is still unread."""
         with self._store.reading() as records:
             waiting = load(records, UnreadRow, INBOUND, ROWS, seq)
             profile = load_profile(records)

@@ -113,7 +113,6 @@ class Maintenance:
         return profile
 
     def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
-        """The server has our prekeys, or does not want them."""
         self._is_uploading = False
         if self._context.channel is None:
             return
@@ -130,7 +129,6 @@ class Maintenance:
         )
 
     def _published(self, version: int, answer: Answer | Refusal) -> None:
-        """The server has our list, or another one."""
         if self._context.channel is None:
             return
         if isinstance(answer, Refusal):

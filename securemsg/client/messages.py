@@ -397,7 +397,6 @@ def notices(store: IProfileStore) -> list[Notice]:
 
 
 def _own(records: IRecords) -> Profile:
-    """Whose store this is."""
     profile = load_profile(records)
     if profile is None:
         raise Refusal("no-profile")
@@ -405,7 +404,6 @@ def _own(records: IRecords) -> Profile:
 
 
 def _encode_text(text: str) -> bytes:
-    """A text as it travels."""
     try:
         body = text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -416,7 +414,7 @@ def _encode_text(text: str) -> bytes:
 
 
 def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int) -> None:
-    """A message id that stands for something already."""
+    """Handle a message id that is in use already."""
     row = load(records, HistoryRow, HISTORY, known.conversation.bucket, known.history)
     if row is None or known.conversation != to or row.content.body != body or row.content.kind != kind:
         raise Refusal("conflict")

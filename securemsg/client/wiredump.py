@@ -43,7 +43,6 @@ def dump_wire(message: Message | Unknown) -> WireDump | None:
 
 
 def _suite(own: bytes) -> str:
-    """The suite of an own part."""
     try:
         return suite_of(decode_record(Envelope, own).header)
     except Refusal:

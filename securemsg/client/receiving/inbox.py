@@ -159,7 +159,7 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
 
 
 def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Change:
-    """An authentic message: count it, keep it, and do what its kind asks for."""
+    """Count an authentic message, save it, and do what its kind asks for."""
     contact = opened.contact
     name = contact.name
     peer = PEERS[opened.conversation.kind]
@@ -200,7 +200,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
 
 
 def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:
-    """Write a message into history, where it belongs, and into what is not read yet."""
+    """Save a message in history, where it belongs, and among the unread ones."""
     conversation = opened.conversation
     seq = arrival.seq or next_seq(records)
     note = arrival.note if content.kind in SHOWN else "unsupported"
@@ -223,7 +223,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
 
 
 def _note_base_known(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
-    """The device answers, so it knows where its share of our stream begins."""
+    """The device has replied, so it knows where its share of our stream begins."""
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
     bucket = BASES + opened.device_id + stream
     base = load(records, StreamStart, COUNTERS, bucket)
@@ -282,12 +282,11 @@ def _quarantine(
 
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:
-    """Have a reset sent, unless that would not help, or this is but a repetition, or one end is a guest: it has no sessions."""
+    """Request a reset, unless that would not help, or this is a repetition, or one end is a guest, who has no sessions."""
     peer = PEERS[profile.conversation(delivery.account, delivery.device).kind]
     if peer.has_account and refusal.code not in NO_RESET and not isinstance(refusal, AlreadyUsed):
         resets.request_reset(records, delivery.account, delivery.device, now, gaps=False)
 
 
 def _delivery(row: QuarantinedRow) -> Deliver:
-    """A quarantined row as it was delivered."""
     return Deliver(0, row.account, row.device, bytes(keys.ID_SIZE), row.time, row.common, row.own)

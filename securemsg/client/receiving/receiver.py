@@ -112,7 +112,6 @@ class Receiver:
             self._apply(change)
 
     def _acknowledge(self, batch: list[Deliver]) -> None:
-        """These deliveries are committed."""
         was_full = len(self._waiting) >= MAX_WAITING
         for _ in batch:
             self._waiting.popleft()
@@ -121,7 +120,6 @@ class Receiver:
             self._context.channel.pause(False)
 
     def _retry(self, records: IRecords, now: int) -> list[Change]:
-        """Try a page of the quarantine again."""
         name, after = self._retries.popleft()
         changes, following = inbox.retry(records, self._context.profile, name, after, now)
         if following is not None:
@@ -129,7 +127,7 @@ class Receiver:
         return changes
 
     def _apply(self, change: Change) -> None:
-        """See to what follows from a delivery that is committed."""
+        """Do what follows from a delivery that is committed."""
         if change.shown or change.warnings:
             self._context.notify(Changed())
         if change.behind:

@@ -167,7 +167,6 @@ def _parts(
     plans: Mapping[bytes, Plan],
     kept: Mapping[bytes, bytes],
 ) -> tuple[SealedPart, ...]:
-    """The own parts of all devices."""
     parts = []
     for device in recipient.devices:
         own = kept.get(device)
@@ -227,20 +226,17 @@ def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow |
 
 
 def _next_number(records: IRecords) -> int:
-    """The next C{n} of this device."""
     number = load_number(records, COUNTERS, NUMBER) + 1
     save_number(records, COUNTERS, NUMBER, number)
     return number
 
 
 def _load_deposit(records: IRecords, seq: int) -> SealedDeposit:
-    """The deposit of a row that is sealed."""
     sealed = load(records, SealedDeposit, OUTBOX, SEALED, seq)
     assert sealed is not None, "a sealed row without its deposit"
     return sealed
 
 
 def _deposit(sealed: SealedDeposit, expiry: int) -> Deposit:
-    """A deposit as it goes over the wire."""
     parts = [Part(part.device, part.own) for part in sealed.parts]
     return Deposit(sealed.deposit_id, sealed.n, expiry, sealed.common, [Destination(sealed.account, parts)])

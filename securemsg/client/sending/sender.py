@@ -30,8 +30,8 @@ PAGE = 256
 # A deposit that was not answered for so long: the connection is as good as gone.
 ANSWER_TIME = 30
 
-# Makes something of an answer, or raises a refusal of it.
-Take = Callable[[IRecords, SendQueue, Answer], None]
+# Uses an answer, or refuses it.
+UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
 
 
 @define(eq=False)
@@ -72,11 +72,11 @@ class Sender:
     def accepted(self, message: m.Accepted) -> None:
         """The server answers for deposits."""
         self._context.note_server_time(message.now)
-        landed = [found for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None]
-        if not landed:
+        answered = [found for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None]
+        if not answered:
             return
         with self._context.store.writing() as records:
-            for queue, seq in landed:
+            for queue, seq in answered:
                 queue.failures = 0
                 if results.accepted(records, seq, message.now):
                     self._context.notify(Changed())
@@ -124,14 +124,14 @@ class Sender:
             resets.make_resets(records, self._context.profile, now)
 
     def _load_new(self) -> None:
-        """See what is new in the outbox, whoever put it there."""
+        """Queue what is new in the outbox."""
         with self._context.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._queues.last, PAGE):
                 for seq, row in rows:
                     self._queues.add(row.to, seq)
 
     def _unblock(self) -> None:
-        """See whether the user has accepted what held a queue up."""
+        """Release the queues whose contact the user has accepted."""
         blocked = self._queues.blocked()
         if not blocked:
             return
@@ -168,7 +168,7 @@ class Sender:
     def _defer(
         self, records: IRecords, queue: SendQueue, seq: int, refusal: Refusal, questions: list[Callable[[], None]]
     ) -> None:
-        """A row cannot be sent as things are: see to what it needs."""
+        """Ask for what a row needs before it can be sent."""
         if isinstance(refusal, NeedAccount):
             queue.is_asking = True
             questions.append(lambda: self._fetch(queue))
@@ -180,7 +180,7 @@ class Sender:
             self._delay(records, queue, seq, refusal.code)
 
     def _delay(self, records: IRecords, queue: SendQueue, seq: int, code: str) -> None:
-        """A queue goes on later, or when the user has decided."""
+        """Hold a queue back for a while, or until the user has decided."""
         if code == "identity-changed":
             queue.is_blocked = True
             self._context.warn(records, code, queue.conversation.account)
@@ -190,7 +190,7 @@ class Sender:
             self._context.notify(Changed())
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:
-        """The devices of a contact are others than we thought: take its new list, and make the deposit anew."""
+        """Adopt a contact's new device list, and make the deposit anew."""
         context, now = self._context, self._context.time()
         self._queues.requeue(queue, seq)
         results.mark_stale(records, seq)
@@ -224,18 +224,16 @@ class Sender:
     # --- questions ------------------------------------------------------------------------------------------------
 
     def _fetch(self, queue: SendQueue) -> None:
-        """Ask for a contact's account."""
         question = m.Fetch(0, queue.conversation.account)
         self._context.ask(question, lambda answer: self._answered(queue, question, answer, self._account_received))
 
     def _claim(self, queue: SendQueue, need: NeedBundle) -> None:
-        """Ask for a bundle of a device."""
         question = m.Claim(0, need.account, need.device_id, need.spent)
-        take = partial(self._bundle_received, need.device_id)
-        self._context.ask(question, lambda answer: self._answered(queue, question, answer, take))
+        use = partial(self._bundle_received, need.device_id)
+        self._context.ask(question, lambda answer: self._answered(queue, question, answer, use))
 
-    def _answered(self, queue: SendQueue, question: Question, answer: Answer | Refusal, take: Take) -> None:
-        """The server answers a question about a queue, which may go on."""
+    def _answered(self, queue: SendQueue, question: Question, answer: Answer | Refusal, use: UseAnswer) -> None:
+        """Use the answer to a question that a queue waited for."""
         queue.is_asking = False
         if self._context.channel is None:
             return
@@ -243,7 +241,7 @@ class Sender:
             try:
                 if isinstance(answer, Refusal):
                     raise answer
-                take(records, queue, answer)
+                use(records, queue, answer)
             except Refusal as refusal:
                 if refusal.code == results.GONE and isinstance(question, m.Fetch):
                     self._fail(records, queue)
@@ -277,14 +275,14 @@ class Sender:
             pqxdh.begin(records, self._context.profile, contact, device_id, answer, self._context.time())
 
     def _fail(self, records: IRecords, queue: SendQueue) -> None:
-        """There is no such account: nothing of this queue will ever be sent."""
+        """Give up everything in a queue: there is no such account."""
         while queue.waiting:
             results.give_up(records, queue.waiting[0], results.GONE, self._context.time())
             self._queues.drop(queue)
         self._context.notify(Changed())
 
     def _list_received(self, name: str, version: int, answer: Answer | Refusal) -> None:
-        """The directory answers about a list that a contact spoke of."""
+        """Adopt the list that a contact mentioned."""
         if not isinstance(answer, m.Account) or answer.record.name != name or self._context.channel is None:
             return
         context = self._context

@@ -86,7 +86,6 @@ def _is_alive(records: IRecords, made: Initiation) -> bool:
 
 
 def _forget(records: IRecords, queued: Queued, seq: int) -> None:
-    """Delete an initiation, also from the queue."""
     records.delete(TABLE, queued.bucket, queued.session)
     records.delete(TABLE, QUEUE, seq)
 

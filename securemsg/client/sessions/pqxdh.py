@@ -269,7 +269,7 @@ def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> 
 
 
 def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:
-    """The session that an initiation would make with us; nothing is kept."""
+    """The session that an initiation makes with us; nothing is saved."""
     answering = prekeys.answering(records, prekey)
     secret = agreement.respond(
         pair.profile.agreement,

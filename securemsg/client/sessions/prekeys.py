@@ -211,7 +211,6 @@ def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int
 
 
 def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int) -> list[Prekey]:
-    """Make prekeys of a kind and keep both halves."""
     first = max(records.last(TABLE, kind) + 1, now << ID_SHIFT)
     prekeys = []
     for number in range(first, first + count):

@@ -225,7 +225,6 @@ def next_epoch(records: IRecords, recipient: DeviceAddress, connection: bytes, n
 
 
 def _end(records: IRecords, bucket: bytes) -> None:
-    """End an epoch."""
     epoch = load(records, Epoch, EPOCHS, bucket)
     if epoch is not None:
         save(records, EPOCHS, bucket, msgspec.structs.replace(epoch, has_replied=False, over=True))

@@ -220,7 +220,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
 def _again(
     records: IRecords, profile: Profile, contact: Contact, entry: Missing, counter: int, oldest: int, now: int
 ) -> OutboxRow | None:
-    """What is sent for a counter that somebody is missing."""
+    """The outbox row for a counter that a contact is missing."""
     bucket = out_bucket(entry.conversation, entry.incarnation)
     sent = load(records, SentRow, SENT, bucket, counter)
     history = sent and load(records, HistoryRow, HISTORY, sent.conversation.bucket, sent.history)
@@ -258,7 +258,7 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
 
 
 def _may_answer(records: IRecords, name: str, now: int) -> bool:
-    """Has this peer not asked too often? This time counts."""
+    """May another reset of this peer be answered now? This one is counted."""
     peer = _peer(records, name)
     if not 0 <= now - peer.answered_at < RESET_PAUSE:
         peer = msgspec.structs.replace(peer, answered_at=now, answered=0)
@@ -267,16 +267,13 @@ def _may_answer(records: IRecords, name: str, now: int) -> bool:
 
 
 def _peer(records: IRecords, name: str) -> Peer:
-    """What passed between us and a peer."""
     return load(records, Peer, META, PEERS + name.encode()) or Peer()
 
 
 def _dues(records: IRecords) -> tuple[Due, ...]:
-    """All resets that are to be sent."""
     return (load(records, Dues, META, RESETS) or Dues()).dues
 
 
 def _keep(records: IRecords, dues: tuple[Due, ...]) -> None:
-    """Keep them."""
     if dues != _dues(records):
         save(records, META, RESETS, Dues(dues))

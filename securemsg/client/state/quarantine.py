@@ -125,7 +125,6 @@ def _mark(records: IRecords, name: str, again: bool) -> None:
 
 
 def _peer(totals: QuarantineTotals, name: str) -> QuarantinedPeer:
-    """What the quarantine holds of a peer."""
     return next((peer for peer in totals.peers if peer.name == name), QuarantinedPeer(name))
 
 
@@ -135,12 +134,10 @@ def _with(peer: QuarantinedPeer, code: str, change: int) -> QuarantinedPeer:
 
 
 def _change(records: IRecords, totals: QuarantineTotals, peer: QuarantinedPeer, rows: int, size: int) -> None:
-    """Count rows that came or went."""
     others = tuple(other for other in totals.peers if other.name != peer.name)
     peers = (*others, peer) if peer.rows > 0 else others
     _save(records, msgspec.structs.replace(totals, rows=totals.rows + rows, size=totals.size + size, peers=peers))
 
 
 def _save(records: IRecords, totals: QuarantineTotals) -> None:
-    """Keep the counts."""
     save(records, META, TOTALS, totals)

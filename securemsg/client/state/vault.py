@@ -188,7 +188,6 @@ def protection(folder: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The key file."""
     try:
         return read_private_file(path, MAX_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
