@@ -187,6 +187,7 @@ class _Suited(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 Header = EnvelopeHeader | KeyHeader
+HEADERS: dict[str, type[EnvelopeHeader] | type[KeyHeader]] = {PQXDH: EnvelopeHeader, PSK: KeyHeader}
 
 
 class Envelope(Record, frozen=True):
@@ -232,25 +233,16 @@ def suite_of(data: bytes) -> str:
     return decode_record(_Suited, data).suite
 
 
-def known_suite(data: bytes) -> str:
+def decode_header(data: bytes) -> Header:
     """
-    The suite of a header: its first item, which says what the rest means.
+    Read the header of an own part: its first item is the suite, which says what the rest means.
 
     @raise Refusal: C{suite-unavailable}: a suite, or a version of one, that we do not speak. C{bad-envelope}: malformed.
     """
     suited = decode_record(_Suited, data)
     if SUITES.get(suited.suite) != suited.version:
         raise Refusal("suite-unavailable")
-    return suited.suite
-
-
-def decode_header(data: bytes) -> Header:
-    """
-    Read the header of an own part.
-
-    @raise Refusal: as L{known_suite}.
-    """
-    return decode_record(KeyHeader, data) if known_suite(data) == PSK else decode_record(EnvelopeHeader, data)
+    return decode_record(HEADERS[suited.suite], data)
 
 
 def bucket(size: int) -> int:

@@ -31,7 +31,6 @@ from securemsg.protocol.envelope import (
     Envelope,
     EnvelopeHeader,
     PrekeyHeader,
-    decode_record,
     encode_record,
 )
 from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
@@ -134,6 +133,7 @@ def open_part(
     conversation: Conversation,
     sender: DeviceAddress,
     envelope: Envelope,
+    header: EnvelopeHeader,
     common: bytes,
     now: int,
 ) -> Opened:
@@ -143,7 +143,6 @@ def open_part(
     @param sender: as the server says; the session proves it.
     @raise Refusal: C{no-session}, C{unknown-device}, C{unknown-prekey}, or as L{contacts.judge} has it.
     """
-    header = decode_record(EnvelopeHeader, envelope.header)
     pair = _introduced(records, profile, sender.account, sender.device, header.prekey, now)
     candidates = _candidates(records, pair, header)
     first = not candidates

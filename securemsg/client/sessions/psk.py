@@ -33,7 +33,6 @@ from securemsg.protocol.envelope import (
     Envelope,
     Introduction,
     KeyHeader,
-    decode_record,
     encode_record,
 )
 from securemsg.protocol.messages import Counter, Record
@@ -100,6 +99,7 @@ def open_part(
     conversation: Conversation,
     sender: DeviceAddress,
     envelope: Envelope,
+    header: KeyHeader,
     common: bytes,
     now: int,
 ) -> Opened:
@@ -109,7 +109,6 @@ def open_part(
     @param sender: as the server says; of its identity nothing is known yet.
     @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.received}.
     """
-    header = decode_record(KeyHeader, envelope.header)
     choice, peer = chosen(records, conversation), PEERS[conversation.kind]
     if not choice.key:
         raise Refusal("suite-unavailable")

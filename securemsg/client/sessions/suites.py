@@ -16,7 +16,6 @@ from securemsg.client.sessions import pqxdh, psk
 from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.choices import Chosen
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import primitives
 from securemsg.crypto.keys import COMMON_PART, random_bytes, sha256
@@ -28,8 +27,8 @@ from securemsg.protocol.envelope import (
     PSK,
     ContentKey,
     Envelope,
+    decode_header,
     decode_record,
-    known_suite,
     pad,
     unpad,
 )
@@ -49,7 +48,7 @@ class Suite:
 
     @ivar key_size: of the key of a common part, bytes; C{encrypt} and C{decrypt} take key, text and associated data.
     @ivar plan: finds out how to seal for a device; nothing changes.
-    @ivar open_part: opens an own part.
+    @ivar open_part: opens an own part with a header of this suite.
     @ivar restart: a device has begun anew because what went before failed.
     @ivar forget: the next message for a device begins anew; C{forget_all}: for all devices.
     """
@@ -58,7 +57,7 @@ class Suite:
     encrypt: Callable[[bytes, bytes, bytes], bytes]
     decrypt: Callable[[bytes, bytes, bytes], bytes]
     plan: Callable[[IRecords, Profile, Chosen, Recipient, bytes, int], Plan]
-    open_part: Callable[[IRecords, Profile, Conversation, DeviceAddress, Envelope, bytes, int], Opened]
+    open_part: Callable[..., Opened]
     restart: Callable[[IRecords, str, bytes], None]
     forget: Callable[[IRecords, str, bytes], None]
     forget_all: Callable[[IRecords], None]
@@ -148,9 +147,9 @@ def open_envelope(
     @raise Refusal: C{bad-envelope}, C{suite-unavailable}, or as the suite has it.
     """
     envelope = decode_record(Envelope, own)
-    suite = known_suite(envelope.header)
+    header = decode_header(envelope.header)
     conversation, sender = profile.conversation(account, device_id), DeviceAddress(account, device_id, b"")
-    return SUITES[suite].open_part(records, profile, conversation, sender, envelope, common_digest, now)
+    return SUITES[header.suite].open_part(records, profile, conversation, sender, envelope, header, common_digest, now)
 
 
 def forget(records: IRecords, account: str, device_id: bytes) -> None:
