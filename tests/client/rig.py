@@ -280,7 +280,7 @@ class User:
     Somebody with a profile, and at times with an agent that is connected.
 
     @ivar store: survives every death.
-    @ivar given: everything that was read through L{read}, in order.
+    @ivar has_read: everything that was read through L{read}, in order.
     @ivar is_online: whether somebody who died is to connect again.
     """
 
@@ -290,7 +290,7 @@ class User:
     agent: Agent | None = None
     wire: Wire | None = None
     events: list[Event] = field(factory=list)
-    given: list[Received] = field(factory=list)
+    has_read: list[Received] = field(factory=list)
     is_online: bool = False
     binding: Binding = TLS
 
@@ -382,7 +382,7 @@ class User:
         """
         fresh = messages.unread(self.store)
         messages.mark_read(self.store, [message.seq for message in fresh])
-        self.given += fresh
+        self.has_read += fresh
         return [message.text for message in fresh]
 
     def lines(self, name: str) -> list[Line]:

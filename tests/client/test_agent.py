@@ -52,7 +52,7 @@ class ConversationTests(WorldCase):
             self.bob.send("alice", f"b{number}")
         self.assertEqual(self.bob.read(), [f"a{number}" for number in range(20)])
         self.assertEqual(self.alice.read(), [f"b{number}" for number in range(20)])
-        self.assertEqual({line.note for line in self.bob.given + self.alice.given}, {""})
+        self.assertEqual({line.note for line in self.bob.has_read + self.alice.has_read}, {""})
 
     def test_recipient_away(self) -> None:
         """What is sent to somebody who is away waits on the server, and comes in order."""
@@ -437,7 +437,7 @@ class UnknownKindTests(WorldCase):
         for kind in (Kind.TEXT, 99, Kind.TEXT):
             self.alice.send("bob", "x", kind=kind)
         self.bob.read()
-        self.assertEqual([message.gap_before for message in self.bob.given], [0, 0, 0])
+        self.assertEqual([message.gap_before for message in self.bob.has_read], [0, 0, 0])
 
 
 class OneDeviceListTests(SynchronousTestCase):

@@ -46,7 +46,7 @@ class AnsweringTests(SynchronousTestCase):
             self.alice.send("bot", f"{number}")
         self.assertEqual(self.answer(), 3)
         self.assertEqual(self.alice.read(), ["0", "1", "2"])
-        self.assertEqual({message.kind for message in self.alice.given}, {Kind.ANSWER})
+        self.assertEqual({message.kind for message in self.alice.has_read}, {Kind.ANSWER})
 
     def test_once(self) -> None:
         """What was answered is not asked again."""

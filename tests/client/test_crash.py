@@ -100,7 +100,7 @@ class Story:
             fresh = user.read()
             received = [texts for (_, to), texts in self.written.items() if to == user.name]
             test.assertEqual(sorted(fresh), sorted(text for texts in received for text in texts))
-            test.assertEqual({(line.gap_before, line.note) for line in user.given}, {(0, "")} if fresh else set())
+            test.assertEqual({(line.gap_before, line.note) for line in user.has_read}, {(0, "")} if fresh else set())
 
 
 def conversation(story: Story) -> None:

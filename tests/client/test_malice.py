@@ -517,7 +517,7 @@ class DeliveryTests(MaliceCase):
         self.assertIn("state-restored", self.alice.codes())
         self.alice.send("bob", "hello")
         self.assertEqual(self.bob.read(), ["hello"])
-        self.assertEqual(self.bob.given[-1].gap_before, 0)
+        self.assertEqual(self.bob.has_read[-1].gap_before, 0)
 
     def test_absurd_count(self) -> None:
         """A count that nobody can reach is not believed: it would be the last one."""

@@ -99,7 +99,7 @@ class WaitingTests(WorldCase):
         self.alice.send("bob", "two")
         self.assertEqual(self.alice.sent(message_id).status, "withdrawn")
         self.assertEqual(self.bob.read(), ["zero", "two"])
-        self.assertEqual([(line.gap_before, line.note) for line in self.bob.given], [(0, ""), (0, "")])
+        self.assertEqual([(line.gap_before, line.note) for line in self.bob.has_read], [(0, ""), (0, "")])
 
     def test_withdrawn_then_wanted(self) -> None:
         """A message that was withdrawn after it was sealed, and is wanted again, arrives once."""
@@ -133,7 +133,7 @@ class WaitingTests(WorldCase):
         self.assertEqual((sent.status, sent.code), ("failed", "forbidden"))
         self.alice.send("bob", "two")
         self.assertEqual(self.bob.read(), ["zero", "two"])
-        self.assertEqual([line.gap_before for line in self.bob.given], [0, 0])
+        self.assertEqual([line.gap_before for line in self.bob.has_read], [0, 0])
 
     def test_expired(self) -> None:
         """What nobody took for a month is given up."""
@@ -187,7 +187,7 @@ class IdentityTests(WorldCase):
             contacts.accept(records, "bob", int(self.world.clock))
         self.world.advance(2, ticks=2)
         self.assertEqual(self.other.read(), ["for whom?", "and this"])
-        self.assertEqual([line.gap_before for line in self.other.given], [0, 0])
+        self.assertEqual([line.gap_before for line in self.other.has_read], [0, 0])
         self.assertEqual(self.alice.sent(self.message_id).status, "accepted")
 
     def test_incoming(self) -> None:
@@ -200,7 +200,7 @@ class IdentityTests(WorldCase):
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
         self.assertEqual(messages.quarantined(self.alice.store), (0, 0))
-        self.assertEqual([line.verified for line in self.alice.given], [True])
+        self.assertEqual([line.verified for line in self.alice.has_read], [True])
 
     def test_accepted_later(self) -> None:
         """What is kept away waits for the user's word over any number of logins."""

@@ -92,7 +92,7 @@ class SenselessTests(WorldCase):
         self.send(kind=int(Kind.VOID), body=b"")
         self.send(counter=3, message_id=bytes(16))
         self.bob.read()
-        self.assertEqual([(line.text, line.gap_before) for line in self.bob.given][1:], [("hello", 0)])
+        self.assertEqual([(line.text, line.gap_before) for line in self.bob.has_read][1:], [("hello", 0)])
 
     def test_same_id(self) -> None:
         """A message id that was seen is not shown again, whatever else is new about the message."""
@@ -112,7 +112,7 @@ class SenselessTests(WorldCase):
         self.send()
         self.send(message_id=bytes(16), body=b"other")
         self.bob.read()
-        self.assertEqual([(line.text, line.note) for line in self.bob.given][1:], [("hello", ""), ("other", "repeated")])
+        self.assertEqual([(line.text, line.note) for line in self.bob.has_read][1:], [("hello", ""), ("other", "repeated")])
 
     def test_no_text(self) -> None:
         """A body that is no UTF-8 is shown as well as it can be."""
@@ -123,7 +123,7 @@ class SenselessTests(WorldCase):
         """A time that no calendar has is shown as the last one that calendars have."""
         self.send(sent_at=2**63 - 1)
         self.bob.read()
-        self.assertEqual(self.bob.given[-1].sent_at, 253_402_300_799)
+        self.assertEqual(self.bob.has_read[-1].sent_at, 253_402_300_799)
 
     def test_receipt_again(self) -> None:
         """Who repeats a message that was confirmed is told again: the receipt may have been lost."""
@@ -139,7 +139,7 @@ class SenselessTests(WorldCase):
             contacts.accept(records, "alice", START)
         self.send(counter=3, message_id=bytes(16))
         self.bob.read()
-        self.assertEqual([line.verified for line in self.bob.given], [False, False, True])
+        self.assertEqual([line.verified for line in self.bob.has_read], [False, False, True])
 
 
 class StreamTests(SynchronousTestCase):

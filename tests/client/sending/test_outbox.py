@@ -242,7 +242,7 @@ class DeviceTests(WorldCase):
         self.alice.send("bob", "one")
         self.alice.send("bob", "two")
         second.read()
-        self.assertEqual([(line.text, line.gap_before) for line in second.given], [("one", 1), ("two", 0)])
+        self.assertEqual([(line.text, line.gap_before) for line in second.has_read], [("one", 1), ("two", 0)])
 
     def test_two_senders(self) -> None:
         """What two devices of a contact send is counted for each."""
@@ -251,7 +251,7 @@ class DeviceTests(WorldCase):
             self.bob.send("alice", f"first {number}")
             second.send("alice", f"second {number}")
         self.alice.read()
-        self.assertEqual([line.gap_before for line in self.alice.given], [0] * 7)
+        self.assertEqual([line.gap_before for line in self.alice.has_read], [0] * 7)
 
     def test_removed(self) -> None:
         """What was sealed for a device that is gone goes to the one that stays."""
@@ -291,7 +291,7 @@ class HorizonTests(WorldCase):
         self.alice.send("bob", "later")
         self.assertEqual(self.alice.sent(message_id).code, "expired")
         self.assertEqual(self.bob.read(), ["zero", "later"])
-        self.assertEqual([line.gap_before for line in self.bob.given], [0, 0])
+        self.assertEqual([line.gap_before for line in self.bob.has_read], [0, 0])
 
 
     def test_wrong_clock(self) -> None:

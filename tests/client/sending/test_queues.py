@@ -51,7 +51,7 @@ class RefusedTests(WorldCase):
         self.refuse(2, 0, 1)
         self.assertEqual(self.deposits(), self.first)
         self.assertEqual(self.bob.read(), ["zero", "one", "two", "three"])
-        self.assertEqual([line.gap_before for line in self.bob.given], [0] * 4)
+        self.assertEqual([line.gap_before for line in self.bob.has_read], [0] * 4)
 
     def test_before_what_came_later(self) -> None:
         """What is written while they wait goes behind them."""

@@ -52,7 +52,7 @@ class ReceiptTests(WorldCase):
         self.alice.send("bob", "hello", wants_receipt=True)
         self.bob.send("alice", "two")
         self.assertEqual(self.alice.read(), ["one", "two"])
-        self.assertEqual([message.gap_before for message in self.alice.given], [0, 0])
+        self.assertEqual([message.gap_before for message in self.alice.has_read], [0, 0])
 
     def test_recipient_away(self) -> None:
         """As long as nobody fetched the message it is accepted, not delivered."""

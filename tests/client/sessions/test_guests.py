@@ -119,7 +119,7 @@ class TalkTests(GuestCase):
                 self.answer(question, question.text.upper())
         self.assertEqual(self.one.read(), [f"ONE {number}" for number in range(50)])
         self.assertEqual(self.other.read(), [f"OTHER {number}" for number in range(50)])
-        self.assertEqual({message.gap_before for message in self.one.given + self.other.given}, {0})
+        self.assertEqual({message.gap_before for message in self.one.has_read + self.other.has_read}, {0})
         self.assertEqual(self.contact.codes(), [])
 
     def test_delivered(self) -> None:

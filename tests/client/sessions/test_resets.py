@@ -99,7 +99,7 @@ class LostSessionTests(WorldCase):
             self.alice.send("bob", f"{number}")
         self.world.advance(2, ticks=2)
         self.assertEqual(self.bob.read(), ["0", "1", "2"])
-        self.assertEqual({(line.gap_before, line.note) for line in self.bob.given}, {(0, "")})
+        self.assertEqual({(line.gap_before, line.note) for line in self.bob.has_read}, {(0, "")})
 
     def test_goes_on(self) -> None:
         """Afterwards both talk as before."""

@@ -74,7 +74,7 @@ class RetentionTests(WorldCase):
         self.assertLessEqual(max(self.count(INDEX), self.count(SENT)), ROOM)
         self.assertEqual(self.count(OUTBOX), 0)
         self.assertEqual(self.alice.read(), texts)
-        self.assertEqual({line.gap_before for line in self.alice.given}, {0})
+        self.assertEqual({line.gap_before for line in self.alice.has_read}, {0})
         self.assertEqual([line.text for line in self.bot.lines("alice")], [text for text in texts[-5:] for _ in range(2)])
 
     def test_everybody_has_room(self) -> None:
@@ -135,7 +135,7 @@ class RetentionTests(WorldCase):
         self.assertLessEqual(self.count(OUTBOX), 2 * (ROOM + 16))
         self.bot.connect()
         self.assertEqual(self.alice.read(), texts[-ROOM:])
-        self.assertEqual({line.gap_before for line in self.alice.given}, {0})
+        self.assertEqual({line.gap_before for line in self.alice.has_read}, {0})
         self.assertEqual(self.count(HISTORY, "alice"), ROOM)
 
     def test_on_its_way(self) -> None:
@@ -148,7 +148,7 @@ class RetentionTests(WorldCase):
         self.bot.wire.held = set()
         self.world.settle()
         self.assertEqual(self.alice.read(), [f"{number}" for number in range(ROOM + 1)])
-        self.assertEqual({line.gap_before for line in self.alice.given}, {0})
+        self.assertEqual({line.gap_before for line in self.alice.has_read}, {0})
 
     def test_not_answered_yet(self) -> None:
         """What came and was not answered yet stays, whatever its number and age."""
