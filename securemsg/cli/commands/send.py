@@ -186,7 +186,7 @@ class _SentMessage:
             elif self._no_queue:
                 may_be_out = messages.withdraw(self._context.store, self._number, self._context.now())
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
-            elif problem.status == Exit.REFUSED:
+            elif problem.status == Exit.REFUSED or problem.code == BLOCKING:
                 fate = f"message {number} stays in the outbox"
             else:
                 fate = f"message {number} stays in the outbox and is sent with the next connection"
