@@ -119,7 +119,7 @@ class Place:
         return START + self.clock.seconds()
 
     def person(self, name: str, *, again: bool = False, watch: Watch | None = None) -> Person:
-        """Somebody new, registered."""
+        """Add a new person and register."""
         link = InviteLink("example", 8443, self.server.identity.public)
         store = MemoryProfile()
         profile = create_profile(link, name, START)
@@ -141,7 +141,7 @@ class Place:
         return person
 
     def guest(self, key: SharedKey) -> Person:
-        """Somebody new, who holds a key file."""
+        """Add a guest with a key file."""
         path = self.folder / key.name
         if not path.exists():
             make_key_file(path, key.secret)
@@ -157,7 +157,7 @@ class Place:
         return self._connection(person.context, False)
 
     def settle(self, seconds: float = 0) -> None:
-        """Let everything happen that happens by itself, and then some time pass."""
+        """Run everything that is due, then let some time pass."""
         for _ in range(MAX_TURNS):
             if not any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
                 break
@@ -193,7 +193,7 @@ class Place:
 
 
 class PlaceCase(SynchronousTestCase):
-    """A test with a place of its own."""
+    """A test with its own place."""
 
     def setUp(self) -> None:
         """Make the place."""

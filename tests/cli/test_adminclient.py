@@ -1,4 +1,4 @@
-"""The operator's end of the control socket."""
+"""The client end of the control socket."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ WELCOME = m.Welcome(0, 0, m.PrekeyStock(0, 0, 0, 0))
 @implementer(IChannel)
 @define(eq=False)
 class Wire:
-    """A channel that writes down what is said."""
+    """A channel that records what is sent."""
 
     binding: Binding = UNIX
     connection: Connection = field(factory=lambda: Connection(Side.CLIENT))
     said: list[object] = field(factory=list)
 
     def send(self, message: m.Message) -> None:
-        """Write it down."""
+        """Record it."""
         self.said.append(message)
 
     def close(self, code: str = "") -> None:
-        """Write it down."""
+        """Record it."""
         self.said.append(code)
 
     def pause(self, wanted: bool) -> None:
@@ -46,7 +46,7 @@ class OperatorTests(SynchronousTestCase):
     """Questions and answers."""
 
     def setUp(self) -> None:
-        """An operator whose socket is not open yet."""
+        """Make a client whose socket is not open yet."""
         self.operator = AdminClient("/state")
         self.wire = Wire()
 
@@ -57,17 +57,17 @@ class OperatorTests(SynchronousTestCase):
         self.operator.received(WELCOME)
 
     def status(self, answered: Deferred[m.Message]) -> Exit:
-        """The exit status that a question ended in."""
+        """Return the exit status that a question ended with."""
         problem = self.failureResultOf(answered, SecuremsgError).value
         assert isinstance(problem, SecuremsgError)
         return problem.status
 
     def test_interface(self) -> None:
-        """It is a peer like every other."""
+        """The client implements the interface of a peer."""
         verifyObject(IPeer, self.operator)
 
     def test_greeting(self) -> None:
-        """The greeting is everybody's, in the operator's role, and nothing is signed."""
+        """The greeting is the usual one in the operator's role, without a signature."""
         self.greet()
         hello, proof = self.wire.said
         assert isinstance(hello, m.Hello)
@@ -75,7 +75,7 @@ class OperatorTests(SynchronousTestCase):
         self.assertEqual(proof, m.Proof(0, b""))
 
     def test_question(self) -> None:
-        """A question waits for the end of the greeting, and brings its answer."""
+        """A question waits for the end of the greeting, then gets its answer."""
         answered = self.operator.ask(m.GetAddress(0))
         self.operator.opened(self.wire)
         self.assertNotIn(m.GetAddress(0), self.wire.said)
@@ -86,19 +86,19 @@ class OperatorTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answered), m.Done(0))
 
     def test_refused(self) -> None:
-        """A refusal ends the question, not the conversation."""
+        """A refusal ends the question, not the connection."""
         self.greet()
         self.operator_refuses("no-such-account", Exit.NO_CONTACT)
         self.operator_refuses("forbidden", Exit.REFUSED)
 
     def operator_refuses(self, code: str, status: Exit) -> None:
-        """Ask, and have it refused."""
+        """Ask a question and refuse it."""
         answered = self.operator.ask(m.RemoveAccount(0, "bob"))
         self.operator.received(m.Refused(0, code))
         self.assertEqual(self.status(answered), status)
 
     def test_no_daemon(self) -> None:
-        """Where nobody listens, every question ends at once, and names the command that starts a daemon."""
+        """Without a daemon every question fails at once and names the command that starts one."""
         early = self.operator.ask(m.GetAddress(0))
         self.operator.failed("not-connected")
         self.assertEqual(self.status(early), Exit.NOT_CONNECTED)
@@ -106,14 +106,14 @@ class OperatorTests(SynchronousTestCase):
         self.assertIn("securemsg serve --state /state", problem.hint)
 
     def test_lost(self) -> None:
-        """A daemon that dies in between leaves no question hanging."""
+        """A lost connection fails every open question."""
         self.greet()
         answered = self.operator.ask(m.GetAddress(0))
         self.operator.closed("lost")
         self.assertEqual(self.status(answered), Exit.NOT_CONNECTED)
 
     def test_answer_to_nothing(self) -> None:
-        """An answer that nobody asked for is the daemon's mistake."""
+        """An unexpected answer is a protocol error."""
         self.greet()
         error = self.assertRaises(RemoteProtocolError, self.operator.received, m.Done(0))
         self.assertEqual(error.code, "out-of-turn")

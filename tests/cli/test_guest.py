@@ -1,4 +1,4 @@
-"""Guests with a key file at the command line: what they say and hear, and what becomes of that when connections end."""
+"""Guests with a key file at the command line, and what happens when their connections end."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-class GuestCase(ChatCase):
-    """A guest talks with the contact C{server}, which holds the same file."""
+class CallerCase(ChatCase):
+    """A guest chats with the contact C{server}, which has the same file."""
 
     def setUp(self) -> None:
-        """The contact, a guest and a chat between them."""
+        """Set up the contact, a guest and a chat."""
         super().setUp()
         self.place = Place(key=KEY, folder=self.place.folder / "calls")
         self.place.folder.mkdir()
@@ -56,14 +56,14 @@ class GuestCase(ChatCase):
         self.place.settle(2)
 
     def again(self, person: Person) -> None:
-        """Lose the connection of somebody, and get another."""
+        """Lose a connection and make a new one."""
         self.hang_up(person)
         assert person.dialer is not None
         person.dialer.start()
         self.place.settle()
 
     def hang_up(self, person: Person) -> None:
-        """Lose the connection of somebody."""
+        """Lose a connection."""
         assert person.dialer is not None and person.dialer.stream is not None
         person.dialer.stream.close()
         self.place.settle()
@@ -77,7 +77,7 @@ class TalkTests(GuestCase):
     """A connection that lasts."""
 
     def test_question_and_answer(self) -> None:
-        """What a guest says comes from the file's name, and the answer comes back; then the chat may end."""
+        """A guest's message comes from the file's name and is answered; then the chat can end."""
         self.take("Hello Server!")
         [message] = messages.unread(self.server.context.store)
         self.assertEqual((message.sender, message.text, message.suite), (KEY.name, "Hello Server!", "psk"))
@@ -97,7 +97,7 @@ class TalkTests(GuestCase):
         self.assertEqual(messages.unread(other.context.store), [])
 
     def test_delivered(self) -> None:
-        """Who wants to know that a message was delivered is told."""
+        """C{--wait delivered} works for guests."""
         store = self.ada.context.store
         number = messages.compose(store, "server", "there?", now=self.place.now(), wants_receipt=True)
         following = Deferred.fromCoroutine(follow(store, self.ada.connection, number, "delivered", 10))
@@ -106,7 +106,7 @@ class TalkTests(GuestCase):
         self.assertEqual(self.successResultOf(following).status, "delivered")
 
     def test_only_the_server(self) -> None:
-        """A guest cannot turn to anybody else, and has no number to compare."""
+        """A guest can chat with nobody else, and has no number to compare."""
         self.take("/to ben")
         self.take("/verify")
         self.assertEqual(self.chat.name, "server")
@@ -115,7 +115,7 @@ class TalkTests(GuestCase):
         self.assertEqual(self.data, [])
 
     def test_title(self) -> None:
-        """Beside the name stands the file's, and nothing of trust in the server's identity."""
+        """The title shows the file's name, and nothing about the server's identity."""
         self.assertEqual(self.chat.title(), f"server ({KEY.name})")
         self.assertEqual(self.chat.facts()["suite"], "psk")
 
@@ -130,11 +130,11 @@ class TalkTests(GuestCase):
         self.assertEqual(made, [])
 
 
-class LossTests(GuestCase):
-    """Connections end; each new one is another device."""
+class LossTests(CallerCase):
+    """Connections end, and each new one is another device."""
 
     def test_goes_out_again(self) -> None:
-        """What was not accepted goes out in the next connection, is taken once, and is answered there."""
+        """What was not accepted is sent in the next connection, counts once, and is answered there."""
         self.place.is_up = False
         self.hang_up(self.ada)
         self.take("while nobody was there")
@@ -158,7 +158,7 @@ class LossTests(GuestCase):
         self.assertEqual(self.notes, [])
 
     def test_answer_lost(self) -> None:
-        """An answer that was owed to a connection that is gone is not waited for: that is said, and the status tells it."""
+        """An answer that a lost connection was to get is given up: a note and the exit status say so."""
         self.take("question")
         self.show()
         self.again(self.ada)
@@ -207,8 +207,8 @@ class Doubting:
         return Doubter(self._server.connect())
 
 
-class RefusalTests(GuestCase):
-    """Who is not let in, and with which status the command ends. The server proves first."""
+class RefusalTests(CallerCase):
+    """Guests who are not admitted, and the exit status. The server proves itself first."""
 
     def fate(self, key: SharedKey) -> tuple[int, str]:
         """
@@ -228,17 +228,17 @@ class RefusalTests(GuestCase):
         return reworded.status, reworded.code
 
     def test_other_file(self) -> None:
-        """Whoever holds another file ends with 8: that the server cannot prove itself shows before anything is proved to it."""
+        """With another file the command ends with 8, because the server cannot prove itself; nothing is proved to it."""
         self.assertEqual(self.fate(OTHER), (Exit.WRONG_SERVER, "server-identity"))
 
     def test_cannot_prove(self) -> None:
-        """A guest who found the server right, and whose own proof is wrong, ends with 5."""
+        """A guest whose own proof is wrong ends with 5."""
         self.place.server = cast(Server, Doubting(self.place.server))
         self.assertEqual(self.fate(KEY), (Exit.REFUSED, "login-failed"))
 
 
 class WordsTests(CommandLineCase):
-    """What is said to somebody who has no profile."""
+    """Errors for guests."""
 
     def setUp(self) -> None:
         """A key file."""
@@ -247,7 +247,7 @@ class WordsTests(CommandLineCase):
         make_key_file(self.path, KEY.secret)
 
     def test_other_name(self) -> None:
-        """A key file by itself reaches C{server} alone; the message names what reaches others."""
+        """With a key file alone only C{server} can be written to; the error names the way to write to others."""
         for command in ("send", "chat"):
             status, _, err = self.run_line(command, "--key-file", str(self.path), "bob", "hello"[: 5 * (command == "send")])
             self.assertEqual(status, Exit.USAGE, err)
@@ -256,7 +256,7 @@ class WordsTests(CommandLineCase):
         self.assert_one_line(err, "key-file")
 
     def test_no_profile(self) -> None:
-        """A profile that is named beside a key file contradicts it; one in the environment does not."""
+        """A profile option contradicts a key file; a profile in the environment does not."""
         status, _, err = self.run_line("send", "--profile", "x", "--key-file", str(self.path), "server", "hello")
         self.assertEqual(status, Exit.USAGE)
         self.assertIn("no profile is used", err)
@@ -265,7 +265,7 @@ class WordsTests(CommandLineCase):
             self.assertEqual((context.host, context.port), ("127.0.0.1", DEFAULT_PORT))
 
     def test_loose_alone(self) -> None:
-        """C{--loose} without a key file is a mistake, not a wish."""
+        """C{--loose} without a key file is wrong usage."""
         for arguments in (("send", "--loose", "server", "hello"), ("chat", "--loose", "server"), ("contacts", "--loose")):
             status, _, err = self.run_line(*arguments)
             self.assertEqual(status, Exit.USAGE)
@@ -278,7 +278,7 @@ class WordsTests(CommandLineCase):
         self.assertIn("no outbox", err)
 
     def test_wrong_server(self) -> None:
-        """Statuses stay, the words are those of somebody who has a file and no pin."""
+        """Exit statuses are the usual ones; the words are about the key file, not a pin."""
         context = guest_context(Settings(), self.path)
         for code, status in (("server-identity", Exit.WRONG_SERVER), ("login-failed", Exit.REFUSED)):
             problem = context.reworded(error_for(code))

@@ -1,4 +1,4 @@
-"""The command line as a whole, as far as it goes without a server."""
+"""The command line as a whole, without a server."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(32))
 
 
 class CommandLineCase(SynchronousTestCase):
-    """Commands in a folder of the test's own."""
+    """Commands run in a temporary folder."""
 
     def setUp(self) -> None:
-        """An empty folder, and nothing in the environment."""
+        """Make an empty folder and clear the environment."""
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.profile = self.folder / "profile"
@@ -50,7 +50,7 @@ class CommandLineCase(SynchronousTestCase):
         return status, out.getvalue(), err.getvalue()
 
     def assert_one_line(self, err: str, code: str) -> None:
-        """What went wrong is said in one line."""
+        """Check that the error is one line."""
         self.assertEqual(err.count("\n"), 1, err)
         self.assertTrue(err.endswith(f"[{code}]\n"), err)
 
@@ -66,7 +66,7 @@ class HelpTests(CommandLineCase):
             self.assertRegex(out, rf"(?m)^ +{number.value}  \w")
 
     def test_commands(self) -> None:
-        """All commands are there, each with a sentence and, but for C{serve}, the shared options."""
+        """All commands are listed, each with a sentence; all but C{serve} have the shared options."""
         wanted = [
             "serve",
             "join",
@@ -96,7 +96,7 @@ class HelpTests(CommandLineCase):
                 self.assertIn(option, out, name)
 
     def test_json_everywhere(self) -> None:
-        """Every command takes C{--json}, and so does every command of the operator's; C{serve} reads no options."""
+        """Every command takes C{--json}, admin commands included; C{serve} reads no options."""
         ctx = click.Context(group)
         commands = [group.get_command(ctx, name) for name in group.list_commands(ctx) if name != "serve"]
         for command in commands:
@@ -106,7 +106,7 @@ class HelpTests(CommandLineCase):
             self.assertIn("--json", [option for parameter in command.params for option in parameter.opts], command.name)
 
     def test_version(self) -> None:
-        """The version is said."""
+        """C{--version} prints the version."""
         self.assertRegex(self.run_line("--version")[1], r"securemsg, version \d")
 
 
@@ -114,7 +114,7 @@ class UsageTests(CommandLineCase):
     """Status 2."""
 
     def test_one_line(self) -> None:
-        """Whatever is wrong with the words, it is said in one line, and the help is named."""
+        """Any wrong usage is reported in one line that names the help."""
         for arguments in (
             ("nope",),
             ("send",),
@@ -132,7 +132,7 @@ class UsageTests(CommandLineCase):
             self.assertIn("--help", err)
 
     def test_punctuation(self) -> None:
-        """A sentence ends once."""
+        """An error does not end in two punctuation marks."""
         for arguments in (
             ("send",),
             ("nope",),
@@ -143,7 +143,7 @@ class UsageTests(CommandLineCase):
             self.assertNotRegex(self.run_line(*arguments)[2], r"[.?!: ];")
 
     def test_no_command(self) -> None:
-        """Without a command the help is shown as help is, on standard error; for a program, one object says so."""
+        """Without a command the help goes to standard error; with C{--json} it is one error object."""
         for arguments in ((), ("admin",)):
             status, out, err = self.run_line(*arguments)
             self.assertEqual((status, out), (Exit.USAGE, ""))
@@ -153,7 +153,7 @@ class UsageTests(CommandLineCase):
         self.assertEqual((status, json.loads(err)["code"]), (Exit.USAGE, "usage"))
 
     def test_hosts(self) -> None:
-        """What can be neither a name nor an address of a machine is refused."""
+        """C{--host} takes only a host name or an address."""
         for host in ("a b", "", "-x", "a/b"):
             status, _, err = self.run_line("ping", "--host", host)
             self.assertEqual(status, Exit.USAGE, err)
@@ -162,14 +162,14 @@ class UsageTests(CommandLineCase):
             self.assertEqual(self.run_line("ping", "--host", host)[0], Exit.PROFILE)
 
     def test_names(self) -> None:
-        """An impossible name is refused wherever one is expected, before anything is opened."""
+        """An invalid name is refused wherever one is expected, before anything is opened."""
         for arguments in (("send", "Bob", "hi"), ("chat", "a b"), ("recv", "--from", "-"), ("admin", "remove", "x" * 33)):
             status, _, err = self.run_line(*arguments)
             self.assertEqual(status, Exit.USAGE)
             self.assert_one_line(err, "illegal-name")
 
     def test_json(self) -> None:
-        """With C{--json}, before or after the command, an error is an object, too."""
+        """With C{--json}, before or after the command, errors are objects as well."""
         for arguments in (("history", "--json"), ("--json", "history"), ("--json", "history", "a b"), ("--json", "whoami")):
             status, out, err = self.run_line(*arguments)
             self.assertIn(status, (Exit.USAGE, Exit.PROFILE))
@@ -178,7 +178,7 @@ class UsageTests(CommandLineCase):
 
 
 class ProfileTests(CommandLineCase):
-    """Status 9, and what is known without a connection."""
+    """Profiles that cannot be used end with status 9."""
 
     def prepare(self, name: str = "ada", passphrase: str = "") -> None:
         """Make a profile that is not registered yet."""
@@ -194,7 +194,7 @@ class ProfileTests(CommandLineCase):
         return self.run_line("--profile", str(self.profile), *arguments)
 
     def test_none(self) -> None:
-        """Without a profile every command says how to make one, and makes nothing."""
+        """Without a profile every command says how to make one, and creates nothing."""
         for arguments in (("whoami",), ("send", "bob", "hi"), ("recv",), ("chat", "bob"), ("status",), ("contacts",)):
             status, out, err = self.ours(*arguments)
             self.assertEqual((status, out), (Exit.PROFILE, ""))
@@ -203,7 +203,7 @@ class ProfileTests(CommandLineCase):
         self.assertFalse(self.profile.exists())
 
     def test_not_joined(self) -> None:
-        """A join that was not finished is to be repeated."""
+        """After an unfinished join, commands ask to run it again."""
         self.prepare()
         status, _, err = self.ours("whoami")
         self.assertEqual(status, Exit.PROFILE)
@@ -220,21 +220,21 @@ class ProfileTests(CommandLineCase):
             self.assertEqual(path.stat().st_mode & 0o077, 0, path)
 
     def test_keys_kept(self) -> None:
-        """A repeated join uses the keys that are there, also with a newer invite."""
+        """Joining again uses the existing keys, also with a newer invite."""
         self.prepare()
         key = (self.profile / "store.key").read_bytes()
         self.prepare()
         self.assertEqual((self.profile / "store.key").read_bytes(), key)
 
     def test_other_name(self) -> None:
-        """A profile is one person's."""
+        """A profile cannot be joined under a second name."""
         self.prepare()
         status, _, err = self.ours("join", str(LINK), "ben")
         self.assertEqual(status, Exit.REFUSED)
         self.assert_one_line(err, "other-name")
 
     def test_other_server(self) -> None:
-        """A profile that is registered is on one server."""
+        """A registered profile cannot join another server."""
         self.prepare()
         store = open_profile(self.profile, open_vault(self.profile, None))
         self.addCleanup(store.close)
@@ -248,7 +248,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(err, "other-server")
 
     def test_start_over(self) -> None:
-        """A join to another server that came to nothing leaves no trace of that server."""
+        """After a failed join, joining another server leaves no trace of the first."""
         self.prepare()
         other = InviteLink("127.0.0.1", 2, bytes(32), b"other", bytes(range(1, 33)))
         prepare(Settings(profile=self.profile), other, "ben")
@@ -262,7 +262,7 @@ class ProfileTests(CommandLineCase):
         self.assertEqual([(contact.identity, contact.is_blocked) for contact in known], [(bytes(range(1, 33)), False)])
 
     def test_bad_invite(self) -> None:
-        """What is no invite makes no profile."""
+        """An invalid invite creates no profile."""
         for text in ("", "hello", str(LINK)[:40], "https://example.org/#pin=x"):
             status, _, err = self.ours("join", text, "ada")
             self.assertEqual(status, Exit.USAGE)
@@ -270,7 +270,7 @@ class ProfileTests(CommandLineCase):
         self.assertFalse(self.profile.exists())
 
     def test_reserved_name(self) -> None:
-        """Reserved names are refused here already."""
+        """Reserved names are refused before the server is asked."""
         for name in ("server", "admin", "key-1"):
             status, _, err = self.ours("join", str(LINK), name)
             self.assertEqual(status, Exit.REFUSED)
@@ -278,7 +278,7 @@ class ProfileTests(CommandLineCase):
         self.assertFalse(self.profile.exists())
 
     def test_passphrase(self) -> None:
-        """A sealed profile opens with its passphrase only; what is wrong is said without it."""
+        """A sealed profile opens only with its passphrase, which no error repeats."""
         self.prepare(passphrase="correct horse")
         wrong = self.folder / "wrong"
         wrong.write_text("battery staple\n", "utf-8")
@@ -291,7 +291,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(self.ours("whoami", "--passphrase-file", str(self.folder / "passphrase"))[2], "not-joined")
 
     def test_passphrase_file(self) -> None:
-        """A passphrase file that is missing, empty or endless is a matter of usage."""
+        """A passphrase file that is missing, empty or endless is wrong usage."""
         self.prepare(passphrase="correct horse")
         empty, long = self.folder / "empty", self.folder / "long"
         empty.write_text("\n", "utf-8")
@@ -304,7 +304,7 @@ class ProfileTests(CommandLineCase):
             self.assert_one_line(err, "passphrase-file")
 
     def test_exposed_passphrase(self) -> None:
-        """A passphrase file that others may read is not used; a pipe has no such others."""
+        """A passphrase file that others can read is not used; a pipe is."""
         self.prepare(passphrase="correct horse")
         path = self.folder / "passphrase"
         for mode in (0o640, 0o604, 0o620):
@@ -321,7 +321,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(self.ours("whoami", "--passphrase-file", f"/dev/fd/{reader}")[2], "not-joined")
 
     def test_half(self) -> None:
-        """A key without its store, or a store without its key, is named as damage, and nothing is made beside it."""
+        """A key without its store, or a store without its key, is reported as damage, and nothing is created."""
         for missing in ("profile.db", "store.key"):
             self.prepare()
             (self.profile / missing).unlink()
@@ -352,7 +352,7 @@ class ProfileTests(CommandLineCase):
         self.assertTrue((self.profile / "profile.db").exists())
 
     def test_no_passphrase_there(self) -> None:
-        """Whoever repeats a join with a passphrase is not left to believe that it protects keys that were made without."""
+        """Joining again with a passphrase is refused if the keys were made without one."""
         self.prepare()
         path = self.folder / "passphrase"
         path.write_text("late\n", "utf-8")
@@ -362,7 +362,7 @@ class ProfileTests(CommandLineCase):
         self.assert_one_line(err, "no-passphrase-there")
 
     def test_damaged(self) -> None:
-        """A damaged profile is named and left as it is."""
+        """A damaged profile is reported and not changed."""
         self.prepare()
         database = self.profile / "profile.db"
         database.write_bytes(b"\0" * 4096)
@@ -372,7 +372,7 @@ class ProfileTests(CommandLineCase):
         self.assertEqual(database.read_bytes(), b"\0" * 4096)
 
     def test_exposed_key(self) -> None:
-        """A key file that others may read is not used."""
+        """A store key that others can read is not used."""
         self.prepare()
         (self.profile / "store.key").chmod(0o644)
         status, _, err = self.ours("whoami")
@@ -381,7 +381,7 @@ class ProfileTests(CommandLineCase):
 
 
 class AdminTests(CommandLineCase):
-    """The operator's commands where no daemon runs."""
+    """Admin commands without a daemon."""
 
     def test_no_daemon(self) -> None:
         """Status 6, and the command that starts one."""
@@ -392,20 +392,20 @@ class AdminTests(CommandLineCase):
             self.assertIn("securemsg serve --state", err)
 
     def test_state_anywhere(self) -> None:
-        """C{--state} stands before or after the word; the later one counts."""
+        """C{--state} can be given before or after the command; the later one counts."""
         _, _, err = self.run_line("admin", "--state", "/nowhere", "accounts", "--state", str(self.folder))
         self.assert_one_line(err, "no-daemon")
         self.assertIn(str(self.folder), err)
 
     def test_remove_server(self) -> None:
-        """The daemon's own account stays, and the operator is not sent to the operator."""
+        """The daemon's own account cannot be removed, and the hint does not refer to the operator."""
         status, _, err = self.run_line("admin", "remove", "server")
         self.assertEqual(status, Exit.REFUSED)
         self.assert_one_line(err, "forbidden")
         self.assertIn("--answer none", err)
 
     def test_long_path(self) -> None:
-        """A socket path that the kernel does not take is refused with its limit."""
+        """A socket path that is too long for the kernel is refused with the limit."""
         status, _, err = self.run_line("admin", "--state", "/" + "x" * 120, "accounts")
         self.assertEqual(status, Exit.USAGE)
         self.assertIn("107", err)

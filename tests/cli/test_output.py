@@ -1,4 +1,4 @@
-"""What goes to standard output, and what becomes of it when nobody reads."""
+"""Standard output, and what happens when nobody reads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from securemsg.client.events import Warned
 
 @contextlib.contextmanager
 def stdout_to(descriptor: int) -> Iterator[None]:
-    """Let this process's standard output go elsewhere for a while."""
+    """Redirect this process's standard output for a while."""
     saved = os.dup(output.STDOUT)
     os.dup2(descriptor, output.STDOUT)
     try:
@@ -35,17 +35,17 @@ def close(descriptor: int) -> None:
 
 
 class WarningTests(SynchronousTestCase):
-    """What the user should know."""
+    """Warnings and notes."""
 
     def said(self, as_json: bool) -> str:
-        """What goes to standard error."""
+        """Return what a warning writes to standard error."""
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             report_warning(Warned("identity-changed", "bob", "the identity has changed"), as_json)
         return err.getvalue()
 
     def test_waiting(self) -> None:
-        """Whoever keeps trying says why, for what, and how to end it: one line, or one object."""
+        """A command that keeps trying says why and how to end it, in one line or one object."""
         for code, words in (
             ("server-full", ("the server is full; waiting for a place, Ctrl-C ends",)),
             ("not-connected", ("example:8443", "; trying again, Ctrl-C ends")),
@@ -61,11 +61,11 @@ class WarningTests(SynchronousTestCase):
                     self.assertIn(part, json.loads(line)["warning"] if as_json else line)
 
     def test_people(self) -> None:
-        """One line, which names the contact."""
+        """A warning is one line that names the contact."""
         self.assertEqual(self.said(False), "securemsg: warning (bob): the identity has changed [identity-changed]\n")
 
     def test_programs(self) -> None:
-        """One object."""
+        """With C{--json} a warning is one object."""
         record = json.loads(self.said(True))
         self.assertEqual(record["warning"], "the identity has changed")
         self.assertEqual((record["code"], record["name"]), ("identity-changed", "bob"))
@@ -75,28 +75,28 @@ class PutTests(SynchronousTestCase):
     """Lines of data."""
 
     def pipe(self) -> tuple[int, int]:
-        """A pipe that is closed after the test."""
+        """Make a pipe that is closed after the test."""
         reader, writer = os.pipe()
         for descriptor in (reader, writer):
             self.addCleanup(close, descriptor)
         return reader, writer
 
     def test_written(self) -> None:
-        """A line is written whole, in UTF-8, and is out when the call returns."""
+        """A line is written whole, in UTF-8, before the call returns."""
         reader, writer = self.pipe()
         with stdout_to(writer):
             write_line("grüße")
         self.assertEqual(os.read(reader, 100), "grüße\n".encode())
 
     def test_nobody_reads(self) -> None:
-        """A closed pipe is told apart from an error."""
+        """A closed pipe is not an error."""
         reader, writer = self.pipe()
         os.close(reader)
         with stdout_to(writer):
             self.assertRaises(OutputClosed, write_line, "x")
 
     def test_no_room(self) -> None:
-        """Where nothing can be written, that is said."""
+        """Output that cannot be written is an error."""
         full = os.open("/dev/full", os.O_WRONLY)
         self.addCleanup(os.close, full)
         with stdout_to(full):
@@ -104,7 +104,7 @@ class PutTests(SynchronousTestCase):
         self.assertEqual((problem.status, problem.code), (Exit.INTERNAL, "output-failed"))
 
     def test_surrogates(self) -> None:
-        """What is no text cannot keep a line from being written."""
+        """Lone surrogates do not prevent a line from being written."""
         reader, writer = self.pipe()
         with stdout_to(writer):
             write_line("a\udc80")
@@ -123,16 +123,16 @@ class JsonTests(SynchronousTestCase):
 
 
 class ReportTests(SynchronousTestCase):
-    """Why a command ends."""
+    """Errors that end a command."""
 
     def report(self, problem: SecuremsgError, as_json: bool) -> str:
-        """What is said on standard error."""
+        """Return what an error writes to standard error."""
         with contextlib.redirect_stderr(io.StringIO()) as written:
             report(problem, as_json)
         return written.getvalue()
 
     def test_one_line(self) -> None:
-        """People get one line: what happened, what to do, and the code; a name in it does no harm."""
+        """People get one line with what happened, what to do and the code; names in it are escaped."""
         text = self.report(error_for("no-such-account", "b\x1bob\n"), False)
         self.assertEqual(text.count("\n"), 1)
         self.assertNotIn("\x1b", text)
@@ -140,7 +140,7 @@ class ReportTests(SynchronousTestCase):
         self.assertTrue(text.endswith("[no-such-account]\n"))
 
     def test_json(self) -> None:
-        """Programs get an object with error, code and hint."""
+        """Programs get one object with error, code and hint."""
         record = json.loads(self.report(error_for("too-large"), True))
         self.assertEqual(set(record), {"error", "code", "hint"})
         self.assertEqual(record["code"], "too-large")

@@ -17,10 +17,10 @@ NUMBER = bytes(range(16))
 
 
 class ContactTests(SynchronousTestCase):
-    """What C{contacts} and C{verify} say of somebody."""
+    """Records of C{contacts} and C{verify}."""
 
     def test_agreed(self) -> None:
-        """Both say the same: whoever's identity has changed is not verified."""
+        """In both, a contact with changed keys is not verified."""
         for changed_to, expected in ((b"", (True, False)), (bytes(range(32)), (False, True))):
             contact = msgspec.structs.replace(CONTACT, changed_to=changed_to)
             for record in (contact_record(contact, 0, Chosen()), safety_record(contact, "12345", Chosen())):
@@ -31,7 +31,7 @@ class LineTests(PlaceCase):
     """A line of history."""
 
     def test_own(self) -> None:
-        """Whether we are ourselves was not compared with anybody."""
+        """Own messages have no C{verified} value."""
         ada = self.place.person("ada")
         messages.compose(ada.context.store, "ben", "hello", now=self.place.now())
         [line] = messages.history(ada.context.store, "ben", 1)
@@ -39,10 +39,10 @@ class LineTests(PlaceCase):
 
 
 class WireTests(SynchronousTestCase):
-    """What C{--show-wire} shows."""
+    """Output of C{--show-wire}."""
 
     def test_line(self) -> None:
-        """One line says direction, sizes, suite, and how the encrypted content begins."""
+        """One line shows direction, sizes, suite and the first bytes of the encrypted content."""
         self.assertEqual(
             wire_text(WireDump(True, "bob", NUMBER, 1243, "pqxdh", bytes(range(256)) + bytes(48))),
             "-> deposit 00010203 to bob, 1,243 bytes in the frame, suite pqxdh, encrypted content 304 bytes:"
@@ -54,11 +54,11 @@ class WireTests(SynchronousTestCase):
         )
 
     def test_odd_suite(self) -> None:
-        """What somebody else has written does nothing to a terminal."""
+        """Text of others is escaped."""
         self.assertNotIn("\x1b", wire_text(WireDump(False, "bob", NUMBER, 90, "\x1b[2J", b"")))
 
     def test_record(self) -> None:
-        """A program gets the same."""
+        """A record holds the same."""
         expected = {
             "wire": "delivery",
             "name": "bob",

@@ -16,7 +16,7 @@ from securemsg.cli.settings import NAME, Settings, settings_of, shared
 @click.group()
 @shared
 def group() -> None:
-    """A group as ours is."""
+    """A group like the real one."""
 
 
 @group.command()
@@ -35,13 +35,13 @@ class SharedTests(SynchronousTestCase):
     """Options before and after the command."""
 
     def show(self, *arguments: str) -> str:
-        """What the command sees."""
+        """Return what the command sees."""
         result = CliRunner().invoke(group, list(arguments))
         self.assertEqual(result.exit_code, 0, result.output)
         return result.output.strip()
 
     def test_before_and_after(self) -> None:
-        """It makes no difference on which side of the command an option stands."""
+        """An option can be given before or after the command."""
         for arguments in (
             ("--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "--retry", "show"),
             ("show", "--profile", "p", "--host", "h", "--port", "1", "--timeout", "2m", "--debug", "--retry"),
@@ -50,25 +50,25 @@ class SharedTests(SynchronousTestCase):
             self.assertEqual(self.show(*arguments), "p h 1 120 True True 120")
 
     def test_retry(self) -> None:
-        """Who keeps trying waits as long as C{--timeout} says, else for ever; nobody else does."""
+        """C{--retry} waits until C{--timeout}, or forever; without it there is a default."""
         for arguments, timeout in (((), "30"), (("--retry",), "None"), (("--retry", "--timeout", "5"), "5")):
             self.assertEqual(self.show("show", *arguments).split()[-1], timeout)
 
     def test_after_wins(self) -> None:
-        """What stands nearer to the command wins."""
+        """An option after the command wins."""
         self.assertEqual(self.show("--host", "a", "show", "--host", "b"), "None b None None False False 30")
 
     def test_not_kept(self) -> None:
-        """One call knows nothing of the call before."""
+        """Options of one call do not affect the next."""
         self.show("--host", "a", "show")
         self.assertEqual(self.show("show"), "None None None None False False 30")
 
 
 class FolderTests(SynchronousTestCase):
-    """Where things lie."""
+    """Folders."""
 
     def test_profile(self) -> None:
-        """The option is asked before the environment, the environment before the system's own place."""
+        """The option comes before the environment, the environment before the system's default."""
         self.patch_environment("SECUREMSG_PROFILE", "/from/environment")
         self.assertEqual(Settings(profile=Path("/given")).folder, Path("/given"))
         self.assertEqual(Settings().folder, Path("/from/environment"))
@@ -76,7 +76,7 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual(Settings().folder.parts[-2:], ("securemsg", "profile"))
 
     def test_state(self) -> None:
-        """The option is asked first; of a service's folders the first that systemd names is taken."""
+        """The option comes first, then the first folder that systemd names."""
         self.patch_environment("STATE_DIRECTORY", "/var/lib/securemsg:/var/lib/other")
         self.assertEqual(Settings(state=Path("/given")).state_folder, Path("/given"))
         self.assertEqual(Settings().state_folder, Path("/var/lib/securemsg"))
@@ -90,7 +90,7 @@ class NameTests(SynchronousTestCase):
     """Names of accounts."""
 
     def test_illegal(self) -> None:
-        """An impossible name ends the command before anything is opened."""
+        """An invalid name ends the command before anything is opened."""
         self.assertEqual(NAME.convert("bob", None, None), "bob")
         for name in ("", "Bob", "-x", "a b", "x" * 33, "../x"):
             self.assertRaises(SecuremsgError, NAME.convert, name, None, None)

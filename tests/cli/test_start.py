@@ -40,7 +40,7 @@ print([name for name in sys.modules if name.startswith(("twisted", "cryptography
 
 
 class StartTests(SynchronousTestCase):
-    """Before anything else is there."""
+    """Ctrl-C during the imports."""
 
     def start(self, code: str) -> tuple[int, bytes, bytes]:
         """
@@ -53,7 +53,7 @@ class StartTests(SynchronousTestCase):
         return done.returncode, done.stdout, done.stderr
 
     def test_interrupted(self) -> None:
-        """Ctrl-C in the midst of the imports ends it with 130, and says nothing."""
+        """Ctrl-C during the imports ends it with 130 and without output."""
         # Whoever runs the tests in the background has it ignored, and what we start would inherit that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         self.assertEqual(self.start(INTERRUPTED_EARLY), (130, b"", b""))
@@ -69,15 +69,15 @@ class StartTests(SynchronousTestCase):
         self.assertIn(b"version", out)
 
     def test_light(self) -> None:
-        """The entry itself imports nothing that takes its time."""
+        """The entry itself imports nothing slow."""
         self.assertEqual(self.start(LIGHT), (0, b"[]\n", b""))
 
     def test_help(self) -> None:
-        """Version, help and a mistyped word wait for no agent and no network."""
+        """Version, help and a mistyped command import neither the agent nor the network."""
         for arguments in (["--version"], ["--help"], ["sned"], []):
             status, out, err = self.start(AT_HAND.format(arguments=arguments))
             self.assertEqual(out.splitlines()[-1], b"[]", err)
 
     def test_status(self) -> None:
-        """Its status is that of the table, which it cannot import."""
+        """Its exit status is that of the table, which it cannot import."""
         self.assertEqual(INTERRUPTED, Exit.INTERRUPTED)

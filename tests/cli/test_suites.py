@@ -1,4 +1,4 @@
-"""What is said when the user chooses a suite."""
+"""Notes when the user chooses a suite."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KEY = SharedKey(bytes(range(32)))
 
 
 class WaitingTests(PlaceCase):
-    """Somebody writes without a connection, and chooses then."""
+    """A suite is chosen while messages wait in the outbox."""
 
     def setUp(self) -> None:
-        """There is a key file, and nothing is chosen."""
+        """Make a key file; no suite is chosen yet."""
         super().setUp()
         self.ada = self.place.person("ada")
         self.ada.connection.stop()
@@ -48,7 +48,7 @@ class WaitingTests(PlaceCase):
         return messages.compose(self.ada.context.store, to, "hello", now=self.place.now())
 
     def test_both_directions(self) -> None:
-        """What waits for this contact goes out with the new choice, which is said of a key file and of none."""
+        """Waiting messages to the contact are sent with the new suite, with or without a key file, and a note says so."""
         self.write("cleo")
         self.assertEqual(self.pin("psk"), [])
         self.write("ben")
@@ -58,6 +58,6 @@ class WaitingTests(PlaceCase):
         self.assertEqual(self.pin("psk"), [expected])
 
     def test_withdrawn(self) -> None:
-        """What was withdrawn waits for nobody."""
+        """Withdrawn messages are not counted."""
         messages.withdraw(self.ada.context.store, self.write("ben"), self.place.now())
         self.assertEqual(self.pin("psk"), [])

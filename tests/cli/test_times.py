@@ -1,4 +1,4 @@
-"""Durations and times as they are written."""
+"""Durations on the command line."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class DurationTests(SynchronousTestCase):
     """From text to seconds."""
 
     def test_units(self) -> None:
-        """A number alone is seconds; the letters are those of everyday."""
+        """A number alone is seconds; units are s, m, h, d and w."""
         expected = {"90": 90, "90s": 90, "15m": 900, "12h": 43200, "7d": 604800, "2w": 1209600, " 5s ": 5, "0": 0}
         for text, seconds in expected.items():
             self.assertEqual(parse_duration(text), seconds)
 
     def test_wrong(self) -> None:
-        """Whatever else is no duration."""
+        """Anything else is refused."""
         for text in ("", "s", "-1", "1.5h", "1h30m", "1y", "٣", "9999999999", "1 h"):
             self.assertRaises(ValueError, parse_duration, text)
 
     def test_bounds(self) -> None:
-        """An option takes what lies within its bounds, the bounds included, and fails with a sentence otherwise."""
+        """An option accepts durations within its bounds, inclusive, and explains others."""
         option = Duration(60, 30 * 86400)
         self.assertEqual([option.convert(text, None, None) for text in ("60", "30d")], [60, 2592000])
         for text in ("59s", "31d", "soon"):
@@ -33,5 +33,5 @@ class DurationTests(SynchronousTestCase):
 
     @given(st.integers(min_value=0, max_value=10**9 - 1))
     def test_written(self, seconds: int) -> None:
-        """What is written is read as the same."""
+        """A written duration is read back as the same."""
         self.assertEqual(parse_duration(written(seconds)), seconds)

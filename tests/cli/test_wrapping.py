@@ -1,4 +1,4 @@
-"""Whatever a peer writes, no line of it looks like a line of ours."""
+"""Whatever a peer writes, none of its lines looks like one of ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BlockTests(SynchronousTestCase):
             self.assertTrue(row.startswith(INDENT))
 
     def test_fold(self) -> None:
-        """What the terminal would wrap is folded with the indent, so that padding cannot push a fake to a line's start."""
+        """Long lines are wrapped with the indent, so that padding cannot push a fake to the start of a line."""
         rows = block("bob: ", "x" * 35 + "[12:00] eve: gotcha", 40).split("\n")
         self.assertEqual(rows, ["bob: " + "x" * 35, INDENT + "[12:00] eve: gotcha"])
 

@@ -16,7 +16,7 @@ class ConsoleTests(SynchronousTestCase):
     """A console over a transport in memory."""
 
     def setUp(self) -> None:
-        """A console that writes down what it is told."""
+        """Make a console that records its calls."""
         self.lines: list[str] = []
         self.complaints: list[str] = []
         self.ends = 0
@@ -28,7 +28,7 @@ class ConsoleTests(SynchronousTestCase):
         self.ends += 1
 
     def test_interface(self) -> None:
-        """It survives the end of its input, as output may still come."""
+        """It survives the end of its input, because output may still come."""
         verifyObject(IHalfCloseableProtocol, self.console)
 
     def test_any_split(self) -> None:
@@ -41,7 +41,7 @@ class ConsoleTests(SynchronousTestCase):
             self.assertEqual(self.lines, ["grüße", "zwei", "", "drei"])
 
     def test_last_line(self) -> None:
-        """The last line counts without a line end, too, and the end is said once."""
+        """The last line counts even without a line end, and the end is reported once."""
         self.console.dataReceived(b"one\ntwo")
         self.console.readConnectionLost()
         self.console.connectionLost()
@@ -60,7 +60,7 @@ class ConsoleTests(SynchronousTestCase):
             self.assertEqual((self.lines, self.complaints), (["a", "b"], ["too-long"]))
 
     def test_too_long_at_the_end(self) -> None:
-        """The remains of a line that is too long are no line when the input ends."""
+        """The rest of a line that is too long is dropped when the input ends."""
         self.console.dataReceived(b"x" * (2 * MAX_LINE))
         self.console.dataReceived(b"rest")
         self.console.readConnectionLost()
@@ -77,7 +77,7 @@ class ConsoleTests(SynchronousTestCase):
         self.assertEqual((self.lines, self.complaints), (["fine"], ["not-utf8"]))
 
     def test_stop(self) -> None:
-        """After C{stop} nothing is taken any more, not even of the same piece, and no end is said."""
+        """After C{stop} no line is taken, not even from the same chunk, and no end is reported."""
 
         def take(line: str) -> None:
             self.lines.append(line)
@@ -91,7 +91,7 @@ class ConsoleTests(SynchronousTestCase):
 
 
 class BlockingTests(SynchronousTestCase):
-    """Descriptors that others use, too."""
+    """Descriptors shared with other processes."""
 
     def test_restored(self) -> None:
         """A descriptor blocks again afterwards if it did before, also when something was raised in between."""
@@ -108,7 +108,7 @@ class BlockingTests(SynchronousTestCase):
         self.assertTrue(os.get_blocking(reader))
 
     def test_closed(self) -> None:
-        """A descriptor that is not open is nobody's business."""
+        """A closed descriptor is ignored."""
         reader, writer = os.pipe()
         os.close(reader)
         os.close(writer)

@@ -20,10 +20,10 @@ from tests.cli.rig import Person, PlaceCase
 
 
 class ChatCase(PlaceCase):
-    """Ada talks with Ben."""
+    """Ada chats with Ben."""
 
     def setUp(self) -> None:
-        """Two people, and a chat of one with the other."""
+        """Set up two people and a chat."""
         super().setUp()
         self.ada, self.ben = self.place.person("ada", again=True), self.place.person("ben")
         self.data: list[str] = []
@@ -31,7 +31,7 @@ class ChatCase(PlaceCase):
         self.chat = self.talk(self.ada, "ben")
 
     def talk(self, person: Person, name: str) -> Conversation:
-        """Open a chat whose lines are written down."""
+        """Open a chat that records its lines."""
         return Conversation(
             person.context,
             person.connection,
@@ -42,23 +42,23 @@ class ChatCase(PlaceCase):
         )
 
     def put(self, lines: list[str], text: str) -> Deferred[None]:
-        """Write a line down."""
+        """Record a line."""
         lines.append(text)
         return succeed(None)
 
     def take(self, line: str) -> bool:
-        """Type a line, and let everything happen."""
+        """Type a line, and run everything."""
         taken = Deferred.fromCoroutine(self.chat.enter(line))
         self.place.settle(0.5)
         return self.successResultOf(taken)
 
     def show(self) -> None:
-        """Show what waits."""
+        """Show new messages."""
         self.place.settle(1.5)
         self.successResultOf(Deferred.fromCoroutine(self.chat.show_new()))
 
     def write(self, person: Person, to: str, text: str) -> None:
-        """Send from elsewhere."""
+        """Send from the other side."""
         messages.compose(person.context.store, to, text, now=self.place.now())
         self.place.settle(1.5)
 
@@ -74,7 +74,7 @@ class ConversationTests(ChatCase):
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["hello"])
 
     def test_and_back(self) -> None:
-        """What comes is shown once, and is given with that."""
+        """A received message is shown once and then marked as read."""
         self.write(self.ben, "ada", "hello\x1b")
         self.show()
         self.show()
@@ -82,7 +82,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(messages.unread(self.ada.context.store), [])
 
     def test_for_programs(self) -> None:
-        """Whatever is put out for a program is one object a line."""
+        """Output for a program is one object per line."""
         self.ada.context = evolve(self.ada.context, settings=Settings(as_json=True))
         self.chat = self.talk(self.ada, "ben")
         self.write(self.ben, "ada", "hello")
@@ -97,7 +97,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(len(rows), 7)
 
     def test_others(self) -> None:
-        """What others write is counted, not shown and not given; turning to them shows it."""
+        """Messages from others are counted but not shown until the chat switches to them."""
         carol = self.place.person("carol")
         self.write(carol, "ada", "psst")
         self.show()
@@ -142,7 +142,7 @@ class ConversationTests(ChatCase):
             self.assertIn(part, shown)
 
     def test_verify(self) -> None:
-        """The number is shown, and C{accept} takes the user's word for it."""
+        """The number is shown, and C{accept} marks the contact as verified."""
         self.take("hello")
         self.assertEqual(self.chat.title(), "ben (unverified)")
         self.take("/verify")
@@ -151,7 +151,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(self.chat.title(), "ben")
 
     def test_nobody_known(self) -> None:
-        """Of somebody who was never met there is no number yet."""
+        """An unknown contact has no number yet."""
         self.take("/verify")
         self.assertEqual(self.data, [])
         self.assertEqual(len(self.notes), 1)
@@ -173,7 +173,7 @@ class FinishTests(ChatCase):
         self.assertEqual(self.successResultOf(ended), Exit.DONE)
 
     def test_answered(self) -> None:
-        """By the contact C{server} everything is to be answered as well; answers to others do not count."""
+        """With the contact C{server} it also waits for answers; with others it does not."""
         server = self.hosted()
         self.chat = self.talk(self.ada, "server")
         self.take("question")
@@ -234,7 +234,7 @@ class FinishTests(ChatCase):
         self.assertEqual(messages.pending(self.ada.context.store), 1)
 
     def test_identity_changed(self) -> None:
-        """A contact with another identity ends it with 4, without waiting for what will not come by itself."""
+        """A contact with changed keys ends it with 4, without waiting."""
         self.take("hello")
         self.show()
         with self.ada.context.store.writing() as records:
@@ -247,7 +247,7 @@ class FinishTests(ChatCase):
         self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.status, Exit.IDENTITY_CHANGED)
 
     def test_identity_changed_for_longer(self) -> None:
-        """So it does where an older message to that contact stands in front of what was said now."""
+        """So does an older waiting message to that contact."""
         self.take("hello")
         self.show()
         with self.ada.context.store.writing() as records:
@@ -263,7 +263,7 @@ class FinishTests(ChatCase):
         self.assertIn("securemsg verify ben --accept", problem.hint)
 
     def test_others_go_first(self) -> None:
-        """What was said to others still goes out before a changed identity ends it; its name is told, not that of the last."""
+        """Messages to others are still sent before changed keys end it; the error names the right contact."""
         self.place.person("carol")
         self.take("hello")
         self.show()
@@ -279,7 +279,7 @@ class FinishTests(ChatCase):
         self.assertEqual(messages.pending(self.ada.context.store), 1)
 
     def test_refused_at_the_end(self) -> None:
-        """What was refused decides the status."""
+        """A refused message decides the exit status."""
         self.chat = self.talk(self.ada, "nobody")
         self.take("anyone?")
         ended = self.finish()
@@ -287,7 +287,7 @@ class FinishTests(ChatCase):
         self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.status, Exit.NO_CONTACT)
 
     def test_not_understood(self) -> None:
-        """A line that was not understood is not passed over in silence."""
+        """A line that was not understood changes the exit status."""
         self.take("/dance")
         self.assertEqual(self.successResultOf(self.finish()), Exit.USAGE)
 

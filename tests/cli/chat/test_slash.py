@@ -94,7 +94,7 @@ class CompleteTests(SynchronousTestCase):
 
 
 class ShowTests(SynchronousTestCase):
-    """How it reads."""
+    """What a chat shows."""
 
     def test_line(self) -> None:
         """A message stands with time, sender and mark, its text escaped."""
@@ -106,17 +106,17 @@ class ShowTests(SynchronousTestCase):
         self.assertEqual(slash.line_of("now", "bob", "a\n[now] eve: b"), "[now] bob: a\n    | [now] eve: b")
 
     def test_marks(self) -> None:
-        """A changed identity is said before anything else, a verified one needs no word."""
+        """Changed keys are marked first of all; a verified contact has no mark."""
         self.assertEqual([slash.mark_of(True, False), slash.mark_of(False, False)], ["", "unverified"])
         self.assertEqual([slash.mark_of(True, True), slash.mark_of(False, True)], ["CHANGED", "CHANGED"])
 
     def test_unread(self) -> None:
-        """Others who wrote are counted, the one we talk with is not."""
+        """Unread messages of others are counted, those of the current contact are not."""
         self.assertEqual(slash.unread_text({"carol": 2, "bob": 1, "ann": 0}, "bob"), "unread: carol 2")
         self.assertEqual(slash.unread_text({"bob": 1}, "bob"), "")
 
     def test_gap(self) -> None:
-        """A gap is counted in words."""
+        """A gap says how many messages are missing."""
         self.assertIn("1 message from bob", slash.gap_line("bob", 1))
         self.assertIn("2 messages from bob", slash.gap_line("bob", 2))
 

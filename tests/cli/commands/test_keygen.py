@@ -1,4 +1,4 @@
-"""C{keygen}, and what is said of key files that cannot be used."""
+"""C{keygen}, and errors about key files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.cli.test_output import stdout_to
 
 
 class KeygenTests(CommandLineCase):
-    """A file is made once."""
+    """Creating key files."""
 
     def test_made(self) -> None:
-        """32 bytes that their owner alone can read; the key's name is said, its secret is not."""
+        """A file has 32 bytes and only its owner can read it; the key's name is printed, its secret is not."""
         path = self.folder / "shared.key"
         status, out, err = self.run_line("keygen", str(path))
         self.assertEqual((status, out), (Exit.DONE, ""))
@@ -24,7 +24,7 @@ class KeygenTests(CommandLineCase):
         self.assertNotIn(path.read_bytes().hex(), err)
 
     def test_never_overwritten(self) -> None:
-        """A file that is there stays as it is, and the command ends with 2 and says what to do."""
+        """An existing file is not changed; the command ends with 2 and says what to do."""
         path = self.folder / "shared.key"
         path.write_bytes(b"precious")
         status, _, err = self.run_line("keygen", str(path))
@@ -33,7 +33,7 @@ class KeygenTests(CommandLineCase):
         self.assert_one_line(err, "key-file")
 
     def test_neither(self) -> None:
-        """Without FILE and C{--hex} there is nothing to do."""
+        """Without FILE and C{--hex} the usage is wrong."""
         status, _, err = self.run_line("keygen")
         self.assertEqual(status, Exit.USAGE)
         self.assertIn("--hex", err)
@@ -47,7 +47,7 @@ class KeygenTests(CommandLineCase):
 
 
     def test_empty_name(self) -> None:
-        """An empty name is none, wherever a file or a folder is named; it is said which."""
+        """An empty file or folder name is refused, and the error says which."""
         for arguments, said in (
             (("keygen", ""), "FILE is empty; give a file"),
             (("send", "--key-file", "", "server", "hi"), "--key-file is empty; give a file"),
@@ -61,7 +61,7 @@ class KeygenTests(CommandLineCase):
             self.assert_one_line(err, "usage")
 
     def test_not_printed(self) -> None:
-        """Where the key cannot be printed, it is said whether a file was made all the same; neither tells the key itself."""
+        """If the key cannot be printed, the error says whether a file was created, and does not contain the key."""
         full = os.open("/dev/full", os.O_WRONLY)
         self.addCleanup(os.close, full)
         path = self.folder / "k9"
@@ -78,22 +78,22 @@ class KeygenTests(CommandLineCase):
 
 
 class LoadTests(CommandLineCase):
-    """What cannot be used is refused, by status and in words."""
+    """Key files that cannot be used."""
 
     def refused(self, path: Path, loose: bool = False) -> tuple[int, str, str]:
-        """What is said of a file."""
+        """Return the error about a file."""
         problem = self.assertRaises(SecuremsgError, load_key, path, loose)
         self.assertIn(str(path), problem.text)
         return problem.status, problem.code, problem.text
 
     def test_missing(self) -> None:
-        """A missing file is wrong usage; the message names what makes one."""
+        """A missing file is wrong usage; the error names the command that creates one."""
         status, code, text = self.refused(self.folder / "none")
         self.assertEqual((status, code), (Exit.USAGE, "key-file"))
         self.assertIn("securemsg keygen", text)
 
     def test_size(self) -> None:
-        """So is a file of another size."""
+        """A file of another size is wrong usage."""
         path = self.folder / "short"
         path.write_bytes(bytes(31))
         path.chmod(0o600)
@@ -102,7 +102,7 @@ class LoadTests(CommandLineCase):
         self.assertIn("31 bytes", text)
 
     def test_exposed(self) -> None:
-        """What others may read is refused with 9, as a store key is, and taken with C{--loose}."""
+        """A file that others can read is refused with 9, as a store key is, and accepted with C{--loose}."""
         path = self.folder / "open"
         path.write_bytes(bytes(32))
         path.chmod(0o644)
@@ -112,7 +112,7 @@ class LoadTests(CommandLineCase):
         self.assertEqual(load_key(path, True).secret, bytes(32))
 
     def test_unreadable(self) -> None:
-        """A folder is none."""
+        """A folder is refused."""
         status, code, text = self.refused(self.folder)
         self.assertEqual((status, code), (Exit.USAGE, "key-file"))
         self.assertIn("not a regular file", text)

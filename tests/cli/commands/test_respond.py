@@ -1,4 +1,4 @@
-"""What C{securemsg respond} says of itself."""
+"""What C{securemsg respond} reports."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class SayingTests(SynchronousTestCase):
     """Lines on standard error."""
 
     def setUp(self) -> None:
-        """Catch them."""
+        """Capture them."""
         self.err = io.StringIO()
         self.patch(sys, "stderr", self.err)
 
     def test_answered(self) -> None:
-        """One line says who was answered and how long the answer is, or that there is none, and nothing of what was said."""
+        """One line names the sender and the length of the answer, if any, and nothing of its text."""
         report_answer(QUESTION, "größer")
         report_answer(QUESTION, None)
         self.assertEqual(self.err.getvalue(), "answered ada (8 bytes)\nno answer to ada\n")
 
     def test_failure(self) -> None:
-        """A failure is told with its code, and passed on."""
+        """A failure is reported with its code, and passed on."""
         work = Failing()
         self.assertRaises(AnswerFailed, ReportingWork(work, True), None, QUESTION)
         said = json.loads(self.err.getvalue())
@@ -63,7 +63,7 @@ class SayingTests(SynchronousTestCase):
         self.assertNotIn("secret", self.err.getvalue())
 
     def test_reason(self) -> None:
-        """Its reason is told; what an exception says only with C{--debug}, which the advice names."""
+        """Its reason is reported; the traceback only with C{--debug}, which the hint names."""
         work = Failing("exception", "ValueError in its.py:3")
         self.assertRaises(AnswerFailed, ReportingWork(work, True), None, QUESTION)
         said = json.loads(self.err.getvalue())
@@ -74,7 +74,7 @@ class SayingTests(SynchronousTestCase):
         self.assertIn("ValueError: the text of an exception", self.err.getvalue())
 
     def test_stop(self) -> None:
-        """To stop reaches the work itself."""
+        """Stopping stops the work itself."""
         work = Failing()
         ReportingWork(work, False).stop()
         self.assertTrue(work.is_stopped)

@@ -1,4 +1,4 @@
-"""What C{send} takes."""
+"""Input of C{send}."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TextTests(SynchronousTestCase):
             self.assertEqual(read_text(Pipe(data)), text)
 
     def test_longest(self) -> None:
-        """48 KiB are taken, with a line end behind them or not."""
+        """48 KiB are accepted, with or without a final line end."""
         for end in (b"", b"\n", b"\r\n"):
             self.assertEqual(len(read_text(Pipe(b"x" * MAX_TEXT + end))), MAX_TEXT)
         self.assertEqual(checked("ü" * (MAX_TEXT // 2)), "ü" * (MAX_TEXT // 2))
@@ -47,7 +47,7 @@ class TextTests(SynchronousTestCase):
         self.assertRaises(SecuremsgError, checked, "ü" * (MAX_TEXT // 2 + 1))
 
     def test_not_text(self) -> None:
-        """What is not UTF-8 is refused, from either side."""
+        """Text that is not UTF-8 is refused, from an argument or standard input."""
         for problem in (
             self.assertRaises(SecuremsgError, read_text, Pipe(b"\xff")),
             self.assertRaises(SecuremsgError, checked, "a\udcff"),

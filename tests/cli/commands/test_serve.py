@@ -10,10 +10,10 @@ from tests.cli.test_main import CommandLineCase
 
 
 class ServeTests(CommandLineCase):
-    """Which program is run, and with what."""
+    """The program that is run, and its arguments."""
 
     def setUp(self) -> None:
-        """A Python of the test's own."""
+        """Make a fake Python."""
         super().setUp()
         self.patch(sys, "executable", str(self.folder / "python"))
 
