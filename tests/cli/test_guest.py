@@ -31,7 +31,7 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-class CallerCase(ChatCase):
+class GuestCase(ChatCase):
     """A guest chats with the contact C{server}, which has the same file."""
 
     def setUp(self) -> None:
@@ -130,7 +130,7 @@ class TalkTests(GuestCase):
         self.assertEqual(made, [])
 
 
-class LossTests(CallerCase):
+class LossTests(GuestCase):
     """Connections end, and each new one is another device."""
 
     def test_goes_out_again(self) -> None:
@@ -207,7 +207,7 @@ class Doubting:
         return Doubter(self._server.connect())
 
 
-class RefusalTests(CallerCase):
+class RefusalTests(GuestCase):
     """Guests who are not admitted, and the exit status. The server proves itself first."""
 
     def fate(self, key: SharedKey) -> tuple[int, str]:
