@@ -231,12 +231,10 @@ class Bot:
                 self._close()
 
     def _shut_down(self) -> Deferred[None]:
-        """The reactor stops."""
         self._trigger = None
         return self._hang_up()
 
     def _close(self) -> None:
-        """Let go of everything on disk."""
         if self._messages is not None:
             self._messages.end()
         if self._reader is not None:

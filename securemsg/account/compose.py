@@ -66,5 +66,4 @@ def commit(
 
 
 def _bad(text: str, hint: str) -> SecuremsgError:
-    """What is wrong with a message."""
     return SecuremsgError(Exit.USAGE, "bad-request", text, hint)

@@ -336,7 +336,6 @@ class ServerConnection:
         return stopped.addBoth(lambda result: self._lock.free())
 
     def _tick(self) -> None:
-        """A second has passed."""
         if self._agent is not None:
             self._agent.tick()
             self._look()
@@ -356,7 +355,6 @@ class ServerConnection:
             return
 
     def _notified(self, event: Event) -> None:
-        """The agent has something to say."""
         match event:
             case Ready(link):
                 self.is_ready = self.was_ready = True
@@ -382,7 +380,6 @@ class ServerConnection:
         self._soon(self.changed)
 
     def _attempt_failed(self, code: str) -> None:
-        """An attempt to connect came to nothing."""
         self.last_failure = code
         self._soon(self.changed)
 

@@ -77,7 +77,6 @@ class MessageReader:
             self.let_go(self._in_hand)
 
     def _take(self) -> Received | None:
-        """The next of the page that no other process has shown meanwhile."""
         while self._page:
             message = self._page.popleft()
             if self._read_locks.take(message):

@@ -81,7 +81,6 @@ class Turns:
             self._read_locks.free(sender)
 
     def _again(self, question: Received, reply: Reply) -> None:
-        """Ask again."""
         del self._later[question.seq]
         self._guarded(lambda: self.ask(question, reply))
 
@@ -123,7 +122,6 @@ class Responder:
     _is_over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Put the parts together."""
         source = self._prepare(self._soon)
         self._turns = Turns(self._reactor, self._store, self._read_locks, source, self._guarded, self._told)
         self._answerer = Autoresponder(
@@ -144,13 +142,11 @@ class Responder:
             self._turns.stop()
 
     def _look(self) -> None:
-        """Something may have come."""
         if self._problem is not None:
             raise self._problem
         self._answerer.run()
 
     def _soon(self, call: Call) -> None:
-        """Make a call in the reactor's thread."""
         self._reactor.callFromThread(self._guarded, call)
 
     def _guarded(self, call: Call) -> None:

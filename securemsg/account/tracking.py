@@ -70,7 +70,6 @@ def _has_tried(connection: ServerConnection) -> bool:
 
 
 def _too_late(store: IProfileStore, connection: ServerConnection, number: bytes) -> SecuremsgError:
-    """The time is over."""
     sent = _found(store, number)
     if sent.status == "accepted":
         return error_for("not-delivered", sent.to)
@@ -82,7 +81,6 @@ def _too_late(store: IProfileStore, connection: ServerConnection, number: bytes)
 
 
 def _found(store: IProfileStore, number: bytes) -> Sent:
-    """The message as it stands."""
     sent = messages.sent(store, number)
     assert sent is not None, "it was committed before we looked"
     return sent

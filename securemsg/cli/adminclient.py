@@ -89,12 +89,10 @@ class AdminClient:
         self._give_up(code or "lost")
 
     def _give_up(self, code: str) -> None:
-        """Nobody will answer any more."""
         self._end = self._end or code
         questions, self._questions = self._questions, deque()
         for _, answered in questions:
             answered.errback(self._error(self._end))
 
     def _error(self, code: str) -> SecuremsgError:
-        """What a code means here."""
         return error_for(code, self._where)

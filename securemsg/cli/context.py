@@ -115,7 +115,6 @@ class CommandContext:
         return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
 
     def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:
-        """Show what the wire shows of a message."""
         dump = dump_wire(message)
         if dump is not None:
             show(json_line(wire_record(dump)) if self.settings.as_json else wire_text(dump))

@@ -120,7 +120,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _problem(error: Exception) -> SecuremsgError:
-    """What an exception means to the user."""
     match error:
         case SecuremsgError():
             return error
@@ -145,7 +144,6 @@ def _problem(error: Exception) -> SecuremsgError:
 
 
 def _see_help(error: click.ClickException) -> str:
-    """Where the right usage stands."""
     name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
     return f"see: {name} --help"
 

@@ -68,19 +68,16 @@ class _Run:
         return self._result
 
     def _start(self) -> None:
-        """Start the work in the running reactor."""
         # It takes SIGTERM for itself when it starts.
         self._reactor.callLater(0, self._catch)
         self._done = Deferred.fromCoroutine(self._work(self._reactor))
         self._done.addCallbacks(self._finished, self._failed)
 
     def _catch(self) -> None:
-        """Install the signal handlers."""
         for number in INTERRUPTS:
             signal.signal(number, self._interrupted)
 
     def _finished(self, result: int) -> None:
-        """The work is done."""
         self._result = int(result)
         self._stop()
 

@@ -122,7 +122,6 @@ def _host(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 
 
 def _option(*names: str, **details: Any) -> Callable[[F], F]:
-    """A shared option."""
     return click.option(*names, **{"expose_value": False, "callback": _remember, **details})
 
 

@@ -67,7 +67,6 @@ class Agent:
     _has_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Put the parts together."""
         self._context = Context(self._store, self._profile, self._now, self._soon, self._watch)
         self._sender = Sender(self._context, self._jitter)
         self._receiver = Receiver(self._context)

@@ -48,12 +48,10 @@ class SharedKey:
 
     @fingerprint.default
     def _name(self) -> bytes:
-        """Compute the fingerprint once."""
         return digest(FILE_FINGERPRINT, self.secret)
 
     @login.default
     def _prove(self) -> bytes:
-        """Derive the key of logins once."""
         return primitives.hkdf(self.secret, salt=b"", info=length_prefixed(FILE_LOGIN), length=LOGIN_SIZE)
 
     @classmethod

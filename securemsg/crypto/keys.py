@@ -129,7 +129,6 @@ class SigningKey:
 
     @public.default
     def _derive(self) -> bytes:
-        """Compute the public half once."""
         return primitives.ed25519_public(self.private)
 
     @classmethod
@@ -156,7 +155,6 @@ class AgreementKey:
 
     @public.default
     def _derive(self) -> bytes:
-        """Compute the public half once."""
         return primitives.x25519_public(self.private)
 
     @classmethod

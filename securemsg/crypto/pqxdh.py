@@ -218,7 +218,6 @@ def _derive(agreed: list[bytes]) -> bytes:
 
 
 def _encode_id(prekey_id: int) -> bytes:
-    """Write an id as it is signed."""
     return prekey_id.to_bytes(PREKEY_ID_SIZE, "big")
 
 

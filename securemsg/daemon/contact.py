@@ -169,7 +169,6 @@ class Contact:
             self._printer.print(messages)
 
     def _answer(self) -> None:
-        """Answer new messages."""
         self.attempt(self.answerer.run)
 
 

@@ -86,7 +86,6 @@ class FolderLock:
     """Held by the daemon as long as it lives."""
 
     def __init__(self, folder: Path) -> None:
-        """The lock of this folder, not yet taken."""
         self._folder = folder
         self._lock = FileLock(folder / LOCK_FILE)
 

@@ -162,7 +162,6 @@ class HostedContact:
         connect_memory(self._server, self._client, self._reactor)
 
     def _ended(self, stream: StreamProtocol, reason: Failure) -> None:
-        """A connection ended: make another."""
         if self._is_active:
             self._reconnect = self._reactor.callLater(PAUSE, self._connect)
 

@@ -224,7 +224,6 @@ class Daemon(Service):
         self._log.info("securemsg stopped")
 
     def _open_control(self, core: Server, turn: Turn) -> None:
-        """Listen on the control socket."""
         options = ConnectionOptions(
             Side.SERVER, lambda: core.connect(operator=True), observe_operator, self._reactor, turn, handshake=False
         )

@@ -82,7 +82,6 @@ class Dialer:
         return done
 
     def _connect(self) -> None:
-        """One attempt."""
         self._waiting = None
         options = ConnectionOptions(
             Side.CLIENT,
@@ -100,7 +99,6 @@ class Dialer:
         self._connecting.addCallbacks(self._connected, self._refused)
 
     def _connected(self, protocol: IProtocol) -> None:
-        """The transport stands."""
         self._connecting = None
         stream = getattr(protocol, "wrappedProtocol", protocol)
         # The other end may have hung up within the same turn.
@@ -113,7 +111,6 @@ class Dialer:
         self._attempts = 0
 
     def _refused(self, reason: Failure) -> None:
-        """The transport does not come about."""
         self._connecting = None
         if self._active:
             self._failed("timeout" if reason.check(ConnectTimeout) else "not-connected")

@@ -103,7 +103,6 @@ class MemoryWire:
             other._part()
 
     def _part(self) -> None:
-        """This end is gone."""
         protocol, self._protocol, self._other, self._producer = self._protocol, None, None, None
         if self._moving is not None:
             self._moving.cancel()

@@ -263,7 +263,6 @@ class StreamProtocol(Protocol):
             self.transport.write(self.connection.data_to_send())
 
     def _notify_writable(self, yes: bool) -> None:
-        """Tell the peer whether the buffer has room."""
         if self._peer is None:
             return
         try:

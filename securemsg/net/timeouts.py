@@ -141,6 +141,5 @@ class Timeouts:
             self._await_next()
 
     def _arm(self, delay: float, call: Callable[[], object]) -> None:
-        """Set the one timer."""
         self.cancel()
         self._timer = self._clock.callLater(max(delay, 0), call)

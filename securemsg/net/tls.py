@@ -191,7 +191,6 @@ def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: fl
 
 
 def _is_address(host: str) -> bool:
-    """Whether this is an IP address, not a name."""
     return isIPAddress(host) or isIPv6Address(host)
 
 

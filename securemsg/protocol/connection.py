@@ -39,7 +39,6 @@ class Connection:
     _peer: Side = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Set the other end."""
         self._peer = Side.SERVER if self.side is Side.CLIENT else Side.CLIENT
 
     def receive(self, data: bytes) -> Iterator[Message | Unknown]:

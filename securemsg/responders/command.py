@@ -183,7 +183,6 @@ class CommandRun(ProcessProtocol):
             self._fail("timeout")
 
     def _finish(self, reason: Failure) -> None:
-        """Report how it ended."""
         self._stop_timer()
         cast(IProcessTransport, self.transport).loseConnection()
         end = reason.value
@@ -200,7 +199,6 @@ class CommandRun(ProcessProtocol):
             self.ended.errback(AnswerFailed(code, reason))
 
     def _stop_timer(self) -> None:
-        """Stop the timer."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 

@@ -96,7 +96,6 @@ class ClientConnection:
     _paused: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Start without a role."""
         self.become(Role.STRANGER)
 
     # --- IPeer ------------------------------------------------------------------------------------------------------

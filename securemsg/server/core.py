@@ -69,7 +69,6 @@ class Server:
     _stopped: str = field(init=False, default="")
 
     def __attrs_post_init__(self) -> None:
-        """Put the parts together."""
         settings, stores, now = self.settings, self.stores, self.now
         identity = self.identity.public
         self.address = (settings.host, settings.port)

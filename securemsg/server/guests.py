@@ -203,7 +203,6 @@ class Guests:
         subscription.deliver_pending()
 
     def _device(self, device_id: bytes) -> DeviceState:
-        """Make the device of a connection."""
         if self._free_rate_keys:
             rate_key = self._free_rate_keys.pop()
         else:

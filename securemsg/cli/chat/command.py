@@ -123,11 +123,9 @@ class _Piped:
             await conversation.show_new()
 
     def _something(self) -> bool | None:
-        """Whether there is something to do."""
         return True if self._lines or self._is_over or self._conversation.has_news() else None
 
     def _typed(self, line: str) -> None:
-        """A line came."""
         self._lines.append(line)
         if len(self._lines) >= MAX_WAITING:
             self._hold_back(True)
@@ -143,25 +141,20 @@ class _Piped:
                 self._input.resumeProducing()
 
     def _ended(self) -> None:
-        """No line will come any more."""
         self._is_over = True
         self._connection.changed()
 
     def _write(self, text: str) -> Awaitable[None]:
-        """A message that came."""
         return write_later(self._reactor, text)
 
     def _complain(self, code: str) -> None:
-        """A line that cannot be sent."""
         self._conversation.mistakes += 1
         self._say(_COMPLAINTS[code])
 
     async def _notify(self, text: str) -> None:
-        """Something for people."""
         self._say(text)
 
     def _say(self, text: str) -> None:
-        """At once."""
         if self._context.settings.as_json:
             report_note("chat", text.removeprefix("-- "), True)
         else:

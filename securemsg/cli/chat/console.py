@@ -87,7 +87,6 @@ class Console(LineReceiver):
         self._is_open = False
 
     def _end(self) -> None:
-        """Say it once."""
         if self._is_open:
             self._is_open = False
             self._ended()

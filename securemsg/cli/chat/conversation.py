@@ -144,7 +144,6 @@ class Conversation:
         self._connection.nudge()
 
     async def _show_history(self, lines: int) -> None:
-        """Write the last messages with this contact."""
         own = self._context.profile.name
         found = messages.history(self._context.store, self.name, lines)
         rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
@@ -158,11 +157,9 @@ class Conversation:
             await self._notify(otherwise)
 
     def _shown(self, record: dict[str, object], text: str) -> str:
-        """The form for a program or for people."""
         return json_line(record) if self._context.settings.as_json else text
 
     async def _show_contacts(self) -> None:
-        """All contacts."""
         unread = messages.unread_counts(self._context.store)
         rows = []
         for contact in self.contacts():
@@ -236,7 +233,6 @@ class Conversation:
                     await self._notify(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
     async def _show_message(self, message: Received) -> None:
-        """Show a message."""
         text = remark(message)
         if text and not self._context.settings.as_json:
             await self._notify(text)
@@ -329,7 +325,6 @@ class Conversation:
         }
 
     def _link_state(self) -> str:
-        """Whether we are connected."""
         connection = self._connection
         if not connection.is_owner:
             return "another process has the connection"

@@ -114,7 +114,6 @@ async def _interact(context: CommandContext, connection: ServerConnection, name:
 
 
 def _prompt(context: CommandContext, conversation: Conversation) -> str:
-    """The prompt: who writes, and to whom."""
     return f"{context.profile.name} -> {conversation.name}> "
 
 

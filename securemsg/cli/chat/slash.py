@@ -105,7 +105,6 @@ def _alone(intention: Intention) -> Callable[[list[str]], Intention]:
 
 
 def _history(words: list[str]) -> Intention:
-    """C{/history [LINES]}."""
     if not words:
         return ShowHistory(HISTORY_LINES)
     if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4:
@@ -114,14 +113,12 @@ def _history(words: list[str]) -> Intention:
 
 
 def _verify(words: list[str]) -> Intention:
-    """C{/verify [accept]}."""
     if words not in ([], ["accept"], ["--accept"]):
         return Misunderstood("usage: /verify, then /verify accept once you have compared the numbers")
     return ShowSafety(accept=bool(words))
 
 
 def _switch(words: list[str]) -> Intention:
-    """C{/to NAME}."""
     try:
         check_name(words[0] if len(words) == 1 else "")
     except Refusal:

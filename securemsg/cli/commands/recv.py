@@ -86,7 +86,6 @@ class _Receiving:
                 report_note("need-key-file", text, self._as_json)
 
     async def _read(self, reactor: Any, connection: ServerConnection) -> int:
-        """Print, wait, and print again."""
         timeout = self._context.settings.timeout
         waits_for_drain = self._waits_for_drain
         deadline = None if timeout is None else reactor.seconds() + timeout
@@ -180,7 +179,6 @@ class _Receiving:
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     def _has_news(self) -> bool | None:
-        """Whether there is something to do."""
         return True if self._drained is not None or self._waiting() else None
 
     @property
@@ -189,5 +187,4 @@ class _Receiving:
         return self._count is None and not self._follow
 
     def _is_enough(self) -> bool:
-        """Whether nothing more is wanted."""
         return self._count is not None and self._printed >= self._count

@@ -78,7 +78,6 @@ def respond(ctx: click.Context, command: str | None, function: str | None, sende
 
 
 def _work(command: str | None, function: str | None) -> Work:
-    """What answers, if it can be had."""
     option, make, text = ("--exec", Command, command) if function is None else ("--python", load_function, function)
     maker: Callable[[str], Work] = make
     try:
@@ -88,7 +87,6 @@ def _work(command: str | None, function: str | None) -> Work:
 
 
 def _what_next(code: str) -> str:
-    """What to do about a failure."""
     return _ADVICE.get(code, "try the command by hand with a text on standard input")
 
 
@@ -139,7 +137,6 @@ class _Responding:
         return self._context.run_connected(self._respond, again=True)
 
     async def _respond(self, reactor: Any, connection: ServerConnection) -> int:
-        """Within the reactor."""
         context = self._context
         read_locks = ReadLocks(context.folder, context.store)
         reported = report_answer if os.isatty(STDERR) else lambda question, text: None

@@ -169,7 +169,6 @@ class _SentMessage:
         return _finish(self._context, self._number)
 
     async def _wait_for(self, reactor: Any, connection: ServerConnection) -> int:
-        """Wait for it."""
         await follow(self._context.store, connection, self._number, self._wait, self._context.settings.time_limit)
         return Exit.DONE
 

@@ -107,7 +107,6 @@ def _advise(contact: Contact, number: str, compared: bool) -> None:
 
 
 def _qr_code(digits: str) -> str:
-    """The number for a camera."""
     # Only here: it takes long to import, and a pipe has no use for it.
     import segno
 

@@ -44,7 +44,6 @@ class Sender:
     _fetched: dict[str, float] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """Nothing is known of the outbox."""
         self._queues = SendQueues(self._jitter)
 
     def restart(self) -> None:
@@ -124,7 +123,6 @@ class Sender:
             resets.make_resets(records, self._context.profile, now)
 
     def _load_new(self) -> None:
-        """Queue what is new in the outbox."""
         with self._context.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._queues.last, PAGE):
                 for seq, row in rows:

@@ -217,7 +217,6 @@ def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
 
 
 def _public(prekey: Prekey) -> PublicPrekey:
-    """A prekey of the wire, as key agreement knows it."""
     return PublicPrekey(prekey.id, prekey.key, prekey.signature)
 
 
@@ -309,5 +308,4 @@ def _opened_by(
 
 
 def _step(header: EnvelopeHeader) -> Header:
-    """The part of the header that is the ratchet's."""
     return Header(header.ratchet_key, header.previous_length, header.number)
