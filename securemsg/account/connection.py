@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 
+from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.locks import LOCK, OwnLock
 from securemsg.account.wake import WAKE, WakeFifo, wake
@@ -127,8 +127,11 @@ class ServerConnection:
     _wake_fifo: Listening | None = field(default=None, init=False)
     _timer: LoopingCall | None = field(default=None, init=False)
     _running_jobs: set[int] = field(factory=set, init=False)
-    _sleepers: dict[Deferred[None], IDelayedCall] = field(factory=dict, init=False)
+    _condition: Condition = field(init=False)
     _was_waiting: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._condition = Condition(self._clock)
 
     @property
     def is_owner(self) -> bool:
@@ -177,11 +180,7 @@ class ServerConnection:
 
     def changed(self) -> None:
         """The store, or the connection, has changed: let everybody who waits look."""
-        sleepers, self._sleepers = self._sleepers, {}
-        for sleeper, alarm in sleepers.items():
-            if alarm.active():
-                alarm.cancel()
-            sleeper.callback(None)
+        self._condition.notify()
 
     async def until(self, check: Callable[[], T | None], timeout: float | None) -> T | None:
         """
@@ -205,7 +204,8 @@ class ServerConnection:
             self._report_waiting()
             if left is not None and left <= 0:
                 return None
-            await self._sleep(left)
+            poll = OWNER_POLL if self.is_owner else WAITING_POLL
+            await self._condition.wait(poll if left is None else min(poll, left))
 
     async def ask(self, kind: str, argument: str = "", *, timeout: float | None) -> dict[str, str]:
         """
@@ -284,17 +284,6 @@ class ServerConnection:
         if self._retry is not None and is_waiting and not self._was_waiting:
             self._retry.on_waiting(self.last_failure, self.where)
         self._was_waiting = is_waiting
-
-    def _sleep(self, left: float | None) -> Deferred[None]:
-        """Sleep until something changes, and not for long."""
-        sleeper: Deferred[None] = Deferred()
-        poll = OWNER_POLL if self.is_owner else WAITING_POLL
-        self._sleepers[sleeper] = self._clock.callLater(poll if left is None else min(poll, left), self._wake, sleeper)
-        return sleeper
-
-    def _wake(self, sleeper: Deferred[None]) -> None:
-        if self._sleepers.pop(sleeper, None) is not None:
-            sleeper.callback(None)
 
     # --- the owner of the connection ------------------------------------------------------------------------------
 

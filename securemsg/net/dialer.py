@@ -36,6 +36,9 @@ class Dialer:
     """
     Keeps one peer connected, or tries to once.
 
+    Twisted's C{ClientService} would do, but that its delay depends on the number of attempts alone (a server that is full is
+    asked again sooner), that it keeps to itself why an attempt failed, and that it logs the address of every attempt.
+
     @ivar failed: is told why an attempt came to nothing: C{not-connected}, C{tls} or C{timeout}. Once a connection stands
         its peer hears of the end, and nobody else.
     @ivar again: whether to connect again after an end or a failure; L{stop} ends that.
