@@ -211,6 +211,9 @@ WORDS: dict[str, _Words] = {
         "omit --passphrase-file, or use another --profile",
     ),
     "profile-damaged": _Words(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
+    "profile-older": _Words(
+        Exit.PROFILE, "the profile was written before the first release", "join again with another --profile"
+    ),
     "profile-newer": _Words(
         Exit.PROFILE, "the profile was written by a newer version", "install that version again"
     ),

@@ -27,6 +27,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (stored.ProfileDamaged, "profile-damaged"),
     (stored.StateDamaged, "profile-damaged"),
     (stored.StateTooNew, "profile-newer"),
+    (stored.StateTooOld, "profile-older"),
     (stored.StorageError, "profile-unreadable"),
 )
 

@@ -19,6 +19,10 @@ class StateTooNew(StorageError):
     """A newer release wrote this file."""
 
 
+class StateTooOld(StorageError):
+    """A version that was never released wrote this file, and nothing converts it."""
+
+
 class StateDamaged(StorageError):
     """This is not the file that was written."""
 

@@ -21,6 +21,7 @@ from securemsg.storage.errors import (
     ProfileDamaged,
     ProfileMissing,
     StateTooNew,
+    StateTooOld,
     StateUnusable,
     StorageError,
 )
@@ -31,7 +32,8 @@ from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
 
 PROFILE_FILE = "profile.db"
 APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite file
-VERSION = 1
+# Format 1 was never released.
+VERSION = 2
 BUSY_TIMEOUT = 10  # another process writes for milliseconds; one that takes longer is stuck
 # What every profile can open with its own key: tells a wrong key from a damaged record.
 SEAL_CHECK = b"securemsg profile"
@@ -58,7 +60,7 @@ def open_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT
     @param timeout: how long to wait for other processes, in seconds.
     @raise ProfileMissing: there is none.
     @raise ProfileDamaged: the file is not a profile, or not one that this sealer sealed.
-    @raise StateTooNew: a newer release wrote it.
+    @raise StateTooNew: a newer release wrote it; L{StateTooOld}: an older one, and nothing converts it.
     @raise StateUnusable: it cannot be read or written; L{ProfileBusy} among others.
     """
     path = folder / PROFILE_FILE
@@ -171,6 +173,11 @@ class ProfileStore:
             raise ProfileDamaged(f"{self._path} is not a profile; nothing was changed, give another folder")
         if version > VERSION:
             raise StateTooNew(f"{self._path} was written by a newer version (format {version}); upgrade securemsg to use it")
+        if version < VERSION:
+            raise StateTooOld(
+                f"{self._path} was written before the first release (format {version}), and this version cannot read it;"
+                " use another folder"
+            )
         run("PRAGMA journal_mode = TRUNCATE")
         row = run("SELECT value FROM seal_check").fetchone()
         try:

@@ -10,7 +10,15 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.state.vault import Vault
-from securemsg.storage.errors import ProfileBusy, ProfileDamaged, ProfileMissing, StateTooNew, StateUnusable, StorageError
+from securemsg.storage.errors import (
+    ProfileBusy,
+    ProfileDamaged,
+    ProfileMissing,
+    StateTooNew,
+    StateTooOld,
+    StateUnusable,
+    StorageError,
+)
 from securemsg.storage.profile import PROFILE_FILE, ProfileStore, create_profile, open_profile
 
 KEY = bytes(range(32))
@@ -179,8 +187,13 @@ class KeystoreTests(SynchronousTestCase):
 
     def test_too_new(self) -> None:
         """A profile of a newer release is refused with the advice to upgrade."""
-        self.edit("PRAGMA user_version = 2")
+        self.edit("PRAGMA user_version = 3")
         self.assertIn("upgrade", self.refused(StateTooNew))
+
+    def test_too_old(self) -> None:
+        """A profile from before the first release is refused, with what to do."""
+        self.edit("PRAGMA user_version = 1")
+        self.assertIn("use another folder", self.refused(StateTooOld))
 
     def test_missing(self) -> None:
         """Where there is no profile, the way to one is told, and nothing is made."""
