@@ -170,7 +170,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         records.put(SEEN, known, b"")
     arrival = Arrival()
     if content.counter:
-        arrival = peer.receive(records, content, opened.content_key.base, now)
+        arrival = peer.count(records, content, opened.content_key.base, now)
         if arrival.gap and arrival.note != "late" and peer.has_account:
             resets.request_reset(records, name, opened.device_id, now, gaps=True)
     _note_base_known(records, profile, opened, content)

@@ -130,18 +130,18 @@ class GuestPeer:
             raise WrongKey
         return _contact(sender.account, key.guest_identity(header.nonce).public, now)
 
-    def received(
+    def confirm(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.received}."""
+        """See L{Peer.confirm}."""
         assert contact is not None, "a speaker"
         known = load(records, Connection, TABLE, sender.device)
         if known is None or abs(now - known.received_at) >= RECEIVED_STEP:
             save(records, TABLE, sender.device, Connection(contact.name, header.nonce, contact.identity, now))
         return contact
 
-    def receive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See L{Peer.receive}. Without a base it has a reply of ours: if its stream is not known, it was forgotten."""
+    def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """See L{Peer.count}. Without a base it has a reply of ours: if its stream is not known, it was forgotten."""
         if base is not None:
             return counters.receive(records, content, base, now)
         return evolve(counters.receive(records, content, content.counter - 1, now), lost=0)

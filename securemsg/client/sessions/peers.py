@@ -60,7 +60,7 @@ class Peer(Protocol):
         @raise WrongKey: nobody at this end makes such headers.
         """
 
-    def received(
+    def confirm(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
         """
@@ -71,7 +71,7 @@ class Peer(Protocol):
         @raise Refusal: C{unknown-device}, or its introduction is not believed.
         """
 
-    def receive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+    def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
         """Take the counter of an authentic content into account: see L{counters.receive}."""
 
 
@@ -98,10 +98,10 @@ class ContactPeer:
             raise WrongKey
         return contacts.get_contact(records, sender.account)
 
-    def received(
+    def confirm(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.received}."""
+        """See L{Peer.confirm}."""
         # It has the key. Whether we know it by this identity is another question.
         if header.introduction is not None:
             record = AccountRecord(sender.account, header.introduction.identity, header.introduction.devices)
@@ -109,8 +109,8 @@ class ContactPeer:
         assert contact is not None, "an identity without a contact"
         return _keep(records, contact, sender)
 
-    def receive(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See L{Peer.receive}."""
+    def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+        """See L{Peer.count}."""
         return counters.receive(records, content, base, now)
 
 
@@ -132,10 +132,10 @@ class HostPeer(ContactPeer):
             raise WrongKey
         return contacts.get_contact(records, sender.account)
 
-    def received(
+    def confirm(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.received}."""
+        """See L{Peer.confirm}."""
         assert contact is not None, "an identity without a contact"
         return _keep(records, msgspec.structs.replace(contact, verified=True), sender)
 

@@ -107,7 +107,7 @@ def open_part(
     Open an own part, if the user gave us a key file for its sender. Nothing changes before it has proved itself.
 
     @param sender: as the server says; of its identity nothing is known yet.
-    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.received}.
+    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.confirm}.
     """
     choice, peer = chosen(records, conversation), PEERS[conversation.kind]
     if not choice.key:
@@ -119,7 +119,7 @@ def open_part(
         raise Refusal("no-session")
     sender = evolve(sender, identity=identity)
     content_key = decipher(records, choice.shared, sender, own_address(profile), header, envelope, common)
-    contact = peer.received(records, profile, sender, contact, header, now)
+    contact = peer.confirm(records, profile, sender, contact, header, now)
     note_received(records, sender, header, now)
     return Opened(conversation, contact, sender.device, content_key, header.counter == 1, PSK)
 
