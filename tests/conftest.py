@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     they start, goes to one temporary folder, which the process that pytest-xdist's workers belong to makes and removes.
     """
     set_hypothesis_home_dir(ROOT / ".hypothesis")
+    # How long an example takes says nothing on a busy machine.
+    settings.register_profile("securemsg", deadline=None)
+    settings.load_profile("securemsg")
     # A shell that runs us in the background lets us ignore Ctrl-C, and what we start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
