@@ -1,15 +1,15 @@
-# Everything a checkout can do, from nothing but make, Python 3.11 and its venv module.
+# Everything a checkout can do, with nothing but make, Python 3.11 and its venv module.
 #
-# The environment lives in .venv and is made when it is first needed; what the daemon and the clients keep lives in .run.
-# Standard output carries data alone: whatever is only chatter goes to standard error.
+# The environment is in .venv and is made when it is first needed; what the daemon and the clients keep is in .run.
+# Standard output carries only data; progress goes to standard error.
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8443
-# Who `make run-client` is, and whom it talks to.
+# Who `make run-client` is, and with whom it chats.
 NAME ?= guest
 TO ?= server
-# How often `make rounds` kills a process; what else to hand to pytest, to the bench and to twistd.
+# How often `make rounds` kills a process; more arguments for pytest, the bench and the daemon.
 ROUNDS ?= 500
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -17,29 +17,30 @@ SERVER_ARGS ?=
 
 BIN := .venv/bin
 STATE := .run/state
-# Two makes at once (run-server here, run-client there) must not both fill .venv: the second waits for the first.
+# Two makes at the same time (run-server and run-client) must not both fill .venv: the second one waits for the first.
 LOCK := $(if $(shell command -v flock),flock .venv)
 
-# One stamp for each set of extras; setup.cfg says what is in them, so a change of it installs again. Where a larger set is there,
-# it serves for the smaller one.
+# One stamp for each set of extras; they are defined in setup.cfg, so a change there installs again. A larger set includes the
+# smaller ones.
 READY_DEV := .venv/.ready-dev
 READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build run-server run-client bench lint clean rounds docs
+.PHONY: help run test build run-server run-client bench lint clean rounds docs picture
 
 help:
-	@echo "make run          start the daemon and talk with it; leaving stops it"
-	@echo "make run-server   the daemon alone, in the foreground        [HOST=, PORT=, SERVER_ARGS=]"
-	@echo "make run-client   talk through it, from another terminal     [PORT=, NAME=alice, TO=bob]"
-	@echo "make test         every test                                 [PYTEST_ARGS=]"
-	@echo "make rounds       the kill tests, many times                 [ROUNDS=500]"
-	@echo "make bench        measure the relay                          [BENCH_ARGS=]"
-	@echo "make lint         ruff and mypy"
-	@echo "make build        wheel and sdist, into dist/"
-	@echo "make docs         the API as web pages, into build/api/"
-	@echo "make clean        remove whatever make can make again; .run stays"
+	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
+	@echo "make run-server   only the daemon, in the foreground   [HOST=, PORT=, SERVER_ARGS=]"
+	@echo "make run-client   chat, in another terminal            [PORT=, NAME=alice, TO=bob]"
+	@echo "make test         run all tests                        [PYTEST_ARGS=]"
+	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
+	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
+	@echo "make lint         run ruff and mypy"
+	@echo "make build        build wheel and sdist in dist/"
+	@echo "make docs         build the API documentation in build/api/"
+	@echo "make picture      draw the picture in README.md again; needs tmux"
+	@echo "make clean        remove everything that make can build again; .run stays"
 
 run: $(READY_RUN)
 	@HOST=$(HOST) PORT=$(PORT) sh deploy/run.sh
@@ -72,6 +73,10 @@ docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2
 	@echo build/api/index.html
 
+picture: $(READY_TEST)
+	@command -v tmux >/dev/null || { echo "make picture needs tmux; on Debian: apt-get install tmux" >&2; exit 1; }
+	@$(BIN)/python -m tests.functional.picture docs/chat.svg
+
 clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	@find . -path "./.*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
@@ -81,10 +86,10 @@ clean:
 .venv/.ready-dev: EXTRAS := [test,dev]
 .venv/.ready-run .venv/.ready-test .venv/.ready-dev: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	    { echo "$(PYTHON) is not Python 3.11 or newer; choose one: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-	    { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "securemsg: setting up .venv; this takes a minute, once" >&2
+	    { echo "$(PYTHON) cannot create virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "securemsg: setting up .venv; this takes up to a minute, once" >&2
 	@mkdir -p .venv
 	@$(LOCK) sh -ec '\
 	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv; \
