@@ -13,12 +13,12 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg import bot
 from securemsg.account.errors import WORDS
 from securemsg.account.reader import PAGE
-from securemsg.bot import Bot, open_bot
+from securemsg.bot import Bot, Received, Sent, open_bot
 from securemsg.client import events, messages
 from securemsg.client.agent import Agent
-from securemsg.client.messages import Received, Sent
 from securemsg.protocol.envelope import Kind
 
 TEXT = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
@@ -86,9 +86,16 @@ class NameTests(SynchronousTestCase):
         told = set(re.findall(r"^\| `bot\.(\w+)", TEXT, re.MULTILINE))
         self.assertEqual({name for name in vars(Bot) if not name.startswith("_")}, told)
 
+    def test_one_import(self) -> None:
+        """All that the public module offers is named, and its programs import nothing else of the package."""
+        for name in bot.__all__:
+            self.assertIn(f"`{name}`", TEXT)
+        programs = "".join(re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE))
+        self.assertEqual(set(re.findall(r"^(?:from|import) (securemsg\S*)", programs, re.MULTILINE)), {"securemsg.bot"})
+
     def test_fields(self) -> None:
         """Messages have the fields that are told of."""
-        came, _, went = TEXT.partition("A message (`Received`")[2].partition("What `send` gives")
+        came, _, went = TEXT.partition("A received message (`Received`")[2].partition("`send` returns")
         for text, kind in ((came, Received), (went.partition("\n\n")[0], Sent)):
             names = {field.name for field in attrs.fields(kind)} - {"seq", "conversation"}
             missing = [name for name in names if f"`{name}`" not in text and name not in ("kind", "suite", "text", "device")]
