@@ -135,6 +135,11 @@ class Running:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
+    def wrote(self, data: bytes) -> None:
+        """Take output that went elsewhere."""
+        with self._out.open("ab") as out:
+            out.write(data)
+
     def end_input(self) -> None:
         """Close its standard input."""
         assert self.process.stdin is not None
@@ -219,10 +224,12 @@ class Place:
             process = _NURSERY.start([program, *arguments], self.folder, settings, pipe, output, err_file.fileno())
         return self._keep(Running(name, process, out, err))
 
-    def start_shell(self, name: str, script: str, *, pipe: bool = False, **extra: str) -> Running:
+    def start_shell(
+        self, name: str, script: str, *, pipe: bool = False, stdout: int | None = None, **extra: str
+    ) -> Running:
         """Start a line of the shell, which finds our programs by their names."""
         path = f"{self.programs()}:{os.environ['PATH']}"
-        return self._start(name, ["bash", "-c", script], pipe, None, {"PATH": path, **extra})
+        return self._start(name, ["bash", "-c", script], pipe, stdout, {"PATH": path, **extra})
 
     def programs(self) -> Path:
         """A folder with our two programs, as an installation makes it."""

@@ -1,4 +1,4 @@
-"""What the README shows is what happens. The format of its transcript stands in L{tests.functional.transcript}."""
+"""What the README and the reference show is what happens. The format stands in L{tests.functional.transcript}."""
 
 from __future__ import annotations
 
@@ -9,16 +9,29 @@ from tests.functional.transcript import pattern, replay, steps
 
 
 class ReadmeTests(SynchronousTestCase):
-    """The transcript of the README."""
+    """The transcripts."""
 
-    def test_transcript(self) -> None:
-        """Every command of it does what is shown, with two people, a daemon, and C{kill -9} in the middle."""
+    def replay(self, name: str, *told: str) -> None:
+        """
+        Replay a document.
+
+        @param told: what stands in its commands, so that a story does not lose its point unseen.
+        """
         place = Place.make()
         self.addCleanup(place.forget)
-        text = (ROOT / "README.md").read_text("utf-8")
+        text = (ROOT / name).read_text("utf-8")
         self.assertGreater(replay(text, place), 5)
-        shown = [step.text for step in steps(text)]
-        self.assertTrue(any("kill -9" in command for command in shown), "nobody is killed")
+        commands = "\n".join(step.text for step in steps(text))
+        for words in told:
+            self.assertIn(words, commands)
+
+    def test_readme(self) -> None:
+        """A server with a name, two people, their safety number, and what scripts do."""
+        self.replay("README.md", "serve --host", "--advertise", "join", "send", "recv", "verify", "--json", "respond")
+
+    def test_reference(self) -> None:
+        """Two people, a daemon, and C{kill -9} in the middle."""
+        self.replay("docs/reference.md", "twistd -n", "kill -9", "# status 6", "chat")
 
 
 class TranscriptTests(SynchronousTestCase):

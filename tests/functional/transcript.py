@@ -34,19 +34,29 @@ terminal named last. In it C{...} stands for anything; alone in a line, for any 
 not come either, unless C{...} allows it; but what a command prints after the last line of its terminal that the transcript
 shows is not looked at if it is still running at the end of the transcript.
 
-Standard input and output are pipes: what only a terminal shows cannot stand in a transcript. Port 8443 is another port when
-replayed. Commands that still run at the end are interrupted.
+Output goes to a wide terminal, and input comes through a pipe: what a chat shows only with a keyboard in front of it cannot
+stand in a transcript. Each terminal has a home folder of its own, as if it belonged to another user. When replayed, port 8443
+is another port, and the server's name C{chat.example.org}, like all its addresses, is loopback. Commands that still run at the
+end are interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
+import termios
+import threading
 
 from attrs import define, field, frozen
 
-from tests.functional.support import LIMIT, Place, Running, free_port, is_listening, until
+from tests.functional.support import HOST, LIMIT, Place, Running, free_port, is_listening, until
 
 DOCUMENTED_PORT = "8443"
+# What the documents call the server's machine, and all its addresses.
+DOCUMENTED_HOSTS = re.compile(r"chat\.example\.org|0\.0\.0\.0")
+ROWS, COLUMNS = 50, 400
 # Commands that stay, so that the next step does not wait for their end.
 DAEMON = re.compile(r"\btwistd |\bsecuremsg serve\b")
 STAYING = re.compile(rf"{DAEMON.pattern}|\bsecuremsg (chat|respond) |--follow\b")
@@ -105,6 +115,35 @@ def pattern(lines: list[str]) -> str:
     return "".join(parts)
 
 
+class _Screen:
+    """The screen of a terminal on which a command writes; what is written is copied to where the output of commands goes."""
+
+    def __init__(self) -> None:
+        self._ours, self.descriptor = pty.openpty()
+        termios.tcsetwinsize(self.descriptor, (ROWS, COLUMNS))
+        settings = termios.tcgetattr(self.descriptor)
+        # No carriage returns before line feeds.
+        settings[1] &= ~termios.OPOST
+        termios.tcsetattr(self.descriptor, termios.TCSANOW, settings)
+        self._copier: threading.Thread | None = None
+
+    def copy(self, running: Running) -> None:
+        """Copy until nobody writes any more."""
+        os.close(self.descriptor)
+        self._copier = threading.Thread(target=self._copy, args=(running,), daemon=True)
+        self._copier.start()
+
+    def _copy(self, running: Running) -> None:
+        with os.fdopen(self._ours, "rb", 0) as screen, contextlib.suppress(OSError):
+            while data := screen.read(65536):
+                running.wrote(data)
+
+    def drain(self) -> None:
+        """Wait until everything is copied that was written before the command ended."""
+        if self._copier is not None:
+            self._copier.join(LIMIT)
+
+
 @define
 class Terminal:
     """
@@ -118,6 +157,7 @@ class Terminal:
     environment: dict[str, str] = field(factory=dict)
     expected: list[str] = field(factory=list)
     running: Running | None = None
+    _screen: _Screen | None = None
     status: int = 0
     line: int = 0
 
@@ -132,7 +172,13 @@ class Terminal:
         self.status, self.line, self.expected = int(status[1]) if status else 0, line, []
         # Both outputs in the order in which they come, as a terminal shows them.
         script = f"{{ {_STATUS.sub('', command)}\n}} 2>&1"
-        self.running = self.place.start_shell(self.name, script, pipe=True, **self.environment)
+        home = self.place.folder / f"home-{self.name}"
+        home.mkdir(exist_ok=True)
+        screen = _Screen()
+        environment = {"HOME": str(home), **self.environment}
+        self.running = self.place.start_shell(self.name, script, pipe=True, stdout=screen.descriptor, **environment)
+        screen.copy(self.running)
+        self._screen = screen
 
     def type(self, text: str, line: int) -> None:
         """Type into the command that runs."""
@@ -155,6 +201,7 @@ class Terminal:
             return
         try:
             until(lambda: shown.match(running.out) or not running.is_alive, "output")
+            self._drain()
             assert shown.match(running.out)
         except AssertionError:
             raise AssertionError(self._difference()) from None
@@ -164,10 +211,17 @@ class Terminal:
         if self.running is None:
             return
         self.running.end_input()
-        done = self.running.wait(LIMIT)
+        self.running.wait(LIMIT)
+        self._drain()
+        done = self.running.wait()
         assert re.fullmatch(pattern(self.expected), done.out), self._difference()
         assert done.status == self.status, f"line {self.line}: status {done.status}, not {self.status}\n{done.out}"
         self.running = None
+
+    def _drain(self) -> None:
+        """Have all output of a command that has ended."""
+        if self.running is not None and not self.running.is_alive and self._screen is not None:
+            self._screen.drain()
 
     def _difference(self) -> str:
         """What was to come, and what came."""
@@ -184,7 +238,7 @@ def replay(text: str, place: Place) -> int:
     """
     port = str(free_port())
     terminals: dict[str, Terminal] = {}
-    told = steps(text.replace(DOCUMENTED_PORT, port))
+    told = steps(DOCUMENTED_HOSTS.sub(HOST, text.replace(DOCUMENTED_PORT, port)))
     for step, later in zip(told, [*told[1:], None], strict=True):
         terminal = terminals.setdefault(step.terminal, Terminal(step.terminal, place))
         if step.command:
