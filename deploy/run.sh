@@ -1,10 +1,10 @@
 #!/bin/sh
 # What `make run` and `make run-client` do, from the top of a checkout whose .venv is ready.
 #
-#   sh deploy/run.sh            a chat of `me` with `server`; starts the daemon if none runs, and stops what it started
-#   sh deploy/run.sh client     a chat of $NAME with $TO, through the daemon of `make run-server`
+#   sh deploy/run.sh            `me` chats with `server`; starts a daemon if none is running, and stops it again
+#   sh deploy/run.sh client     $NAME chats with $TO, through the daemon of `make run-server`
 #
-# Standard output is the chat's alone, and so is the exit status. Everything that is kept lies in .run.
+# Standard output and the exit status are those of the chat. All data is in .run.
 set -eu
 umask 077
 
@@ -12,15 +12,17 @@ host=${HOST:-127.0.0.1}
 port=${PORT:-8443}
 state=.run/state
 log=.run/daemon.log
+# What the daemon prints, such as a mistake in the options.
+printed=.run/printed
 bin=.venv/bin
 daemon=
 
 if [ "${1:-}" = client ]; then
-    name=${NAME:-guest} to=${TO:-server} profile=.run/client-${NAME:-guest}
+    target=run-client name=${NAME:-guest} to=${TO:-server} profile=.run/client-${NAME:-guest}
 else
-    name=me to=server profile=.run/profile
+    target=run name=me to=server profile=.run/profile
 fi
-# Seconds for whoever answers on the port to prove who it is.
+# Seconds in which the program that listens on the port must prove its identity.
 patience=10
 
 say() {
@@ -37,7 +39,7 @@ listening() {
 }
 
 foreign() {
-    say "$host:$port is not answered by the daemon of $state; stop that program, or take another port: PORT=9000"
+    say "another program uses $host:$port; stop it, or: make $target PORT=9000"
     exit 8
 }
 
@@ -45,7 +47,7 @@ alive() {
     kill -0 "$daemon" 2>/dev/null
 }
 
-# Ends the daemon that we started, and no other: by its number, and within ten seconds.
+# Ends the daemon that we started, by its process id, within ten seconds.
 stop() {
     status=$?
     trap '' INT TERM HUP
@@ -64,7 +66,7 @@ stop() {
 
 start() {
     "$bin/twistd" -n --pidfile= --logfile="$log" securemsg --host "$host" --port "$port" --state "$state" \
-        </dev/null >&2 &
+        </dev/null >$printed 2>&1 &
     daemon=$!
     tries=150
     until listening; do
@@ -73,20 +75,21 @@ start() {
             status=0
             wait "$daemon" || status=$?
             daemon=
-            # Of a mistake in the options it says so itself, right above, and writes no log.
+            cat $printed >&2
+            # After a mistake in the options there is no log.
             [ "$status" -ne 2 ] || exit 2
-            say "the daemon did not start; its log is $log"
+            say "the daemon did not start; see $log"
             exit 1
         elif [ $tries -eq 0 ]; then
-            say "the daemon does not answer on $host:$port; its log is $log"
+            say "the daemon does not answer on $host:$port; see $log"
             exit 1
         fi
         sleep 0.1
     done
 }
 
-# The first invite serves once; after that we are the operator, and make another. Whoever answers on the port is not ours where
-# no daemon runs on our folder, or where it cannot prove to be that one.
+# The first invite is for one person; after that we create another, as the operator. If no daemon runs on our folder, or the one
+# on the port cannot prove to be that daemon, another program has the port.
 join() {
     if [ -e "$state/first-invite" ] && ours join --timeout $patience - "$name" <"$state/first-invite" >/dev/null 2>&1; then
         return
@@ -109,19 +112,19 @@ trap 'exit 143' TERM
 
 case $port in
 '' | *[!0-9]*)
-    say "PORT is a number from 1 to 65535, not '$port'"
+    say "PORT must be a number from 1 to 65535, not '$port'"
     exit 2
     ;;
 esac
 if listening; then
     :
 elif [ "${1:-}" = client ]; then
-    say "nothing answers on $host:$port; start the daemon first, in another terminal: make run-server"
+    say "nothing listens on $host:$port; start the daemon first, in another terminal: make run-server"
     exit 6
 else
     start
 fi
 ours whoami >/dev/null 2>&1 || join
-# The pin tells our daemon from any other program that may have the port.
+# The pin distinguishes our daemon from any other program on the port.
 [ -n "$daemon" ] || ours ping --timeout $patience >/dev/null 2>&1 || foreign
 ours chat "$to"

@@ -136,7 +136,7 @@ class MakeRunTests(SynchronousTestCase):
         self.assertNotEqual(done.returncode, 0)
         said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
         self.assertEqual(len(said), 1, done.stderr)
-        self.assertIn(f"127.0.0.1:{self.port} is not answered by the daemon", said[0])
+        self.assertIn(f"another program uses 127.0.0.1:{self.port}; stop it", said[0])
 
     def test_no_port(self) -> None:
         """What is no port is refused with its reason, and no log is named that has none."""
