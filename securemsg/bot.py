@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from securemsg.account.compose import check_draft, commit
-from securemsg.account.connection import ServerConnection, make_connection
+from securemsg.account.connection import AccountConnection, make_connection
 from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.flush import flush
 from securemsg.account.folder import open_joined, storage_error
@@ -83,7 +83,7 @@ class Bot:
     _folder: Path
     _store: IProfileStore
     _profile: Profile
-    _connection: ServerConnection
+    _connection: AccountConnection
     _now: Callable[[], float] = time.time
     _read_locks: ReadLocks = field(init=False)
     _reader: FileLock | None = field(default=None, init=False)

@@ -116,7 +116,7 @@ class FixedVectorTests(WorldCase):
         for suite, key in ((PSK, bytes(range(32))), (PQXDH, b"")):
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
                 with user.store.writing() as records:
-                    choices.choose(records, direct(name), suite, key)
+                    choices.pin_suite(records, direct(name), suite, key)
             self.bob.send("alice", "so that nobody introduces himself any more")
             for _ in range(3):
                 self.alice.send("bob", "Hello Server!")

@@ -9,9 +9,9 @@ from typing import get_args
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.connection import LOCK
 from securemsg.account.errors import MEANINGS
-from securemsg.account.locks import LOCK, RECV_LOCK
-from securemsg.account.readlocks import READ_LOCK
+from securemsg.account.readlocks import READ_LOCK, RECV_LOCK
 from securemsg.account.wake import WAKE
 from securemsg.cli.main import COMMANDS, group, load
 from securemsg.client.state.vault import KEY_FILE

@@ -55,7 +55,7 @@ def commit(
 
     @param wait: how far somebody waits for it to come; only for L{DELIVERED} its recipient is asked to say so.
     @return: its id.
-    @raise SecuremsgError: it is refused; or see L{journal.compose} for what a store raises.
+    @raise SecuremsgError: it is refused; or see L{messages.compose} for what a store raises.
     """
     try:
         return messages.compose(

@@ -19,7 +19,6 @@ from twisted.internet.task import LoopingCall
 
 from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.locks import LOCK, OwnLock
 from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
@@ -40,6 +39,9 @@ from securemsg.storage.errors import StateDamaged, StorageError
 from securemsg.storage.files import FileLock
 
 T = TypeVar("T")
+
+# In a profile's folder: who holds its lock has the connection.
+LOCK = "lock"
 
 # How often the agent's timers run, and how often the store is looked into: while we have the connection, in case a wake-up got
 # lost, and while another process has it.
@@ -66,6 +68,17 @@ class Retry:
     on_waiting: Callable[[str, str], None]
 
 
+class NoLock:
+    """The lock of a profile in the memory of this process: no other process can want it."""
+
+    def take(self) -> bool:
+        """Take it."""
+        return True
+
+    def free(self) -> None:
+        """Nobody waits for it."""
+
+
 class Dialing(Protocol):
     """What keeps the agent connected (L{securemsg.net.dialer.Dialer})."""
 
@@ -84,7 +97,7 @@ class Listening(Protocol):
 
 
 @define(eq=False)
-class ServerConnection:
+class AccountConnection:
     """
     @ivar dial: makes what keeps a peer connected, given the peer, whom to tell of failed attempts, and whether to try again.
     @ivar listen: opens what other processes wake us through, given what to call then; C{None}: no other process can.
@@ -106,7 +119,7 @@ class ServerConnection:
     _profile: Profile
     _now: Callable[[], float]
     _soon: Callable[[Callable[[], None]], None]
-    _lock: FileLock | OwnLock
+    _lock: FileLock | NoLock
     _dial: Callable[[IPeer, Callable[[str], None], bool], Dialing]
     _listen: Callable[[Callable[[], None]], Listening] | None
     _wake_owner: Callable[[], object]
@@ -456,7 +469,7 @@ def make_connection(
     warn: Callable[[Warned], None],
     retry: Retry | None = None,
     watch: Callable[[m.Message | m.Unknown], None] | None = None,
-) -> ServerConnection:
+) -> AccountConnection:
     """
     The way of a profile to its server over TCP and TLS; to be started.
 
@@ -469,13 +482,13 @@ def make_connection(
     def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
         return dial_tcp(reactor, host, port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent)
 
-    return ServerConnection(
+    return AccountConnection(
         reactor,
         store,
         profile,
         now,
         turn.later,
-        OwnLock() if folder is None else FileLock(folder / LOCK),
+        NoLock() if folder is None else FileLock(folder / LOCK),
         dial,
         None if folder is None else lambda woken: WakeFifo(reactor, folder / WAKE, woken),
         lambda: wake(folder),

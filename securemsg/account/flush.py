@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import SecuremsgError
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, load, load_all
@@ -17,7 +17,7 @@ SEEING_OFF = 10
 STANDSTILL = 2
 
 
-async def flush(clock: Any, store: IProfileStore, connection: ServerConnection) -> None:
+async def flush(clock: Any, store: IProfileStore, connection: AccountConnection) -> None:
     """Let what else is in the outbox go out; what becomes of it changes nothing for whoever leaves."""
     end = clock.seconds() + SEEING_OFF
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from attrs import define, field
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import SecuremsgError, error_for
 from securemsg.account.folder import storage_error
 from securemsg.account.readlocks import ReadLocks
@@ -25,7 +25,7 @@ class MessageReader:
     """What comes, for C{async for}."""
 
     _store: IProfileStore
-    _connection: ServerConnection
+    _connection: AccountConnection
     _read_locks: ReadLocks
     _sender: str | None = None
     _page: deque[Received] = field(factory=deque, init=False)

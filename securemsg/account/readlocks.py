@@ -13,13 +13,14 @@ import os
 from pathlib import Path
 
 from securemsg.account.errors import error_for
-from securemsg.account.locks import RECV_LOCK
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
 from securemsg.storage.files import FileLock, open_lock_file
 
+# In a profile's folder: who reads the messages of all senders, and whose sender's messages are being shown.
+RECV_LOCK = "recv.lock"
 READ_LOCK = "read.lock"
 # Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.
 PLACE_SIZE = 7

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.readlocks import ReadLocks
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Reply, Source
@@ -49,7 +49,7 @@ class Turns:
 
     @property
     def capacity(self) -> int:
-        """See L{Source.places}."""
+        """See L{Source.capacity}."""
         return self._source.capacity
 
     def ask(self, question: Received, reply: Reply) -> None:
@@ -110,7 +110,7 @@ class Responder:
 
     _reactor: Any
     _store: IProfileStore
-    _connection: ServerConnection
+    _connection: AccountConnection
     _read_locks: ReadLocks
     _now: Callable[[], float]
     _prepare: Callable[[Callable[[Call], None]], Source]

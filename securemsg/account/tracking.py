@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.client import messages
 from securemsg.client.messages import Sent
@@ -17,7 +17,7 @@ _ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
 BLOCKING = "identity-changed"
 
 
-async def follow(store: IProfileStore, connection: ServerConnection, number: bytes, wait: str, timeout: float | None) -> Sent:
+async def follow(store: IProfileStore, connection: AccountConnection, number: bytes, wait: str, timeout: float | None) -> Sent:
     """
     Wait for a message that was committed.
 
@@ -50,7 +50,7 @@ def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     return sent.code == BLOCKING if contact is None else contact.is_blocked
 
 
-def _settled(store: IProfileStore, connection: ServerConnection, number: bytes, wait: str) -> Sent | None:
+def _settled(store: IProfileStore, connection: AccountConnection, number: bytes, wait: str) -> Sent | None:
     """The message, once there is something to say of it."""
     sent = _found(store, number)
     if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
@@ -58,7 +58,7 @@ def _settled(store: IProfileStore, connection: ServerConnection, number: bytes, 
     return sent if _has_tried(connection) and waits_for_user(store, sent) else None
 
 
-def _has_tried(connection: ServerConnection) -> bool:
+def _has_tried(connection: AccountConnection) -> bool:
     """
     Whether a connection stands, or does not come about for the moment. Before that is known we say nothing: what else is in the
     outbox shall have its chance, and what is wrong with server or profile is worse than what is wrong with a contact.
@@ -69,7 +69,7 @@ def _has_tried(connection: ServerConnection) -> bool:
     return bool(failure) and error_for(failure).status is Exit.NOT_CONNECTED and not connection.fatal
 
 
-def _too_late(store: IProfileStore, connection: ServerConnection, number: bytes) -> SecuremsgError:
+def _too_late(store: IProfileStore, connection: AccountConnection, number: bytes) -> SecuremsgError:
     sent = _found(store, number)
     if sent.status == "accepted":
         return error_for("not-delivered", sent.to)

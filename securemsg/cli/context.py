@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.account.connection import Retry, ServerConnection, host_port, make_connection
+from securemsg.account.connection import AccountConnection, Retry, host_port, make_connection
 from securemsg.account.flush import flush
 from securemsg.account.wake import wake
 from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
@@ -69,7 +69,7 @@ class CommandContext:
 
     def run_connected(
         self,
-        work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]],
+        work: Callable[[Any, AccountConnection], Coroutine[Any, Any, int]],
         *,
         again: bool = False,
         prompt: bool = False,

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import check_loose, load_key
 from securemsg.cli.context import CommandContext
@@ -45,7 +45,7 @@ class GuestContext(CommandContext):
 
     path: Path = field(kw_only=True)
 
-    def run_connected(self, work: Callable[[Any, ServerConnection], Coroutine[Any, Any, int]], **options: Any) -> int:
+    def run_connected(self, work: Callable[[Any, AccountConnection], Coroutine[Any, Any, int]], **options: Any) -> int:
         """
         As L{CommandContext.run_connected}, with errors worded for guests.
 

@@ -49,10 +49,10 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     return pinned
 
 
-def chosen(context: CommandContext, name: str) -> Chosen:
+def pinned_suite(context: CommandContext, name: str) -> Chosen:
     """What the conversation has now."""
     with context.store.reading() as records:
-        return choices.chosen(records, context.profile.conversation(name))
+        return choices.pinned_suite(records, context.profile.conversation(name))
 
 
 def pin(context: CommandContext, name: str) -> bool:
@@ -63,13 +63,13 @@ def pin(context: CommandContext, name: str) -> bool:
     @return: whether it did.
     @raise SecuremsgError: see L{wanted}.
     """
-    pinned = chosen(context, name)
+    pinned = pinned_suite(context, name)
     choice = wanted(context.settings, name, pinned)
     if (choice.suite, choice.key) == (pinned.suite, pinned.key):
         return False
     with context.store.writing() as records:
         conversation = context.profile.conversation(name)
-        choices.choose(records, conversation, choice.suite, choice.key)
+        choices.pin_suite(records, conversation, choice.suite, choice.key)
         sharing, waiting = choices.sharing(records, name), drafts(records, conversation)
     report_note("suite-pinned", _consequences(context, name, choice), context.settings.as_json)
     if waiting:

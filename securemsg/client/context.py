@@ -31,7 +31,7 @@ class Context:
     @ivar channel: of the moment; C{None}: not connected.
     @ivar watch: is shown what we say to the server and what it says, where somebody wants to see it.
     @ivar is_writable: whether the network takes more.
-    @ivar spoke: when we last said something.
+    @ivar last_sent_at: when we last sent something.
     @ivar clock_ahead: by how much the server's clock was ahead of ours when it last said what time it is, and when that was.
     """
 

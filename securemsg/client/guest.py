@@ -33,7 +33,7 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
     """Make an empty store that of a guest who holds this file. It is to be one in memory: the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
-        choices.choose(records, profile.conversation(SERVER_NAME), PSK, key.secret)
+        choices.pin_suite(records, profile.conversation(SERVER_NAME), PSK, key.secret)
         save_profile(records, profile)
     return profile
 
@@ -63,7 +63,7 @@ class GuestLogin:
 
 def key_file(records: IRecords, profile: Profile) -> SharedKey:
     """The file that this guest holds."""
-    return choices.chosen(records, profile.conversation(SERVER_NAME)).shared
+    return choices.pinned_suite(records, profile.conversation(SERVER_NAME)).shared
 
 
 def begin(

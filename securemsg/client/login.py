@@ -4,6 +4,7 @@ The client's half of login and registration: to know the server before proving a
 An account proves itself with its device's key, and knows the server by its pin. A guest (L{securemsg.client.guest}) proves that
 it holds a key file, and knows the server by the same file: both ends show that they have it, the server first.
 
+If the server is another one, the agent reports it (L{securemsg.client.events.Failed}), and a command ends with status 8.
 Source: C{docs/protocol.md}, section "Login".
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client.sessions.choices import chosen
+from securemsg.client.sessions.choices import pinned_suite
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.counters import open_gaps
@@ -253,7 +253,7 @@ def compose_in(
         return message_id
     seq = next_seq(records)
     content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
-    suite = chosen(records, to).suite
+    suite = pinned_suite(records, to).suite
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
     save(records, HISTORY, to.bucket, row, seq)
     save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry), seq)

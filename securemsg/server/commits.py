@@ -31,7 +31,7 @@ _encode_missed = msgspec.msgpack.Encoder().encode
 _decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
 
 
-def receipt(digest: bytes, missed: list[Missed]) -> bytes:
+def stored_answer(digest: bytes, missed: list[Missed]) -> bytes:
     """What is stored to answer a repeated deposit alike: the digest, and the mailboxes that missed it, if any did."""
     return digest + _encode_missed(missed) if missed else digest
 

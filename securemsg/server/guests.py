@@ -3,7 +3,11 @@ Guests: whoever holds the key file that this server was given.
 
 They have no account. Each connection of a guest is a device of its own, without a mailbox, that exchanges messages with the
 contact C{server} only and is forgotten when the connection ends. The server gets only the name and the login key of the file,
-so that it cannot read what was encrypted with it. Source: C{docs/protocol.md}, section "Login with a key file".
+so that it cannot read what was encrypted with it.
+
+What limits a guest: the commands of its role (L{securemsg.server.commands}), the contact C{server} as its only recipient
+(L{GuestMailboxes}), the rates of a rate key (L{Guests}), and a place among C{--max-clients}
+(L{securemsg.server.delivery}). Source: C{docs/protocol.md}, section "Login with a key file".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The limits of the server: every bound on memory, disk and rates is here, with its reason."""
+"""The limits of the server that options can change, with their reasons: bounds on memory, disk and rates."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commits import DIGEST_SIZE, GroupCommit, PendingDeposit, missed_in, receipt
+from securemsg.server.commits import DIGEST_SIZE, GroupCommit, PendingDeposit, missed_in, stored_answer
 from securemsg.server.connection import ClientConnection, Work
 from securemsg.server.limits import Buckets, DiskGuard, Settings
 
@@ -199,7 +199,7 @@ class Mailboxes:
         deposit = DepositRow(
             sender=sender.mailbox,
             deposit_id=message.deposit_id,
-            digest=receipt(digest, missed),
+            digest=stored_answer(digest, missed),
             n=message.n,
             account=sender.account.name,
             device=sender.id,

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, Retry, ServerConnection
+from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, AccountConnection, Retry
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
@@ -59,11 +59,11 @@ class ConnectionCase(SynchronousTestCase):
         self.store = MemoryProfile()
         self.wakeups = 0
         self.lines: list[Line] = []
-        self.made: list[ServerConnection] = []
+        self.made: list[AccountConnection] = []
 
-    def connection(self, again: bool = False, retry: Retry | None = None) -> ServerConnection:
+    def connection(self, again: bool = False, retry: Retry | None = None) -> AccountConnection:
         """A new command's connection."""
-        made = ServerConnection(
+        made = AccountConnection(
             clock=self.clock,
             store=self.store,
             profile=create_profile(LINK, "ada", int(NOW)),
@@ -98,7 +98,7 @@ class ConnectionCase(SynchronousTestCase):
         self.addCleanup(lock.free)
         return lock
 
-    def wait(self, connection: ServerConnection, check: Callable[[], Any], timeout: float | None) -> Deferred[Any]:
+    def wait(self, connection: AccountConnection, check: Callable[[], Any], timeout: float | None) -> Deferred[Any]:
         """Begin to wait."""
         return Deferred.fromCoroutine(connection.until(check, timeout))
 
@@ -287,11 +287,11 @@ class RetryTests(ConnectionCase):
         super().setUp()
         self.told: list[tuple[str, str]] = []
 
-    def persistent(self) -> ServerConnection:
+    def persistent(self) -> AccountConnection:
         """The connection of a command with C{--retry}."""
         return self.connection(retry=Retry(lambda code, where: self.told.append((code, where))))
 
-    def ask(self, connection: ServerConnection, timeout: float | None) -> Deferred[dict[str, str]]:
+    def ask(self, connection: AccountConnection, timeout: float | None) -> Deferred[dict[str, str]]:
         """Begin to ask."""
         return Deferred.fromCoroutine(connection.ask("ping", timeout=timeout))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.internet.defer import Deferred
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.tracking import ACCEPTED, follow
 from securemsg.client import messages
@@ -28,7 +28,7 @@ class BlockedTests(PlaceCase):
             assert ben is not None
             put_contact(records, msgspec.structs.replace(ben, changed_to=bytes(32)))
 
-    def write(self, connection: ServerConnection) -> Deferred[Sent]:
+    def write(self, connection: AccountConnection) -> Deferred[Sent]:
         """Write a message, and follow it."""
         store = self.ada.context.store
         number = messages.compose(store, "ben", "hello", now=self.place.now())
@@ -37,7 +37,7 @@ class BlockedTests(PlaceCase):
         self.place.settle()
         return following
 
-    def again(self, ada: Person) -> ServerConnection:
+    def again(self, ada: Person) -> AccountConnection:
         """The connection of the next command."""
         ada.connection.stop()
         self.place.settle()

@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.connection import ServerConnection
-from securemsg.account.locks import OwnLock
+from securemsg.account.connection import AccountConnection, NoLock
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import guest_context
 from securemsg.cli.settings import Settings
@@ -77,7 +76,7 @@ class Person:
 
     name: str
     context: CommandContext
-    connection: ServerConnection
+    connection: AccountConnection
     dialer: MemoryDialer | None = None
     warnings: list[Warned] = field(factory=list)
 
@@ -152,7 +151,7 @@ class Place:
         self.settle()
         return person
 
-    def beside(self, person: Person) -> ServerConnection:
+    def beside(self, person: Person) -> AccountConnection:
         """The server connection of another process on the same profile."""
         return self._connection(person.context, False)
 
@@ -168,20 +167,20 @@ class Place:
             self.clock.pump([0.05] * int(seconds / 0.05))
             self.settle()
 
-    def _connection(self, context: CommandContext, again: bool, watch: Watch | None = None) -> ServerConnection:
+    def _connection(self, context: CommandContext, again: bool, watch: Watch | None = None) -> AccountConnection:
         """The server connection of one process."""
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> MemoryDialer:
             self.dialers.append(MemoryDialer(self, peer, failed))
             return self.dialers[-1]
 
-        return ServerConnection(
+        return AccountConnection(
             clock=self.clock,
             store=context.store,
             profile=context.profile,
             now=self.now,
             soon=self.turn.later,
-            lock=OwnLock() if context.folder is None else FileLock(context.folder / "lock"),
+            lock=NoLock() if context.folder is None else FileLock(context.folder / "lock"),
             dial=dial,
             listen=None,
             wake_owner=lambda: None,

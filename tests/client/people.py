@@ -93,7 +93,7 @@ def seal_part(
 ) -> bytes:
     """Seal for one device of a contact, in the suite that was chosen."""
     recipient = Recipient(contact, (device,), introduction=Introduction(own.identity.public, own.devices))
-    choice = choices.chosen(records, direct(contact.name))
+    choice = choices.pinned_suite(records, direct(contact.name))
     return suites.plan(records, own, choice, recipient, now)[device].seal(records, content_key)
 
 
@@ -178,7 +178,7 @@ class Person:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            common, content_key = suites.make_common(text, choices.chosen(records, direct(other.name)).suite)
+            common, content_key = suites.make_common(text, choices.pinned_suite(records, direct(other.name)).suite)
             own = seal_part(records, self.profile, contact, other.device.id, content_key, now)
         return Sender(self.name, self.profile.device_id, own, common)
 
@@ -200,10 +200,10 @@ class Person:
         opened = self.open(post, now)
         return suites.open_common(post.common, opened.content_key, opened.suite)
 
-    def choose(self, other: Person, suite: str, key: bytes = b"") -> None:
+    def pin_suite(self, other: Person, suite: str, key: bytes = b"") -> None:
         """Choose the suite of a conversation."""
         with self.store.writing() as records:
-            choices.choose(records, direct(other.name), suite, key)
+            choices.pin_suite(records, direct(other.name), suite, key)
 
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""

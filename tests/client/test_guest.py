@@ -262,7 +262,7 @@ class ConnectionTests(SynchronousTestCase):
             row = load(records, OutboxRow, OUTBOX, ROWS, order)
             assert row is not None
             self.assertTrue(row.stale)
-            self.assertEqual(choices.chosen(records, before.conversation(SERVER_NAME)), choices.Chosen(PSK, KEY.secret))
+            self.assertEqual(choices.pinned_suite(records, before.conversation(SERVER_NAME)), choices.Chosen(PSK, KEY.secret))
             self.assertEqual(guest.key_file(records, before), KEY)
 
 

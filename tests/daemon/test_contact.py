@@ -52,7 +52,7 @@ class ContactTests(SynchronousTestCase):
         for key in (old, new, None):
             contact = self.open(key)
             with self.store().reading() as records:
-                admitted = [each.name for each in (old, new) if choices.chosen(records, with_guest(each.name)).key]
+                admitted = [each.name for each in (old, new) if choices.pinned_suite(records, with_guest(each.name)).key]
             self.assertEqual(admitted, [] if key is None else [key.name])
             contact.close()
 

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from twisted.internet.stdio import StandardIO
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.cli.chat.console import MAX_LINE, Console, blocking_restored
-from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Conversation, finish
+from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
@@ -59,7 +59,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool) -> int:
             # One queue for everything that shows above the line being typed.
             show_line = show
 
-        async def work(reactor: Any, connection: ServerConnection) -> int:
+        async def work(reactor: Any, connection: AccountConnection) -> int:
             pin(context, name)
             if prompt:
                 return await interact(context, connection, name, reactor)
@@ -76,7 +76,7 @@ class _Piped:
     """A chat over the plain console."""
 
     def __init__(
-        self, context: CommandContext, connection: ServerConnection, name: str, reactor: Any, at_terminal: bool
+        self, context: CommandContext, connection: AccountConnection, name: str, reactor: Any, at_terminal: bool
     ) -> None:
         self._context = context
         self._connection = connection
@@ -88,7 +88,7 @@ class _Piped:
         self._is_held = False
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
-        self._conversation = Conversation(context, connection, name, write=self._write, notify=self._notify, columns=columns)
+        self._conversation = Chat(context, connection, name, write=self._write, notify=self._notify, columns=columns)
 
     async def talk(self) -> int:
         """Take lines to the end of the input, then wait for what is still on its way."""

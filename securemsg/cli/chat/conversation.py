@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.tracking import BLOCKING, waits_for_user
@@ -40,7 +40,7 @@ from securemsg.cli.rendering import (
     safety_record,
     safety_text,
 )
-from securemsg.cli.suites import chosen, key_name
+from securemsg.cli.suites import key_name, pinned_suite
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Received, Sent
@@ -59,7 +59,7 @@ PAGE = 64
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 
 
-class Conversation:
+class Chat:
     """
     @ivar name: of the contact that lines go to.
     @ivar answers: that the contact C{server} is still expected to give in this run.
@@ -70,7 +70,7 @@ class Conversation:
     def __init__(
         self,
         context: CommandContext,
-        connection: ServerConnection,
+        connection: AccountConnection,
         name: str,
         *,
         write: Callable[[str], Awaitable[Any]],
@@ -163,7 +163,7 @@ class Conversation:
         unread = messages.unread_counts(self._context.store)
         rows = []
         for contact in self.contacts():
-            choice = chosen(self._context, contact.name)
+            choice = pinned_suite(self._context, contact.name)
             known = contact, unread.get(contact.name, 0), choice
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         await self._write_rows(rows, "-- no contacts yet; write to somebody")
@@ -188,7 +188,7 @@ class Conversation:
             await self._notify(f"-- {self.name} is verified")
             return
         number = safety(self._context.profile, contact)
-        record = safety_record(contact, number, chosen(self._context, contact.name))
+        record = safety_record(contact, number, pinned_suite(self._context, contact.name))
         await self._write(self._shown(record, safety_text(contact, number)))
         remember_shown(self._context.store, contact)
         if not contact.verified or contact.is_blocked:
@@ -197,7 +197,7 @@ class Conversation:
     async def _switch(self, name: str) -> None:
         """Send lines to another contact from now on."""
         if name == self._context.profile.name:
-            await self._notify("-- {name} is your own name")
+            await self._notify(f"-- {name} is your own name")
             return
         if isinstance(self._context, GuestContext) and name != SERVER_NAME:
             await self._notify(f"-- with a key file alone you can only chat with `{SERVER_NAME}`")
@@ -295,7 +295,7 @@ class Conversation:
     def title(self) -> str:
         """The name, with what is to be known about the contact."""
         contact = self.contact()
-        choice = chosen(self._context, self.name)
+        choice = pinned_suite(self._context, self.name)
         if isinstance(self._context, GuestContext):
             return f"{self.name} ({key_name(choice)})"
         mark = slash.mark_of(contact.verified, contact.is_blocked) if contact else "unknown"
@@ -318,7 +318,7 @@ class Conversation:
         return {
             "server": self._context.where,
             "connection": self._link_state(),
-            "suite": chosen(self._context, self.name).suite,
+            "suite": pinned_suite(self._context, self.name).suite,
             **self._connection.link_facts(),
             "outbox": messages.pending(self._context.store),
             "unread": sum(messages.unread_counts(self._context.store).values()),
@@ -337,7 +337,7 @@ class Conversation:
 
 
 async def finish(
-    context: CommandContext, connection: ServerConnection, conversation: Conversation, reactor: Any, timeout: float
+    context: CommandContext, connection: AccountConnection, conversation: Chat, reactor: Any, timeout: float
 ) -> int:
     """
     Wait until everything is accepted and, by the contact C{server}, answered.

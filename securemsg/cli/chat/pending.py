@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.client.autoresponder import answer_id
@@ -32,7 +32,7 @@ class PendingAnswers:
     @ivar lost: ids of answers that will not come.
     """
 
-    def __init__(self, context: CommandContext, connection: ServerConnection) -> None:
+    def __init__(self, context: CommandContext, connection: AccountConnection) -> None:
         self._context = context
         self._connection = connection
         self._open: dict[bytes, _Question] = {}

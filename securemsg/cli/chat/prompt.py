@@ -19,9 +19,9 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 from twisted.internet.defer import Deferred
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.chat.conversation import LEAVING_TIME, Conversation, finish
+from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import complete
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import columns
@@ -53,7 +53,7 @@ class Words(Completer):
             yield Completion(choice, start_position=-len(word))
 
 
-async def interact(context: CommandContext, connection: ServerConnection, name: str, reactor: Any) -> int:
+async def interact(context: CommandContext, connection: AccountConnection, name: str, reactor: Any) -> int:
     """
     Chat until the user leaves. Warnings, too, appear above the line being typed.
 
@@ -63,9 +63,9 @@ async def interact(context: CommandContext, connection: ServerConnection, name: 
         return await _interact(context, connection, name, reactor)
 
 
-async def _interact(context: CommandContext, connection: ServerConnection, name: str, reactor: Any) -> int:
+async def _interact(context: CommandContext, connection: AccountConnection, name: str, reactor: Any) -> int:
     """The same, with the terminal prepared."""
-    conversation = Conversation(context, connection, name, write=show, notify=show, columns=columns)
+    conversation = Chat(context, connection, name, write=show, notify=show, columns=columns)
     session: PromptSession[str] = PromptSession(
         history=_history(context, name),
         completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
@@ -113,7 +113,7 @@ async def _interact(context: CommandContext, connection: ServerConnection, name:
     return Exit.DONE if status == Exit.USAGE else status
 
 
-def _prompt(context: CommandContext, conversation: Conversation) -> str:
+def _prompt(context: CommandContext, conversation: Chat) -> str:
     return f"{context.profile.name} -> {conversation.name}> "
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
@@ -14,7 +14,7 @@ from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
-from securemsg.cli.suites import chosen, pin, wanted
+from securemsg.cli.suites import pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import choices
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
@@ -45,7 +45,7 @@ def contacts(ctx: click.Context, name: str | None) -> int:
     with opened(settings) as context:
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
-            wanted(context.settings, name, chosen(context, name))
+            wanted(context.settings, name, pinned_suite(context, name))
             status = known_or_fetched(context, name)
             if status != Exit.DONE:
                 return status
@@ -56,7 +56,7 @@ def contacts(ctx: click.Context, name: str | None) -> int:
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             conversation = context.profile.conversation
-            known = [(contact, choices.chosen(records, conversation(contact.name))) for contact in all_contacts(records)]
+            known = [(contact, choices.pinned_suite(records, conversation(contact.name))) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice
@@ -91,7 +91,7 @@ def find_contact(store: IProfileStore, name: str) -> Contact | None:
 def _fetching(name: str, context: CommandContext) -> Any:
     """Have the directory asked for somebody we do not know yet."""
 
-    async def ask(reactor: Any, connection: ServerConnection) -> int:
+    async def ask(reactor: Any, connection: AccountConnection) -> int:
         await connection.ask("fetch", name, timeout=context.settings.time_limit)
         return Exit.DONE
 

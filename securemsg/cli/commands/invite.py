@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
@@ -29,7 +29,7 @@ def invite(ctx: click.Context, expires: int) -> int:
     """Print an invite for one person, if the server lets users invite. Whoever joins with it has you verified."""
     with opened(settings_of(ctx)) as context:
 
-        async def ask(reactor: Any, connection: ServerConnection) -> int:
+        async def ask(reactor: Any, connection: AccountConnection) -> int:
             facts = await connection.ask("invite", str(expires), timeout=context.settings.time_limit)
             profile = context.profile
             link = InviteLink(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from attrs import evolve
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.folder import check_whole, storage_error
 from securemsg.cli.context import CommandContext
@@ -162,7 +162,7 @@ def _registering(context: CommandContext) -> Any:
             profile = load_profile(records)
         return True if profile is not None and profile.registered else None
 
-    async def register(reactor: Any, connection: ServerConnection) -> int:
+    async def register(reactor: Any, connection: AccountConnection) -> int:
         try:
             done = await connection.until(registered, context.settings.time_limit)
         except SecuremsgError as problem:

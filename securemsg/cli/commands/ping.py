@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
@@ -22,7 +22,7 @@ def ping(ctx: click.Context) -> int:
     """Measure how long the server takes to answer."""
     with opened(settings_of(ctx)) as context:
 
-        async def ask(reactor: Any, connection: ServerConnection) -> int:
+        async def ask(reactor: Any, connection: AccountConnection) -> int:
             facts = await connection.ask("ping", timeout=context.settings.time_limit)
             milliseconds = round(float(facts["seconds"]) * 1000, 3)
             record: dict[str, object] = {

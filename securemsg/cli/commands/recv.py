@@ -13,7 +13,7 @@ from typing import Any
 import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
@@ -85,7 +85,7 @@ class _Receiving:
                 text = f"messages from {peer.name} are waiting for a key file; unlock them with: {command}"
                 report_note("need-key-file", text, self._as_json)
 
-    async def _read(self, reactor: Any, connection: ServerConnection) -> int:
+    async def _read(self, reactor: Any, connection: AccountConnection) -> int:
         timeout = self._context.settings.timeout
         waits_for_drain = self._waits_for_drain
         deadline = None if timeout is None else reactor.seconds() + timeout
@@ -115,7 +115,7 @@ class _Receiving:
         self._check_sender()
         return Exit.DONE
 
-    async def _drain(self, connection: ServerConnection) -> None:
+    async def _drain(self, connection: AccountConnection) -> None:
         """Learn when everything that waited on the server is here."""
         try:
             await connection.ask("drained", timeout=self._context.settings.time_limit)
@@ -128,7 +128,7 @@ class _Receiving:
             self._drained = False
         connection.changed()
 
-    def _is_time_over(self, problem: Exception, connection: ServerConnection) -> bool:
+    def _is_time_over(self, problem: Exception, connection: AccountConnection) -> bool:
         """Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all."""
         limit = self._context.settings.timeout
         if limit is None or not (isinstance(problem, SecuremsgError) and problem.code == "timeout"):

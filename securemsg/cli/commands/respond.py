@@ -16,7 +16,7 @@ from typing import Any
 import click
 from attrs import frozen
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.responder import Responder
@@ -136,7 +136,7 @@ class _Responding:
         """Answer until stopped."""
         return self._context.run_connected(self._respond, again=True)
 
-    async def _respond(self, reactor: Any, connection: ServerConnection) -> int:
+    async def _respond(self, reactor: Any, connection: AccountConnection) -> int:
         context = self._context
         read_locks = ReadLocks(context.folder, context.store)
         reported = report_answer if os.isatty(STDERR) else lambda question, text: None

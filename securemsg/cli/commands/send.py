@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from securemsg.account.compose import checked, commit
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
 from securemsg.cli.context import CommandContext
@@ -168,7 +168,7 @@ class _SentMessage:
             raise self._failure(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
         return _finish(self._context, self._number)
 
-    async def _wait_for(self, reactor: Any, connection: ServerConnection) -> int:
+    async def _wait_for(self, reactor: Any, connection: AccountConnection) -> int:
         await follow(self._context.store, connection, self._number, self._wait, self._context.settings.time_limit)
         return Exit.DONE
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from securemsg.account.connection import ServerConnection
+from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
@@ -39,7 +39,7 @@ def status(ctx: click.Context) -> int:
         facts = local_facts(context)
         problem: SecuremsgError | None = None
 
-        async def look(reactor: Any, connection: ServerConnection) -> int:
+        async def look(reactor: Any, connection: AccountConnection) -> int:
             facts.update(await connection.ask("link", timeout=context.settings.time_limit))
             facts["connected"] = True
             return Exit.DONE
@@ -97,7 +97,7 @@ def key_files(context: CommandContext) -> dict[str, str]:
     """With whom a key file is pinned, by name, and what the file is called."""
     with context.store.reading() as records:
         names = [contact.name for contact in all_contacts(records)]
-        pinned = {name: choices.chosen(records, context.profile.conversation(name)) for name in names}
+        pinned = {name: choices.pinned_suite(records, context.profile.conversation(name)) for name in names}
     return {name: choice.shared.name for name, choice in pinned.items() if choice.key}
 
 

@@ -13,7 +13,7 @@ from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
-from securemsg.cli.suites import chosen, key_name
+from securemsg.cli.suites import key_name, pinned_suite
 from securemsg.client.state.contacts import Contact, accept, offered, safety
 from securemsg.client.state.records import META
 from securemsg.errors import Refusal
@@ -47,7 +47,7 @@ def verify(ctx: click.Context, name: str, compared: bool) -> int:
             contact = accept_shown(context.store, name, int(context.now()))
             context.wake_owner()
         number = safety(context.profile, contact)
-        choice = chosen(context, name)
+        choice = pinned_suite(context, name)
         write_record(safety_record(contact, number, choice), context.settings.as_json, safety_text(contact, number))
         if not compared:
             remember_shown(context.store, contact)

@@ -14,7 +14,7 @@ import msgspec
 from securemsg.client.sending.results import content_of, give_up, remove
 from securemsg.client.sessions import suites
 from securemsg.client.sessions.addresses import Recipient, RecipientGone
-from securemsg.client.sessions.choices import chosen
+from securemsg.client.sessions.choices import pinned_suite
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.resets import reset_body
 from securemsg.client.sessions.suites import Plan
@@ -86,7 +86,7 @@ def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expi
 def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
     """Seal a draft; C{None}: nothing is left to be sent of it."""
     recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
-    choice = chosen(records, row.to)
+    choice = pinned_suite(records, row.to)
     plans = suites.plan(records, profile, choice, recipient, now)
     # Nothing is refused from here on.
     content = _completed(records, profile, recipient.contact, row, now)
@@ -116,7 +116,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
     sealed = _load_deposit(records, seq)
     common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None)
     kept = {part.device: part.own for part in sealed.parts}
-    choice = chosen(records, row.to)
+    choice = pinned_suite(records, row.to)
     if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
         # The user has chosen another suite or file since: nothing of the other is sent to a device that did not get it before.
         kept = {}

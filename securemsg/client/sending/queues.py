@@ -27,7 +27,7 @@ class SendQueue:
     What waits in one conversation.
 
     @ivar waiting: orders of rows that are to be sent, ascending.
-    @ivar flying: how many were sent and not answered.
+    @ivar unanswered: how many were sent and not answered.
     @ivar is_asking: a question about it is on its way to the server.
     @ivar is_blocked: the user must decide something first.
     @ivar not_before: when it may go on.

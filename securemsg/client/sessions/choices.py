@@ -56,12 +56,12 @@ class Chosen(Private, frozen=True):
         return self.shared.fingerprint if self.key else b""
 
 
-def chosen(records: IRecords, conversation: Conversation) -> Chosen:
+def pinned_suite(records: IRecords, conversation: Conversation) -> Chosen:
     """The suite of a conversation; C{pqxdh} where nothing was chosen."""
     return load(records, Chosen, TABLE, conversation.bucket) or Chosen()
 
 
-def choose(records: IRecords, conversation: Conversation, suite: str, key: bytes = b"") -> None:
+def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: bytes = b"") -> None:
     """
     The user chooses a suite. What was sealed before goes out as it is; what lies in quarantine is tried again.
 
@@ -73,7 +73,7 @@ def choose(records: IRecords, conversation: Conversation, suite: str, key: bytes
         raise Refusal("suite-unavailable")
     size = SECRET_SIZES.get(suite, 0)
     if size and not key:
-        key = chosen(records, conversation).key
+        key = pinned_suite(records, conversation).key
     if len(key) != size:
         raise Refusal("bad-request")
     save(records, TABLE, conversation.bucket, Chosen(suite, key))
@@ -87,6 +87,6 @@ def forget(records: IRecords, conversation: Conversation) -> None:
 
 def sharing(records: IRecords, name: str) -> list[str]:
     """The other contacts for whom the same key file is pinned as for this one."""
-    key = chosen(records, direct(name)).key
+    key = pinned_suite(records, direct(name)).key
     others = sorted({contact.name for contact in contacts.all_contacts(records)} - {name})
-    return [other for other in others if key and keys.same(chosen(records, direct(other)).key, key)]
+    return [other for other in others if key and keys.same(pinned_suite(records, direct(other)).key, key)]

@@ -73,9 +73,9 @@ class Connection(Record, frozen=True):
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
     """The daemon has this key file, and no other."""
     guests = with_guest(key.name)
-    if choices.chosen(records, guests).key != key.secret:
+    if choices.pinned_suite(records, guests).key != key.secret:
         dismiss(records)
-        choices.choose(records, guests, PSK, key.secret)
+        choices.pin_suite(records, guests, PSK, key.secret)
     if contacts.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         contacts.put_contact(records, contact)
@@ -100,7 +100,7 @@ def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes
 def get_connection(records: IRecords, conversation: Conversation) -> Connection | None:
     """The connection of a guest; C{None}: it is forgotten, or its file is not the daemon's any more."""
     connection = load(records, Connection, TABLE, conversation.device)
-    if connection is None or connection.name != conversation.account or not choices.chosen(records, conversation).key:
+    if connection is None or connection.name != conversation.account or not choices.pinned_suite(records, conversation).key:
         return None
     return connection
 

@@ -121,7 +121,7 @@ def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipie
     @raise Refusal: C{unknown-device}: it does not stand on the contact's list.
     """
     pair = _pair(profile, recipient.contact, device)
-    found = store.choose(records, pair.bucket, lambda session: pair.may_send(session, now))
+    found = store.sending_session(records, pair.bucket, lambda session: pair.may_send(session, now))
     if found is None:
         raise NeedBundle(pair.contact.name, device, store.load_index(records, pair.bucket).spent)
     return Plan(pair, *found)

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from securemsg.client.sessions import store
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Opened, Recipient, checked_key, own_address
-from securemsg.client.sessions.choices import Chosen, WrongKey, chosen
+from securemsg.client.sessions.choices import Chosen, WrongKey, pinned_suite
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.store import EPOCHS
 from securemsg.client.state.conversations import Conversation
@@ -109,7 +109,7 @@ def open_part(
     @param sender: as the server says; of its identity nothing is known yet.
     @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.confirm}.
     """
-    choice, peer = chosen(records, conversation), PEERS[conversation.kind]
+    choice, peer = pinned_suite(records, conversation), PEERS[conversation.kind]
     if not choice.key:
         raise Refusal("suite-unavailable")
     contact = peer.speaker(records, profile, sender, choice.shared, header, now)

@@ -56,7 +56,7 @@ from securemsg.protocol.messages import Counter, Id, Name, Record
 RESETS = b"resets"
 # Nobody's name: under it is counted how many strangers we wrote to, so that a server cannot fill our contacts with its own.
 STRANGERS = ""
-PEERS = b"reset/"
+RESETS_BY_PEER = b"reset/"
 
 # A reset costs the peer a session and us its prekeys, so nobody gets more than one in this time.
 RESET_PAUSE = 3600
@@ -95,12 +95,12 @@ class Dues(Record, frozen=True):
     dues: tuple[Due, ...] = ()
 
 
-class Peer(Record, frozen=True):
+class ResetHistory(Record, frozen=True):
     """
-    What passed between us and a peer. Table C{META}, bucket C{PEERS} and the name.
+    What passed between us and a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
 
     @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
-    @ivar taken_at: when the hour began in which C{answered} of theirs were answered.
+    @ivar answered_at: when the hour began in which C{answered} of theirs were answered.
     """
 
     sent_at: Counter = 0
@@ -116,7 +116,7 @@ def request_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps
     @param gaps: only counters are missing, and may still come by themselves.
     """
     dues = _dues(records)
-    peer = _peer(records, name)
+    peer = _history(records, name)
     at = max(now + (GAP_PATIENCE if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
     known = next((due for due in dues if due.name == name), None)
     if known is not None:
@@ -142,7 +142,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     _keep(records, tuple(due for due in dues if due.at > now))
     made = 0
     for due in ripe:
-        peer = _peer(records, due.name)
+        peer = _history(records, due.name)
         if load(records, OutboxRow, OUTBOX, ROWS, peer.seq) is not None:
             # The one before has not even left.
             request_reset(records, due.name, due.device, now, gaps=due.gaps)
@@ -157,7 +157,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         seq = next_seq(records)
         content = encode_record(draft(profile, Kind.RESET, now))
         save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, RESET_EXPIRY, content), seq)
-        save(records, META, PEERS + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, seq=seq))
+        save(records, META, RESETS_BY_PEER + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, seq=seq))
         made += 1
     return made
 
@@ -258,16 +258,17 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
 
 
 def _may_answer(records: IRecords, name: str, now: int) -> bool:
-    """May another reset of this peer be answered now? This one is counted."""
-    peer = _peer(records, name)
-    if not 0 <= now - peer.answered_at < RESET_PAUSE:
-        peer = msgspec.structs.replace(peer, answered_at=now, answered=0)
-    save(records, META, PEERS + name.encode(), msgspec.structs.replace(peer, answered=min(peer.answered + 1, MAX_ANSWERED)))
-    return peer.answered < MAX_ANSWERED
+    """Count a reset of this peer, and see whether it may be answered now."""
+    history = _history(records, name)
+    if not 0 <= now - history.answered_at < RESET_PAUSE:
+        history = msgspec.structs.replace(history, answered_at=now, answered=0)
+    counted = msgspec.structs.replace(history, answered=min(history.answered + 1, MAX_ANSWERED))
+    save(records, META, RESETS_BY_PEER + name.encode(), counted)
+    return history.answered < MAX_ANSWERED
 
 
-def _peer(records: IRecords, name: str) -> Peer:
-    return load(records, Peer, META, PEERS + name.encode()) or Peer()
+def _history(records: IRecords, name: str) -> ResetHistory:
+    return load(records, ResetHistory, META, RESETS_BY_PEER + name.encode()) or ResetHistory()
 
 
 def _dues(records: IRecords) -> tuple[Due, ...]:

@@ -121,7 +121,7 @@ def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
     return number
 
 
-def choose(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) -> tuple[int, Session] | None:
+def sending_session(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) -> tuple[int, Session] | None:
     """
     The session to send on: the one that last decrypted something. While neither side knows of the other's answer both may
     have begun one; then the lower ephemeral key wins, which is the same one on both sides.

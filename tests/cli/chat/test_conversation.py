@@ -11,7 +11,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.chat.conversation import Conversation, finish
+from securemsg.cli.chat.conversation import Chat, finish
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
@@ -30,9 +30,9 @@ class ChatCase(PlaceCase):
         self.notes: list[str] = []
         self.chat = self.talk(self.ada, "ben")
 
-    def talk(self, person: Person, name: str) -> Conversation:
+    def talk(self, person: Person, name: str) -> Chat:
         """Open a chat that records its lines."""
-        return Conversation(
+        return Chat(
             person.context,
             person.connection,
             name,

@@ -415,8 +415,8 @@ class AdmissionTests(GuestCase):
         with self.contact.store.inner.reading() as records:
             self.assertEqual(records.scan(guests.TABLE) + records.scan(EPOCHS), [])
         with self.contact.store.inner.reading() as records:
-            self.assertEqual(choices.chosen(records, with_guest(KEY.name)), choices.Chosen())
-            self.assertEqual(choices.chosen(records, with_guest(OTHER.name)).shared, OTHER)
+            self.assertEqual(choices.pinned_suite(records, with_guest(KEY.name)), choices.Chosen())
+            self.assertEqual(choices.pinned_suite(records, with_guest(OTHER.name)).shared, OTHER)
             contact = contacts.get_contact(records, OTHER.name)
         assert contact is not None
         self.assertEqual((contact.identity, contact.verified), (OTHER.fingerprint, True))

@@ -33,7 +33,7 @@ def sessions_of(one: Person, other: Person) -> dict[int, Session]:
 def chosen_by(one: Person, other: Person) -> bytes | None:
     """The ephemeral key that names the session on which the next message would go."""
     with one.store.reading() as records:
-        chosen = store.choose(records, store.bucket_of(other.name, other.device.id), lambda session: True)
+        chosen = store.sending_session(records, store.bucket_of(other.name, other.device.id), lambda session: True)
     return None if chosen is None else chosen[1].ephemeral
 
 

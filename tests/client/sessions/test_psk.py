@@ -31,8 +31,8 @@ OTHER = SharedKey(bytes(32))
 
 def keyed(first: Person, second: Person, key: SharedKey = KEY) -> None:
     """Both choose the key file for each other."""
-    first.choose(second, PSK, key.secret)
-    second.choose(first, PSK, key.secret)
+    first.pin_suite(second, PSK, key.secret)
+    second.pin_suite(first, PSK, key.secret)
 
 
 def friends() -> tuple[Person, Person]:
@@ -102,7 +102,7 @@ class SealingTests(EpochCase):
         """Each direction, and each device, has a nonce of its own."""
         carol = person("carol")
         self.alice.meet(carol)
-        self.alice.choose(carol, PSK, KEY.secret)
+        self.alice.pin_suite(carol, PSK, KEY.secret)
         posts = (self.alice.seal(self.bob, b"hi"), self.bob.seal(self.alice, b"hi"), self.alice.seal(carol, b"hi"))
         self.assertEqual(len({header_of(post).nonce for post in posts}), 3)
 
@@ -223,7 +223,7 @@ class OpeningTests(EpochCase):
         """Somebody with the key and the name, and another identity than we know, is noted as that."""
         again = person("alice")
         again.meet(self.bob)
-        again.choose(self.bob, PSK, KEY.secret)
+        again.pin_suite(self.bob, PSK, KEY.secret)
         error = self.assertRaises(IdentityChanged, self.bob.read, again.seal(self.bob, b"hi"))
         self.assertEqual(error.contact.changed_to, again.profile.identity.public)
 
@@ -231,7 +231,7 @@ class OpeningTests(EpochCase):
         """Without the key nobody can even claim that: the message is wrong before its introduction is looked at."""
         again = person("alice")
         again.meet(self.bob)
-        again.choose(self.bob, PSK, OTHER.secret)
+        again.pin_suite(self.bob, PSK, OTHER.secret)
         self.assert_refused(self.bob, again.seal(self.bob, b"hi"), "wrong-key")
 
     def test_without_introduction(self) -> None:
@@ -245,25 +245,25 @@ class OpeningTests(EpochCase):
         """From somebody whose key file we have not, the suite is unavailable."""
         carol = person("carol")
         carol.meet(self.bob)
-        carol.choose(self.bob, PSK, KEY.secret)
+        carol.pin_suite(self.bob, PSK, KEY.secret)
         self.assert_refused(self.bob, carol.seal(self.bob, b"hi"), "suite-unavailable")
 
     def test_replaced(self) -> None:
         """What was sealed under a file that another one replaced since does not open, until it is chosen again."""
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, PSK, OTHER.secret)
+        self.bob.pin_suite(self.alice, PSK, OTHER.secret)
         self.assert_refused(self.bob, post, "wrong-key")
         answer = self.bob.seal(self.alice, b"answer")
         self.assert_refused(self.alice, answer, "wrong-key")
-        self.alice.choose(self.bob, PSK, OTHER.secret)
+        self.alice.pin_suite(self.bob, PSK, OTHER.secret)
         self.assertEqual(self.alice.read(answer), b"answer")
-        self.bob.choose(self.alice, PSK, KEY.secret)
+        self.bob.pin_suite(self.alice, PSK, KEY.secret)
         self.assertEqual(self.bob.read(post), b"hi")
 
     def test_given_up(self) -> None:
         """Where the user went back to sessions no file is wrong, there is none."""
         post = self.alice.seal(self.bob, b"hi")
-        self.bob.choose(self.alice, PQXDH)
+        self.bob.pin_suite(self.alice, PQXDH)
         self.assert_refused(self.bob, post, "suite-unavailable")
 
     def test_chosen_again_and_used_up(self) -> None:
@@ -271,18 +271,18 @@ class OpeningTests(EpochCase):
         post = self.alice.seal(self.bob, b"hi")
         self.bob.read(post)
         for key in (OTHER, KEY):
-            self.bob.choose(self.alice, PSK, key.secret)
+            self.bob.pin_suite(self.alice, PSK, key.secret)
         self.assertIsInstance(self.assert_refused(self.bob, post, "unauthentic"), AlreadyUsed)
 
     def test_pqxdh_still(self) -> None:
         """A key file for a name does not keep out what comes by sessions."""
-        self.alice.choose(self.bob, PQXDH)
+        self.alice.pin_suite(self.bob, PQXDH)
         opened = self.bob.open(self.alice.send(self.bob, b"hi"))
         self.assertEqual(opened.suite, "pqxdh")
 
     def test_peer_changes_nothing(self) -> None:
         """What a peer sends with does not change what we send with."""
-        self.alice.choose(self.bob, PQXDH)
+        self.alice.pin_suite(self.bob, PQXDH)
         self.bob.read(self.alice.send(self.bob, b"hi"))
         self.assertEqual(header_of(self.bob.seal(self.alice, b"hi")).suite, "psk")
 
@@ -299,9 +299,9 @@ class AttackTests(EpochCase):
 
     def test_wrong_key(self) -> None:
         """Under another key file nothing opens; under the right one it still does."""
-        self.bob.choose(self.alice, PSK, OTHER.secret)
+        self.bob.pin_suite(self.alice, PSK, OTHER.secret)
         self.assertIsInstance(self.assert_refused(self.bob, self.post, "wrong-key"), WrongKey)
-        self.bob.choose(self.alice, PSK, KEY.secret)
+        self.bob.pin_suite(self.alice, PSK, KEY.secret)
         self.assertEqual(self.bob.read(self.post), b"ho")
 
     def test_replayed(self) -> None:

@@ -306,7 +306,7 @@ class ResetTests(WorldCase):
         for _ in range(10):
             with self.bob.store.inner.writing() as records:
                 # Bob asks without end, and says that nothing of Alice's ever came.
-                records.delete(META, resets.PEERS + b"alice")
+                records.delete(META, resets.RESETS_BY_PEER + b"alice")
                 for bucket, order, _ in records.scan(COUNTERS):
                     if bucket.startswith((STREAM_IN, STREAMS)):
                         records.delete(COUNTERS, bucket, order)

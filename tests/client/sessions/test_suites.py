@@ -25,10 +25,10 @@ KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
 
 
-def choose(user: User, name: str, suite: str = PSK, key: bytes = KEY.secret) -> None:
+def pin_suite(user: User, name: str, suite: str = PSK, key: bytes = KEY.secret) -> None:
     """Somebody chooses a suite."""
     with user.store.inner.writing() as records:
-        choices.choose(records, direct(name), suite, key if suite == PSK else b"")
+        choices.pin_suite(records, direct(name), suite, key if suite == PSK else b"")
 
 
 def headers(user: User) -> list[Header]:
@@ -56,33 +56,33 @@ class ChoiceTests(SynchronousTestCase):
         """Nothing is chosen."""
         self.store = MemoryProfile()
 
-    def chosen(self, *chosen: tuple[str, bytes]) -> choices.Chosen:
+    def pinned_suite(self, *pinned_suite: tuple[str, bytes]) -> choices.Chosen:
         """What stands after these choices."""
         with self.store.writing() as records:
-            for suite, key in chosen:
-                choices.choose(records, direct("bob"), suite, key)
-            return choices.chosen(records, direct("bob"))
+            for suite, key in pinned_suite:
+                choices.pin_suite(records, direct("bob"), suite, key)
+            return choices.pinned_suite(records, direct("bob"))
 
     def refused(self, suite: str, key: bytes) -> str:
         """The code with which a choice is refused."""
         with self.store.writing() as records:
-            error = self.assertRaises(Refusal, choices.choose, records, direct("bob"), suite, key)
+            error = self.assertRaises(Refusal, choices.pin_suite, records, direct("bob"), suite, key)
         assert isinstance(error, Refusal)
         return error.code
 
     def test_default(self) -> None:
         """Nobody has to choose: it is pqxdh."""
-        self.assertEqual(self.chosen(), choices.Chosen("pqxdh", b""))
+        self.assertEqual(self.pinned_suite(), choices.Chosen("pqxdh", b""))
 
     def test_key(self) -> None:
         """With a key file goes its secret, which another one replaces, and which stays where none is given."""
-        self.assertEqual(self.chosen(("psk", KEY.secret), ("psk", b"")), choices.Chosen("psk", KEY.secret))
-        self.assertEqual(self.chosen(("psk", OTHER.secret)).shared, OTHER)
+        self.assertEqual(self.pinned_suite(("psk", KEY.secret), ("psk", b"")), choices.Chosen("psk", KEY.secret))
+        self.assertEqual(self.pinned_suite(("psk", OTHER.secret)).shared, OTHER)
 
     def test_back(self) -> None:
         """Back to pqxdh, there is no key that could be chosen again without its file."""
-        chosen = self.chosen(("psk", KEY.secret), ("pqxdh", b""))
-        self.assertEqual((chosen.suite, chosen.key, chosen.key_file), ("pqxdh", b"", b""))
+        pinned_suite = self.pinned_suite(("psk", KEY.secret), ("pqxdh", b""))
+        self.assertEqual((pinned_suite.suite, pinned_suite.key, pinned_suite.key_file), ("pqxdh", b"", b""))
         self.assertEqual(self.refused("psk", b""), "bad-request")
 
     def test_nonsense(self) -> None:
@@ -90,7 +90,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(self.refused("none", b""), "suite-unavailable")
         self.assertEqual(self.refused("psk", bytes(16)), "bad-request")
         self.assertEqual(self.refused("pqxdh", KEY.secret), "bad-request")
-        self.assertEqual(self.chosen(), choices.Chosen())
+        self.assertEqual(self.pinned_suite(), choices.Chosen())
 
 
 class PeerTests(WorldCase):
@@ -99,8 +99,8 @@ class PeerTests(WorldCase):
     def setUp(self) -> None:
         """Both have chosen it."""
         super().setUp()
-        choose(self.alice, "bob")
-        choose(self.bob, "alice")
+        pin_suite(self.alice, "bob")
+        pin_suite(self.bob, "alice")
 
     def test_both_ways(self) -> None:
         """Messages go both ways with no bundle claimed, and the history on both sides names the suite."""
@@ -145,11 +145,11 @@ class PeerTests(WorldCase):
         self.bob.disconnect()
         self.alice.send("bob", "one")
         for user, name in ((self.alice, "bob"), (self.bob, "alice")):
-            choose(user, name, suite, OTHER.secret)
+            pin_suite(user, name, suite, OTHER.secret)
         self.alice.send("bob", "two")
         self.bob.connect()
         self.assertEqual(self.bob.read(), ["before", "two"])
-        choose(self.bob, "alice")
+        pin_suite(self.bob, "alice")
         self.world.advance(2, 2)
         self.assertEqual(self.bob.texts("alice"), ["before", "one", "two"])
         self.assertEqual(suites_of(self.bob, "alice"), ["psk", "psk", suite])
@@ -211,8 +211,8 @@ class DeathTests(SynchronousTestCase):
         """
         world = World()
         users = {name: world.user(name) for name in ("alice", "bob")}
-        choose(users["alice"], "bob")
-        choose(users["bob"], "alice")
+        pin_suite(users["alice"], "bob")
+        pin_suite(users["bob"], "alice")
         fate = users[victim].store.fate
         fate.deadline = fate.moments + deadline
         wires: list[Wire] = []
@@ -257,9 +257,9 @@ class PinningTests(WorldCase):
 
     def test_peer(self) -> None:
         """Whatever a contact writes with, answers go out in the suite that was chosen here."""
-        choose(self.alice, "bob")
-        choose(self.bob, "alice")
-        choose(self.bob, "alice", PQXDH)
+        pin_suite(self.alice, "bob")
+        pin_suite(self.bob, "alice")
+        pin_suite(self.bob, "alice", PQXDH)
         self.bob.send("alice", "in the clear, so to speak")
         self.assertEqual(self.alice.read(), ["in the clear, so to speak"])
         self.alice.send("bob", "no")
@@ -268,7 +268,7 @@ class PinningTests(WorldCase):
 
     def test_refusals(self) -> None:
         """Whatever a server refuses, and however often, nothing goes out in another suite."""
-        choose(self.alice, "bob")
+        pin_suite(self.alice, "bob")
         codes = ["stale-devices", "retry-later", "rate-limited", "mailbox-full"]
 
         def refuse(message: Message) -> list[Message]:
@@ -290,8 +290,8 @@ class PinningTests(WorldCase):
         assert self.alice.wire is not None
         self.alice.wire.to_server = lambda message: [] if isinstance(message, Deposit) else [message]
         self.alice.send("bob", "before")
-        choose(self.alice, "bob")
-        choose(self.bob, "alice")
+        pin_suite(self.alice, "bob")
+        pin_suite(self.bob, "alice")
         self.alice.send("bob", "after")
         self.alice.connect()
         self.assertEqual(self.bob.read(), ["before", "after"])
@@ -303,11 +303,11 @@ class PinningTests(WorldCase):
         What waits and is not sealed yet goes out in the suite that its user has chosen last, to a key file and back; it is
         counted, until it is sealed.
         """
-        choose(self.bob, "alice")
+        pin_suite(self.bob, "alice")
         for suite in (PSK, PQXDH):
             self.part(self.alice)
             self.alice.send("bob", f"waits for {suite}")
-            choose(self.alice, "bob", suite)
+            pin_suite(self.alice, "bob", suite)
             with self.alice.store.inner.reading() as records:
                 self.assertEqual((drafts(records, direct("bob")), drafts(records, direct("carol"))), (1, 0))
             self.alice.connect()
@@ -329,7 +329,7 @@ class PinningTests(WorldCase):
 
         def pick(key: bytes) -> None:
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
-                choose(user, name, PSK if key else PQXDH, key)
+                pin_suite(user, name, PSK if key else PQXDH, key)
 
         pick(before)
         wire = self.alice.wire
@@ -373,7 +373,7 @@ class QuarantineTests(WorldCase):
     def setUp(self) -> None:
         """Alice writes under a key file that Bob has not."""
         super().setUp()
-        choose(self.alice, "bob")
+        pin_suite(self.alice, "bob")
         self.first = self.alice.send("bob", "one", wants_receipt=True)
 
     def totals(self) -> int:
@@ -393,24 +393,24 @@ class QuarantineTests(WorldCase):
     def test_opened_with_key(self) -> None:
         """Once the key is given, at the next tick, everything is shown in order and confirmed."""
         self.alice.send("bob", "two")
-        choose(self.bob, "alice")
+        pin_suite(self.bob, "alice")
         self.world.advance(2, 2)
         self.assertEqual((self.bob.read(), self.totals()), (["one", "two"], 0))
         self.assertEqual(self.alice.sent(self.first).status, "delivered")
 
     def test_wrong_key_first(self) -> None:
         """A wrong key opens nothing and says that it is wrong; the right one then opens everything."""
-        choose(self.bob, "alice", key=OTHER.secret)
+        pin_suite(self.bob, "alice", key=OTHER.secret)
         self.world.advance(2, 2)
         self.assertEqual((self.bob.read(), self.totals()), ([], 1))
         self.assertEqual(self.bob.codes(), ["suite-unavailable", "wrong-key"])
-        choose(self.bob, "alice")
+        pin_suite(self.bob, "alice")
         self.world.advance(2, 2)
         self.assertEqual((self.bob.read(), self.totals()), (["one"], 0))
 
     def test_tried_once(self) -> None:
         """It is tried once for each key, not again and again."""
-        choose(self.bob, "alice", key=OTHER.secret)
+        pin_suite(self.bob, "alice", key=OTHER.secret)
         self.world.advance(2, 2)
         with self.bob.store.inner.reading() as records:
             self.assertEqual([peer.again for peer in load_totals(records).peers], [False])
@@ -419,14 +419,14 @@ class QuarantineTests(WorldCase):
         """It waits longer than what a new session mends."""
         self.bob.disconnect()
         self.world.advance(20 * DAY)
-        choose(self.bob, "alice")
+        pin_suite(self.bob, "alice")
         self.bob.connect()
         self.world.advance(2, 2)
         self.assertEqual(self.bob.read(), ["one"])
 
     def test_no_quarrel(self) -> None:
         """Two with different keys do not keep each other busy: nobody asks for what nobody could open."""
-        choose(self.bob, "alice", key=OTHER.secret)
+        pin_suite(self.bob, "alice", key=OTHER.secret)
         self.bob.send("alice", "other")
         self.world.advance(4 * 3600, 40)
         for user in (self.alice, self.bob):
