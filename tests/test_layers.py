@@ -423,6 +423,13 @@ class TreeTests(SynchronousTestCase):
         for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").iterdir()):
             self.assertEqual(private_words(path.read_text("utf-8")), [], path)
 
+    def test_cited_sections(self) -> None:
+        """Every section of the protocol that a docstring cites is there."""
+        headings = set(re.findall(r"^#+ (.+)$", (ROOT / "docs" / "protocol.md").read_text("utf-8"), re.MULTILINE))
+        for name, path in modules("securemsg"):
+            for cited in re.findall(r"protocol\.md\},\s+(sections?[^.]*)", path.read_text("utf-8")):
+                self.assertLessEqual(set(re.findall(r'"([^"]+)"', cited)), headings, name)
+
     def test_layers_exist(self) -> None:
         """Every layer that has rules is there to keep them."""
         names = [name for name, _ in modules("securemsg")]

@@ -2,7 +2,7 @@
 The inbox: what becomes of a delivery.
 
 Everything that follows from a delivery is committed in one transaction with it, and only then is it
-acknowledged. Source: C{docs/protocol.md}, sections "Receiving" and "Client: order of durable steps".
+acknowledged. Source: C{docs/protocol.md}, section "Receiving".
 """
 
 from __future__ import annotations

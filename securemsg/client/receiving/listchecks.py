@@ -1,6 +1,6 @@
 """
 Which device lists a message was written under, as its sender says inside the encryption: a server that shows different lists to
-different people is found out. Source: C{docs/protocol.md}, section "Identity".
+different people is found out. Source: C{docs/protocol.md}, section "Device lists".
 """
 
 from __future__ import annotations

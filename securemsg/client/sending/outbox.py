@@ -2,7 +2,7 @@
 The outbox: how a draft becomes a deposit.
 
 Every function works inside a transaction. What was sealed once is kept, and sent again as it is, until it is
-answered for. Source: C{docs/protocol.md}, section "Client: order of durable steps".
+answered for. Source: C{docs/protocol.md}, section "Deposit and delivery".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 What becomes of the rows of the outbox: accepted, given up, or delayed.
 
-Every function works inside a transaction. Source: C{docs/protocol.md}, section "Client: order of durable steps".
+Every function works inside a transaction. Source: C{docs/protocol.md}, section "Deposit and delivery".
 """
 
 from __future__ import annotations

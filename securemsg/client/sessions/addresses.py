@@ -1,7 +1,7 @@
 """
 Our device and one of a contact's: what ties sessions, and every message in them, to these two.
 
-Source: C{docs/protocol.md}, section "Sessions".
+Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations

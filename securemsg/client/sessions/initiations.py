@@ -2,7 +2,7 @@
 Which session an initiation has made, so that a repetition finds its session and never makes another.
 
 That is remembered while a prekey lives which served the initiation and others as well: what was for one use is gone with it.
-Source: C{docs/protocol.md}, section "Sessions".
+Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Suite C{pqxdh}: sessions that begin with PQXDH and go on with the Double Ratchet.
 
 A message is opened by the session that made it, or makes the one that it begins. Everything is done on copies, and kept once
-the message has proved itself. Source: C{docs/protocol.md}, sections "Sessions" and "Envelopes".
+the message has proved itself. Source: C{docs/protocol.md}, sections "Suites" and "Envelopes".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ The private halves of our prekeys, from the moment they are made until nobody ca
 
 A half is committed before its public key is uploaded, under an id that is never given twice. What goes for one use is
 deleted in the transaction that uses it; what rotates, or was claimed and not used, lives on until the last message that may
-name it is gone. Source: C{docs/protocol.md}, sections "Sessions" and "Client: order of durable steps".
+name it is gone. Source: C{docs/protocol.md}, sections "Suites" and "Receiving".
 """
 
 from __future__ import annotations

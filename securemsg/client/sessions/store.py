@@ -1,7 +1,7 @@
 """
 The sessions with one device, as they are kept: which there are, which to send on, and which to let go.
 
-Any session may receive; one sends. Source: C{docs/protocol.md}, section "Sessions".
+Any session may receive; one sends. Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ Whom we believe: contacts, their identities and device lists, and what may chang
 
 A first contact is trusted on first use and says so; from then on its identity is pinned, and its list only moves forward.
 What the directory or a message claims is judged here, before anything else looks at it. Source: C{docs/protocol.md},
-section "Identity".
+section "Device lists".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Who we are: an account, this device of it, and the server it lives on.
 
 A profile is one sealed record. All its keys are made and committed here before anybody hears of them; what is published is
-the device list, signed by the account's identity key. Source: C{docs/protocol.md}, section "Identity".
+the device list, signed by the account's identity key. Source: C{docs/protocol.md}, section "Device lists".
 """
 
 from __future__ import annotations
