@@ -1,8 +1,8 @@
 """
-A program's own account: it sends, and answers what comes.
+An account for programs: it sends messages, and receives and answers them.
 
-This is what programs embed; C{docs/embedding.md} lists the names that stay as they are. Whatever dies in between: what was sent
-goes out, and a message counts as handled only after it was, so that one whose handling was cut short comes again.
+This is the public interface for embedding; C{docs/embedding.md} lists the names that are stable. A crash loses nothing:
+the outbox is sent with the next connection, and a message whose handling was cut short is received again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["Bot", "Received", "SecuremsgError", "Sent", "open_bot"]
 
 NONE = "none"
 WAITS = (ACCEPTED, DELIVERED, NONE)
-# Seconds that C{send} waits unless told otherwise.
+# Default timeout of L{Bot.send}, seconds.
 SEND_TIMEOUT = 30
 
 _log = Logger()
@@ -58,11 +58,11 @@ def open_bot(
     warn: Callable[[Warned], None] | None = None,
 ) -> Bot:
     """
-    The account whose profile lies in a folder, where C{securemsg join} has put it; to be entered with C{async with}.
+    Open the account whose profile C{securemsg join} has created in a folder; use the result with C{async with}.
 
     @param passphrase: of the profile, if it has one.
-    @param host: where the server is, if not where the invite said; C{port} likewise.
-    @param warn: is told what people should know; else the log is.
+    @param host: host to connect to, instead of the one in the invite; C{port} likewise.
+    @param warn: called with each warning for the user; by default warnings are logged.
     @raise SecuremsgError: there is no such profile, or it cannot be opened.
     """
     path = Path(folder)
@@ -92,7 +92,7 @@ class Bot:
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """One turn-taker a process."""
+        """Create the read locks: a process must have only one L{ReadLocks} for a profile."""
         self._read_locks = ReadLocks(self._folder, self._store)
 
     @property
@@ -106,7 +106,7 @@ class Bot:
 
         @raise SecuremsgError: the folder cannot be used.
         """
-        # Runs however we end; before that the loop over `messages` ends, and whoever is inside can come out.
+        # Runs on every shutdown. It ends the loop over `messages`, so that the code inside can finish.
         self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         try:
             with _explained():
@@ -120,9 +120,9 @@ class Bot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """
-        Leave: see off what is in the outbox, as far as that goes within seconds, then hang up.
+        Leave: give the outbox a few seconds to be sent, then hang up.
 
-        @return: whether C{error} only says that the reactor stops.
+        @return: whether C{error} only means that the reactor is stopping.
         """
         was_stopped = self._connection.is_stopped
         try:
@@ -138,39 +138,39 @@ class Bot:
         text: str,
         *,
         wait: str = ACCEPTED,
-        id: bytes | None = None,  # noqa: A002 - it is called so everywhere else
+        id: bytes | None = None,  # noqa: A002 - the name that options and JSON use, too
         timeout: float | None = SEND_TIMEOUT,
         expires: int = DEFAULT_EXPIRY,
     ) -> Sent:
         """
-        Send a message. It is committed before anything is waited for: from then on it goes out with the next connection,
-        whatever becomes of this program.
+        Send a message. It is committed to the outbox before this waits: from then on it is sent with the next connection, even
+        if this program dies.
 
         @param wait: C{accepted}: by the server, which has it on disk; C{delivered}: to a device of the recipient's; C{none}.
-        @param id: 16 bytes of your own, which make it safe to send the same again: it is the same message.
-        @param timeout: seconds; C{None}: for ever.
-        @param expires: seconds that the server keeps it, at most and by default thirty days.
+        @param id: 16 bytes of your own; sending again with the same id cannot duplicate the message.
+        @param timeout: seconds; C{None}: forever.
+        @param expires: how long the server keeps it, seconds; thirty days at most, and by default.
         @return: the message as it stands.
-        @raise SecuremsgError: it was refused; or it did not come as far in time: then it is in the outbox, or on its way.
+        @raise SecuremsgError: it was refused, or did not get that far in time; then it is still in the outbox, or on its way.
         """
         if wait not in WAITS:
             raise ValueError(f"wait is one of {', '.join(WAITS)}, not {wait!r}")
         check_draft(self.name, name, text, id, expires)
         with _explained():
-            number = commit(self._store, name, text, wait, now=self._now(), message_id=id, expiry=expires)
+            message_id = commit(self._store, name, text, wait, now=self._now(), message_id=id, expiry=expires)
             self._connection.nudge()
             if wait != NONE:
-                return await follow(self._store, self._connection, number, wait, timeout)
-            sent = messages.sent(self._store, number)
+                return await follow(self._store, self._connection, message_id, wait, timeout)
+            sent = messages.sent(self._store, message_id)
             assert sent is not None, "it was committed just now"
             return sent
 
     def messages(self, sender: str | None = None) -> MessageReader:
         """
-        What comes, one message at a time and in order, for C{async for}. A message counts as handled when the next one is asked
-        for, or L{done} or L{answer} is called with it.
+        Received messages, one at a time and in order, for C{async for}. A message counts as handled when the next one is asked
+        for, or when it is passed to L{done} or L{answer}.
 
-        The loop ends when the reactor stops. Left by an exception or by C{break}, it leaves its last message to come again.
+        The loop ends when the reactor stops. If an exception or C{break} ends it, its last message is received again.
 
         @param sender: messages of this account only; others stay.
         @raise SecuremsgError: C{second-recv}: another process reads the messages of this profile.
@@ -184,9 +184,9 @@ class Bot:
 
     def done(self, message: Received) -> None:
         """
-        This message is handled: it does not come again.
+        Mark a message as handled: it is not received again.
 
-        @raise SecuremsgError: that cannot be written.
+        @raise SecuremsgError: the profile cannot be written.
         """
         with _explained():
             messages.mark_read(self._store, [message.seq])
@@ -194,12 +194,12 @@ class Bot:
 
     def answer(self, message: Received, text: str | None) -> bytes | None:
         """
-        This message is handled, and this is the answer, which goes out once. Both are committed together. What is an answer
-        itself is never answered, so that two bots do not talk for ever.
+        Answer a message, and mark it as handled. Both are committed together, and the answer is sent once. Answers are never
+        answered themselves, so that two bots do not talk forever.
 
-        @param text: what is longer than a message holds is cut off; C{None}: there is no answer.
+        @param text: cut off at the largest size of a message; C{None}: no answer.
         @return: the id of the answer, if there is one to be sent.
-        @raise SecuremsgError: that cannot be written.
+        @raise SecuremsgError: the profile cannot be written.
         """
         with _explained():
             written = commit_answer(self._store, message, text if message.kind == Kind.TEXT else None, self._now())
@@ -210,20 +210,20 @@ class Bot:
         return answer_id(message.sender, message.id)
 
     def _let_go(self, message: Received) -> None:
-        """Nobody has this message in hand any more."""
+        """Release a message, if the loop still holds it."""
         if self._messages is not None:
             self._messages.let_go(message)
 
     async def _leave(self) -> None:
         """
-        Hang up, and leave everything to others.
+        Hang up, and free the locks and the profile.
 
         @raise SecuremsgError: the files cannot be closed.
         """
         try:
             await self._hang_up()
         finally:
-            # One that is being pulled cannot be taken away any more.
+            # A trigger that has fired, or is firing, cannot be removed.
             trigger, self._trigger = self._trigger, None
             if trigger is not None:
                 self._reactor.removeSystemEventTrigger(trigger)
@@ -244,7 +244,7 @@ class Bot:
 
     def _hang_up(self) -> Deferred[None]:
         """End the connection, once."""
-        # Those who wait are woken, and may come here again before this returns.
+        # Stopping wakes waiting coroutines, which may call this again before it returns.
         if self._stopped is None:
             self._stopped = stopped = Deferred[None]()
             self._connection.stop().addBoth(lambda result: stopped.callback(None))
@@ -255,7 +255,7 @@ class Bot:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Let every error that is no bug come out as L{SecuremsgError}."""
+    """Turn every expected error into a L{SecuremsgError}."""
     try:
         yield
     except Refusal as refusal:
@@ -265,5 +265,5 @@ def _explained() -> Iterator[None]:
 
 
 def _log_warning(event: Warned) -> None:
-    """What people should know, if nobody else tells them."""
+    """The default for C{warn}: log the warning."""
     _log.warn("about {name}: {text} [{code}]", name=event.name, text=event.text, code=event.code)

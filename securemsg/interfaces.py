@@ -1,5 +1,5 @@
 """
-The seams: what the server's domain and the client's domain ask of storage, and the records that pass through them.
+The interfaces between storage and the domains of server and client, and the records that they exchange.
 
 Storage sees opaque bytes. Every C{Awaitable} of a store ends in its result or in the error named here; an input/output error
 never gets that far: it ends the process (C{docs/protocol.md}, section "Server: order of durable steps").
@@ -20,7 +20,7 @@ CLAIM_KEPT = 86400  # how long the same requester is given the same bundle
 
 
 class StoreRecord(Struct, frozen=True, gc=False):
-    """What a store takes or gives. Its text leaves out all bytes: they may be keys, tokens or envelopes."""
+    """A record of a store. Its C{repr} leaves out all bytes: they may be keys, tokens or envelopes."""
 
     def __repr__(self) -> str:
         values = ((name, getattr(self, name)) for name in self.__struct_fields__)
@@ -140,7 +140,7 @@ class MailboxRow(StoreRecord, frozen=True):
 
 class DepositRow(StoreRecord, frozen=True):
     """
-    One deposit: the row that knows its repetition, the common part, and a row for each mailbox. All of it or nothing.
+    One deposit: the row by which a repetition is recognised, the common part, and a row for each mailbox. All of it or nothing.
 
     @ivar sender: mailbox number of the depositing device.
     @ivar digest: SHA-256 over recipients, expiry and bytes; behind it which mailboxes missed the deposit, if any did.
@@ -336,7 +336,7 @@ class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore):
 
 
 class ISealer(Interface):
-    """What hides the records of a profile from whoever reads its file."""
+    """Encrypts the records of a profile, so that its file reveals nothing without the key."""
 
     def seal(plaintext: bytes, associated_data: bytes) -> bytes:
         """Encrypt and authenticate, bound to C{associated_data}."""
@@ -349,7 +349,7 @@ class ISealer(Interface):
         """
 
     def tag(name: bytes) -> bytes:
-        """Stand in for a name: 16 bytes, always the same, that tell nothing without the key."""
+        """Stand in for a name: 16 bytes, always the same, that reveal nothing without the key."""
 
 
 class IRecords(Interface):
@@ -398,4 +398,4 @@ class IProfileStore(Interface):
         """A consistent view; writing in it is an error."""
 
     def close() -> None:
-        """Let go of the file."""
+        """Close the file."""

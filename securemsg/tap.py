@@ -1,5 +1,5 @@
 """
-The server's root: C{twistd securemsg}. It checks that the daemon can start, and makes it; nothing imports it.
+The entry point of the daemon: C{twistd securemsg}. It checks that the daemon can start, and makes it; nothing imports it.
 
 C{makeService} runs before twistd leaves the terminal, where errors can still be shown. It only checks: what it would open there
 would not survive the fork, so the service opens everything when it is started (L{securemsg.daemon.service}).

@@ -112,7 +112,7 @@ class CheckTests(FolderCase):
 
     def test_address(self) -> None:
         """The address is another machine's."""
-        self.assertIn("no address of this machine", self.complaint("--host", "192.0.2.7"))
+        self.assertIn("not an address of this machine", self.complaint("--host", "192.0.2.7"))
 
     def test_folder(self) -> None:
         """The state folder is a file."""

@@ -1,4 +1,4 @@
-"""A message that is about to be written: what cannot be sent is refused with words, before anything is committed."""
+"""Checks and commits a message to be sent; what cannot be sent is refused before anything is committed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from securemsg.protocol.messages import MAX_TEXT
 
 def checked(text: str) -> str:
     """
-    A text that can be sent.
+    Check that a text can be sent, and return it.
 
-    @raise SecuremsgError: C{no-text}: nothing is said; C{not-utf8}, C{too-large}.
+    @raise SecuremsgError: C{no-text}: it is empty; C{not-utf8}, C{too-large}.
     """
     if not text:
         raise error_for("no-text")
@@ -31,10 +31,10 @@ def checked(text: str) -> str:
 
 def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: int) -> None:
     """
-    See whether a program's message can be sent.
+    Check whether a program's message can be sent.
 
     @param own: the name of the account that sends it.
-    @raise SecuremsgError: C{own-name}; C{bad-request}: no such id or expiry; or see L{checked}.
+    @raise SecuremsgError: C{own-name}; C{bad-request}: invalid id or expiry; or as L{checked}.
     """
     if to == own:
         raise error_for("own-name", to)
@@ -53,9 +53,9 @@ def commit(
     """
     Commit a message to be sent.
 
-    @param wait: how far somebody waits for it to come; only for L{DELIVERED} its recipient is asked to say so.
+    @param wait: what the program waits for; a receipt is requested only with L{DELIVERED}.
     @return: its id.
-    @raise SecuremsgError: it is refused; or see L{messages.compose} for what a store raises.
+    @raise SecuremsgError: it is refused; what the store raises is raised as it is.
     """
     try:
         return messages.compose(

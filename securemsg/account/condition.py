@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 @define(eq=False)
 class Condition:
-    """Wakes everybody who waits, as a condition variable does between threads."""
+    """A condition variable for coroutines: L{notify} wakes everybody who waits."""
 
     _clock: Any
     _waiting: dict[Deferred[None], IDelayedCall] = field(factory=dict, init=False)

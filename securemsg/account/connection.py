@@ -1,9 +1,9 @@
 """
-A profile's way to the server: a connection of its own while this process has the profile's lock, else that of the process which
-has it.
+The connection of a profile to its server. The process that holds the profile's lock owns the connection; other processes
+share it through the store.
 
-Either way a command does the same: it writes into the store, and waits until something can be read there. When the process
-with the lock dies, whoever waits takes the lock and connects.
+Either way a command does the same: it writes to the store, and waits for a change there. If the owner dies, a waiting
+process takes the lock and connects.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ from securemsg.storage.files import FileLock
 
 T = TypeVar("T")
 
-# In a profile's folder: who holds its lock has the connection.
+# A file in a profile's folder: the process that locks it owns the connection.
 LOCK = "lock"
 
-# How often the agent's timers run, and how often the store is looked into: while we have the connection, in case a wake-up got
-# lost, and while another process has it.
+# Seconds between ticks of the agent, and between looks into the store: as the owner, in case a wake-up was lost, and while
+# another process is the owner.
 TICK = 1.0
 OWNER_POLL = 1.0
 WAITING_POLL = 0.1
-# Whoever waits forever leaves its job anew after so long: nobody is to run a job whose process was killed long ago.
+# A wait without a timeout renews its job this often, so that a job whose process was killed is not run much later.
 JOB_LIFE = 30
-# Between two questions of which the first was refused for the moment.
+# Seconds before a question is repeated that was refused for now.
 RETRY_PAUSE = 1.0
 
-# Told what came of a question: a code, empty where it was answered; and the facts.
+# Called with the outcome of a question: a code, empty if it was answered, and the facts.
 Done = Callable[[str, dict[str, str]], None]
 
 
 @frozen
 class Retry:
     """
-    The wish to go on while the server is unreachable, full or stopping.
+    The option C{--retry}: keep trying while the server is unreachable, full or shutting down.
 
-    @ivar on_waiting: called with a code and the server's address each time the waiting for a connection begins.
+    @ivar on_waiting: called with a code and the server's address each time waiting for a connection begins.
     """
 
     on_waiting: Callable[[str, str], None]
@@ -80,38 +80,38 @@ class NoLock:
 
 
 class Dialing(Protocol):
-    """What keeps the agent connected (L{securemsg.net.dialer.Dialer})."""
+    """Keeps the agent connected (L{securemsg.net.dialer.Dialer})."""
 
     def start(self) -> None:
         """Connect now."""
 
     def stop(self, code: str = "") -> Deferred[None]:
-        """Hang up, and stay away."""
+        """Hang up, and do not connect again."""
 
 
 class Listening(Protocol):
-    """What hears the wake-ups of other processes (L{securemsg.account.wake.WakeFifo})."""
+    """Receives the wake-ups of other processes (L{securemsg.account.wake.WakeFifo})."""
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
 
 
 @define(eq=False)
 class AccountConnection:
     """
-    @ivar dial: makes what keeps a peer connected, given the peer, whom to tell of failed attempts, and whether to try again.
-    @ivar listen: opens what other processes wake us through, given what to call then; C{None}: no other process can.
+    @ivar dial: makes the dialer, given the peer, a callback for failed attempts, and whether to try again.
+    @ivar listen: opens the wake-up FIFO, given a callback; C{None}: no other process can use this profile.
     @ivar wake_owner: wakes the process that has the lock.
     @ivar again: whether to connect again after a failure; else the first failure ends the command.
     @ivar where: the server's address, for messages.
-    @ivar retry: whether to go on after failures that pass (status 6), which is less than C{again}; C{None}: no.
-    @ivar watch: is shown what goes over the wire while the connection is ours.
-    @ivar is_stopped: it is over.
+    @ivar retry: whether to keep trying after temporary failures (status 6) only; C{None}: no.
+    @ivar watch: called with every message on the wire while the connection is ours.
+    @ivar is_stopped: L{stop} was called.
     @ivar is_ready: our connection is logged in; C{was_ready}: now or before.
     @ivar is_drained: everything that waited on the server is in the store; known only while the connection is ours.
     @ivar link: how our connection is protected, once there was one.
-    @ivar fatal: the code of a failure that connecting again would not mend; empty: none.
-    @ivar last_failure: why we have no connection just now; empty: we have one, the first attempt still runs, or it is not ours.
+    @ivar fatal: the code of a failure that connecting again would not fix; empty: none.
+    @ivar last_failure: why there is no connection now; empty: there is one, the first attempt still runs, or it is not ours.
     """
 
     _clock: Any
@@ -161,11 +161,11 @@ class AccountConnection:
         """Why the server was never reached, as far as that is known here; empty: it was, or the connection is not ours."""
         return "" if not self.is_owner or self.was_ready else self.last_failure or "timeout"
 
-    # --- whoever has something to send, or waits for something ----------------------------------------------------
+    # --- for commands and programs --------------------------------------------------------------------------------
 
     def start(self) -> None:
         """
-        Take the lock and connect, or wake whoever has it.
+        Take the lock and connect, or wake the process that has it.
 
         @raise SecuremsgError: the lock's file cannot be used.
         """
@@ -173,7 +173,7 @@ class AccountConnection:
         self.nudge()
 
     def nudge(self) -> None:
-        """Something was written into the store: send it."""
+        """Send what was written to the store, or wake the owner to send it."""
         if self.is_owner:
             self._look()
         else:
@@ -183,26 +183,26 @@ class AccountConnection:
         """
         End the connection, if it is ours, and free the lock.
 
-        @return: fires when nothing is left; that takes bounded time.
+        @return: fires when everything is closed, within bounded time.
         """
         self.is_stopped = True
         done = self._hang_up()
-        # Whoever waits has nothing to wait for any more.
+        # Nothing is left to wait for.
         self.changed()
         return done
 
     def changed(self) -> None:
-        """The store, or the connection, has changed: let everybody who waits look."""
+        """The store or the connection has changed: wake everybody who waits, to check again."""
         self._condition.notify()
 
     async def until(self, check: Callable[[], T | None], timeout: float | None) -> T | None:
         """
-        Wait until a look into the store brings something.
+        Wait until a check of the store gives a result.
 
-        @param check: looks; C{None}: not yet.
+        @param check: returns the result, or C{None} for not yet.
         @param timeout: seconds; C{None}: forever.
-        @return: what it brought, or C{None} when the time is over.
-        @raise SecuremsgError: there is no connection, and none is to be expected; or C{stopped}.
+        @return: the result, or C{None} after the timeout.
+        @raise SecuremsgError: there is no connection and there will be none; or C{stopped}.
         """
         deadline = None if timeout is None else self._clock.seconds() + timeout
         while True:
@@ -222,12 +222,12 @@ class AccountConnection:
 
     async def ask(self, kind: str, argument: str = "", *, timeout: float | None) -> dict[str, str]:
         """
-        Ask the server, or how the connection stands. With L{Retry} the question is asked again where a failure passes.
+        Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
         @param kind: C{drained}, C{link}, C{ping}, C{invite} or C{fetch}.
         @param timeout: seconds; C{None}: forever.
         @return: the facts.
-        @raise SecuremsgError: it was refused, or nobody answered in time.
+        @raise SecuremsgError: it was refused, or not answered in time.
         """
         deadline = None if timeout is None else self._clock.seconds() + timeout
         while True:
@@ -248,11 +248,11 @@ class AccountConnection:
             is_over = deadline is not None and deadline <= self._clock.seconds()
             if self._retry is None or is_over or problem.status is not Exit.NOT_CONNECTED:
                 raise problem
-            # Else it would be asked and refused as fast as the server can.
+            # Without a pause it would be asked and refused in a tight loop.
             await self.until(lambda: None, RETRY_PAUSE)
 
     async def _ask_agent(self, kind: str, argument: str, timeout: float | None) -> Outcome | None:
-        """Ask over our own connection, once it is there."""
+        """Ask over our own connection, once it is logged in."""
         outcomes: list[Outcome] = []
         is_asked = False
 
@@ -280,7 +280,7 @@ class AccountConnection:
         return outcome
 
     def _raise_failure(self) -> None:
-        """Say what makes waiting useless."""
+        """Raise the error that makes waiting useless, if there is one."""
         if self.fatal:
             raise error_for(self.fatal, self.where)
         if isinstance(self.local_error, StateDamaged):
@@ -292,7 +292,7 @@ class AccountConnection:
             raise self.local_error if isinstance(self.local_error, StorageError) else problem
 
     def _report_waiting(self) -> None:
-        """Where somebody wants to go on, say once why there is no connection."""
+        """With L{Retry}, report once why there is no connection."""
         is_waiting = bool(self.last_failure)
         if self._retry is not None and is_waiting and not self._was_waiting:
             self._retry.on_waiting(self.last_failure, self.where)
@@ -343,7 +343,7 @@ class AccountConnection:
             self._look()
 
     def _look(self) -> None:
-        """Somebody wrote into the store: send it, and run the jobs of other processes."""
+        """Send what was written to the store, and run the jobs of other processes."""
         if self._agent is None:
             return
         self._agent.pump()
@@ -352,8 +352,8 @@ class AccountConnection:
                 if job.number not in self._running_jobs and self._run(job.kind, job.argument, self._settler(job.number)):
                     self._running_jobs.add(job.number)
         except StorageError:
-            # The disk is full, or somebody is at the profile for long. That must end neither timer nor FIFO: the next look may
-            # see more, and a command that cannot go on meets the same error itself.
+            # The disk is full, or another process holds the profile for too long. Timer and FIFO must survive that: the next
+            # look may succeed, and a command that cannot go on gets the same error itself.
             return
 
     def _notified(self, event: Event) -> None:
@@ -369,7 +369,7 @@ class AccountConnection:
             case Disconnected(code):
                 self.is_ready = self.is_drained = False
                 self.last_failure = code or "lost"
-                # Connecting again would only throw the other one out, which would do the same.
+                # Connecting again would replace the other connection, which would then replace this one.
                 self.fatal = self.fatal or (code if code == "replaced" else "")
                 self._running_jobs.clear()
             case Warned():
@@ -378,7 +378,7 @@ class AccountConnection:
                 pass
         if isinstance(event, Ready | Drained):
             self._soon(self._look)
-        # Not at once: the agent is in the middle of something.
+        # Later, because the agent is in the middle of a step.
         self._soon(self.changed)
 
     def _attempt_failed(self, code: str) -> None:
@@ -389,9 +389,9 @@ class AccountConnection:
 
     def _run(self, kind: str, argument: str, done: Done) -> bool:
         """
-        Ask the server, or how things stand.
+        Start a question to the server, or one about the connection.
 
-        @return: whether it was asked, so that C{done} is called once, now or later; else it is too early for that.
+        @return: whether C{done} will be called, once, now or later; else it is too early to ask.
         """
         if self._agent is None or not self.is_ready or (kind == "drained" and not self.is_drained):
             return False
@@ -411,7 +411,7 @@ class AccountConnection:
         return {} if link is None else {"tls": link.version, "cipher": link.cipher, "group": link.group}
 
     def _facts_of(self, answer: object, asked_at: float) -> tuple[str, dict[str, str]]:
-        """Code and facts of what the server answers."""
+        """The code and the facts in an answer of the server."""
         match answer:
             case Refusal(code=code):
                 return code, {}
@@ -425,23 +425,23 @@ class AccountConnection:
 
     def _adopt(self, record: m.AccountRecord) -> str:
         """
-        Take in what the directory says.
+        Adopt a record from the directory.
 
-        @return: why not, or nothing.
+        @return: the code of a refusal; empty: it was adopted.
         """
         try:
             with self._store.writing() as records:
                 try:
                     adopt(records, self._profile, record, int(self._now()), DIRECTORY)
                 except IdentityChanged:
-                    # The claim is kept: whoever asked sees it in the contact.
+                    # The claim is stored in the contact, where the process that asked finds it.
                     return ""
         except Refusal as refusal:
             return refusal.code
         return ""
 
     def _settler(self, number: int) -> Done:
-        """What leaves the outcome of a job where its process finds it."""
+        """The callback that stores the outcome of a job for the process that asked."""
 
         def done(code: str, facts: dict[str, str]) -> None:
             self._running_jobs.discard(number)
@@ -471,9 +471,9 @@ def make_connection(
     watch: Callable[[m.Message | m.Unknown], None] | None = None,
 ) -> AccountConnection:
     """
-    The way of a profile to its server over TCP and TLS; to be started.
+    Make the connection of a profile to its server, over TCP and TLS. It must be started.
 
-    @param folder: where the profile lies; C{None}: in our memory, so that no other process can share the connection.
+    @param folder: of the profile; C{None}: it is in memory, so that no other process can share the connection.
     @param server: host and port.
     """
     turn = Turn(reactor)

@@ -1,4 +1,4 @@
-"""Exit statuses, and what is said with them: one table for scripts, one for people."""
+"""Exit statuses and error messages: one table for scripts, one for people."""
 
 from __future__ import annotations
 
@@ -44,14 +44,13 @@ MEANINGS: dict[Exit, str] = {
 }
 
 
-# What admits to a server, wherever an invite stands: an argument in the wrong place is repeated in the answer, and answers go
-# into logs.
+# The token in an invite: error messages may quote an argument, and end up in logs.
 _TOKEN = re.compile(r"(token=)[^&\s'\"]+", re.IGNORECASE)
 
 
 class SecuremsgError(Exception):
     """
-    Why a command ends: what happened, and what to do next. Everything that is not this is a bug. Tokens are left out.
+    Why a command failed: what happened, and what to do next. Any other exception is a bug. Tokens are masked.
 
     @ivar code: for scripts.
     """
@@ -66,7 +65,7 @@ class SecuremsgError(Exception):
 
 @frozen
 class _Words:
-    """What a code means at the command line. C{{name}} stands for whom or what it is about."""
+    """The message for a code. C{{name}} stands for the account, address or path that it is about."""
 
     status: Exit
     text: str
@@ -264,11 +263,11 @@ WORDS: dict[str, _Words] = {
 
 def error_for(code: str, name: str = "", status: Exit | None = None, text: str = "", hint: str = "") -> SecuremsgError:
     """
-    What a code means here.
+    The error for a code.
 
-    @param name: whom or what it is about.
-    @param status: another status than the table says.
-    @param text: other words than the table says.
+    @param name: the account, address or path that it is about.
+    @param status: replaces the status in the table.
+    @param text: replaces the text in the table; C{hint} likewise.
     """
     meaning = WORDS.get(code) or _Words(Exit.REFUSED, f"refused: {code}")
     return SecuremsgError(
@@ -280,7 +279,7 @@ def error_for(code: str, name: str = "", status: Exit | None = None, text: str =
 
 
 def explain(error: Exception, name: str = "") -> SecuremsgError:
-    """The same for an error with a code: a refusal, or the end of a conversation."""
+    """The error for an exception with a code: a refusal, or a broken protocol."""
     code = getattr(error, "code", "internal")
     if isinstance(error, RemoteProtocolError) and code not in WORDS:
         return SecuremsgError(
@@ -290,5 +289,5 @@ def explain(error: Exception, name: str = "") -> SecuremsgError:
 
 
 def table() -> str:
-    """The statuses as they stand in the help."""
+    """The exit statuses, as the help lists them."""
     return "\n".join(f"  {status.value:>3}  {meaning}" for status, meaning in MEANINGS.items())

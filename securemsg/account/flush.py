@@ -1,4 +1,4 @@
-"""Before a command ends: let what else is in the outbox go out, as long as it goes."""
+"""Before a command ends: send the rest of the outbox, as long as there is progress."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, Hist
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.storage.errors import StorageError
 
-# A command that is done stays for what else is in the outbox: this long at most, and not if nothing moves.
-SEEING_OFF = 10
-STANDSTILL = 2
+# How long a finished command waits for the rest of the outbox, and how long without progress, seconds.
+FLUSH_TIME = 10
+STALL_TIME = 2
 
 
 async def flush(clock: Any, store: IProfileStore, connection: AccountConnection) -> None:
-    """Let what else is in the outbox go out; what becomes of it changes nothing for whoever leaves."""
-    end = clock.seconds() + SEEING_OFF
+    """Send the rest of the outbox; this does not change the result of the command."""
+    end = clock.seconds() + FLUSH_TIME
 
     def moved(before: int) -> int | None:
         now = unsent(store)
@@ -28,16 +28,16 @@ async def flush(clock: Any, store: IProfileStore, connection: AccountConnection)
     try:
         left: int | None = unsent(store)
         while left and connection.is_ready and clock.seconds() < end:
-            left = await connection.until(partial(moved, left), STANDSTILL)
+            left = await connection.until(partial(moved, left), STALL_TIME)
     except (SecuremsgError, StorageError):
-        # What whoever leaves was told stays true.
+        # The result of the command stands.
         return
 
 
 def unsent(store: IProfileStore) -> int:
     """
-    How many rows wait that nothing is known to hold up: drafts, sealed messages, receipts. Those to an identity that the
-    user has accepted meanwhile are among them.
+    Count the rows that could be sent now: drafts, sealed messages, receipts. This includes messages to an identity that the
+    user has accepted meanwhile.
     """
     with store.reading() as records:
         receipts = records.count(RECEIPTS, ROWS)
@@ -53,5 +53,5 @@ def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
     contact = get_contact(records, row.to.account)
     if contact is not None and contact.is_blocked:
         return True
-    said = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history else None
-    return said is not None and said.code not in ("", "identity-changed")
+    message = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history else None
+    return message is not None and message.code not in ("", "identity-changed")

@@ -1,4 +1,4 @@
-"""The folder of a profile: whether it is whole, what is in it, and what to say where it cannot be used."""
+"""The folder of a profile: checks that it is complete, opens it, and explains why it cannot be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from securemsg.storage import errors as stored
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import PROFILE_FILE, open_profile
 
-# What the texts of these errors say already stands in their classes; here is the code that goes with each.
+# These errors bring their own text; here is the code for each.
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (vault.PassphraseNeeded, "passphrase-needed"),
     (vault.WrongPassphrase, "wrong-passphrase"),
@@ -33,21 +33,21 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def storage_error(error: VaultError | StorageError) -> SecuremsgError:
-    """What is wrong with the files of a profile; they say it themselves, and what to do."""
+    """The error for unusable files of a profile, with the exception's own text."""
     code = next(code for kind, code in _CODES if isinstance(error, kind))
     return SecuremsgError(Exit.PROFILE, code, str(error))
 
 
 def known_error(error: Exception) -> SecuremsgError | None:
-    """The same for any error; C{None}: it is about something else."""
+    """The same for any exception; C{None}: it is not about the files of a profile."""
     return storage_error(error) if isinstance(error, VaultError | StorageError) else None
 
 
 def check_whole(folder: Path, *, joining: bool = False) -> None:
     """
-    The store key and the store are of no use without each other.
+    Check that the store key and the store are both there: neither is of use alone.
 
-    @param joining: a join that was killed left the key alone, which it makes first: the next one goes on from there.
+    @param joining: for C{join}, which makes the key first: if it was killed, the key is alone, and the next join continues.
     @raise SecuremsgError: C{profile-damaged}: one of them is missing.
     """
     key, store = (folder / name for name in (vault.KEY_FILE, PROFILE_FILE))
@@ -75,7 +75,7 @@ def load_any(store: IProfileStore) -> Profile:
 
 def load_joined(store: IProfileStore) -> Profile:
     """
-    The same, of an account that exists.
+    The profile in a store, if joining was finished.
 
     @raise SecuremsgError: C{no-profile}, C{not-joined}.
     """
@@ -87,7 +87,7 @@ def load_joined(store: IProfileStore) -> Profile:
 
 def open_joined(folder: Path, passphrase: bytes | None) -> tuple[IProfileStore, Profile]:
     """
-    Open the profile in a folder; the store is to be closed.
+    Open the profile in a folder. The store must be closed again.
 
     @raise SecuremsgError: there is none, it cannot be opened, or it has no account yet.
     """

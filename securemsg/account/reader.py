@@ -22,7 +22,7 @@ PAGE = 16
 
 @define(eq=False)
 class MessageReader:
-    """What comes, for C{async for}."""
+    """Received messages, as an asynchronous iterator."""
 
     _store: IProfileStore
     _connection: AccountConnection
@@ -33,15 +33,15 @@ class MessageReader:
     _is_over: bool = field(default=False, init=False)
 
     def __aiter__(self) -> Self:
-        """It is its own iterator."""
+        """The reader is its own iterator."""
         return self
 
     async def __anext__(self) -> Received:
         """
-        The message in hand is handled; wait for the next one.
+        Mark the message in hand as read, then wait for the next one.
 
         @raise StopAsyncIteration: the reactor stops.
-        @raise SecuremsgError: the server will not have us, the profile cannot be used, or there is a newer loop than this.
+        @raise SecuremsgError: the server refuses the account, the profile cannot be used, or a newer loop has started.
         """
         if self._is_over:
             raise error_for("second-recv", text="another loop over the messages has started, or the bot has ended")
@@ -64,13 +64,13 @@ class MessageReader:
         raise StopAsyncIteration
 
     def let_go(self, message: Received) -> None:
-        """This message was handled: other processes may show what its sender wrote."""
+        """Free the lock of a handled message: other processes may show messages from its sender."""
         if self._in_hand is not None and self._in_hand.seq == message.seq:
             self._in_hand = None
             self._read_locks.free(message.sender)
 
     def end(self) -> None:
-        """End the loop; a message in hand comes again."""
+        """End the loop; a message in hand is received again."""
         self._is_over = True
         self._page.clear()
         if self._in_hand is not None:
@@ -91,7 +91,7 @@ class MessageReader:
         while not self._page and found == PAGE and not self._is_over:
             waiting = messages.unread(self._store, self._sender, PAGE, after)
             ours = self._read_locks.free_of([message for message in waiting if message.sender not in busy])
-            # Who is busy now counts as busy for this whole look, so that their messages come in order.
+            # A sender who is busy now stays busy for this whole look, so that messages stay in order.
             busy.update({message.sender for message in waiting} - {message.sender for message in ours})
             self._page.extend(ours)
             found, after = len(waiting), waiting[-1].seq if waiting else after

@@ -1,5 +1,5 @@
 """
-Which process shows a message: C{recv} and any number of chats may read one profile at the same time.
+Locks that decide which process shows a message: C{recv} and any number of chats may read one profile at the same time.
 
 A message is marked read after it was shown, so that a kill in between loses nothing. Until then a lock keeps others away from
 its sender's messages: one byte of a file, which the kernel frees when the process dies. Each sender has a byte, so that a slow
@@ -19,16 +19,16 @@ from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
 from securemsg.storage.files import FileLock, open_lock_file
 
-# In a profile's folder: who reads the messages of all senders, and whose sender's messages are being shown.
+# Files in a profile's folder: the lock for reading the messages of all senders, and the locks of single senders.
 RECV_LOCK = "recv.lock"
 READ_LOCK = "read.lock"
-# Bytes of a hash: as many places in a file as offsets allow for. Two senders that share one only wait for each other.
-PLACE_SIZE = 7
+# Bytes of the hash that gives a sender's offset, as many as offsets allow. Two senders with one offset wait for each other.
+OFFSET_SIZE = 7
 
 
 def take_read_lock(folder: Path) -> FileLock:
     """
-    Be the only process that reads the messages of all senders, in order.
+    Become the only process that reads the messages of all senders, in order.
 
     @raise SecuremsgError: C{second-recv}, or the folder is not writable.
     """
@@ -55,7 +55,7 @@ class ReadLocks:
 
     def take(self, message: Received) -> bool:
         """
-        Begin to show a message. If the answer is yes, L{free} must follow.
+        Lock a message before it is shown. After success L{free} must follow.
 
         @return: whether it is ours: no other process shows a message of this sender just now, or has shown this one.
         @raise SecuremsgError: the profile cannot be locked.
@@ -70,7 +70,7 @@ class ReadLocks:
     def free(self, sender: str) -> None:
         """Let other processes show what this sender wrote."""
         if self._descriptor >= 0:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(sender))
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _offset(sender))
 
     def close(self) -> None:
         """Free all locks."""
@@ -102,7 +102,7 @@ class ReadLocks:
         try:
             if self._descriptor < 0:
                 self._descriptor = open_lock_file(self._path)
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(sender))
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(sender))
         except (BlockingIOError, PermissionError) as error:
             if self._descriptor < 0:
                 raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
@@ -112,6 +112,6 @@ class ReadLocks:
         return True
 
 
-def _place(sender: str) -> int:
-    """The byte that stands for a sender."""
-    return int.from_bytes(sha256(sender.encode())[:PLACE_SIZE], "big")
+def _offset(sender: str) -> int:
+    """The offset of a sender's byte."""
+    return int.from_bytes(sha256(sender.encode())[:OFFSET_SIZE], "big")

@@ -1,8 +1,8 @@
 """
-An account that answers by machine, beside whatever else its owner does with it.
+Answers the messages of an account automatically, while its owner may use the account, too.
 
-Texts are answered; what is no text, answers of other machines above all, is left for its owner to read. The messages of a
-sender who is being answered are kept from open chats as long as that takes, and those that a chat has shown are not answered.
+Text messages are answered; everything else, above all automatic answers from others, stays unread for the owner. While a sender
+is being answered, open chats do not show messages from that sender; messages that a chat has shown are not answered.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from securemsg.client.autoresponder import Autoresponder, Reply, Source
 from securemsg.client.messages import Received
 from securemsg.interfaces import IProfileStore
 
-# Between two looks whether a chat is through with what it shows of a sender, seconds.
+# Seconds between checks whether a chat has finished showing messages from a sender.
 LOOK = 0.1
-# Between two tries to ask a source that cannot be asked now, seconds.
+# Seconds before a source is asked again that could not be asked.
 RETRY = 1.0
 
 Call = Callable[[], None]
-Told = Callable[[Received, str | None], None]
+OnAnswered = Callable[[Received, str | None], None]
 
 
 @define(eq=False)
 class Turns:
     """
-    A source of answers that has the turn at a sender's messages while it makes one (L{ReadLocks}).
+    A source of answers that locks the sender's messages while it makes an answer (L{ReadLocks}).
 
-    @ivar guarded: makes a call, and sees to what it raises.
-    @ivar told: is told of every message that was seen to, with the answer, before that is committed.
+    @ivar guarded: makes a call, and handles what it raises.
+    @ivar on_answered: called with each message and its answer, before the answer is committed.
     """
 
     _clock: Any
@@ -43,7 +43,7 @@ class Turns:
     _read_locks: ReadLocks
     _source: Source
     _guarded: Callable[[Call], None]
-    _told: Told
+    _on_answered: OnAnswered
     _held: dict[str, int] = field(factory=dict, init=False)
     _later: dict[int, IDelayedCall] = field(factory=dict, init=False)
 
@@ -54,20 +54,20 @@ class Turns:
 
     def ask(self, question: Received, reply: Reply) -> None:
         """
-        See L{Source.ask}. It waits for those who give something of this sender's just now, and where the system has no room.
+        See L{Source.ask}. This waits while another process shows messages from the sender, or the system is out of resources.
         """
         if self._read_locks.take(question):
             self._held[question.sender] = question.seq
             try:
                 self._source.ask(question, lambda text: self._give(question, reply, text))
             except OSError:
-                # What the system has no room for now it may have in a moment.
+                # A lack of resources may be over in a moment.
                 self._free(question)
                 self._later[question.seq] = self._clock.callLater(RETRY, self._again, question, reply)
         elif messages.is_unread(self._store, question.seq):
             self._later[question.seq] = self._clock.callLater(LOOK, self._again, question, reply)
         else:
-            # Somebody has read it.
+            # Another process has shown it.
             reply(None)
 
     def stop(self) -> None:
@@ -85,15 +85,15 @@ class Turns:
         self._guarded(lambda: self.ask(question, reply))
 
     def _give(self, question: Received, reply: Reply, text: str | None) -> None:
-        """Hand on an answer, and let others have the turn, unless the next question of this sender has it already."""
-        self._told(question, text)
+        """Pass on an answer, and free the lock, unless the next question of this sender holds it already."""
+        self._on_answered(question, text)
         try:
             reply(text)
         finally:
             self._free(question)
 
     def _free(self, question: Received) -> None:
-        """Let others have the turn, unless another question of this sender has it."""
+        """Free the lock, unless another question of this sender holds it."""
         if self._held.get(question.sender) == question.seq:
             del self._held[question.sender]
             self._read_locks.free(question.sender)
@@ -102,9 +102,9 @@ class Turns:
 @define(eq=False)
 class Responder:
     """
-    Answers what comes to an account, for as long as it runs.
+    Answers the messages of an account, for as long as it runs.
 
-    @ivar prepare: makes the source of answers; is handed what makes a call in the reactor's thread.
+    @ivar prepare: makes the source of answers, given a function that makes a call in the reactor's thread.
     @ivar sender: whose messages are answered; C{None}: everybody's.
     """
 
@@ -114,7 +114,7 @@ class Responder:
     _read_locks: ReadLocks
     _now: Callable[[], float]
     _prepare: Callable[[Callable[[Call], None]], Source]
-    _told: Told
+    _on_answered: OnAnswered
     _sender: str | None = None
     _turns: Turns = field(init=False)
     _answerer: Autoresponder = field(init=False)
@@ -123,17 +123,17 @@ class Responder:
 
     def __attrs_post_init__(self) -> None:
         source = self._prepare(self._soon)
-        self._turns = Turns(self._reactor, self._store, self._read_locks, source, self._guarded, self._told)
+        self._turns = Turns(self._reactor, self._store, self._read_locks, source, self._guarded, self._on_answered)
         self._answerer = Autoresponder(
             self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, leaves_others=True
         )
 
     async def run(self, timeout: float | None) -> None:
         """
-        Answer. Whatever ends this, nothing of it runs on, and what was not answered is asked again by the next run.
+        Answer messages. Whatever ends this, nothing keeps running, and the next run answers what was not answered.
 
         @param timeout: seconds; C{None}: until it is cancelled.
-        @raise SecuremsgError: there is no connection, and none is to be expected.
+        @raise SecuremsgError: there is no connection and there will be none.
         """
         try:
             await self._connection.until(self._look, timeout)
@@ -150,11 +150,11 @@ class Responder:
         self._reactor.callFromThread(self._guarded, call)
 
     def _guarded(self, call: Call) -> None:
-        """Make a call, if it is not too late for that."""
+        """Make a call, unless the run has ended; an exception ends the run."""
         if self._is_over:
             return
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for, which ends us
+        except Exception as error:  # noqa: BLE001 - raised in L{_look}, which ends the run
             self._problem = error
             self._connection.changed()

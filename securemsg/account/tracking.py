@@ -1,4 +1,4 @@
-"""A message of ours on its way: wait until it has come as far as was asked for, or learn why it does not."""
+"""Tracking of a sent message: wait until it is accepted or delivered, or find out why it is not."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact
 from securemsg.interfaces import IProfileStore
 
-# What to wait for; the server's answer, or a receipt of the recipient's.
+# What to wait for: the server's answer, or the recipient's receipt.
 ACCEPTED, DELIVERED = "accepted", "delivered"
-# Which statuses end the waiting for which wish.
+# The statuses that satisfy each.
 _ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
-# What a message waits for that will not come by itself.
+# The code of a message that waits for the user.
 BLOCKING = "identity-changed"
 
 
-async def follow(store: IProfileStore, connection: AccountConnection, number: bytes, wait: str, timeout: float | None) -> Sent:
+async def follow(
+    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: float | None
+) -> Sent:
     """
     Wait for a message that was committed.
 
     @param wait: L{ACCEPTED} or L{DELIVERED}.
     @param timeout: seconds; C{None}: forever.
     @return: the message as it stands then.
-    @raise SecuremsgError: it did not come as far. If it is queued it stays so, and goes out with the next connection.
+    @raise SecuremsgError: it did not get that far. If it is queued, it stays queued and is sent with the next connection.
     """
-    sent = await connection.until(lambda: _settled(store, connection, number, wait), timeout)
+    sent = await connection.until(lambda: _settled(store, connection, message_id, wait), timeout)
     if sent is None:
-        raise _too_late(store, connection, number)
+        raise _too_late(store, connection, message_id)
     if sent.status in _ENOUGH[wait]:
         return sent
     if sent.status == "withdrawn":
@@ -40,8 +42,8 @@ async def follow(store: IProfileStore, connection: AccountConnection, number: by
 
 def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     """
-    Whether a message cannot go out before the user has accepted another identity. The message says so itself only where it is
-    the first in its outbox; the contact says so always.
+    Whether a message cannot be sent until the user accepts the contact's new identity. The message itself says so only if it is
+    the first in its queue; the contact always says so.
     """
     if sent.status != "queued":
         return False
@@ -50,9 +52,9 @@ def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     return sent.code == BLOCKING if contact is None else contact.is_blocked
 
 
-def _settled(store: IProfileStore, connection: AccountConnection, number: bytes, wait: str) -> Sent | None:
-    """The message, once there is something to say of it."""
-    sent = _found(store, number)
+def _settled(store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str) -> Sent | None:
+    """The message, once its outcome is known."""
+    sent = _found(store, message_id)
     if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
         return sent
     return sent if _has_tried(connection) and waits_for_user(store, sent) else None
@@ -60,8 +62,8 @@ def _settled(store: IProfileStore, connection: AccountConnection, number: bytes,
 
 def _has_tried(connection: AccountConnection) -> bool:
     """
-    Whether a connection stands, or does not come about for the moment. Before that is known we say nothing: what else is in the
-    outbox shall have its chance, and what is wrong with server or profile is worse than what is wrong with a contact.
+    Whether we are connected, or the server cannot be reached for now. Nothing is reported before that is known: the rest of the
+    outbox gets its chance first, and an error of the server or the profile matters more than one about a contact.
     """
     if not connection.is_owner or connection.is_ready:
         return True
@@ -69,8 +71,8 @@ def _has_tried(connection: AccountConnection) -> bool:
     return bool(failure) and error_for(failure).status is Exit.NOT_CONNECTED and not connection.fatal
 
 
-def _too_late(store: IProfileStore, connection: AccountConnection, number: bytes) -> SecuremsgError:
-    sent = _found(store, number)
+def _too_late(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> SecuremsgError:
+    sent = _found(store, message_id)
     if sent.status == "accepted":
         return error_for("not-delivered", sent.to)
     if sent.code:
@@ -80,7 +82,7 @@ def _too_late(store: IProfileStore, connection: AccountConnection, number: bytes
     return error_for("not-accepted", sent.to)
 
 
-def _found(store: IProfileStore, number: bytes) -> Sent:
-    sent = messages.sent(store, number)
+def _found(store: IProfileStore, message_id: bytes) -> Sent:
+    sent = messages.sent(store, message_id)
     assert sent is not None, "it was committed before we looked"
     return sent

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 # In a profile's folder.
 WAKE = "wake"
-# One byte is a wake-up; whoever writes more often than the listener reads fills no memory.
+# One byte is one wake-up; the buffer of the FIFO bounds how many can wait to be read.
 _BYTE = b"!"
 _CHUNK = 4096
 
@@ -41,7 +41,7 @@ def wake(folder: Path | None) -> bool:
             return False
         os.write(descriptor, _BYTE)
     except OSError:
-        # Full: then it is being woken already.
+        # The FIFO is full: the process is being woken already.
         return False
     finally:
         os.close(descriptor)
@@ -67,7 +67,7 @@ class WakeFifo:
         if not stat.S_ISFIFO(path.lstat().st_mode):
             path.unlink()
             os.mkfifo(path, 0o600)
-        # Open for writing as well: with the last writer gone a FIFO would say "end of file" for ever.
+        # Open for writing as well: without any writer a FIFO reports its end again and again.
         self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
         reactor.addReader(self)
 
@@ -76,24 +76,24 @@ class WakeFifo:
         return self._descriptor
 
     def logPrefix(self) -> str:
-        """How logs name it."""
+        """The name in logs."""
         return "WakeFifo"
 
     def doRead(self) -> None:
-        """Somebody wrote, once or often."""
+        """Another process wrote, once or several times."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._descriptor, _CHUNK)
         try:
             self._woken()
-        except Exception:  # noqa: BLE001 - logged in full; the reactor would drop the FIFO, and us with it
+        except Exception:  # noqa: BLE001 - logged in full; otherwise the reactor would drop the FIFO
             self._log.failure("what a wake-up asked for failed")
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor gave it up."""
+        """The reactor has dropped the FIFO."""
         self.close()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             self._reactor.removeReader(self)

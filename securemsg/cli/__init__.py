@@ -1,1 +1,1 @@
-"""The command C{securemsg}: composes the client, renders what it says, and ends with a status that means something."""
+"""The command C{securemsg}: runs the client, shows its output, and ends with an exit status."""

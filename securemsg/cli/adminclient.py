@@ -1,4 +1,4 @@
-"""The operator's end of the daemon's control socket: the same frames and the same greeting as everybody's, in another role."""
+"""The operator's end of the daemon's control socket: the same protocol as for other clients, in another role."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from securemsg.protocol.auth import FEATURES, VERSION
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Challenge, Hello, Message, Proof, Refused, Unknown, Welcome
 
-# The kernel says who we are; the folder, who the daemon is. There is nothing to sign.
+# The kernel identifies us, and the folder identifies the daemon, so nothing is signed.
 NO_SIGNATURE = b""
 
 
@@ -49,11 +49,11 @@ class AdminClient:
         return answered
 
     def failed(self, code: str) -> None:
-        """Nobody answers on the socket."""
+        """The daemon does not answer on the socket."""
         self._give_up("no-daemon" if code == "not-connected" else code)
 
     def opened(self, channel: IChannel) -> None:
-        """Say hello."""
+        """Send Hello."""
         self._channel = channel
         channel.send(Hello([VERSION], list(FEATURES), "operator", "unix", "", b"", nonce()))
 

@@ -1,4 +1,4 @@
-"""What a command works with once its profile is open."""
+"""The context of a command: settings, and the open profile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ELSEWHERE = (
 @frozen
 class CommandContext:
     """
-    @ivar folder: where the profile lies; C{None}: in our memory alone, for this call.
+    @ivar folder: of the profile; C{None}: it is in memory, for this command only.
     @ivar protection: how the keys are protected, in words.
     """
 
@@ -50,7 +50,7 @@ class CommandContext:
 
     @property
     def host(self) -> str:
-        """Where the server is: as the options say, else the invite."""
+        """The host of the server: from the options, else from the invite."""
         return self.settings.host or self.profile.host
 
     @property
@@ -60,7 +60,7 @@ class CommandContext:
 
     @property
     def where(self) -> str:
-        """Both, as they are written."""
+        """Host and port, for messages."""
         return host_port(self.host, self.port)
 
     def wake_owner(self) -> bool:
@@ -86,7 +86,7 @@ class CommandContext:
         @return: its exit status.
         """
         as_json = self.settings.as_json
-        # A prompt shows how things stand; whoever else goes on without a connection says so.
+        # A prompt shows the state of the connection; other commands report once that there is none.
         retry = Retry(lambda code, where: report_waiting(code, where, as_json))
         waits = self.settings.retry or (again and not prompt)
 

@@ -22,7 +22,7 @@ from securemsg.client.state.retention import Retention
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.storage.memory import MemoryProfile
 
-# Where a daemon is that was started with no more than its key file.
+# The address of a daemon that was started without --host and --port.
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8443
 
@@ -33,7 +33,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "login-failed": ("the server at {where} does not admit guests with this key file ({name})", _SAME_FILE),
     "malformed": ("the server at {where} does not admit guests with a key file", "it is older than this client"),
 }
-# What a long chat remembers.
+# Messages that a long chat keeps in memory.
 _RETENTION = Retention()
 
 
@@ -81,7 +81,7 @@ def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
     """
     The context to write to somebody from: the profile, or a guest where a key file is given without a suite.
 
-    @raise SecuremsgError: it cannot be had.
+    @raise SecuremsgError: there is none.
     """
     check_loose(settings)
     if settings.key_file is None or settings.suite is not None:

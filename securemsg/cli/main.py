@@ -24,8 +24,8 @@ Exit statuses:
 """
 
 
-# The commands in the order in which one meets them, with what the help says. A command is imported when it is called: neither
-# help nor a mistyped word waits for that.
+# The commands in the order in which users need them, with their help. A command is imported when it is called, so that help and
+# errors are fast.
 COMMANDS = {
     "serve": "Start the daemon; `securemsg serve --help` lists its options.",
     "join": "Create keys, pin the server, and register NAME with INVITE.",
@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 def load(name: str) -> click.Command:
-    """Import a command: its module bears its name."""
+    """Import a command from the module of the same name."""
     module = import_module("securemsg.cli.chat.command" if name == "chat" else f"securemsg.cli.commands.{name}")
     command = getattr(module, name)
     assert isinstance(command, click.Command), "the module has a command of its own name"
@@ -111,7 +111,7 @@ def run(arguments: list[str]) -> int:
         else:
             say(error.format_message())
         return Exit.USAGE
-    except Exception as error:  # noqa: BLE001 - the last one there is: whatever it is becomes a line and a status
+    except Exception as error:  # noqa: BLE001 - the outermost handler: any error becomes a line and a status
         if "--debug" in arguments and not isinstance(error, click.ClickException):
             traceback.print_exc()
         problem = _problem(error)
@@ -127,11 +127,11 @@ def _problem(error: Exception) -> SecuremsgError:
             return explain(error)
         case click.ClickException():
             text = error.format_message().rstrip(".")
-            # Click begins with a capital; the name of an argument is left as it is.
+            # Click's messages begin with a capital; names of arguments stay as they are.
             text = text[:1].lower() + text[1:] if text[1:2].islower() else text
             return SecuremsgError(Exit.USAGE, "usage", text, _see_help(error))
         case _:
-            # Only here: what raises its errors has been imported, while usage has no need of it.
+            # Imported only here, because usage errors do not need it.
             from securemsg.account.folder import known_error
 
             known = known_error(error)

@@ -1,8 +1,8 @@
 """
-What goes to standard output and standard error: data here, everything else there.
+Output: data goes to standard output, everything else to standard error.
 
 Output may be a pipe whose reader is slow or gone. A thread writes, so that a slow reader holds up nothing but the output. A
-reader that is gone is another matter than output that cannot be written.
+reader that is gone is no error; output that cannot be written is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STDOUT = 1
 
 
 class OutputClosed(Exception):
-    """Nobody reads our output any more: end quietly."""
+    """The reader of our output is gone: end quietly."""
 
 
 def say(text: str) -> None:
@@ -73,13 +73,13 @@ def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
 
     The thread does not hold up the end of the program: a reader that does not read must not keep us.
     """
-    # Only here: help and usage have no need of it, and it takes its time.
+    # Imported only here: it is slow, and help does not need it.
     from twisted.internet.defer import Deferred
 
     done: Deferred[None] = Deferred()
 
     def finish(problem: Exception | None) -> None:
-        # It may have been cancelled meanwhile.
+        # The Deferred may have been cancelled meanwhile.
         if not done.called:
             done.callback(None) if problem is None else done.errback(problem)
 
@@ -87,7 +87,7 @@ def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
         problem: Exception | None = None
         try:
             write_line(text)
-        except Exception as error:  # noqa: BLE001 - it goes to whoever waits for the Deferred
+        except Exception as error:  # noqa: BLE001 - passed to the Deferred
             problem = error
         # The reactor may have ended.
         with contextlib.suppress(RuntimeError):
@@ -104,7 +104,7 @@ def columns() -> int:
 
 def report_note(code: str, text: str, as_json: bool, name: str = "", hint: str = "") -> None:
     """
-    Say on standard error how things stand: one line.
+    Write a note to standard error: one line.
 
     @param name: the contact it is about, for programs.
     @param hint: what to do about it, for programs; else what the table of codes says, if it does.
@@ -117,7 +117,7 @@ def report_note(code: str, text: str, as_json: bool, name: str = "", hint: str =
 
 
 def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
-    """Say on standard error what the user should know: as L{report_note}, but for people with the name."""
+    """Write a warning to standard error: as L{report_note}, with the name in the text."""
     if as_json:
         report_note(event.code, event.text, True, event.name, hint)
     else:
@@ -126,13 +126,13 @@ def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:
-    """Say on standard error that we keep trying, and why there is nothing to see meanwhile: one line."""
+    """Report on standard error that we keep trying, and why: one line."""
     hope = "waiting for a place" if code == "server-full" else "trying again"
     report_note(code, f"{error_for(code, where).text}; {hope}, Ctrl-C ends", as_json)
 
 
 def report(problem: SecuremsgError, as_json: bool) -> None:
-    """Say on standard error why we end: one line."""
+    """Write an error to standard error: one line."""
     if as_json:
         say(json_line({"error": problem.text, "code": problem.code, "hint": problem.hint}))
     else:
@@ -156,7 +156,7 @@ def _write(data: bytes) -> None:
         try:
             view = view[os.write(STDOUT, view) :]
         except BlockingIOError:
-            # Somebody else who shares it has made it non-blocking.
+            # Another process that shares it has made it non-blocking.
             select.select([], [STDOUT], [])
         except BrokenPipeError:
             raise OutputClosed from None

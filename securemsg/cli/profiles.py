@@ -1,4 +1,4 @@
-"""From a folder to a L{CommandContext}: the passphrase, the store key, the store, the profile in it."""
+"""Opens the profile in a folder: passphrase, store key, store, and a L{CommandContext} with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from securemsg.storage.errors import StorageError
 from securemsg.storage.files import OTHERS
 from securemsg.storage.profile import open_profile
 
-# A passphrase that is longer was meant to be something else.
+# A longer file is probably not a passphrase file.
 MAX_PASSPHRASE = 4096
 
 _PROTECTIONS = {
@@ -60,7 +60,7 @@ def read_passphrase(path: Path) -> bytes:
 
 def open_vault(settings: Settings) -> vault.Vault:
     """
-    Open the store key; ask for the passphrase where one is needed, none is given, and somebody is there to be asked.
+    Open the store key; ask for the passphrase if one is needed, none is given, and there is a terminal.
 
     @raise SecuremsgError: there is no profile, or it cannot be opened.
     """

@@ -1,4 +1,4 @@
-"""Progress of long work, at a terminal; elsewhere nothing."""
+"""A progress count for long work, shown on terminals only."""
 
 from __future__ import annotations
 

@@ -13,16 +13,16 @@ from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.envelope import Kind
 
-# What odd messages are called in words; a code that is not here is shown as it is.
+# Notes about messages in words; an unknown code is shown as it is.
 NOTES = {
     "late": "arrived after later ones",
     "repeated": "repeats the number of an earlier one",
     "forked": "contradicts earlier ones",
     "unsupported": "is of a kind unknown to this version",
 }
-# Of what is encrypted so much is shown: the random bytes that it begins with, and as many of the ciphertext itself.
+# How many encrypted bytes are shown: the random bytes at the beginning, and as many of ciphertext.
 SHOWN_BYTES = 32
-# Of a deposit's id: enough to tell those apart that show at one time.
+# How many bytes of a deposit id are shown: enough to distinguish those on one screen.
 SHOWN_ID = 4
 
 
@@ -57,7 +57,7 @@ def received_text(message: Received, columns: int = 0) -> str:
 
 
 def remark(message: Received) -> str:
-    """What people should know about a message; empty: nothing."""
+    """A remark about a message, or an empty text."""
     remarks = []
     if message.gap_before:
         remarks.append(slash.gap_line(message.sender, message.gap_before))
@@ -67,7 +67,7 @@ def remark(message: Received) -> str:
 
 
 def sent_record(message: Sent) -> dict[str, object]:
-    """What became of a message of ours, for programs."""
+    """A sent message, for programs."""
     return {
         "id": message.id.hex(),
         "to": message.to,
@@ -90,7 +90,7 @@ def line_record(line: Line, own: str) -> dict[str, object]:
         "received_at": None,
         "text": line.text,
         "kind": kind_name(line.kind),
-        # Of ourselves there is nothing to compare.
+        # Our own messages need no mark.
         "verified": None,
         "suite": line.suite,
     }

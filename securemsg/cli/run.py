@@ -1,4 +1,4 @@
-"""The reactor around one command: started, interrupted, stopped, with everything that was opened closed again."""
+"""The reactor around one command: it starts, handles signals, stops, and closes everything."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _Run:
         return self._result
 
     def _start(self) -> None:
-        # It takes SIGTERM for itself when it starts.
+        # The reactor installs its own SIGTERM handler when it starts.
         self._reactor.callLater(0, self._catch)
         self._done = Deferred.fromCoroutine(self._work(self._reactor))
         self._done.addCallbacks(self._finished, self._failed)
@@ -93,13 +93,13 @@ class _Run:
             self._reactor.stop()
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """A first signal ends us in order, a second one at once."""
+        """A first signal ends the command in order, a second one at once."""
         for again in INTERRUPTS:
             signal.signal(again, _die)
         self._reactor.callFromThread(self._interrupt)
 
     def _interrupt(self) -> None:
-        """Let the work clear up, which ends the reactor."""
+        """Cancel the work, so that it cleans up and ends the reactor."""
         self._is_interrupted = True
         if self._done is not None:
             self._done.cancel()
@@ -119,7 +119,7 @@ def start_log(debug: bool, as_json: bool = False) -> None:
 
 
 def _briefly(as_json: bool, event: LogEvent) -> None:
-    """A failure in the log is a bug, but no reason to show a traceback to whoever did not ask for one."""
+    """Report a logged failure, which is a bug, in one line: a traceback needs --debug."""
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         kind = failure.type.__name__ if failure.type is not None else "failure"

@@ -29,14 +29,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 @define
 class Settings:
     """
-    What the shared options say; what was not given is C{None}.
+    The values of the shared options; C{None} if not given.
 
     @ivar timeout: seconds.
     @ivar retry: keep trying while the server is unreachable, full or shutting down, until C{timeout}.
     @ivar as_json: data and whatever goes to standard error are for a program.
     @ivar suite: that the conversation is to have from now on; C{None}: the one it has.
     @ivar key_file: for suite C{psk}, or, where no suite is named, in place of a profile.
-    @ivar loose: take the key file though others may read it.
+    @ivar loose: use the key file even if others can read it.
     @ivar state: the state folder of the daemon on this machine.
     """
 
@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """The folder of the profile: as given, as C{$SECUREMSG_PROFILE} says, or where such things lie on this system."""
+        """The folder of the profile: from C{--profile}, C{$SECUREMSG_PROFILE}, or the default on this system."""
         if self.profile is not None:
             return self.profile
         named = os.environ.get("SECUREMSG_PROFILE")
@@ -126,7 +126,7 @@ def _option(*names: str, **details: Any) -> Callable[[F], F]:
 
 
 class NamedPath(click.ParamType[Path]):
-    """Takes the name of a file or a folder. An empty one, as of a variable that is not set, would mean the folder we are in."""
+    """Takes a path. An empty one, as from an unset variable, would mean the current folder, and is refused."""
 
     def __init__(self, what: str = "file") -> None:
         self.name = what

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Import the command line and run it, and end the process."""
     try:
-        # Not an exception: some places where an import can be would swallow it. A signal that is ignored stays so.
+        # No exception, because code that is being imported could swallow it. An ignored signal stays ignored.
         is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if is_ours:
             signal.signal(signal.SIGINT, _end)

@@ -1,4 +1,4 @@
-"""How a conversation is encrypted, as its user says: the suite, and its key file. Both are pinned in the profile, sealed."""
+"""The options for the suite of a conversation and its key file. Both are pinned in the sealed profile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 5
 
 def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     """
-    What the options say the conversation is to have; without options: what it has.
+    The suite that the options choose for a conversation; without options: the pinned one.
 
     @raise SecuremsgError: the options make no sense, or the key file cannot be used.
     """
@@ -50,17 +50,17 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 
 
 def pinned_suite(context: CommandContext, name: str) -> Chosen:
-    """What the conversation has now."""
+    """The pinned suite of a conversation."""
     with context.store.reading() as records:
         return choices.pinned_suite(records, context.profile.conversation(name))
 
 
 def pin(context: CommandContext, name: str) -> bool:
     """
-    Do as the options say, and tell on standard error if that changes anything. Whoever has the connection of this profile sees
-    it in the store.
+    Pin the suite that the options choose, and report a change on standard error. The owner of the connection finds it in the
+    store.
 
-    @return: whether it did.
+    @return: whether it has changed.
     @raise SecuremsgError: see L{wanted}.
     """
     pinned = pinned_suite(context, name)
@@ -85,7 +85,7 @@ def key_name(choice: Chosen) -> str | None:
 
 
 def _consequences(context: CommandContext, name: str, choice: Chosen) -> str:
-    """What follows from a choice."""
+    """The consequences of a choice, in words."""
     if not choice.key:
         return (
             f"from now on messages to {name} are encrypted with suite {choice.suite}, without a key file; what {name} encrypts"
@@ -100,14 +100,14 @@ def _consequences(context: CommandContext, name: str, choice: Chosen) -> str:
 
 
 def _outbox_note(name: str, choice: Chosen, waiting: int) -> str:
-    """What becomes of messages that were written before the choice, and are not sealed."""
+    """A note about messages that were written before the choice, and are not sealed yet."""
     what = f"1 message waiting for {name} goes" if waiting == 1 else f"{waiting} messages waiting for {name} go"
     with_key = f" and {key_name(choice)}" if choice.key else ""
     return f"{what} out with suite {choice.suite}{with_key} as well"
 
 
 def _shared_file(name: str, sharing: list[str]) -> str:
-    """What follows from one file for several contacts."""
+    """The consequence of one file for several contacts, in words."""
     shown, more = sharing[:SHOWN], len(sharing) - SHOWN
     others = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     return (

@@ -1,4 +1,4 @@
-"""Messages of several lines or long ones, indented so that no line of a message can pass for a line of ours."""
+"""Wraps and indents messages, so that no line of a message can be mistaken for one of ours."""
 
 from __future__ import annotations
 

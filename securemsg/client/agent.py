@@ -1,9 +1,9 @@
 """
-The agent: the client's side of a connection, and the only one who touches sessions.
+The agent: the client's side of a connection, and the only code that uses sessions.
 
-It holds the profile's lock (whoever makes it sees to that), turns drafts into ciphertext and deliveries into history, and
-reports what changed. It is driven by a channel (L{securemsg.protocol.channel.IPeer}) and by whoever calls L{Agent.pump} and
-L{Agent.tick}; it survives its connections: after C{closed} it may be opened again.
+It turns drafts into ciphertext and deliveries into history, and reports what changed. Only the process that holds the
+profile's lock may run it. It is driven by a channel (L{securemsg.protocol.channel.IPeer}) and by its owner, with L{Agent.pump}
+and L{Agent.tick}. It outlives its connections: after C{closed} it may be opened again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KEEP_ALIVE = 5 * 60
 
 
 def random_jitter() -> float:
-    """A number from 0 up to 1, so that many clients do not come at once."""
+    """A random number, at least 0 and below 1, so that many clients do not try again at once."""
     return int.from_bytes(random_bytes(4), "big") / 2**32
 
 
@@ -55,7 +55,7 @@ class Agent:
     # What the store may raise when the disk is full or gone. Anything else is a bug, and is raised after we hung up.
     _expected_errors: tuple[type[Exception], ...] = field(kw_only=True, default=(OSError,))
     _jitter: Callable[[], float] = field(kw_only=True, default=random_jitter)
-    # Is shown what goes over the wire after the login, in both directions: see L{securemsg.client.wiredump}.
+    # Called with every message after the login, in both directions: see L{securemsg.client.wiredump}.
     _watch: Callable[[m.Message | m.Unknown], None] | None = field(kw_only=True, default=None)
     local_error: Exception | None = field(default=None, init=False)
     _context: Context = field(init=False)
@@ -82,12 +82,12 @@ class Agent:
 
     @property
     def is_ready(self) -> bool:
-        """Logged in?"""
+        """Whether the connection is logged in."""
         return self.phase is Phase.READY
 
     @property
     def is_drained(self) -> bool:
-        """Is everything that waited for this login committed here?"""
+        """Whether everything that waited for this login is committed."""
         return self.is_ready and self._receiver.is_drained
 
     @property
@@ -109,7 +109,7 @@ class Agent:
         """
         See L{IPeer.received}.
 
-        @raise RemoteProtocolError: the server does not keep the protocol.
+        @raise RemoteProtocolError: the server broke the protocol.
         """
         if self._context.channel is None:
             return
@@ -118,7 +118,7 @@ class Agent:
         step = _ON_MESSAGE.get(type(message))
         if step is None:
             if isinstance(message, m.Unknown):
-                # A newer server's; nothing of ours depends on it.
+                # From a newer server; nothing depends on it.
                 return
             raise RemoteProtocolError("out-of-turn")
         self._guarded(lambda: step(self, message))
@@ -134,15 +134,15 @@ class Agent:
         self._context.channel = None
         self._guarded(lambda: self._end(code))
 
-    # --- whoever runs the agent -----------------------------------------------------------------------------------
+    # --- for the owner --------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Something may have been written into the store: send it."""
+        """Send what was written to the store."""
         if self.is_ready:
             self._guarded(self._pump)
 
     def tick(self) -> None:
-        """To be called about once a second."""
+        """Do what is due; to be called about once a second."""
         if self.is_ready:
             self._guarded(self._tick)
 
@@ -150,7 +150,7 @@ class Agent:
         """
         Ask the server something on the user's behalf.
 
-        @param question: its request number is put in here.
+        @param question: its request number is filled in.
         @param callback: called once, with the answer or with the L{Refusal}; C{not-connected}, C{timeout} and how the
             connection ended are refusals as well.
         """
@@ -177,7 +177,7 @@ class Agent:
 
     def _challenged(self, challenge: m.Challenge) -> None:
         """
-        Check who answers before proving anything.
+        Check the server's identity before proving ours.
 
         @raise RemoteProtocolError: C{unsupported-version}.
         """
@@ -192,7 +192,7 @@ class Agent:
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         """
-        Logged in: see to what is due, then send the outbox.
+        Logged in: do the maintenance that is due, then send the outbox.
 
         @raise RemoteProtocolError: see L{Maintenance.welcome}.
         """
@@ -222,7 +222,7 @@ class Agent:
             self._pump()
 
     def _ponged(self, answer: Answer | Refusal) -> None:
-        """Note the server's time, or hang up: where nobody answers, nothing would arrive either."""
+        """Note the server's time, or hang up if it did not answer: then it delivers nothing either."""
         if isinstance(answer, m.Pong):
             self._context.note_server_time(answer.now)
         if isinstance(answer, Refusal) and answer.code == "timeout":
@@ -253,7 +253,7 @@ class Agent:
         self._maintenance.stock_low(message)
 
     def _schedule(self) -> None:
-        """Have everything that comes in this turn taken in together."""
+        """Take in everything from this turn together, at its end."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._soon(self._take_in)
@@ -300,7 +300,7 @@ class Agent:
             step()
         except RemoteProtocolError:
             raise
-        # Whatever it is, nothing may be said to the server after a step that was not finished; what is a bug is raised below.
+        # Whatever it is, nothing may be sent after a step that was not finished. A bug is raised below.
         except Exception as error:
             self.local_error = error
             self._context.pop_events()
@@ -316,7 +316,7 @@ class Agent:
             self._notify(event)
 
 
-# What is done with what the server says.
+# What the agent does with each message of the server.
 _ON_MESSAGE: dict[type, Callable[..., None]] = {
     m.Challenge: Agent._challenged,
     m.Welcome: Agent._welcomed,

@@ -1,8 +1,8 @@
 """
-To answer by machine: every text gets one answer, whenever the machine died in between.
+Automatic answers: every text message gets exactly one, even after a crash.
 
-Answers are of a kind of their own, which nothing answers, so that two machines cannot talk for ever. To one person they go out
-in the order of the questions; a source that takes its time serves several persons side by side.
+Answers are a kind of message that is never answered, so that two machines cannot talk forever. Within a conversation they are
+sent in the order of the questions; a slow source works on several conversations at the same time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
 
 ANSWER_LABEL = b"securemsg/1 answer"
-# In one conversation: questions that wait for their turn. For those beyond, the oldest first, the answer is L{BUSY}.
+# How many questions may wait in one conversation. Beyond that the oldest are answered with L{BUSY}.
 MAX_WAITING = 1000
-# Of all together: questions that are known to wait; the others are looked up when there is room.
+# How many waiting questions are kept in memory, over all conversations; the others are loaded when there is room.
 MAX_KNOWN = 100_000
 BUSY = "error: busy"
 
@@ -58,7 +58,7 @@ class Source(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many questions it takes at once."""
+        """How many questions it answers at the same time."""
 
     def ask(self, question: Received, reply: Reply) -> None:
         """
@@ -69,7 +69,7 @@ class Source(Protocol):
         """
 
     def stop(self) -> None:
-        """Answer nothing any more, and leave nothing running. From any thread."""
+        """Stop answering, and leave nothing running. From any thread."""
 
 
 @frozen
@@ -94,16 +94,16 @@ def _ignore() -> None:
 @define(eq=False)
 class Autoresponder:
     """
-    Reads what came to a store, and writes answers into it. All of it happens in one thread, the one that runs it.
+    Reads the messages in a store, and writes answers to it. Everything runs in the thread that calls L{run}.
 
     @ivar now: the time, in seconds.
-    @ivar on_written: is called when there are answers to be sent.
-    @ivar on_received: is shown every message, in order, before anything is done about it; a late one when it comes. What it
-        raises, L{Autoresponder.run} raises; then nothing is done, and it is shown the same again. After a crash it may be shown
-        again what it saw last.
+    @ivar on_written: called when there are answers to send.
+    @ivar on_received: called with every message, in order, before it is answered; with a late one when it comes. If it raises,
+        L{Autoresponder.run} raises the same, nothing is done, and the next call gets the same messages. After a crash it may
+        get the last messages again.
     @ivar retention: what is kept of what was answered; C{None}: everything.
     @ivar sender: whose messages are answered; C{None}: everybody's.
-    @ivar known: how many questions are known to wait.
+    @ivar known: how many waiting questions are in memory.
     @ivar leaves_others: whether messages that are not questions stay unread, for other readers.
     """
 
@@ -130,7 +130,7 @@ class Autoresponder:
         """
         Answer everything that is unread. To be called after every change, and now and then.
 
-        What the store or C{on_received} raises is raised; then the next call begins anew.
+        Errors of the store and of C{on_received} are raised; the next call then starts over.
         """
         if self._is_running:
             return
@@ -140,7 +140,7 @@ class Autoresponder:
             while more:
                 more = self._load_unread()
                 self._ask_next()
-        # Whatever it is: what was begun is not known to be done, so the next call looks it all up again.
+        # Whatever it is, unfinished work may or may not be done, so the next call loads everything again.
         except BaseException:
             self._forget()
             raise
@@ -152,7 +152,7 @@ class Autoresponder:
 
     def _load_unread(self) -> bool:
         """
-        Load what came since, and show it.
+        Load new messages, and pass them to C{on_received}.
 
         @return: whether there may be more.
         """
@@ -177,7 +177,7 @@ class Autoresponder:
         return 0 < limit == len(fresh)
 
     def _check_late(self) -> None:
-        """Begin anew if something has come late: its seq may be one that was passed."""
+        """Start over if a message came late: its seq may be lower than those that were loaded."""
         with self._store.reading() as records:
             late = load_number(records, META, LATE)
         if late != self._late:
@@ -220,7 +220,7 @@ class Autoresponder:
         """Ask the source; if that fails, the question is not under way."""
         try:
             self._source.ask(question, reply)
-        # Whatever it is: nobody was asked, and the next question may be.
+        # Whatever it is, the source was not asked, and may take the next question.
         except BaseException:
             self._asked.pop(conversation, None)
             raise
@@ -230,7 +230,7 @@ class Autoresponder:
             return
         try:
             self._commit(question, text)
-        # As in L{run}: the question is not done with.
+        # As in L{run}: the question is not answered.
         except BaseException:
             self._forget()
             raise
@@ -247,7 +247,7 @@ class Autoresponder:
             self._waiting.pop(conversation, None)
 
     def _forget(self) -> None:
-        """Load everything again that is not under way."""
+        """Forget the waiting questions, so that they are loaded again."""
         self._waiting.clear()
         self._turns.clear()
         self.known = 0
@@ -264,7 +264,7 @@ class Autoresponder:
             return as_received(records, profile, waiting.conversation.account, seq, row)
 
     def _commit(self, question: Received, text: str | None) -> None:
-        """Commit the answer together with the mark that says so."""
+        """Commit the answer, and mark the question as read."""
         written = commit_answer(self._store, question, text, self._now(), self._retention)
         self._has_written = self._has_written or written
 
@@ -273,7 +273,7 @@ def commit_answer(
     store: IProfileStore, question: Received, text: str | None, now: float, retention: Retention | None = None
 ) -> bool:
     """
-    Commit an answer, or that there is none, together with the mark that its question is done with.
+    Commit an answer, or that there is none, and mark its question as read.
 
     @return: whether there is an answer to be sent.
     """
@@ -290,7 +290,7 @@ def commit_answer(
                     records, question.conversation, fitting(text), now=int(now), message_id=message_id, kind=Kind.ANSWER
                 )
             except Refusal:
-                # Nothing can be written to this name; the question is settled all the same.
+                # No message can be sent to this name; the question is marked as read anyway.
                 written = False
         if retention is not None:
             retention.trim(records, question.conversation, int(now))
@@ -298,5 +298,5 @@ def commit_answer(
 
 
 def fitting(text: str) -> str:
-    """As much of a text as one message holds; what is no text becomes question marks."""
+    """As much of a text as fits in one message; characters that cannot be encoded become question marks."""
     return text.encode("utf-8", "replace")[:MAX_TEXT].decode("utf-8", "ignore")

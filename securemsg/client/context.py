@@ -1,5 +1,5 @@
 """
-What the parts of an agent share: the store, the profile, the connection of the moment, and the events that are to be reported.
+What the parts of an agent share: the store, the profile, the current connection, and the events to be reported.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.channel import IChannel
 from securemsg.protocol.messages import Message, Unknown
 
-# The same warning about the same contact is not repeated within this time, nor if so many others came since.
+# The same warning about the same contact is not repeated within this time, unless this many others came since.
 QUIET = DAY
 LOOK_BACK = 50
-# Clocks that differ by more than this are worth a word.
+# Clocks that differ by more than this, in seconds, cause a warning.
 CLOCK_TOLERANCE = 3600
 
 @define(eq=False)
 class Context:
     """
     @ivar profile: as it is committed.
-    @ivar channel: of the moment; C{None}: not connected.
-    @ivar watch: is shown what we say to the server and what it says, where somebody wants to see it.
-    @ivar is_writable: whether the network takes more.
+    @ivar channel: the current one; C{None}: not connected.
+    @ivar watch: called with every message that is sent; C{None}: nobody watches.
+    @ivar is_writable: whether the channel takes more.
     @ivar last_sent_at: when we last sent something.
-    @ivar clock_ahead: by how much the server's clock was ahead of ours when it last said what time it is, and when that was.
+    @ivar clock_ahead: by how many seconds the server's clock was ahead of ours when it last reported its time.
     """
 
     store: IProfileStore
@@ -50,11 +50,11 @@ class Context:
 
     @property
     def is_clock_right(self) -> bool:
-        """Do we and the server agree about the time, as of its last word? Otherwise nothing is known to be too old."""
+        """Whether our clock and the server's agreed when it last reported its time; otherwise nothing counts as too old."""
         return max(abs(self.clock_ahead), abs(self.time() - self._clock_noted)) <= CLOCK_TOLERANCE
 
     def note_server_time(self, server_now: int) -> None:
-        """The server says what time it is."""
+        """Note the time that the server reports."""
         self._clock_noted = self.time()
         self.clock_ahead = server_now - self._clock_noted
 
@@ -63,7 +63,7 @@ class Context:
         return int(self.now())
 
     def send(self, message: Message) -> None:
-        """Say something to the server; nothing happens without a connection."""
+        """Send a message; without a connection nothing happens."""
         if self.channel is not None:
             self.last_sent_at = self.now()
             self.channel.send(message)
@@ -71,7 +71,7 @@ class Context:
                 self.watch(message)
 
     def ask(self, question: Question, callback: Callback) -> None:
-        """Ask the server something."""
+        """Send a question; the callback gets the answer or a refusal."""
         if self.channel is None:
             callback(Refusal("not-connected"))
             return
@@ -80,17 +80,17 @@ class Context:
             self.send(numbered)
 
     def notify(self, event: Event) -> None:
-        """Say this once the present step is committed."""
+        """Report an event once the current step is committed."""
         if not (isinstance(event, Changed) and event in self._events):
             self._events.append(event)
 
     def pop_events(self) -> list[Event]:
-        """What is to be said now."""
+        """Take the events to report now."""
         events, self._events = self._events, []
         return events
 
     def warn(self, records: IRecords, code: str, name: str = "") -> None:
-        """Tell people something, and keep it, unless that was done not long ago."""
+        """Warn the user, and save the warning, unless the same was done recently."""
         now = self.time()
         last = records.last(META, NOTICE)
         for _, notice in load_all(records, Notice, META, NOTICE, max(last - LOOK_BACK, 0)):

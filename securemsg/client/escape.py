@@ -1,8 +1,8 @@
 """
-Text of other people, made harmless for a terminal.
+Makes text from other people harmless for a terminal.
 
-What a peer wrote may hold escape sequences, controls that move the cursor, marks that turn the direction of writing, and
-characters that nobody sees. Here each of them becomes a visible C{\\xNN}, C{\\uNNNN} or C{\\UNNNNNNNN}.
+What a peer wrote may hold escape sequences, controls that move the cursor, marks that change the direction of writing, and
+invisible characters. Here each of them becomes a visible C{\\xNN}, C{\\uNNNN} or C{\\UNNNNNNNN}.
 """
 
 from __future__ import annotations

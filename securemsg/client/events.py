@@ -1,4 +1,4 @@
-"""What a running agent reports. What people read is in the store; these say that it is time to look there."""
+"""The events that an agent reports. Messages are in the store; an event only says that something changed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Changed:
 @frozen
 class Warned:
     """
-    Something that people should know; also kept among the notices of the store.
+    A warning for the user; also saved among the notices of the store.
 
-    @ivar name: the contact it is about; empty where it is about ourselves or the server.
+    @ivar name: the contact it is about; empty if it is about this account or the server.
     @ivar text: what happened, in words.
     """
 
@@ -42,7 +42,7 @@ class Warned:
 
 @frozen
 class Failed:
-    """This connection has no future: the server refused the login, or is not the one that was pinned."""
+    """Connecting again would not help: the server refused the login, or is not the one that was pinned."""
 
     code: str
 
@@ -50,7 +50,7 @@ class Failed:
 @frozen
 class Disconnected:
     """
-    The connection is gone; whoever made it may make another.
+    The connection has ended; the owner may make another.
 
     @ivar code: why, as the channel said it, or C{local-trouble}.
     """

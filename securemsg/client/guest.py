@@ -1,5 +1,5 @@
 """
-To write to the contact C{server} as a guest, with a key file: no account, nothing registered, nothing that is kept.
+Guests: writing to the contact C{server} with a key file, without an account, and without storing anything.
 
 Each connection is a device of its own, with an identity that both ends derive from the file and from the login; what was said
 in one connection cannot be moved into another. Source: C{docs/protocol.md}, section "Suites".
@@ -30,7 +30,7 @@ NO_PIN = bytes(32)
 
 
 def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int) -> Profile:
-    """Make an empty store that of a guest who holds this file. It is to be one in memory: the file's secret goes into it."""
+    """Set up an empty store for a guest with this file. The store must be in memory, because the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
         choices.pin_suite(records, profile.conversation(SERVER_NAME), PSK, key.secret)
@@ -40,7 +40,7 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
 
 @define
 class GuestLogin:
-    """The login of a guest: the key file proves who answers, and the connection makes us who we are. See L{Login}."""
+    """The login of a guest: the key file proves the server, and the connection gives the guest an identity. See L{Login}."""
 
     _hello: Hello | None = field(default=None, init=False)
 
@@ -62,7 +62,7 @@ class GuestLogin:
 
 
 def key_file(records: IRecords, profile: Profile) -> SharedKey:
-    """The file that this guest holds."""
+    """The key file of this guest."""
     return choices.pinned_suite(records, profile.conversation(SERVER_NAME)).shared
 
 
@@ -73,8 +73,8 @@ def begin(
     Become the device of a connection whose server has proved that it holds the file. What was not accepted before is sealed
     anew, under the same message ids; whatever else belonged to the device that we were is forgotten.
 
-    @param hello: what we said in this connection.
-    @return: who we are now, as it is kept.
+    @param hello: what we sent in this connection.
+    @return: the guest's profile for this connection, as it is stored.
     """
     nonce = keys.connection_nonce(hello.nonce, challenge.nonce, binding.exporter)
     profile = evolve(
@@ -85,15 +85,15 @@ def begin(
         connection=nonce,
     )
     save_profile(records, profile)
-    # Whoever holds the file is our server: if it is another than before, that is no change of identity.
+    # Any server that has the file is ours, so another identity than before is no change of identity.
     records.delete(contacts.TABLE, SERVER_NAME.encode())
     for bucket, version, _ in records.scan(LISTS, SERVER_NAME.encode()):
         records.delete(LISTS, bucket, version)
     suites.forget_all(records)
-    # Nothing that came to another device can come to this one, so it need not be known any more.
+    # What was delivered to another device cannot be delivered to this one, so it need not be remembered.
     for table in (COUNTERS, SENT, SEEN):
         for bucket, seq, _ in records.scan(table):
-            # The numbers of deposits go on: they belong to nobody's conversation.
+            # Deposits are numbered across all conversations, so that number goes on.
             if bucket != NUMBER:
                 records.delete(table, bucket, seq)
     for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS):

@@ -1,8 +1,8 @@
 """
-What a process without the connection asks of the one that has it: to ping, to fetch, to invite, to say how things stand.
+Jobs that a process leaves to the process that owns the connection: ping, fetch, invite, and questions about the connection.
 
-Both lie in the store's table C{META}: the job with a deadline, then its outcome, which the asker takes away. Messages need
-none of this: a draft in the outbox is a job of its own.
+Both lie in the store's table C{META}: the job with a deadline, then its outcome, which the asking process removes. Messages
+need no job: the owner sends every draft in the outbox.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from securemsg.interfaces import IProfileStore
 
 JOBS = b"jobs"
 OUTCOMES = b"outcomes"
-# An outcome that nobody took away: its asker is gone.
+# Seconds after which an outcome is deleted that nobody collected: the process that asked is gone.
 OUTCOME_LIFE = 600
 
 
@@ -26,7 +26,7 @@ class Job(Private, frozen=True):
 
     @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{link}.
     @ivar argument: the name to fetch, the lifetime of the invite; mostly empty.
-    @ivar deadline: after which nobody waits for it any more.
+    @ivar deadline: when the process that asked stops waiting.
     """
 
     kind: str
@@ -36,10 +36,10 @@ class Job(Private, frozen=True):
 
 class Outcome(Private, frozen=True):
     """
-    What came of it. Order: the number of the job.
+    The outcome of a job. Order: the number of the job.
 
-    @ivar code: empty: done; else why not.
-    @ivar facts: names and values, as the kind of job has them.
+    @ivar code: why it failed; empty: it is done.
+    @ivar facts: names and values; which ones depends on the kind of job.
     """
 
     code: str
@@ -49,7 +49,7 @@ class Outcome(Private, frozen=True):
 
 @frozen
 class PendingJob:
-    """A job that is to be run."""
+    """A job to be run."""
 
     number: int
     kind: str
@@ -58,7 +58,7 @@ class PendingJob:
 
 def request(store: IProfileStore, kind: str, argument: str = "", *, now: float, timeout: float) -> int:
     """
-    Ask whoever has the connection.
+    Leave a job to the owner of the connection.
 
     @return: the number to ask L{pop_outcome} with.
     """
@@ -69,7 +69,7 @@ def request(store: IProfileStore, kind: str, argument: str = "", *, now: float, 
 
 
 def pop_outcome(store: IProfileStore, number: int) -> Outcome | None:
-    """Take the outcome away, once there is one."""
+    """Return and delete the outcome, once there is one."""
     with store.reading() as records:
         if records.get(META, OUTCOMES, number) is None:
             return None
@@ -80,14 +80,14 @@ def pop_outcome(store: IProfileStore, number: int) -> Outcome | None:
 
 
 def cancel(store: IProfileStore, number: int) -> None:
-    """Nobody waits for this one any more."""
+    """Delete a job that nobody waits for any more."""
     with store.writing() as records:
         records.delete(META, JOBS, number)
         records.delete(META, OUTCOMES, number)
 
 
 def pending(store: IProfileStore, *, now: float) -> list[PendingJob]:
-    """The jobs to be run, oldest first; what nobody waits for any more is cleared away."""
+    """The jobs to be run, oldest first. Jobs and outcomes that nobody waits for are deleted."""
     with store.reading() as records:
         rows = load_all(records, Job, META, JOBS)
         stale = [number for number, job in rows if job.deadline < now]

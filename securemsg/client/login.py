@@ -1,8 +1,8 @@
 """
-The client's half of login and registration: to know the server before proving anything to it.
+The client's half of login and registration: it checks the server before it proves anything.
 
-An account proves itself with its device's key, and knows the server by its pin. A guest (L{securemsg.client.guest}) proves that
-it holds a key file, and knows the server by the same file: both ends show that they have it, the server first.
+An account proves its device's key, and recognises the server by its pin. A guest (L{securemsg.client.guest}) proves that it has
+the key file, and recognises the server by the same file: both ends prove that they have it, the server first.
 
 If the server is another one, the agent reports it (L{securemsg.client.events.Failed}), and a command ends with status 8.
 Source: C{docs/protocol.md}, section "Login".
@@ -29,7 +29,7 @@ _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix"
 
 
 class Login(Protocol):
-    """How a client logs in: what it says first, and what it answers to the server's challenge."""
+    """How a client logs in: its first message, and its answer to the server's challenge."""
 
     def greet(self, profile: Profile, binding: Binding) -> Hello:
         """
@@ -42,16 +42,16 @@ class Login(Protocol):
         self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
     ) -> tuple[Profile, Proof | Register]:
         """
-        Check who answers, then prove who we are.
+        Check the server, then prove who we are.
 
-        @return: who we are in this connection, and what is to be said.
+        @return: our profile in this connection, and the message to send.
         @raise Refusal: C{server-identity}: it is not our server.
         @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
         """
 
 
 class AccountLogin:
-    """An account logs in with its device's key, or registers; it knows the server by its pin."""
+    """The login of an account with its device's key, or its registration; the pin identifies the server."""
 
     def greet(self, profile: Profile, binding: Binding) -> Hello:
         """See L{Login.greet}."""
@@ -73,7 +73,7 @@ def greeting(role: Literal["key", "device", "register"], account: str, device: b
     """
     The first message.
 
-    @raise Refusal: C{server-identity}: the channel ties a login to nothing, so that anybody may stand in between.
+    @raise Refusal: C{server-identity}: the channel has no binding, so that somebody could be in between.
     """
     exporter = auth.EXPORTER_SIZE if binding.kind == "tls-exporter" else 0
     if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:
@@ -84,7 +84,7 @@ def greeting(role: Literal["key", "device", "register"], account: str, device: b
 
 def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, binding: Binding) -> None:
     """
-    Is this the server that the invite named, answering this very greeting through this very channel?
+    Check that this is the server named in the invite, and that it answers this greeting through this channel.
 
     @raise Refusal: C{server-identity}: it is not.
     @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
@@ -101,10 +101,9 @@ def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, bindin
 
 def check_key_challenge(key: SharedKey, hello: bytes, challenge: Challenge, binding: Binding) -> None:
     """
-    Has whoever answers this very greeting through this very channel the same key file? Then it is our server, whatever its
-    identity.
+    Check that the server has the same key file, and answers this greeting through this channel. Its identity does not matter.
 
-    @raise Refusal: C{server-identity}: it has not.
+    @raise Refusal: C{server-identity}: it does not have the file.
     @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
     """
     parts = auth.challenge_parts(
@@ -116,7 +115,7 @@ def check_key_challenge(key: SharedKey, hello: bytes, challenge: Challenge, bind
 
 
 def _check_choice(challenge: Challenge) -> None:
-    """See that the server, which is the right one, keeps to what we offered."""
+    """Check that the server, now identified, chose from what we offered."""
     if challenge.version != auth.VERSION or not set(challenge.features) <= set(auth.FEATURES):
         raise RemoteProtocolError("unsupported-version")
 
@@ -142,7 +141,7 @@ def prove_key(key: SharedKey, pin: bytes, hello: bytes, challenge: bytes, bindin
 
 
 def register(profile: Profile, hello: bytes, challenge: bytes, binding: Binding) -> Register:
-    """Make the account. Only after L{check_challenge}."""
+    """Register the account. Only after L{check_challenge}."""
     unsigned = Register(profile.token, profile.identity.public, profile.devices, bytes(64), bytes(64))
     parts = auth.register_parts(hello, challenge, profile.pin, unsigned, binding)
     return Register(

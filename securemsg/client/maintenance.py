@@ -1,5 +1,5 @@
 """
-What an agent sees to after a login, and from time to time: prekeys, its own device list, and whether its state is its newest.
+What an agent does after a login and from time to time: upload prekeys, publish its device list, detect a restored state.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
-# No device sends so much; but whoever believed such a C{n} could never send again.
+# No device sends this many deposits; a client that believed a higher C{n} could never send again.
 MAX_NUMBER = 2**62
-# How often a connection that lasts looks after prekeys and list.
+# How often a long connection checks prekeys and list, seconds.
 PERIOD = 6 * 3600
 
 
 @define(eq=False)
 class Maintenance:
-    """The housekeeping of an agent."""
+    """The maintenance of an account's agent."""
 
     _context: Context
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
@@ -36,9 +36,9 @@ class Maintenance:
 
     def welcome(self, message: m.Welcome) -> None:
         """
-        The server let us in.
+        Logged in.
 
-        @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
+        @raise RemoteProtocolError: C{malformed}: its count of our deposits is impossible.
         """
         context = self._context
         _check_welcome(context, message)
@@ -47,7 +47,7 @@ class Maintenance:
         with context.store.writing() as records:
             profile = load_profile(records) or context.profile
             if not profile.registered:
-                # Good for one registration: nobody needs the token any more.
+                # The token was for this registration, and is not needed any more.
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, profile.listing.version)
@@ -63,15 +63,15 @@ class Maintenance:
 
     def stock_low(self, message: m.Stock) -> None:
         """
-        The server says that our prekeys run low. While an upload is on its way that is old: if it is not enough, the server
-        says so again.
+        The server reports that our prekeys run low. During an upload this is old news: if the upload is not enough, the server
+        reports again.
         """
         if not self._is_uploading:
             self._stock = message.stock
             self.refresh()
 
     def refresh(self) -> None:
-        """Upload and publish what is due, and drop what nobody can have a use for any more."""
+        """Upload and publish what is due, and delete what is of no more use."""
         context, now = self._context, self._context.time()
         self._refreshed_at = context.now()
         with context.store.writing() as records:
@@ -95,14 +95,14 @@ class Maintenance:
             context.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
 
     def tick(self) -> None:
-        """Time passes."""
+        """Refresh when it is time; to be called about once a second."""
         if self._context.now() - self._refreshed_at >= PERIOD:
             self.refresh()
 
     def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
         """
-        The server has seen more of this device than we remember: this state was restored or copied. What the other life used
-        must not be used again.
+        The server has seen more deposits of this device than we remember: this state was restored or copied. Keys and counters
+        that were used since must not be used again.
         """
         profile = reborn(profile)
         save_profile(records, profile)
@@ -139,7 +139,7 @@ class Maintenance:
             save_number(records, META, PUBLISHED, version)
 
     def _own_account(self, answer: Answer | Refusal) -> None:
-        """What the server says of ourselves: our own signature tells whether a newer list is ours."""
+        """The directory's record of our own account: our signature tells whether a newer list is ours."""
         context = self._context
         if not isinstance(answer, m.Account) or context.channel is None:
             return
@@ -157,7 +157,7 @@ class Maintenance:
             elif listing.version > profile.listing.version or (
                 listing.version == profile.listing.version and record.devices != profile.devices
             ):
-                # An earlier life signed it, and it is the one that the server shows to others.
+                # Signed before the state was restored, and the list that the server shows to others.
                 profile = evolve(profile, devices=record.devices)
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, listing.version)
@@ -166,13 +166,13 @@ class Maintenance:
 
 @define(eq=False)
 class GuestMaintenance:
-    """The housekeeping of a guest, which has no account, prekeys or list: it can only be wrong about the time."""
+    """The maintenance of a guest, who has no account, prekeys or list: only the clock is checked."""
 
     _context: Context
 
     def welcome(self, message: m.Welcome) -> None:
         """
-        The server let us in.
+        Logged in.
 
         @raise RemoteProtocolError: see L{Maintenance.welcome}.
         """
@@ -190,9 +190,9 @@ class GuestMaintenance:
 
 def _check_welcome(context: Context, message: m.Welcome) -> None:
     """
-    See what the server counted, and what time it is there.
+    Check the server's count of our deposits, and note its time.
 
-    @raise RemoteProtocolError: C{malformed}: it counted what nobody can have sent.
+    @raise RemoteProtocolError: C{malformed}: its count of our deposits is impossible.
     """
     if message.highest > MAX_NUMBER:
         raise RemoteProtocolError("malformed")

@@ -1,7 +1,7 @@
 """
 What user interfaces ask of a profile's store, in any process that has it open: write a message, follow it, read what came.
 
-Nothing here talks to the network or touches a session: whoever holds the profile's lock does that (L{securemsg.client.agent}).
+Nothing here uses the network or a session: that is left to the owner of the profile's lock (L{securemsg.client.agent}).
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from securemsg.protocol.devices import check_name
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
 
-# How long the server keeps what nobody fetches, at most and unless the user wants less.
+# How long the server keeps an undelivered message, seconds: at most, and by default.
 DEFAULT_EXPIRY = 30 * 86400
 MIN_EXPIRY = 60
-# More messages in one reading would hold more memory than a reader needs.
+# Messages that are read in one transaction, to bound memory.
 PAGE = 500
-# The end of the year 9999: nothing that shows times goes further, and a sender may write anything.
+# The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
 __all__ = [
@@ -82,10 +82,10 @@ __all__ = [
 @frozen
 class Sent:
     """
-    A message of ours, and what became of it.
+    A sent message, and its status.
 
     @ivar status: C{queued}, C{accepted}, C{delivered}, C{failed} or C{withdrawn}.
-    @ivar code: why it waits or failed; empty where there is nothing to say.
+    @ivar code: why it waits or failed, or empty.
     @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when its receipt came; 0: not yet.
     @ivar devices: ids of the recipient's devices that confirmed it.
     """
@@ -112,13 +112,13 @@ class Sent:
 @frozen
 class Received:
     """
-    A message that came.
+    A received message.
 
-    @ivar seq: its number in the sequence, for L{mark_read}.
+    @ivar seq: its place in the profile's history, for L{mark_read}.
     @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
     @ivar verified: whether the sender's identity was verified when it came.
-    @ivar gap_before: how many messages of this sender, right before this one, have not come.
-    @ivar device: of the sender's, the one that it came from.
+    @ivar gap_before: how many messages of this sender, right before this one, are missing.
+    @ivar device: the sender's device that sent it.
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     """
 
@@ -146,7 +146,7 @@ Line = Sent | Received
 
 
 def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
-    """A row as its reader sees it."""
+    """A row of history as a message."""
     content = row.content
     return Sent(
         seq=seq,
@@ -165,7 +165,7 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
 
 
 def as_received(records: IRecords, profile: Profile, account: str, seq: int, row: HistoryRow) -> Received:
-    """A row as its reader sees it."""
+    """A row of history as a message."""
     content = row.content
     return Received(
         seq=seq,
@@ -197,10 +197,10 @@ def compose(
     kind: int = Kind.TEXT,
 ) -> bytes:
     """
-    Commit a message to be sent, as soon as somebody is connected.
+    Commit a message to the outbox. It is sent once there is a connection.
 
-    The same id, recipient and text again are the same message: nothing new is sent, but for one that had failed or was
-    withdrawn, which is tried again.
+    With the same id, recipient and text it is the same message: nothing new is sent, except that a message that failed or was
+    withdrawn is tried again.
 
     @param to: the name of an account.
     @return: its message id.
@@ -234,8 +234,8 @@ def compose_in(
     """
     As L{compose}, within a transaction.
 
-    @raise Refusal: C{no-such-account}: no such guest is remembered. C{too-large}, C{illegal-name}, C{bad-request} (to
-        ourselves, or no such expiry), C{conflict} (the id stands for another message), C{no-profile}.
+    @raise Refusal: C{no-such-account}: no guest of this name is known. C{too-large}, C{illegal-name}, C{bad-request} (to
+        ourselves, or an invalid expiry), C{conflict} (the id belongs to another message), C{no-profile}.
     """
     body = _encode_text(text)
     check_name(to.account)
@@ -262,7 +262,7 @@ def compose_in(
 
 
 def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
-    """What became of a message of ours; C{None}: there is none of this id."""
+    """A sent message by its id; C{None}: there is none."""
     with store.reading() as records:
         found = find_sent(records, message_id)
         return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
@@ -270,9 +270,9 @@ def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
 
 def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
     """
-    Do not send this message, if that can be helped. Nothing happens to one that was accepted, or failed.
+    Withdraw a message that is not accepted yet. Nothing happens to one that was accepted, or failed.
 
-    @return: whether it may have been sent: then its counter is filled with a void, and the recipient may have it all the same.
+    @return: whether it may have been sent: then a void takes its counter, and the recipient may have got it anyway.
     """
     with store.writing() as records:
         found = find_sent(records, message_id)
@@ -297,16 +297,16 @@ def unread(store: IProfileStore, sender: str | None = None, limit: int = PAGE, a
     """
     The unread messages, in order; of all, or of one sender.
 
-    @param after: only what has a higher number in the sequence.
+    @param after: only messages with a higher seq.
     """
     return unread_after(store, sender, limit, after)[0]
 
 
 def unread_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
     """
-    As L{unread}, for whoever looks repeatedly and not twice at the same messages.
+    As L{unread}, for a reader that continues where it stopped.
 
-    @return: what came, and the number in the sequence up to which this looked: the next look begins after it.
+    @return: the messages, and the seq up to which this looked: continue after it.
     """
     with store.reading() as records:
         profile = _own(records)
@@ -329,13 +329,13 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
 
 
 def is_unread(store: IProfileStore, seq: int) -> bool:
-    """Does this message still wait for its reader?"""
+    """Whether a message is unread."""
     with store.reading() as records:
         return records.get(INBOUND, ROWS, seq) is not None
 
 
 def mark_read(store: IProfileStore, seqs: Iterable[int]) -> None:
-    """These messages reached their reader."""
+    """Mark messages as read."""
     wanted = list(seqs)
     if wanted:
         with store.writing() as records:
@@ -349,7 +349,7 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
         profile = _own(records)
         conversation = profile.conversation(name)
         bucket = conversation.bucket
-        # Orders are shared by all conversations, so a window of them may hold few of this one: widen it until it holds enough.
+        # All conversations share one sequence, so a window of it may hold few of this one: widen it until it holds enough.
         last, window = records.last(HISTORY, bucket), max(limit, 1)
         rows = load_all(records, HistoryRow, HISTORY, bucket, last - window)
         while len(rows) < limit and window < last:
@@ -372,26 +372,26 @@ def unread_counts(store: IProfileStore) -> dict[str, int]:
 
 
 def pending(store: IProfileStore) -> int:
-    """How many rows of the outbox were not answered for yet."""
+    """How many rows are in the outbox."""
     with store.reading() as records:
         return records.count(OUTBOX, ROWS)
 
 
 def quarantined(store: IProfileStore) -> tuple[int, int]:
-    """How many messages are kept that could not be opened, and how many had to be dropped for want of room."""
+    """How many messages are in quarantine, and how many were dropped because it was full."""
     with store.reading() as records:
         totals = load_totals(records)
         return totals.rows, totals.overflow
 
 
 def held_back(store: IProfileStore) -> tuple[QuarantinedPeer, ...]:
-    """Whose messages are kept that could not be opened."""
+    """Whose messages are in quarantine."""
     with store.reading() as records:
         return load_totals(records).peers
 
 
 def notices(store: IProfileStore) -> list[Notice]:
-    """What people should know, oldest first."""
+    """The warnings that were saved for the user, oldest first."""
     with store.reading() as records:
         return [notice for _, notice in load_all(records, Notice, META, NOTICE)]
 
@@ -422,7 +422,7 @@ def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int,
         return
     waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox)
     if waiting is not None and waiting.withdrawn:
-        # Its sealed form still stands: it goes out after all.
+        # Its sealed form is still there, and is sent after all.
         save(records, OUTBOX, ROWS, msgspec.structs.replace(waiting, withdrawn=False), known.outbox)
     else:
         seq = next_seq(records)

@@ -14,9 +14,9 @@ Question = m.Fetch | m.Claim | m.Upload | m.Publish | m.Invite | m.Ping
 Answer = m.Account | m.Bundle | m.Done | m.Invited | m.Pong
 Callback = Callable[[Answer | Refusal], None]
 
-# How long an answer may take. The server does little for each.
+# How long an answer may take, seconds. The server has little work with each.
 TIMEOUT = 30
-# Questions at once: the user's are few, and of ours there is one for each conversation that waits.
+# Open questions: the user asks few, and the agent asks one for each conversation that waits.
 MAX_OPEN = 256
 
 # Which answer belongs to which question.
@@ -52,7 +52,7 @@ class Requests:
 
     def answer(self, message: Answer | m.Refused) -> bool:
         """
-        The server says something to a question.
+        Pass an answer of the server to the callback of its question.
 
         @return: whether it was asked. An answer that comes too late is ignored.
         """
@@ -77,7 +77,7 @@ class Requests:
                 callback(Refusal("timeout"))
 
     def abandon(self, code: str) -> None:
-        """The connection is gone."""
+        """Refuse all open questions: the connection is gone."""
         waiting = list(self._open.values())
         self._open.clear()
         for _, callback, _ in waiting:

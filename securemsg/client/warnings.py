@@ -1,4 +1,4 @@
-"""What an agent warns of, in words. C{{name}} stands for the contact that it is about."""
+"""The texts of warnings. C{{name}} stands for the contact that a warning is about."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ WARNINGS: dict[str, str] = {
 
 
 def warning_text(code: str, name: str) -> str:
-    """A warning, in words."""
+    """The text of a warning."""
     return WARNINGS.get(code, "something is wrong with {name}").format(name=name)

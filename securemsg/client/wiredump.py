@@ -13,9 +13,9 @@ from securemsg.protocol.messages import Deliver, Deposit, Message, Unknown, enco
 @frozen
 class WireDump:
     """
-    @ivar is_ours: whether we send it; else it comes to us.
-    @ivar name: of the account that it goes to or comes from.
-    @ivar deposit_id: what the server knows the message by; the same for who sends it and who gets it.
+    @ivar is_ours: whether it is sent; else it is received.
+    @ivar name: the recipient or the sender.
+    @ivar deposit_id: identifies the message at the server, to sender and recipient alike.
     @ivar frame: the size of the frame, with its length, as we encode it.
     @ivar suite: as the clear header of the first own part names it; empty: that cannot be read.
     @ivar encrypted: the common part: the encrypted content. Message, answer or receipt: that is inside.
@@ -30,7 +30,7 @@ class WireDump:
 
 
 def dump_wire(message: Message | Unknown) -> WireDump | None:
-    """What the wire shows of a deposit or a delivery; of everything else C{None}, for no message is in it."""
+    """What the wire shows of a deposit or a delivery; C{None} for everything else, because it holds no message."""
     if isinstance(message, Deposit):
         name = ", ".join(destination.account for destination in message.to)
         own, is_ours = message.to[0].parts[0].own, True

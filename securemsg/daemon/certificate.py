@@ -16,7 +16,7 @@ TLS_KEY = "tls.key"
 TLS_CERTIFICATE = "tls.pem"
 
 DAY = 86400
-# Clients pin the server identity, not this certificate; it is replaced at a start when it is valid for less than this margin.
+# Clients pin the server identity, not this certificate; a start replaces one that expires within this time, seconds.
 CERTIFICATE_DAYS = 730
 CERTIFICATE_MARGIN = 90 * DAY
 
@@ -35,7 +35,8 @@ def load_credentials(certificate: Path, key: Path, spki: Spki) -> ServerCredenti
         raise StateError(f"{error.filename} cannot be read: {error.strerror}") from error
     except (SSL.Error, Unauthentic) as error:
         raise StateError(
-            f"{certificate} and {key} are not a certificate and its private key, both PEM and without a passphrase"
+            f"{certificate} and {key} are not a certificate and its private key, both PEM and without a passphrase;"
+            " check --cert and --key"
         ) from error
 
 
@@ -56,7 +57,7 @@ def keep_credentials(
             return load_credentials(certificate, key, spki)
         except StateError:
             # A daemon was killed between writing the two files, or one is lost.
-            _log.info("the TLS key did not match its certificate; both are replaced")
+            _log.info("the TLS key did not match its certificate; both were replaced")
     key_pem, certificate_pem = make(names, days=CERTIFICATE_DAYS)
     write_private(key, key_pem)
     write_private(certificate, certificate_pem)

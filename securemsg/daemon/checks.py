@@ -29,7 +29,7 @@ from securemsg.storage.keyfiles import KeyFileError, KeyFileMissing, read_key_fi
 from securemsg.storage.profile import PROFILE_FILE
 from securemsg.storage.sqlite.store import check_server_store
 
-# Errors whose text is written for people, and is all that is shown.
+# Errors whose text is written for people; nothing else is shown.
 EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
 
 
@@ -75,7 +75,7 @@ def check_whole(state: Path) -> None:
     Check that the state is complete: a daemon that replaced a missing part would hide or destroy what is restored from a backup
     later.
 
-    A first start makes the database, then the key, then the contact, then the first account; one that was killed goes on.
+    A first start makes the database, then the key, the contact and the first account; after a kill the next start continues.
 
     @raise StateError: a part is missing, or the key is damaged.
     @raise StorageError: the database cannot be used.
@@ -95,6 +95,6 @@ def check_whole(state: Path) -> None:
         if not present.get(path, path.exists()):
             what = "is empty" if path.exists() else "is missing"
             raise StateError(
-                f"{path} {what}, and the rest of {state} belongs to it; nothing was changed: restore it from a backup, best the"
-                f" whole folder into an empty one, and leave no {DATABASE}-wal of another time beside it"
+                f"{path} {what}, but {state} holds other parts of the same state; nothing was changed. Restore it from a"
+                f" backup, ideally the whole folder into an empty one, and leave no other {DATABASE}-wal beside it"
             )

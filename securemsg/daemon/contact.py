@@ -1,8 +1,8 @@
 """
 The contact C{server}: the operator's endpoint, a client like any other, which lives in a thread of the daemon.
 
-It is composed here, from client and store; the daemon connects it. The server itself stays blind: messages to this contact are
-encrypted to it like all others.
+It is made here, from client and store, and connected by the daemon. The server itself cannot read messages to this contact:
+they are encrypted like all others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from securemsg.storage.profile import create_profile as create_profile_store
 
 # Seconds between two sweeps of old messages; those above the limit are dropped with every answer.
 SWEEP_PERIOD = 6 * 3600
-# What a disk may cause: it passes, or the operator has to act.
+# Errors of the disk: temporary, or for the operator to fix.
 EXPECTED_ERRORS = (OSError, StorageError)
 
 
@@ -63,7 +63,7 @@ class Contact:
     """
     The contact C{server}: a client like any other, which lives in a thread of this process.
 
-    @ivar on_login: is called with nothing once it is logged in, and with a code if it was refused.
+    @ivar on_login: called with an empty code after a login, or with the code of a refusal.
     """
 
     _log = Logger()
@@ -82,7 +82,7 @@ class Contact:
     _is_closed: bool = field(default=False, init=False)
 
     def on_event(self, event: Event) -> None:
-        """Act on an event of the agent's, once the agent has done what it is at."""
+        """Act on an event of the agent, after the agent's current step."""
         if isinstance(event, Changed):
             self._worker.do(self._answer)
         elif isinstance(event, Ready):
@@ -103,7 +103,7 @@ class Contact:
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
         """
-        Forget guests who are gone. Where the disk fails this is left for the next time.
+        Forget guests who have left. If the disk fails, the next call does it.
 
         @param present: the devices of those who are connected.
         """
@@ -112,10 +112,10 @@ class Contact:
         try:
             guests.forget_gone(self._store, time.time(), present)
         except EXPECTED_ERRORS as error:
-            self._log.warn("guests who are gone cannot be forgotten: {problem}", problem=str(error))
+            self._log.warn("guests who have left cannot be forgotten: {problem}", problem=str(error))
 
     def stop(self) -> None:
-        """Stop answering, and leave no command running. From any thread."""
+        """Stop answering, and end running commands. From any thread."""
         self._source.stop()
 
     def close(self) -> None:
@@ -130,11 +130,11 @@ class Contact:
 
     def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """
-        Send a text as the operator's.
+        Send the operator's text as a message from the contact.
 
         @param present: the connected devices of guests; of a guest, the one that wrote last gets the text.
         @raise Refusal: C{no-such-account}, where no connected guest has written; or see L{messages.compose_in}.
-        @raise Exception: one of L{EXPECTED_ERRORS}; nothing was said.
+        @raise Exception: one of L{EXPECTED_ERRORS}; nothing was sent.
         """
         with self._store.writing() as records:
             device = guests.latest_of(records, account, present)
@@ -143,14 +143,14 @@ class Contact:
         self.peer.pump()
 
     def attempt(self, call: Callable[[], object]) -> None:
-        """Make a call that answers. If the disk fails nothing is lost: it is tried again every second."""
+        """Make a call that answers messages. If the disk fails, nothing is lost: it is tried again every second."""
         if self._is_closed:
             return
         try:
             call()
         except EXPECTED_ERRORS as error:
             if not self._is_held_up:
-                self._log.error("the contact server answers nothing until this is over: {problem}", problem=str(error))
+                self._log.error("the contact server cannot answer until this is fixed: {problem}", problem=str(error))
             self._is_held_up = True
         else:
             if self._is_held_up:
@@ -198,12 +198,12 @@ def open_contact(
                 guests.dismiss(records)
         if options.record is not None:
             options.record.open()
-    # Whatever it is, an interrupt too: nobody else would close the store. Nothing is swallowed.
+    # Whatever it is, even an interrupt: the store must be closed here. The error is raised again.
     except BaseException:
         store.close()
         raise
     retention = Retention()
-    # Answers that are made in other threads are handed back to the contact's.
+    # Answers from other threads are passed to the contact's thread.
     source = options.answers(lambda call: worker.do(partial(contact.attempt, call)))
     printer = Printer() if options.prints else None
     contact = Contact(store, profile, worker, on_login, source, retention, options.record, printer)

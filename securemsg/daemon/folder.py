@@ -17,7 +17,7 @@ from securemsg.storage.files import (
     write_private_file,
 )
 
-# What lies in it.
+# Files in the folder.
 LOCK_FILE = "lock"
 SERVER_KEY = "server.key"
 DATABASE = "server.db"
@@ -30,12 +30,12 @@ KEY_SIZE = 32
 
 
 class StateError(Exception):
-    """The daemon cannot work like this; the text says in one line what is wrong and what helps."""
+    """The state cannot be used; the text says in one line what is wrong and what to do."""
 
 
 def check_folder(folder: Path) -> None:
     """
-    See whether the folder can be used or made; nothing is changed.
+    Check whether the folder can be used or made; nothing is changed.
 
     @raise StateError: it cannot.
     """
@@ -68,7 +68,7 @@ def _check_parent(folder: Path) -> None:
 
 def open_folder(folder: Path) -> None:
     """
-    Make the folder if it is not there, and make it ours alone.
+    Make the folder if it does not exist, and restrict it to this user.
 
     @raise StateError: that fails.
     """
@@ -83,7 +83,7 @@ def open_folder(folder: Path) -> None:
 
 
 class FolderLock:
-    """Held by the daemon as long as it lives."""
+    """The lock that the daemon holds as long as it runs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -105,7 +105,7 @@ class FolderLock:
             )
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self._lock.free()
 
     def __enter__(self) -> FolderLock:
@@ -114,7 +114,7 @@ class FolderLock:
         return self
 
     def __exit__(self, *args: object) -> None:
-        """Let go of it at the end of the block."""
+        """Release the lock at the end of the block."""
         self.release()
 
 
@@ -180,6 +180,6 @@ def keep_key(path: Path, make: Callable[[], bytes], size: int) -> bytes:
 
 
 def free_space(folder: Path) -> int:
-    """Bytes that are left on the disk for what lies in this folder."""
+    """Free bytes on the disk of this folder."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize

@@ -55,8 +55,8 @@ class HostedContact:
         """
         @param folder: of the contact's profile.
         @param connect: makes the server's side of a connection.
-        @param make: called in the thread; is handed what the contact calls after each attempt to log in, with the code of the
-            refusal or nothing.
+        @param make: called in the thread; is given the callback for each attempt to log in, which gets the code of the
+            refusal or an empty one.
         """
         self._reactor = reactor
         self._worker = Worker(reactor, CONTACT)
@@ -79,7 +79,7 @@ class HostedContact:
         Open the contact, connect it, and wait until it is logged in.
 
         @raise StateError: it cannot log in.
-        @raise Exception: whatever opening it raises.
+        @raise Exception: any error of opening it.
         """
         try:
             await Deferred.fromCoroutine(self._start()).addTimeout(LOGIN_TIME, self._reactor)
@@ -88,7 +88,7 @@ class HostedContact:
 
     async def reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         """
-        Send a text as the operator's, see L{Contact.reply}; returns when it is committed.
+        Send the operator's text, see L{Contact.reply}; returns when it is committed.
 
         @raise Refusal: C{retry-later} where the disk fails; or the contact's.
         """
@@ -96,7 +96,7 @@ class HostedContact:
         try:
             await self._worker.call(self._contact.reply, account, text, present)
         except EXPECTED_ERRORS as error:
-            self._log.error("the contact server cannot say anything: {problem}", problem=str(error))
+            self._log.error("the contact server cannot send a reply: {problem}", problem=str(error))
             raise Refusal("retry-later") from None
 
     def forget_gone(self, present: frozenset[bytes]) -> None:
@@ -105,7 +105,7 @@ class HostedContact:
             self._worker.do(partial(self._contact.forget_gone, present))
 
     def stop_answering(self) -> None:
-        """Leave no command running, where the process ends and nothing is closed any more."""
+        """End running commands, before the process ends without closing anything."""
         if self._contact is not None:
             self._contact.stop()
 

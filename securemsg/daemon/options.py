@@ -16,7 +16,7 @@ from securemsg import __version__
 from securemsg.protocol.invite import is_host
 
 MAX_PORT = 65535
-# Each takes some 40 kB, and two files of the process count for it at most.
+# Each takes about 40 kB of memory, and at most two open files.
 MAX_CLIENTS = 100_000
 # Of one file of the record, in bytes.
 MIN_RECORD = 4 << 10
@@ -30,7 +30,7 @@ WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
 @frozen
 class Setup:
     """
-    What the command line asks for, checked as far as that goes without looking at this machine.
+    The checked options, as far as they can be checked without looking at this machine.
 
     @ivar host: IP address to listen on.
     @ivar advertise: host and port that invites name.
@@ -59,7 +59,7 @@ class Setup:
 
 class Options(usage.Options):
     """
-    What C{twistd securemsg} understands.
+    The options of C{twistd securemsg}.
 
     @ivar setup: the same, checked; there after parsing.
     """
@@ -77,7 +77,7 @@ class Options(usage.Options):
         ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],
         ["registration", None, "invite", "Who may register: holders of an invite, or everybody: invite, open or closed."],
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
-        ["cert", None, None, "PEM file of an issued certificate with its chain; default: one that the daemon makes itself."],
+        ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],
         ["key", None, None, "PEM file of the private key for --cert."],
         [
             "answer",
@@ -87,7 +87,7 @@ class Options(usage.Options):
         ],
         ["key-file", None, None, "Holders of FILE may write to `server` without an account; made if it is missing."],
         ["record", None, None, "Append a line of JSON to FILE for each message to `server`."],
-        ["record-size", None, None, "Begin another FILE at this size, with K, M or G; default: 16M; nine older ones are kept."],
+        ["record-size", None, None, "Start a new FILE at this size, with K, M or G; default: 16M; nine older ones are kept."],
     ]
     optFlags = [
         ["loose", None, "Take a --key-file that other users may read."],
@@ -98,7 +98,7 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
-        As ever, but a mistake is one line on standard error and status 2: C{twistd} would print its whole help, and succeed.
+        Parse the options. A mistake is one line on standard error and status 2: C{twistd} would print its help, and succeed.
 
         @raise SystemExit: it was a mistake.
         """
@@ -109,7 +109,7 @@ class Options(usage.Options):
             raise SystemExit(2) from None
 
     def opt_version(self) -> None:
-        """Show the version of securemsg, and leave."""
+        """Show the version of securemsg, and exit."""
         sys.stdout.write(f"securemsg {__version__}\n")
         raise SystemExit(0)
 
@@ -123,7 +123,7 @@ class Options(usage.Options):
         host = _address(self["host"])
         if self["advertise"] is None and host in WILDCARDS:
             raise usage.UsageError(
-                f"--host {host} listens on all addresses; say with --advertise HOST[:PORT] which one invites shall name"
+                f"--host {host} listens on all addresses; give the one for invites with --advertise HOST[:PORT]"
             )
         if (self["cert"] is None) is not (self["key"] is None):
             raise usage.UsageError("--cert and --key go together: give both, or neither")
@@ -133,9 +133,9 @@ class Options(usage.Options):
             if self[name] == "":
                 raise usage.UsageError(f"--{name} is empty; name a {what}")
         if self["loose"] and self["key-file"] is None:
-            raise usage.UsageError("--loose says something of a --key-file; name one")
+            raise usage.UsageError("--loose needs a key file; give one with --key-file FILE")
         if self["record-size"] is not None and self["record"] is None:
-            raise usage.UsageError("--record-size says something of a --record; name one")
+            raise usage.UsageError("--record-size needs a record; give one with --record FILE")
         record_size = DEFAULT_RECORD if self["record-size"] is None else self["record-size"]
         self.setup = Setup(
             host=host,
@@ -156,7 +156,7 @@ class Options(usage.Options):
 
 
 def _path(text: str | None) -> Path | None:
-    """A path that stays right when the daemon changes its folder, which C{twistd} does when it leaves the terminal."""
+    """An absolute path, because C{twistd} changes its current folder when it leaves the terminal."""
     return None if text is None else Path(text).expanduser().absolute()
 
 
@@ -227,5 +227,5 @@ def _advertised(text: str | None, host: str, port: int) -> tuple[str, int]:
     except ValueError:
         raise usage.UsageError(f"--advertise names no host: {text!r}") from None
     if name in WILDCARDS:
-        raise usage.UsageError(f"--advertise {name} leads nowhere; name the host that clients shall connect to")
+        raise usage.UsageError(f"--advertise {name} leads nowhere; give the host that clients connect to")
     return name, chosen

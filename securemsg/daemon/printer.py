@@ -1,5 +1,5 @@
 """
-What the operator sees of messages to the contact C{server}: a line of JSON in a file, or a line on standard output.
+Copies of messages to the contact C{server} for the operator: a line of JSON in a file, or a line on standard output.
 
 Neither goes through the log, which others may read.
 """
@@ -32,7 +32,7 @@ KINDS = {kind.value: kind.name.lower() for kind in Kind}
 
 
 def record_line(message: Received) -> bytes:
-    """A message for programs, under the names that C{recv --json} uses."""
+    """A message for programs, with the same names as in C{recv --json}."""
     record = {
         "id": message.id.hex(),
         "from": message.sender,

@@ -1,5 +1,5 @@
 """
-The border between the reactor's thread and the contact's: for each side a proxy of what lives on the other.
+Proxies between the reactor's thread and the contact's: each side has one for the object on the other.
 
 Whatever the reactor does to the peer is done in the worker's thread, in the same order; whatever the peer does to its channel
 is done in the reactor's. Neither waits for the other.

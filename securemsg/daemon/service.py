@@ -1,8 +1,8 @@
 """
 The daemon: store, server, listeners and the contact C{server}, opened in order and closed in reverse order.
 
-C{twistd} makes it, through L{securemsg.tap}. Once it runs, a fatal error is one line in the log and the end of the process with
-status 1: a daemon that runs and does not listen never stays behind.
+C{twistd} makes it, through L{securemsg.tap}. A fatal error of the running daemon is one line in the log, and ends the process
+with status 1: no daemon keeps running without listening.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ MINUTE = 60
 # Open files besides connections.
 SPARE_FILES = 256
 
-# Named, for SQL is at home elsewhere.
+# Named here, because SQL belongs to the storage layer.
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 
 
@@ -126,7 +126,7 @@ class Daemon(Service):
         """
         Open everything; the public listener comes last.
 
-        Not at once: the parent process of C{twistd} waits for the child's report, and would wait for ever if it ended here.
+        Not at once: the parent process of C{twistd} waits for the child's report, and would wait forever if it ended here.
         """
         super().startService()
         self._starting = Deferred.fromCoroutine(self._start())
@@ -243,7 +243,7 @@ class Daemon(Service):
         except KeyFileMissing:
             key = SharedKey.generate()
             make_key_file(path, key.secret)
-            self._log.info("a key file was made: {path}; its holders are {name}", path=str(path), name=key.name)
+            self._log.info("created the key file {path}; guests who use it appear as {name}", path=str(path), name=key.name)
             return key
 
     async def _open_contact(self, core: Server, turn: Turn, link: InviteLink, key: SharedKey | None) -> None:
@@ -276,7 +276,7 @@ class Daemon(Service):
         self._log.info("an invite for the first user is in {path}", path=str(path))
         # It must not stay in a log; a terminal does not keep it.
         if os.isatty(2):
-            os.write(2, f"\nInvite for the first user, good for 7 days:\n\n  {invite}\n\n".encode())
+            os.write(2, f"\nInvite for the first user, valid for 7 days:\n\n  {invite}\n\n".encode())
 
     def _tick(self) -> None:
         """Do what is due; called every minute."""
@@ -288,10 +288,10 @@ class Daemon(Service):
                 # A guest who connects while this is on its way has just been active, and stays.
                 self._contact.forget_gone(self._core.guests)
         except Exception:  # noqa: BLE001 - logged in full, and tried again in a minute
-            self._log.failure("the work of a minute failed")
+            self._log.failure("the periodic work failed; it is tried again in a minute")
 
     def _lose_store(self, failure: Failure) -> None:
-        """End: the store is not reliable any more. An error of the disk is not a bug, and has a line of its own."""
+        """End the daemon: the store is not reliable any more. An error of the disk is not a bug, and gets its own line."""
         if failure.type is not None and f"{failure.type.__module__}.{failure.type.__name__}" in DISK_ERRORS:
             path = self._state / DATABASE
             failure = Failure(

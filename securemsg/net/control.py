@@ -46,7 +46,7 @@ def remove_stale_socket(path: Path) -> None:
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise BadSocketPath(f"{path} is in the way: it is not a socket")
+            raise BadSocketPath(f"{path} is in the way: it is not a socket; move it away")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -55,11 +55,11 @@ def remove_stale_socket(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise BadSocketPath(f"another process listens on {path} already")
+            raise BadSocketPath(f"another process listens on {path}; stop it, or name another folder with --state")
 
 
 def peer_user(handle: socket.socket) -> int:
-    """The user at the other end of a UNIX socket, as the kernel says it."""
+    """The user at the other end of a UNIX socket, from the kernel."""
     credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(credentials)
     return int(user)

@@ -1,4 +1,4 @@
-"""The client's way to its server: once, or again and again with growing delays."""
+"""The dialer: connects a client to its server, once or again and again with growing delays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONNECT_TIME = 10
 # The wait before another attempt: it doubles up to a minute, and half of it more or less keeps a fleet from coming at once.
 FIRST_DELAY = 0.5
 MAX_DELAY = 60
-# A server that is full will have a place as soon as somebody leaves: whoever waits its turn is not to miss that for a minute.
+# A full server has a place as soon as somebody leaves, so the longest wait for it is shorter.
 FULL_CODE = "server-full"
 MAX_FULL_DELAY = 4
 
@@ -36,11 +36,11 @@ class Dialer:
     """
     Keeps one peer connected, or tries to once.
 
-    Twisted's C{ClientService} would do, but that its delay depends on the number of attempts alone (a server that is full is
-    asked again sooner), that it keeps to itself why an attempt failed, and that it logs the address of every attempt.
+    Twisted's C{ClientService} does not fit: its delay depends on the number of attempts alone (a full server is asked again
+    sooner), it does not report why an attempt failed, and it logs the address of every attempt.
 
-    @ivar failed: is told why an attempt came to nothing: C{not-connected}, C{tls} or C{timeout}. Once a connection stands
-        its peer hears of the end, and nobody else.
+    @ivar failed: called with the code of a failed attempt: C{not-connected}, C{tls} or C{timeout}. The end of an established
+        connection is reported to its peer only.
     @ivar again: whether to connect again after an end or a failure; L{stop} ends that.
     """
 
@@ -120,7 +120,7 @@ class Dialer:
             self._try_again(MAX_DELAY)
 
     def _lost(self, stream: StreamProtocol, reason: Failure) -> None:
-        """A connection ended, whether it ever stood or not."""
+        """A connection ended, whether it was ever established or not."""
         self._stream = None
         if stream.link is None and self._active:
             code = stream.code or "lost"
@@ -151,7 +151,7 @@ def dial_tcp(
     authorities: Path | None = None,
 ) -> Dialer:
     """
-    A way to a server over TCP and TLS; to be started.
+    A dialer for a server over TCP and TLS; it must be started.
 
     @param authorities: see L{ClientTrust}.
     """
@@ -161,6 +161,6 @@ def dial_tcp(
 
 
 def dial_unix(reactor: IReactorTime, path: Path, peer: IPeer, *, turn: Turn, failed: Callable[[str], None]) -> Dialer:
-    """A way to the daemon of this state folder, for its operator; to be started."""
+    """A dialer for the control socket of a daemon; it must be started."""
     endpoint = UNIXClientEndpoint(reactor, str(path), timeout=CONNECT_TIME)
     return Dialer(endpoint, observe_daemon, None, peer, reactor, turn, failed)

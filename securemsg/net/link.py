@@ -38,7 +38,7 @@ class LinkInfo:
 
 
 class Wire(Protocol):
-    """What a stream asks of its transport, be it TLS, a UNIX socket or memory."""
+    """The transport of a stream: TLS, a UNIX socket or memory."""
 
     def write(self, data: bytes, /) -> object:
         """Queue bytes."""
@@ -53,7 +53,7 @@ class Wire(Protocol):
         """Tell C{producer} when the buffer is full, and when it has drained."""
 
     def unregisterProducer(self) -> object:
-        """Do not, any more."""
+        """Stop telling the producer."""
 
     def pauseProducing(self) -> object:
         """Stop reading."""
@@ -90,7 +90,7 @@ def tune(transport: object) -> None:
         return
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Named so on Linux; elsewhere the system's own times have to do.
+    # These names exist on Linux; other systems use their own times.
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),

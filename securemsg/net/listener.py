@@ -30,7 +30,7 @@ def connection_limit(max_clients: int) -> int:
 
 
 class PortUnavailable(Exception):
-    """The daemon cannot listen there; the text says in one line why, and what helps."""
+    """The daemon cannot listen there; the text says in one line why, and what to do."""
 
 
 class PublicFactory(SecureFactory):
@@ -108,9 +108,9 @@ class HangupCounter:
 
 def check_port(host: str, port: int) -> None:
     """
-    See whether we could listen there, by trying.
+    Check by trying whether we can listen on a port.
 
-    @raise PortUnavailable: we could not.
+    @raise PortUnavailable: we cannot.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -127,7 +127,7 @@ def listen_trouble(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken; stop what listens there, or choose another with --port"
     if error.errno == errno.EACCES:
-        return f"port {port} is for the system's own services; choose one above 1023 with --port"
+        return f"port {port} is reserved for the system's services; choose one above 1023 with --port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine; choose another with --host"
+        return f"{host} is not an address of this machine; choose another with --host"
     return f"cannot listen on {host}, port {port}: {error.strerror}"

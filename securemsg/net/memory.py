@@ -65,7 +65,7 @@ class MemoryWire:
         self._producer = producer
 
     def unregisterProducer(self) -> None:
-        """Do not, any more."""
+        """Stop telling the producer."""
         self._producer = None
 
     def pauseProducing(self) -> None:

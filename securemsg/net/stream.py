@@ -27,7 +27,7 @@ from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.messages import Failed, Message, Unknown, encode_message
 from securemsg.protocol.states import TRANSITIONS, Phase, Side
 
-# What a code looks like; the peer's last word goes into logs and onto terminals, so it is nothing else.
+# The form of a code. A peer's code goes into logs and onto terminals, so nothing else is accepted.
 _CODE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 UNREADABLE_CODE = "failed"
 
@@ -43,7 +43,7 @@ class ConnectionOptions:
     @ivar handshake: whether a TLS handshake comes first.
     @ivar on_hangup: is called with the code whenever we hang up on a peer.
     @ivar on_end: is called at every end, after the peer, whether the connection was ever established or not.
-    @ivar idle_time: how long a peer that is logged in may be silent; 0: for ever.
+    @ivar idle_time: how long a peer that is logged in may be silent; 0: forever.
     """
 
     side: Side
@@ -165,7 +165,7 @@ class StreamProtocol(Protocol):
         return self.link.binding
 
     def send(self, message: Message) -> None:
-        """Queue a message for the end of this turn. To send out of turn is a bug of ours, which ends this connection alone."""
+        """Queue a message for the end of this turn. A message that is out of turn is our bug, and ends this connection only."""
         if self._code is not None:
             return
         try:
@@ -278,7 +278,7 @@ class StreamProtocol(Protocol):
 
     def _break(self) -> None:
         """End the connection after a bug of ours; to be called in an exception handler."""
-        self._log.failure("an internal error ends a connection")
+        self._log.failure("an internal error ended a connection")
         if self._code is None:
             self._finish("internal", "internal", self.connection.phase)
 

@@ -1,7 +1,7 @@
 """
-How long anything may take on a connection: one timer, for one thing at a time.
+The time limits of a connection, with one timer for one limit at a time.
 
-Each limit keeps a peer that does nothing, or next to nothing, from occupying a connection for ever. While bytes flow they cost
+Each limit keeps an idle peer from occupying a connection forever. While bytes flow the limits cost
 nothing: only the time of the last byte is stored, and a timer that fires checks whether it still applies.
 """
 
@@ -19,7 +19,7 @@ from securemsg.protocol.states import Phase
 # How long a peer may be silent in its handshake, and after it until it has logged in.
 HANDSHAKE_TIME = 10
 LOGIN_TIME = 10
-# How long a full buffer may stand still.
+# How long a full buffer may make no progress, seconds.
 STALL_TIME = 30
 # How long a device may be silent: the kernel of a stopped process still answers TCP's probes. Clients send something three
 # times as often.
@@ -51,7 +51,7 @@ class Timeouts:
 
     def __init__(self, stream: TimedConnection, clock: IReactorTime, idle_time: float) -> None:
         """
-        @param idle_time: how long a peer that is logged in may be silent; 0: for ever.
+        @param idle_time: how long a peer that is logged in may be silent; 0: forever.
         """
         self._stream = stream
         self._clock = clock

@@ -33,7 +33,7 @@ from securemsg.protocol.auth import ALPN, EXPORTER_LABEL, EXPORTER_SIZE, Binding
 # An idle connection gives its record buffers back: 24 kB each, as measured. pyOpenSSL has no name for it (openssl/ssl.h).
 RELEASE_BUFFERS = 0x10
 
-# Takes a certificate, PEM or DER, and gives the SHA-256 of its SubjectPublicKeyInfo; handed in, for it takes a crypto library.
+# Takes a certificate, PEM or DER, and gives the SHA-256 of its SubjectPublicKeyInfo; a parameter: it needs a crypto library.
 Spki = Callable[[bytes], bytes]
 
 

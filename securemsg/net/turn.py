@@ -1,4 +1,4 @@
-"""The end of a reactor turn: what many connections have to do then costs one timer, not one each."""
+"""The end of a reactor turn: many connections share one timer for their work then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 
 class Turn:
-    """Collects calls and makes them, in order, once the reactor has dealt with what it is at."""
+    """Collects calls, and makes them in order once the reactor has finished its current work."""
 
     _log = Logger()
 

@@ -1,1 +1,1 @@
-"""Answers by machine: commands and functions, for the daemon and for people's accounts."""
+"""Automatic answers from commands and functions, for the daemon and for accounts."""

@@ -38,10 +38,10 @@ ANSWERS: dict[str, Callable[[Received], str | None]] = {
 
 def prepare(text: str) -> Prepared:
     """
-    Find what is to answer, and import it if need be; nothing runs yet. Paths and modules are relative to the current folder.
+    Find what answers, and import it if necessary; nothing runs yet. Paths and modules are relative to the current folder.
 
     @param text: C{ack}, C{echo}, C{none}, C{exec:COMMAND} or C{python:module.function}.
-    @raise BadAnswer: it is none of these, or cannot be had.
+    @raise BadAnswer: it is none of these, or cannot be used.
     """
     try:
         if text.startswith(EXEC):

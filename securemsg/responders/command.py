@@ -74,13 +74,13 @@ class Command:
         @raise AnswerFailed: C{not-started}, C{timeout}, C{status N}, C{signal N}.
         @raise Stopped: see L{Command.stop}.
         """
-        # Of coroutines its types do not know.
+        # Its type annotations do not cover coroutines.
         run: Any = self._run
         output: bytes = blockingCallFromThread(reactor, run, reactor, question)
         return decode_output(output) or None
 
     def stop(self) -> None:
-        """Kill what runs, and start nothing any more. From any thread."""
+        """Kill all running commands, and start no more. From any thread."""
         with self._lock:
             self._is_stopped = True
             for run in tuple(self._runs):

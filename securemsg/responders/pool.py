@@ -15,7 +15,7 @@ from securemsg.client.autoresponder import Reply
 from securemsg.client.messages import Received
 from securemsg.responders.errors import AnswerFailed, Stopped
 
-# Questions that are answered at once.
+# Questions that are answered at the same time.
 PLACES = 4
 
 
@@ -24,11 +24,11 @@ class NoThread(OSError):
 
 
 class Work(Protocol):
-    """Makes answers; called in several threads at once."""
+    """Makes answers; called by several threads at the same time."""
 
     @property
     def problem(self) -> str:
-        """Why it will make none, as far as is known beforehand; or empty."""
+        """Why it will not work, as far as is known beforehand; or empty."""
 
     def __call__(self, reactor: Any, question: Received) -> str | None:
         """
@@ -48,7 +48,7 @@ class ThreadPool:
     """
     A source of answers (L{securemsg.client.autoresponder.Source}) that works in threads.
 
-    @ivar reactor: is handed to the work.
+    @ivar reactor: passed to the work.
     @ivar call_back: makes a call in the thread that asks.
     """
 
@@ -61,7 +61,7 @@ class ThreadPool:
     def __attrs_post_init__(self) -> None:
         """Log a known problem at the start."""
         if self._work.problem:
-            self._log.warn("no message will be answered by machine: {problem}", problem=self._work.problem)
+            self._log.warn("no message will be answered automatically: {problem}", problem=self._work.problem)
 
     def ask(self, question: Received, reply: Reply) -> None:
         """
@@ -89,7 +89,7 @@ class ThreadPool:
         except AnswerFailed as failure:
             text = f"error: {failure.code}"
             said = f"{failure.code} ({failure.reason})" if failure.reason else failure.code
-            self._log.warn("a message could not be answered by machine: {said}", said=said)
+            self._log.warn("a message could not be answered automatically: {said}", said=said)
         except Exception:  # noqa: BLE001 - logged in full, and answered
             text = "error: internal"
             self._log.failure("an answer failed with an unexpected error")

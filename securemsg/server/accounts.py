@@ -47,7 +47,7 @@ class DeviceState:
     @ivar acknowledged: everything up to this position is, or is about to be, deleted.
     @ivar pins: how many batches and pending acknowledgements refer to this device.
     @ivar reader: the connection that is logged in as this device.
-    @ivar low_stock_sent: the reader was told that prekeys run low, and has uploaded none since.
+    @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
     @ivar rate_key: what its rates are counted under.
     """
 
@@ -139,7 +139,7 @@ class AccountCache:
         return self.get(name) or self.adopt(await self._store.load_account(name))
 
     async def read(self, name: str) -> AccountState | None:
-        """The same, always through the store, so that the time it takes does not reveal who was here lately."""
+        """The same, always through the store, so that its duration does not reveal who was online recently."""
         return self.adopt(await self._store.load_account(name))
 
     def adopt(self, stored: StoredAccount | None) -> AccountState | None:

@@ -1,5 +1,5 @@
 """
-Deposits of guests, which are answered when the reader has acknowledged them, and not before.
+Deposits of guests, which are answered only when the reader has acknowledged them.
 
 The server's own commit means little to a guest, who has no mailbox and is gone when the connection ends. So the answer waits
 for the reader's acknowledgement, however long after the commit and over whichever connection of the reader that comes.
@@ -22,7 +22,7 @@ class PendingAck:
     A committed deposit that its readers have not acknowledged yet.
 
     @ivar acceptance: the answer.
-    @ivar digest: what a repetition must have in common.
+    @ivar digest: that a repetition must share.
     @ivar places: devices and positions that are not acknowledged.
     """
 

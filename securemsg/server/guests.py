@@ -1,5 +1,5 @@
 """
-Guests: whoever holds the key file that this server was given.
+Guests: clients that have the server's key file.
 
 They have no account. Each connection of a guest is a device of its own, without a mailbox, that exchanges messages with the
 contact C{server} only and is forgotten when the connection ends. The server gets only the name and the login key of the file,
@@ -119,7 +119,7 @@ class GuestMailboxes(Mailboxes):
         connection.subscription.acknowledge(message.tag)
 
     def _keep_highest(self, sender: DeviceState) -> None:
-        """It ends with the connection."""
+        """Do nothing: the count ends with the connection."""
 
     def _pending(
         self,

@@ -1,4 +1,4 @@
-"""What can be wrong with a file, said to people: what happened, and what to do next."""
+"""Errors about files, with texts for people: what happened, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ class StorageError(Exception):
     """
     A file cannot be used as it is. Nothing was changed or deleted.
 
-    The text is made to be shown: it names the file and what to do.
+    The text is written for the user: it names the file, and what to do.
     """
 
 

@@ -12,7 +12,7 @@ from securemsg.storage.errors import StateUnusable
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-# Rights of the group and of everybody.
+# The permissions of the group and of others.
 OTHERS = 0o077
 
 
@@ -26,7 +26,7 @@ class NotAFile(StateUnusable):
 
 def make_private_file(path: Path) -> None:
     """
-    Make an empty file if there is none, durably; take the rights of others from one that is there.
+    Make an empty file if there is none, durably; remove the permissions of others from an existing one.
 
     SQLite gives its journals the mode of the database, so this covers them too. An existing file is not opened: closing it
     would take away the locks that another connection of this process holds.
@@ -48,7 +48,7 @@ def make_private_file(path: Path) -> None:
 
 def make_private_folder(folder: Path) -> None:
     """
-    Make a folder if there is none; one that is there keeps its mode, for its files protect themselves.
+    Make a folder if there is none; an existing one keeps its mode, because its files have their own.
 
     @raise StateUnusable: it cannot be made.
     """
@@ -60,7 +60,7 @@ def make_private_folder(folder: Path) -> None:
 
 def check_private(path: Path, found: os.stat_result) -> None:
     """
-    See whether this is a regular file that only its owner may use.
+    Check that this is a regular file that only its owner may use.
 
     @raise NotAFile: it is something else.
     @raise FileExposed: others may use it, too.
@@ -74,7 +74,7 @@ def check_private(path: Path, found: os.stat_result) -> None:
 
 def check_regular(path: Path, found: os.stat_result) -> None:
     """
-    See whether this is a regular file: others answer late or never, and have no mode that says who may use them.
+    Check that this is a regular file: pipes and devices may block, and their mode does not say who may use them.
 
     @raise NotAFile: it is something else.
     """
@@ -84,14 +84,14 @@ def check_regular(path: Path, found: os.stat_result) -> None:
 
 def read_private_file(path: Path, limit: int = -1, *, exposed: bool = False) -> bytes:
     """
-    What is in a file that only its owner may use.
+    Read a file that only its owner may use.
 
     @param limit: how many bytes to read at most; negative: all.
     @param exposed: whether others may use it, too.
     @raise OSError: it is missing or cannot be read.
     @raise StorageError: as L{check_private}.
     """
-    # Without waiting: a pipe opens when another process opens its other end.
+    # Without blocking: a pipe would open only when another process opens its other end.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         (check_regular if exposed else check_private)(path, os.fstat(descriptor))
@@ -105,7 +105,7 @@ def write_private_file(path: Path, content: bytes) -> None:
     """
     Write a file, or replace it, durably, and all of it or nothing. Two processes must not write the same file at once.
 
-    @raise OSError: that fails; the file that was there is there still.
+    @raise OSError: it cannot be written; the old file is unchanged.
     """
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)  # a process that was killed left it
@@ -116,7 +116,7 @@ def write_private_file(path: Path, content: bytes) -> None:
 
 def create_private_file(path: Path, content: bytes) -> None:
     """
-    Write a new file, durably, and all of it or nothing, whoever else tries at the same time.
+    Write a new file, durably, and all of it or nothing, even if another process does the same.
 
     @raise FileExistsError: there is one of this name; it was left as it is.
     @raise OSError: it cannot be written; nothing is left of it.
@@ -137,7 +137,7 @@ def create_private_file(path: Path, content: bytes) -> None:
 def _fill(descriptor: int, content: bytes) -> None:
     """Write a file's whole content to disk, and close it."""
     with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, FILE_MODE)  # the umask may have taken rights away from the owner, too
+        os.fchmod(descriptor, FILE_MODE)  # the umask may have removed permissions of the owner, too
         file.write(content)
         file.flush()
         os.fsync(descriptor)
@@ -154,7 +154,7 @@ def sync_folder(folder: Path) -> None:
 
 def open_lock_file(path: Path) -> int:
     """
-    A descriptor of an empty file that processes lock, which is made if there is none.
+    Open the empty file that processes lock; it is made if there is none.
 
     @raise OSError: it cannot be made or opened.
     """
@@ -194,7 +194,7 @@ class FileLock:
         return True
 
     def free(self) -> None:
-        """Let another process have it."""
+        """Free the lock."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

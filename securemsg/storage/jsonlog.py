@@ -1,5 +1,5 @@
 """
-A file that lines are added to, for other programs to read: private, durable, and of bounded size.
+A log of JSON lines for other programs: private, durable, and of bounded size.
 
 Libraries that rotate files do not make their lines durable, nor say when a line could not be written; here a line is either in
 the file for good, or an error says that it is not.
@@ -73,7 +73,7 @@ class LineFile:
             raise _explained(self._path, error) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -121,13 +121,13 @@ class LineFile:
 
 def check_line_file(path: Path) -> None:
     """
-    See whether a file can be used, or made; nothing is changed.
+    Check whether a file can be used or made; nothing is changed.
 
     @raise StateUnusable: it cannot.
     """
     folder = path.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise StateUnusable(f"{path} cannot be made: {folder} is not a folder that this user can write")
+        raise StateUnusable(f"{path} cannot be made: {folder} is not a folder that this user can write to; name another file")
     try:
         os.close(_open_existing(path))
     except FileNotFoundError:
@@ -157,6 +157,6 @@ def _explained(path: Path, error: OSError) -> StateUnusable:
     if error.errno == errno.EWOULDBLOCK:
         return StateUnusable(f"another process writes to {path}; name another file")
     if error.errno == errno.ELOOP:
-        return StateUnusable(f"{path} is a link; name the file that it leads to")
-    advice = "make room for it" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "see to that"
+        return StateUnusable(f"{path} is a symbolic link; name the file that it points to")
+    advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "fix that"
     return StateUnusable(f"{path} cannot be written: {error.strerror}; {advice}, or name another file")

@@ -1,4 +1,4 @@
-"""Key files: 32 secret bytes that everybody who has them may use, and nobody else may read."""
+"""Key files: 32 secret bytes, shared by everybody who has a copy, and readable by nobody else."""
 
 from __future__ import annotations
 

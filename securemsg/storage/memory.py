@@ -1,4 +1,4 @@
-"""Stores in memory: the server's for tests, with a crash at hand; the profile also for guests, who keep nothing."""
+"""Stores in memory: the server's for tests, which can simulate a crash; the profile also for guests, who store nothing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class MemoryServerStore(ServerStore):
     """
     The server's store over a database in memory, without a thread.
 
-    @ivar writer: holds commits back, if it is told to.
+    @ivar writer: holds commits back, if C{manual} is set.
     """
 
     def __init__(self, manual: bool = False, source: sqlite3.Connection | None = None) -> None:

@@ -1,7 +1,7 @@
 """
 The client's profile: one file of sealed records, which several processes share.
 
-SQLite with a rollback journal, for two connections that write a WAL can corrupt it before SQLite 3.51.3. The journal is
+SQLite with a rollback journal: before SQLite 3.51.3 two connections that write a WAL can corrupt it. The journal is
 truncated, not deleted: then C{synchronous=FULL} covers the moment of commit, and no folder needs to be synchronised.
 """
 
@@ -35,7 +35,7 @@ APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite fil
 # Format 1 was never released.
 VERSION = 2
 BUSY_TIMEOUT = 10  # another process writes for milliseconds; one that takes longer is stuck
-# What every profile can open with its own key: tells a wrong key from a damaged record.
+# A record that every profile can open with its own key: it distinguishes a wrong key from a damaged record.
 SEAL_CHECK = b"securemsg profile"
 
 SCHEMA = (*RECORDS, "CREATE TABLE seal_check (value BLOB NOT NULL)")
@@ -75,7 +75,7 @@ def open_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT
 
 
 def missing(path: Path) -> ProfileMissing:
-    """What to say where no profile is, or one that was not finished."""
+    """The error for a folder without a profile, or with one that was not finished."""
     return ProfileMissing(f"there is no profile in {path.parent}; run `securemsg join`, or give --profile")
 
 

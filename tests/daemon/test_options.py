@@ -146,7 +146,7 @@ class BadTests(SynchronousTestCase):
 
     def test_no_record(self) -> None:
         """A size of no record is a mistake."""
-        self.assertIn("--record; name one", self.complaint("--record-size", "1M"))
+        self.assertIn("--record FILE", self.complaint("--record-size", "1M"))
 
     def test_loose(self) -> None:
         """To be loose about no file is a mistake."""

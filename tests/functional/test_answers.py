@@ -324,7 +324,7 @@ class ExecTests(AnsweringDaemonCase):
         self.assertEqual(said, ["hello, ada", "error: status 3", "error: signal 9", "you said: a\nb"])
         self.ada.send("server", "quiet")
         self.assertEqual(self.talk(self.ada, "still there?"), ["you said: still there?"])
-        self.assertEqual(self.daemon.log.count("could not be answered by machine"), 2)
+        self.assertEqual(self.daemon.log.count("could not be answered automatically"), 2)
         for word in ("plain text", "you said", "hello, ada"):
             self.assertNotIn(word, self.daemon.log)
 
@@ -463,10 +463,10 @@ class OperatorTests(AnsweringDaemonCase):
         blocked.mkdir()
         for text in ("y" * 3900, "z"):
             self.ada.send("server", text)
-        until(lambda: "answers nothing until" in self.daemon.log, "the problem in the log")
+        until(lambda: "cannot answer until" in self.daemon.log, "the problem in the log")
         # The next tries are a second apart.
         self.ada.run("recv", "--count", "1", "--timeout", "3", status=7)
-        self.assertEqual(self.daemon.log.count("answers nothing until"), 1)
+        self.assertEqual(self.daemon.log.count("cannot answer until"), 1)
         blocked.rmdir()
         self.assertEqual(self.ada.texts(2), ["y" * 3900, "z"])
         self.assertIn("answers again", self.daemon.log)
@@ -489,7 +489,7 @@ class OperatorTests(AnsweringDaemonCase):
         path.mkdir()
         self.ada.send("server", "four")
         self.ada.run("recv", "--count", "1", "--timeout", "3", status=7)
-        self.assertEqual(self.daemon.log.count("answers nothing until"), 1)
+        self.assertEqual(self.daemon.log.count("cannot answer until"), 1)
         path.rmdir()
         self.assertEqual(self.ada.texts(1), ["four"])
         self.assertEqual([row["text"] for row in self.record()], ["four"])
@@ -511,7 +511,7 @@ class OperatorTests(AnsweringDaemonCase):
         secret = path.read_bytes()
         self.assertEqual((len(secret), path.stat().st_mode & 0o777), (32, 0o600))
         [row] = [line for line in self.daemon.log.splitlines() if "key file" in line]
-        self.assertRegex(row, rf"{path}; its holders are key-[0-9a-f]{{8}}$")
+        self.assertRegex(row, rf"{path}; guests who use it appear as key-[0-9a-f]{{8}}$")
         self.assertNotIn(secret.hex(), self.daemon.log)
         self.daemon.stop()
         self.daemon.start()

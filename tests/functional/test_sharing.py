@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from pathlib import Path
 
+from securemsg.account.connection import LOCK
+from securemsg.storage.files import FileLock
 from tests.functional.support import Person, PlaceCase, Running, until
 
 # Commands that wait at once, and how often the blow falls on them at work.
@@ -13,6 +16,14 @@ SENDERS = 4
 ROUNDS = 3
 # Messages of one burst: more than one page of what a reader takes from the store.
 BURST = 150
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has the lock."""
+    lock = FileLock(path)
+    taken = lock.take()
+    lock.free()
+    return not taken
 
 
 class HeirTests(PlaceCase):
@@ -53,6 +64,8 @@ class HeirTests(PlaceCase):
         ada, ben = self.person("ada"), self.person("ben")
         holder = ada.start("recv", "--follow")
         ids = self.assert_sent(self.sends(ada, "ben", ["zero"]))
+        # That send may have been the owner; from here on it is the holder.
+        until(lambda: is_locked(ada.profile / LOCK), "the holder's lock")
         holder.process.send_signal(signal.SIGSTOP)
         texts = [f"text {number}" for number in range(SENDERS)]
         sending = self.sends(ada, "ben", texts)

@@ -96,7 +96,7 @@ class PortTests(SynchronousTestCase):
         """An address of another machine is named as such."""
         with self.assertRaises(PortUnavailable) as caught:
             check_port("192.0.2.1", 8443)
-        self.assertIn("no address of this machine", str(caught.exception))
+        self.assertIn("not an address of this machine", str(caught.exception))
 
     def test_privileged(self) -> None:
         """A port that only the system may use is explained."""

@@ -71,7 +71,7 @@ class PoolTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.assertEqual(self.answer(fail), "error: status 3")
         (event,) = events
-        self.assertEqual(str(formatEvent(event)), "a message could not be answered by machine: status 3")
+        self.assertEqual(str(formatEvent(event)), "a message could not be answered automatically: status 3")
         self.assertNotIn(SECRET, str(event))
 
     def test_reason(self) -> None:
@@ -90,7 +90,7 @@ class PoolTests(SynchronousTestCase):
             ThreadPool(Work(lambda got: None), None, self.calls.put)
             self.assertEqual(events, [])
             ThreadPool(Work(lambda got: None, "tr2 is nowhere"), None, self.calls.put)
-        self.assertEqual(str(formatEvent(events[0])), "no message will be answered by machine: tr2 is nowhere")
+        self.assertEqual(str(formatEvent(events[0])), "no message will be answered automatically: tr2 is nowhere")
 
     def test_bug(self) -> None:
         """After a bug of ours the sender still gets an answer."""

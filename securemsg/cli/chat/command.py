@@ -53,7 +53,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool) -> int:
         prompt = at_terminal and not context.settings.as_json and os.environ.get("TERM", "") not in ("", "dumb")
         show_line: Callable[[str], object] = say
         if prompt:
-            # Only here: a chat through a pipe does without, and it takes long to import.
+            # Imported only here: it is slow, and a chat through a pipe does not need it.
             from securemsg.cli.chat.prompt import interact, show
 
             # One queue for everything that shows above the line being typed.

@@ -1,4 +1,4 @@
-"""A running chat. Where its lines come from and go to is the business of the prompt and of the plain console."""
+"""A running chat, independent of its input and output, which are the prompt or the plain console."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from securemsg.client.state.contacts import Contact, all_contacts, get_contact, 
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import SERVER_NAME
 
-# After the last line of a pipe: until everything is accepted and, by the contact `server`, answered.
+# Seconds to wait after the last line of a pipe, until everything is accepted and, by the contact `server`, answered.
 ENDING_TIME = 30
 # At a terminal the user wants to leave; what is not accepted by then stays in the outbox.
 LEAVING_TIME = 2
-# An answer that is not there after so long is waited for with a word about that.
+# If an answer takes longer than this, a note says that we wait, seconds.
 SILENT_TIME = 1
 # Shown in one go before the store is looked at again.
 PAGE = 64
@@ -62,7 +62,7 @@ _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 class Chat:
     """
     @ivar name: of the contact that lines go to.
-    @ivar answers: that the contact C{server} is still expected to give in this run.
+    @ivar answers: that are still expected from the contact C{server}.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
     """
@@ -97,7 +97,7 @@ class Chat:
 
     async def enter(self, line: str) -> bool:
         """
-        Do what a line means.
+        Carry out a line.
 
         @return: whether the chat goes on.
         """
@@ -131,7 +131,7 @@ class Chat:
                 await self._notify(f"-- {reason}")
 
     async def _say(self, text: str) -> None:
-        """Commit a message; it goes out by itself."""
+        """Commit a message; the agent sends it."""
         try:
             number = messages.compose(self._context.store, self.name, text, now=self._context.now())
         except Refusal as refusal:
@@ -173,7 +173,7 @@ class Chat:
         contact = self.contact()
         if isinstance(self._context, GuestContext):
             held = self._context.profile.name
-            await self._notify(f"-- with a key file there is no number to compare: whoever is let in has {held}")
+            await self._notify(f"-- with a key file there is no number to compare: both sides have {held}")
             return
         if contact is None:
             await self._notify(f"-- nothing is known about {self.name} yet; send a message first")
@@ -280,7 +280,7 @@ class Chat:
             found.append(sent)
         return found
 
-    # --- how things stand -------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------------------------
 
     def contacts(self) -> list[Contact]:
         """All contacts."""
@@ -293,7 +293,7 @@ class Chat:
             return get_contact(records, self.name)
 
     def title(self) -> str:
-        """The name, with what is to be known about the contact."""
+        """The name, with marks: unverified, keys changed, key file."""
         contact = self.contact()
         choice = pinned_suite(self._context, self.name)
         if isinstance(self._context, GuestContext):
@@ -343,7 +343,7 @@ async def finish(
     Wait until everything is accepted and, by the contact C{server}, answered.
 
     @return: 0, or 2 where a line was not understood.
-    @raise SecuremsgError: it was not, in time; or something was refused.
+    @raise SecuremsgError: it was not in time, or a message was refused.
     """
     if context.settings.timeout is not None:
         timeout = context.settings.timeout
@@ -387,5 +387,5 @@ async def finish(
     if not is_done():
         raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
     if conversation.answers.lost:
-        raise error_for("not-answered", text="the connection was lost, and answers with it", hint="ask again")
+        raise error_for("not-answered", text="the connection was lost before every message was answered", hint="ask again")
     return Exit.USAGE if conversation.mistakes else Exit.DONE

@@ -42,24 +42,24 @@ class PendingAnswers:
         """How many answers are expected."""
         return len(self._open)
 
-    def asked(self, number: bytes) -> None:
-        """A message was committed."""
-        self._open[self._answer_to(number)] = _Question(self._current_device())
+    def asked(self, message_id: bytes) -> None:
+        """Expect an answer to a message that was committed."""
+        self._open[self._answer_to(message_id)] = _Question(self._current_device())
 
-    def accepted(self, number: bytes) -> None:
+    def accepted(self, message_id: bytes) -> None:
         """A message was accepted. To be called after L{drop_lost}."""
-        answer = self._answer_to(number)
+        answer = self._answer_to(message_id)
         if answer in self._open:
             self._open[answer] = evolve(self._open[answer], accepted=True)
 
-    def refused(self, number: bytes) -> None:
+    def refused(self, message_id: bytes) -> None:
         """A message was refused, so it gets no answer."""
-        self._open.pop(self._answer_to(number), None)
+        self._open.pop(self._answer_to(message_id), None)
 
-    def received(self, number: bytes) -> None:
+    def received(self, message_id: bytes) -> None:
         """A message was received; it may be an answer."""
-        self._open.pop(number, None)
-        self.lost.discard(number)
+        self._open.pop(message_id, None)
+        self.lost.discard(message_id)
 
     @property
     def has_news(self) -> bool:
@@ -91,6 +91,6 @@ class PendingAnswers:
             return b""
         return self._context.connection()
 
-    def _answer_to(self, number: bytes) -> bytes:
+    def _answer_to(self, message_id: bytes) -> bytes:
         """The id that the answer to a message will have."""
-        return answer_id(self._context.profile.name, number)
+        return answer_id(self._context.profile.name, message_id)

@@ -1,5 +1,5 @@
 """
-What a person types in a chat, and what it means; what the chat shows, and how it reads. No terminal, no network.
+The slash commands of a chat, and the lines that it shows. No terminal, no network.
 
 A line is text, unless it begins with a slash: then it is a command of L{COMMANDS}. C{//} begins a text with one slash.
 """
@@ -19,7 +19,7 @@ from securemsg.protocol.messages import MAX_TEXT
 # Lines of /history where no number is given, and the most that may be asked for.
 HISTORY_LINES = 20
 MAX_HISTORY_LINES = 1000
-# The word of the oldest clients; on a line of its own it leaves, too.
+# Leaves the chat as well, on a line of its own; from the first clients.
 LEAVING_WORD = "exit"
 
 
@@ -182,7 +182,7 @@ def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "")
     One message as people read it: C{[time] sender: text}.
 
     @param time: already written out.
-    @param mark: what is to be known of the sender, such as C{unverified}.
+    @param mark: a note about the sender, such as C{unverified}.
     """
     whom = f"{sender} ({mark})" if mark else sender
     return block(f"[{time}] {escape(whom)}: ", text, columns)
@@ -195,7 +195,7 @@ def gap_line(sender: str, missing: int) -> str:
 
 
 def mark_of(verified: bool, changed: bool) -> str:
-    """What stands beside a contact's name."""
+    """The mark beside a contact's name."""
     if changed:
         return "CHANGED"
     return "" if verified else "unverified"

@@ -1,4 +1,4 @@
-"""C{securemsg history}: what was said."""
+"""C{securemsg history}: print earlier messages."""
 
 from __future__ import annotations
 

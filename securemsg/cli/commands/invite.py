@@ -26,7 +26,7 @@ DAY = 86400
 @shared
 @click.pass_context
 def invite(ctx: click.Context, expires: int) -> int:
-    """Print an invite for one person, if the server lets users invite. Whoever joins with it has you verified."""
+    """Print an invite for one person, if the server lets users invite. The new user has you as a verified contact."""
     with opened(settings_of(ctx)) as context:
 
         async def ask(reactor: Any, connection: AccountConnection) -> int:

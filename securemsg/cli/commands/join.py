@@ -32,7 +32,7 @@ from securemsg.protocol.invite import MAX_INVITE, InviteLink, parse_invite
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import create_profile as create_store
 
-# The server says no to the name itself, once and for all.
+# Codes that refuse the name for good.
 ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 
 
@@ -103,7 +103,7 @@ def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
         with store.writing() as records:
             known = load_profile(records)
             if known is not None and not known.registered and known.pin != link.pin:
-                # The server of that invite never took us in, and this one is another: nothing of it is to be kept.
+                # We never registered with that server, and this invite is for another one: drop everything.
                 _forget(records)
                 known = None
             if known is None:
@@ -117,7 +117,7 @@ def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
 
 
 def _forget(records: IRecords) -> None:
-    """Drop what a join has written that came to nothing: the profile with its list, and whom its invite introduced."""
+    """Drop what a failed join has written: the profile with its list, and the contacts of its invite."""
     for table in (PROFILE, LISTS, CONTACTS):
         for bucket, order, _ in records.scan(table):
             records.delete(table, bucket, order)
@@ -180,6 +180,6 @@ def _registering(context: CommandContext) -> Any:
 
 
 def _start_over(store: IProfileStore) -> None:
-    """This name cannot be had, so nothing was registered with these keys: another name may be tried in the same folder."""
+    """The name was refused, so nothing was registered with these keys: allow another name in the same folder."""
     with store.writing() as records:
         records.delete(PROFILE, b"")

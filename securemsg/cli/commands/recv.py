@@ -116,7 +116,7 @@ class _Receiving:
         return Exit.DONE
 
     async def _drain(self, connection: AccountConnection) -> None:
-        """Learn when everything that waited on the server is here."""
+        """Wait until everything that waited on the server is here."""
         try:
             await connection.ask("drained", timeout=self._context.settings.time_limit)
             self._drained = True
@@ -129,7 +129,7 @@ class _Receiving:
         connection.changed()
 
     def _is_time_over(self, problem: Exception, connection: AccountConnection) -> bool:
-        """Whether the user's own bound has ended the waiting, and nothing worse. With C{--timeout 0} what is here is all."""
+        """Whether C{--timeout} alone ended the wait. With C{--timeout 0} only messages that are here count."""
         limit = self._context.settings.timeout
         if limit is None or not (isinstance(problem, SecuremsgError) and problem.code == "timeout"):
             return False

@@ -1,4 +1,4 @@
-"""C{securemsg send}: commit a message, then follow it as far as was asked for."""
+"""C{securemsg send}: commit a message, then wait as long as C{--wait} says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.protocol.messages import MAX_TEXT
 
 NONE = "none"
-# What becomes of a message that was not accepted, where no outbox is kept.
+# The status of a message that was not accepted, if no outbox is kept.
 NOT_KEPT = "not-kept"
 
 
@@ -205,7 +205,7 @@ def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None
     assert sent is not None, "it was committed before we looked"
     record = sent_record(sent)
     if context.folder is None and sent.status == Status.QUEUED:
-        # Its outbox lies in our memory, and ends with us.
+        # The outbox is in memory, and ends with this process.
         record["status"] = NOT_KEPT
     write_line(json_line({**record, "code": record["code"] or held_up_by}))
 

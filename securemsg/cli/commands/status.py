@@ -53,7 +53,7 @@ def status(ctx: click.Context) -> int:
         warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
         shown = {**facts, "key_files": named, "held_back": held_back(context)}
-        # What is unknown without a connection is said; what is zero needs no line.
+        # Facts that need a connection are marked as unknown; zero needs no line.
         shown = {name: value for name, value in shown.items() if value or value is None or value is False}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
         write_record({**facts, "warnings": warnings}, context.settings.as_json, "\n".join(text))

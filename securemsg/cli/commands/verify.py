@@ -1,4 +1,4 @@
-"""C{securemsg verify}: the safety number, and the user's word that it was compared."""
+"""C{securemsg verify}: show the safety number, and accept it once it was compared."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def verify(ctx: click.Context, name: str, compared: bool) -> int:
 
 def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
     """
-    Take the user's word for the identity that was shown last.
+    Accept the identity whose number was shown last.
 
     @raise SecuremsgError: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
     """
@@ -82,7 +82,7 @@ def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
 
 
 def remember_shown(store: IProfileStore, contact: Contact) -> None:
-    """Keep which identity the user has seen the number of."""
+    """Remember the identity whose number was shown."""
     bucket = SHOWN + contact.name.encode()
     with store.reading() as records:
         known = records.get(META, bucket)

@@ -1,4 +1,4 @@
-"""C{securemsg whoami}: who this profile is."""
+"""C{securemsg whoami}: the account of this profile."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-The inbox: what becomes of a delivery.
+The inbox: turns deliveries into history.
 
-Everything that follows from a delivery is committed in one transaction with it, and only then is it
-acknowledged. Source: C{docs/protocol.md}, section "Receiving".
+A delivery and its consequences are committed in one transaction, and only then is it acknowledged.
+Source: C{docs/protocol.md}, section "Receiving".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client.receiving.listchecks import check_marks
+from securemsg.client.receiving.listchecks import check_lists
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
@@ -63,10 +63,10 @@ class Change:
     What a delivery changed, beyond its own record.
 
     @ivar account: of the sender, as the server says.
-    @ivar shown: there is something new to read, or news of what was sent.
-    @ivar began: the sender began a session: what is quarantined may open now.
-    @ivar behind: the sender has this version of its list, and we have an older one; 0: we have not.
-    @ivar warnings: codes of what people should know about the sender.
+    @ivar shown: there is a new message, or a sent one has a new status.
+    @ivar began: the sender began a session, so that messages in quarantine may open now.
+    @ivar behind: the version of the sender's device list, if ours is older; else 0.
+    @ivar warnings: codes of warnings about the sender.
     """
 
     account: str
@@ -77,7 +77,7 @@ class Change:
 
 
 def receive(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Change:
-    """Take a delivery in: into history, or into quarantine. Afterwards it may be acknowledged."""
+    """Save a delivery, in history or in quarantine. Then it may be acknowledged."""
     envelope = seen_envelope(delivery.account, delivery.device, delivery.common, delivery.own)
     if records.get(SEEN, envelope) is not None:
         return Change(delivery.account)
@@ -125,12 +125,12 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
 
 def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Change:
     """
-    Open a delivery and do what it says.
+    Decrypt a delivery and apply its content.
 
-    @raise Refusal: it cannot be opened; nothing has changed. C{bad-content}: it is authentic, and makes no sense.
+    @raise Refusal: it cannot be opened; nothing has changed. C{bad-content}: it is authentic, but malformed.
     """
     if delivery.account == profile.name:
-        # Nobody writes to themselves: it was reflected.
+        # Accounts do not write to themselves: the server reflected it.
         raise Refusal("own-account")
     digest = keys.sha256(delivery.common)
     opened = suites.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
@@ -144,9 +144,9 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
 
 def _check(profile: Profile, opened: Opened, content: Content) -> None:
     """
-    What a content says of itself must be what its session proved.
+    Check that what a content claims is what its session proved.
 
-    @raise Refusal: it is not.
+    @raise Refusal: it differs.
     """
     conversation = conversation_of(profile.identity.public, opened.contact.identity)
     counted = content.kind not in (Kind.RECEIPT, Kind.RESET)
@@ -159,11 +159,11 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
 
 
 def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Change:
-    """Count an authentic message, save it, and do what its kind asks for."""
+    """Count an authentic message, save it, and act on its kind."""
     contact = opened.contact
     name = contact.name
     peer = PEERS[opened.conversation.kind]
-    marks = check_marks(records, profile, contact, content) if peer.has_account else []
+    marks = check_lists(records, profile, contact, content) if peer.has_account else []
     known = seen_message(name, content.message_id)
     is_new = records.get(SEEN, known) is None
     if is_new:
@@ -218,12 +218,12 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     save(records, HISTORY, conversation.bucket, row, seq)
     save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), seq)
     if arrival.seq:
-        # Whoever reads in the order of the sequence has passed this number.
+        # Readers may have passed this seq already.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
 
 
 def _note_base_known(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
-    """The device has replied, so it knows where its share of our stream begins."""
+    """Note that the device has replied, and so knows where its share of our stream begins."""
     stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
     bucket = BASES + opened.device_id + stream
     base = load(records, StreamStart, COUNTERS, bucket)
@@ -233,9 +233,9 @@ def _note_base_known(records: IRecords, profile: Profile, opened: Opened, conten
 
 def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:
     """
-    A contact has what we sent to it. Nobody can confirm for somebody else.
+    Mark our messages as delivered to the contact that sent the receipt, and to no other.
 
-    @return: whether that is news.
+    @return: whether a status has changed.
     """
     news = False
     for message_id in decode_record(Receipt, content.body).message_ids:
@@ -262,9 +262,9 @@ def _quarantine(
     records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int
 ) -> tuple[Change, bool]:
     """
-    A delivery that cannot be opened goes into quarantine, and its sender is asked for it again where that may help.
+    Quarantine a delivery that cannot be opened, and ask its sender for it again if that may help.
 
-    @return: what that changed, and whether there was room.
+    @return: what changed, and whether there was room.
     """
     identity = b""
     warnings: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """
-Which device lists a message was written under, as its sender says inside the encryption: a server that shows different lists to
-different people is found out. Source: C{docs/protocol.md}, section "Device lists".
+Checks of the device lists that a sender names inside the encryption: they detect a server that shows different lists to
+different people. Source: C{docs/protocol.md}, section "Device lists".
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from securemsg.client.state.profile import DAY, Profile, seen_list
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ListMark
 
-# Contacts look our list up once a day: whoever still uses an older one after two has been kept from the newer.
+# Contacts fetch our list once a day: one who uses an older list two days later was not shown the newer one.
 LIST_GRACE = 2 * DAY
 
 
-def check_marks(records: IRecords, profile: Profile, contact: Contact, content: Content) -> list[str]:
+def check_lists(records: IRecords, profile: Profile, contact: Contact, content: Content) -> list[str]:
     """
-    Compare the lists that a message says it was written under with those that we know.
+    Compare the device lists that a message names with those that we know.
 
-    @return: codes of what does not fit. C{contact-list-behind}: they have a newer list than we were shown: fetch it.
+    @return: codes of differences. C{contact-list-behind}: they have a newer list than we were shown: fetch it.
         C{contact-list-forked}: we were shown another list of theirs. C{own-list-unknown}: they were shown a list of ours
-        that we have not made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced long
+        that we never made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced long
         before they wrote.
     """
     warnings: list[str] = []
@@ -41,6 +41,6 @@ def check_marks(records: IRecords, profile: Profile, contact: Contact, content: 
 
 
 def _is_forked(records: IRecords, account: str, mark: ListMark) -> bool:
-    """Did we see another list under this version?"""
+    """Whether we saw another list with this version."""
     seen = seen_list(records, account, mark.version)
     return seen is not None and seen.digest != mark.digest

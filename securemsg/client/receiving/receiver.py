@@ -1,4 +1,4 @@
-"""Incoming: deliveries are taken in, many in one transaction, and acknowledged; what could not be opened is tried again."""
+"""Incoming: saves deliveries, many in one transaction, acknowledges them, and retries the quarantine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from securemsg.protocol.messages import Acknowledge, Deliver
 
 # Deliveries that are committed together.
 BATCH = 64
-# A server that sends more than this without an acknowledgement does not keep its own window: it has to wait.
+# A server that sends more than this without an acknowledgement ignores its own window, and has to wait.
 MAX_WAITING = 256
 
 
@@ -29,7 +29,7 @@ class Receiver:
     The incoming half of an agent.
 
     @ivar is_drained: everything that waited for this login is committed.
-    @ivar fetches: accounts whose newer lists were mentioned, with the version.
+    @ivar fetches: accounts with a newer device list than ours, and its version.
     """
 
     _context: Context
@@ -42,16 +42,16 @@ class Receiver:
 
     @property
     def is_idle(self) -> bool:
-        """Is there nothing to take in, and nothing more to come at once?"""
+        """Whether nothing waits to be taken in, and no more is coming at once."""
         return self.is_drained and not self._waiting
 
     @property
     def is_busy(self) -> bool:
-        """Is there anything left to do?"""
+        """Whether there is anything left to do."""
         return bool(self._waiting or self._retries or self._was_drained > self.is_drained)
 
     def restart(self) -> None:
-        """A new connection: whatever was not acknowledged comes again."""
+        """Start over on a new connection: what was not acknowledged is delivered again."""
         self._waiting.clear()
         self._retries.clear()
         self._last_tag = 0
@@ -61,9 +61,9 @@ class Receiver:
 
     def delivered(self, delivery: Deliver) -> None:
         """
-        A message came.
+        Queue a delivery.
 
-        @raise RemoteProtocolError: C{bad-tag}: the server does not count.
+        @raise RemoteProtocolError: C{bad-tag}: the server skipped or repeated a tag.
         """
         if delivery.tag != self._last_tag + 1:
             raise RemoteProtocolError("bad-tag")
@@ -73,11 +73,11 @@ class Receiver:
             self._context.channel.pause(True)
 
     def drained(self) -> None:
-        """What comes from now on was sent after the login."""
+        """Note that everything that waited for this login was delivered."""
         self._was_drained = True
 
     def take_in(self) -> None:
-        """Commit what came and acknowledge it; where nothing came, try some of the quarantine again."""
+        """Commit and acknowledge what was delivered; if nothing was, retry some of the quarantine."""
         if self._waiting or self._retries:
             self._commit()
         if self._was_drained and not self._waiting and not self.is_drained:
@@ -85,7 +85,7 @@ class Receiver:
             self._context.notify(Drained())
 
     def refresh(self) -> None:
-        """See whether the user has accepted an identity under which messages lie in quarantine, or gave a key for them."""
+        """Check whether the user has accepted an identity or given a key that opens messages in quarantine."""
         with self._context.store.reading() as records:
             for peer in load_totals(records).peers:
                 contact = contacts.get_contact(records, peer.name) if peer.identity else None
@@ -127,7 +127,7 @@ class Receiver:
         return changes
 
     def _apply(self, change: Change) -> None:
-        """Do what follows from a delivery that is committed."""
+        """Report what a committed delivery has changed, and act on it."""
         if change.shown or change.warnings:
             self._context.notify(Changed())
         if change.behind:

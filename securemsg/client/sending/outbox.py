@@ -1,8 +1,8 @@
 """
-The outbox: how a draft becomes a deposit.
+The outbox: turns drafts into deposits.
 
-Every function works inside a transaction. What was sealed once is kept, and sent again as it is, until it is
-answered for. Source: C{docs/protocol.md}, section "Deposit and delivery".
+Every function works inside a transaction. A sealed deposit is saved, and sent again unchanged until the server answers.
+Source: C{docs/protocol.md}, section "Deposit and delivery".
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
-# A message that was not accepted for so long is given up.
+# A message that was not accepted within this time is given up, seconds.
 HORIZON = 30 * DAY
 # Kinds outside the counters.
 UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
@@ -55,13 +55,13 @@ UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
 
 def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expire: bool = True) -> Deposit | None:
     """
-    Make the deposit of an outbox row: seal it if that was not done yet.
+    The deposit of an outbox row, which is sealed if it was not yet.
 
-    @param may_expire: give up what has waited for too long; not where the clock cannot be trusted.
+    @param may_expire: give up what has waited for too long; C{False} if the clock cannot be trusted.
     @return: C{None}: there is nothing to send in this row any more.
     @raise NeedAccount: ask the directory first.
     @raise NeedBundle: claim a bundle first.
-    @raise Refusal: it has to wait; the code says for what.
+    @raise Refusal: it has to wait; the code says why.
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None:
@@ -84,7 +84,7 @@ def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expi
 
 
 def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
-    """Seal a draft; C{None}: nothing is left to be sent of it."""
+    """Seal a draft; C{None}: there is nothing to send any more."""
     recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
     choice = pinned_suite(records, row.to)
     plans = suites.plan(records, profile, choice, recipient, now)
@@ -107,7 +107,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
 
 
 def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
-    """Make a deposit anew for the devices that there are now. Devices that stay get their bytes again."""
+    """Rebuild a deposit for the current devices. Devices that remain get the same bytes again."""
     recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
     content = content_of(records, row)
     if content is None or content.conversation != conversation_of(profile.identity.public, recipient.contact.identity):
@@ -118,7 +118,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
     kept = {part.device: part.own for part in sealed.parts}
     choice = pinned_suite(records, row.to)
     if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
-        # The user has chosen another suite or file since: nothing of the other is sent to a device that did not get it before.
+        # The user has chosen another suite or file since: new devices get nothing that was sealed with the old one.
         kept = {}
         common, key = suites.make_common(encode_record(content), choice.suite)
     plans = suites.plan(records, profile, choice, recipient, now, kept)
@@ -137,7 +137,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
     content = content_of(records, row)
     conversation = conversation_of(profile.identity.public, contact.identity)
     if content is None or content.counter:
-        # What had its counter before keeps it, and every byte; but it belongs to the conversation it was counted in.
+        # A content that has a counter keeps it, and every byte, but only in the conversation where it was counted.
         return content if content is not None and content.conversation == conversation else None
     if row.again:
         return None
@@ -178,7 +178,7 @@ def _parts(
 
 
 def _base(records: IRecords, device: bytes, content: Content) -> int | None:
-    """The counter before the first that a device gets of this stream, until it has replied."""
+    """The counter before the first one in this stream that a device gets; named until the device has replied."""
     if not content.counter:
         return None
     bucket = BASES + device + stream_of(content)
@@ -190,7 +190,7 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
 
 
 def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> None:
-    """Take the counter of a content, and keep the content as it is sealed."""
+    """Use the counter of a content, and save the content as it is sealed."""
     bucket = out_bucket(content.conversation, content.incarnation)
     digest = chain_digest(content)
     save(records, COUNTERS, bucket, OutStream(content.counter, digest))
@@ -202,7 +202,7 @@ def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> N
 
 
 def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
-    """Say in history with which suite a message goes out."""
+    """Note in history which suite a message is sent with."""
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history and not row.again else None
     if history is not None and history.suite != suite:
         save(records, HISTORY, row.to.bucket, msgspec.structs.replace(history, suite=suite), row.history)
@@ -210,7 +210,7 @@ def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
 
 def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow | None:
     """
-    What was sealed for another identity of a contact is written anew for this one; what was no message is dropped.
+    Turn a row that was sealed for another identity of the contact back into a draft; drop it if it is not a message.
 
     @return: the draft, if there is one.
     """

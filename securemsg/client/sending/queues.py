@@ -1,8 +1,8 @@
 """
-In which order, and when, the rows of the outbox are sent.
+The send queues: in which order, and when, the rows of the outbox are sent.
 
-Each conversation has a queue. Its rows go in order; what holds one up holds up those behind it, and nobody else. All of this is
-in memory alone: after a new login it begins with what the outbox holds.
+Each conversation has a queue, which is sent in order: a row that waits holds up those behind it, but no other queue. The queues
+are in memory only, and are filled from the outbox after each login.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from attrs import define, field
 
 from securemsg.client.state.conversations import Conversation
 
-# Deposits that are not answered, over all queues.
+# Unanswered deposits over all queues, at most.
 WINDOW = 16
-# What is refused for now is tried again after a second, then after twice as long each time.
+# Seconds before a row is sent again that was refused for now; the pause doubles each time.
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 60.0
 
@@ -24,13 +24,13 @@ MAX_PAUSE = 60.0
 @define(eq=False)
 class SendQueue:
     """
-    What waits in one conversation.
+    The rows of one conversation that wait to be sent.
 
-    @ivar waiting: orders of rows that are to be sent, ascending.
+    @ivar waiting: seqs of the rows, ascending.
     @ivar unanswered: how many were sent and not answered.
-    @ivar is_asking: a question about it is on its way to the server.
+    @ivar is_asking: a question to the server about it is open.
     @ivar is_blocked: the user must decide something first.
-    @ivar not_before: when it may go on.
+    @ivar not_before: when its next row may be sent.
     @ivar failures: how many times in a row the server refused it for now.
     """
 
@@ -43,16 +43,16 @@ class SendQueue:
     failures: int = 0
 
     def may_send(self, now: float) -> bool:
-        """Is there a row that may be sent?"""
+        """Whether there is a row that may be sent."""
         return bool(self.waiting) and not self.is_asking and not self.is_blocked and now >= self.not_before
 
 
 @define(eq=False)
 class SendQueues:
     """
-    All conversations with something in the outbox.
+    The queues of all conversations with rows in the outbox.
 
-    @ivar last: the highest order of a row that was seen in the outbox.
+    @ivar last: the highest seq that was loaded from the outbox.
     """
 
     _jitter: Callable[[], float]
@@ -61,7 +61,7 @@ class SendQueues:
     _unanswered: dict[bytes, tuple[SendQueue, int, float]] = field(init=False, factory=dict)
 
     def add(self, conversation: Conversation, seq: int) -> None:
-        """There is a new row in the outbox."""
+        """Add a row of the outbox."""
         self.last = max(self.last, seq)
         insort(self._queues.setdefault(conversation, SendQueue(conversation)).waiting, seq)
 
@@ -73,19 +73,19 @@ class SendQueues:
         return min(ready, key=lambda queue: queue.waiting[0], default=None)
 
     def drop(self, queue: SendQueue) -> None:
-        """There is nothing to be sent in the first row of a queue."""
+        """Drop the first row of a queue: it has nothing to send."""
         queue.waiting.pop(0)
         self._tidy(queue)
 
     def mark_sent(self, queue: SendQueue, deposit_id: bytes, now: float) -> None:
-        """The first row of a queue is sent."""
+        """Note that the first row of a queue was sent."""
         seq = queue.waiting.pop(0)
         queue.unanswered += 1
         self._unanswered[deposit_id] = (queue, seq, now)
 
     def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int] | None:
         """
-        A deposit is answered.
+        Remove a deposit that was answered.
 
         @return: its queue and its row; C{None}: there was no such deposit.
         """
@@ -98,18 +98,18 @@ class SendQueues:
         return queue, seq
 
     def requeue(self, queue: SendQueue, seq: int) -> None:
-        """A row is to be sent again, before those that come after it."""
+        """Put a row back into its queue, before those with higher seqs."""
         self._queues[queue.conversation] = queue
         insort(queue.waiting, seq)
 
     def pause(self, queue: SendQueue, now: float) -> None:
-        """Not now: wait for longer than the last time."""
+        """Hold a queue back, for longer than the last time."""
         pause = min(FIRST_PAUSE * 2.0 ** min(queue.failures, 10), MAX_PAUSE)
         queue.failures += 1
         queue.not_before = now + pause * (0.5 + self._jitter() / 2)
 
     def oldest_unanswered(self) -> float | None:
-        """Since when the oldest unanswered deposit is on its way."""
+        """When the oldest unanswered deposit was sent."""
         return min((since for _, _, since in self._unanswered.values()), default=None)
 
     def blocked(self) -> list[SendQueue]:

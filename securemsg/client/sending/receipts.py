@@ -1,4 +1,4 @@
-"""Receipts: senders learn, in few messages, what is committed here."""
+"""Receipts: tell senders which of their messages are committed, in as few messages as possible."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, Re
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Kind, Receipt, encode_record
 
-# Rows that are looked at in one transaction.
+# Rows that one transaction looks at.
 PAGE = 1024
 
 
 def make_receipts(records: IRecords, profile: Profile, now: int) -> int:
     """
-    Put what is to be confirmed into the outbox, in one message for each conversation.
+    Put the receipts that are due into the outbox, one message for each conversation.
 
-    @return: how many messages that makes.
+    @return: how many messages.
     """
     asked: dict[Conversation, dict[bytes, list[int]]] = {}
     for seq, wanted in load_all(records, ReceiptRow, RECEIPTS, ROWS, limit=PAGE):

@@ -1,5 +1,5 @@
 """
-What becomes of the rows of the outbox: accepted, given up, or delayed.
+The results of outbox rows: accepted, given up, or delayed.
 
 Every function works inside a transaction. Source: C{docs/protocol.md}, section "Deposit and delivery".
 """
@@ -26,15 +26,15 @@ from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
 
-# Where there is nobody any more, nobody misses a counter.
+# If the recipient is gone, nobody misses the counter.
 GONE = "no-such-account"
 
 
 def accepted(records: IRecords, seq: int, server_now: int) -> bool:
     """
-    The server answers for a deposit.
+    The server has accepted a deposit: update the history, and remove the row.
 
-    @return: whether anybody can see a difference.
+    @return: whether the history has changed.
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     remove(records, seq)
@@ -51,7 +51,7 @@ def accepted(records: IRecords, seq: int, server_now: int) -> bool:
 
 def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | None:
     """
-    A row will never be sent, or its user does not want it to be. If it was sealed a void takes its place and its counter.
+    Give up a row that cannot be sent or was withdrawn. If it was sealed, a void takes its place and its counter.
 
     @return: the row of the void, if there is one.
     """
@@ -70,14 +70,14 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
 
 
 def void_of(content: Content) -> Content:
-    """What fills the counter of a content that will not come."""
+    """The void that takes the counter of a content that is given up."""
     return msgspec.structs.replace(
         content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content)
     )
 
 
 def mark_stale(records: IRecords, seq: int) -> None:
-    """The server says that a deposit is not for the devices that there are: it is to be made anew."""
+    """Mark a row to be rebuilt: its deposit was not for the recipient's current devices."""
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is not None:
         save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=True), seq)
@@ -85,9 +85,9 @@ def mark_stale(records: IRecords, seq: int) -> None:
 
 def note_waiting(records: IRecords, seq: int, code: str) -> bool:
     """
-    Say in history why a row waits.
+    Note in history why a row waits.
 
-    @return: whether that is news.
+    @return: whether the history has changed.
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None or not row.history or row.again or row.withdrawn:
@@ -96,7 +96,7 @@ def note_waiting(records: IRecords, seq: int, code: str) -> bool:
 
 
 def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
-    """Say in history how things stand with a row."""
+    """Note the status of a row in history."""
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     if history is None or (history.status, history.code) == (status, code):
         return False
@@ -107,14 +107,14 @@ def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) 
 
 def drafts(records: IRecords, to: Conversation) -> int:
     """
-    How many messages of a conversation are not sealed yet, and so go out with the suite that is chosen when they are.
+    Count the messages of a conversation that are not sealed yet, and will use the suite that is chosen by then.
     """
     rows = load_all(records, OutboxRow, OUTBOX, ROWS)
     return sum(row.to == to and row.history > 0 and not (row.sealed or row.withdrawn) for _, row in rows)
 
 
 def content_of(records: IRecords, row: OutboxRow) -> Content | None:
-    """What a row says, as far as it is known."""
+    """The content of a row, if it is known yet."""
     if row.content:
         return decode_record(Content, row.content)
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)

@@ -1,4 +1,4 @@
-"""Outgoing: drafts become deposits, deposits are answered, and what holds one up is asked for."""
+"""Outgoing: makes deposits of drafts, handles the answers, and asks for accounts and bundles that are needed first."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.codes import DISTRUSTED, UNDELIVERABLE
 
-# Rows of the outbox that are looked at in one reading.
+# Rows of the outbox that are loaded in one transaction.
 PAGE = 256
-# A deposit that was not answered for so long: the connection is as good as gone.
+# If a deposit is not answered within this time, the connection counts as lost, seconds.
 ANSWER_TIME = 30
 
 # Uses an answer, or refuses it.
@@ -47,14 +47,14 @@ class Sender:
         self._queues = SendQueues(self._jitter)
 
     def restart(self) -> None:
-        """A new connection: everything in the outbox is to be sent, in its order."""
+        """Start over on a new connection: the whole outbox is sent, in order."""
         self._queues = SendQueues(self._jitter)
 
     def pump(self, idle: bool) -> None:
         """
         Send what may be sent.
 
-        @param idle: nothing is coming in, so that it is time for receipts.
+        @param idle: nothing is being received, so that receipts may be sent.
         """
         self._unblock()
         self._make_due(idle)
@@ -69,7 +69,7 @@ class Sender:
             self._context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
-        """The server answers for deposits."""
+        """The server has accepted deposits."""
         self._context.note_server_time(message.now)
         answered = [found for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None]
         if not answered:
@@ -81,7 +81,7 @@ class Sender:
                     self._context.notify(Changed())
 
     def refused(self, message: m.DepositRefused) -> None:
-        """The server does not take a deposit."""
+        """The server has refused a deposit."""
         found = self._queues.pop_sent(message.deposit_id)
         if found is None:
             return
@@ -98,7 +98,7 @@ class Sender:
                 self._delay(records, queue, seq, message.code)
 
     def fetch_list(self, name: str, version: int = 0) -> None:
-        """A contact spoke of a list that we have not seen: ask for it, though not again and again."""
+        """Fetch a device list that a contact has mentioned, but not too often."""
         now = self._context.now()
         if now - self._fetched.get(name, now - CHECK_AGE) < resets.RESET_PAUSE:
             return
@@ -107,7 +107,7 @@ class Sender:
         self._fetched[name] = now
         self._context.ask(m.Fetch(0, name), lambda answer: self._list_received(name, version, answer))
 
-    # --- what is to be sent ---------------------------------------------------------------------------------------
+    # --- sending --------------------------------------------------------------------------------------------------
 
     def _make_due(self, idle: bool) -> None:
         """Put receipts and resets that are due into the outbox."""
@@ -129,7 +129,7 @@ class Sender:
                     self._queues.add(row.to, seq)
 
     def _unblock(self) -> None:
-        """Release the queues whose contact the user has accepted."""
+        """Release the queues of contacts whose identity the user has accepted."""
         blocked = self._queues.blocked()
         if not blocked:
             return
@@ -166,7 +166,7 @@ class Sender:
     def _defer(
         self, records: IRecords, queue: SendQueue, seq: int, refusal: Refusal, questions: list[Callable[[], None]]
     ) -> None:
-        """Ask for what a row needs before it can be sent."""
+        """Ask the server for what a row needs before it can be sent."""
         if isinstance(refusal, NeedAccount):
             queue.is_asking = True
             questions.append(lambda: self._fetch(queue))
@@ -201,20 +201,20 @@ class Sender:
         except Refusal as refusal:
             self._distrust(records, queue, refusal)
             return
-        # An honest server says so once for each change.
+        # An honest server refuses once for each change.
         if queue.failures:
             self._queues.pause(queue, context.now())
         queue.failures += 1
 
     def _distrust(self, records: IRecords, queue: SendQueue, refusal: Refusal) -> None:
-        """What the server says of a contact is not believed."""
+        """Reject what the server says about a contact, and warn the user."""
         if refusal.code in DISTRUSTED:
             self._context.warn(records, refusal.code, queue.conversation.account)
         if queue.waiting:
             self._delay(records, queue, queue.waiting[0], refusal.code)
 
     def _recheck(self, records: IRecords, name: str) -> None:
-        """Look a contact up before the next message."""
+        """Have a contact looked up before the next message."""
         contact = contacts.get_contact(records, name)
         if contact is not None:
             contacts.put_contact(records, msgspec.structs.replace(contact, checked_at=0))
@@ -250,9 +250,9 @@ class Sender:
 
     def _account_received(self, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
-        The directory knows the contact.
+        Adopt the directory's record of a contact.
 
-        @raise Refusal: that is not to be believed.
+        @raise Refusal: it is rejected.
         """
         if not isinstance(answer, m.Account) or answer.record.name != queue.conversation.account:
             raise Refusal("bad-device-list")
@@ -264,9 +264,9 @@ class Sender:
 
     def _bundle_received(self, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
-        The server hands out a bundle.
+        Begin a session with the bundle that the server handed out.
 
-        @raise Refusal: that is not to be believed.
+        @raise Refusal: it is rejected.
         """
         contact = contacts.get_contact(records, queue.conversation.account)
         if contact is not None and isinstance(answer, m.Bundle) and contacts.device(contact, device_id) is not None:

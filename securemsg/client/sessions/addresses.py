@@ -1,5 +1,5 @@
 """
-Our device and one of a contact's: what ties sessions, and every message in them, to these two.
+Device addresses and pairs: what binds sessions, and every message in them, to our device and one of a contact.
 
 Source: C{docs/protocol.md}, section "Suites".
 """
@@ -20,8 +20,8 @@ from securemsg.errors import Refusal, Unauthentic
 from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import CONTENT_KEY_SIZES, PQXDH, SUITES, ContentKey, Introduction, decode_record
 
-# An opening that nobody answered is repeated for so long; then the bundle in it may be too old for the responder, and a new
-# one is claimed.
+# Seconds for which an unanswered initiation is repeated. After that its bundle may be too old for the responder, and a new one
+# is claimed.
 UNANSWERED_LIFE = 7 * DAY
 
 FROM_INITIATOR = b"initiator"
@@ -33,7 +33,7 @@ CONNECTION = 0
 
 
 class RecipientGone(Refusal):
-    """There is nobody any more to whom this could be sent."""
+    """The recipient is gone, and nothing can be sent to it."""
 
     def __init__(self) -> None:
         super().__init__("no-such-account")
@@ -49,18 +49,18 @@ class DeviceAddress:
 
     @property
     def bucket(self) -> bytes:
-        """Where what is kept of this end is."""
+        """The bucket for what is stored about this end."""
         return store.bucket_of(self.account, self.device)
 
     @property
     def parts(self) -> tuple[bytes, ...]:
-        """As parts of what a message is tied to."""
+        """The address as parts of associated data."""
         return (self.account.encode(), self.device, self.identity)
 
 
 @frozen
 class DevicePair:
-    """Our device and one of a contact's: between whom sessions are."""
+    """Our device and one of a contact: the two ends of a session."""
 
     profile: Profile
     contact: Contact
@@ -68,23 +68,23 @@ class DevicePair:
 
     @property
     def bucket(self) -> bytes:
-        """Where the sessions of this pair are."""
+        """The bucket for the sessions of this pair."""
         return store.bucket_of(self.contact.name, self.device.id)
 
     def fits(self, session: Session) -> bool:
-        """Is this session between these very keys?"""
+        """Whether a session is between these very keys."""
         own, peer = self.profile.identity.public, self.contact.identity
         return (session.own_identity, session.peer_identity) == (own, peer) and (
             session.peer_agreement == self.device.agreement_key
         )
 
     def may_send(self, session: Session, now: int) -> bool:
-        """Will the peer be able to open what is sealed in this session today?"""
+        """Whether the peer can still open what is sealed in this session now."""
         is_stale = session.opening is not None and now - session.made_at >= UNANSWERED_LIFE
         return self.fits(session) and not is_stale
 
     def session(self, ephemeral: bytes, bundle: bytes, opening: PrekeyInfo | None, ratchet: Ratchet, now: int) -> Session:
-        """A new session, initiated by us if there is an opening."""
+        """A new session; initiated by us if C{opening} is given."""
         return Session(
             suite=PQXDH,
             own_identity=self.profile.identity.public,
@@ -101,8 +101,8 @@ class DevicePair:
 
     def associated(self, session: Session, sending: bool, header: bytes, common: bytes) -> bytes:
         """
-        Everything that a session message is tied to: suite and version, who initiated and who responded, which of them
-        speaks, the clear header, the common part and the bundle.
+        The associated data of a session message: suite and version, initiator and responder, which of them sends, the clear
+        header, the common part and the bundle.
         """
         own, peer = own_address(self.profile), DeviceAddress(self.contact.name, self.device.id, self.contact.identity)
         initiator, responder = (own, peer) if session.initiated else (peer, own)
@@ -122,11 +122,11 @@ class DevicePair:
 @frozen
 class Recipient:
     """
-    Whom a deposit is sealed for.
+    The recipient of a deposit.
 
     @ivar devices: ids of its devices.
     @ivar connection: nonce of the connection, where one end is a guest; else empty.
-    @ivar introduction: who we are, for a recipient that may not know it.
+    @ivar introduction: our account, for a recipient that may not know us.
     """
 
     contact: Contact
@@ -142,11 +142,11 @@ class Recipient:
 @frozen
 class Opened:
     """
-    A session message that proved itself.
+    A session message that was decrypted and is authentic.
 
     @ivar contact: the sender, as it is known from now on.
     @ivar device_id: of the sender.
-    @ivar first: it made a new session, or is the first of an epoch.
+    @ivar first: whether it made a new session, or is the first of an epoch.
     @ivar suite: that it was sealed with.
     """
 
@@ -159,13 +159,13 @@ class Opened:
 
 
 def own_address(profile: Profile) -> DeviceAddress:
-    """This device of ours."""
+    """The address of this device."""
     return DeviceAddress(profile.name, profile.device_id, profile.identity.public)
 
 
 def checked_key(suite: str, plaintext: bytes, common: bytes) -> ContentKey:
     """
-    What an own part says of the common part that came with it, once it is decrypted.
+    The key in a decrypted own part, checked against the common part that came with it.
 
     @param common: SHA-256 of that.
     @raise Unauthentic: it belongs to another common part.

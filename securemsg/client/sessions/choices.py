@@ -1,8 +1,8 @@
 """
-Which suite a conversation has: chosen by the user, pinned, and never changed by what anybody else says.
+The suite of a conversation: chosen by the user, pinned, and never changed by anybody else.
 
-What is sent uses the pinned suite and no other. What comes may be of suite C{pqxdh} always, and of suite C{psk} from a name
-for which a key file is pinned; what was sealed under another file waits in quarantine until that one is pinned.
+Sent messages use the pinned suite and no other. Received messages may always use suite C{pqxdh}, and suite C{psk} if a key file
+is pinned for the sender; messages under another file wait in quarantine until that file is pinned.
 Source: C{docs/protocol.md}, section "Suites".
 """
 
@@ -63,9 +63,9 @@ def pinned_suite(records: IRecords, conversation: Conversation) -> Chosen:
 
 def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: bytes = b"") -> None:
     """
-    The user chooses a suite. What was sealed before goes out as it is; what lies in quarantine is tried again.
+    Pin the suite that the user chose. Sealed messages are sent unchanged; messages in quarantine are tried again.
 
-    @param key: the secret of a key file, for suite C{psk}; without one the one that there is stays.
+    @param key: the secret of a key file, for suite C{psk}; without one the pinned key stays.
     @raise Refusal: C{suite-unavailable}: there is no such suite. C{bad-request}: suite C{psk} without a key, another with one,
         or a key of another size.
     """
@@ -81,7 +81,7 @@ def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: by
 
 
 def forget(records: IRecords, conversation: Conversation) -> None:
-    """Nothing is chosen for this conversation any more."""
+    """Unpin the suite of a conversation."""
     records.delete(TABLE, conversation.bucket)
 
 

@@ -1,5 +1,5 @@
 """
-Guests, as the contact C{server} sees them: whoever holds the daemon's key file, without an account.
+Guests, as the contact C{server} sees them: people who have the daemon's key file and no account.
 
 All of them have one name, after the file. Each connection is a device of its own, with an identity that both ends derive from
 the file and the login, and so with a conversation of its own, whose counters begin at 1. The server keeps nothing for it: what
@@ -44,9 +44,9 @@ from securemsg.protocol.messages import Counter, Key, Name, Nonce, Record
 TABLE = "guests"  # bucket = device of a connection
 ORIGIN = "key file"
 
-# For how long a connection that is gone is remembered after its last message: others may still be on their way to us.
+# Seconds for which an ended connection is remembered after its last message: others may still be waiting for us.
 GRACE = 3600
-# Where more than this many are remembered, it is for no longer than this: whoever has the file may call as often as it likes.
+# If more than this many are remembered, they are forgotten after this time: guests may connect as often as they like.
 MAX_CONNECTIONS = 4096
 SHORT_GRACE = 60
 # The time of the last message is saved no more often than this.
@@ -71,7 +71,7 @@ class Connection(Record, frozen=True):
 
 
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
-    """The daemon has this key file, and no other."""
+    """Admit guests with this key file, and with no other."""
     guests = with_guest(key.name)
     if choices.pinned_suite(records, guests).key != key.secret:
         dismiss(records)
@@ -83,8 +83,7 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
 
 def dismiss(records: IRecords) -> None:
     """
-    The daemon has no key file any more: what comes from guests is not opened. What was said stays, for as long as everything
-    else.
+    Admit no guests: their messages are not opened any more. The history stays, for as long as that of others.
     """
     for contact in contacts.all_contacts(records):
         if is_guest(contact.name):
@@ -106,7 +105,7 @@ def get_connection(records: IRecords, conversation: Conversation) -> Connection 
 
 
 class GuestPeer:
-    """The row of conversations with guests. See L{securemsg.client.sessions.peers.Peer}."""
+    """The peer in conversations with guests. See L{securemsg.client.sessions.peers.Peer}."""
 
     has_account = False
 
@@ -141,22 +140,22 @@ class GuestPeer:
         return contact
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See L{Peer.count}. Without a base it has a reply of ours: if its stream is not known, it was forgotten."""
+        """See L{Peer.count}. A guest that names no base has a reply from us: if its stream is unknown, it was forgotten."""
         if base is not None:
             return counters.receive(records, content, base, now)
         return evolve(counters.receive(records, content, content.counter - 1, now), lost=0)
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
-    """A contact for as long as a connection lasts. To have the file is to be verified."""
+    """A contact for as long as a connection lasts; having the file makes it verified."""
     return Contact(name, identity, True, None, 0, b"", now, 0, b"", None, ORIGIN)
 
 
 def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[bytes]) -> int:
     """
-    Forget the connections that are gone: nobody can ever write in them again. To be called now and then.
+    Forget ended connections: no message can come from them any more. To be called now and then.
 
-    @param present: devices of the connections that stand.
+    @param present: devices of the open connections.
     @return: how many were forgotten.
     """
     with profile_store.reading() as records:
@@ -180,7 +179,7 @@ def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[byt
 
 
 def _forget(records: IRecords, profile: Profile, device: bytes, connection: Connection) -> None:
-    """Forget how far a conversation came. What was seen stays known."""
+    """Forget the counters of a conversation. Ids of seen messages stay known."""
     conversation = conversation_of(profile.identity.public, connection.identity)
     outgoing = out_bucket(conversation, profile.incarnation)
     for _, counter, _ in records.scan(SENT, outgoing):

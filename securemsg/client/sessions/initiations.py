@@ -1,7 +1,7 @@
 """
-Which session an initiation has made, so that a repetition finds its session and never makes another.
+The sessions that initiations have made, so that a repeated initiation finds its session and never makes another.
 
-That is remembered while a prekey lives which served the initiation and others as well: what was for one use is gone with it.
+An initiation is remembered as long as a reusable prekey of it is kept; a one-time prekey was deleted with its use.
 Source: C{docs/protocol.md}, section "Suites".
 """
 
@@ -28,7 +28,7 @@ PAGE = 64
 
 class Initiation(Record, frozen=True):
     """
-    What began a session of somebody with us, which may be gone by now.
+    An initiation of a peer, whose session may be gone by now.
 
     @ivar last_resort_id: 0 where the KEM prekey was for one use.
     @ivar seq: its number in the queue.
@@ -48,7 +48,7 @@ class Queued(Record, frozen=True):
 
 
 def session_of(records: IRecords, account: str, device: bytes, header: PrekeyHeader) -> int | None:
-    """The number of the session that this initiation has made already."""
+    """The number of the session that this initiation made, if it did."""
     for session, made in load_all(records, Initiation, TABLE, _bucket(account, device)):
         if made.ephemeral == header.ephemeral:
             return session
@@ -56,7 +56,7 @@ def session_of(records: IRecords, account: str, device: bytes, header: PrekeyHea
 
 
 def remember(records: IRecords, account: str, device: bytes, header: PrekeyHeader, session: int) -> None:
-    """This initiation has made this session."""
+    """Remember which session an initiation made."""
     bucket = _bucket(account, device)
     seq = records.last(TABLE, QUEUE) + 1
     last_resort_id = header.kem_id if header.kem_is_last_resort else 0
@@ -69,7 +69,7 @@ def remember(records: IRecords, account: str, device: bytes, header: PrekeyHeade
 
 def prune(records: IRecords) -> None:
     """Forget the initiations whose prekeys are gone."""
-    # Prekeys retire in order, and so do initiations: behind the first that is to be kept nobody need look.
+    # Prekeys retire in order, and so do initiations: those after the first one to keep need no look.
     while queue := load_all(records, Queued, TABLE, QUEUE, limit=PAGE):
         for seq, queued in queue:
             made = load(records, Initiation, TABLE, queued.bucket, queued.session)
@@ -79,7 +79,7 @@ def prune(records: IRecords) -> None:
 
 
 def _is_alive(records: IRecords, made: Initiation) -> bool:
-    """Do we still have a prekey that served this initiation, and may serve others?"""
+    """Whether we still have a reusable prekey of this initiation."""
     if prekeys.find(records, SIGNED, made.signed_id) is not None:
         return True
     return bool(made.last_resort_id) and prekeys.find(records, LAST_RESORT, made.last_resort_id) is not None

@@ -1,4 +1,4 @@
-"""Who is at the other end of a conversation: what each kind of conversation knows of it, and asks of it."""
+"""The other end of a conversation, one class for each kind of conversation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, Introduction, KeyHeader
 from securemsg.protocol.messages import AccountRecord
 
-# A contact's list is looked up again when it was last confirmed so long ago.
+# A contact's list is fetched again this long after it was last confirmed, seconds.
 CHECK_AGE = DAY
 
 
@@ -37,17 +37,17 @@ class Peer(Protocol):
 
     @property
     def has_account(self) -> bool:
-        """Have both ends accounts? Only then are there device lists to compare, and sessions that a reset can mend."""
+        """Whether both ends have accounts. Only then are there device lists to compare, and sessions that a reset can mend."""
 
     def is_known(self, records: IRecords, conversation: Conversation) -> bool:
-        """May something be written to it?"""
+        """Whether a message may be written to it."""
 
     def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
         """
         Whom a deposit is sealed for now.
 
         @raise NeedAccount: the directory has to be asked first.
-        @raise RecipientGone: nobody is there any more.
+        @raise RecipientGone: it is gone.
         @raise Refusal: C{identity-changed}.
         """
 
@@ -55,9 +55,9 @@ class Peer(Protocol):
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact | None:
         """
-        Who must have made a message of suite C{psk}, if it is known; nothing is kept.
+        The only possible sender of a message of suite C{psk}, if it is known; nothing is saved.
 
-        @raise WrongKey: nobody at this end makes such headers.
+        @raise WrongKey: this end makes no such headers.
         """
 
     def confirm(
@@ -81,7 +81,7 @@ class ContactPeer:
     has_account = True
 
     def is_known(self, records: IRecords, conversation: Conversation) -> bool:
-        """See L{Peer.is_known}. Who is not known yet is looked up."""
+        """See L{Peer.is_known}. An unknown account is looked up later."""
         return True
 
     def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
@@ -102,7 +102,7 @@ class ContactPeer:
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
         """See L{Peer.confirm}."""
-        # It has the key. Whether we know it by this identity is another question.
+        # It has the key, but its identity must still be checked.
         if header.introduction is not None:
             record = AccountRecord(sender.account, header.introduction.identity, header.introduction.devices)
             contact = contacts.introduced(records, profile, record, now)
@@ -115,7 +115,7 @@ class ContactPeer:
 
 
 class HostPeer(ContactPeer):
-    """The contact C{server}, for a guest: to hold the file is to be the one whom we mean."""
+    """The contact C{server}, for a guest: any server that has the file is the right one."""
 
     has_account = False
 
@@ -148,7 +148,7 @@ PEERS: dict[ConversationKind, Peer] = {
 
 
 def _confirmed(records: IRecords, name: str, now: int) -> Contact:
-    """A contact as the directory confirmed it not long ago."""
+    """A contact, if the directory confirmed it recently."""
     contact = contacts.get_contact(records, name)
     if contact is not None and contact.is_blocked:
         raise Refusal("identity-changed")
@@ -158,7 +158,7 @@ def _confirmed(records: IRecords, name: str, now: int) -> Contact:
 
 
 def _keep(records: IRecords, contact: Contact, sender: DeviceAddress) -> Contact:
-    """Keep a contact that spoke from a device on its list."""
+    """Save a contact that sent from a device on its list."""
     if contacts.device(contact, sender.device) is None:
         raise Refusal("unknown-device")
     if contacts.get_contact(records, contact.name) != contact:

@@ -1,8 +1,8 @@
 """
 Suite C{pqxdh}: sessions that begin with PQXDH and go on with the Double Ratchet.
 
-A message is opened by the session that made it, or makes the one that it begins. Everything is done on copies, and kept once
-the message has proved itself. Source: C{docs/protocol.md}, sections "Suites" and "Envelopes".
+A message is opened with its session, or begins a new one. Everything is done on copies, which are saved once the message is
+authentic. Source: C{docs/protocol.md}, sections "Suites" and "Envelopes".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
 
 class NeedBundle(Refusal):
     """
-    There is no session to send on: claim a bundle, L{begin}, and plan again.
+    There is no session to send in: claim a bundle, L{begin}, and plan again.
 
     @ivar spent: for the claim.
     """
@@ -52,10 +52,10 @@ class NeedBundle(Refusal):
 
 def begin(records: IRecords, profile: Profile, contact: Contact, device_id: bytes, bundle: Bundle, now: int) -> None:
     """
-    Make a session with a device that may be away, from the bundle that the server handed out.
+    Make a session with a device, which may be offline, from the bundle that the server handed out.
 
     @raise Unauthentic: a prekey is not the device's, or not of its kind.
-    @raise Refusal: C{spent-bundle}: we used this one before. C{unknown-device}: it does not stand on the
+    @raise Refusal: C{spent-bundle}: we used this one before. C{unknown-device}: it is not on the
         contact's list.
     """
     pair = _pair(profile, contact, device_id)
@@ -93,7 +93,7 @@ class Plan:
     _session: Session = field(repr=False)
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
-        """See L{suites.Plan.seal}. The session moves on."""
+        """See L{suites.Plan.seal}. The ratchet advances."""
         pair, session = self._pair, self._session
         ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
         header = encode_record(
@@ -115,10 +115,10 @@ class Plan:
 
 def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipient, device: bytes, now: int) -> Plan:
     """
-    Find the session that sends to a device.
+    Find the session for sending to a device.
 
     @raise NeedBundle: there is none, or none that was answered in time.
-    @raise Refusal: C{unknown-device}: it does not stand on the contact's list.
+    @raise Refusal: C{unknown-device}: it is not on the contact's list.
     """
     pair = _pair(profile, recipient.contact, device)
     found = store.sending_session(records, pair.bucket, lambda session: pair.may_send(session, now))
@@ -151,7 +151,7 @@ def open_part(
             raise Refusal("no-session")
         candidates = {0: _answered(records, pair, header.prekey, now)}
     number, session, content_key = _opened_by(candidates, pair, header, envelope, common)
-    # Proved. From here on things change, and nothing fails.
+    # The message is authentic. From here on there are changes and no failures.
     if contacts.get_contact(records, sender.account) != pair.contact:
         contacts.put_contact(records, pair.contact)
     if first and header.prekey is not None:
@@ -167,7 +167,7 @@ def open_part(
 
 
 def restart(records: IRecords, account: str, device: bytes) -> None:
-    """This device began a session to say that others failed: send on none that is older, though nobody answered it yet."""
+    """A device began a session because others failed: send in no older one, even before it is confirmed."""
     bucket = store.bucket_of(account, device)
     index = store.load_index(records, bucket)
     store.save_index(records, bucket, msgspec.structs.replace(index, forgotten=max(index.forgotten, index.current - 1)))
@@ -179,7 +179,7 @@ def forget(records: IRecords, account: str, device: bytes) -> None:
 
 
 def forget_all(records: IRecords) -> None:
-    """The next message for any device needs a new session: another life of this state has used the ratchets."""
+    """The next message for any device needs a new session: the ratchets were used since this state was saved."""
     for bucket in {bucket for bucket, _, _ in records.scan(store.TABLE)}:
         store.forget(records, bucket)
 
@@ -200,7 +200,7 @@ def _pair(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
 
 
 def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
-    """What the responder needs until it has answered, with our list as it is now."""
+    """The header that a responder needs until it has answered, with our current list."""
     opening = session.opening
     if opening is None:
         return None
@@ -223,7 +223,7 @@ def _public(prekey: Prekey) -> PublicPrekey:
 def _introduced(
     records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
 ) -> DevicePair:
-    """Who claims to speak: a contact of ours, or whom the header introduces."""
+    """The claimed sender: a known contact, or the one that the header introduces."""
     if prekey is not None:
         record = AccountRecord(account, prekey.identity, prekey.devices)
         contact: Contact | None = contacts.introduced(records, profile, record, now)
@@ -238,7 +238,7 @@ def _introduced(
 
 
 def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> dict[int, Session]:
-    """The sessions that may have made a message, the likeliest first. None: its opening has to make one."""
+    """The sessions that a message may belong to, the likeliest first; none if it begins one."""
     if header.prekey is not None:
         number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
         if number is not None:
@@ -248,7 +248,7 @@ def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> 
             return {number: made}
         ephemeral = header.prekey.ephemeral
         sessions = store.all_sessions(records, pair.bucket)
-        # The map forgets with the prekeys; a session that nobody ever answered may be older than that.
+        # Initiations are forgotten with their prekeys; an unanswered session may be older.
         return {
             number: session
             for number, session in sessions.items()

@@ -1,9 +1,9 @@
 """
-The private halves of our prekeys, from the moment they are made until nobody can have a use for them.
+The private halves of our prekeys, from their generation until no message can need them.
 
-A half is committed before its public key is uploaded, under an id that is never given twice. What goes for one use is
-deleted in the transaction that uses it; what rotates, or was claimed and not used, lives on until the last message that may
-name it is gone. Source: C{docs/protocol.md}, sections "Suites" and "Receiving".
+A private half is committed before its public key is uploaded, under an id that is never used again. A one-time prekey is
+deleted in the transaction that uses it. A rotating one, or one that was claimed and not used, is kept until no message can
+name it any more. Source: C{docs/protocol.md}, sections "Suites" and "Receiving".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ONE_TIME = b"one-time"
 KEM = b"kem"
 ROTATING = (SIGNED, LAST_RESORT)
 FOR_ONE_USE = (ONE_TIME, KEM)
-# A mark, not a kind: what the server holds for one use is to be dropped with the next upload.
+# A flag, not a kind: the next upload replaces the one-time prekeys on the server.
 REPLACE = b"replace"
 
 ROTATION = 7 * DAY
@@ -45,7 +45,7 @@ RETIRED_LIFE = DAY + 7 * DAY + 30 * DAY + 30 * DAY
 # Halves of one kind for one use: what strangers claim within the life of a half, and a limit to what a server that always says
 # it has none left makes us keep. With so many there the last resort has to do.
 MAX_HALVES = 1000
-# Ids begin at the time of their making, so that they do not repeat after an older state was restored: a batch a microsecond.
+# Ids begin with the time in seconds, shifted by this many bits, so that they do not repeat after an older state was restored.
 ID_SHIFT = 20
 
 
@@ -70,9 +70,9 @@ class PrivatePrekey(Private, frozen=True):
 @frozen
 class ResponderKeys:
     """
-    Everything of ours that an initiation names.
+    Our prekeys that an initiation names.
 
-    @ivar bundle: what the initiator was handed, as we made it.
+    @ivar bundle: the bundle that the initiator got, as we made it.
     """
 
     bundle: PrekeyBundle
@@ -91,10 +91,10 @@ _MAKERS: dict[bytes, Callable[[SigningKey, int], tuple[bytes, PublicPrekey]]] = 
 
 def replenish(records: IRecords, profile: Profile, stock: PrekeyStock, now: int) -> Upload | None:
     """
-    Make what the server is short of. To be committed before it is sent; what was not confirmed yet is sent again.
+    Generate the prekeys that the server needs. They must be committed before they are sent; unconfirmed ones are sent again.
 
     @param stock: as the server said last.
-    @return: an upload whose request number is still to be put in; C{None}: nothing is needed.
+    @return: an upload without its request number; C{None}: nothing is needed.
     """
     replace = records.get(TABLE, REPLACE) is not None
     signed = _rotated(records, profile, SIGNED, stock.signed_id, now)
@@ -107,7 +107,7 @@ def replenish(records: IRecords, profile: Profile, stock: PrekeyStock, now: int)
 
 
 def mark_uploaded(records: IRecords, upload: Upload, now: int) -> None:
-    """The server has confirmed an upload: those before the new ones retire."""
+    """The server has confirmed an upload: older prekeys retire."""
     sets: dict[bytes, Sequence[Prekey | None]] = {
         SIGNED: [upload.signed],
         LAST_RESORT: [upload.last_resort],
@@ -139,7 +139,7 @@ def discard_one_time(records: IRecords) -> None:
 
 def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
     """
-    The server hands out the oldest first: of those for one use that it has confirmed, all are claimed but the newest.
+    Retire the one-time prekeys that were claimed: the server hands out the oldest first, and has only the newest left.
 
     @param stock: as the server counted it.
     """
@@ -151,7 +151,7 @@ def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
 
 
 def prune(records: IRecords, now: int) -> None:
-    """Delete the halves that no message can name any more."""
+    """Delete the private halves that no message can name any more."""
     for kind in (*ROTATING, *FOR_ONE_USE):
         for number, half in load_all(records, PrivatePrekey, TABLE, kind):
             if half.retired_at and now - half.retired_at >= RETIRED_LIFE:
@@ -180,7 +180,7 @@ def answering(records: IRecords, header: PrekeyHeader) -> ResponderKeys:
 
 
 def spend(records: IRecords, header: PrekeyHeader) -> None:
-    """An initiation has made its session: delete the prekeys that were for this one use."""
+    """An initiation has made its session: delete its one-time prekeys."""
     if header.one_time_id is not None:
         records.delete(TABLE, ONE_TIME, header.one_time_id)
     if not header.kem_is_last_resort:
@@ -188,7 +188,7 @@ def spend(records: IRecords, header: PrekeyHeader) -> None:
 
 
 def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now: int) -> Prekey | None:
-    """The prekey of a rotating kind that the server ought to have and has not."""
+    """The prekey of a rotating kind that the server should have and has not."""
     halves = load_all(records, PrivatePrekey, TABLE, kind)
     if halves:
         number, newest = halves[-1]

@@ -1,8 +1,8 @@
 """
-Suite C{psk}: session messages are sealed under a key file, and told apart by nonces.
+Suite C{psk}: session messages are sealed under a key file, with nonces.
 
 A sender's messages to one device belong to an epoch: a random nonce, which salts their key, and a counter. Where one end is a
-guest both take the nonce of the connection instead. There is no secrecy beyond the file's: whoever gets it reads everything,
+guest both take the nonce of the connection instead. There is no forward secrecy: anyone who gets the file can read everything,
 earlier and later. Source: C{docs/protocol.md}, section "Suites".
 """
 
@@ -37,20 +37,20 @@ from securemsg.protocol.envelope import (
 )
 from securemsg.protocol.messages import Counter, Record
 
-# An epoch of ours ends after so many messages, or when it is so old.
+# An epoch of ours ends after this many messages, or at this age in seconds.
 MAX_MESSAGES = 100
 LIFE = DAY
 
 
 class Epoch(Record, frozen=True):
     """
-    How far we came in what we send to one device.
+    The state of our messages to one device.
 
     @ivar nonce: random; or of the connection.
     @ivar counter: of the last message.
     @ivar identity: of the device's account.
     @ivar has_replied: we have opened something from this device, so it knows us.
-    @ivar over: the next message begins another one.
+    @ivar over: the next message begins a new epoch.
     """
 
     nonce: bytes
@@ -64,7 +64,7 @@ class Epoch(Record, frozen=True):
 
 @frozen
 class Plan:
-    """The next message for one device: the epoch that it belongs to, as it is afterwards."""
+    """The next message for one device, with its epoch as it is after the message."""
 
     _key: SharedKey
     _sender: DeviceAddress
@@ -106,7 +106,7 @@ def open_part(
     """
     Open an own part, if the user gave us a key file for its sender. Nothing changes before it has proved itself.
 
-    @param sender: as the server says; of its identity nothing is known yet.
+    @param sender: as the server says; its identity is not proved yet.
     @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.confirm}.
     """
     choice, peer = pinned_suite(records, conversation), PEERS[conversation.kind]
@@ -137,7 +137,7 @@ def decipher(
     Open an own part; nothing changes.
 
     @param common: SHA-256 of the common part that came with it.
-    @raise WrongKey: these were not sealed, like this, by this sender for us with this file.
+    @raise WrongKey: this sender did not seal these bytes for us with this file.
     @raise AlreadyUsed: a message with this nonce and counter was opened before.
     @raise Refusal: as L{checked_key}.
     """
@@ -153,7 +153,7 @@ def decipher(
 
 
 def restart(records: IRecords, account: str, device: bytes) -> None:
-    """This device began an epoch to say that others failed: introduce ourselves anew, in whatever suite we write."""
+    """A device began an epoch because others failed: introduce ourselves again, in every suite."""
     store.forget(records, store.bucket_of(account, device))
     forget(records, account, device)
 
@@ -164,19 +164,19 @@ def forget(records: IRecords, account: str, device: bytes) -> None:
 
 
 def forget_all(records: IRecords) -> None:
-    """The next message for any device begins an epoch: another life of this state may have used the counters."""
+    """The next message for any device begins an epoch: the counters may have been used since this state was saved."""
     for bucket in {bucket for bucket, _, _ in records.scan(EPOCHS)}:
         _end(records, bucket)
 
 
 def message_key(key: SharedKey, sender: DeviceAddress, recipient: DeviceAddress, nonce: bytes, number: int) -> bytes:
-    """The key of an epoch, in one direction: who speaks stands first."""
+    """The key of an epoch in one direction; the sender comes first."""
     ends = (sender.account.encode(), sender.device, recipient.account.encode(), recipient.device)
     return key.content_key(nonce, *ends, number.to_bytes(8, "big"))
 
 
 def associated_data(sender: DeviceAddress, recipient: DeviceAddress, header: bytes, common: bytes) -> bytes:
-    """Everything that a message is tied to: suite and version, who speaks to whom, the clear header and the common part."""
+    """The associated data of a message: suite and version, sender and recipient, the clear header and the common part."""
     return length_prefixed(
         KEY_MESSAGE,
         PSK.encode(),
@@ -189,7 +189,7 @@ def associated_data(sender: DeviceAddress, recipient: DeviceAddress, header: byt
 
 
 def note_received(records: IRecords, sender: DeviceAddress, header: KeyHeader, now: int) -> None:
-    """A message proved itself: its nonce and counter are never accepted again, and its sender knows us."""
+    """Note an authentic message: its nonce and counter are never accepted again, and its sender knows us."""
     records.put(SEEN, _seen(sender, header), b"", header.counter)
     epoch = load(records, Epoch, EPOCHS, sender.bucket)
     if epoch is None or epoch.identity != sender.identity:
@@ -202,7 +202,7 @@ def note_received(records: IRecords, sender: DeviceAddress, header: KeyHeader, n
 
 def next_epoch(records: IRecords, recipient: DeviceAddress, connection: bytes, now: int) -> Epoch:
     """
-    The epoch of the next message, as it is with that message; it is kept by whoever seals it.
+    The epoch of the next message, as it is after that message; sealing saves it.
 
     @param connection: the nonce of the connection, where one end is a guest; else empty.
     """

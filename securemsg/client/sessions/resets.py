@@ -1,5 +1,5 @@
 """
-Recovery: to ask for what did not arrive, and to send again what somebody else is missing.
+Resets: ask for messages that did not arrive, and send again what a contact is missing.
 
 A reset is a message in a new session (or, where only counters are missing, in the present one) that lists what did not come;
 its receiver encrypts that again from its history, with the same message ids and counters. Source: C{docs/protocol.md}, section
@@ -54,24 +54,24 @@ from securemsg.protocol.envelope import (
 from securemsg.protocol.messages import Counter, Id, Name, Record
 
 RESETS = b"resets"
-# Nobody's name: under it is counted how many strangers we wrote to, so that a server cannot fill our contacts with its own.
+# Not an account name: counts the strangers we wrote to, so that a server cannot fill our contacts with its own.
 STRANGERS = ""
 RESETS_BY_PEER = b"reset/"
 
-# A reset costs the peer a session and us its prekeys, so nobody gets more than one in this time.
+# A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds.
 RESET_PAUSE = 3600
-# What is only late comes by itself within this time.
-GAP_PATIENCE = 60
-# What did not come after so many resets will not come.
+# Late messages arrive by themselves within this time, seconds.
+GAP_DELAY = 60
+# A message is given up after this many resets.
 MAX_ASKED = 5
 # Peers that wait for a reset at once; more than this is an attack, and the rest comes with the next message of theirs.
 MAX_DUE = 256
 # What one reset may make us send again, and how many resets of a peer we answer in an hour: it may have lost some itself.
 MAX_RESENT = 512
 MAX_ANSWERED = 4
-# Older than this is not sent again to somebody who knows nothing of us any more.
+# Messages older than this are not sent again to a contact who has lost all state.
 RESEND_AGE = 30 * DAY
-# What a reset keeps on the server, and a void: long enough to be of use.
+# How long the server keeps a reset or a void, seconds: long enough to be of use.
 RESET_EXPIRY = 30 * DAY
 MIN_EXPIRY = 60
 
@@ -97,7 +97,7 @@ class Dues(Record, frozen=True):
 
 class ResetHistory(Record, frozen=True):
     """
-    What passed between us and a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
+    The resets to and from a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
 
     @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
     @ivar answered_at: when the hour began in which C{answered} of theirs were answered.
@@ -117,7 +117,7 @@ def request_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps
     """
     dues = _dues(records)
     peer = _history(records, name)
-    at = max(now + (GAP_PATIENCE if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
+    at = max(now + (GAP_DELAY if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
     known = next((due for due in dues if due.name == name), None)
     if known is not None:
         merged = Due(name, known.device if gaps else device, min(known.at, at), known.gaps and gaps)
@@ -144,7 +144,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     for due in ripe:
         peer = _history(records, due.name)
         if load(records, OutboxRow, OUTBOX, ROWS, peer.seq) is not None:
-            # The one before has not even left.
+            # The previous one was not sent yet.
             request_reset(records, due.name, due.device, now, gaps=due.gaps)
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
@@ -164,8 +164,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
 
 def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: int) -> bytes:
     """
-    What did not arrive from a contact, as it is known when the reset is sealed. What is asked for is asked for once more if
-    it does not come.
+    The counters that are missing from a contact when the reset is sealed. They are asked for again if they do not come.
     """
     missing = []
     remains = False
@@ -193,7 +192,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     if not _may_answer(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
-    # Who does not name our stream has not seen anything of it.
+    # A contact that does not name our stream has seen nothing of it.
     unknown = Missing(content.conversation, profile.incarnation, [], 1)
     asked.setdefault(profile.incarnation, unknown)
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
@@ -203,7 +202,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
         bucket = out_bucket(entry.conversation, entry.incarnation)
         last = records.last(SENT, bucket)
         if not last and entry.incarnation != profile.incarnation and len(profile.listing.devices) > 1:
-            # Another device of ours may know.
+            # It may have been sent by another device of ours.
             continue
         oldest = now - RESEND_AGE if entry is unknown else 0
         wanted = sorted({*entry.counters, *range(entry.next, min(last, entry.next + MAX_RESENT) + 1)})

@@ -1,5 +1,5 @@
 """
-The sessions with one device, as they are kept: which there are, which to send on, and which to let go.
+The stored sessions with each device: which there are, which one sends, and which are dropped.
 
 Any session may receive; one sends. Source: C{docs/protocol.md}, section "Suites".
 """
@@ -20,7 +20,7 @@ TABLE = "sessions"  # bucket = device of an account, order = number of the sessi
 EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
 SESSION_INDEX = 0  # no session has this number: the index has
 
-# What a device may leave behind: some megabytes at the very most, and enough for years of honest use.
+# Bounds for one device: a few megabytes at most, and enough for years of honest use.
 MAX_SESSIONS = 40
 
 
@@ -39,11 +39,11 @@ class Session(Private, frozen=True):
     A session with one device of a contact, bound to both identities.
 
     @ivar peer_agreement: X25519 identity agreement key of the peer's device.
-    @ivar ephemeral: of whoever initiated; names the session on both sides.
+    @ivar ephemeral: of the initiator; names the session on both sides.
     @ivar bundle: digest of the bundle it began with.
     @ivar initiated: by us.
     @ivar confirmed: the peer is known to have this session: as initiators we have decrypted a reply; as responders we have
-        decrypted a message that repeats the opening no more.
+        decrypted a message that does not repeat the opening any more.
     @ivar opening: repeated until the session is confirmed; only with the initiator.
     @ivar ratchet: a dumped L{securemsg.crypto.ratchet.Ratchet}.
     """
@@ -123,10 +123,10 @@ def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
 
 def sending_session(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) -> tuple[int, Session] | None:
     """
-    The session to send on: the one that last decrypted something. While neither side knows of the other's answer both may
-    have begun one; then the lower ephemeral key wins, which is the same one on both sides.
+    The session to send in: the one that last decrypted a message. If both sides have begun one and neither is confirmed, the
+    lower ephemeral key wins, which is the same on both sides.
 
-    @param fits: is this session with whom we mean to talk to?
+    @param fits: whether a session is with the right peer.
     """
     index = load_index(records, bucket)
     current = load_session(records, bucket, index.current)
@@ -150,7 +150,7 @@ def sending_session(records: IRecords, bucket: bytes, fits: Callable[[Session], 
 
 
 def forget(records: IRecords, bucket: bytes) -> None:
-    """Send on none of the sessions that there are now; they may still receive."""
+    """Send in none of the existing sessions; they may still receive."""
     index = load_index(records, bucket)
     forgotten = max([index.forgotten, *all_sessions(records, bucket)])
     save_index(records, bucket, msgspec.structs.replace(index, current=0, forgotten=forgotten))

@@ -38,7 +38,7 @@ class Plan(Protocol):
     """How the next message for one device is sealed."""
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
-        """Make the own part, once, and keep that it was made."""
+        """Make the own part, once, and save the changed state."""
 
 
 @frozen
@@ -47,9 +47,9 @@ class Suite:
     A row.
 
     @ivar key_size: of the key of a common part, bytes; C{encrypt} and C{decrypt} take key, text and associated data.
-    @ivar plan: finds out how to seal for a device; nothing changes.
+    @ivar plan: plans how to seal for a device; nothing changes.
     @ivar open_part: opens an own part with a header of this suite.
-    @ivar restart: a device has begun anew because what went before failed.
+    @ivar restart: called when a device has begun anew because earlier sessions failed.
     @ivar forget: the next message for a device begins anew; C{forget_all}: for all devices.
     """
 
@@ -92,7 +92,7 @@ def make_common(content: bytes, suite: str = PQXDH) -> tuple[bytes, ContentKey]:
     Encrypt a content once for all devices, under a key that serves this message alone.
 
     @param suite: of the own parts.
-    @return: the common part, and what each own part carries; its C{base} is still to be put in.
+    @return: the common part, and what each own part carries, without its C{base}.
     @raise LocalProtocolError: the content is larger than any we make.
     """
     row = SUITES[suite]
@@ -118,8 +118,8 @@ def plan(
     records: IRecords, profile: Profile, choice: Chosen, recipient: Recipient, now: int, kept: Collection[bytes] = ()
 ) -> dict[bytes, Plan]:
     """
-    Find out how a deposit is sealed for all devices of its recipient, before anything is: what is refused half-way would have
-    used up message keys.
+    Plan how a deposit is sealed for all devices of its recipient, before anything is sealed: a refusal half-way would have used
+    up message keys.
 
     @param kept: devices that get bytes they had before.
     @raise IdentityChanged: the user must accept the contact's other identity first.
@@ -143,7 +143,7 @@ def open_envelope(
     @param common_digest: SHA-256 of the common part that came with it.
     @raise AlreadyUsed: an C{Unauthentic} that was opened before.
     @raise Unauthentic: this device did not make these bytes for us and this common part; L{choices.WrongKey} of suite C{psk}.
-    @raise IdentityChanged: it introduces itself with another identity than we know; keep its C{contact} to note that.
+    @raise IdentityChanged: it introduces another identity than we know; save its C{contact} to note that.
     @raise Refusal: C{bad-envelope}, C{suite-unavailable}, or as the suite has it.
     """
     envelope = decode_record(Envelope, own)
@@ -153,12 +153,12 @@ def open_envelope(
 
 
 def forget(records: IRecords, account: str, device_id: bytes) -> None:
-    """What is sent to this device next begins anew, in every suite: for resets."""
+    """Begin anew with the next message for this device, in every suite: for resets."""
     for suite in SUITES.values():
         suite.forget(records, account, device_id)
 
 
 def forget_all(records: IRecords) -> None:
-    """What is sent to any device next begins anew: this state was restored, and another life has used its keys."""
+    """Begin anew with the next message for every device: this state was restored, and its keys were used since."""
     for suite in SUITES.values():
         suite.forget_all(records)

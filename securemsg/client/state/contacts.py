@@ -1,5 +1,5 @@
 """
-Whom we believe: contacts, their identities and device lists, and what may change of them without asking.
+Contacts: their identities and device lists, and which changes are accepted without asking the user.
 
 A first contact is trusted on first use and says so; from then on its identity is pinned, and its list only moves forward.
 What the directory or a message claims is judged here, before anything else looks at it. Source: C{docs/protocol.md},
@@ -44,7 +44,7 @@ class Contact(Record, frozen=True):
     @ivar version: of that list; 0 without one.
     @ivar digest: SHA-256 of that list's body; empty without one.
     @ivar checked_at: when the directory last said so; 0: never.
-    @ivar changed_to: another identity that claims the name and waits for the user's word, or empty.
+    @ivar changed_to: another identity that claims the name and waits for the user's decision, or empty.
     @ivar changed_devices: the list under that identity, if one was shown.
     @ivar origin: how we met: C{invite}, C{directory} or C{message}.
     """
@@ -63,12 +63,12 @@ class Contact(Record, frozen=True):
 
     @property
     def is_blocked(self) -> bool:
-        """Nothing may be sent before the user has accepted the other identity."""
+        """Whether nothing may be sent before the user accepts the other identity."""
         return bool(self.changed_to)
 
     @property
     def mark(self) -> ListMark:
-        """Which list of theirs we use, for the inside of messages."""
+        """The version and digest of the list that we use, to be named in messages."""
         return ListMark(self.version, self.digest)
 
 
@@ -91,7 +91,7 @@ def get_contact(records: IRecords, name: str) -> Contact | None:
 
 
 def all_contacts(records: IRecords) -> list[Contact]:
-    """Everybody we know, by name."""
+    """All contacts, by name."""
     contacts = [msgspec.msgpack.decode(value, type=Contact) for _, _, value in records.scan(TABLE)]
     return sorted(contacts, key=lambda contact: contact.name)
 
@@ -105,7 +105,7 @@ def put_contact(records: IRecords, contact: Contact) -> None:
 
 def adopt(records: IRecords, profile: Profile, record: AccountRecord, now: int, origin: str) -> Contact:
     """
-    Take in what somebody says of an account, if it holds.
+    Adopt a record of an account, if it is valid.
 
     @raise IdentityChanged: the claim is kept in the contact (catch this inside the transaction), and nothing else.
     @raise Refusal: nothing has changed: see L{judge}.
@@ -121,7 +121,7 @@ def adopt(records: IRecords, profile: Profile, record: AccountRecord, now: int, 
 
 def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: int, origin: str) -> Contact:
     """
-    What a contact becomes with this record; nothing is kept.
+    A contact as updated by a record; nothing is saved.
 
     @raise Unauthentic: the list is not signed by the identity beside it.
     @raise Refusal: C{bad-device-list}: for another account or server, or malformed. C{illegal-name}. C{own-account}.
@@ -156,7 +156,7 @@ def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: i
         raise Refusal("list-forked")
     contact = msgspec.structs.replace(known, devices=record.devices, version=listing.version, digest=digest)
     if origin == DIRECTORY:
-        # Only the directory takes a claim back: an old message of the known identity says nothing about today.
+        # Only the directory clears a claim: an old message from the known identity proves nothing about today.
         return msgspec.structs.replace(contact, checked_at=now, changed_to=b"", changed_devices=None)
     return contact
 
@@ -183,7 +183,7 @@ def introduced(records: IRecords, profile: Profile, record: AccountRecord, now: 
 
 def accept(records: IRecords, name: str, now: int, shown: bytes = b"") -> Contact:
     """
-    The user compared the number: the contact is verified, under the identity that claimed the name last, if one did.
+    Verify a contact whose number the user compared, under the identity that claimed the name last, if one did.
 
     Sessions belong to an identity: with a new one they begin anew by themselves.
 
@@ -218,7 +218,7 @@ def accept(records: IRecords, name: str, now: int, shown: bytes = b"") -> Contac
 
 def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: int) -> None:
     """
-    Whoever passed the invite on vouches for the identities in it: those contacts are verified from the start.
+    Verify the contacts in an invite: the person who passed it on vouches for their identities.
 
     A contact that is known under another identity is not replaced; the invite's is noted for the user to accept.
     """
@@ -256,7 +256,7 @@ def safety(profile: Profile, contact: Contact) -> str:
 
 
 def is_list_old(contact: Contact, now: int) -> bool:
-    """Has this contact's list not been renewed for so long that somebody may be keeping the newer ones from us?"""
+    """Whether a contact's list is so old that the server may be withholding newer ones."""
     if contact.devices is None:
         return False
     return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING

@@ -1,4 +1,4 @@
-"""Which conversation something belongs to: the key of history, outbox, send queues, drafts and the suite that is chosen."""
+"""Conversations: the key for history, outbox, send queues, drafts and the chosen suite."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def with_guest(name: str, device: bytes = b"") -> Conversation:
 
 
 def is_guest(name: str) -> bool:
-    """Is this the name of whoever holds a key file, without an account? Nobody can register such a name."""
+    """Whether this is the name of guests with a key file. Nobody can register such a name."""
     return name.startswith(NAME_PREFIX)

@@ -1,5 +1,5 @@
 """
-Counters: what makes a loss, a repetition or a fork visible inside the encryption, where the server cannot reach.
+Counters inside the encryption, which reveal lost, repeated and forked messages; the server cannot change them.
 
 A stream is what one device sends in one conversation in one incarnation; its counters run from 1. For each stream that comes in
 we keep how far it came and a record for each counter that is missing, with a seq in history reserved for it, and with the
@@ -41,7 +41,7 @@ DIGEST_SIZE = 32
 
 class OutStream(Record, frozen=True):
     """
-    How far we came in a conversation. Bucket: C{STREAM_OUT}, conversation, incarnation.
+    The state of our stream in a conversation. Bucket: C{STREAM_OUT}, conversation, incarnation.
 
     @ivar digest: of the content with this counter; empty before the first.
     """
@@ -52,7 +52,7 @@ class OutStream(Record, frozen=True):
 
 class InStream(Record, frozen=True):
     """
-    How far a device came in a conversation. Bucket: C{STREAM_IN} and the stream.
+    The state of a device's stream in a conversation. Bucket: C{STREAM_IN} and the stream.
 
     @ivar highest: the highest counter that came.
     @ivar digest: of the content with this counter; empty where it is not known.
@@ -83,11 +83,11 @@ class Gap(Record, frozen=True):
 @frozen
 class Arrival:
     """
-    What the counter of a content says.
+    What the counter of a received content shows.
 
     @ivar seq: where it belongs in history; 0: after everything else.
     @ivar gap: how many counters right before it are missing, and may still come.
-    @ivar lost: how many before those are not even waited for.
+    @ivar lost: how many before those are given up.
     @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
     """
 
@@ -113,7 +113,7 @@ def out_bucket(conversation: bytes, incarnation: int) -> bytes:
 
 
 def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutStream:
-    """How far we came in a conversation."""
+    """The state of our stream in a conversation."""
     return load(records, OutStream, COUNTERS, out_bucket(conversation, incarnation)) or OutStream(0, b"")
 
 
@@ -155,7 +155,7 @@ def receive(records: IRecords, content: Content, base: int | None, now: int) -> 
     known = load(records, InStream, COUNTERS, STREAM_IN + stream)
     if known is None:
         _enlist(records, content, stream)
-    # Only a stream's beginning can say where it begins; one that does not begin anywhere begins at 1.
+    # Only its first content can say where a stream begins; without a base it begins at 1.
     start = known or InStream(min(base or 0, content.counter - 1), b"")
     if content.counter <= start.highest:
         return _late(records, stream, content, digest)
@@ -176,7 +176,7 @@ def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
 
 
 def in_stream(records: IRecords, stream: bytes) -> InStream:
-    """How far a stream came."""
+    """The state of a stream that we receive."""
     return load(records, InStream, COUNTERS, STREAM_IN + stream) or InStream(0, b"")
 
 
@@ -191,7 +191,7 @@ def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None
 
 
 def _enlist(records: IRecords, content: Content, stream: bytes) -> None:
-    """Remember that there is this stream; of many only the newest are asked about."""
+    """Remember a stream; if there are many, only the newest are asked about."""
     bucket = STREAMS + content.conversation
     seq = records.last(COUNTERS, bucket) + 1
     records.put(COUNTERS, bucket, stream, seq)
@@ -238,5 +238,5 @@ def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> 
 
 
 def _differ(one: bytes, other: bytes) -> bool:
-    """Are both digests known, and not the same?"""
+    """Whether both digests are known and differ."""
     return bool(one and other) and one != other

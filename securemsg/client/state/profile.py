@@ -1,8 +1,8 @@
 """
-Who we are: an account, this device of it, and the server it lives on.
+The profile: an account, this device, and the account's server.
 
-A profile is one sealed record. All its keys are made and committed here before anybody hears of them; what is published is
-the device list, signed by the account's identity key. Source: C{docs/protocol.md}, section "Device lists".
+A profile is one sealed record. All its keys are generated and committed here before anything is published: the
+device list, signed by the account's identity key. Source: C{docs/protocol.md}, section "Device lists".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TABLE = "profile"
 LISTS = "lists"
 
 DAY = 86400
-# A list is signed anew when it is this old, so that nobody can pass off an old one for long.
+# A list is signed again at this age in seconds, so that an old one cannot be shown for long.
 LIST_AGE = 7 * DAY
 # A list as old as this has missed several renewals: somebody keeps us from the newer ones, or its owner is away.
 LIST_WARNING = 30 * DAY
@@ -38,10 +38,10 @@ SUITE = "pqxdh"
 
 
 class Private(Record, frozen=True):
-    """A record that holds secrets, and shows none."""
+    """A record with secrets, which its C{repr} does not show."""
 
     def __repr__(self) -> str:
-        """The kind of record, and nothing that is in it."""
+        """The kind of record, without its contents."""
         return f"<{type(self).__name__}>"
 
 
@@ -63,8 +63,8 @@ class Profile:
 
     @ivar pin: the server identity key.
     @ivar contact: identity of the contact C{server}, or empty.
-    @ivar token: what admits the registration; kept until that is done.
-    @ivar incarnation: which life of this state the counters belong to; above 0.
+    @ivar token: of the invite; kept until registration is done.
+    @ivar incarnation: a number for the counters, replaced after a restore; above 0.
     @ivar devices: our own current list.
     @ivar connection: of a guest: which connection it is a device of
         (L{securemsg.crypto.keys.connection_nonce}); empty before the first login, and for accounts.
@@ -88,7 +88,7 @@ class Profile:
 
     @property
     def is_guest(self) -> bool:
-        """Do we hold a key file, and have no account?"""
+        """Whether this is a guest with a key file and without an account."""
         return is_guest(self.name)
 
     @property
@@ -169,12 +169,12 @@ def resigned(profile: Profile, now: int) -> Profile:
 
 
 def is_due(profile: Profile, now: int) -> bool:
-    """Is it time to sign the list anew?"""
+    """Whether it is time to sign the list again."""
     return now - profile.listing.issued_at >= LIST_AGE
 
 
 def reborn(profile: Profile) -> Profile:
-    """The same account in a new life, whose counters begin again: for a state that was restored or cloned."""
+    """The same account in a new incarnation, whose counters begin again: for a restored or cloned state."""
     return evolve(profile, incarnation=_new_incarnation())
 
 
@@ -233,7 +233,7 @@ def remember_list(records: IRecords, listing: DeviceList, body: bytes) -> None:
 
 
 def seen_list(records: IRecords, account: str, version: int) -> SeenList | None:
-    """What we once saw as this version of an account's list."""
+    """The list that we once saw with this version."""
     data = records.get(LISTS, account.encode(), version)
     return None if data is None else msgspec.msgpack.decode(data, type=SeenList)
 
@@ -245,5 +245,5 @@ def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
 
 
 def _new_incarnation() -> int:
-    """A number that no earlier life had: 63 random bits, never 0."""
+    """A number that no earlier incarnation had: 63 random bits, never 0."""
     return 1 + int.from_bytes(random_bytes(8), "big") % (2**63 - 1)

@@ -1,7 +1,7 @@
 """
-The quarantine: what came and could not be opened, kept for a while in case that changes.
+The quarantine: deliveries that could not be opened, kept for a while in case that changes.
 
-It is bounded in rows, in bytes and for each peer; what finds no room is dropped, and counted. Source:
+It is bounded in rows, in bytes and for each peer; deliveries beyond that are dropped and counted. Source:
 C{docs/protocol.md}, section "Receiving".
 """
 
@@ -28,7 +28,7 @@ from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 MAX_ROWS = 1000
 MAX_SIZE = 16 * 1024 * 1024
 MAX_PEER_ROWS = 200
-# What waits for a key file, or for another than the one that is pinned.
+# Codes of rows that wait for a key file, or for another one than is pinned.
 LOCKED = frozenset({"suite-unavailable", "wrong-key"})
 # What waits for the user is kept for as long as the prekeys that it may need.
 AGE = 60 * DAY
@@ -76,12 +76,12 @@ def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, Qu
 
 
 def is_old(row: QuarantinedRow, now: int) -> bool:
-    """Will nobody ever open this any more?"""
+    """Whether a row is too old to be opened any more."""
     return now - row.at > (AGE if row.code in HELD else SETTLED_AGE)
 
 
 def release(records: IRecords, name: str, seq: int, row: QuarantinedRow) -> None:
-    """A row was opened, or is too old."""
+    """Delete a row that was opened or is too old."""
     records.delete(QUARANTINE, name.encode(), seq)
     totals = load_totals(records)
     peer = _with(_peer(totals, name), row.code, -1)
@@ -89,7 +89,7 @@ def release(records: IRecords, name: str, seq: int, row: QuarantinedRow) -> None
 
 
 def set_code(records: IRecords, name: str, seq: int, row: QuarantinedRow, code: str) -> None:
-    """A row still cannot be opened, for another reason than before."""
+    """Note that a row cannot be opened for another reason than before."""
     save(records, QUARANTINE, name.encode(), msgspec.structs.replace(row, code=code), seq)
     totals = load_totals(records)
     peer = _peer(totals, name)
@@ -99,7 +99,7 @@ def set_code(records: IRecords, name: str, seq: int, row: QuarantinedRow, code: 
 
 
 def forget_identity(records: IRecords, name: str) -> None:
-    """The rows of a peer were tried under the identity it has now."""
+    """Note that the rows of a peer were tried under its current identity."""
     totals = load_totals(records)
     peer = _peer(totals, name)
     if peer.identity:
@@ -107,12 +107,12 @@ def forget_identity(records: IRecords, name: str) -> None:
 
 
 def mark_for_retry(records: IRecords, name: str) -> None:
-    """The user changed something that may open what lies here."""
+    """Have the rows of a peer tried again: the user changed something that may open them."""
     _mark(records, name, True)
 
 
 def mark_tried(records: IRecords, name: str) -> None:
-    """The rows of a peer are tried from here on."""
+    """Note that the rows of a peer are being tried."""
     _mark(records, name, False)
 
 

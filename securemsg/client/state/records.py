@@ -57,7 +57,7 @@ MAX_NOTICES = 200
 
 
 class Status(enum.StrEnum):
-    """What became of a message."""
+    """The status of a sent message."""
 
     QUEUED = "queued"
     ACCEPTED = "accepted"
@@ -108,7 +108,7 @@ class OutboxRow(Private, frozen=True):
     @ivar stale: the devices it was sealed for are not those of its recipient any more.
     @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
     @ivar sealed: there is a sealed form: its bytes may have left us.
-    @ivar withdrawn: its user does not want it sent any more.
+    @ivar withdrawn: the user has withdrawn it.
     """
 
     to: Conversation
@@ -164,7 +164,7 @@ class SentRow(Record, frozen=True):
 
 
 class ReceiptRow(Record, frozen=True):
-    """Somebody wants to know that this is committed here."""
+    """A receipt that is due for a message."""
 
     conversation: Conversation
     message_id: Id
@@ -175,7 +175,7 @@ class StreamStart(Record, frozen=True):
     Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
 
     @ivar counter: before the first that the device gets.
-    @ivar has_replied: the device has answered since, so it need not be told any more.
+    @ivar has_replied: the device has answered since, so its messages need not name it any more.
     """
 
     counter: Counter
@@ -204,7 +204,7 @@ class MessageIndex(Record, frozen=True):
 
 
 class Notice(Private, frozen=True):
-    """Something that people should know, kept until it is pushed out. Table C{META}, bucket C{NOTICE}."""
+    """A warning for the user, kept until newer ones replace it. Table C{META}, bucket C{NOTICE}."""
 
     at: Counter
     code: Code
@@ -249,7 +249,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def load(records: IRecords, kind: type[T], table: str, bucket: bytes, order: int = 0) -> T | None:
-    """One record, if it is there."""
+    """One record, or C{None}."""
     value = records.get(table, bucket, order)
     return None if value is None else msgspec.msgpack.decode(value, type=kind)
 
@@ -279,14 +279,14 @@ def save_number(records: IRecords, table: str, bucket: bytes, value: int) -> Non
 
 
 def next_seq(records: IRecords, count: int = 1) -> int:
-    """Take the next numbers of the sequence; the first of them."""
+    """Use the next numbers of the sequence, and return the first."""
     last = load_number(records, META, SEQUENCE)
     save_number(records, META, SEQUENCE, last + count)
     return last + 1
 
 
 def find_sent(records: IRecords, message_id: bytes) -> tuple[MessageIndex, HistoryRow] | None:
-    """A message of ours, and where it lies."""
+    """A sent message, and its index entry."""
     known = load(records, MessageIndex, INDEX, message_id)
     row = None if known is None else load(records, HistoryRow, HISTORY, known.conversation.bucket, known.history)
     return None if known is None or row is None else (known, row)
@@ -333,7 +333,7 @@ def seen_message(account: str, message_id: bytes) -> bytes:
 
 
 def add_notice(records: IRecords, now: int, code: str, name: str, text: str) -> None:
-    """Keep something that people should know."""
+    """Save a warning for the user."""
     seq = records.last(META, NOTICE) + 1
     save(records, META, NOTICE, Notice(now, code, name, text), seq)
     records.delete(META, NOTICE, seq - MAX_NOTICES)

@@ -1,8 +1,8 @@
 """
-How much a machine that answers keeps of those who write to it, so that nobody can fill its disk.
+Retention for automatic answering: how much history is kept, so that nobody can fill the disk.
 
-What people write is theirs to delete; a machine's history is read by nobody. What was seen stays known, whatever is dropped:
-nothing is taken in twice.
+The history of people is theirs to delete; nobody reads that of an automatic account. Ids of dropped messages stay known, so
+that nothing is received twice.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from securemsg.client.state.records import (
 )
 from securemsg.interfaces import IProfileStore, IRecords
 
-# Of one person: messages both ways, and what else waits to be sent.
+# In one conversation: messages both ways, and other rows that wait to be sent.
 MAX_ROWS = 1000
 # As long as the server may keep what was sent, so that a recipient who is missing something can still ask for it.
 MAX_AGE = 30 * DAY
 # Rows that one call drops at most: of what was there before anything was dropped, some at a time.
 PAGE = 256
-# Persons that are looked after in one transaction.
+# Conversations that one transaction trims.
 PERSONS = 64
 
 
@@ -52,8 +52,8 @@ class Retention:
 
     def trim(self, records: IRecords, conversation: Conversation, now: int) -> int:
         """
-        Drop what of a conversation is too old or too much: the oldest first, and nothing that is not answered yet or may be on
-        its way.
+        Drop messages of a conversation that are too old or too many: the oldest first, and none that is unanswered or may still
+        be on its way.
 
         @return: how many messages were dropped.
         """
@@ -73,8 +73,7 @@ class Retention:
 
     def sweep(self, store: IProfileStore, now: float) -> None:
         """
-        Do so for everybody, and drop what waits for people besides messages: receipts, and answers to requests for what they
-        say they miss.
+        Trim all conversations, and drop rows that wait besides messages: receipts, and messages sent again after a reset.
         """
         with store.writing() as records:
             self._clear_outbox(records)

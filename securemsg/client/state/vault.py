@@ -1,5 +1,5 @@
 """
-The store key: 32 random bytes that seal a profile, and the one file that keeps them.
+The store key: 32 random bytes that seal a profile, and the file that holds them.
 
 Without a passphrase the file C{store.key} holds the key itself, and its permissions are the only protection. With one it
 holds the key sealed under scrypt (RFC 7914) of the passphrase, with salt and parameters. Sizes are bytes.
@@ -26,7 +26,7 @@ SALT_SIZE = 16
 TAG_SIZE = 16
 LABEL = "securemsg store key"
 FORMAT = 1
-# 128 MiB and some tenths of a second. A file may ask for other costs, but for no more than 1 GiB.
+# 128 MiB, and tenths of a second. A file may name other costs, up to 1 GiB.
 COST = 17
 LOWEST_COST = 14
 HIGHEST_COST = 20
@@ -38,7 +38,7 @@ PASSPHRASE = "passphrase"  # noqa: S105 -- the name of a kind of protection
 
 
 class VaultError(Exception):
-    """The store key cannot be had. Nothing was changed. The text is made to be shown."""
+    """The store key is not available. Nothing was changed. The text is written for the user."""
 
 
 class VaultMissing(VaultError):
@@ -50,7 +50,7 @@ class VaultExists(VaultError):
 
 
 class VaultExposed(VaultError):
-    """Others than its owner may read or change the key file."""
+    """Other users may read or change the key file."""
 
 
 class VaultDamaged(VaultError):
@@ -92,7 +92,7 @@ class _Protected(msgspec.Struct, array_like=True, forbid_unknown_fields=True, fr
 @implementer(ISealer)
 class Vault:
     """
-    The store key at work. See L{ISealer}.
+    Seals and opens records with the store key. See L{ISealer}.
 
     @ivar kind: how the key is protected, L{KEY_IN_FILE} or L{PASSPHRASE}.
     """
@@ -151,7 +151,7 @@ def create_vault(folder: Path, passphrase: bytes | None, *, cost: int = COST) ->
 
 def open_vault(folder: Path, passphrase: bytes | None) -> Vault:
     """
-    Take the store key out of its file. A passphrase that is not needed is not looked at.
+    Read the store key from its file. A passphrase that is not needed is ignored.
 
     @raise VaultMissing: there is none.
     @raise VaultExposed: others may read or change the file.

@@ -86,7 +86,7 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
 
 def _remember(connection: sqlite3.Connection, deposits: tuple[DepositRow, ...]) -> dict[int, bytes]:
     """
-    Write the rows that know a repetition.
+    Write the rows by which a repetition is recognised.
 
     @return: index to digest of those that were there.
     """
@@ -135,7 +135,7 @@ def drop(connection: sqlite3.Connection, mailbox: int, last: int = POSITION_MASK
 
 
 def release(connection: sqlite3.Connection, shared: Iterable[tuple[int]]) -> None:
-    """A mailbox less needs these common parts."""
+    """These common parts are needed by one mailbox less."""
     ids = list(shared)
     connection.executemany(RELEASE, ids)
     connection.executemany(DROP_COMMON, ids)

@@ -144,11 +144,11 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
         return StateUnusable(f"another daemon uses {path}; stop it, or name another state folder")
     if code in DAMAGED:
         return damaged(path, str(error))
-    return StateUnusable(f"{path} cannot be used: {error}; check the disk, and the rights on file and folder")
+    return StateUnusable(f"{path} cannot be used: {error}; check the disk, and the permissions of file and folder")
 
 
 def damaged(path: Path, detail: str) -> StateDamaged:
-    """What to say of a damaged file, in one line: SQLite takes several."""
+    """The error for a damaged file, in one line: SQLite writes several."""
     return StateDamaged(
         f"{path} is damaged ({' '.join(detail.split())}); nothing was changed. Restore it from a backup, or save what can"
         f" be saved: sqlite3 {path} .recover | sqlite3 {path}.recovered"
@@ -169,7 +169,7 @@ class ServerStore:
     _clock: ClockReading
 
     def close(self) -> Deferred[None]:
-        """Do what was asked for, then close the file. What is asked for later fails; what is written later gets no answer."""
+        """Finish all jobs, then close the file. Later requests fail; later writes get no answer."""
         return self._writer.close()
 
     def wal_size(self) -> int:
@@ -251,7 +251,7 @@ class ServerStore:
         return Deferred.fromCoroutine(self._expire(clock, date, forget_before, limit))
 
     async def _expire(self, clock: ClockReading, date: int, forget_before: int, limit: int) -> dict[int, tuple[int, int]]:
-        """Expire and forget, in steps between which others have their turn."""
+        """Expire and forget, in steps that leave room for other jobs."""
         taken = await self._writer.submit(_expire_first, clock, date, forget_before, limit)
         more = True
         while more and not self._writer.closing:

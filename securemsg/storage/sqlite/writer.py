@@ -158,7 +158,7 @@ class ThreadWriter(Writer):
             try:
                 if answers := commit(self._connection, jobs):
                     self._reactor.callFromThread(deliver, answers)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is told
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is reported
                 usable = False
                 self._reactor.callFromThread(self._end, error)
         if usable:

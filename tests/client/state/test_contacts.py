@@ -8,7 +8,7 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.receiving.listchecks import LIST_GRACE, check_marks
+from securemsg.client.receiving.listchecks import LIST_GRACE, check_lists
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact, IdentityChanged
 from securemsg.client.state.profile import LIST_WARNING, resigned
@@ -326,7 +326,7 @@ class MarkTests(SynchronousTestCase):
         )
         contact = self.alice.contact(self.bob)
         with self.alice.store.reading() as records:
-            return check_marks(records, self.alice.profile, contact, change(content))
+            return check_lists(records, self.alice.profile, contact, change(content))
 
     def test_all_fits(self) -> None:
         """Where everybody was shown the same there is nothing to warn of."""
