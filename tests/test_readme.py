@@ -17,8 +17,7 @@ from securemsg.cli.main import COMMANDS, group, load
 from securemsg.client.state.vault import KEY_FILE
 from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY
 from securemsg.daemon.folder import CONTACT, DATABASE, FIRST_INVITE, LOCK_FILE, SERVER_KEY, SOCKET
-from securemsg.protocol.codes import TABLE, Said
-from securemsg.protocol.codes import Kind as CodeKind
+from securemsg.protocol.codes import TABLE, Consequence, SentIn
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Message
 from securemsg.storage.profile import PROFILE_FILE
@@ -153,10 +152,10 @@ class ProtocolTests(SynchronousTestCase):
     def test_codes(self) -> None:
         """The table of codes has those that go over the wire: in which messages, by whom, and whether for good."""
         said = {
-            "Failed": Said.CLIENT | Said.FAILED,
-            "Refused": Said.REFUSED,
-            "DepositRefused": Said.DEPOSIT,
-            "Missed": Said.MISSED,
+            "Failed": SentIn.CLIENT | SentIn.FAILED,
+            "Refused": SentIn.REFUSED,
+            "DepositRefused": SentIn.DEPOSIT,
+            "Missed": SentIn.MISSED,
         }
         rows = {}
         for codes, where, final in re.findall(r"^\| (`[a-z`, -]+`) \| ([A-Za-z, ]+) \| (yes|no) \|", PROTOCOL, re.MULTILINE):
@@ -164,7 +163,7 @@ class ProtocolTests(SynchronousTestCase):
         expected = {}
         for code in TABLE:
             names = [name for name, flags in said.items() if code.said & flags]
-            where = "Failed, by a client" if code.said == Said.CLIENT else ", ".join(names)
+            where = "Failed, by a client" if code.said == SentIn.CLIENT else ", ".join(names)
             if where:
-                expected[code.name] = (where, "no" if code.kind == CodeKind.RETRY else "yes")
+                expected[code.name] = (where, "no" if code.kind == Consequence.RETRY else "yes")
         self.assertEqual(rows, expected)

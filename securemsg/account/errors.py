@@ -108,7 +108,7 @@ WORDS: dict[str, _Words] = {
         Exit.NOT_CONNECTED, "no TLS connection to {name}", "check that --host and --port are those of a securemsg server"
     ),
     "lost": _Words(Exit.NOT_CONNECTED, "the connection was lost", _LATER),
-    "local-trouble": _Words(Exit.PROFILE, "cannot write to the profile", "check free space and the folder's owner"),
+    "local-error": _Words(Exit.PROFILE, "cannot write to the profile", "check free space and the folder's owner"),
     # accounts and devices
     "bad-token": _Words(
         Exit.REFUSED, "the invite is unknown, expired or used up", "ask for a new one and join with that"

@@ -30,7 +30,7 @@ OnAnswered = Callable[[Received, str | None], None]
 
 
 @define(eq=False)
-class Turns:
+class LockedSource:
     """
     A source of answers that locks the sender's messages while it makes an answer (L{ReadLocks}).
 
@@ -116,14 +116,14 @@ class Responder:
     _prepare: Callable[[Callable[[Call], None]], Source]
     _on_answered: OnAnswered
     _sender: str | None = None
-    _turns: Turns = field(init=False)
+    _turns: LockedSource = field(init=False)
     _answerer: Autoresponder = field(init=False)
     _problem: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         source = self._prepare(self._soon)
-        self._turns = Turns(self._reactor, self._store, self._read_locks, source, self._guarded, self._on_answered)
+        self._turns = LockedSource(self._reactor, self._store, self._read_locks, source, self._guarded, self._on_answered)
         self._answerer = Autoresponder(
             self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, leaves_others=True
         )

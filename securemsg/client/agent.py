@@ -30,7 +30,7 @@ from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.codes import FATAL
 from securemsg.protocol.states import Phase
 
-LOCAL_TROUBLE = "local-trouble"
+LOCAL_ERROR = "local-error"
 # The server hangs up on a device that says nothing for 15 minutes.
 KEEP_ALIVE = 5 * 60
 
@@ -305,10 +305,10 @@ class Agent:
             self.local_error = error
             self._context.pop_events()
             channel, self._context.channel = self._context.channel, None
-            self._context.requests.abandon(LOCAL_TROUBLE)
+            self._context.requests.abandon(LOCAL_ERROR)
             if channel is not None:
                 channel.close()
-            self._notify(Disconnected(LOCAL_TROUBLE))
+            self._notify(Disconnected(LOCAL_ERROR))
             if not isinstance(error, self._expected_errors):
                 raise
             return

@@ -52,7 +52,7 @@ class Disconnected:
     """
     The connection has ended; the owner may make another.
 
-    @ivar code: why, as the channel said it, or C{local-trouble}.
+    @ivar code: why, as the channel said it, or C{local-error}.
     """
 
     code: str

@@ -68,7 +68,7 @@ async def listen_public(reactor: Any, host: str, port: int, factory: PublicFacto
     except CannotListenError as error:
         problem = error.socketError
         raise PortUnavailable(
-            listen_trouble(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
+            port_error(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
         ) from error
     return opened
 
@@ -119,10 +119,10 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
-            raise PortUnavailable(listen_trouble(host, port, error)) from error
+            raise PortUnavailable(port_error(host, port, error)) from error
 
 
-def listen_trouble(host: str, port: int, error: OSError) -> str:
+def port_error(host: str, port: int, error: OSError) -> str:
     """Why we cannot listen, and what helps, in one line."""
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken; stop what listens there, or choose another with --port"

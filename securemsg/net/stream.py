@@ -87,7 +87,7 @@ class StreamProtocol(Protocol):
     _code: str | None = None
     _queued = False
     # Whether the peer wants no messages for now.
-    _is_paused = False
+    _wants_pause = False
     _ready: Callable[[], None] | None = None
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -116,9 +116,9 @@ class StreamProtocol(Protocol):
             return
         self._timeouts.last_received = self._options.clock.seconds()
         messages = self.connection.receive(data)
-        if not self._is_paused:
+        if not self._wants_pause:
             self._hand_over(messages)
-        if self._is_paused:
+        if self._wants_pause:
             self._bound_reading()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -184,8 +184,8 @@ class StreamProtocol(Protocol):
 
     def pause(self, wanted: bool) -> None:
         """See L{IChannel.pause}."""
-        if self._code is None and wanted is not self._is_paused:
-            self._is_paused = wanted
+        if self._code is None and wanted is not self._wants_pause:
+            self._wants_pause = wanted
             if not wanted:
                 self._options.turn.later(self._resume)
 
@@ -220,13 +220,13 @@ class StreamProtocol(Protocol):
 
     def _resume(self) -> None:
         """Go on after a pause, unless there is another one."""
-        if self._code is None and not self._is_paused:
+        if self._code is None and not self._wants_pause:
             self._hand_over(self.connection.messages())
             self._bound_reading()
 
     def _bound_reading(self) -> None:
         """Read from the network unless the peer has paused and enough waits for it."""
-        wanted = self._is_paused and self.connection.is_full
+        wanted = self._wants_pause and self.connection.is_full
         if self._code is None and wanted is not self._timeouts.is_paused:
             if wanted:
                 self._timeouts.is_paused = True
@@ -246,7 +246,7 @@ class StreamProtocol(Protocol):
                     self._finish(message.code if _CODE.fullmatch(message.code) else UNREADABLE_CODE)
                     return
                 received(message)
-                if self._is_paused:
+                if self._wants_pause:
                     break
         except RemoteProtocolError as error:
             self._hang_up(error.code, phase)

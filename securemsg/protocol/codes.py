@@ -11,7 +11,7 @@ from enum import Flag, auto
 from attrs import frozen
 
 
-class Said(Flag):
+class SentIn(Flag):
     """Who says a code, and in which message."""
 
     CLIENT = auto()  # a client, in Failed
@@ -25,7 +25,7 @@ class Said(Flag):
     LOGIN = CLIENT | FAILED
 
 
-class Kind(Flag):
+class Consequence(Flag):
     """What follows."""
 
     RETRY = auto()  # it passes: the same is tried again later
@@ -43,82 +43,86 @@ class Code:
     """A row of the table."""
 
     name: str
-    said: Said
-    kind: Kind
+    said: SentIn
+    kind: Consequence
 
 
 TABLE = (
     # the connection and its login
-    Code("unsupported-version", Said.LOGIN, Kind.FATAL),
-    Code("login-failed", Said.FAILED, Kind.FATAL),
-    Code("server-full", Said.FAILED, Kind.RETRY),
-    Code("replaced", Said.FAILED, Kind.RETRY),
-    Code("removed", Said.FAILED, Kind.FATAL),
-    Code("stopping", Said.FAILED, Kind.RETRY),
-    Code("timeout", Said.LOGIN | Said.LOCAL, Kind.RETRY),
-    Code("server-identity", Said.CLIENT, Kind.FATAL),
-    Code("internal", Said.LOGIN | Said.REFUSED, Kind.RETRY),
-    Code("not-connected", Said.LOCAL, Kind.RETRY),
-    Code("tls", Said.LOCAL, Kind.RETRY),
-    Code("lost", Said.LOCAL, Kind.RETRY),
-    Code("local-trouble", Said.LOCAL, Kind.RETRY),
+    Code("unsupported-version", SentIn.LOGIN, Consequence.FATAL),
+    Code("login-failed", SentIn.FAILED, Consequence.FATAL),
+    Code("server-full", SentIn.FAILED, Consequence.RETRY),
+    Code("replaced", SentIn.FAILED, Consequence.RETRY),
+    Code("removed", SentIn.FAILED, Consequence.FATAL),
+    Code("stopping", SentIn.FAILED, Consequence.RETRY),
+    Code("timeout", SentIn.LOGIN | SentIn.LOCAL, Consequence.RETRY),
+    Code("server-identity", SentIn.CLIENT, Consequence.FATAL),
+    Code("internal", SentIn.LOGIN | SentIn.REFUSED, Consequence.RETRY),
+    Code("not-connected", SentIn.LOCAL, Consequence.RETRY),
+    Code("tls", SentIn.LOCAL, Consequence.RETRY),
+    Code("lost", SentIn.LOCAL, Consequence.RETRY),
+    Code("local-error", SentIn.LOCAL, Consequence.RETRY),
     # the peer broke the protocol
-    Code("frame-too-large", Said.LOGIN, Kind.BROKEN),
-    Code("malformed", Said.LOGIN | Said.LOCAL, Kind.BROKEN),
-    Code("out-of-turn", Said.LOGIN | Said.LOCAL, Kind.BROKEN),
-    Code("bad-acknowledgement", Said.FAILED, Kind.BROKEN),
-    Code("bad-tag", Said.CLIENT, Kind.BROKEN),
-    Code("unknown-message", Said.LOGIN | Said.REFUSED, Kind.REFUSED),
+    Code("frame-too-large", SentIn.LOGIN, Consequence.BROKEN),
+    Code("malformed", SentIn.LOGIN | SentIn.LOCAL, Consequence.BROKEN),
+    Code("out-of-turn", SentIn.LOGIN | SentIn.LOCAL, Consequence.BROKEN),
+    Code("bad-acknowledgement", SentIn.FAILED, Consequence.BROKEN),
+    Code("bad-tag", SentIn.CLIENT, Consequence.BROKEN),
+    Code("unknown-message", SentIn.LOGIN | SentIn.REFUSED, Consequence.REFUSED),
     # accounts and devices
-    Code("bad-token", Said.FAILED, Kind.FATAL),
-    Code("registration-closed", Said.FAILED | Said.REFUSED, Kind.FATAL),
-    Code("illegal-name", Said.FAILED | Said.LOCAL, Kind.FATAL | Kind.UNREADABLE),
-    Code("reserved-name", Said.FAILED, Kind.FATAL),
-    Code("name-taken", Said.FAILED, Kind.FATAL),
-    Code("bad-device-list", Said.FAILED | Said.REFUSED | Said.LOCAL, Kind.FATAL | Kind.DISTRUSTED),
-    Code("unauthentic", Said.FAILED | Said.REFUSED | Said.LOCAL, Kind.REFUSED | Kind.RESET | Kind.DISTRUSTED),
-    Code("stale-list", Said.REFUSED, Kind.RETRY),
-    Code("forbidden", Said.FAILED | Said.ANSWER, Kind.REFUSED),
-    Code("no-such-account", Said.ANSWER, Kind.REFUSED),
-    Code("no-such-device", Said.REFUSED, Kind.REFUSED),
-    Code("no-prekeys", Said.REFUSED, Kind.RETRY),
-    Code("too-many-prekeys", Said.REFUSED, Kind.RETRY),
-    Code("too-many-invites", Said.REFUSED, Kind.RETRY),
+    Code("bad-token", SentIn.FAILED, Consequence.FATAL),
+    Code("registration-closed", SentIn.FAILED | SentIn.REFUSED, Consequence.FATAL),
+    Code("illegal-name", SentIn.FAILED | SentIn.LOCAL, Consequence.FATAL | Consequence.UNREADABLE),
+    Code("reserved-name", SentIn.FAILED, Consequence.FATAL),
+    Code("name-taken", SentIn.FAILED, Consequence.FATAL),
+    Code("bad-device-list", SentIn.FAILED | SentIn.REFUSED | SentIn.LOCAL, Consequence.FATAL | Consequence.DISTRUSTED),
+    Code(
+        "unauthentic",
+        SentIn.FAILED | SentIn.REFUSED | SentIn.LOCAL,
+        Consequence.REFUSED | Consequence.RESET | Consequence.DISTRUSTED,
+    ),
+    Code("stale-list", SentIn.REFUSED, Consequence.RETRY),
+    Code("forbidden", SentIn.FAILED | SentIn.ANSWER, Consequence.REFUSED),
+    Code("no-such-account", SentIn.ANSWER, Consequence.REFUSED),
+    Code("no-such-device", SentIn.REFUSED, Consequence.REFUSED),
+    Code("no-prekeys", SentIn.REFUSED, Consequence.RETRY),
+    Code("too-many-prekeys", SentIn.REFUSED, Consequence.RETRY),
+    Code("too-many-invites", SentIn.REFUSED, Consequence.RETRY),
     # deposits
-    Code("rate-limited", Said.FAILED | Said.ANSWER, Kind.RETRY),
-    Code("retry-later", Said.ANSWER, Kind.RETRY),
-    Code("mailbox-full", Said.ANSWER | Said.MISSED, Kind.RETRY),
-    Code("stale-devices", Said.DEPOSIT, Kind.RETRY),
-    Code("conflict", Said.DEPOSIT, Kind.REFUSED),
-    Code("too-large", Said.ANSWER, Kind.REFUSED),
-    Code("bad-request", Said.ANSWER, Kind.REFUSED),
-    Code("expired", Said.LOCAL, Kind.REFUSED),
-    Code("busy", Said.LOCAL, Kind.RETRY),
+    Code("rate-limited", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
+    Code("retry-later", SentIn.ANSWER, Consequence.RETRY),
+    Code("mailbox-full", SentIn.ANSWER | SentIn.MISSED, Consequence.RETRY),
+    Code("stale-devices", SentIn.DEPOSIT, Consequence.RETRY),
+    Code("conflict", SentIn.DEPOSIT, Consequence.REFUSED),
+    Code("too-large", SentIn.ANSWER, Consequence.REFUSED),
+    Code("bad-request", SentIn.ANSWER, Consequence.REFUSED),
+    Code("expired", SentIn.LOCAL, Consequence.REFUSED),
+    Code("busy", SentIn.LOCAL, Consequence.RETRY),
     # what a client makes of what it receives
-    Code("identity-changed", Said.LOCAL, Kind.HELD),
-    Code("suite-unavailable", Said.LOCAL, Kind.HELD),
-    Code("wrong-key", Said.LOCAL, Kind.HELD),
-    Code("own-account", Said.LOCAL, Kind.UNREADABLE),
-    Code("bad-content", Said.LOCAL, Kind.UNREADABLE),
-    Code("list-forked", Said.LOCAL, Kind.UNREADABLE | Kind.DISTRUSTED),
-    Code("list-rolled-back", Said.LOCAL, Kind.UNREADABLE | Kind.DISTRUSTED),
-    Code("spent-bundle", Said.LOCAL, Kind.DISTRUSTED),
-    Code("bad-envelope", Said.LOCAL, Kind.RESET),
-    Code("no-session", Said.LOCAL, Kind.RESET),
-    Code("unknown-account", Said.LOCAL, Kind.RESET),
-    Code("unknown-device", Said.LOCAL, Kind.RESET),
-    Code("unknown-prekey", Said.LOCAL, Kind.RESET),
+    Code("identity-changed", SentIn.LOCAL, Consequence.HELD),
+    Code("suite-unavailable", SentIn.LOCAL, Consequence.HELD),
+    Code("wrong-key", SentIn.LOCAL, Consequence.HELD),
+    Code("own-account", SentIn.LOCAL, Consequence.UNREADABLE),
+    Code("bad-content", SentIn.LOCAL, Consequence.UNREADABLE),
+    Code("list-forked", SentIn.LOCAL, Consequence.UNREADABLE | Consequence.DISTRUSTED),
+    Code("list-rolled-back", SentIn.LOCAL, Consequence.UNREADABLE | Consequence.DISTRUSTED),
+    Code("spent-bundle", SentIn.LOCAL, Consequence.DISTRUSTED),
+    Code("bad-envelope", SentIn.LOCAL, Consequence.RESET),
+    Code("no-session", SentIn.LOCAL, Consequence.RESET),
+    Code("unknown-account", SentIn.LOCAL, Consequence.RESET),
+    Code("unknown-device", SentIn.LOCAL, Consequence.RESET),
+    Code("unknown-prekey", SentIn.LOCAL, Consequence.RESET),
 )
 
 
-def codes(kind: Kind) -> frozenset[str]:
+def codes(kind: Consequence) -> frozenset[str]:
     """The codes of any of these kinds."""
     return frozenset(code.name for code in TABLE if code.kind & kind)
 
 
-FATAL = codes(Kind.FATAL)
-HELD = codes(Kind.HELD)
-NO_RESET = codes(Kind.HELD | Kind.UNREADABLE)
-DISTRUSTED = codes(Kind.DISTRUSTED)
+FATAL = codes(Consequence.FATAL)
+HELD = codes(Consequence.HELD)
+NO_RESET = codes(Consequence.HELD | Consequence.UNREADABLE)
+DISTRUSTED = codes(Consequence.DISTRUSTED)
 # The server never takes this message.
-UNDELIVERABLE = frozenset(code.name for code in TABLE if code.said & Said.DEPOSIT and code.kind & Kind.REFUSED)
+UNDELIVERABLE = frozenset(code.name for code in TABLE if code.said & SentIn.DEPOSIT and code.kind & Consequence.REFUSED)

@@ -16,7 +16,7 @@ from securemsg.client.messages import Received
 from securemsg.responders.errors import AnswerFailed, Stopped
 
 # Questions that are answered at the same time.
-PLACES = 4
+CAPACITY = 4
 
 
 class NoThread(OSError):
@@ -56,7 +56,7 @@ class ThreadPool:
     _work: Work
     _reactor: Any
     _call_back: Callable[[Callable[[], None]], None]
-    capacity: int = PLACES
+    capacity: int = CAPACITY
 
     def __attrs_post_init__(self) -> None:
         """Log a known problem at the start."""

@@ -330,7 +330,7 @@ class RetryTests(ConnectionCase):
             ("fatal", "server-identity", Exit.WRONG_SERVER),
             ("fatal", "login-failed", Exit.REFUSED),
             ("fatal", "replaced", Exit.NOT_CONNECTED),
-            ("last_failure", "local-trouble", Exit.PROFILE),
+            ("last_failure", "local-error", Exit.PROFILE),
         ):
             connection = self.persistent()
             waiting = self.wait(connection, lambda: None, None)

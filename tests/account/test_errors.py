@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.account.errors import MEANINGS, WORDS, Exit, error_for, explain, table
 from securemsg.client.warnings import WARNINGS
 from securemsg.errors import Refusal, RemoteProtocolError
-from securemsg.protocol.codes import TABLE, Kind
+from securemsg.protocol.codes import TABLE, Consequence
 
 PACKAGE = Path(__file__).parents[2] / "securemsg"
 # Where the codes and their words stand; a code that occurs nowhere else is not used.
@@ -72,9 +72,9 @@ class WordsTests(SynchronousTestCase):
     def test_words(self) -> None:
         """No code is without words, but for broken protocol and what a client mends itself with a new session."""
         for code in TABLE:
-            if code.kind not in (Kind.RESET, Kind.BROKEN):
+            if code.kind not in (Consequence.RESET, Consequence.BROKEN):
                 self.assertIn(code.name, WORDS.keys() | WARNINGS.keys())
-            if code.kind & Kind.FATAL:
+            if code.kind & Consequence.FATAL:
                 self.assertIn(code.name, WORDS)
 
     def test_used(self) -> None:

@@ -339,7 +339,7 @@ class LocalTroubleTests(WorldCase):
         assert wire is not None and self.bob.agent is not None, "connected"
         self.alice.send("bob", "hello")
         self.assertEqual(decoded(wire, Side.CLIENT, m.Acknowledge), [])
-        self.assertEqual(self.bob.events[-1], Disconnected("local-trouble"))
+        self.assertEqual(self.bob.events[-1], Disconnected("local-error"))
         self.assertIs(self.bob.agent.local_error, self.store.error)
         self.store.error = None
         self.bob.connect()
@@ -350,7 +350,7 @@ class LocalTroubleTests(WorldCase):
         self.store.error = RuntimeError("a bug")
         with self.assertRaises(RuntimeError):
             self.alice.send("bob", "hello")
-        self.assertEqual(self.bob.events[-1], Disconnected("local-trouble"))
+        self.assertEqual(self.bob.events[-1], Disconnected("local-error"))
 
     def test_cannot_seal(self) -> None:
         """What cannot be committed is not sent."""

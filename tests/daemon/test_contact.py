@@ -90,7 +90,7 @@ class ContactTests(SynchronousTestCase):
         nonce = keys.nonce()
         device = keys.guest_device(nonce)
         with self.store().writing() as records:
-            connection = guests.Connection(key.name, nonce, key.guest_identity(nonce).public, 1)
+            connection = guests.GuestConnection(key.name, nonce, key.guest_identity(nonce).public, 1)
             save(records, guests.TABLE, device, connection)
         return device
 

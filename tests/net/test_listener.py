@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import spki_digest
-from securemsg.net.listener import HangupCounter, PortUnavailable, PublicFactory, check_port, connection_limit, listen_trouble
+from securemsg.net.listener import HangupCounter, PortUnavailable, PublicFactory, check_port, connection_limit, port_error
 from securemsg.net.tls import ServerCredentials
 from securemsg.protocol.states import Side
 from tests.net.fakes import End, key_files
@@ -100,8 +100,8 @@ class PortTests(SynchronousTestCase):
 
     def test_privileged(self) -> None:
         """A port that only the system may use is explained."""
-        self.assertIn("above 1023", listen_trouble("127.0.0.1", 80, PermissionError(13, "Permission denied")))
+        self.assertIn("above 1023", port_error("127.0.0.1", 80, PermissionError(13, "Permission denied")))
 
     def test_anything_else(self) -> None:
         """Any other error is said in the system's words."""
-        self.assertIn("Too many open files", listen_trouble("::1", 80, OSError(24, "Too many open files")))
+        self.assertIn("Too many open files", port_error("::1", 80, OSError(24, "Too many open files")))

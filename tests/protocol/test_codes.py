@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.protocol.codes import DISTRUSTED, FATAL, HELD, NO_RESET, TABLE, UNDELIVERABLE, Kind, Said
+from securemsg.protocol.codes import DISTRUSTED, FATAL, HELD, NO_RESET, TABLE, UNDELIVERABLE, Consequence, SentIn
 
 # What a message has room for, characters.
 MAX_SIZE = 64
@@ -24,7 +24,7 @@ class CodeTests(SynchronousTestCase):
     def test_no_contradiction(self) -> None:
         """What passes by itself is refused by nobody for good."""
         for code in TABLE:
-            self.assertFalse(code.kind & Kind.RETRY and code.kind != Kind.RETRY, code.name)
+            self.assertFalse(code.kind & Consequence.RETRY and code.kind != Consequence.RETRY, code.name)
 
     def test_fatal(self) -> None:
         """Whoever is refused at the door for good does not knock again."""
@@ -50,5 +50,5 @@ class CodeTests(SynchronousTestCase):
     def test_wire_only(self) -> None:
         """What a client finds out by itself is no answer of a server."""
         for code in TABLE:
-            if code.kind & (Kind.HELD | Kind.DISTRUSTED) and code.said & ~Said.LOCAL:
+            if code.kind & (Consequence.HELD | Consequence.DISTRUSTED) and code.said & ~SentIn.LOCAL:
                 self.assertIn(code.name, ("bad-device-list", "unauthentic"))

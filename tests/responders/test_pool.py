@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.messages import Received
 from securemsg.daemon.contact import EXPECTED_ERRORS
 from securemsg.responders.errors import AnswerFailed, Stopped
-from securemsg.responders.pool import PLACES, NoThread, ThreadPool
+from securemsg.responders.pool import CAPACITY, NoThread, ThreadPool
 from tests.responders.question import LIMIT, SECRET, message
 
 
@@ -132,4 +132,4 @@ class PoolTests(SynchronousTestCase):
         pool.stop()
         # What is asked next is answered, and nothing comes before it.
         self.assertEqual(self.answer(lambda got: "next"), "next")
-        self.assertEqual(PLACES, 4)
+        self.assertEqual(CAPACITY, 4)

@@ -233,7 +233,7 @@ class OthersTests(LineFileCase):
         for make, unmake, said in (
             (lambda: self.path.mkdir(), lambda: self.path.rmdir(), "directory"),
             (lambda: os.mkfifo(self.path, 0o600), lambda: self.path.unlink(), "not a regular file"),
-            (lambda: self.path.symlink_to(foreign), lambda: self.path.unlink(), "is a link"),
+            (lambda: self.path.symlink_to(foreign), lambda: self.path.unlink(), "is a symbolic link"),
             (lambda: self.put(b"", 0o644), lambda: self.path.unlink(), "chmod 600"),
         ):
             make()
@@ -288,7 +288,7 @@ class TroubleTests(LineFileCase):
         other = self.path.with_name("other")
         other.touch(0o600)
         self.path.symlink_to(other)
-        self.assertIn("is a link", self.complaint(self.make))
+        self.assertIn("is a symbolic link", self.complaint(self.make))
 
     def test_link_later(self) -> None:
         """A link that takes its place while it is closed is not followed."""
@@ -298,7 +298,7 @@ class TroubleTests(LineFileCase):
         other.touch(0o600)
         self.path.unlink()
         self.path.symlink_to(other)
-        self.assertIn("is a link", self.complaint(lambda: file.append([line(1)])))
+        self.assertIn("is a symbolic link", self.complaint(lambda: file.append([line(1)])))
         self.assertEqual(other.read_bytes(), b"")
 
     def test_no_folder(self) -> None:
@@ -334,7 +334,7 @@ class TroubleTests(LineFileCase):
 
         for _ in range(2):
             self.patch(os, "write", fail)
-            self.assertIn("make room", self.complaint(lambda: file.append([line(2)])))
+            self.assertIn("free some space", self.complaint(lambda: file.append([line(2)])))
             self.patch(os, "write", write)
             self.assertEqual(self.path.read_bytes(), line(1) + b"\n")
         file.append([line(2), line(3)])

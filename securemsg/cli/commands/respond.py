@@ -30,7 +30,7 @@ from securemsg.client.messages import Received
 from securemsg.responders.command import LIMIT, Command
 from securemsg.responders.errors import AnswerFailed
 from securemsg.responders.function import load_function
-from securemsg.responders.pool import PLACES, ThreadPool, Work
+from securemsg.responders.pool import CAPACITY, ThreadPool, Work
 
 STDERR = 2
 # What to do about failures of answers, by their code.
@@ -43,7 +43,7 @@ _ADVICE = {
 
 @click.command(
     epilog=f"""
-    COMMAND is split the way a shell does, but runs without one, for at most {LIMIT} seconds; up to {PLACES} run at once, one
+    COMMAND is split the way a shell does, but runs without one, for at most {LIMIT} seconds; up to {CAPACITY} run at once, one
     at a time for each sender. It gets the text on standard input, and SECUREMSG_SENDER, SECUREMSG_ID and SECUREMSG_TIME in an
     otherwise minimal environment. The first 48 KiB of its output are the answer, without a final line end; no output means no
     answer. If it fails, the answer says why: error: status N, error: signal N, error: timeout, error: not-started.

@@ -55,7 +55,7 @@ RECEIVED_STEP = 10
 PAGE = 256
 
 
-class Connection(Record, frozen=True):
+class GuestConnection(Record, frozen=True):
     """
     A connection of a guest.
 
@@ -96,9 +96,9 @@ def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes
     return next((row.content.device for _, row in reversed(rows) if not row.sent and row.content.device in devices), b"")
 
 
-def get_connection(records: IRecords, conversation: Conversation) -> Connection | None:
+def get_connection(records: IRecords, conversation: Conversation) -> GuestConnection | None:
     """The connection of a guest; C{None}: it is forgotten, or its file is not the daemon's any more."""
-    connection = load(records, Connection, TABLE, conversation.device)
+    connection = load(records, GuestConnection, TABLE, conversation.device)
     if connection is None or connection.name != conversation.account or not choices.pinned_suite(records, conversation).key:
         return None
     return connection
@@ -134,9 +134,9 @@ class GuestPeer:
     ) -> Contact:
         """See L{Peer.confirm}."""
         assert contact is not None, "a speaker"
-        known = load(records, Connection, TABLE, sender.device)
+        known = load(records, GuestConnection, TABLE, sender.device)
         if known is None or abs(now - known.received_at) >= RECEIVED_STEP:
-            save(records, TABLE, sender.device, Connection(contact.name, header.nonce, contact.identity, now))
+            save(records, TABLE, sender.device, GuestConnection(contact.name, header.nonce, contact.identity, now))
         return contact
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
@@ -160,7 +160,7 @@ def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[byt
     """
     with profile_store.reading() as records:
         profile = load_profile(records)
-        found = [(device, load(records, Connection, TABLE, device)) for device, _, _ in records.scan(TABLE)]
+        found = [(device, load(records, GuestConnection, TABLE, device)) for device, _, _ in records.scan(TABLE)]
     known = [(device, row) for device, row in found if row is not None]
     left = sorted((entry for entry in known if entry[0] not in present), key=lambda entry: entry[1].received_at)
     # If there are too many, those that wrote the longest ago go first.
@@ -178,7 +178,7 @@ def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[byt
     return len(gone)
 
 
-def _forget(records: IRecords, profile: Profile, device: bytes, connection: Connection) -> None:
+def _forget(records: IRecords, profile: Profile, device: bytes, connection: GuestConnection) -> None:
     """Forget the counters of a conversation. Ids of seen messages stay known."""
     conversation = conversation_of(profile.identity.public, connection.identity)
     outgoing = out_bucket(conversation, profile.incarnation)

@@ -114,7 +114,7 @@ class Profile:
         return with_guest(account, device) if is_guest(account) else direct(account)
 
 
-class _Kept(Private, frozen=True):
+class StoredProfile(Private, frozen=True):
     """The form in which a profile is kept; keys are private halves."""
 
     name: str
@@ -180,7 +180,7 @@ def reborn(profile: Profile) -> Profile:
 
 def save_profile(records: IRecords, profile: Profile) -> None:
     """Keep the profile, and remember its list, so that a contact's mark of it can still be judged when it is old."""
-    kept = _Kept(
+    kept = StoredProfile(
         profile.name,
         profile.host,
         profile.port,
@@ -206,7 +206,7 @@ def load_profile(records: IRecords) -> Profile | None:
     data = records.get(TABLE, b"")
     if data is None:
         return None
-    kept = msgspec.msgpack.decode(data, type=_Kept)
+    kept = msgspec.msgpack.decode(data, type=StoredProfile)
     return Profile(
         kept.name,
         kept.host,

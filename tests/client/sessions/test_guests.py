@@ -12,7 +12,7 @@ from securemsg.client.messages import Received
 from securemsg.client.sessions import choices, guests, psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, Opened
 from securemsg.client.sessions.choices import WrongKey
-from securemsg.client.sessions.guests import Connection
+from securemsg.client.sessions.guests import GuestConnection
 from securemsg.client.sessions.resets import RESETS
 from securemsg.client.sessions.store import EPOCHS, bucket_of
 from securemsg.client.state import contacts
@@ -85,10 +85,10 @@ class GuestCase(SynchronousTestCase):
         with user.store.inner.reading() as records:
             return [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
 
-    def connection(self, device: bytes) -> Connection | None:
+    def connection(self, device: bytes) -> GuestConnection | None:
         """What the contact remembers of a connection."""
         with self.contact.store.inner.reading() as records:
-            return load(records, Connection, guests.TABLE, device)
+            return load(records, GuestConnection, guests.TABLE, device)
 
 
 class TalkTests(GuestCase):
