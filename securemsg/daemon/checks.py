@@ -95,6 +95,6 @@ def check_whole(state: Path) -> None:
         if not present.get(path, path.exists()):
             what = "is empty" if path.exists() else "is missing"
             raise StateError(
-                f"{path} {what}, but {state} holds other parts of the same state; nothing was changed. Restore it from a"
+                f"{path} {what}, but {state} holds other parts of the same state; nothing was changed; restore it from a"
                 f" backup, ideally the whole folder into an empty one, and leave no other {DATABASE}-wal beside it"
             )

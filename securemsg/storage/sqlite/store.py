@@ -150,7 +150,7 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
 def damaged(path: Path, detail: str) -> StateDamaged:
     """The error for a damaged file, in one line: SQLite writes several."""
     return StateDamaged(
-        f"{path} is damaged ({' '.join(detail.split())}); nothing was changed. Restore it from a backup, or save what can"
+        f"{path} is damaged ({' '.join(detail.split())}); nothing was changed; restore it from a backup, or save what can"
         f" be saved: sqlite3 {path} .recover | sqlite3 {path}.recovered"
     )
 
