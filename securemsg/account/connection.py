@@ -175,7 +175,7 @@ class AccountConnection:
     def nudge(self) -> None:
         """Send what was written to the store, or wake the owner to send it."""
         if self.is_owner:
-            self._look()
+            self._refresh()
         else:
             self._wake_owner()
 
@@ -319,7 +319,7 @@ class AccountConnection:
             watch=self._watch,
         )
         if self._listen is not None:
-            self._wake_fifo = self._listen(self._look)
+            self._wake_fifo = self._listen(self._refresh)
         self._timer = LoopingCall(self._tick)
         self._timer.clock = self._clock
         self._timer.start(TICK, now=False)
@@ -340,9 +340,9 @@ class AccountConnection:
     def _tick(self) -> None:
         if self._agent is not None:
             self._agent.tick()
-            self._look()
+            self._refresh()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Send what was written to the store, and run the jobs of other processes."""
         if self._agent is None:
             return
@@ -377,7 +377,7 @@ class AccountConnection:
             case Changed():
                 pass
         if isinstance(event, Ready | Drained):
-            self._soon(self._look)
+            self._soon(self._refresh)
         # Later, because the agent is in the middle of a step.
         self._soon(self.changed)
 

@@ -53,7 +53,7 @@ class MessageReader:
                 message = self._take()
                 if message is not None:
                     return message
-                await self._connection.until(self._look, None)
+                await self._connection.until(self._fill_page, None)
                 if self._is_over:
                     break
         except StorageError as error:
@@ -84,7 +84,7 @@ class MessageReader:
                 return message
         return None
 
-    def _look(self) -> bool | None:
+    def _fill_page(self) -> bool | None:
         """Fill the page, without senders whose messages another process is showing."""
         busy: set[str] = set()
         after, found = -1, PAGE

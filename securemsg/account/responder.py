@@ -59,7 +59,7 @@ class LockedSource:
         if self._read_locks.take(question):
             self._held[question.sender] = question.seq
             try:
-                self._source.ask(question, lambda text: self._give(question, reply, text))
+                self._source.ask(question, lambda text: self._reply(question, reply, text))
             except OSError:
                 # A lack of resources may be over in a moment.
                 self._free(question)
@@ -84,7 +84,7 @@ class LockedSource:
         del self._later[question.seq]
         self._guarded(lambda: self.ask(question, reply))
 
-    def _give(self, question: Received, reply: Reply, text: str | None) -> None:
+    def _reply(self, question: Received, reply: Reply, text: str | None) -> None:
         """Pass on an answer, and free the lock, unless the next question of this sender holds it already."""
         self._on_answered(question, text)
         try:
@@ -136,12 +136,12 @@ class Responder:
         @raise SecuremsgError: there is no connection and there will be none.
         """
         try:
-            await self._connection.until(self._look, timeout)
+            await self._connection.until(self._refresh, timeout)
         finally:
             self._is_over = True
             self._turns.stop()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         if self._problem is not None:
             raise self._problem
         self._answerer.run()

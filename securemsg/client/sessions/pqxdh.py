@@ -268,18 +268,18 @@ def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> 
 
 def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:
     """The session that an initiation makes with us; nothing is saved."""
-    answering = prekeys.answering(records, prekey)
+    own = prekeys.responder_keys(records, prekey)
     secret = agreement.respond(
         pair.profile.agreement,
-        answering.signed,
-        answering.kem,
-        answering.one_time,
+        own.signed,
+        own.kem,
+        own.one_time,
         pair.device.agreement_key,
         prekey.ephemeral,
         prekey.kem_ciphertext,
     )
-    ratchet = Ratchet.responder(secret, answering.signed)
-    return pair.session(prekey.ephemeral, agreement.bundle_digest(answering.bundle), None, ratchet, now)
+    ratchet = Ratchet.responder(secret, own.signed)
+    return pair.session(prekey.ephemeral, agreement.bundle_digest(own.bundle), None, ratchet, now)
 
 
 def _opened_by(

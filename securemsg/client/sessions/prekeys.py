@@ -163,7 +163,7 @@ def find(records: IRecords, kind: bytes, prekey_id: int) -> PrivatePrekey | None
     return load(records, PrivatePrekey, TABLE, kind, prekey_id)
 
 
-def answering(records: IRecords, header: PrekeyHeader) -> ResponderKeys:
+def responder_keys(records: IRecords, header: PrekeyHeader) -> ResponderKeys:
     """
     The private halves that an initiation names.
 
