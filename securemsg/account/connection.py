@@ -142,6 +142,7 @@ class AccountConnection:
     _running_jobs: set[int] = field(factory=set, init=False)
     _condition: Condition = field(init=False)
     _was_waiting: bool = field(default=False, init=False)
+    _is_notify_due: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._condition = Condition(self._clock)
@@ -258,7 +259,7 @@ class AccountConnection:
 
         def done(code: str, facts: dict[str, str]) -> None:
             outcomes.append(Outcome(code, facts, 0))
-            self._soon(self.changed)
+            self._notify_later()
 
         def look() -> Outcome | None:
             nonlocal is_asked
@@ -349,8 +350,12 @@ class AccountConnection:
         self._agent.pump()
         try:
             for job in jobs.pending(self._store, now=self._now()):
-                if job.number not in self._running_jobs and self._run(job.kind, job.argument, self._settler(job.number)):
-                    self._running_jobs.add(job.number)
+                if job.number in self._running_jobs:
+                    continue
+                # Before it starts: it may be done at once.
+                self._running_jobs.add(job.number)
+                if not self._run(job.kind, job.argument, self._finisher(job.number)):
+                    self._running_jobs.discard(job.number)
         except StorageError:
             # The disk is full, or another process holds the profile for too long. Timer and FIFO must survive that: the next
             # look may succeed, and a command that cannot go on gets the same error itself.
@@ -378,12 +383,21 @@ class AccountConnection:
                 pass
         if isinstance(event, Ready | Drained):
             self._soon(self._refresh)
-        # Later, because the agent is in the middle of a step.
-        self._soon(self.changed)
+        self._notify_later()
 
     def _attempt_failed(self, code: str) -> None:
         self.last_failure = code
-        self._soon(self.changed)
+        self._notify_later()
+
+    def _notify_later(self) -> None:
+        """Call L{changed} once this turn is done, because the agent may be in the middle of a step; once for all its events."""
+        if not self._is_notify_due:
+            self._is_notify_due = True
+            self._soon(self._notify)
+
+    def _notify(self) -> None:
+        self._is_notify_due = False
+        self.changed()
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -440,12 +454,14 @@ class AccountConnection:
             return refusal.code
         return ""
 
-    def _settler(self, number: int) -> Done:
+    def _finisher(self, number: int) -> Done:
         """The callback that stores the outcome of a job for the process that asked."""
 
         def done(code: str, facts: dict[str, str]) -> None:
             self._running_jobs.discard(number)
             jobs.finish(self._store, number, code, facts, now=self._now())
+            # The process that asked may be this one, which has taken the lock since.
+            self._notify_later()
 
         return done
 

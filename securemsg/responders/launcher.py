@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 
 # Open files of a command: what is usual. The daemon has raised its own limit, and many programs loop over all possible files.
 FILES = 1024
@@ -37,6 +38,23 @@ def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
 
 
+def kill_group_after(seconds: float) -> None:
+    """
+    Leave a process behind that kills the command and its children at the limit, if nobody has done so before.
+
+    It is adopted by init, so that a command that waits for all its children does not wait for it.
+    """
+    if os.fork():
+        os.wait()
+        return
+    if os.fork():
+        os._exit(0)
+    # It must hold no pipe open.
+    os.closerange(0, FILES)
+    time.sleep(seconds)
+    os.killpg(0, signal.SIGKILL)
+
+
 def main() -> None:
     """Become the command."""
     parent, limit, folder, *argv = sys.argv[1:]
@@ -47,8 +65,7 @@ def main() -> None:
         # The command and its children are one group, to be killed together; a Ctrl-C at a terminal is not meant for them.
         os.setsid()
         end_with(int(parent))
-        # Survives the exec: an orphan ends at its limit where the kernel did not end it with its parent.
-        signal.setitimer(signal.ITIMER_REAL, float(limit))
+        kill_group_after(float(limit))
         limit_files()
         for number in IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)

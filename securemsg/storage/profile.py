@@ -176,7 +176,7 @@ class ProfileStore:
         if version < VERSION:
             raise StateTooOld(
                 f"{self._path} was written before the first release (format {version}), and this version cannot read it;"
-                " use another folder"
+                " use another folder (the daemon: another --state)"
             )
         run("PRAGMA journal_mode = TRUNCATE")
         row = run("SELECT value FROM seal_check").fetchone()

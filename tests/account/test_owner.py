@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.client import messages
+from securemsg.client import jobs, messages
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.wiredump import WireDump, dump_wire
 from securemsg.protocol.framing import LENGTH_SIZE
@@ -53,6 +53,23 @@ class OwnerTests(PlaceCase):
         self.assertEqual(self.successResultOf(asked), {})
         with ada.context.store.reading() as records:
             self.assertIsNotNone(get_contact(records, "ben"))
+
+    def test_own_job(self) -> None:
+        """A process that takes the lock over runs the job that it left for the owner, and has the answer at once."""
+        ada = self.place.person("ada")
+        asked = Deferred.fromCoroutine(self.place.beside(ada).ask("ping", timeout=5))
+        ada.connection.stop()
+        self.place.settle(0.5)
+        self.assertIn("seconds", self.successResultOf(asked))
+
+    def test_jobs_leave_nothing(self) -> None:
+        """Jobs that are done at once run as often as they are left, and are not remembered."""
+        ada = self.place.person("ada")
+        for _ in range(3):
+            asked = Deferred.fromCoroutine(self.place.beside(ada).ask("link", timeout=5))
+            self.place.settle(1.5)
+            self.successResultOf(asked)
+        self.assertEqual(jobs.pending(ada.context.store, now=self.place.now()), [])
 
     def test_unknown_account(self) -> None:
         """A refusal of the server comes back as one."""

@@ -33,7 +33,8 @@ from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
 from securemsg.storage.files import FileLock
 from securemsg.storage.keyfiles import make_key_file
-from securemsg.storage.memory import MemoryProfile, MemoryServerStore
+from securemsg.storage.memory import MemoryProfile
+from securemsg.storage.sqlite.memory import MemoryServerStore
 
 START = 1_800_000_000
 # More turns of the clock than any exchange takes.

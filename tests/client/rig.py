@@ -39,7 +39,8 @@ from securemsg.protocol.states import TRANSITIONS, Side
 from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryProfile, MemoryServerStore
+from securemsg.storage.memory import MemoryProfile
+from securemsg.storage.sqlite.memory import MemoryServerStore
 
 START = 1_800_000_000
 TLS = Binding("tcp", "tls-exporter", bytes(range(32)), bytes(range(1, 33)))

@@ -320,7 +320,7 @@ class FullDisk(MortalProfile):
                 raise self.error
 
 
-class LocalTroubleTests(WorldCase):
+class LocalErrorTests(WorldCase):
     """What goes wrong on this machine is nobody else's matter."""
 
     def setUp(self) -> None:

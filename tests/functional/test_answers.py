@@ -166,10 +166,17 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_command(python("import os; print(os.getsid(0) == os.getpgrp() == os.getpid())")), "True")
 
     def test_orphan(self) -> None:
-        """A command whose parent does not kill it ends at its limit, and one whose parent has ended already does not begin."""
+        """
+        A command whose parent does not kill it ends at its limit, and so do its children, also those that outlive it. One whose
+        parent has ended already does not begin.
+        """
         launch = (sys.executable, "-I", "-S", launcher.__file__)
-        ended = subprocess.run([*launch, str(os.getpid()), "0.2", "/", "sleep", "1000"])
-        self.assertEqual(ended.returncode, -signal.SIGALRM)
+        for line, status in (("sleep 1000 & echo $!; wait", -signal.SIGKILL), ("sleep 1000 >&- & echo $!", 0)):
+            arguments = [*launch, str(os.getpid()), "0.5", "/", "sh", "-c", line]
+            ended = subprocess.run(arguments, stdout=subprocess.PIPE)
+            self.assertEqual(ended.returncode, status)
+            child = int(ended.stdout)
+            until(lambda: not is_running(child), "the end of the child", 5)  # noqa: B023 - called at once
         ended = subprocess.run([*launch, "1", "1000", "/", "sleep", "1000"])
         self.assertEqual(ended.returncode, 1)
 

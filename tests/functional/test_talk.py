@@ -219,7 +219,7 @@ class ChatTests(PlaceCase):
         self.assertIn("gnp.exe", done.out)
 
 
-class HolderTests(PlaceCase):
+class OwnerTests(PlaceCase):
     """One profile, many commands."""
 
     def test_send_beside_follow(self) -> None:

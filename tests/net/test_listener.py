@@ -42,7 +42,7 @@ class LimitTests(SynchronousTestCase):
         self.assertIsNotNone(factory.buildProtocol(None))
 
 
-class TallyTests(SynchronousTestCase):
+class HangupTests(SynchronousTestCase):
     """The log stays short."""
 
     def test_first_at_once(self) -> None:

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.protocol.messages import Deposit, DepositRefused, Done, Publish
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import DAY, Client, Rig, User
 
 

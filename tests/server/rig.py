@@ -44,7 +44,7 @@ from securemsg.server.connection import ClientConnection
 from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 
 TLS = Binding("tcp", "tls-exporter", bytes(range(32)), bytes(32))
 START = 1_800_000_000

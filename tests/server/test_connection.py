@@ -30,7 +30,7 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.connection import Role
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.case import TwoPeople
 from tests.server.rig import READ_SIZE, Rig, upload
 

@@ -26,7 +26,7 @@ from securemsg.protocol.messages import (
     Welcome,
 )
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.case import changed
 from tests.server.rig import DAY, Client, Rig, User
 

@@ -19,7 +19,7 @@ from securemsg.server.connection import Role
 from securemsg.server.delivery import Delivery
 from securemsg.server.guests import Guests, KeyFile
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import START, TLS, Client, Rig
 
 OTHER = b"\xff" * 32

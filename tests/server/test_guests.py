@@ -35,7 +35,7 @@ from securemsg.protocol.messages import (
     Reply,
 )
 from securemsg.server.limits import DAY, Rate, Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.case import TwoPeople, changed
 from tests.server.rig import Client, Rig, User, upload
 

@@ -25,7 +25,7 @@ from securemsg.protocol.messages import (
     Welcome,
     encode_message,
 )
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.case import TwoPeople
 from tests.server.rig import Client, Rig, upload
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.server.limits import MIB, Buckets, DiskGuard, Rate, Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import Rig
 
 

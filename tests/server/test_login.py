@@ -14,7 +14,7 @@ from securemsg.protocol import auth
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Challenge, Deposit, Drained, Failed, Hello, Ping, Pong, Proof, Welcome
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import START, TLS, Client, Rig, User, upload
 
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.protocol.messages import Acknowledge, Deliver, Deposit, Drained
 from securemsg.server.limits import Settings
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.disk import DiskRig, disk_rig
 from tests.server.rig import DAY, Client, Rig
 

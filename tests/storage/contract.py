@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
 from securemsg.interfaces import ClockReading, DepositRow, IServerStore, StoredDevice, StoredMessage, WriteOutcome
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.storage.stores import NOW, HandReactor, account, batch
 
 T = TypeVar("T")

@@ -268,7 +268,7 @@ class OthersTests(LineFileCase):
         self.assertFalse(self.path.with_name("record.2").exists())
 
 
-class TroubleTests(LineFileCase):
+class FailureTests(LineFileCase):
     """A file that cannot be used."""
 
     def test_open_to_others(self) -> None:

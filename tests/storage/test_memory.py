@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.interfaces import WriteOutcome
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.storage.stores import account, batch, deposit
 
 

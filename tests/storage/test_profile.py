@@ -25,7 +25,7 @@ KEY = bytes(range(32))
 NO_WAIT = 0.01
 
 
-class KeystoreTests(SynchronousTestCase):
+class ProfileTests(SynchronousTestCase):
     """The file of a profile."""
 
     def setUp(self) -> None:

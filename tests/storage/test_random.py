@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from securemsg.errors import Refusal
 from securemsg.interfaces import ClockReading, DepositRow, MailboxRow, StoredAccount, StoredMessage, StoredPrekey, WriteBatch
-from securemsg.storage.memory import MemoryServerStore
+from securemsg.storage.sqlite.memory import MemoryServerStore
 from securemsg.storage.sqlite.schema import POSITION_BITS
 from tests.storage.stores import NOW, HandReactor, account, prekeys
 

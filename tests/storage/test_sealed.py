@@ -188,7 +188,7 @@ class ProfileContract(SynchronousTestCase):
             self.assertRaises(LocalProtocolError, records.last, "nonsense", b"k")
 
 
-class KeystoreContractTests(ProfileContract):
+class ProfileContractTests(ProfileContract):
     """The profile on disk."""
 
     __test__ = True

@@ -12,8 +12,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from securemsg.client.state import contacts, quarantine
-from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state import quarantine
+from securemsg.client.state.conversations import Conversation, account_of, direct
 from securemsg.client.state.profile import Private
 from securemsg.client.state.records import load, save
 from securemsg.crypto import keys
@@ -86,7 +86,7 @@ def forget(records: IRecords, conversation: Conversation) -> None:
 
 
 def sharing(records: IRecords, name: str) -> list[str]:
-    """The other contacts for whom the same key file is pinned as for this one."""
+    """The other accounts for which the same key file is pinned as for this one, known as contacts or not."""
     key = pinned_suite(records, direct(name)).key
-    others = sorted({contact.name for contact in contacts.all_contacts(records)} - {name})
+    others = sorted({account_of(bucket) for bucket, _, _ in records.scan(TABLE)} - {name})
     return [other for other in others if key and keys.same(pinned_suite(records, direct(other)).key, key)]

@@ -48,6 +48,11 @@ def with_guest(name: str, device: bytes = b"") -> Conversation:
     return Conversation(ConversationKind.GUEST, f"{name}/{device.hex()}")
 
 
+def account_of(bucket: bytes) -> str:
+    """The account at the other end of the conversations in a L{Conversation.bucket}."""
+    return bucket.decode().partition("/")[2]
+
+
 def is_guest(name: str) -> bool:
     """Whether this is the name of guests with a key file. Nobody can register such a name."""
     return name.startswith(NAME_PREFIX)

@@ -85,6 +85,14 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual((pinned_suite.suite, pinned_suite.key, pinned_suite.key_file), ("pqxdh", b"", b""))
         self.assertEqual(self.refused("psk", b""), "bad-request")
 
+    def test_sharing(self) -> None:
+        """One file for several accounts is noticed, whether they are contacts yet or not."""
+        with self.store.writing() as records:
+            for name, key in (("bob", KEY), ("carol", KEY), ("dave", OTHER)):
+                choices.pin_suite(records, direct(name), "psk", key.secret)
+            self.assertEqual(choices.sharing(records, "bob"), ["carol"])
+            self.assertEqual(choices.sharing(records, "dave"), [])
+
     def test_nonsense(self) -> None:
         """No unknown suite, no key of another size, no key for a suite without one."""
         self.assertEqual(self.refused("none", b""), "suite-unavailable")
