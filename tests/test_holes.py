@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import choices, prekeys
+from securemsg.client.sessions import pins, prekeys
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile, create_profile, save_profile
 from securemsg.client.state.records import load_all
@@ -116,7 +116,7 @@ class FixedVectorTests(WorldCase):
         for suite, key in ((PSK, bytes(range(32))), (PQXDH, b"")):
             for user, name in ((self.alice, "bob"), (self.bob, "alice")):
                 with user.store.writing() as records:
-                    choices.pin_suite(records, direct(name), suite, key)
+                    pins.pin_suite(records, direct(name), suite, key)
             self.bob.send("alice", "so that nobody introduces himself any more")
             for _ in range(3):
                 self.alice.send("bob", "Hello Server!")

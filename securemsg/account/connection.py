@@ -3,7 +3,7 @@ The connection of a profile to its server. The process that holds the profile's 
 share it through the store.
 
 Either way a command does the same: it writes to the store, and waits for a change there. If the owner dies, a waiting
-process takes the lock and connects.
+process takes the lock and connects. When to connect again is decided in L{securemsg.net.dialer}.
 """
 
 from __future__ import annotations

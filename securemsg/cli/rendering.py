@@ -6,7 +6,7 @@ from securemsg.cli.chat import slash
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.client.messages import Line, Received, Sent
-from securemsg.client.sessions.choices import Chosen
+from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump

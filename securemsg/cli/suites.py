@@ -8,8 +8,8 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
 from securemsg.cli.settings import Settings
 from securemsg.client.sending.results import drafts
-from securemsg.client.sessions import choices
-from securemsg.client.sessions.choices import SECRET_SIZES, Chosen
+from securemsg.client.sessions import pins
+from securemsg.client.sessions.pins import SECRET_SIZES, Chosen
 from securemsg.protocol.devices import SERVER_NAME
 
 # Names in one warning.
@@ -52,7 +52,7 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 def pinned_suite(context: CommandContext, name: str) -> Chosen:
     """The pinned suite of a conversation."""
     with context.store.reading() as records:
-        return choices.pinned_suite(records, context.profile.conversation(name))
+        return pins.pinned_suite(records, context.profile.conversation(name))
 
 
 def pin(context: CommandContext, name: str) -> bool:
@@ -69,8 +69,8 @@ def pin(context: CommandContext, name: str) -> bool:
         return False
     with context.store.writing() as records:
         conversation = context.profile.conversation(name)
-        choices.pin_suite(records, conversation, choice.suite, choice.key)
-        sharing, waiting = choices.sharing(records, name), drafts(records, conversation)
+        pins.pin_suite(records, conversation, choice.suite, choice.key)
+        sharing, waiting = pins.sharing(records, name), drafts(records, conversation)
     report_note("suite-pinned", _consequences(context, name, choice), context.settings.as_json)
     if waiting:
         report_note("suite-of-waiting", _outbox_note(name, choice, waiting), context.settings.as_json)

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from securemsg.client import login
 from securemsg.client.sending import results
-from securemsg.client.sessions import choices, suites
+from securemsg.client.sessions import pins, suites
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import LISTS, Profile, create_profile, save_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
@@ -33,7 +33,7 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
     """Set up an empty store for a guest with this file. The store must be in memory, because the file's secret goes into it."""
     profile = evolve(create_profile(InviteLink(host, port, NO_PIN), key.name, now), registered=True)
     with store.writing() as records:
-        choices.pin_suite(records, profile.conversation(SERVER_NAME), PSK, key.secret)
+        pins.pin_suite(records, profile.conversation(SERVER_NAME), PSK, key.secret)
         save_profile(records, profile)
     return profile
 
@@ -63,7 +63,7 @@ class GuestLogin:
 
 def key_file(records: IRecords, profile: Profile) -> SharedKey:
     """The key file of this guest."""
-    return choices.pinned_suite(records, profile.conversation(SERVER_NAME)).shared
+    return pins.pinned_suite(records, profile.conversation(SERVER_NAME)).shared
 
 
 def begin(

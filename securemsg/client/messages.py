@@ -1,5 +1,5 @@
 """
-What user interfaces ask of a profile's store, in any process that has it open: write a message, follow it, read what came.
+What user interfaces ask of a profile's store, in any process: write a message into history and outbox, follow it, read others.
 
 Nothing here uses the network or a session: that is left to the owner of the profile's lock (L{securemsg.client.agent}).
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client.sessions.choices import pinned_suite
 from securemsg.client.sessions.peers import PEERS
+from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.counters import open_gaps
 from securemsg.client.state.profile import Profile, load_profile

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.rendering import contact_record, line_record, safety_record, wire_record, wire_text
 from securemsg.client import messages
-from securemsg.client.sessions.choices import Chosen
+from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import Contact
 from securemsg.client.wiredump import WireDump
 from tests.cli.rig import PlaceCase

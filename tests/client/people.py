@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client.sessions import choices, guests, initiations, pqxdh, prekeys, psk, suites
+from securemsg.client.sessions import guests, initiations, pins, pqxdh, prekeys, psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.store import EPOCHS
@@ -33,7 +33,7 @@ TABLES = (
     prekeys.TABLE,
     initiations.TABLE,
     SESSIONS,
-    choices.TABLE,
+    pins.TABLE,
     EPOCHS,
     guests.TABLE,
     SEEN,
@@ -93,7 +93,7 @@ def seal_part(
 ) -> bytes:
     """Seal for one device of a contact, in the suite that was chosen."""
     recipient = Recipient(contact, (device,), introduction=Introduction(own.identity.public, own.devices))
-    choice = choices.pinned_suite(records, direct(contact.name))
+    choice = pins.pinned_suite(records, direct(contact.name))
     return suites.plan(records, own, choice, recipient, now)[device].seal(records, content_key)
 
 
@@ -178,7 +178,7 @@ class Person:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            common, content_key = suites.make_common(text, choices.pinned_suite(records, direct(other.name)).suite)
+            common, content_key = suites.make_common(text, pins.pinned_suite(records, direct(other.name)).suite)
             own = seal_part(records, self.profile, contact, other.device.id, content_key, now)
         return Sender(self.name, self.profile.device_id, own, common)
 
@@ -203,7 +203,7 @@ class Person:
     def pin_suite(self, other: Person, suite: str, key: bytes = b"") -> None:
         """Choose the suite of a conversation."""
         with self.store.writing() as records:
-            choices.pin_suite(records, direct(other.name), suite, key)
+            pins.pin_suite(records, direct(other.name), suite, key)
 
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import guest, messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Disconnected, Failed, Ready
-from securemsg.client.sessions import choices, guests
+from securemsg.client.sessions import guests, pins
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import LISTS
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SENT, OutboxRow, load, load_number, save, save_number
@@ -262,7 +262,7 @@ class ConnectionTests(SynchronousTestCase):
             row = load(records, OutboxRow, OUTBOX, ROWS, order)
             assert row is not None
             self.assertTrue(row.stale)
-            self.assertEqual(choices.pinned_suite(records, before.conversation(SERVER_NAME)), choices.Chosen(PSK, KEY.secret))
+            self.assertEqual(pins.pinned_suite(records, before.conversation(SERVER_NAME)), pins.Chosen(PSK, KEY.secret))
             self.assertEqual(guest.key_file(records, before), KEY)
 
 

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.sessions import choices, guests
+from securemsg.client.sessions import guests, pins
 from securemsg.client.state.contacts import DIRECTORY, adopt
 from securemsg.client.state.conversations import with_guest
 from securemsg.client.state.profile import load_profile
@@ -52,7 +52,7 @@ class ContactTests(SynchronousTestCase):
         for key in (old, new, None):
             contact = self.open(key)
             with self.store().reading() as records:
-                admitted = [each.name for each in (old, new) if choices.pinned_suite(records, with_guest(each.name)).key]
+                admitted = [each.name for each in (old, new) if pins.pinned_suite(records, with_guest(each.name)).key]
             self.assertEqual(admitted, [] if key is None else [key.name])
             contact.close()
 

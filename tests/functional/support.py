@@ -30,6 +30,8 @@ from tests.functional.nursery import Born, Nursery
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
+# Below those of outgoing connections, on Linux and elsewhere.
+PORTS = (10_000, 32_000)
 # Seconds until something that should have happened long ago is a failure; a busy machine may take its time.
 LIMIT = 60
 # Seconds between two looks.
@@ -61,11 +63,15 @@ def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> N
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    A port of loopback that nobody uses now, and that the system gives to no outgoing connection: one of those to a port where
+    nobody listens yet may be connected to itself.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def is_listening(port: int) -> bool:
@@ -307,7 +313,8 @@ class Daemon:
         @raise AssertionError: it does not.
         """
         running = self.launch(stdout)
-        until(lambda: not running.is_alive or is_listening(self.port), "a daemon that listens")
+        control = self.state / "control"
+        until(lambda: not running.is_alive or (control.exists() and is_listening(self.port)), "a daemon that listens")
         assert running.is_alive, f"the daemon ended with {running.process.returncode}\n{self.log}"
 
     def stop(self) -> None:

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.functional.support import free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Seconds until a command that should have ended long ago is a failure.
 LIMIT = 90
@@ -30,14 +32,6 @@ PROGRAMS = {
     "securemsg": ' -c "from securemsg.cli.start import main; main()"',
     "twistd": ' -c "from twisted.scripts.twistd import run; run()"',
 }
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> bool:

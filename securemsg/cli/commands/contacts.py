@@ -16,7 +16,7 @@ from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
 from securemsg.cli.suites import pin, pinned_suite, wanted
 from securemsg.client import messages
-from securemsg.client.sessions import choices
+from securemsg.client.sessions import pins
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.interfaces import IProfileStore
 
@@ -56,7 +56,7 @@ def contacts(ctx: click.Context, name: str | None) -> int:
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             conversation = context.profile.conversation
-            known = [(contact, choices.pinned_suite(records, conversation(contact.name))) for contact in all_contacts(records)]
+            known = [(contact, pins.pinned_suite(records, conversation(contact.name))) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice

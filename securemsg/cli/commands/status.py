@@ -15,7 +15,7 @@ from securemsg.cli.rendering import fact_lines
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.escape import escape
-from securemsg.client.sessions import choices
+from securemsg.client.sessions import pins
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
 from securemsg.client.times import iso
@@ -97,7 +97,7 @@ def key_files(context: CommandContext) -> dict[str, str]:
     """With whom a key file is pinned, by name, and what the file is called."""
     with context.store.reading() as records:
         names = [contact.name for contact in all_contacts(records)]
-        pinned = {name: choices.pinned_suite(records, context.profile.conversation(name)) for name in names}
+        pinned = {name: pins.pinned_suite(records, context.profile.conversation(name)) for name in names}
     return {name: choice.shared.name for name, choice in pinned.items() if choice.key}
 
 

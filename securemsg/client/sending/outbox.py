@@ -14,8 +14,8 @@ import msgspec
 from securemsg.client.sending.results import content_of, give_up, remove
 from securemsg.client.sessions import suites
 from securemsg.client.sessions.addresses import Recipient, RecipientGone
-from securemsg.client.sessions.choices import pinned_suite
 from securemsg.client.sessions.peers import PEERS
+from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.sessions.resets import reset_body
 from securemsg.client.sessions.suites import Plan
 from securemsg.client.state.contacts import Contact

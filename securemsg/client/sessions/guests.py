@@ -13,9 +13,9 @@ from collections.abc import Collection
 
 from attrs import evolve
 
-from securemsg.client.sessions import choices, store
+from securemsg.client.sessions import pins, store
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient, RecipientGone
-from securemsg.client.sessions.choices import WrongKey
+from securemsg.client.sessions.pins import WrongKey
 from securemsg.client.state import contacts, counters
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, is_guest, with_guest
@@ -73,9 +73,9 @@ class GuestConnection(Record, frozen=True):
 def admit(records: IRecords, key: SharedKey, now: int) -> None:
     """Admit guests with this key file, and with no other."""
     guests = with_guest(key.name)
-    if choices.pinned_suite(records, guests).key != key.secret:
+    if pins.pinned_suite(records, guests).key != key.secret:
         dismiss(records)
-        choices.pin_suite(records, guests, PSK, key.secret)
+        pins.pin_suite(records, guests, PSK, key.secret)
     if contacts.get_contact(records, key.name) is None:
         contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
         contacts.put_contact(records, contact)
@@ -87,7 +87,7 @@ def dismiss(records: IRecords) -> None:
     """
     for contact in contacts.all_contacts(records):
         if is_guest(contact.name):
-            choices.forget(records, with_guest(contact.name))
+            pins.forget(records, with_guest(contact.name))
 
 
 def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes:
@@ -99,7 +99,7 @@ def latest_of(records: IRecords, name: str, devices: Collection[bytes]) -> bytes
 def get_connection(records: IRecords, conversation: Conversation) -> GuestConnection | None:
     """The connection of a guest; C{None}: it is forgotten, or its file is not the daemon's any more."""
     connection = load(records, GuestConnection, TABLE, conversation.device)
-    if connection is None or connection.name != conversation.account or not choices.pinned_suite(records, conversation).key:
+    if connection is None or connection.name != conversation.account or not pins.pinned_suite(records, conversation).key:
         return None
     return connection
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import msgspec
 
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient
-from securemsg.client.sessions.choices import WrongKey
 from securemsg.client.sessions.guests import GuestPeer
+from securemsg.client.sessions.pins import WrongKey
 from securemsg.client.state import contacts, counters
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, ConversationKind

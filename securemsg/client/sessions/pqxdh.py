@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from securemsg.client.sessions import initiations, prekeys, store
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, checked_key
-from securemsg.client.sessions.choices import Chosen
+from securemsg.client.sessions.pins import Chosen
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact, IdentityChanged

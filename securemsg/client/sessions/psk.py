@@ -13,8 +13,8 @@ from attrs import evolve, frozen
 
 from securemsg.client.sessions import store
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Opened, Recipient, checked_key, own_address
-from securemsg.client.sessions.choices import Chosen, WrongKey, pinned_suite
 from securemsg.client.sessions.peers import PEERS
+from securemsg.client.sessions.pins import Chosen, WrongKey, pinned_suite
 from securemsg.client.sessions.store import EPOCHS
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import DAY, Profile

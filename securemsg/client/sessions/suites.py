@@ -14,7 +14,7 @@ from attrs import frozen
 
 from securemsg.client.sessions import pqxdh, psk
 from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
-from securemsg.client.sessions.choices import Chosen
+from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import primitives
@@ -142,7 +142,7 @@ def open_envelope(
     @param account: of the sender, as the server says; likewise C{device_id}. What opens the part proves both.
     @param common_digest: SHA-256 of the common part that came with it.
     @raise AlreadyUsed: an C{Unauthentic} that was opened before.
-    @raise Unauthentic: this device did not make these bytes for us and this common part; L{choices.WrongKey} of suite C{psk}.
+    @raise Unauthentic: this device did not make these bytes for us and this common part; L{pins.WrongKey} of suite C{psk}.
     @raise IdentityChanged: it introduces another identity than we know; save its C{contact} to note that.
     @raise Refusal: C{bad-envelope}, C{suite-unavailable}, or as the suite has it.
     """

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import guest, messages
 from securemsg.client.autoresponder import ANSWER_LABEL
 from securemsg.client.messages import Received
-from securemsg.client.sessions import choices, guests, psk, suites
+from securemsg.client.sessions import guests, pins, psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, Opened
-from securemsg.client.sessions.choices import WrongKey
 from securemsg.client.sessions.guests import GuestConnection
+from securemsg.client.sessions.pins import WrongKey
 from securemsg.client.sessions.resets import RESETS
 from securemsg.client.sessions.store import EPOCHS, bucket_of
 from securemsg.client.state import contacts
@@ -415,8 +415,8 @@ class AdmissionTests(GuestCase):
         with self.contact.store.inner.reading() as records:
             self.assertEqual(records.scan(guests.TABLE) + records.scan(EPOCHS), [])
         with self.contact.store.inner.reading() as records:
-            self.assertEqual(choices.pinned_suite(records, with_guest(KEY.name)), choices.Chosen())
-            self.assertEqual(choices.pinned_suite(records, with_guest(OTHER.name)).shared, OTHER)
+            self.assertEqual(pins.pinned_suite(records, with_guest(KEY.name)), pins.Chosen())
+            self.assertEqual(pins.pinned_suite(records, with_guest(OTHER.name)).shared, OTHER)
             contact = contacts.get_contact(records, OTHER.name)
         assert contact is not None
         self.assertEqual((contact.identity, contact.verified), (OTHER.fingerprint, True))
@@ -424,10 +424,10 @@ class AdmissionTests(GuestCase):
     def test_same_again(self) -> None:
         """The same file at the next start changes nothing."""
         with self.contact.store.inner.reading() as records:
-            before = [records.scan(table) for table in (contacts.TABLE, choices.TABLE, META)]
+            before = [records.scan(table) for table in (contacts.TABLE, pins.TABLE, META)]
         self.change(KEY)
         with self.contact.store.inner.reading() as records:
-            self.assertEqual([records.scan(table) for table in (contacts.TABLE, choices.TABLE, META)], before)
+            self.assertEqual([records.scan(table) for table in (contacts.TABLE, pins.TABLE, META)], before)
 
 
 class AttackTests(GuestCase):

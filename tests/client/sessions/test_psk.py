@@ -8,9 +8,9 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import choices, psk, store, suites
+from securemsg.client.sessions import pins, psk, store, suites
 from securemsg.client.sessions.addresses import DeviceAddress
-from securemsg.client.sessions.choices import WrongKey
+from securemsg.client.sessions.pins import WrongKey
 from securemsg.client.sessions.psk import Epoch
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
@@ -463,6 +463,6 @@ class AttackTests(EpochCase):
 
     def test_no_secret_in_representation(self) -> None:
         """The choice of a key file shows nothing of it in logs."""
-        shown = repr(choices.Chosen(PSK, KEY.secret))
+        shown = repr(pins.Chosen(PSK, KEY.secret))
         self.assertNotIn(repr(KEY.secret)[2:-1], shown)
         self.assertNotIn(KEY.secret.hex(), shown)

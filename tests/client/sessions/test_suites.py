@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.sending.results import drafts
-from securemsg.client.sessions import choices
+from securemsg.client.sessions import pins
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
@@ -28,7 +28,7 @@ OTHER = SharedKey(bytes(32))
 def pin_suite(user: User, name: str, suite: str = PSK, key: bytes = KEY.secret) -> None:
     """Somebody chooses a suite."""
     with user.store.inner.writing() as records:
-        choices.pin_suite(records, direct(name), suite, key if suite == PSK else b"")
+        pins.pin_suite(records, direct(name), suite, key if suite == PSK else b"")
 
 
 def headers(user: User) -> list[Header]:
@@ -56,27 +56,27 @@ class ChoiceTests(SynchronousTestCase):
         """Nothing is chosen."""
         self.store = MemoryProfile()
 
-    def pinned_suite(self, *pinned_suite: tuple[str, bytes]) -> choices.Chosen:
+    def pinned_suite(self, *pinned_suite: tuple[str, bytes]) -> pins.Chosen:
         """What stands after these choices."""
         with self.store.writing() as records:
             for suite, key in pinned_suite:
-                choices.pin_suite(records, direct("bob"), suite, key)
-            return choices.pinned_suite(records, direct("bob"))
+                pins.pin_suite(records, direct("bob"), suite, key)
+            return pins.pinned_suite(records, direct("bob"))
 
     def refused(self, suite: str, key: bytes) -> str:
         """The code with which a choice is refused."""
         with self.store.writing() as records:
-            error = self.assertRaises(Refusal, choices.pin_suite, records, direct("bob"), suite, key)
+            error = self.assertRaises(Refusal, pins.pin_suite, records, direct("bob"), suite, key)
         assert isinstance(error, Refusal)
         return error.code
 
     def test_default(self) -> None:
         """Nobody has to choose: it is pqxdh."""
-        self.assertEqual(self.pinned_suite(), choices.Chosen("pqxdh", b""))
+        self.assertEqual(self.pinned_suite(), pins.Chosen("pqxdh", b""))
 
     def test_key(self) -> None:
         """With a key file goes its secret, which another one replaces, and which stays where none is given."""
-        self.assertEqual(self.pinned_suite(("psk", KEY.secret), ("psk", b"")), choices.Chosen("psk", KEY.secret))
+        self.assertEqual(self.pinned_suite(("psk", KEY.secret), ("psk", b"")), pins.Chosen("psk", KEY.secret))
         self.assertEqual(self.pinned_suite(("psk", OTHER.secret)).shared, OTHER)
 
     def test_back(self) -> None:
@@ -89,16 +89,16 @@ class ChoiceTests(SynchronousTestCase):
         """One file for several accounts is noticed, whether they are contacts yet or not."""
         with self.store.writing() as records:
             for name, key in (("bob", KEY), ("carol", KEY), ("dave", OTHER)):
-                choices.pin_suite(records, direct(name), "psk", key.secret)
-            self.assertEqual(choices.sharing(records, "bob"), ["carol"])
-            self.assertEqual(choices.sharing(records, "dave"), [])
+                pins.pin_suite(records, direct(name), "psk", key.secret)
+            self.assertEqual(pins.sharing(records, "bob"), ["carol"])
+            self.assertEqual(pins.sharing(records, "dave"), [])
 
     def test_nonsense(self) -> None:
         """No unknown suite, no key of another size, no key for a suite without one."""
         self.assertEqual(self.refused("none", b""), "suite-unavailable")
         self.assertEqual(self.refused("psk", bytes(16)), "bad-request")
         self.assertEqual(self.refused("pqxdh", KEY.secret), "bad-request")
-        self.assertEqual(self.pinned_suite(), choices.Chosen())
+        self.assertEqual(self.pinned_suite(), pins.Chosen())
 
 
 class PeerTests(WorldCase):
