@@ -132,7 +132,7 @@ class MortalServerStore(MemoryServerStore):
 
 @implementer(IChannel)
 @define(eq=False)
-class DeviceAddress:
+class WireEnd:
     """One end of a wire: a channel for its peer."""
 
     wire: Wire
@@ -179,20 +179,20 @@ class DeviceAddress:
         """See L{IChannel.pause}."""
         self.is_paused = wanted
 
-    def hear(self, message: Message | bytes) -> None:
+    def receive(self, message: Message | bytes) -> None:
         """Something arrives: a message, or bytes that only look like a frame's payload."""
         if self.code is not None:
             return
         payload = message if isinstance(message, bytes) else encode_message(message)
         phase = self.connection.phase
         try:
-            for heard in self.connection.receive(encode_frame(payload)):
+            for received in self.connection.receive(encode_frame(payload)):
                 phase = self.connection.phase
-                if isinstance(heard, Failed):
-                    self.finish(heard.code)
+                if isinstance(received, Failed):
+                    self.finish(received.code)
                     self.wire.hang_up(self)
                     return
-                self.peer.received(heard)
+                self.peer.received(received)
         except RemoteProtocolError as error:
             self.connection.phase = phase
             self.close(error.code)
@@ -209,8 +209,8 @@ class Wire:
     """
 
     world: World
-    client: DeviceAddress = field(init=False)
-    server: DeviceAddress = field(init=False)
+    client: WireEnd = field(init=False)
+    server: WireEnd = field(init=False)
     to_server: Tap | None = None
     to_client: Tap | None = None
     held: set[Side] = field(factory=set)
@@ -221,7 +221,7 @@ class Wire:
         """Nothing is on its way."""
         self._queues = {Side.CLIENT: deque(), Side.SERVER: deque()}
 
-    def carry(self, end: DeviceAddress, message: Message) -> None:
+    def carry(self, end: WireEnd, message: Message) -> None:
         """Somebody said something."""
         side = end.connection.side
         self.log.append((side, message))
@@ -232,7 +232,7 @@ class Wire:
         """Put something onto the wire as if this side had said it."""
         self._queues[side].append(message)
 
-    def hang_up(self, end: DeviceAddress) -> None:
+    def hang_up(self, end: WireEnd) -> None:
         """One end is over: the other learns of it behind what is on its way."""
         self._queues[end.connection.side].append(None)
 
@@ -266,7 +266,7 @@ class Wire:
             if message is None:
                 end.finish("lost")
             else:
-                end.hear(message)
+                end.receive(message)
             return True
         return False
 
@@ -458,8 +458,8 @@ class World:
     def join(self, agent: IPeer, binding: Binding = TLS) -> Wire:
         """Connect an agent to the server."""
         wire = Wire(self)
-        wire.client = DeviceAddress(wire, Connection(Side.CLIENT), agent, binding)
-        wire.server = DeviceAddress(wire, Connection(Side.SERVER), self.server.connect(), binding)
+        wire.client = WireEnd(wire, Connection(Side.CLIENT), agent, binding)
+        wire.server = WireEnd(wire, Connection(Side.SERVER), self.server.connect(), binding)
         self.wires.append(wire)
         wire.server.peer.opened(wire.server)
         self.later(lambda: agent.opened(wire.client))
@@ -567,7 +567,7 @@ def decoded(wire: Wire, side: Side, kind: type) -> list[Any]:
 
 __all__ = [
     "TLS",
-    "DeviceAddress",
+    "WireEnd",
     "Fate",
     "Killed",
     "LocalProtocolError",
