@@ -13,6 +13,7 @@ from attrs import field, frozen
 from securemsg.client.sessions import initiations, prekeys, store
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, checked_key
 from securemsg.client.sessions.pins import Chosen
+from securemsg.client.sessions.selection import sending_session
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact, IdentityChanged
@@ -121,7 +122,7 @@ def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipie
     @raise Refusal: C{unknown-device}: it is not on the contact's list.
     """
     pair = _pair(profile, recipient.contact, device)
-    found = store.sending_session(records, pair.bucket, lambda session: pair.may_send(session, now))
+    found = sending_session(records, pair.bucket, lambda session: pair.may_send(session, now))
     if found is None:
         raise NeedBundle(pair.contact.name, device, store.load_index(records, pair.bucket).spent)
     return Plan(pair, *found)

@@ -1,12 +1,10 @@
 """
-The stored sessions with each device: which there are, which one sends, and which are dropped.
+The stored sessions with each device, and which of them are dropped; C{selection} says which one sends.
 
-Any session may receive; one sends. Source: C{docs/protocol.md}, section "Suites".
+Source: C{docs/protocol.md}, section "Suites".
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import msgspec
 
@@ -119,34 +117,6 @@ def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
         records.delete(TABLE, bucket, surplus)
     save_session(records, bucket, number, session)
     return number
-
-
-def sending_session(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) -> tuple[int, Session] | None:
-    """
-    The session to send in: the one that last decrypted a message. If both sides have begun one and neither is confirmed, the
-    lower ephemeral key wins, which is the same on both sides.
-
-    @param fits: whether a session is with the right peer.
-    """
-    index = load_index(records, bucket)
-    current = load_session(records, bucket, index.current)
-    if current is not None and current.confirmed and fits(current):
-        return index.current, current
-    alive = {
-        number: session
-        for number, session in all_sessions(records, bucket).items()
-        if number > index.forgotten and fits(session)
-    }
-    open_ones = [
-        number for number, session in alive.items() if not session.confirmed and (session.initiated or number == index.current)
-    ]
-    if open_ones:
-        number = min(open_ones, key=lambda candidate: alive[candidate].ephemeral)
-    elif alive:
-        number = next(iter(alive))
-    else:
-        return None
-    return number, alive[number]
 
 
 def forget(records: IRecords, bucket: bytes) -> None:

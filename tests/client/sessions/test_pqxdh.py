@@ -9,6 +9,7 @@ from securemsg.client.sessions import initiations, prekeys, store, suites
 from securemsg.client.sessions.addresses import UNANSWERED_LIFE
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.prekeys import KEM, LAST_RESORT, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
+from securemsg.client.sessions.selection import sending_session
 from securemsg.client.sessions.store import MAX_SESSIONS, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, resigned
@@ -33,7 +34,7 @@ def sessions_of(one: Person, other: Person) -> dict[int, Session]:
 def chosen_by(one: Person, other: Person) -> bytes | None:
     """The ephemeral key that names the session on which the next message would go."""
     with one.store.reading() as records:
-        chosen = store.sending_session(records, store.bucket_of(other.name, other.device.id), lambda session: True)
+        chosen = sending_session(records, store.bucket_of(other.name, other.device.id), lambda session: True)
     return None if chosen is None else chosen[1].ephemeral
 
 
