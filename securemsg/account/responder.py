@@ -155,6 +155,6 @@ class Responder:
             return
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - raised in L{_look}, which ends the run
+        except Exception as error:  # noqa: BLE001 - raised in L{_refresh}, which ends the run
             self._problem = error
             self._connection.changed()
