@@ -40,19 +40,19 @@ def prepare(store: IProfileStore, key: SharedKey, host: str, port: int, now: int
 
 @define
 class GuestLogin:
-    """The login of a guest: the key file proves the server, and the connection gives the guest an identity. See L{Login}."""
+    """The login of a guest: the key file proves the server, and the connection gives the guest an identity. See C{Login}."""
 
     _hello: Hello | None = field(default=None, init=False)
 
     def greet(self, profile: Profile, binding: Binding) -> Hello:
-        """See L{Login.greet}. It does not name the file: the server has only one."""
+        """See C{Login.greet}. It does not name the file: the server has only one."""
         self._hello = login.greeting("key", "", b"", binding)
         return self._hello
 
     def answer(
         self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
     ) -> tuple[Profile, Proof]:
-        """See L{Login.answer}."""
+        """See C{Login.answer}."""
         assert self._hello is not None, "a challenge answers a greeting"
         with store.writing() as records:
             key = key_file(records, profile)

@@ -21,7 +21,7 @@ from securemsg.errors import Refusal
 SCHEME = "securemsg"
 # Longer strings are not ours.
 MAX_INVITE = 2048
-# A host name as RFC 1123 2.1 has it, and underscores, which machines are named with all the same.
+# A host name as RFC 1123 2.1 has it, and underscores, which some machine names have anyway.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
 MAX_HOST = 253

@@ -19,9 +19,9 @@ def check_lists(records: IRecords, profile: Profile, contact: Contact, content: 
     Compare the device lists that a message names with those that we know.
 
     @return: codes of differences. C{contact-list-behind}: they have a newer list than we were shown: fetch it.
-        C{contact-list-forked}: we were shown another list of theirs. C{own-list-unknown}: they were shown a list of ours
-        that we never made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced long
-        before they wrote.
+        C{contact-list-forked}: we were shown another list than the sender has. C{own-list-unknown}: they were shown a list of
+        ours that we never made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced
+        long before they wrote.
     """
     warnings: list[str] = []
     theirs, ours = content.own_list, content.peer_list

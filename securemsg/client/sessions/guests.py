@@ -110,11 +110,11 @@ class GuestPeer:
     has_account = False
 
     def is_known(self, records: IRecords, conversation: Conversation) -> bool:
-        """See L{Peer.is_known}."""
+        """See C{Peer.is_known}."""
         return get_connection(records, conversation) is not None
 
     def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
-        """See L{Peer.recipient}."""
+        """See C{Peer.recipient}."""
         connection = get_connection(records, conversation)
         if connection is None:
             raise RecipientGone
@@ -124,7 +124,7 @@ class GuestPeer:
     def speaker(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.speaker}."""
+        """See C{Peer.speaker}."""
         if header.epoch != CONNECTION or header.introduction is not None or keys.guest_device(header.nonce) != sender.device:
             raise WrongKey
         return _contact(sender.account, key.guest_identity(header.nonce).public, now)
@@ -132,7 +132,7 @@ class GuestPeer:
     def confirm(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.confirm}."""
+        """See C{Peer.confirm}."""
         assert contact is not None, "a speaker"
         known = load(records, GuestConnection, TABLE, sender.device)
         if known is None or abs(now - known.received_at) >= RECEIVED_STEP:
@@ -140,7 +140,7 @@ class GuestPeer:
         return contact
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See L{Peer.count}. A guest that names no base has a reply from us: if its stream is unknown, it was forgotten."""
+        """See C{Peer.count}. A guest that names no base has a reply from us: if its stream is unknown, it was forgotten."""
         if base is not None:
             return counters.receive(records, content, base, now)
         return evolve(counters.receive(records, content, content.counter - 1, now), lost=0)

@@ -94,7 +94,7 @@ class Plan:
     _session: Session = field(repr=False)
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
-        """See L{suites.Plan.seal}. The ratchet advances."""
+        """See C{suites.Plan.seal}. The ratchet advances."""
         pair, session = self._pair, self._session
         ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
         header = encode_record(

@@ -73,7 +73,7 @@ class Plan:
     _introduction: Introduction | None
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
-        """See L{suites.Plan.seal}. The message is counted."""
+        """See C{suites.Plan.seal}. The message is counted."""
         if len(content_key.key) != CONTENT_KEY_SIZES[PSK]:
             raise LocalProtocolError("a content key of another suite")
         epoch, sender, recipient = self._epoch, self._sender, self._recipient
@@ -107,7 +107,7 @@ def open_part(
     Open an own part, if the user gave us a key file for its sender. Nothing changes before it has proved itself.
 
     @param sender: as the server says; its identity is not proved yet.
-    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, L{Peer.speaker} and L{Peer.confirm}.
+    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, C{Peer.speaker} and L{Peer.confirm}.
     """
     choice, peer = pinned_suite(records, conversation), PEERS[conversation.kind]
     if not choice.key:

@@ -64,7 +64,7 @@ RESET_PAUSE = 3600
 GAP_DELAY = 60
 # A message is given up after this many resets.
 MAX_ASKED = 5
-# Peers that wait for a reset at once; more than this is an attack, and the rest comes with the next message of theirs.
+# Peers that wait for a reset at once. More would be an attack; the others follow with their next message.
 MAX_DUE = 256
 # What one reset may make us send again, and how many resets of a peer we answer in an hour: it may have lost some itself.
 MAX_RESENT = 512
@@ -100,7 +100,7 @@ class ResetHistory(Record, frozen=True):
     The resets to and from a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
 
     @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
-    @ivar answered_at: when the hour began in which C{answered} of theirs were answered.
+    @ivar answered_at: when the hour began in which C{answered} resets of the peer were answered.
     """
 
     sent_at: Counter = 0
