@@ -270,8 +270,8 @@ class IPrekeyStore(Interface):
         one with the highest id is kept. For a mailbox that is gone nothing happens.
 
         @param limit: the most of one kind that a device may have unclaimed.
-        @param replace: drop unclaimed one-time prekeys (both kinds) that are not among these, and forget who got which bundle:
-            the device has lost what belongs to them.
+        @param replace: drop unclaimed one-time prekeys (both kinds) that are not among these, and forget who got which bundle,
+            and which ones the device got: its state is an older one, and it does not know what it has used.
         @raise Refusal: C{too-many-prekeys}.
         """
 

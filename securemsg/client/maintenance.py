@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from securemsg.client.context import Context
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, suites
-from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
+from securemsg.client.state.profile import MAX_NUMBER, Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -19,8 +19,9 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
-# No device sends this many deposits; a client that believed a higher C{n} could never send again.
-MAX_NUMBER = 2**62
+# How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
+# client that believed any number could soon never send again.
+MAX_LEAP = 2**24
 # How often a long connection checks prekeys and list, seconds.
 PERIOD = 6 * 3600
 
@@ -33,30 +34,36 @@ class Maintenance:
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
     _refreshed_at: float = field(default=0.0, init=False)
+    # In this process, which has held the profile since: so nobody put an older copy in its place.
+    _has_logged_in: bool = field(default=False, init=False)
 
     def welcome(self, message: m.Welcome) -> None:
         """
         Logged in.
 
-        @raise RemoteProtocolError: C{malformed}: its count of our deposits is impossible.
+        @raise RemoteProtocolError: C{bad-count}: its count of our deposits is impossible.
         """
         context = self._context
-        _check_welcome(context, message)
-        self._stock = message.stock
-        self._is_uploading = False
+        context.note_server_time(message.now)
         with context.store.writing() as records:
             profile = load_profile(records) or context.profile
+            own = load_number(records, COUNTERS, NUMBER)
+            if message.highest > min(own + MAX_LEAP, MAX_NUMBER):
+                raise RemoteProtocolError("bad-count")
             if not profile.registered:
                 # The token was for this registration, and is not needed any more.
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, profile.listing.version)
-            restored = message.highest > load_number(records, COUNTERS, NUMBER)
+            restored = message.highest > own
             if restored:
                 profile = self._start_new_incarnation(records, profile, message.highest)
             if not context.is_clock_right:
                 context.warn(records, "clock")
         context.profile = profile
+        self._stock = message.stock
+        self._is_uploading = False
+        self._has_logged_in = True
         if restored:
             context.ask(m.Fetch(0, profile.name), self._own_account)
         self.refresh()
@@ -101,15 +108,16 @@ class Maintenance:
 
     def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
         """
-        The server has seen more deposits of this device than we remember: this state was restored or copied. Keys and counters
-        that were used since must not be used again.
+        The server has seen more deposits of this device than we remember: this state was restored or copied, or the server
+        lies. Keys and counters that were used since must not be used again; and what comes next says how far we had come, so
+        that a lie hides nothing.
         """
-        profile = reborn(profile)
+        profile = reborn(profile, highest)
         save_profile(records, profile)
         prekeys.discard_one_time(records)
         suites.forget_all(records)
         save_number(records, COUNTERS, NUMBER, highest)
-        self._context.warn(records, "state-restored")
+        self._context.warn(records, "state-copied" if self._has_logged_in else "state-restored")
         return profile
 
     def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
@@ -174,9 +182,11 @@ class GuestMaintenance:
         """
         Logged in.
 
-        @raise RemoteProtocolError: see L{Maintenance.welcome}.
+        @raise RemoteProtocolError: C{bad-count}: nobody can have sent anything as this connection.
         """
-        _check_welcome(self._context, message)
+        if message.highest:
+            raise RemoteProtocolError("bad-count")
+        self._context.note_server_time(message.now)
         if not self._context.is_clock_right:
             with self._context.store.writing() as records:
                 self._context.warn(records, "clock")
@@ -186,14 +196,3 @@ class GuestMaintenance:
 
     def tick(self) -> None:
         """Nothing is ever due."""
-
-
-def _check_welcome(context: Context, message: m.Welcome) -> None:
-    """
-    Check the server's count of our deposits, and note its time.
-
-    @raise RemoteProtocolError: C{malformed}: its count of our deposits is impossible.
-    """
-    if message.highest > MAX_NUMBER:
-        raise RemoteProtocolError("malformed")
-    context.note_server_time(message.now)

@@ -68,6 +68,7 @@ TABLE = (
     Code("out-of-turn", SentIn.LOGIN | SentIn.LOCAL, Consequence.BROKEN),
     Code("bad-acknowledgement", SentIn.FAILED, Consequence.BROKEN),
     Code("bad-tag", SentIn.CLIENT, Consequence.BROKEN),
+    Code("bad-count", SentIn.CLIENT, Consequence.BROKEN),
     Code("unknown-message", SentIn.LOGIN | SentIn.REFUSED, Consequence.REFUSED),
     # accounts and devices
     Code("bad-token", SentIn.FAILED, Consequence.FATAL),

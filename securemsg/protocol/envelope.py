@@ -49,6 +49,18 @@ class ListMark(Record, frozen=True):
     digest: Annotated[bytes, Meta(max_length=32)]
 
 
+class StreamEnd(Record, frozen=True):
+    """
+    How far a device's stream in a conversation had come in an earlier incarnation, as far as that device knows.
+
+    @ivar counter: the last that it used; C{digest}: SHA-256 of the encoded content with it, as in C{Content.previous}.
+    """
+
+    incarnation: Counter
+    counter: Counter
+    digest: Annotated[bytes, Meta(max_length=32)]
+
+
 class Content(Discreet, frozen=True):
     """
     The content of a message, the same for all devices it goes to.
@@ -56,9 +68,10 @@ class Content(Discreet, frozen=True):
     @ivar message_id: made once per message, whatever becomes of its deposits.
     @ivar conversation: of two: derived from both identities.
     @ivar device: the sender's.
-    @ivar incarnation: which life of the sender's state the counter belongs to.
+    @ivar incarnation: which life of the sender's state the counter belongs to; a later one has a greater number.
     @ivar counter: counts from 1 within (device, incarnation, conversation); 0 for kinds outside the counters.
     @ivar previous: SHA-256 of the encoded content with the counter before; empty for the first.
+    @ivar continues: what the stream goes on from, in every content of it; C{None}: nothing came before this incarnation.
     @ivar own_list: the sender's list, as the sender has it.
     @ivar peer_list: the recipient's list, as the sender has it.
     @ivar sent_at: the sender's clock.
@@ -72,6 +85,7 @@ class Content(Discreet, frozen=True):
     incarnation: Counter
     counter: Counter
     previous: Annotated[bytes, Meta(max_length=32)]
+    continues: StreamEnd | None
     own_list: ListMark
     peer_list: ListMark
     sent_at: Counter
@@ -106,7 +120,7 @@ class ContentKey(Discreet, frozen=True):
 
     @ivar key: used for this message alone; as long as the suite of the own part wants it.
     @ivar common: SHA-256 of the common part, so that no recipient can change it for another.
-    @ivar base: in the first message to a device, the counter before the first that this device will get; else C{None}.
+    @ivar base: the counter before the first that this device gets of the stream; C{None} for kinds outside the counters.
     """
 
     key: Annotated[bytes, Meta(min_length=min(CONTENT_KEY_SIZES.values()), max_length=max(CONTENT_KEY_SIZES.values()))]

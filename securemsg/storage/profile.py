@@ -33,7 +33,7 @@ from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
 PROFILE_FILE = "profile.db"
 APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite file
 # Format 1 was never released.
-VERSION = 2
+VERSION = 3
 BUSY_TIMEOUT = 10  # another process writes for milliseconds; one that takes longer is stuck
 # A record that every profile can open with its own key: it distinguishes a wrong key from a damaged record.
 SEAL_CHECK = b"securemsg profile"

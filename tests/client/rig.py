@@ -354,6 +354,7 @@ class User:
         else:
             message_id = messages.compose(self.store, to, text, now=self.world.now(), **options)
         self.pump()
+        self.world.after_send(self)
         return message_id
 
     def pump(self) -> None:
@@ -407,6 +408,7 @@ class World:
     @ivar key_file: what the server is given of a key file, from its next start on.
     @ivar wires: of the moment.
     @ivar loses_last_words: what a process said before it died does not arrive; else it does.
+    @ivar after_send: what happens to somebody who has sent something.
     """
 
     settings: Settings = field(factory=lambda: Settings(registration="open"))
@@ -419,6 +421,7 @@ class World:
     loses_last_words: bool = False
     key_file: KeyFile | None = None
     failure: Failure | None = None
+    after_send: Callable[[User], None] = lambda user: None
     _calls: deque[tuple[object, Callable[[], None]]] = field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:

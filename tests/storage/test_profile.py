@@ -187,7 +187,7 @@ class ProfileTests(SynchronousTestCase):
 
     def test_too_new(self) -> None:
         """A profile of a newer release is refused with the advice to upgrade."""
-        self.edit("PRAGMA user_version = 3")
+        self.edit("PRAGMA user_version = 4")
         self.assertIn("upgrade", self.refused(StateTooNew))
 
     def test_too_old(self) -> None:

@@ -20,8 +20,6 @@ from securemsg.client.state.counters import Arrival, conversation_of
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
 from securemsg.client.state.records import (
-    BASES,
-    COUNTERS,
     HISTORY,
     INBOUND,
     LATE,
@@ -32,10 +30,8 @@ from securemsg.client.state.records import (
     HistoryRow,
     ReceiptRow,
     Status,
-    StreamStart,
     UnreadRow,
     find_sent,
-    load,
     load_number,
     next_seq,
     save,
@@ -154,6 +150,8 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
         raise Refusal("bad-content")
     if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):
         raise Refusal("bad-content")
+    if content.continues is not None and content.continues.incarnation >= content.incarnation:
+        raise Refusal("bad-content")
     if content.kind in _BODIES:
         decode_record(_BODIES[content.kind], content.body)
 
@@ -171,9 +169,8 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     arrival = Arrival()
     if content.counter:
         arrival = peer.count(records, content, opened.content_key.base, now)
-        if arrival.gap and arrival.note != "late" and peer.has_account:
+        if arrival.gap and not arrival.seq and peer.has_account:
             resets.request_reset(records, name, opened.device_id, now, gaps=True)
-    _note_base_known(records, profile, opened, content)
     if content.wants_receipt and content.kind not in SILENT:
         # Also for a repeated message: its sender may not have got the receipt.
         row = ReceiptRow(opened.conversation, content.message_id)
@@ -220,15 +217,6 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     if arrival.seq:
         # Readers may have passed this seq already.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
-
-
-def _note_base_known(records: IRecords, profile: Profile, opened: Opened, content: Content) -> None:
-    """Note that the device has replied, and so knows where its share of our stream begins."""
-    stream = profile.device_id + profile.incarnation.to_bytes(8, "big") + content.conversation
-    bucket = BASES + opened.device_id + stream
-    base = load(records, StreamStart, COUNTERS, bucket)
-    if base is not None and not base.has_replied:
-        save(records, COUNTERS, bucket, StreamStart(base.counter, has_replied=True))
 
 
 def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:

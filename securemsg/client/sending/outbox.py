@@ -19,7 +19,15 @@ from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.sessions.resets import reset_body
 from securemsg.client.sessions.suites import Plan
 from securemsg.client.state.contacts import Contact
-from securemsg.client.state.counters import OutStream, chain_digest, conversation_of, out_bucket, out_stream, stream_of
+from securemsg.client.state.counters import (
+    OutStream,
+    chain_digest,
+    conversation_of,
+    note_sent,
+    out_bucket,
+    out_stream,
+    stream_of,
+)
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import (
     BASES,
@@ -31,11 +39,11 @@ from securemsg.client.state.records import (
     SEALED,
     SENT,
     HistoryRow,
+    Number,
     OutboxRow,
     SealedDeposit,
     SealedPart,
     SentRow,
-    StreamStart,
     load,
     load_number,
     save,
@@ -145,7 +153,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
     if row.kind == Kind.RESET:
         body = reset_body(records, contact, conversation, now)
     counted = row.kind not in UNCOUNTED
-    before = out_stream(records, conversation, profile.incarnation) if counted else OutStream(0, b"")
+    before = out_stream(records, conversation, profile.incarnation) if counted else OutStream()
     return msgspec.structs.replace(
         content,
         conversation=conversation,
@@ -153,6 +161,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
         incarnation=profile.incarnation,
         counter=before.counter + 1 if counted else 0,
         previous=before.digest,
+        continues=before.continues,
         own_list=profile.mark,
         peer_list=contact.mark,
         body=body,
@@ -178,22 +187,22 @@ def _parts(
 
 
 def _base(records: IRecords, device: bytes, content: Content) -> int | None:
-    """The counter before the first one in this stream that a device gets; named until the device has replied."""
+    """The counter before the first one in this stream that a device gets; C{None} outside the counters."""
     if not content.counter:
         return None
     bucket = BASES + device + stream_of(content)
-    base = load(records, StreamStart, COUNTERS, bucket)
-    if base is None or content.counter <= base.counter:
-        base = StreamStart(content.counter - 1)
+    base = load(records, Number, COUNTERS, bucket)
+    if base is None or content.counter <= base.value:
+        base = Number(content.counter - 1)
         save(records, COUNTERS, bucket, base)
-    return None if base.has_replied else base.counter
+    return base.value
 
 
 def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> None:
     """Use the counter of a content, and save the content as it is sealed."""
     bucket = out_bucket(content.conversation, content.incarnation)
     digest = chain_digest(content)
-    save(records, COUNTERS, bucket, OutStream(content.counter, digest))
+    note_sent(records, content, digest)
     save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     assert history is not None, "a draft without history"

@@ -29,6 +29,7 @@ from securemsg.client.state.records import (
     OPEN,
     SENT,
     STREAM_IN,
+    STREAM_OUT,
     STREAMS,
     HistoryRow,
     load,
@@ -140,10 +141,10 @@ class GuestPeer:
         return contact
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """See C{Peer.count}. A guest that names no base has a reply from us: if its stream is unknown, it was forgotten."""
-        if base is not None:
-            return counters.receive(records, content, base, now)
-        return evolve(counters.receive(records, content, content.counter - 1, now), lost=0)
+        """See C{Peer.count}. A stream that is unknown begins, or was forgotten: nothing before it is missing."""
+        is_known = counters.in_stream(records, counters.stream_of(content)).highest > 0
+        arrival = counters.receive(records, content, content.counter - 1, now)
+        return arrival if is_known else evolve(arrival, lost=0)
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
@@ -190,7 +191,7 @@ def _forget(records: IRecords, profile: Profile, device: bytes, connection: Gues
         records.delete(COUNTERS, STREAM_IN + stream)
         records.delete(COUNTERS, STREAMS + conversation, seq)
     own = profile.device_id + profile.incarnation.to_bytes(8, "big") + conversation
-    for bucket in (outgoing, BASES + device + own, OPEN + device):
+    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + own, OPEN + device):
         records.delete(COUNTERS, bucket)
     records.delete(store.EPOCHS, store.bucket_of(connection.name, device))
     records.delete(TABLE, device)

@@ -21,6 +21,8 @@ from securemsg.client.state.counters import (
     load_gaps,
     note_asked,
     out_bucket,
+    out_stream,
+    own_incarnations,
     streams_in,
 )
 from securemsg.client.state.profile import DAY, Profile
@@ -192,9 +194,9 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     if not _may_answer(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
-    # A contact that does not name our stream has seen nothing of it.
-    unknown = Missing(content.conversation, profile.incarnation, [], 1)
-    asked.setdefault(profile.incarnation, unknown)
+    # A contact that does not name a stream of ours has seen nothing of it.
+    unknown = set(own_incarnations(records, profile, content.conversation)) - set(asked)
+    asked.update({incarnation: Missing(content.conversation, incarnation, [], 1) for incarnation in unknown})
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
     waiting = {row.history for _, row in outbox if row.again and row.to == direct(contact.name)}
     made = 0
@@ -204,7 +206,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
         if not last and entry.incarnation != profile.incarnation and len(profile.listing.devices) > 1:
             # It may have been sent by another device of ours.
             continue
-        oldest = now - RESEND_AGE if entry is unknown else 0
+        oldest = now - RESEND_AGE if entry.incarnation in unknown else 0
         wanted = sorted({*entry.counters, *range(entry.next, min(last, entry.next + MAX_RESENT) + 1)})
         for counter in wanted[: MAX_RESENT - made]:
             if not counter or (counter > last and entry.incarnation == profile.incarnation):
@@ -235,6 +237,7 @@ def _again(
         conversation=entry.conversation,
         incarnation=entry.incarnation,
         counter=counter,
+        continues=out_stream(records, entry.conversation, entry.incarnation).continues,
         own_list=profile.mark,
         peer_list=contact.mark,
         body=sent.digest if sent is not None else b"",

@@ -3,7 +3,8 @@ Counters inside the encryption, which reveal lost, repeated and forked messages;
 
 A stream is what one device sends in one conversation in one incarnation; its counters run from 1. For each stream that comes in
 we keep how far it came and a record for each counter that is missing, with a seq in history reserved for it, and with the
-hashes that its content must have and must name: contents are chained by C{previous}.
+hashes that its content must have and must name: contents are chained by C{previous}, and streams by C{continues}. So a new
+incarnation, for which a lie of the server is enough, hides nothing that the one before has sent.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import msgspec
 from attrs import frozen
 
+from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     COUNTERS,
     GAPS,
@@ -27,7 +29,7 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_RESET_COUNTERS, Content, Kind, encode_record
+from securemsg.protocol.envelope import MAX_RESET_COUNTERS, Content, Kind, StreamEnd, encode_record
 from securemsg.protocol.messages import Counter, Record
 
 # Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
@@ -41,25 +43,32 @@ DIGEST_SIZE = 32
 
 class OutStream(Record, frozen=True):
     """
-    The state of our stream in a conversation. Bucket: C{STREAM_OUT}, conversation, incarnation.
+    The state of our stream in a conversation. Bucket: C{STREAM_OUT}, conversation, incarnation; without the incarnation:
+    the number of the last one that used a counter.
 
     @ivar digest: of the content with this counter; empty before the first.
+    @ivar continues: how far the stream of an earlier incarnation had come.
     """
 
-    counter: Counter
-    digest: bytes
+    counter: Counter = 0
+    digest: bytes = b""
+    continues: StreamEnd | None = None
 
 
 class InStream(Record, frozen=True):
     """
     The state of a device's stream in a conversation. Bucket: C{STREAM_IN} and the stream.
 
-    @ivar highest: the highest counter that came.
+    @ivar highest: the highest counter that came, or that a later stream says there was.
     @ivar digest: of the content with this counter; empty where it is not known.
+    @ivar linked: what it continues was taken into account.
+    @ivar ended: a later stream continues it, so that what still comes is late.
     """
 
-    highest: Counter
-    digest: bytes
+    highest: Counter = 0
+    digest: bytes = b""
+    linked: bool = False
+    ended: bool = False
 
 
 class Gap(Record, frozen=True):
@@ -86,7 +95,7 @@ class Arrival:
     What the counter of a received content shows.
 
     @ivar seq: where it belongs in history; 0: after everything else.
-    @ivar gap: how many counters right before it are missing, and may still come.
+    @ivar gap: how many counters right before it are missing, and may still come; also of the stream that it continues.
     @ivar lost: how many before those are given up.
     @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
     """
@@ -113,8 +122,32 @@ def out_bucket(conversation: bytes, incarnation: int) -> bytes:
 
 
 def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutStream:
-    """The state of our stream in a conversation."""
-    return load(records, OutStream, COUNTERS, out_bucket(conversation, incarnation)) or OutStream(0, b"")
+    """The state of our stream in a conversation; of one that has not begun: what it will continue."""
+    known = load(records, OutStream, COUNTERS, out_bucket(conversation, incarnation))
+    if known is not None:
+        return known
+    last = load_number(records, COUNTERS, STREAM_OUT + conversation)
+    before = load(records, OutStream, COUNTERS, out_bucket(conversation, last))
+    return OutStream() if before is None else OutStream(continues=StreamEnd(last, before.counter, before.digest))
+
+
+def own_incarnations(records: IRecords, profile: Profile, conversation: bytes) -> list[int]:
+    """Our incarnations that may have sent something in a conversation, the newest first, at most C{MAX_STREAMS}."""
+    incarnations: list[int] = []
+    incarnation: int | None = profile.incarnation
+    while incarnation is not None and len(incarnations) < MAX_STREAMS:
+        incarnations.append(incarnation)
+        continues = out_stream(records, conversation, incarnation).continues
+        incarnation = None if continues is None else continues.incarnation
+    return incarnations
+
+
+def note_sent(records: IRecords, content: Content, digest: bytes) -> None:
+    """A content of ours has used its counter."""
+    stream = OutStream(content.counter, digest, content.continues)
+    save(records, COUNTERS, out_bucket(content.conversation, content.incarnation), stream)
+    if content.counter == 1:
+        save_number(records, COUNTERS, STREAM_OUT + content.conversation, content.incarnation)
 
 
 def chain_digest(content: Content) -> bytes:
@@ -133,13 +166,21 @@ def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:
 
 
 def open_gaps(records: IRecords, content: Content, gap: int) -> int:
-    """How many counters right before a content, C{gap} at most, are missing still."""
-    if not gap:
+    """How many counters right before a content, C{gap} at most, are missing still, also of the stream that it continues."""
+    count = _missing_before(records, stream_of(content), content.counter, gap)
+    if content.continues is not None and count == content.counter - 1:
+        count += _missing_before(records, _continued(content), content.continues.counter + 1, gap - count)
+    return count
+
+
+def _missing_before(records: IRecords, stream: bytes, counter: int, most: int) -> int:
+    """How many counters right before one, C{most} at most, are missing."""
+    if not most:
         return 0
-    rows = records.scan(COUNTERS, GAPS + stream_of(content), max(content.counter - gap - 1, 0), gap)
+    rows = records.scan(COUNTERS, GAPS + stream, max(counter - most - 1, 0), most)
     missing = {counter for _, counter, _ in rows}
     count = 0
-    while count < gap and content.counter - count - 1 in missing:
+    while count < most and counter - count - 1 in missing:
         count += 1
     return count
 
@@ -154,20 +195,53 @@ def receive(records: IRecords, content: Content, base: int | None, now: int) -> 
     digest = chain_digest(content)
     known = load(records, InStream, COUNTERS, STREAM_IN + stream)
     if known is None:
-        _enlist(records, content, stream)
+        _enlist(records, content.conversation, stream)
     # Only its first content can say where a stream begins; without a base it begins at 1.
-    start = known or InStream(min(base or 0, content.counter - 1), b"")
+    start = known or InStream(min(base or 0, content.counter - 1))
+    gap, lost, is_forked = 0, 0 if known else start.highest, False
+    if not start.linked:
+        start = msgspec.structs.replace(start, linked=True)
+        # A device whose share begins later had no share in what came before.
+        if content.continues is not None and not base:
+            gap, skipped, is_forked = _link(records, content, content.continues, now)
+            lost += skipped
+        save(records, COUNTERS, STREAM_IN + stream, start)
     if content.counter <= start.highest:
         return _late(records, stream, content, digest)
-    gap, lost = 0, 0 if known else start.highest
-    note = ""
     if content.counter == start.highest + 1:
-        note = "forked" if _differ(start.digest, content.previous) else ""
+        is_forked = is_forked or _differ(start.digest, content.previous)
     else:
-        gap, skipped = _open(records, stream, start, content, now)
-        lost += skipped
-    save(records, COUNTERS, STREAM_IN + stream, InStream(content.counter, digest))
-    return Arrival(gap=gap, lost=lost, note=note)
+        opened, skipped = _open(records, stream, start, content.counter - 1, content.previous, now)
+        gap, lost = gap + opened, lost + skipped
+    highest = msgspec.structs.replace(start, highest=content.counter, digest=digest)
+    save(records, COUNTERS, STREAM_IN + stream, highest)
+    return Arrival(gap=gap, lost=lost, note="forked" if is_forked else "late" if start.ended else "")
+
+
+def _link(records: IRecords, content: Content, end: StreamEnd, now: int) -> tuple[int, int, bool]:
+    """
+    Take into account how far the stream had come that this content's stream continues.
+
+    @return: how many of its counters are waited for, how many are not, and whether it contradicts what we know.
+    """
+    stream = _continued(content)
+    known = load(records, InStream, COUNTERS, STREAM_IN + stream)
+    if known is None:
+        _enlist(records, content.conversation, stream)
+    before = known or InStream()
+    gap, lost = 0, 0
+    ended = msgspec.structs.replace(before, ended=True)
+    if end.counter > before.highest:
+        gap, lost = _open(records, stream, before, end.counter, end.digest, now)
+        ended = msgspec.structs.replace(ended, highest=end.counter, digest=end.digest)
+    save(records, COUNTERS, STREAM_IN + stream, ended)
+    return gap, lost, end.counter == before.highest and _differ(end.digest, before.digest)
+
+
+def _continued(content: Content) -> bytes:
+    """The stream that the stream of a content continues."""
+    assert content.continues is not None, "the first incarnation"
+    return content.device + content.continues.incarnation.to_bytes(8, "big") + content.conversation
 
 
 def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
@@ -177,7 +251,7 @@ def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
 
 def in_stream(records: IRecords, stream: bytes) -> InStream:
     """The state of a stream that we receive."""
-    return load(records, InStream, COUNTERS, STREAM_IN + stream) or InStream(0, b"")
+    return load(records, InStream, COUNTERS, STREAM_IN + stream) or InStream()
 
 
 def incarnation_of(stream: bytes) -> int:
@@ -190,32 +264,32 @@ def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None
     save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(gap, asked=gap.asked + 1), counter)
 
 
-def _enlist(records: IRecords, content: Content, stream: bytes) -> None:
+def _enlist(records: IRecords, conversation: bytes, stream: bytes) -> None:
     """Remember a stream; if there are many, only the newest are asked about."""
-    bucket = STREAMS + content.conversation
+    bucket = STREAMS + conversation
     seq = records.last(COUNTERS, bucket) + 1
     records.put(COUNTERS, bucket, stream, seq)
     records.delete(COUNTERS, bucket, seq - MAX_STREAMS)
 
 
-def _open(records: IRecords, stream: bytes, start: InStream, content: Content, now: int) -> tuple[int, int]:
+def _open(records: IRecords, stream: bytes, start: InStream, last: int, digest: bytes, now: int) -> tuple[int, int]:
     """
-    Note what is missing between the highest counter and this content.
+    Note what is missing behind the highest counter, up to C{last}, whose content has this digest.
 
     @return: how many are waited for, and how many are not.
     """
-    device = OPEN + content.device
+    device = OPEN + stream[: keys.ID_SIZE]
     taken = load_number(records, COUNTERS, device)
     room = min(MAX_GAPS - len(records.scan(COUNTERS, GAPS + stream)), MAX_DEVICE_GAPS - taken)
-    missing = content.counter - 1 - start.highest
+    missing = last - start.highest
     gap = max(min(missing, room), 0)
     if gap:
         save_number(records, COUNTERS, device, taken + gap)
         seq = next_seq(records, gap)
-        first = content.counter - gap
+        first = last - gap + 1
         for index in range(gap):
             before = start.digest if first + index == start.highest + 1 else b""
-            following = content.previous if index == gap - 1 else b""
+            following = digest if index == gap - 1 else b""
             save(records, COUNTERS, GAPS + stream, Gap(seq + index, now, following, before), first + index)
     return gap, missing - gap
 

@@ -35,6 +35,10 @@ LIST_AGE = 7 * DAY
 # A list as old as this has missed several renewals: somebody keeps us from the newer ones, or its owner is away.
 LIST_WARNING = 30 * DAY
 SUITE = "pqxdh"
+# The highest C{n} that a device may reach; and the random bits that tell two incarnations apart that begin at the same one.
+# Together they fill the 63 bits of an incarnation's number.
+MAX_NUMBER = 2**40 - 1
+INCARNATION_BITS = 23
 
 
 class Private(Record, frozen=True):
@@ -64,7 +68,7 @@ class Profile:
     @ivar pin: the server identity key.
     @ivar contact: identity of the contact C{server}, or empty.
     @ivar token: of the invite; kept until registration is done.
-    @ivar incarnation: a number for the counters, replaced after a restore; above 0.
+    @ivar incarnation: a number for the counters, replaced by a greater one after a restore; above 0.
     @ivar devices: our own current list.
     @ivar connection: of a guest: which connection it is a device of
         (L{securemsg.crypto.keys.connection_nonce}); empty before the first login, and for accounts.
@@ -155,7 +159,7 @@ def create_profile(link: InviteLink, name: str, now: int) -> Profile:
         device_id=device.id,
         device_key=device_key,
         agreement=agreement,
-        incarnation=_new_incarnation(),
+        incarnation=_new_incarnation(0),
         devices=_signed(identity, DeviceList(link.pin, name, 1, b"", now, [device])),
     )
 
@@ -173,9 +177,13 @@ def is_due(profile: Profile, now: int) -> bool:
     return now - profile.listing.issued_at >= LIST_AGE
 
 
-def reborn(profile: Profile) -> Profile:
-    """The same account in a new incarnation, whose counters begin again: for a restored or cloned state."""
-    return evolve(profile, incarnation=_new_incarnation())
+def reborn(profile: Profile, highest: int) -> Profile:
+    """
+    The same account in a new incarnation, whose counters begin again: for a restored or copied state.
+
+    @param highest: the C{n} that it goes on from.
+    """
+    return evolve(profile, incarnation=max(_new_incarnation(highest), profile.incarnation + 1))
 
 
 def save_profile(records: IRecords, profile: Profile) -> None:
@@ -244,6 +252,7 @@ def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
     return SignedDeviceList(body, identity.sign(DEVICE_LIST_LABEL, body))
 
 
-def _new_incarnation() -> int:
-    """A number that no earlier incarnation had: 63 random bits, never 0."""
-    return 1 + int.from_bytes(random_bytes(8), "big") % (2**63 - 1)
+def _new_incarnation(highest: int) -> int:
+    """A number above those of all incarnations that began at a lower C{n}; never 0."""
+    tail: int = int.from_bytes(random_bytes(8), "big") % (2**INCARNATION_BITS - 1)
+    return (highest << INCARNATION_BITS) + 1 + tail

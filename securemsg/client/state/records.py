@@ -170,18 +170,6 @@ class ReceiptRow(Record, frozen=True):
     message_id: Id
 
 
-class StreamStart(Record, frozen=True):
-    """
-    Where a device's share of a conversation begins. Table C{COUNTERS}, bucket C{BASES}, device and stream.
-
-    @ivar counter: before the first that the device gets.
-    @ivar has_replied: the device has answered since, so its messages need not name it any more.
-    """
-
-    counter: Counter
-    has_replied: bool = False
-
-
 class UnreadRow(Record, frozen=True):
     """
     An unread message. Bucket: C{ROWS}; order: the seq of its history row. One that comes late has a lower seq than others that
@@ -307,6 +295,7 @@ def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None
         incarnation=profile.incarnation,
         counter=0,
         previous=b"",
+        continues=None,
         own_list=_NO_LIST,
         peer_list=_NO_LIST,
         sent_at=now,
@@ -318,7 +307,13 @@ def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None
 def unsealed(content: Content) -> Content:
     """A content as it was before it was given its counter, with what depends on that."""
     return msgspec.structs.replace(
-        content, conversation=_NOWHERE, counter=0, previous=b"", own_list=_NO_LIST, peer_list=_NO_LIST
+        content,
+        conversation=_NOWHERE,
+        counter=0,
+        previous=b"",
+        continues=None,
+        own_list=_NO_LIST,
+        peer_list=_NO_LIST,
     )
 
 

@@ -49,7 +49,7 @@ def add_prekeys(
         if connection.execute(COUNT, (mailbox, kind)).fetchone()[0] > limit:
             raise Refusal("too-many-prekeys")  # the writer undoes what was done so far
     if replace:
-        connection.execute("DELETE FROM claims WHERE mailbox = ?", (mailbox,))
+        connection.execute("DELETE FROM claims WHERE ? IN (mailbox, requester)", (mailbox,))
     for kind, prekey in ((SIGNED, signed), (LAST_RESORT, last_resort)):
         if prekey is not None:
             connection.execute(ADD, (mailbox, kind, prekey.id, prekey.key, prekey.signature))

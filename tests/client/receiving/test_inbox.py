@@ -12,7 +12,7 @@ from securemsg.client.state.counters import Arrival, chain_digest, conversation_
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, encode_record
+from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, StreamEnd, encode_record
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
@@ -38,6 +38,7 @@ class SenselessTests(WorldCase):
             incarnation=alice.incarnation,
             counter=2,
             previous=b"",
+            continues=None,
             own_list=NOBODY,
             peer_list=NOBODY,
             sent_at=START,
@@ -72,6 +73,10 @@ class SenselessTests(WorldCase):
     def test_other_device(self) -> None:
         """A content names the device that its session proved."""
         self.senseless(device=bytes(16))
+
+    def test_continues_itself(self) -> None:
+        """A stream goes on from an earlier incarnation, never from its own or a later one."""
+        self.senseless(continues=StreamEnd(self.content.incarnation, 1, b""))
 
     def test_receipt_with_counter(self) -> None:
         """Receipts are outside the counters."""
@@ -158,7 +163,19 @@ class StreamTests(SynchronousTestCase):
     def content(self, counter: int, previous: bytes, kind: int = Kind.TEXT, body: bytes = b"text") -> Content:
         """One message."""
         return Content(
-            counter.to_bytes(16, "big"), int(kind), bytes(16), bytes(16), 1, counter, previous, NOBODY, NOBODY, 0, False, body
+            counter.to_bytes(16, "big"),
+            int(kind),
+            bytes(16),
+            bytes(16),
+            1,
+            counter,
+            previous,
+            None,
+            NOBODY,
+            NOBODY,
+            0,
+            False,
+            body,
         )
 
     def take(self, *counters: int, base: int | None = None) -> list[Arrival]:
@@ -252,6 +269,80 @@ class StreamTests(SynchronousTestCase):
         with self.store.writing() as records:
             waited = sum(self.leap(records, incarnation) for incarnation in range(1, 20))
         self.assertEqual(waited, counters.MAX_DEVICE_GAPS)
+
+    def continued(self, counter: int, end: StreamEnd, incarnation: int = 2) -> Content:
+        """A message of a stream that continues another."""
+        content = self.content(1, b"")
+        for following in range(1, counter + 1):
+            previous = chain_digest(content) if following > 1 else b""
+            content = msgspec.structs.replace(self.content(following, previous), incarnation=incarnation, continues=end)
+        return content
+
+    def take_continued(self, counter: int, end: StreamEnd, base: int = 0) -> Arrival:
+        """Take a message of the second incarnation."""
+        with self.store.writing() as records:
+            return receive(records, self.continued(counter, end), base, START)
+
+    def test_continued(self) -> None:
+        """A new incarnation that goes on where the one before stood leaves no gap."""
+        self.take(1, 2)
+        self.assertEqual(self.take_continued(1, StreamEnd(1, 2, chain_digest(self.contents[1]))), Arrival())
+
+    def test_continued_past_a_gap(self) -> None:
+        """What the incarnation before had sent, and did not arrive, is missing right before the first of the new one."""
+        end = StreamEnd(1, 4, chain_digest(self.contents[3]))
+        self.take(1)
+        self.assertEqual((self.take_continued(1, end).gap, self.gaps()), (3, [2, 3, 4]))
+        with self.store.reading() as records:
+            self.assertEqual(open_gaps(records, self.continued(1, end), 3), 3)
+        self.assertEqual([arrival.note for arrival in self.take(4, 3)], ["late", "late"])
+        with self.store.reading() as records:
+            self.assertEqual(open_gaps(records, self.continued(1, end), 3), 0)
+        self.assertEqual(self.gaps(), [2])
+
+    def test_continued_unknown(self) -> None:
+        """Nothing of the incarnation before came at all: all of it is missing, and so is what begins the new one."""
+        end = StreamEnd(1, 4, chain_digest(self.contents[3]))
+        self.assertEqual((self.take_continued(3, end).gap, self.gaps()), (6, [1, 2, 3, 4]))
+        with self.store.reading() as records:
+            self.assertEqual(open_gaps(records, self.continued(3, end), 6), 6)
+
+    def test_continued_by_all(self) -> None:
+        """Every content says what its stream continues: it makes no difference which comes first."""
+        end = StreamEnd(1, 2, chain_digest(self.contents[1]))
+        self.assertEqual(self.take_continued(2, end).gap, 3)
+        self.assertEqual(self.take_continued(1, end).note, "late")
+        self.assertEqual(self.gaps(), [1, 2])
+
+    def test_continued_elsewhere(self) -> None:
+        """A device whose share begins within the new incarnation misses nothing of the one before."""
+        arrival = self.take_continued(3, StreamEnd(1, 4, b""), base=2)
+        self.assertEqual((arrival.gap, arrival.lost, self.gaps()), (0, 2, []))
+
+    def test_late_from_before(self) -> None:
+        """What comes of an incarnation after a later one went on from it is marked as late."""
+        self.take(1)
+        self.take_continued(1, StreamEnd(1, 1, chain_digest(self.contents[0])))
+        self.assertEqual(self.take(2)[0].note, "late")
+
+    def test_chain_of_incarnations(self) -> None:
+        """A stream that is known by what a later one says of it is linked to the one before it, once something of it comes."""
+        with self.store.writing() as records:
+            third = self.continued(1, StreamEnd(2, 1, b""), incarnation=3)
+            self.assertEqual(receive(records, third, 0, START).gap, 1)
+            second = self.continued(1, StreamEnd(1, 5, chain_digest(self.contents[4])))
+            self.assertEqual(receive(records, second, 0, START).note, "late")
+        self.assertEqual(self.gaps(), [1, 2, 3, 4, 5])
+
+    def test_continued_forked(self) -> None:
+        """A new incarnation that goes on from another content than came is noted."""
+        self.take(1)
+        self.assertEqual(self.take_continued(1, StreamEnd(1, 1, bytes(range(32)))).note, "forked")
+
+    def test_continued_bounded(self) -> None:
+        """A stream that claims to go on from far up is waited for in a bounded way, and the rest is lost."""
+        arrival = self.take_continued(1, StreamEnd(1, 10**6, b""))
+        self.assertEqual((arrival.gap, arrival.gap + arrival.lost), (counters.MAX_GAPS, 10**6))
 
     def leap(self, records: IRecords, incarnation: int) -> int:
         """A new stream that begins far up."""

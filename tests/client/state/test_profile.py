@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.state.profile import (
     LIST_AGE,
+    MAX_NUMBER,
     create_profile,
     is_due,
     load_profile,
@@ -83,10 +84,17 @@ class ProfileTests(SynchronousTestCase):
     def test_reborn(self) -> None:
         """A new life has another incarnation and the same keys."""
         profile = create_profile(LINK, "alice", NOW)
-        other = reborn(profile)
-        self.assertNotEqual(other.incarnation, profile.incarnation)
-        self.assertTrue(0 < other.incarnation < 2**63)
+        other = reborn(profile, 7)
         self.assertEqual(other.identity, profile.identity)
+        self.assertTrue(0 < profile.incarnation < other.incarnation < reborn(other, MAX_NUMBER).incarnation < 2**63)
+
+    def test_later_incarnation(self) -> None:
+        """A later incarnation has a greater number, also where it begins at the same n as the one before."""
+        profile = create_profile(LINK, "alice", NOW)
+        for highest in (0, 0, 0, 5, 5, 5, 6):
+            later = reborn(profile, highest)
+            self.assertGreater(later.incarnation, profile.incarnation)
+            profile = later
 
     def test_shows_no_secret(self) -> None:
         """The representation of a profile holds neither token nor private keys."""

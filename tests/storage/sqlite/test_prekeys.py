@@ -163,6 +163,16 @@ class PrekeyContract(StoreContract):
         self.assertEqual(self.stock(), StoredStock(10, 20, 2, 2))
         self.assertEqual(self.ids(self.claim(91)), (10, 3, False, 3))
 
+    def test_replaced_forgets_claims(self) -> None:
+        """A device that lost what it had is given no bundle that it may have used since: its next claim is a new one."""
+        (other,) = self.join("bob")
+        self.add(1, 2, (1, 2, 3), (1, 2, 3))
+        self.assertEqual(self.ids(self.claim(other)), (1, 1, False, 1))
+        self.assertEqual(self.ids(self.claim(91)), (1, 2, False, 2))
+        self.wait(self.store.add_prekeys(other, None, None, (), (), LIMIT, True))
+        self.assertEqual(self.ids(self.claim(other)), (1, 3, False, 3))
+        self.assertEqual(self.ids(self.claim(91)), (1, 2, False, 2))
+
     def test_replaced_keeps_spent(self) -> None:
         """What was claimed before does not come back with it."""
         self.add(1, 2, (1, 2), (1, 2))
