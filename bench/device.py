@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from attrs import define, field, frozen
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -156,8 +157,7 @@ class LoadDevice:
         """Say who we are."""
         self._channel = channel
         role = "register" if self._registering else "device"
-        own = self.credentials
-        channel.send(m.Hello([VERSION], list(FEATURES), role, "tcp", own.account, own.device, nonce()))  # type: ignore[arg-type]
+        channel.send(m.Hello([VERSION], list(FEATURES), role, "tcp", nonce()))  # type: ignore[arg-type]
 
     def received(self, message: m.Message | m.Unknown) -> None:
         """A message of the server."""
@@ -182,17 +182,19 @@ class LoadDevice:
         """Log in or register. The server's signature is not checked: it is ours, and its work is what is measured."""
         own, connection, binding = self.credentials, self._channel.connection, self._channel.binding
         if not self._registering:
-            parts = proof_parts(connection.hello, connection.challenge, challenge.identity, self._n, binding)
-            self._channel.send(m.Proof(self._n, own.key.sign(PROOF_LABEL, *parts)))
+            parts = proof_parts(
+                connection.hello, connection.challenge, challenge.identity, own.account, own.device, self._n, binding
+            )
+            self._channel.send(m.Proof(own.account, own.device, self._n, own.key.sign(PROOF_LABEL, *parts)))
             return
         device = Device(own.device, own.key.public, AgreementKey.generate().public, None)
         body = encode_device_list(DeviceList(challenge.identity, own.account, 1, b"", int(time.time()), [device]))
         devices = m.SignedDeviceList(body, own.identity.sign(DEVICE_LIST_LABEL, body))
-        unsigned = m.Register(b"", own.identity.public, devices, bytes(64), bytes(64))
+        unsigned = m.Register(own.account, own.device, b"", own.identity.public, devices, bytes(64), bytes(64))
         parts = register_parts(connection.hello, connection.challenge, challenge.identity, unsigned, binding)
         identity_signature = own.identity.sign(REGISTER_IDENTITY_LABEL, *parts)
         device_signature = own.key.sign(REGISTER_DEVICE_LABEL, *parts)
-        self._channel.send(m.Register(b"", own.identity.public, devices, identity_signature, device_signature))
+        self._channel.send(replace(unsigned, identity_signature=identity_signature, device_signature=device_signature))
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         """Logged in. We keep no state, so we go on where the server says we were."""

@@ -158,12 +158,13 @@ class MiddleTests(SynchronousTestCase):
         self.run_all()
         channel, profile = relay.to_server.channel, self.agent.profile
         assert isinstance(channel, StreamProtocol)
-        channel.send(Hello([1], [], "device", "tcp", profile.name, profile.device_id, bytes(32)))
+        channel.send(Hello([1], [], "device", "tcp", bytes(32)))
         self.run_all()
         connection = channel.connection
         binding = evolve(channel.binding, exporter=exporter) if exporter else channel.binding
-        parts = proof_parts(connection.hello, connection.challenge, profile.pin, 2**40, binding)
-        channel.send(Proof(2**40, profile.device_key.sign(PROOF_LABEL, *parts)))
+        own = profile.name, profile.device_id
+        parts = proof_parts(connection.hello, connection.challenge, profile.pin, *own, 2**40, binding)
+        channel.send(Proof(*own, 2**40, profile.device_key.sign(PROOF_LABEL, *parts)))
         self.run_all()
         return relay.to_server.messages[-1]
 

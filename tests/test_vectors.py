@@ -55,7 +55,8 @@ def login(given: Given) -> Given:
     parts = auth.challenge_parts(hello, auth.VERSION, given["features"], nonce, server.public, binding)
     signature = server.sign(auth.CHALLENGE_LABEL, *parts)
     challenge = messages.encode_message(messages.Challenge(auth.VERSION, given["features"], nonce, server.public, signature))
-    proof = auth.proof_parts(hello, challenge, server.public, given["highest"], binding)
+    account, own, highest = given["account"], octets(given, "device"), given["highest"]
+    proof = auth.proof_parts(hello, challenge, server.public, account, own, highest, binding)
     return {
         "server_identity": server.public.hex(),
         "challenge_signature": signature.hex(),
@@ -74,7 +75,7 @@ def key_login(given: Given) -> Given:
     parts = auth.challenge_parts(hello, auth.VERSION, given["features"], nonce, identity, binding)
     proof = keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts)
     challenge = messages.encode_message(messages.Challenge(auth.VERSION, given["features"], nonce, identity, proof))
-    proof_parts = auth.proof_parts(hello, challenge, identity, 0, binding)
+    proof_parts = auth.proof_parts(hello, challenge, identity, "", b"", 0, binding)
     connection = keys.connection_nonce(message.nonce, nonce, binding.exporter)
     return {
         "name": key.name,
@@ -97,7 +98,9 @@ def registration(given: Given) -> Given:
     """Both signatures of a registration."""
     identity = keys.SigningKey(octets(given["list"], "identity_private"))
     device = keys.SigningKey(octets(given["list"]["devices"][0], "signing_private"))
-    unsigned = messages.Register(octets(given, "token"), identity.public, signed_list(given["list"]), bytes(64), bytes(64))
+    name, own = given["list"]["account"], octets(given["list"]["devices"][0], "id")
+    devices, token = signed_list(given["list"]), octets(given, "token")
+    unsigned = messages.Register(name, own, token, identity.public, devices, bytes(64), bytes(64))
     parts = auth.register_parts(
         octets(given, "hello"), octets(given, "challenge"), octets(given, "server_identity"), unsigned, _binding(given)
     )

@@ -55,7 +55,7 @@ class AdminClient:
     def opened(self, channel: IChannel) -> None:
         """Send Hello."""
         self._channel = channel
-        channel.send(Hello([VERSION], list(FEATURES), "operator", "unix", "", b"", nonce()))
+        channel.send(Hello([VERSION], list(FEATURES), "operator", "unix", nonce()))
 
     def received(self, message: Message | Unknown) -> None:
         """
@@ -65,7 +65,7 @@ class AdminClient:
         """
         assert self._channel is not None, "opened before anything is received"
         if isinstance(message, Challenge):
-            self._channel.send(Proof(0, NO_SIGNATURE))
+            self._channel.send(Proof("", b"", 0, NO_SIGNATURE))
         elif isinstance(message, Welcome):
             self._is_ready = True
             for question, _ in self._questions:

@@ -46,7 +46,7 @@ class GuestLogin:
 
     def greet(self, profile: Profile, binding: Binding) -> Hello:
         """See C{Login.greet}. It does not name the file: the server has only one."""
-        self._hello = login.greeting("key", "", b"", binding)
+        self._hello = login.greeting("key", binding)
         return self._hello
 
     def answer(

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from msgspec.structs import replace
+
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto import keys
@@ -55,7 +57,7 @@ class AccountLogin:
 
     def greet(self, profile: Profile, binding: Binding) -> Hello:
         """See L{Login.greet}."""
-        return greeting("device" if profile.registered else "register", profile.name, profile.device_id, binding)
+        return greeting("device" if profile.registered else "register", binding)
 
     def answer(
         self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
@@ -69,9 +71,9 @@ class AccountLogin:
         return profile, prove(profile, connection.hello, connection.challenge, highest, binding)
 
 
-def greeting(role: Literal["key", "device", "register"], account: str, device: bytes, binding: Binding) -> Hello:
+def greeting(role: Literal["key", "device", "register"], binding: Binding) -> Hello:
     """
-    The first message.
+    The first message. It names nobody: whoever answers has proved nothing yet.
 
     @raise Refusal: C{server-identity}: the channel has no binding, so that somebody could be in between.
     """
@@ -79,7 +81,7 @@ def greeting(role: Literal["key", "device", "register"], account: str, device: b
     if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:
         raise Refusal("server-identity", "no channel binding")
     transport = _TRANSPORTS[binding.transport]
-    return Hello([auth.VERSION], list(auth.FEATURES), role, transport, account, device, keys.nonce())
+    return Hello([auth.VERSION], list(auth.FEATURES), role, transport, keys.nonce())
 
 
 def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, binding: Binding) -> None:
@@ -126,8 +128,9 @@ def prove(profile: Profile, hello: bytes, challenge: bytes, highest: int, bindin
 
     @param highest: the highest C{n} that we have committed.
     """
-    parts = auth.proof_parts(hello, challenge, profile.pin, highest, binding)
-    return Proof(highest, profile.device_key.sign(auth.PROOF_LABEL, *parts))
+    name, device = profile.name, profile.device_id
+    parts = auth.proof_parts(hello, challenge, profile.pin, name, device, highest, binding)
+    return Proof(name, device, highest, profile.device_key.sign(auth.PROOF_LABEL, *parts))
 
 
 def prove_key(key: SharedKey, pin: bytes, hello: bytes, challenge: bytes, binding: Binding) -> Proof:
@@ -136,18 +139,18 @@ def prove_key(key: SharedKey, pin: bytes, hello: bytes, challenge: bytes, bindin
 
     @param pin: the identity of the server that was checked. A connection is a new device, which has sent nothing yet.
     """
-    parts = auth.proof_parts(hello, challenge, pin, 0, binding)
-    return Proof(0, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
+    parts = auth.proof_parts(hello, challenge, pin, "", b"", 0, binding)
+    return Proof("", b"", 0, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
 
 
 def register(profile: Profile, hello: bytes, challenge: bytes, binding: Binding) -> Register:
     """Register the account. Only after L{check_challenge}."""
-    unsigned = Register(profile.token, profile.identity.public, profile.devices, bytes(64), bytes(64))
+    unsigned = Register(
+        profile.name, profile.device_id, profile.token, profile.identity.public, profile.devices, bytes(64), bytes(64)
+    )
     parts = auth.register_parts(hello, challenge, profile.pin, unsigned, binding)
-    return Register(
-        profile.token,
-        profile.identity.public,
-        profile.devices,
-        profile.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts),
-        profile.device_key.sign(auth.REGISTER_DEVICE_LABEL, *parts),
+    return replace(
+        unsigned,
+        identity_signature=profile.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts),
+        device_signature=profile.device_key.sign(auth.REGISTER_DEVICE_LABEL, *parts),
     )

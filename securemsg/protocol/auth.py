@@ -64,14 +64,16 @@ def challenge_parts(
     return (hello, version.to_bytes(4, "big"), ",".join(features).encode(), nonce, identity, *binding.parts())
 
 
-def proof_parts(hello: bytes, challenge: bytes, identity: bytes, highest: int, binding: Binding) -> tuple[bytes, ...]:
+def proof_parts(
+    hello: bytes, challenge: bytes, identity: bytes, account: str, device: bytes, highest: int, binding: Binding
+) -> tuple[bytes, ...]:
     """
     What the device signs to log in, or whoever holds a key file proves with it: both greetings whole, the server identity,
-    the highest n, and the channel.
+    who it is, the highest n, and the channel.
 
     @param identity: the server identity that the signer has I{checked}, not merely the one that was sent.
     """
-    return (hello, challenge, identity, highest.to_bytes(8, "big"), *binding.parts())
+    return (hello, challenge, identity, account.encode(), device, highest.to_bytes(8, "big"), *binding.parts())
 
 
 def register_parts(
@@ -82,6 +84,8 @@ def register_parts(
         hello,
         challenge,
         identity,
+        register.account.encode(),
+        register.device,
         register.token,
         register.identity,
         register.devices.body,

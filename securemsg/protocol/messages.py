@@ -27,8 +27,10 @@ MAX_DESTINATIONS = 64
 # Keys of one kind in one upload: fifty ML-KEM keys stay under the largest frame.
 MAX_PREKEYS_A_PAGE = 50
 MAX_LIST_BODY = 8 * 1024
+# Of devices, deposits and messages.
+ID_SIZE = 16
 
-Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
@@ -131,19 +133,12 @@ class AccountRow(Record, frozen=True):
 
 
 class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
-    """
-    Client: what I speak, who I say I am. Items that a newer client adds are ignored.
-
-    @ivar account: empty for an operator, and with a key file.
-    @ivar device: likewise.
-    """
+    """Client: what I speak. Who I am comes in Proof or Register, after the server has proved itself. More items are ignored."""
 
     versions: Annotated[list[Version], Meta(min_length=1, max_length=16)]
     features: Annotated[list[Code], Meta(max_length=64)]
     role: Literal["device", "register", "operator", "key"]
     transport: Literal["tcp", "unix", "memory"]
-    account: Name
-    device: Annotated[bytes, Meta(max_length=16)]
     nonce: Nonce
 
 
@@ -166,9 +161,13 @@ class Proof(Record, tag=3, frozen=True):
     Client: the device key signs L{securemsg.protocol.auth.proof_parts}; for the role C{key} it is a MAC. An operator's
     signature is empty.
 
+    @ivar account: who logs in; empty for an operator, and for the role C{key}.
+    @ivar device: likewise.
     @ivar highest: the highest C{n} that this device has committed; 0 for the role C{key}.
     """
 
+    account: Name
+    device: Annotated[bytes, Meta(max_length=ID_SIZE)]
     highest: Counter
     signature: Annotated[bytes, Meta(max_length=64)]
 
@@ -177,9 +176,12 @@ class Register(Discreet, tag=4, frozen=True):
     """
     Client: a new account, with proofs that both keys are at hand (L{securemsg.protocol.auth.register_parts}).
 
+    @ivar device: the one on the list that registers.
     @ivar token: from an invite; empty where registration is open.
     """
 
+    account: Name
+    device: Id
     token: Token
     identity: Key
     devices: SignedDeviceList

@@ -29,7 +29,6 @@ from securemsg.protocol.messages import (
     Acknowledge,
     Challenge,
     Deposit,
-    Hello,
     Missed,
     PrekeyStock,
     Proof,
@@ -169,15 +168,6 @@ class Guests:
 
     # --- login ------------------------------------------------------------------------------------------------------
 
-    def check(self, hello: Hello) -> None:
-        """
-        Check that a greeting with a key file names no account.
-
-        @raise RemoteProtocolError: C{malformed}: it does.
-        """
-        if hello.account or hello.device:
-            raise RemoteProtocolError("malformed", "a key file has no account")
-
     def challenge(self, parts: tuple[bytes, ...]) -> bytes:
         """Prove that the server has the file: 64 bytes, in place of the signature by the server's identity."""
         return keys.mac(self._login, KEY_CHALLENGE_LABEL, *parts)
@@ -189,7 +179,7 @@ class Guests:
         @raise RemoteProtocolError: C{login-failed}, C{server-full}.
         """
         wire, binding = connection.channel.connection, connection.channel.binding
-        parts = proof_parts(wire.hello, wire.challenge, self._identity, message.highest, binding)
+        parts = proof_parts(wire.hello, wire.challenge, self._identity, "", b"", message.highest, binding)
         proved = keys.same(keys.mac(self._login, KEY_PROOF_LABEL, *parts), message.signature)
         if not proved or message.highest or self._file is None:
             raise RemoteProtocolError("login-failed")

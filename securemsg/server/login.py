@@ -21,7 +21,8 @@ from securemsg.protocol.auth import (
     challenge_parts,
     proof_parts,
 )
-from securemsg.protocol.messages import Challenge, Hello, PrekeyStock, Proof, Welcome
+from securemsg.protocol.devices import NAME_PATTERN
+from securemsg.protocol.messages import ID_SIZE, Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Delivery, Subscription
@@ -51,21 +52,19 @@ class Logins:
         """
         Answer Hello with a Challenge that proves the server's identity.
 
-        @raise RemoteProtocolError: C{unsupported-version}; C{forbidden}: this role is not for this socket; C{malformed}.
+        @raise RemoteProtocolError: C{unsupported-version}; C{forbidden}: this role is not for this socket.
         """
         channel = connection.channel
         if VERSION not in message.versions:
             raise RemoteProtocolError("unsupported-version")
         if connection.operator is not (message.role == "operator") or message.transport != channel.binding.transport:
             raise RemoteProtocolError("forbidden")
-        by_key = message.role == "key"
-        if by_key:
-            self._guests.check(message)
         connection.hello = message
         features = [feature for feature in FEATURES if feature in message.features]
         nonce = keys.nonce()
         identity = self._identity.public
         parts = challenge_parts(channel.connection.hello, VERSION, features, nonce, identity, channel.binding)
+        by_key = message.role == "key"
         signature = self._guests.challenge(parts) if by_key else self._identity.sign(CHALLENGE_LABEL, *parts)
         connection.send(Challenge(VERSION, features, nonce, identity, signature))
 
@@ -73,12 +72,19 @@ class Logins:
         """
         Log in a device that proves its key, a guest who proves to have the key file, or the operator, whom the socket proves.
 
-        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: the Hello announced a registration.
+        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: the Hello announced a registration;
+            C{malformed}: a device that does not name itself, or anybody else who names one.
         """
         hello = connection.hello
         assert hello is not None, "the phases put Hello first"
         if hello.role == "register":
             raise RemoteProtocolError("out-of-turn")
+        if hello.role == "device":
+            named = len(message.device) == ID_SIZE and NAME_PATTERN.fullmatch(message.account) is not None
+        else:
+            named = not message.account and not message.device
+        if not named:
+            raise RemoteProtocolError("malformed")
         if hello.role == "key":
             self._guests.prove(connection, message)
             return
@@ -86,12 +92,13 @@ class Logins:
             connection.become(Role.OPERATOR)
             connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
             return
-        account = await self._accounts.read(hello.account)
-        device = account.devices.get(hello.device) if account is not None else None
+        account = await self._accounts.read(message.account)
+        device = account.devices.get(message.device) if account is not None else None
         wire = connection.channel.connection
         parts = proof_parts(
-            wire.hello, wire.challenge, self._identity.public, message.highest, connection.channel.binding
-        )
+            wire.hello, wire.challenge, self._identity.public, message.account, message.device, message.highest,
+            connection.channel.binding,
+        )  # fmt: skip
         try:
             self._verify(device.signing_key if device else self._nobody, message.signature, PROOF_LABEL, *parts)
         except Unauthentic:

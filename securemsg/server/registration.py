@@ -11,7 +11,7 @@ from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IServerStore, ITokenStore, NewAccount
 from securemsg.protocol.auth import REGISTER_DEVICE_LABEL, REGISTER_IDENTITY_LABEL, register_parts
 from securemsg.protocol.devices import SERVER_NAME, DeviceList, check_name, is_reserved
-from securemsg.protocol.messages import Hello, Invite, Invited, Register
+from securemsg.protocol.messages import Invite, Invited, Register
 from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Delivery
@@ -59,9 +59,9 @@ class Registrations:
         token = self._token_of(connection, message)
         try:
             # The token first: without a valid one nobody learns which names exist, and it costs one lookup.
-            if token and not await self._store.admits(hello.account, message.identity, token, int(self._now())):
+            if token and not await self._store.admits(message.account, message.identity, token, int(self._now())):
                 raise Refusal("bad-token")
-            devices = self._check(connection, hello, message)
+            devices = self._check(connection, message)
         except Refusal as refusal:
             raise refusal if self._failures.consume(EVERYBODY) else Refusal("rate-limited") from None
         # After the checks, so that a registration that is not allowed is refused as such; and before a token is used up.
@@ -70,7 +70,7 @@ class Registrations:
             raise Refusal("rate-limited")
         await self._store.register(
             NewAccount(
-                name=hello.account,
+                name=message.account,
                 identity=message.identity,
                 body=message.devices.body,
                 signature=message.devices.signature,
@@ -80,8 +80,8 @@ class Registrations:
                 now=int(self._now()),
             )
         )
-        account = await self._accounts.read(hello.account)
-        device = account.devices.get(hello.device) if account is not None else None
+        account = await self._accounts.read(message.account)
+        device = account.devices.get(message.device) if account is not None else None
         if device is None or (device.id, device.signing_key) not in device_keys(devices):
             raise RemoteProtocolError("login-failed")
         await self._logins.welcome(connection, device)
@@ -94,18 +94,18 @@ class Registrations:
             raise Refusal("registration-closed")
         return keys.sha256(message.token) if self._settings.registration == "invite" else b""
 
-    def _check(self, connection: ClientConnection, hello: Hello, message: Register) -> DeviceList:
+    def _check(self, connection: ClientConnection, message: Register) -> DeviceList:
         """Check everything that needs no store: signatures, device list and name."""
         wire = connection.channel.connection
         parts = register_parts(wire.hello, wire.challenge, self._identity, message, connection.channel.binding)
         keys.verify(message.identity, message.identity_signature, REGISTER_IDENTITY_LABEL, *parts)
-        devices = check_list(message.devices, message.identity, self._identity, hello.account)
-        device = next((device for device in devices.devices if device.id == hello.device), None)
+        devices = check_list(message.devices, message.identity, self._identity, message.account)
+        device = next((device for device in devices.devices if device.id == message.device), None)
         if devices.version != 1 or devices.previous or device is None:
             raise Refusal("bad-device-list")
         keys.verify(device.signing_key, message.device_signature, REGISTER_DEVICE_LABEL, *parts)
-        check_name(hello.account)
-        if is_reserved(hello.account) and not (hello.account == SERVER_NAME and connection.is_local):
+        check_name(message.account)
+        if is_reserved(message.account) and not (message.account == SERVER_NAME and connection.is_local):
             raise Refusal("reserved-name")
         return devices
 

@@ -71,8 +71,8 @@ class OperatorTests(SynchronousTestCase):
         self.greet()
         hello, proof = self.wire.said
         assert isinstance(hello, m.Hello)
-        self.assertEqual((hello.role, hello.transport, hello.account, hello.device), ("operator", "unix", "", b""))
-        self.assertEqual(proof, m.Proof(0, b""))
+        self.assertEqual((hello.role, hello.transport), ("operator", "unix"))
+        self.assertEqual(proof, m.Proof("", b"", 0, b""))
 
     def test_question(self) -> None:
         """A question waits for the end of the greeting, then gets its answer."""

@@ -43,6 +43,6 @@ class DiscretionTests(SynchronousTestCase):
     def test_tokens(self) -> None:
         """What admits a registration is shown neither when it is handed out nor when it is used; on the wire it is as ever."""
         devices = SignedDeviceList(b"", bytes(64))
-        for message in (Invited(1, SECRET, 2), Register(SECRET, bytes(32), devices, bytes(64), bytes(64))):
+        for message in (Invited(1, SECRET, 2), Register("alice", bytes(16), SECRET, bytes(32), devices, bytes(64), bytes(64))):
             self.assert_silent(message, [SECRET])
             self.assertEqual(decode_message(encode_message(message)), message)

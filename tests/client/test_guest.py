@@ -75,10 +75,12 @@ class LoginTests(SynchronousTestCase):
         self.assertTrue(self.guest.agent.is_drained)
 
     def test_greeting(self) -> None:
-        """The greeting names no account, no device and no file; and no question but for the time of day is asked by itself."""
+        """Greeting and proof name no account, device or file; and no question but for the time of day is asked by itself."""
         wire = self.guest.connect()
         [hello] = decoded(wire, Side.CLIENT, Hello)
-        self.assertEqual((hello.role, hello.account, hello.device), ("key", "", b""))
+        self.assertEqual((hello.role, hello.transport), ("key", "tcp"))
+        [proof] = decoded(wire, Side.CLIENT, Proof)
+        self.assertEqual((proof.account, proof.device), ("", b""))
         said = [type(message) for side, message in wire.log if side is Side.CLIENT]
         self.assertEqual(said, [Hello, Proof])
 
@@ -252,7 +254,7 @@ class ConnectionTests(SynchronousTestCase):
             row = load(records, OutboxRow, OUTBOX, ROWS, order)
             assert row is not None
             save(records, OUTBOX, ROWS, msgspec.structs.replace(row, sealed=True), order)
-            hello = Hello([1], [], "key", "tcp", "", b"", keys.nonce())
+            hello = Hello([1], [], "key", "tcp", keys.nonce())
             challenge = Challenge(1, [], keys.nonce(), self.world.identity.public, bytes(64))
             guest.begin(records, before, KEY, hello, challenge, TLS)
         with store.reading() as records:

@@ -29,9 +29,18 @@ class LoginTests(SynchronousTestCase):
         self.alice.events.clear()
 
     def refused(self, wire: Wire, code: str = "server-identity") -> None:
-        """Check that Alice hung up, and that she proved nothing."""
+        """Check that Alice hung up, and that she proved nothing and did not say who she is."""
         self.assertEqual(decoded(wire, Side.CLIENT, Proof) + decoded(wire, Side.CLIENT, Register), [])
+        self.nameless(wire)
         self.assertEqual(self.alice.events, [Failed(code), Disconnected(code)])
+
+    def nameless(self, wire: Wire) -> None:
+        """Check that no byte that Alice sent tells her name, her device or her identity."""
+        profile = self.alice.profile()
+        said = b"".join(messages.encode_message(message) for side, message in wire.log if side is Side.CLIENT)
+        self.assertIn(b"tcp", said)
+        for secret in (b"alice", profile.device_id, profile.identity.public, profile.device_key.public):
+            self.assertNotIn(secret, said)
 
     def through(self, user: User, client: Binding, server: Binding) -> Wire:
         """Connect where each end observes another channel, as with somebody in the middle."""
@@ -59,7 +68,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(len(decoded(wire, Side.CLIENT, Proof)), 1)
 
     def test_other_server(self) -> None:
-        """A server with another identity is told nothing, though its own signature is good."""
+        """A server with another identity is not even told who asks, though its own signature is good."""
         self.world.identity = SigningKey.generate()
         self.world.restart_server()
         self.refused(self.alice.connect())
@@ -118,6 +127,18 @@ class LoginTests(SynchronousTestCase):
         wire.to_client = tap
         self.world.settle()
         self.refused(wire, "unsupported-version")
+
+    def test_unanswered(self) -> None:
+        """Nor is anybody who says nothing, whether she logs in or registers."""
+        for registered in (True, False):
+            profile = evolve(self.alice.profile(), registered=registered)
+            with self.alice.store.inner.writing() as records:
+                save_profile(records, profile)
+            wire = self.alice.connect(settle=False)
+            wire.to_client = lambda message: []
+            self.world.settle()
+            self.assertEqual(len(wire.log), 2)
+            self.nameless(wire)
 
     def test_refused_login(self) -> None:
         """A device that the server does not know has no future there."""

@@ -28,9 +28,9 @@ from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.messages import Challenge, Hello, Message, PrekeyStock, Proof, Unknown, Welcome
 from securemsg.protocol.states import Side
 
-HELLO = Hello([1], [], "device", "tcp", "alice", bytes(16), bytes(32))
+HELLO = Hello([1], [], "device", "tcp", bytes(32))
 CHALLENGE = Challenge(1, [], bytes(32), bytes(32), bytes(64))
-PROOF = Proof(0, bytes(64))
+PROOF = Proof("alice", bytes(16), 0, bytes(64))
 WELCOME = Welcome(0, 0, PrekeyStock(0, 0, 0, 0))
 
 

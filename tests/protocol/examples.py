@@ -20,10 +20,10 @@ KINDS: tuple[type, ...] = get_args(Message)
 EXAMPLES: dict[type, Message] = {
     type(message): message
     for message in (
-        m.Hello([1], ["f"], "device", "tcp", "alice", ID, KEY),
+        m.Hello([1], ["f"], "device", "tcp", KEY),
         m.Challenge(1, ["f"], KEY, KEY, SIGNATURE),
-        m.Proof(9, SIGNATURE),
-        m.Register(b"token", KEY, LIST, SIGNATURE, SIGNATURE),
+        m.Proof("alice", ID, 9, SIGNATURE),
+        m.Register("alice", ID, b"token", KEY, LIST, SIGNATURE, SIGNATURE),
         m.Welcome(9, 1_800_000_000, m.PrekeyStock(1, 2, 3, 4)),
         m.Failed("stopping"),
         m.Deposit(ID, 10, 86400, b"common", [m.Destination("bob", [m.Part(ID, b"own")])]),

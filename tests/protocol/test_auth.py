@@ -14,7 +14,7 @@ from securemsg.protocol.messages import Register, SignedDeviceList
 from tests.protocol.examples import KEY, SIGNATURE
 
 TLS = Binding("tcp", "tls-exporter", bytes(32), KEY)
-REGISTER = Register(b"token", KEY, SignedDeviceList(b"body", SIGNATURE), SIGNATURE, SIGNATURE)
+REGISTER = Register("alice", bytes(16), b"token", KEY, SignedDeviceList(b"body", SIGNATURE), SIGNATURE, SIGNATURE)
 OTHER = b"\xff" * 32
 
 
@@ -50,21 +50,25 @@ class TranscriptTests(SynchronousTestCase):
         )
 
     def test_proof(self) -> None:
-        """Both greetings, identity, highest n and every part of the binding are signed."""
+        """Both greetings, identity, names, highest n and every part of the binding are signed."""
         self.all_differ(
             [
-                proof_parts(b"hello", b"challenge", KEY, 1, TLS),
-                proof_parts(b"other", b"challenge", KEY, 1, TLS),
-                proof_parts(b"hello", b"other", KEY, 1, TLS),
-                proof_parts(b"hello", b"challenge", OTHER, 1, TLS),
-                proof_parts(b"hello", b"challenge", KEY, 2, TLS),
-                *[proof_parts(b"hello", b"challenge", KEY, 1, binding) for binding in other_bindings()],
+                proof_parts(b"hello", b"challenge", KEY, "alice", b"id", 1, TLS),
+                proof_parts(b"other", b"challenge", KEY, "alice", b"id", 1, TLS),
+                proof_parts(b"hello", b"other", KEY, "alice", b"id", 1, TLS),
+                proof_parts(b"hello", b"challenge", OTHER, "alice", b"id", 1, TLS),
+                proof_parts(b"hello", b"challenge", KEY, "bob", b"id", 1, TLS),
+                proof_parts(b"hello", b"challenge", KEY, "alice", b"other", 1, TLS),
+                proof_parts(b"hello", b"challenge", KEY, "alice", b"id", 2, TLS),
+                *[proof_parts(b"hello", b"challenge", KEY, "alice", b"id", 1, binding) for binding in other_bindings()],
             ]
         )
 
     def test_registration(self) -> None:
-        """Both greetings, server identity, token, identity, list, its signature and every part of the binding are signed."""
+        """Both greetings, server identity, names, token, identity, list, its signature and all of the binding are signed."""
         changes: list[dict[str, object]] = [
+            {"account": "bob"},
+            {"device": OTHER},
             {"token": b"other"},
             {"identity": OTHER},
             {"devices": SignedDeviceList(b"other", SIGNATURE)},

@@ -100,7 +100,7 @@ class MessageTests(SynchronousTestCase):
         """Texts and bytes are two things."""
         self.refused_items(20, 1, b"bob")
         self.refused_items(6, b"stopping")
-        self.refused_items(3, 1, "x" * 64)
+        self.refused_items(3, "alice", ID, 1, "x" * 64)
 
     def test_text_is_utf8(self) -> None:
         """A text that is no UTF-8 is malformed."""
@@ -119,12 +119,15 @@ class MessageTests(SynchronousTestCase):
             (10, ID, 1, 1, bytes(m.MAX_COMMON + 1), [["bob", [part]]]),
             (10, ID, 1, 1, b"", [["bob", [[ID, bytes(m.MAX_OWN + 1)]]]]),
             (10, ID, 1, 1, b"", [["b" * 33, [part]]]),
-            (1, [1, -1], [], "device", "tcp", "alice", ID, KEY),
-            (1, [2**32], [], "device", "tcp", "alice", ID, KEY),
+            (1, [1, -1], [], "device", "tcp", KEY),
+            (1, [2**32], [], "device", "tcp", KEY),
             (2, 2**32, [], KEY, KEY, SIGNATURE),
             (24, 1, [1, KEY[:-1], SIGNATURE], None, [], [], False),
             (24, 1, [1, bytes(1185), SIGNATURE], None, [], [], False),
-            (3, 1, SIGNATURE + b"x"),
+            (3, "alice", ID, 1, SIGNATURE + b"x"),
+            (3, "alice", ID + b"x", 1, SIGNATURE),
+            (3, "a" * 33, ID, 1, SIGNATURE),
+            (4, "alice", ID[:-1], b"", KEY, [b"", SIGNATURE], SIGNATURE, SIGNATURE),
             (20, 2**31, "bob"),
             (24, 1, None, None, prekeys, [], False),
             (24, 1, None, None, [], prekeys, False),
@@ -202,10 +205,10 @@ class MessageTests(SynchronousTestCase):
 
     def test_frames_have_room(self) -> None:
         """The largest messages that our own ends send fit into the frame of their phase."""
-        hello = m.Hello([2**31] * 16, ["f" * 32] * 16, "register", "memory", "x" * 32, ID, KEY)
+        hello = m.Hello([2**31] * 16, ["f" * 32] * 16, "register", "memory", KEY)
         self.assertLessEqual(len(encode_message(hello)), MAX_GREETING_FRAME)
         largest_list = m.SignedDeviceList(bytes(m.MAX_LIST_BODY), SIGNATURE)
-        register = m.Register(bytes(64), KEY, largest_list, SIGNATURE, SIGNATURE)
+        register = m.Register("x" * 32, ID, bytes(64), KEY, largest_list, SIGNATURE, SIGNATURE)
         self.assertLessEqual(len(encode_message(register)), MAX_REGISTRATION_FRAME)
         kem = m.Prekey(2**63 - 1, bytes(1184), SIGNATURE)
         small = m.Prekey(2**63 - 1, KEY, SIGNATURE)

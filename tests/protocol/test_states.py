@@ -173,7 +173,7 @@ class PairTests(SynchronousTestCase):
 
     def test_limit_of_registration(self) -> None:
         """Who says it registers may send a larger frame, and no larger."""
-        hello = m.Hello([1], [], "register", "tcp", "alice", bytes(16), bytes(32))
+        hello = m.Hello([1], [], "register", "tcp", bytes(32))
         self.say(hello)
         self.say(EXAMPLES[m.Challenge])
         self.assert_limit(MAX_REGISTRATION_FRAME)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, field
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -352,11 +353,10 @@ class Rig:
         """Somebody who has keys, and no account yet."""
         return User(name, self.identity.public)
 
-    def greet(self, user: User, role: Any = "device", binding: Binding = TLS, device: bytes | None = None) -> Client:
+    def greet(self, role: Any = "device", binding: Binding = TLS) -> Client:
         """Connect and say Hello; the challenge was checked."""
         client = self.connect(binding)
-        own = user.device_id if device is None else device
-        client.ask(Hello([1], [], role, binding.transport, user.name, own, keys.nonce()))  # type: ignore[arg-type]
+        client.ask(Hello([1], [], role, binding.transport, keys.nonce()))  # type: ignore[arg-type]
         if client.wire.code is None:
             self.check(client, client.one(Challenge))
         return client
@@ -372,27 +372,27 @@ class Rig:
     def proof(self, client: Client, user: User, highest: int = 0) -> Proof:
         """What logs this user's device in."""
         parts = auth.proof_parts(
-            client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
-        )
-        return Proof(highest, user.device.sign(auth.PROOF_LABEL, *parts))
+            client.connection.hello, client.connection.challenge, self.identity.public, user.name, user.device_id, highest,
+            client.wire.binding,
+        )  # fmt: skip
+        return Proof(user.name, user.device_id, highest, user.device.sign(auth.PROOF_LABEL, *parts))
 
     def registration(self, client: Client, user: User, token: bytes = b"", **changes: Any) -> Register:
         """What makes this user's account."""
-        bare = Register(token, user.identity.public, user.device_list(**changes), bytes(64), bytes(64))
+        devices = user.device_list(**changes)
+        bare = Register(user.name, user.device_id, token, user.identity.public, devices, bytes(64), bytes(64))
         parts = auth.register_parts(
             client.connection.hello, client.connection.challenge, self.identity.public, bare, client.wire.binding
         )
-        return Register(
-            token,
-            bare.identity,
-            bare.devices,
-            user.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts),
-            user.device.sign(auth.REGISTER_DEVICE_LABEL, *parts),
+        return replace(
+            bare,
+            identity_signature=user.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts),
+            device_signature=user.device.sign(auth.REGISTER_DEVICE_LABEL, *parts),
         )
 
     def try_login(self, user: User) -> Client:
         """Log in, whatever comes of it; the store may still have something to do first."""
-        client = self.greet(user)
+        client = self.greet()
         client.ask(self.proof(client, user))
         return client
 
@@ -404,7 +404,7 @@ class Rig:
 
     def try_register(self, user: User, token: bytes = b"", binding: Binding = TLS, **changes: Any) -> Client:
         """Register, whatever comes of it."""
-        client = self.greet(user, "register", binding)
+        client = self.greet("register", binding)
         client.ask(self.registration(client, user, token, **changes))
         return client
 
@@ -419,15 +419,15 @@ class Rig:
     def greet_as_guest(self, binding: Binding = TLS) -> Client:
         """Connect and say Hello as somebody who has a key file; the challenge is left in the inbox."""
         client = self.connect(binding)
-        client.ask(Hello([1], [], "key", binding.transport, "", b"", keys.nonce()))  # type: ignore[arg-type]
+        client.ask(Hello([1], [], "key", binding.transport, keys.nonce()))  # type: ignore[arg-type]
         return client
 
     def guest_proof(self, client: Client, key: SharedKey, highest: int = 0) -> Proof:
         """What lets a holder of this file in."""
         parts = auth.proof_parts(
-            client.connection.hello, client.connection.challenge, self.identity.public, highest, client.wire.binding
+            client.connection.hello, client.connection.challenge, self.identity.public, "", b"", highest, client.wire.binding
         )
-        return Proof(highest, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
+        return Proof("", b"", highest, keys.mac(key.login, auth.KEY_PROOF_LABEL, *parts))
 
     def try_guest(self, key: SharedKey) -> Client:
         """Come with a key file, whatever comes of it."""
@@ -459,7 +459,7 @@ class Rig:
 
     def login_contact(self, user: User) -> Client:
         """The contact connects anew."""
-        client = self.greet(user, binding=auth.MEMORY)
+        client = self.greet(binding=auth.MEMORY)
         client.ask(self.proof(client, user))
         self.commit()
         client.n = max(client.n, client.one(Welcome).highest)
@@ -468,9 +468,9 @@ class Rig:
     def operator(self) -> Client:
         """The operator, logged in."""
         client = self.connect(auth.UNIX, operator=True)
-        client.ask(Hello([1], [], "operator", "unix", "", b"", keys.nonce()))
+        client.ask(Hello([1], [], "operator", "unix", keys.nonce()))
         self.check(client, client.one(Challenge))
-        client.ask(Proof(0, b""))
+        client.ask(Proof("", b"", 0, b""))
         client.one(Welcome)
         return client
 

@@ -108,7 +108,7 @@ class RoleTests(TwoPeople):
 
     def test_hello_twice(self) -> None:
         """A second greeting is out of turn."""
-        hello = Hello([1], [], "device", "tcp", "bob", self.bob.device_id, bytes(32))
+        hello = Hello([1], [], "device", "tcp", bytes(32))
         self.sender.raw(encode_frame(msgspec.msgpack.encode(hello)))
         self.assertEqual(self.sender.failed(), "out-of-turn")
 
@@ -247,7 +247,7 @@ class OrderTests(TwoPeople):
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
         deposit = self.sender.deposit(carol)
         self.wait()
-        again = self.rig.greet(self.alice)
+        again = self.rig.greet()
         again.ask(self.rig.proof(again, self.alice))
         # Behind it, so that the login waits once more, now for its prekeys; and the deposit behind that.
         self.reader.ask(Fetch(1, "nobody"))

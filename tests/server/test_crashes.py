@@ -98,7 +98,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def connect(self, who: int) -> None:
         """Log in, perhaps over a connection that is there."""
         endpoint = self.endpoints[who]
-        endpoint.client = self.rig.greet(endpoint.user)
+        endpoint.client = self.rig.greet()
         endpoint.logged_in = False
         endpoint.in_hand.clear()
         endpoint.last.clear()

@@ -79,7 +79,7 @@ class DepositTests(TwoPeople):
         self.sender.ask(deposit)
         self.rig.lose(self.sender)
         # What is asked of the store waits behind the commit, so both happen before it, or neither does.
-        again = self.rig.greet(self.alice)
+        again = self.rig.greet()
         again.send(self.rig.proof(again, self.alice))
         self.rig.commit()
         again.ask(deposit)
@@ -93,7 +93,7 @@ class DepositTests(TwoPeople):
         self.sender.ask(first)
         self.sender.ask(second)  # in the next batch
         self.rig.lose(self.sender)
-        again = self.rig.greet(self.alice)
+        again = self.rig.greet()
         again.ask(self.rig.proof(again, self.alice))
         self.rig.store.flush()  # the first commit, and the login behind it; the second batch goes out after it
         self.rig.run()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 from attrs import evolve
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys
@@ -118,7 +119,7 @@ class ServerProofTests(KeyCase):
         """To a device the server identity signs as ever, and to nobody with both."""
         alice, client = self.rig.register("alice")
         client = self.rig.connect()
-        client.ask(Hello([1], [], "device", "tcp", "alice", alice.device_id, keys.nonce()))
+        client.ask(Hello([1], [], "device", "tcp", keys.nonce()))
         self.rig.check(client, client.one(Challenge))
 
     def test_reveals_no_secret(self) -> None:
@@ -155,21 +156,23 @@ class GuestProofTests(KeyCase):
 
     def test_every_part(self) -> None:
         """A proof over another Hello, Challenge, identity, n, channel or under another label is refused."""
-        for number in range(9):
+        for number in range(11):
             client = self.rig.greet_as_guest()
             hello, challenge, identity = client.connection.hello, client.connection.challenge, self.rig.identity.public
             changed = [
-                (hello[:-1] + bytes([hello[-1] ^ 1]), challenge, identity, 0, TLS),
-                (hello, challenge[:-1] + bytes([challenge[-1] ^ 1]), identity, 0, TLS),
-                (hello, challenge, SigningKey.generate().public, 0, TLS),
-                (hello, challenge, identity, 1, TLS),
-                *[(hello, challenge, identity, 0, binding) for binding in other_bindings()],
-                (hello, challenge, identity, 0, TLS),
+                (hello[:-1] + bytes([hello[-1] ^ 1]), challenge, identity, "", b"", 0, TLS),
+                (hello, challenge[:-1] + bytes([challenge[-1] ^ 1]), identity, "", b"", 0, TLS),
+                (hello, challenge, SigningKey.generate().public, "", b"", 0, TLS),
+                (hello, challenge, identity, "server", b"", 0, TLS),
+                (hello, challenge, identity, "", bytes(16), 0, TLS),
+                (hello, challenge, identity, "", b"", 1, TLS),
+                *[(hello, challenge, identity, "", b"", 0, binding) for binding in other_bindings()],
+                (hello, challenge, identity, "", b"", 0, TLS),
             ]
-            self.assertEqual(len(changed), 9)
-            label = auth.KEY_PROOF_LABEL if number < 8 else auth.KEY_CHALLENGE_LABEL
+            self.assertEqual(len(changed), 11)
+            label = auth.KEY_PROOF_LABEL if number < 10 else auth.KEY_CHALLENGE_LABEL
             parts = auth.proof_parts(*changed[number])
-            self.refused(Proof(0, keys.mac(self.key.login, label, *parts)), client)
+            self.refused(Proof("", b"", 0, keys.mac(self.key.login, label, *parts)), client)
 
     def test_highest(self) -> None:
         """A guest has no n: one that claims to have one is refused, though it has proved it."""
@@ -182,17 +185,17 @@ class GuestProofTests(KeyCase):
             client = self.rig.greet_as_guest()
             proof = self.rig.guest_proof(client, self.key).signature
             flipped = (int.from_bytes(proof, "big") ^ 1 << bit).to_bytes(64, "big")
-            self.refused(Proof(0, flipped), client)
+            self.refused(Proof("", b"", 0, flipped), client)
         client = self.rig.greet_as_guest()
-        self.refused(Proof(0, self.rig.guest_proof(client, self.key).signature[:32]), client)
-        self.refused(Proof(0, b""))
-        self.refused(Proof(0, SigningKey.generate().sign(auth.PROOF_LABEL)))
+        self.refused(Proof("", b"", 0, self.rig.guest_proof(client, self.key).signature[:32]), client)
+        self.refused(Proof("", b"", 0, b""))
+        self.refused(Proof("", b"", 0, SigningKey.generate().sign(auth.PROOF_LABEL)))
 
     def test_servers_own_proof(self) -> None:
         """The server's proof sent back to it is no proof."""
         client = self.rig.greet_as_guest()
         challenge = next(message for message in client.inbox if isinstance(message, Challenge))
-        self.refused(Proof(0, challenge.signature), client)
+        self.refused(Proof("", b"", 0, challenge.signature), client)
 
     def test_replay(self) -> None:
         """A proof that was overheard is worth nothing in another connection."""
@@ -210,20 +213,20 @@ class GuestProofTests(KeyCase):
         self.refused(proof, client)
 
     def test_names_nobody(self) -> None:
-        """A greeting with a key file that names an account or a device as well is malformed, file or none."""
+        """A proof with a key file that names an account or a device as well is malformed, file or none."""
         for rig in (self.rig, Rig()):
             for account, device in (("server", b""), (self.key.name, b""), ("", bytes(16))):
-                client = rig.connect()
-                client.ask(Hello([1], [], "key", "tcp", account, device, keys.nonce()))
-                self.assertEqual(client.inbox, [Failed("malformed")])
+                client = rig.greet_as_guest()
+                client.ask(replace(rig.guest_proof(client, self.key), account=account, device=device))
+                self.assertEqual(client.failed(), "malformed")
 
     def test_doors(self) -> None:
         """The operator's door is not for key files, and what is said of the transport must be true."""
         client = self.rig.connect(auth.UNIX, operator=True)
-        client.ask(Hello([1], [], "key", "unix", "", b"", keys.nonce()))
+        client.ask(Hello([1], [], "key", "unix", keys.nonce()))
         self.assertEqual(client.inbox, [Failed("forbidden")])
         client = self.rig.connect()
-        client.ask(Hello([1], [], "key", "memory", "", b"", keys.nonce()))
+        client.ask(Hello([1], [], "key", "memory", keys.nonce()))
         self.assertEqual(client.inbox, [Failed("forbidden")])
 
     def test_does_not_register(self) -> None:
@@ -233,8 +236,8 @@ class GuestProofTests(KeyCase):
         client.ask(self.rig.registration(client, user))
         self.assertEqual(client.failed(), "out-of-turn")
         alice, _ = self.rig.register("alice")
-        client = self.rig.greet(alice)
-        client.ask(self.rig.guest_proof(client, self.key))
+        client = self.rig.greet()
+        client.ask(replace(self.rig.guest_proof(client, self.key), account="alice", device=alice.device_id))
         self.assertEqual(client.failed(), "login-failed")
 
     def test_name_reserved(self) -> None:

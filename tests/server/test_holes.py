@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol.framing import encode_frame
@@ -27,7 +29,7 @@ from securemsg.protocol.messages import (
 )
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.case import TwoPeople
-from tests.server.rig import Client, Rig, upload
+from tests.server.rig import Client, Rig, User, upload
 
 
 class QueueTests(TwoPeople):
@@ -82,12 +84,13 @@ class QueueTests(TwoPeople):
             self.say(client, Acknowledge(1))
             self.assertEqual(client.inbox, [Failed("bad-acknowledgement")])
             self.still_there(keep=True)
-        for frame in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), Proof(0, bytes(64)), Proof(0, b"")):
+        named = "bob", self.bob.device_id
+        proofs = Proof(*named, 0, bytes(64)), Proof(*named, 0, b""), Proof("", b"", 0, bytes(64))
+        for frame in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), *proofs):
             for role in ("device", "operator", "key", None):
                 client = self.rig.connect()
                 if role is not None:
-                    named = ("", b"") if role == "key" else ("bob", self.bob.device_id)
-                    client.ask(Hello([1], [], role, "tcp", *named, keys.nonce()))
+                    client.ask(Hello([1], [], role, "tcp", keys.nonce()))
                     client.pop(Challenge)
                 self.say(client, frame)
                 self.rig.commit()
@@ -113,14 +116,13 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_guest_as_the_other(self) -> None:
-        """Nor does the key file prove to be somebody: not with Bob's name and device in the greeting, nor as a device."""
-        client = self.rig.connect()
-        self.say(client, Hello([1], [], "key", "tcp", "bob", self.bob.device_id, keys.nonce()))
-        self.assertEqual(client.inbox, [Failed("malformed")])
-        client = self.rig.greet(self.bob)
-        self.say(client, self.rig.guest_proof(client, self.key))
-        self.rig.commit()
-        self.assertEqual(client.inbox, [Failed("login-failed")])
+        """Nor does the key file prove to be somebody: not with Bob's name and device in the proof, nor as a device."""
+        for client, code in ((self.rig.greet_as_guest(), "malformed"), (self.rig.greet(), "login-failed")):
+            client.pop(Challenge)
+            proof = self.rig.guest_proof(client, self.key)
+            self.say(client, replace(proof, account="bob", device=self.bob.device_id))
+            self.rig.commit()
+            self.assertEqual(client.inbox, [Failed(code)])
         self.still_there()
 
     def test_guest_and_guest(self) -> None:
@@ -148,11 +150,10 @@ class QueueTests(TwoPeople):
         self.still_there()
 
     def test_second_account_as_the_other(self) -> None:
-        """An account that names another's device in its greeting and signs with its own key does not get in."""
-        client = self.rig.connect()
-        client.ask(Hello([1], [], "device", "tcp", "bob", self.bob.device_id, keys.nonce()))
-        client.inbox.clear()
-        client.ask(self.rig.proof(client, self.mallory))
+        """An account that names another's device and signs that with its own key does not get in."""
+        impostor = User("bob", self.bob.server, device=self.mallory.device, device_id=self.bob.device_id)
+        client = self.rig.greet()
+        client.ask(self.rig.proof(client, impostor))
         self.assertEqual(client.inbox, [Failed("login-failed")])
         self.still_there()
 
@@ -175,7 +176,7 @@ class QueueTests(TwoPeople):
         """A client without an account is ignored: no command passes before the login."""
         for message in (ListAccounts(1, ""), RemoveAccount(2, "bob"), Acknowledge(1), Fetch(1, "bob")):
             for prelude in (False, True):
-                client = self.rig.greet(self.bob) if prelude else self.rig.connect()
+                client = self.rig.greet() if prelude else self.rig.connect()
                 self.say(client, message)
                 self.assertEqual(client.inbox, [Failed("out-of-turn")])
                 self.assertEqual(client.pop(Accounts), [])
@@ -184,7 +185,7 @@ class QueueTests(TwoPeople):
     def test_unregistered_with_an_id(self) -> None:
         """To know account and device id is to know nothing."""
         for signature in (b"", bytes(64), self.mallory.device.sign(b"securemsg/1 device login")):
-            client = self.rig.greet(self.bob)
-            self.say(client, Proof(0, signature))
+            client = self.rig.greet()
+            self.say(client, Proof("bob", self.bob.device_id, 0, signature))
             self.assertEqual(client.inbox, [Failed("login-failed")])
         self.still_there()

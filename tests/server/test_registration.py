@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys
@@ -67,20 +68,17 @@ class OpenRegistrationTests(SynchronousTestCase):
     def test_proofs(self) -> None:
         """Both keys have to be at hand, and for this very registration."""
         for column in ("identity_signature", "device_signature"):
-            client = self.rig.greet(self.alice, "register")
-            right = self.rig.registration(client, self.alice)
-            items = {name: getattr(right, name) for name in Register.__struct_fields__}
-            client.ask(Register(**{**items, column: bytes(64)}))
+            client = self.rig.greet("register")
+            client.ask(replace(self.rig.registration(client, self.alice), **{column: bytes(64)}))
             self.assertEqual(client.failed(), "unauthentic")
-        client = self.rig.greet(self.alice, "register")
-        right = self.rig.registration(client, self.alice, b"token")
-        client.ask(Register(b"other", right.identity, right.devices, right.identity_signature, right.device_signature))
+        client = self.rig.greet("register")
+        client.ask(replace(self.rig.registration(client, self.alice, b"token"), token=b"other"))
         self.assertEqual(client.failed(), "unauthentic")
 
     def test_replay(self) -> None:
         """A registration that was overheard is worth nothing in another connection."""
-        overheard = self.rig.registration(self.rig.greet(self.alice, "register"), self.alice)
-        client = self.rig.greet(self.alice, "register")
+        overheard = self.rig.registration(self.rig.greet("register"), self.alice)
+        client = self.rig.greet("register")
         client.ask(overheard)
         self.assertEqual(client.failed(), "unauthentic")
 
@@ -98,16 +96,17 @@ class OpenRegistrationTests(SynchronousTestCase):
 
     def test_strange_list(self) -> None:
         """A list that another identity signed is none."""
-        client = self.rig.greet(self.alice, "register")
+        client = self.rig.greet("register")
         mallory = self.rig.user("alice")
         devices = mallory.device_list(devices=[self.alice.own])
-        bare = Register(b"", self.alice.identity.public, devices, bytes(64), bytes(64))
+        own = self.alice
+        bare = Register("alice", own.device_id, b"", own.identity.public, devices, bytes(64), bytes(64))
         parts = auth.register_parts(
             client.connection.hello, client.connection.challenge, self.rig.identity.public, bare, TLS
         )
         identity = self.alice.identity.sign(auth.REGISTER_IDENTITY_LABEL, *parts)
         device = self.alice.device.sign(auth.REGISTER_DEVICE_LABEL, *parts)
-        client.ask(Register(b"", bare.identity, devices, identity, device))
+        client.ask(replace(bare, identity_signature=identity, device_signature=device))
         self.assertEqual(client.failed(), "unauthentic")
 
     def test_too_many(self) -> None:
