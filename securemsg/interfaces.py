@@ -207,6 +207,9 @@ class IDirectoryStore(Interface):
     def load_account(name: str) -> Awaitable[StoredAccount | None]:
         """The account of this name, with the state of its mailboxes as last committed."""
 
+    def find_device(name: str, device: bytes) -> Awaitable[bytes | None]:
+        """The signing key of a device of this account. The work is the same whether account and device exist or not."""
+
     def register(account: NewAccount) -> Awaitable[None]:
         """
         Make an account. The same name, identity and token again is success without a second use, also when the token is no

@@ -139,8 +139,12 @@ class AccountCache:
         return self.get(name) or self.adopt(await self._store.load_account(name))
 
     async def read(self, name: str) -> AccountState | None:
-        """The same, always through the store, so that its duration does not reveal who was online recently."""
+        """The same, always through the store, which may have a newer device list."""
         return self.adopt(await self._store.load_account(name))
+
+    async def find_device(self, name: str, device: bytes) -> bytes | None:
+        """The signing key of a device, always from the store, so that nobody sees what is in memory or exists."""
+        return await self._store.find_device(name, device)
 
     def adopt(self, stored: StoredAccount | None) -> AccountState | None:
         """Bring what the store returned into memory. What is already in memory is newer, except for the device list."""

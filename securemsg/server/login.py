@@ -46,7 +46,7 @@ class Logins:
     _now: Callable[[], float]
     _verify: Callable[..., None]
     # Nobody has the private half: a signature under it is always wrong, and takes as long to verify as a right one.
-    _nobody: bytes = field(init=False, factory=lambda: keys.SigningKey.generate().public)
+    _decoy: bytes = field(init=False, factory=lambda: keys.SigningKey.generate().public)
 
     def greet(self, connection: ClientConnection, message: Hello) -> None:
         """
@@ -92,18 +92,20 @@ class Logins:
             connection.become(Role.OPERATOR)
             connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
             return
-        account = await self._accounts.read(message.account)
-        device = account.devices.get(message.device) if account is not None else None
+        # Nothing depends on whether it exists before the signature is verified: not the store's work, and not the cache.
+        key = await self._accounts.find_device(message.account, message.device)
         wire = connection.channel.connection
         parts = proof_parts(
             wire.hello, wire.challenge, self._identity.public, message.account, message.device, message.highest,
             connection.channel.binding,
         )  # fmt: skip
         try:
-            self._verify(device.signing_key if device else self._nobody, message.signature, PROOF_LABEL, *parts)
+            self._verify(key or self._decoy, message.signature, PROOF_LABEL, *parts)
         except Unauthentic:
-            device = None
-        if device is None:
+            raise RemoteProtocolError("login-failed") from None
+        account = await self._accounts.read(message.account)
+        device = account.devices.get(message.device) if account is not None else None
+        if device is None or device.signing_key != key:
             raise RemoteProtocolError("login-failed")
         await self.welcome(connection, device)
 

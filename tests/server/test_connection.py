@@ -249,9 +249,10 @@ class OrderTests(TwoPeople):
         self.wait()
         again = self.rig.greet()
         again.ask(self.rig.proof(again, self.alice))
-        # Behind it, so that the login waits once more, now for its prekeys; and the deposit behind that.
-        self.reader.ask(Fetch(1, "nobody"))
-        self.rig.store.flush()
+        # Behind it, so that the login waits twice more, for its account and then for its prekeys; and the deposit behind that.
+        for request in (1, 2):
+            self.reader.ask(Fetch(request, "nobody"))
+            self.rig.store.flush()
         self.sender.ask(deposit)
         self.assertTrue(self.sender.wire.peer.is_open)
         self.rig.commit()

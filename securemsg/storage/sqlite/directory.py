@@ -10,6 +10,8 @@ from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
 from securemsg.storage.sqlite.prekeys import drop_prekeys
 
 LOAD = "SELECT id, identity, body, signature, version, created_at FROM accounts WHERE name = ?"
+FIND_ACCOUNT = "SELECT coalesce(max(id), 0) FROM accounts WHERE name = ?"
+FIND_DEVICE = "SELECT max(signing_key) FROM devices WHERE account = ? AND device = ?"
 REGISTERED = "SELECT identity, token FROM accounts WHERE name = ?"
 DEVICES = (
     "SELECT device, signing_key, mailbox, highest, messages, size FROM devices JOIN mailboxes USING (mailbox)"
@@ -38,6 +40,13 @@ def load_account(connection: sqlite3.Connection, name: str) -> StoredAccount | N
         last = 0 if key is None else key & POSITION_MASK
         devices.append(StoredDevice(device, signing_key, mailbox, highest, messages, size, last))
     return StoredAccount(name, identity, body, signature, version, created_at, tuple(devices))
+
+
+def find_device(connection: sqlite3.Connection, name: str, device: bytes) -> bytes | None:
+    """See L{securemsg.interfaces.IDirectoryStore.find_device}. No account has the id 0."""
+    (account,) = connection.execute(FIND_ACCOUNT, (name,)).fetchone()
+    found: tuple[bytes | None] = connection.execute(FIND_DEVICE, (account, device)).fetchone()
+    return found[0]
 
 
 def register(connection: sqlite3.Connection, new: NewAccount) -> None:

@@ -183,6 +183,10 @@ class ServerStore:
         """See L{securemsg.interfaces.IDirectoryStore.load_account}."""
         return self._writer.submit(directory.load_account, name, writes=False)
 
+    def find_device(self, name: str, device: bytes) -> Deferred[bytes | None]:
+        """See L{securemsg.interfaces.IDirectoryStore.find_device}."""
+        return self._writer.submit(directory.find_device, name, device, writes=False)
+
     def register(self, account: NewAccount) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.register}."""
         return self._writer.submit(directory.register, account)

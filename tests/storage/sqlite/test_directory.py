@@ -42,6 +42,14 @@ class DirectoryContract(StoreContract):
         self.assertEqual(stored, StoredAccount("alice", b"identity of alice", b"body 1", b"signature 1", 1, NOW, devices))
         self.assertTrue(0 < phone.mailbox < desk.mailbox)
 
+    def test_device_found(self) -> None:
+        """A device's key is found under its account and no other; where either is missing there is none."""
+        self.join("alice", b"phone", b"desk")
+        self.join("bob", b"watch")
+        asked = (("alice", b"phone"), ("alice", b"desk"), ("alice", b"watch"), ("bob", b"phone"), ("eve", b"phone"))
+        found = [self.wait(self.store.find_device(*names)) for names in asked]
+        self.assertEqual(found, [b"key of phone", b"key of desk", None, None, None])
+
     def test_registered_again(self) -> None:
         """A repeated registration succeeds, changes nothing, and uses nothing up."""
         self.token(uses=2)
