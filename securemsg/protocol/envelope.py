@@ -13,7 +13,18 @@ import msgspec
 from msgspec import Meta
 
 from securemsg.errors import LocalProtocolError, Refusal
-from securemsg.protocol.messages import MAX_TEXT, Counter, Discreet, Id, Key, Nonce, Record, SignedDeviceList, Version
+from securemsg.protocol.messages import (
+    MAX_TEXT,
+    Counter,
+    Discreet,
+    Id,
+    Key,
+    Nonce,
+    Record,
+    SignedDeviceList,
+    Version,
+    check_spelling,
+)
 
 # Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
 SMALL_BUCKETS = (256, 512, 1024, 2048, 4096)
@@ -194,7 +205,7 @@ class KeyHeader(Record, frozen=True):
 
 
 class _Suited(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Any header, as far as all suites agree."""
+    """Any header, as far as all suites agree; open, so that whatever follows is left to the suite."""
 
     suite: Annotated[str, Meta(max_length=16)]
     version: Version
@@ -230,12 +241,14 @@ def decode_record(kind: type[T], data: bytes) -> T:
     """
     Read a content, a header or a body.
 
-    @raise Refusal: C{bad-envelope}: malformed.
+    @raise Refusal: C{bad-envelope}: malformed, or not in its canonical spelling.
     """
     try:
-        return msgspec.msgpack.decode(data, type=kind)
+        record = msgspec.msgpack.decode(data, type=kind)
+        check_spelling(record, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refusal("bad-envelope") from error
+    return record
 
 
 def suite_of(data: bytes) -> str:

@@ -494,6 +494,18 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
 
 
+def check_spelling(value: Struct, data: bytes) -> None:
+    """
+    Check that a record came in its canonical spelling, so that what is signed, hashed or compared has no second form.
+
+    Structs that are no L{Record} are open to items of newer peers, which encoding them again would lose.
+
+    @raise msgspec.DecodeError: msgpack could say the same in fewer bytes, or in other ones.
+    """
+    if isinstance(value, Record) and _encode(value) != data:
+        raise msgspec.DecodeError("not the canonical spelling")
+
+
 def encode_message(message: Message) -> bytes:
     """The payload of a frame."""
     return _encode(message)
@@ -504,10 +516,11 @@ def decode_message(payload: bytes) -> Message | Unknown:
     Read and validate the payload of a frame.
 
     @raise RemoteProtocolError: C{malformed}: not msgpack, not an array, an item of another type or size, too few items, or
-        too many (but for Hello and Challenge).
+        too many or another spelling than the canonical one (but for Hello and Challenge).
     """
     try:
         message: Message = _decode(payload)
+        check_spelling(message, payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _unknown(payload)
     return message

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.client.sessions import store
+from securemsg.client.sessions import initiations, store
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, create_profile
@@ -28,6 +28,7 @@ from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, Tap, User, Wire, decoded
 from tests.client.sessions.test_resets import Loss
+from tests.protocol.examples import respelled
 
 Alteration = Callable[[Any], Any]
 
@@ -431,6 +432,30 @@ class DeliveryTests(MaliceCase):
         with self.bob.store.reading() as records:
             self.assertEqual(records.scan(store.TABLE), before)
         self.assertEqual(self.bob.read(), ["first"])
+
+    def test_respelled_opening(self) -> None:
+        """The first message of a session that is forgotten, written otherwise in msgpack, does not bring the session back."""
+        carol, dora = self.world.user("carol"), self.world.user("dora", connect=False)
+        # Nothing for one use: what opens the session is still there when it comes again.
+        wire = dora.connect(settle=False)
+        wire.to_server = replacing(m.Upload, lambda upload: msgspec.structs.replace(upload, one_time=[], kem=[]))
+        self.world.settle()
+        carol.send("dora", "first")
+        self.assertEqual(dora.read(), ["first"])
+        delivery = decoded(wire, Side.SERVER, m.Deliver)[-1]
+        with dora.store.writing() as records:
+            for table in (store.TABLE, initiations.TABLE):
+                for bucket, order, _ in records.scan(table):
+                    records.delete(table, bucket, order)
+        # Whatever is done about what does not open makes no session either.
+        wire.to_server = lambda message: [message] if isinstance(message, m.Acknowledge) else []
+        spellings = respelled(delivery.own)
+        self.assertEqual(len(spellings), 3)
+        for own in spellings:
+            self.inject(msgspec.structs.replace(delivery, own=own), dora)
+        with dora.store.reading() as records:
+            self.assertEqual(store.all_sessions(records, store.bucket_of("carol", delivery.device)), {})
+        self.assertEqual(messages.quarantined(dora.store), (3, 0))
 
     def test_delivered_to_another(self) -> None:
         """A message for Bob says nothing to Carol."""

@@ -60,3 +60,30 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=20,
 )
+
+# Marks that a number of so many bytes follows; but for the longest of its kind, the next mark has a number twice as long.
+_WIDTHS = {0xC4: 1, 0xC5: 2, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD9: 1, 0xDA: 2, 0xDC: 2}
+_LONGEST = 0xCF
+# The short marks: from, to, and the mark that a longer form begins with.
+_SHORT = ((0x00, 0x7F, b"\xcc"), (0x90, 0x9F, b"\xdc\x00"), (0xA0, 0xBF, b"\xd9"))
+
+
+def respelled(data: bytes) -> list[bytes]:
+    """Ways to say the same in msgpack: in each, one item is written longer than it need be."""
+    found, place = [], 0
+    while place < len(data):
+        mark, size, longer = data[place], 1, b""
+        for low, high, other in _SHORT:
+            if low <= mark <= high:
+                longer = other + bytes([mark - low])
+        if mark in _WIDTHS:
+            size += _WIDTHS[mark]
+            longer = b"" if mark == _LONGEST else bytes([mark + 1]) + bytes(_WIDTHS[mark]) + data[place + 1 : place + size]
+        if longer:
+            found.append(data[:place] + longer + data[place + size :])
+        if 0xA0 <= mark <= 0xBF:
+            size += mark - 0xA0
+        elif mark in (0xC4, 0xC5, 0xD9, 0xDA):
+            size += int.from_bytes(data[place + 1 : place + size], "big")
+        place += size
+    return found
