@@ -111,7 +111,8 @@ def check_key_challenge(key: SharedKey, hello: bytes, challenge: Challenge, bind
     parts = auth.challenge_parts(
         hello, challenge.version, challenge.features, challenge.nonce, challenge.identity, binding
     )
-    if not keys.same(challenge.signature, keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts)):
+    proves_itself = keys.same(challenge.signature, keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts))
+    if not proves_itself or not keys.is_ed25519_key(challenge.identity):
         raise Refusal("server-identity")
     _check_choice(challenge)
 

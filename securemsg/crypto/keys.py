@@ -12,6 +12,8 @@ from attrs import field, frozen
 from securemsg.crypto import primitives
 from securemsg.crypto.primitives import (
     hmac_sha256,
+    is_ed25519_key,
+    is_x25519_key,
     random_bytes,
     sha256,
     tls_key_pair,
@@ -25,6 +27,8 @@ __all__ = [
     "digest",
     "fingerprint",
     "hmac_sha256",
+    "is_ed25519_key",
+    "is_x25519_key",
     "length_prefixed",
     "mac",
     "nonce",

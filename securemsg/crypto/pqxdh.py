@@ -57,6 +57,8 @@ class PublicPrekey:
         """
         if len(self.key) != _KEY_SIZES[label] or not 0 <= self.id < 2 ** (8 * PREKEY_ID_SIZE):
             raise Unauthentic("prekey")
+        if len(self.key) == primitives.KEY_SIZE and not primitives.is_x25519_key(self.key):
+            raise Unauthentic("prekey")
         verify(device, self.signature, label, _encode_id(self.id), self.key)
 
 

@@ -39,6 +39,22 @@ KEM_CIPHERTEXT_SIZE = 1088
 NONCE_SIZE = 12  # RFC 8452: 96 bits
 VERIFIERS_KEPT = 4096  # parsed public keys: logins and deposits of the same devices come again and again
 SEALERS_KEPT = 8  # a process works with one or two store keys
+FIELD = 2**255 - 19  # RFC 7748 4.1: of Curve25519, and of Ed25519
+# All points of small order: u on Curve25519 and its twist (RFC 7748, section 7), y on Ed25519 (where x is left out).
+SMALL_U = frozenset({
+    0,
+    1,
+    FIELD - 1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+})
+SMALL_Y = frozenset({
+    0,
+    1,
+    FIELD - 1,
+    2707385501144840649318225287225658788936804267575313519463743609750303402022,
+    55188659117513257062467267217118295137698188065244968500265048394206261417927,
+})
 BACKDATED = datetime.timedelta(days=1)  # a certificate must hold for clients whose clock is a little behind
 
 
@@ -129,17 +145,25 @@ def x25519_public(private: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
+def is_x25519_key(public: bytes) -> bool:
+    """
+    Whether these bytes may be a public key of X25519: 32, canonical (RFC 7748, section 5, would reduce others), and of large
+    order (section 7).
+    """
+    u = int.from_bytes(public, "little")
+    return len(public) == KEY_SIZE and u < FIELD and u not in SMALL_U
+
+
 def x25519(private: bytes, public: bytes) -> bytes:
     """
     Agree on 32 bytes (RFC 7748, section 6.1).
 
-    @raise Unauthentic: the peer's key has the wrong length, or is a point of low order, so that the result is all zero.
+    @raise Unauthentic: the peer's key is none, as L{is_x25519_key} says.
     """
     own = X25519PrivateKey.from_private_bytes(private)
-    try:
-        return own.exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError:
-        raise Unauthentic("key agreement") from None
+    if not is_x25519_key(public):
+        raise Unauthentic("key agreement")
+    return own.exchange(X25519PublicKey.from_public_bytes(public))
 
 
 def ed25519_generate() -> bytes:
@@ -157,9 +181,24 @@ def ed25519_sign(private: bytes, message: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(private).sign(message)
 
 
+def is_ed25519_key(public: bytes) -> bool:
+    """
+    Whether these bytes may be a public key of Ed25519: 32, canonical (RFC 8032, section 5.1.3), and of large order: under one
+    of small order a signature fits many messages (section 5.1.7).
+    """
+    y = int.from_bytes(public, "little") % 2**255
+    return len(public) == KEY_SIZE and y < FIELD and y not in SMALL_Y
+
+
 @lru_cache(maxsize=VERIFIERS_KEPT)
 def _verifier(public: bytes) -> Ed25519PublicKey:
-    """Parse a public key once, however often it comes."""
+    """
+    Parse a public key once, however often it comes.
+
+    @raise ValueError: it is none.
+    """
+    if not is_ed25519_key(public):
+        raise ValueError("no key")
     return Ed25519PublicKey.from_public_bytes(public)
 
 
@@ -167,7 +206,8 @@ def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
     """
     Check a signature.
 
-    @raise Unauthentic: it is not the signature of this message by this key, or a length is wrong.
+    @raise Unauthentic: it is not the signature of this message by this key, a length is wrong, or the key is none, as
+        L{is_ed25519_key} says.
     """
     try:
         _verifier(public).verify(signature, message)

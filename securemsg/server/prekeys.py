@@ -38,7 +38,7 @@ class Prekeys:
         """
         Store the prekeys that a device has signed.
 
-        @raise Refusal: C{unauthentic}; C{bad-request}: a key has the wrong size, or the id 0; C{too-many-prekeys};
+        @raise Refusal: C{unauthentic}; C{bad-request}: a key has the wrong size or is none, or the id 0; C{too-many-prekeys};
             C{rate-limited}.
         """
         device = connection.device
@@ -112,7 +112,7 @@ def _check(signer: bytes, label: bytes, size: int, prekeys: Sequence[Prekey]) ->
     @raise Refusal: C{unauthentic}, C{bad-request}.
     """
     for prekey in prekeys:
-        if len(prekey.key) != size or not prekey.id:
+        if len(prekey.key) != size or not prekey.id or (size == X25519_SIZE and not keys.is_x25519_key(prekey.key)):
             raise Refusal("bad-request")
         keys.verify(signer, prekey.signature, label, prekey.id.to_bytes(ID_SIZE, "big"), prekey.key)
     return tuple(StoredPrekey(prekey.id, prekey.key, prekey.signature) for prekey in prekeys)

@@ -24,7 +24,7 @@ from securemsg.client.state.vault import open_vault
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.profile import open_profile
 
-LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(32))
+LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(range(2, 34)))
 
 
 class CommandLineCase(SynchronousTestCase):
@@ -242,7 +242,7 @@ class ProfileTests(CommandLineCase):
             profile = load_profile(records)
             assert profile is not None
             save_profile(records, evolve(profile, registered=True))
-        other = InviteLink("127.0.0.1", 1, bytes(32), b"token")
+        other = InviteLink("127.0.0.1", 1, bytes(range(3, 35)), b"token")
         status, _, err = self.ours("join", str(other), "ada")
         self.assertEqual(status, Exit.REFUSED)
         self.assert_one_line(err, "other-server")
@@ -263,7 +263,9 @@ class ProfileTests(CommandLineCase):
 
     def test_bad_invite(self) -> None:
         """An invalid invite creates no profile."""
-        for text in ("", "hello", str(LINK)[:40], "https://example.org/#pin=x"):
+        no_keys = [evolve(LINK, pin=bytes(32)), evolve(LINK, contact=bytes(32))]
+        no_keys += [evolve(LINK, inviter="ben", inviter_identity=b"\xff" * 32)]
+        for text in ("", "hello", str(LINK)[:40], "https://example.org/#pin=x", *map(str, no_keys)):
             status, _, err = self.ours("join", text, "ada")
             self.assertEqual(status, Exit.USAGE)
             self.assert_one_line(err, "bad-invite")

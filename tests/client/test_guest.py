@@ -161,6 +161,22 @@ class LoginTests(SynchronousTestCase):
         self.world.settle()
         self.refused(wire, "unsupported-version")
 
+    def test_no_identity(self) -> None:
+        """A server that holds the file and shows an identity that is no key, such as zeros, is refused."""
+
+        def tap(message: Message) -> list[Message]:
+            if not isinstance(message, Challenge):
+                return [message]
+            hello = wire.client.connection.hello
+            parts = auth.challenge_parts(hello, 1, message.features, message.nonce, bytes(32), wire.client.binding)
+            proof = keys.mac(KEY.login, auth.KEY_CHALLENGE_LABEL, *parts)
+            return [msgspec.structs.replace(message, identity=bytes(32), signature=proof)]
+
+        wire = self.guest.connect(settle=False)
+        wire.to_client = tap
+        self.world.settle()
+        self.refused(wire)
+
     def test_other_channel(self) -> None:
         """
         Somebody in the middle, who passes on everything between two channels, is found out by either end's exporter or key.

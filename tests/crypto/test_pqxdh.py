@@ -228,6 +228,15 @@ class BundleTests(SynchronousTestCase):
 
         self.spoilt(shorten)
 
+    def test_small_order(self) -> None:
+        """A point of small order is no prekey, though the device signed it."""
+        zeros = [
+            PublicPrekey(1, bytes(32), self.absent.signing.sign(label, (1).to_bytes(8, "big"), bytes(32)))
+            for label in (keys.SIGNED_PREKEY, keys.ONE_TIME_PREKEY)
+        ]
+        self.refused(evolve(self.bundle, signed=zeros[0]))
+        self.refused(evolve(self.bundle, one_time=zeros[1]))
+
     def test_other_device(self) -> None:
         """A prekey of another device is refused."""
         self.refused(evolve(self.bundle, signed=self.other.bundle.signed))

@@ -29,6 +29,18 @@ LONG_KEY = bytes(range(64))
 
 # Points of order 1, 2, 4 and 8 on Curve25519 and its twist, and encodings of them that are not reduced
 # (https://cr.yp.to/ecdh.html#validate)
+# Of Ed25519, each also with the sign of x: orders 1, 2, 4, 8, 8.
+SMALL_ORDER = tuple(
+    bytes.fromhex(point)
+    for point in (
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+)
+# Of X25519: RFC 7748, section 7; the last two are not canonical either.
 LOW_ORDER = tuple(
     bytes.fromhex(point)
     for point in (
@@ -158,6 +170,19 @@ class AgreementTests(SynchronousTestCase):
             self.assertRaises(Unauthentic, primitives.x25519, private, point)
             self.assertRaises(Unauthentic, primitives.x25519, private, point[:31] + bytes((point[31] | 0x80,)))
 
+    def test_not_canonical(self) -> None:
+        """So is one that stands for another: RFC 7748, section 5, would clear its top bit, or subtract the field's prime."""
+        private = primitives.x25519_generate()
+        base = (9).to_bytes(32, "little")
+        for point in (base[:31] + b"\x80", (primitives.FIELD + 9).to_bytes(32, "little"), b"\xff" * 31 + b"\x7f"):
+            self.assertRaises(Unauthentic, primitives.x25519, private, point)
+        primitives.x25519(private, base)
+
+    def test_x25519_keys(self) -> None:
+        """What is refused in an agreement is known for no key before it; what we make is a key."""
+        self.assertFalse(any(primitives.is_x25519_key(point) for point in (*LOW_ORDER, b"", bytes(31), b"\xff" * 32)))
+        self.assertTrue(primitives.is_x25519_key(primitives.x25519_public(primitives.x25519_generate())))
+
     def test_wrong_size(self) -> None:
         """A public key of another size is refused; a private key of another size is our bug."""
         private = primitives.x25519_generate()
@@ -218,6 +243,22 @@ class SignatureTests(SynchronousTestCase):
             self.assertRaises(Unauthentic, primitives.ed25519_verify, public, spoilt, signature)
         for spoilt in damaged(public):
             self.assertRaises(Unauthentic, primitives.ed25519_verify, spoilt, message, signature)
+
+    def test_small_order(self) -> None:
+        """A key of small order verifies nothing: under the neutral point one signature would fit every message."""
+        neutral = (1).to_bytes(32, "little")
+        self.assertRaises(Unauthentic, primitives.ed25519_verify, neutral, b"any message", neutral + bytes(32))
+        for point in SMALL_ORDER:
+            for shown in (point, point[:31] + bytes([point[31] | 0x80])):
+                self.assertFalse(primitives.is_ed25519_key(shown), shown.hex())
+
+    def test_not_canonical(self) -> None:
+        """Nor does one whose y is not below the field's prime (RFC 8032, section 5.1.3)."""
+        for more in range(2**255 - primitives.FIELD):
+            point = (primitives.FIELD + more).to_bytes(32, "little")
+            for shown in (point, point[:31] + b"\xff"):
+                self.assertFalse(primitives.is_ed25519_key(shown), shown.hex())
+        self.assertTrue(primitives.is_ed25519_key(primitives.ed25519_public(primitives.ed25519_generate())))
 
     def test_malleability(self) -> None:
         """A signature whose second half was raised by the group order does not verify (RFC 8032, section 5.1.7)."""

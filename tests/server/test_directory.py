@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.crypto import pqxdh
+from securemsg.crypto import keys, pqxdh
 from securemsg.protocol.messages import (
     Account,
     Bundle,
@@ -109,6 +109,15 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.published(self.alice.device_list(server=bytes(32))), "bad-device-list")
         right = self.alice.device_list()
         self.assertEqual(self.published(SignedDeviceList(right.body + b"\x00", right.signature)), "unauthentic")
+
+    def test_no_keys(self) -> None:
+        """A list with a key that is none, such as zeros, is refused."""
+        self.alice.version = 2
+        for field in ("signing_key", "agreement_key"):
+            for key in (bytes(32), b"\xff" * 32):
+                device = msgspec.structs.replace(User("alice", self.alice.server).own, **{field: key})
+                devices = self.alice.device_list(devices=[self.alice.own, device])
+                self.assertEqual(self.published(devices), "bad-device-list", (field, key))
 
     def test_other_key(self) -> None:
         """A device keeps its key as long as it keeps its id."""
@@ -347,10 +356,12 @@ class PrekeyTests(SynchronousTestCase):
         self.assertEqual(self.refused(self.other, Claim(1, "alice", self.alice.device_id, 0)), "no-prekeys")
 
     def test_wrong_size(self) -> None:
-        """A key of another kind's size, or of none's, or an id of 0, is no prekey; the connection stays."""
+        """A key of another kind's size, or of none's, of small order, or with an id of 0, is no prekey."""
         zero = public(pqxdh.make_signed_prekey(self.alice.device, 0)[1])
+        small = self.alice.device.sign(keys.SIGNED_PREKEY, (1).to_bytes(8, "big"), bytes(32))
         right = upload(self.alice)
         for message in (
+            msgspec.structs.replace(right, signed=Prekey(1, bytes(32), small)),
             msgspec.structs.replace(right, signed=right.last_resort),
             msgspec.structs.replace(right, kem=right.one_time),
             msgspec.structs.replace(right, signed=zero),

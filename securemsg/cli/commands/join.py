@@ -24,7 +24,7 @@ from securemsg.client.state.contacts import trust_inviter
 from securemsg.client.state.profile import LISTS, Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.profile import TABLE as PROFILE
 from securemsg.client.state.vault import VaultError
-from securemsg.crypto.keys import fingerprint
+from securemsg.crypto.keys import fingerprint, is_ed25519_key
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import is_reserved
@@ -53,6 +53,8 @@ def join(ctx: click.Context, invite: str, name: str) -> int:
         raise error_for("reserved-name", name)
     try:
         link = parse_invite(invite if invite != "-" else sys.stdin.read(MAX_INVITE + 1) if sys.stdin else "")
+        if not all(map(is_ed25519_key, filter(None, (link.pin, link.contact, link.inviter_identity)))):
+            raise Refusal("bad-invite", "a key that is none")
     except (Refusal, UnicodeDecodeError):
         raise error_for("bad-invite") from None
     prepare(settings, link, name)

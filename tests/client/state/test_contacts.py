@@ -132,6 +132,14 @@ class AdoptTests(SynchronousTestCase):
             devices = msgspec.structs.replace(self.bob.profile.devices, body=changed)
             self.assert_refused(msgspec.structs.replace(self.bob.record, devices=devices), "unauthentic")
 
+    def test_no_keys(self) -> None:
+        """A list with a key that is none, such as zeros, is refused, though Bob did sign it."""
+        for field in ("signing_key", "agreement_key"):
+            for key in (bytes(32), b"\xff" * 32):
+                device = msgspec.structs.replace(self.listing.devices[0], **{field: key})
+                renewed = resigned(self.bob.profile, NOW).listing
+                self.assert_refused(self.bobs(msgspec.structs.replace(renewed, devices=[device])), "bad-device-list")
+
     def test_device_twice(self) -> None:
         """A list on which a device stands twice is refused."""
         listing = msgspec.structs.replace(self.listing, version=3, previous=bytes(32), devices=self.listing.devices * 2)
