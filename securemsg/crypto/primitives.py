@@ -158,7 +158,7 @@ def x25519(private: bytes, public: bytes) -> bytes:
     """
     Agree on 32 bytes (RFC 7748, section 6.1).
 
-    @raise Unauthentic: the peer's key is none, as L{is_x25519_key} says.
+    @raise Unauthentic: the peer's key is invalid, as L{is_x25519_key} says.
     """
     own = X25519PrivateKey.from_private_bytes(private)
     if not is_x25519_key(public):
@@ -195,10 +195,10 @@ def _verifier(public: bytes) -> Ed25519PublicKey:
     """
     Parse a public key once, however often it comes.
 
-    @raise ValueError: it is none.
+    @raise ValueError: it is invalid.
     """
     if not is_ed25519_key(public):
-        raise ValueError("no key")
+        raise ValueError("an invalid key")
     return Ed25519PublicKey.from_public_bytes(public)
 
 
@@ -206,7 +206,7 @@ def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
     """
     Check a signature.
 
-    @raise Unauthentic: it is not the signature of this message by this key, a length is wrong, or the key is none, as
+    @raise Unauthentic: it is not the signature of this message by this key, a length is wrong, or the key is invalid, as
         L{is_ed25519_key} says.
     """
     try:
@@ -230,7 +230,7 @@ def mlkem768_encapsulate(public: bytes) -> tuple[bytes, bytes]:
     Make a secret that only the holder of the seed can take out again.
 
     @return: the secret, 32 bytes, and the ciphertext, 1088 bytes.
-    @raise Unauthentic: the key has the wrong length, or is none (FIPS 203, section 7.2).
+    @raise Unauthentic: the key has the wrong length, or is invalid (FIPS 203, section 7.2).
     """
     try:
         return MLKEM768PublicKey.from_public_bytes(public).encapsulate()

@@ -256,5 +256,5 @@ def _message_keys(message_key: bytes) -> tuple[bytes, bytes, bytes]:
 def _exactly(key: bytes | None) -> bytes:
     """Insist on a key of 32 bytes where the state says that there is one."""
     if key is None or len(key) != KEY_SIZE:
-        raise LocalProtocolError("a ratchet key of our own that is none")
+        raise LocalProtocolError("an invalid ratchet key of our own")
     return key

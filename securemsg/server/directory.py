@@ -26,14 +26,14 @@ def check_list(signed: SignedDeviceList, identity: bytes, server: bytes, account
     Check and decode a device list.
 
     @raise Unauthentic: it is not signed by this identity.
-    @raise Refusal: C{bad-device-list}: it is malformed, for another account or server, or with a key that is none.
+    @raise Refusal: C{bad-device-list}: it is malformed, for another account or server, or with an invalid key.
     """
     keys.verify(identity, signed.signature, DEVICE_LIST_LABEL, signed.body)
     devices = decode_device_list(signed.body)
     if devices.server != server or devices.account != account:
         raise Refusal("bad-device-list", "of another account")
     if not all(keys.is_ed25519_key(row.signing_key) and keys.is_x25519_key(row.agreement_key) for row in devices.devices):
-        raise Refusal("bad-device-list", "a key that is none")
+        raise Refusal("bad-device-list", "an invalid key")
     return devices
 
 

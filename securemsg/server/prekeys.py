@@ -38,8 +38,8 @@ class Prekeys:
         """
         Store the prekeys that a device has signed.
 
-        @raise Refusal: C{unauthentic}; C{bad-request}: a key has the wrong size or is none, or the id 0; C{too-many-prekeys};
-            C{rate-limited}.
+        @raise Refusal: C{unauthentic}; C{bad-request}: a key is invalid or has the wrong size, or the id 0;
+            C{too-many-prekeys}; C{rate-limited}.
         """
         device = connection.device
         if not self._uploads.consume(device.mailbox):

@@ -54,7 +54,7 @@ class SignatureTests(SynchronousTestCase):
             self.assertRaises(Unauthentic, keys.verify, key.public, signature, keys.SIGNED_PREKEY, *parts)
 
     def test_other_key(self) -> None:
-        """A signature of somebody else, and a key that is none, are refused."""
+        """A signature of somebody else, and an invalid key, are refused."""
         signature = SigningKey(PRIVATE).sign(keys.SIGNED_PREKEY)
         self.assertRaises(Unauthentic, keys.verify, SigningKey.generate().public, signature, keys.SIGNED_PREKEY)
         self.assertRaises(Unauthentic, keys.verify, b"short", signature, keys.SIGNED_PREKEY)

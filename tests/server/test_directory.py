@@ -111,7 +111,7 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.published(SignedDeviceList(right.body + b"\x00", right.signature)), "unauthentic")
 
     def test_no_keys(self) -> None:
-        """A list with a key that is none, such as zeros, is refused."""
+        """A list with an invalid key, such as zeros, is refused."""
         self.alice.version = 2
         for field in ("signing_key", "agreement_key"):
             for key in (bytes(32), b"\xff" * 32):

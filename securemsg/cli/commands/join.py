@@ -54,7 +54,7 @@ def join(ctx: click.Context, invite: str, name: str) -> int:
     try:
         link = parse_invite(invite if invite != "-" else sys.stdin.read(MAX_INVITE + 1) if sys.stdin else "")
         if not all(map(is_ed25519_key, filter(None, (link.pin, link.contact, link.inviter_identity)))):
-            raise Refusal("bad-invite", "a key that is none")
+            raise Refusal("bad-invite", "an invalid key")
     except (Refusal, UnicodeDecodeError):
         raise error_for("bad-invite") from None
     prepare(settings, link, name)

@@ -133,7 +133,7 @@ class AdoptTests(SynchronousTestCase):
             self.assert_refused(msgspec.structs.replace(self.bob.record, devices=devices), "unauthentic")
 
     def test_no_keys(self) -> None:
-        """A list with a key that is none, such as zeros, is refused, though Bob did sign it."""
+        """A list with an invalid key, such as zeros, is refused, though Bob did sign it."""
         for field in ("signing_key", "agreement_key"):
             for key in (bytes(32), b"\xff" * 32):
                 device = msgspec.structs.replace(self.listing.devices[0], **{field: key})
