@@ -53,7 +53,7 @@ def text_parts(size: int) -> Parts:
     content = Content(ids, Kind.TEXT, ids, ids, 2**62, 1000, bytes(32), None, mark, mark, 2**31, True, body)
     common = a256cbc_hs512_encrypt(os.urandom(64), pad(encode_record(content)))
     header = encode_record(EnvelopeHeader("pqxdh", 1, bytes(32), 1, 1000, None))
-    sealed = seal_message(bytes(32), encode_record(ContentKey(bytes(64), bytes(32), None)), b"")
+    sealed = seal_message(bytes(32), encode_record(ContentKey(bytes(64), bytes(32), None, (0, 0))), b"")
     return Parts(common, encode_record(Envelope(header, sealed)))
 
 

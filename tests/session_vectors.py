@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from attrs import evolve
 
 from securemsg.client.sessions import psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
-from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, add_session
+from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, SessionIndex, add_session, save_index
 from securemsg.client.state import contacts
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
@@ -133,12 +134,14 @@ def own_part(given: Given) -> Given:
     initiated = len(others) % 2 == 0
     opening = None if given["opening"] is None else PrekeyInfo(*value_of(given["opening"]))
     own, peer = (initiator, responder) if initiated else (responder, initiator)
+    own = evolve(own, incarnation=given["place"][0])
     sender, reader = _pair(own, peer), _pair(peer, own)
 
     store = MemoryProfile()
-    content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
+    content_key = _content_key(given)
     with store.writing() as records:
-        add_session(records, sender.bucket, _session(given, sender, speaking, opening, initiated))
+        number = add_session(records, sender.bucket, _session(given, sender, speaking, opening, initiated))
+        save_index(records, sender.bucket, SessionIndex(number, generation=content_key.place[1] - 1))
         made = seal_part(records, own, sender.contact, sender.device.id, content_key, NOW)
     store = MemoryProfile()
     with store.writing() as records:
@@ -147,6 +150,13 @@ def own_part(given: Given) -> Given:
         opened = suites.open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
     assert opened.content_key == content_key
     return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
+
+
+def _content_key(given: Given) -> envelope.ContentKey:
+    """What is sealed in an own part."""
+    incarnation, generation = given["place"]
+    common = octets(given, "common")
+    return envelope.ContentKey(octets(given, "content_key"), common, given["base"], (incarnation, generation))
 
 
 def _end(given: Given, key: SharedKey) -> DeviceAddress:
@@ -171,7 +181,7 @@ def key_own_part(given: Given) -> Given:
         introduction = envelope.Introduction(sender.identity, signed_list(given["sender"]))
     header = envelope.KeyHeader(envelope.PSK, 1, nonce, number, counter, introduction)
     encoded = envelope.encode_record(header)
-    content_key = envelope.ContentKey(octets(given, "content_key"), octets(given, "common"), given["base"])
+    content_key = _content_key(given)
     message_key = psk.message_key(key, sender, recipient, nonce, number)
     tied = psk.associated_data(sender, recipient, encoded, content_key.common)
     plaintext = envelope.encode_record(content_key)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from securemsg.client.sessions import guests, initiations, pins, pqxdh, prekeys, psk, suites
+from securemsg.client.sessions import guests, initiations, pins, pqxdh, prekeys, psk, store, suites
 from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.pqxdh import NeedBundle
-from securemsg.client.sessions.store import EPOCHS
+from securemsg.client.sessions.store import EPOCHS, Session
 from securemsg.client.sessions.store import TABLE as SESSIONS
 from securemsg.client.state import contacts, profile
 from securemsg.client.state.conversations import direct
@@ -224,6 +224,20 @@ class Person:
     def restore(self, backup: MemoryProfile) -> None:
         """Put an older state back."""
         self.store = backup.snapshot()
+
+
+def sessions_of(one: Person, other: Person) -> dict[int, Session]:
+    """The sessions that somebody has with somebody's device."""
+    with one.store.reading() as records:
+        return store.all_sessions(records, store.bucket_of(other.name, other.device.id))
+
+
+def chosen_by(one: Person, other: Person) -> bytes | None:
+    """The ephemeral key that names the session on which the next message would go."""
+    with one.store.reading() as records:
+        bucket = store.bucket_of(other.name, other.device.id)
+        chosen = store.load_session(records, bucket, store.load_index(records, bucket).current)
+    return None if chosen is None else chosen.ephemeral
 
 
 def person(name: str, link: InviteLink = LINK, now: int = NOW) -> Person:

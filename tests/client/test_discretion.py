@@ -38,7 +38,7 @@ class DiscretionTests(SynchronousTestCase):
     def test_content_key(self) -> None:
         """What opens a common part is not shown."""
         key = random_bytes(64)
-        self.assert_silent(ContentKey(key, bytes(32), None), [key])
+        self.assert_silent(ContentKey(key, bytes(32), None, (0, 0)), [key])
 
     def test_tokens(self) -> None:
         """What admits a registration is shown neither when it is handed out nor when it is used; on the wire it is as ever."""

@@ -24,9 +24,9 @@ RECORDS: list[Any] = [
     msgspec.structs.replace(CONTENT, continues=e.StreamEnd(1, 9, KEY)),
     e.Receipt([ID, ID]),
     e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
-    e.ContentKey(bytes(64), KEY, None),
-    e.ContentKey(bytes(64), KEY, 5),
-    e.ContentKey(bytes(32), KEY, None),
+    e.ContentKey(bytes(64), KEY, None, (0, 0)),
+    e.ContentKey(bytes(64), KEY, 5, (7, 2)),
+    e.ContentKey(bytes(32), KEY, None, (0, 0)),
     e.EnvelopeHeader("pqxdh", 1, KEY, 0, 0, PREKEY),
     e.EnvelopeHeader("pqxdh", 1, KEY, 3, 2**32 - 1, None),
     e.KeyHeader("psk", 1, KEY, 2**63 - 1, 1, None),
@@ -144,8 +144,8 @@ class RecordTests(SynchronousTestCase):
             e.KeyHeader("psk", 1, KEY, -1, 1, None),
             e.KeyHeader("psk", 1, KEY, 1, 2**63, None),
             e.KeyHeader("psk", 1, bytes(31), 1, 1, None),
-            e.ContentKey(bytes(31), KEY, None),
-            e.ContentKey(bytes(65), KEY, None),
+            e.ContentKey(bytes(31), KEY, None, (0, 0)),
+            e.ContentKey(bytes(65), KEY, None, (0, 0)),
             msgspec.structs.replace(CONTENT, body=bytes(MAX_TEXT + 1)),
         ):
             self.refused(type(record), e.encode_record(record))

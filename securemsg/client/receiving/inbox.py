@@ -181,8 +181,9 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if is_new and content.kind == Kind.RECEIPT:
         shown = _apply_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET and peer.has_account:
-        if opened.first:
-            suites.SUITES[opened.suite].restart(records, name, opened.device_id)
+        if opened.first and not suites.SUITES[opened.suite].has_sessions:
+            # Nothing else says that it has begun anew: we do, too, and introduce ourselves again.
+            suites.forget(records, name, opened.device_id)
         resets.answer_reset(records, profile, contact, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":

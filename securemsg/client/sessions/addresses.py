@@ -1,7 +1,7 @@
 """
 Device addresses and pairs: what binds sessions, and every message in them, to our device and one of a contact.
 
-Source: C{docs/protocol.md}, section "Suites".
+Source: C{docs/protocol.md}, sections "Sessions" and "Suites".
 """
 
 from __future__ import annotations

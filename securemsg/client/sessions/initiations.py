@@ -2,14 +2,13 @@
 The sessions that initiations have made, so that a repeated initiation finds its session and never makes another.
 
 An initiation is remembered as long as a reusable prekey of it is kept; a one-time prekey was deleted with its use.
-Source: C{docs/protocol.md}, section "Suites".
+Source: C{docs/protocol.md}, section "Sessions".
 """
 
 from __future__ import annotations
 
 from securemsg.client.sessions import prekeys
 from securemsg.client.sessions.prekeys import LAST_RESORT, SIGNED
-from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.client.state.records import load, load_all, save
 from securemsg.crypto.keys import digest
 from securemsg.interfaces import IRecords
@@ -21,7 +20,7 @@ TABLE = "ephemerals"  # bucket = of whose device, order = number of the session
 QUEUE = b"queue"
 # Of one device so many are remembered, more than there are sessions with it. A repetition from before is known by its bytes,
 # and without its session there is nothing to find by it.
-MAX_INITIATIONS = 2 * MAX_SESSIONS
+MAX_INITIATIONS = 80
 # What is looked at in one reading.
 PAGE = 64
 

@@ -2,7 +2,7 @@
 Suite C{pqxdh}: sessions that begin with PQXDH and go on with the Double Ratchet.
 
 A message is opened with its session, or begins a new one. Everything is done on copies, which are saved once the message is
-authentic. Source: C{docs/protocol.md}, sections "Suites" and "Envelopes".
+authentic. Source: C{docs/protocol.md}, sections "Sessions" and "Envelopes".
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client.sessions import initiations, prekeys, store
+from securemsg.client.sessions import initiations, prekeys, selection, store
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, checked_key
 from securemsg.client.sessions.pins import Chosen
-from securemsg.client.sessions.selection import sending_session
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact, IdentityChanged
@@ -70,6 +69,9 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
     index = store.load_index(records, pair.bucket)
     if not bundle.kem_is_last_resort and bundle.kem.id == index.spent:
         raise Refusal("spent-bundle")
+    if _sending(records, pair, now) is not None:
+        # The device has begun one meanwhile.
+        return
     initiation = agreement.initiate(profile.agreement, pair.device.agreement_key, public)
     opening = PrekeyInfo(
         bundle.signed.id,
@@ -80,9 +82,9 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
     )
     ratchet = Ratchet.initiator(initiation.secret, bundle.signed.key)
     session = pair.session(initiation.ephemeral_public, initiation.associated, opening, ratchet, now)
-    store.add_session(records, pair.bucket, session)
-    if not bundle.kem_is_last_resort:
-        store.save_index(records, pair.bucket, msgspec.structs.replace(index, spent=bundle.kem.id))
+    number = store.add_session(records, pair.bucket, session)
+    spent = index.spent if bundle.kem_is_last_resort else bundle.kem.id
+    store.send_in(records, pair.bucket, msgspec.structs.replace(index, spent=spent), number)
 
 
 @frozen
@@ -96,6 +98,11 @@ class Plan:
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
         """See C{suites.Plan.seal}. The ratchet advances."""
         pair, session = self._pair, self._session
+        index = store.load_index(records, pair.bucket)
+        if index.sealed != self._number:
+            index = msgspec.structs.replace(index, sealed=self._number, generation=index.generation + 1)
+            store.save_index(records, pair.bucket, index)
+        content_key = msgspec.structs.replace(content_key, place=(pair.profile.incarnation, index.generation))
         ratchet, step, message_key = load_ratchet(session.ratchet).next_sending()
         header = encode_record(
             EnvelopeHeader(
@@ -122,7 +129,7 @@ def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipie
     @raise Refusal: C{unknown-device}: it is not on the contact's list.
     """
     pair = _pair(profile, recipient.contact, device)
-    found = sending_session(records, pair.bucket, lambda session: pair.may_send(session, now))
+    found = _sending(records, pair, now)
     if found is None:
         raise NeedBundle(pair.contact.name, device, store.load_index(records, pair.bucket).spent)
     return Plan(pair, *found)
@@ -161,17 +168,8 @@ def open_part(
         prekeys.spend(records, header.prekey)
     else:
         store.save_session(records, pair.bucket, number, session)
-    index = store.load_index(records, pair.bucket)
-    if number > index.forgotten and number != index.current:
-        store.save_index(records, pair.bucket, msgspec.structs.replace(index, current=number))
+    selection.opened(records, pair.bucket, number, session, content_key.place)
     return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH)
-
-
-def restart(records: IRecords, account: str, device: bytes) -> None:
-    """A device began a session because others failed: send in no older one, even before it is confirmed."""
-    bucket = store.bucket_of(account, device)
-    index = store.load_index(records, bucket)
-    store.save_index(records, bucket, msgspec.structs.replace(index, forgotten=max(index.forgotten, index.current - 1)))
 
 
 def forget(records: IRecords, account: str, device: bytes) -> None:
@@ -198,6 +196,13 @@ def _pair(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
     if device is None:
         raise Refusal("unknown-device")
     return DevicePair(profile, contact, device)
+
+
+def _sending(records: IRecords, pair: DevicePair, now: int) -> tuple[int, Session] | None:
+    """The session that sends, if the peer can open what is sealed in it now."""
+    number = store.load_index(records, pair.bucket).current
+    session = store.load_session(records, pair.bucket, number)
+    return None if session is None or not pair.may_send(session, now) else (number, session)
 
 
 def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:

@@ -152,12 +152,6 @@ def decipher(
     return checked_key(PSK, plaintext, common)
 
 
-def restart(records: IRecords, account: str, device: bytes) -> None:
-    """A device began an epoch because others failed: introduce ourselves again, in every suite."""
-    store.forget(records, store.bucket_of(account, device))
-    forget(records, account, device)
-
-
 def forget(records: IRecords, account: str, device: bytes) -> None:
     """The next message for this device begins an epoch, and introduces us."""
     _end(records, store.bucket_of(account, device))

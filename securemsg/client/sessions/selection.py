@@ -1,40 +1,99 @@
 """
-Which session sends: of the sessions with a device, any may receive, and one seals the next message.
+Which session sends: of the sessions with a device any may receive, and one seals the next message.
 
-Source: C{docs/protocol.md}, section "Suites".
+Messages come late, twice and out of order, as a server likes it. So what moves sending is the place that a message itself
+states, not its arrival: whoever holds an older state of the peer could read what is sent in a session that was left. Source:
+C{docs/protocol.md}, section "Sessions".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
 
-from securemsg.client.sessions.store import Session, all_sessions, load_index, load_session
+import msgspec
+
+from securemsg.client.sessions.store import Session, SessionIndex, load_index, load_session, save_index, send_in
 from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Place
 
 
-def sending_session(records: IRecords, bucket: bytes, fits: Callable[[Session], bool]) -> tuple[int, Session] | None:
-    """
-    The session to send in: the one that last decrypted a message. If both sides have begun one and neither is confirmed, the
-    lower ephemeral key wins, which is the same on both sides.
+class Message(enum.Enum):
+    """A message that was opened, beside all that the same device sent before it."""
 
-    @param fits: whether a session is with the right peer.
-    """
+    OLD = "not above all places seen"
+    FORGOTTEN = "in a session that we gave up"
+    FIRST = "the first we see, in the first session in which the peer sends"
+    NEWER = "above all places seen"
+
+
+class Sending(enum.Enum):
+    """The session in which we send when it comes."""
+
+    NONE = "there is none"
+    FIRST = "the first that we began; not answered"
+    LATER = "a later one that we began; not answered"
+    SHARED = "one that the peer is known to have"
+
+
+class Choice(enum.Enum):
+    """What follows."""
+
+    STAY = "send as before"
+    MOVE = "send in the session of the message"
+    LOWER = "send in that of the two with the lower ephemeral key, as the peer does"
+
+
+# Where both have begun a first one, each must take the same without asking. A peer whose first one meets a later one of ours
+# will move to that, because its place is above. In all else the peer knows more than we: it has moved, and we follow.
+CHOICES: dict[tuple[Message, Sending], Choice] = {
+    **{(Message.OLD, sending): Choice.STAY for sending in Sending},
+    **{(Message.FORGOTTEN, sending): Choice.STAY for sending in Sending},
+    (Message.FIRST, Sending.NONE): Choice.MOVE,
+    (Message.FIRST, Sending.FIRST): Choice.LOWER,
+    (Message.FIRST, Sending.LATER): Choice.STAY,
+    (Message.FIRST, Sending.SHARED): Choice.MOVE,
+    **{(Message.NEWER, sending): Choice.MOVE for sending in Sending},
+}
+
+
+def opened(records: IRecords, bucket: bytes, number: int, session: Session, place: Place) -> None:
+    """Take a message into account that was opened in this session; C{place}: as it states."""
     index = load_index(records, bucket)
-    current = load_session(records, bucket, index.current)
-    if current is not None and current.confirmed and fits(current):
-        return index.current, current
-    alive = {
-        number: session
-        for number, session in all_sessions(records, bucket).items()
-        if number > index.forgotten and fits(session)
-    }
-    open_ones = [
-        number for number, session in alive.items() if not session.confirmed and (session.initiated or number == index.current)
-    ]
-    if open_ones:
-        number = min(open_ones, key=lambda candidate: alive[candidate].ephemeral)
-    elif alive:
-        number = next(iter(alive))
+    if place <= index.seen:
+        return
+    current = session if number == index.current else load_session(records, bucket, index.current)
+    chosen = choose(index, current, number, session, place)
+    index = msgspec.structs.replace(index, seen=place)
+    if chosen == index.current:
+        save_index(records, bucket, index)
     else:
-        return None
-    return number, alive[number]
+        send_in(records, bucket, index, chosen)
+
+
+def choose(index: SessionIndex, current: Session | None, number: int, session: Session, place: Place) -> int:
+    """
+    The number of the session that sends after a message.
+
+    @param current: the one that sends now.
+    @param number: of the session of the message, which is C{session}.
+    """
+    choice = CHOICES[_message(index, number, place), _sending(index, current)]
+    if choice is Choice.LOWER and current is not None:
+        choice = Choice.MOVE if session.ephemeral < current.ephemeral else Choice.STAY
+    return number if choice is Choice.MOVE else index.current
+
+
+def _message(index: SessionIndex, number: int, place: Place) -> Message:
+    if place <= index.seen:
+        return Message.OLD
+    if number <= index.forgotten:
+        return Message.FORGOTTEN
+    return Message.FIRST if (index.seen, place[1]) == ((0, 0), 1) else Message.NEWER
+
+
+def _sending(index: SessionIndex, current: Session | None) -> Sending:
+    if current is None:
+        return Sending.NONE
+    if current.is_shared:
+        return Sending.SHARED
+    return Sending.FIRST if index.generation <= 1 else Sending.LATER

@@ -1,7 +1,7 @@
 """
 The stored sessions with each device, and which of them are dropped; C{selection} says which one sends.
 
-Source: C{docs/protocol.md}, section "Suites".
+Source: C{docs/protocol.md}, section "Sessions".
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from securemsg.client.state.profile import Private
 from securemsg.client.state.records import load, load_all, save
 from securemsg.crypto.keys import length_prefixed
 from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Place
 from securemsg.protocol.messages import Record
 
 TABLE = "sessions"  # bucket = device of an account, order = number of the session
 EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
 SESSION_INDEX = 0  # no session has this number: the index has
 
-# Bounds for one device: a few megabytes at most, and enough for years of honest use.
-MAX_SESSIONS = 40
+# Kept for one device: the one that sends, the one before it, and a few more that may receive: those that we began weekly for a
+# device that is away, or a peer hourly because something failed.
+MAX_SESSIONS = 8
 
 
 class PrekeyInfo(Record, frozen=True):
@@ -58,19 +60,33 @@ class Session(Private, frozen=True):
     made_at: int
     ratchet: bytes
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the peer is known to have this session: it began or answered it."""
+        return self.confirmed or not self.initiated
+
 
 class SessionIndex(Record, frozen=True):
     """
     What we remember of a device beyond its sessions.
 
-    @ivar current: the session that last decrypted something; 0: none.
+    @ivar current: the session that sends; 0: none.
     @ivar forgotten: sessions up to this number may still receive, but send no more.
     @ivar spent: id of the one-time KEM prekey of the last bundle that we used; 0: none.
+    @ivar sealed: the session of the last message that we sealed; 0: none since the last L{forget}.
+    @ivar generation: of that message.
+    @ivar seen: the highest place of all messages opened from this device.
+    @ivar before: the last session that sent before C{current} and that the peer is known to have; 0: none. Until the peer
+        answers in another one, it is the one in which it sends.
     """
 
     current: int = 0
     forgotten: int = 0
     spent: int = 0
+    sealed: int = 0
+    generation: int = 0
+    seen: Place = (0, 0)
+    before: int = 0
 
 
 def bucket_of(account: str, device: bytes) -> bytes:
@@ -110,17 +126,27 @@ def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
     @return: its number.
     """
     number = records.last(TABLE, bucket) + 1
-    current = load_index(records, bucket).current
-    older = [number for _, number, _ in records.scan(TABLE, bucket, after=SESSION_INDEX) if number != current]
-    room = MAX_SESSIONS - 1 - (1 if current else 0)
-    for surplus in older[: max(0, len(older) - room)]:
-        records.delete(TABLE, bucket, surplus)
+    index = load_index(records, bucket)
+    kept = {index.current, index.before}
+    numbers = [number for _, number, _ in records.scan(TABLE, bucket, after=SESSION_INDEX)]
+    surplus = max(0, len(numbers) + 1 - MAX_SESSIONS)
+    for older in [number for number in numbers if number not in kept][:surplus]:
+        records.delete(TABLE, bucket, older)
     save_session(records, bucket, number, session)
     return number
+
+
+def send_in(records: IRecords, bucket: bytes, index: SessionIndex, number: int) -> None:
+    """Save an index with another session that sends; 0: none."""
+    left = load_session(records, bucket, index.current)
+    before = index.current if left is not None and left.is_shared else index.before
+    save_index(records, bucket, msgspec.structs.replace(index, current=number, before=before))
 
 
 def forget(records: IRecords, bucket: bytes) -> None:
     """Send in none of the existing sessions; they may still receive."""
     index = load_index(records, bucket)
-    forgotten = max([index.forgotten, *all_sessions(records, bucket)])
-    save_index(records, bucket, msgspec.structs.replace(index, current=0, forgotten=forgotten))
+    forgotten = max(index.forgotten, records.last(TABLE, bucket))
+    # The generation rises here, too: what follows is then no first session, to whoever has begun one.
+    anew = msgspec.structs.replace(index, forgotten=forgotten, sealed=0, generation=index.generation + 1)
+    send_in(records, bucket, anew, 0)

@@ -49,7 +49,7 @@ class Suite:
     @ivar key_size: of the key of a common part, bytes; C{encrypt} and C{decrypt} take key, text and associated data.
     @ivar plan: plans how to seal for a device; nothing changes.
     @ivar open_part: opens an own part with a header of this suite.
-    @ivar restart: called when a device has begun anew because earlier sessions failed.
+    @ivar has_sessions: its messages state a place, which moves their taker to their session.
     @ivar forget: the next message for a device begins anew; C{forget_all}: for all devices.
     """
 
@@ -58,7 +58,7 @@ class Suite:
     decrypt: Callable[[bytes, bytes, bytes], bytes]
     plan: Callable[[IRecords, Profile, Chosen, Recipient, bytes, int], Plan]
     open_part: Callable[..., Opened]
-    restart: Callable[[IRecords, str, bytes], None]
+    has_sessions: bool
     forget: Callable[[IRecords, str, bytes], None]
     forget_all: Callable[[IRecords], None]
 
@@ -70,7 +70,7 @@ SUITES: dict[str, Suite] = {
         primitives.a256cbc_hs512_decrypt,
         pqxdh.plan,
         pqxdh.open_part,
-        pqxdh.restart,
+        True,
         pqxdh.forget,
         pqxdh.forget_all,
     ),
@@ -80,7 +80,7 @@ SUITES: dict[str, Suite] = {
         primitives.a128cbc_hs256_decrypt,
         psk.plan,
         psk.open_part,
-        psk.restart,
+        False,
         psk.forget,
         psk.forget_all,
     ),
@@ -92,13 +92,13 @@ def make_common(content: bytes, suite: str = PQXDH) -> tuple[bytes, ContentKey]:
     Encrypt a content once for all devices, under a key that serves this message alone.
 
     @param suite: of the own parts.
-    @return: the common part, and what each own part carries, without its C{base}.
+    @return: the common part, and what each own part carries, without its C{base} and C{place}.
     @raise LocalProtocolError: the content is larger than any we make.
     """
     row = SUITES[suite]
     key = random_bytes(row.key_size)
     common = row.encrypt(key, pad(content), COMMON_PART)
-    return common, ContentKey(key, sha256(common), None)
+    return common, ContentKey(key, sha256(common), None, (0, 0))
 
 
 def open_common(common: bytes, content_key: ContentKey, suite: str = PQXDH) -> bytes:

@@ -114,6 +114,6 @@ class AssociatedTests(SynchronousTestCase):
         _, step, key = load_ratchet(session.ratchet).next_sending()
         header = encode_record(EnvelopeHeader("pqxdh", 1, step.public, step.previous_length, step.number, None))
         associated = length_prefixed(*self.items(self.alice, self.bob, header, content_key.common).values())
-        lying = ContentKey(content_key.key, bytes(32), None)
+        lying = ContentKey(content_key.key, bytes(32), None, content_key.place)
         own = encode_record(Envelope(header, seal_message(key, encode_record(lying), associated)))
         self.assertRaises(Unauthentic, self.bob.open, evolve(post, own=own, common=common))

@@ -5,37 +5,23 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import initiations, prekeys, store, suites
+from securemsg.client.sessions import initiations, prekeys, suites
 from securemsg.client.sessions.addresses import UNANSWERED_LIFE
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.prekeys import KEM, LAST_RESORT, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
-from securemsg.client.sessions.selection import sending_session
-from securemsg.client.sessions.store import MAX_SESSIONS, Session
+from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, resigned
 from securemsg.crypto.keys import sha256
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
 from securemsg.protocol.envelope import MAX_CONTENT, Envelope, EnvelopeHeader, PrekeyHeader, bucket, decode_record
-from tests.client.people import NOW, Person, Sender, friends, person, seal_part
+from tests.client.people import NOW, Sender, chosen_by, friends, person, seal_part, sessions_of
 
 
 def opening_of(post: Sender) -> PrekeyHeader | None:
     """The prekey header of a message."""
     return decode_record(EnvelopeHeader, decode_record(Envelope, post.own).header).prekey
-
-
-def sessions_of(one: Person, other: Person) -> dict[int, Session]:
-    """The sessions that somebody has with somebody's device."""
-    with one.store.reading() as records:
-        return store.all_sessions(records, store.bucket_of(other.name, other.device.id))
-
-
-def chosen_by(one: Person, other: Person) -> bytes | None:
-    """The ephemeral key that names the session on which the next message would go."""
-    with one.store.reading() as records:
-        chosen = sending_session(records, store.bucket_of(other.name, other.device.id), lambda session: True)
-    return None if chosen is None else chosen[1].ephemeral
 
 
 class CommonPartTests(SynchronousTestCase):
@@ -270,20 +256,6 @@ class ChoiceTests(SynchronousTestCase):
         for other in (self.bob, carol):
             self.assertRaises(NeedBundle, self.alice.seal, other, b"ho")
             self.assertEqual(other.read(self.alice.send(other, b"ho")), b"ho")
-
-    def test_at_most_forty(self) -> None:
-        """Forty sessions with a device are kept; the oldest go, never the one that is in use."""
-        for _ in range(2):
-            self.alice.read(self.bob.send(self.alice, b"hi"))
-            self.bob.read(self.alice.send(self.bob, b"hi"))
-        used = chosen_by(self.alice, self.bob)
-        self.bob.shelf.sell_out()
-        for _ in range(MAX_SESSIONS + 2):
-            self.alice.begin(self.bob, self.bob.shelf.claim("alice"))
-        kept = sessions_of(self.alice, self.bob)
-        self.assertEqual(len(kept), MAX_SESSIONS)
-        self.assertEqual(min(kept), 1)
-        self.assertEqual(chosen_by(self.alice, self.bob), used)
 
     def test_evicted(self) -> None:
         """A session that had to go is not made again from its opening, though the last resort would still answer it."""
