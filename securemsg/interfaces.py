@@ -37,6 +37,7 @@ class StoredDevice(StoreRecord, frozen=True):
     @ivar messages: how many wait, those that expired and are not deleted yet included.
     @ivar size: their own parts and common parts together; a common part counts in every mailbox.
     @ivar last_position: of the newest message in the mailbox; 0 where it is empty.
+    @ivar last_login: the client's nonce in its last login; empty before the first.
     """
 
     device: bytes
@@ -46,6 +47,7 @@ class StoredDevice(StoreRecord, frozen=True):
     messages: int
     size: int
     last_position: int
+    last_login: bytes = b""
 
 
 class StoredAccount(StoreRecord, frozen=True):
@@ -164,18 +166,20 @@ class DepositRow(StoreRecord, frozen=True):
 
 class WriteBatch(StoreRecord, frozen=True):
     """
-    Everything one commit carries, in this order: deposits, acknowledgements, highest C{n}.
+    Everything one commit carries, in this order: deposits, acknowledgements, highest C{n}, logins.
 
     Mailboxes that are gone by then are passed over.
 
     @ivar acknowledged: mailbox number to the position up to which everything is deleted.
     @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written; the C{n} of
         the deposits of the batch itself counts anyway.
+    @ivar logins: mailbox number of a device to the client's nonce in its last login.
     """
 
     deposits: tuple[DepositRow, ...]
     acknowledged: dict[int, int]
     highest: dict[int, int]
+    logins: dict[int, bytes] = {}
 
 
 class WriteOutcome(StoreRecord, frozen=True):

@@ -29,10 +29,11 @@ MAX_PREKEYS_A_PAGE = 50
 MAX_LIST_BODY = 8 * 1024
 # Of devices, deposits and messages.
 ID_SIZE = 16
+NONCE_SIZE = 32
 
 Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Token = Annotated[bytes, Meta(max_length=64)]
 Name = Annotated[str, Meta(max_length=32)]
@@ -195,11 +196,14 @@ class Welcome(Record, tag=5, frozen=True):
 
     @ivar highest: the highest C{n} the server has committed for this device.
     @ivar now: the server's clock.
+    @ivar last_login: the client's nonce in the login of this device before this one, as far as the server knows; empty: there
+        was none, or the client is an operator or a guest.
     """
 
     highest: Counter
     now: Counter
     stock: PrekeyStock
+    last_login: Annotated[bytes, Meta(max_length=NONCE_SIZE)]
 
 
 class Failed(Record, tag=6, frozen=True):

@@ -48,6 +48,7 @@ class DeviceState:
     @ivar pins: how many batches and pending acknowledgements refer to this device.
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
+    @ivar last_login: the client's nonce in its last login.
     @ivar rate_key: what its rates are counted under.
     """
 
@@ -64,6 +65,7 @@ class DeviceState:
     pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
+    last_login: bytes = b""
     rate_key: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
 
 
@@ -107,6 +109,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
         size=stored.size,
         last_position=stored.last_position,
         committed=stored.last_position,
+        last_login=stored.last_login,
     )
 
 

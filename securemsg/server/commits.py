@@ -74,11 +74,17 @@ class Batch:
 
     @ivar acknowledged: by mailbox number: the device, the position, and how many messages and bytes that deletes.
     @ivar senders: by mailbox number: the devices whose highest C{n} is written.
+    @ivar logins: likewise, the devices whose last login is written.
     """
 
     deposits: list[PendingDeposit] = field(factory=list)
     acknowledged: dict[int, tuple[DeviceState, int, int, int]] = field(factory=dict)
     senders: dict[int, DeviceState] = field(factory=dict)
+    logins: dict[int, DeviceState] = field(factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.deposits or self.acknowledged or self.senders or self.logins)
 
 
 @define(eq=False)
@@ -131,6 +137,12 @@ class GroupCommit:
             sender.pins += 1
             self._schedule()
 
+    def keep_login(self, device: DeviceState) -> None:
+        """Write the last login of this device with the next batch: a login does not cost a commit."""
+        if device.mailbox not in self._open.logins:
+            self._open.logins[device.mailbox] = device
+            device.pins += 1
+
     def acknowledge(self, device: DeviceState, acknowledged: list[tuple[int, int]]) -> None:
         """Delete what a device has acknowledged, by position and size, and answer the deposits that waited for that."""
         positions = [position for position, _ in acknowledged]
@@ -156,7 +168,7 @@ class GroupCommit:
         """Write the batch, unless the one before is still being committed."""
         self._scheduled = False
         batch = self._open
-        if self._stopped or self._running is not None or not (batch.deposits or batch.acknowledged or batch.senders):
+        if self._stopped or self._running is not None or not batch:
             return
         self._open = Batch()
         self._running = batch
@@ -165,6 +177,7 @@ class GroupCommit:
                 deposits=tuple([pending.row for pending in batch.deposits]),
                 acknowledged={mailbox: entry[1] for mailbox, entry in batch.acknowledged.items()},
                 highest={mailbox: sender.highest for mailbox, sender in batch.senders.items()},
+                logins={mailbox: device.last_login for mailbox, device in batch.logins.items()},
             ),
             self._committed,
         )
@@ -190,8 +203,8 @@ class GroupCommit:
             _remove(device, messages, size)
             if position >= device.last_position:
                 device.messages = device.size = 0
-        for sender in batch.senders.values():
-            sender.pins -= 1
+        for device in (*batch.senders.values(), *batch.logins.values()):
+            device.pins -= 1
         self._answer(batch, outcome)
         for index, pending in enumerate(batch.deposits):
             self._finish(pending, index not in outcome.known)

@@ -79,7 +79,7 @@ class Server:
         self._guests = guests = Guests(self.key_file, identity, delivery, commits.acks, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
-        logins = Logins(self.identity, accounts, stores, delivery, guests, now, self.verify)
+        logins = Logins(self.identity, accounts, stores, delivery, commits, guests, now, self.verify)
         registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), requests,
@@ -131,8 +131,9 @@ class Server:
         return ClientConnection(self.commands, self.spawn, self.soon, self._opened, self._ended, max_queued, operator)
 
     def tick(self) -> None:
-        """To be called about once a minute: keep the expiry clock going, and delete what has expired."""
+        """To be called about once a minute: keep the expiry clock going, write logins, and delete what has expired."""
         self.clock.tick()
+        self.commits.flush()
         if not self._expiring and not self._stopped:
             self._expiring = True
             self.spawn(self._expire())

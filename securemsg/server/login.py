@@ -24,6 +24,7 @@ from securemsg.protocol.auth import (
 from securemsg.protocol.devices import NAME_PATTERN
 from securemsg.protocol.messages import ID_SIZE, Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
+from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Delivery, Subscription
 from securemsg.server.guests import Guests
@@ -42,6 +43,7 @@ class Logins:
     _accounts: AccountCache
     _prekeys: IPrekeyStore
     _delivery: Delivery
+    _commits: GroupCommit
     _guests: Guests
     _now: Callable[[], float]
     _verify: Callable[..., None]
@@ -90,7 +92,7 @@ class Logins:
             return
         if connection.operator:
             connection.become(Role.OPERATOR)
-            connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0)))
+            connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0), b""))
             return
         # Nothing depends on whether it exists before the signature is verified: not the store's work, and not the cache.
         key = await self._accounts.find_device(message.account, message.device)
@@ -115,6 +117,8 @@ class Logins:
 
         @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed meanwhile.
         """
+        hello = connection.hello
+        assert hello is not None, "it has not logged in yet"
         self._delivery.check_room(connection, device)
         device.account.pins += 1
         try:
@@ -129,7 +133,9 @@ class Logins:
         subscription = Subscription(device, connection, self._delivery)
         self._delivery.subscribe(subscription)
         connection.become(Role.DEVICE)
+        last_login, device.last_login = device.last_login, hello.nonce
+        self._commits.keep_login(device)
         connection.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)
-        connection.send(Welcome(device.highest, int(self._now()), left))
+        connection.send(Welcome(device.highest, int(self._now()), left, last_login))
         subscription.deliver_pending()

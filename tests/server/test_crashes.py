@@ -290,6 +290,8 @@ class MailboxMachine(RuleBasedStateMachine):
     def check_rest(self) -> None:
         """At rest the server holds nothing, and its counts are those of the store."""
         commits = self.rig.server.commits
+        self.rig.server.tick()
+        self.rig.commit()
         assert (commits.size, commits.pending, len(commits.acks)) == (0, {}, 0)
         for endpoint in self.endpoints:
             assert endpoint.client is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.protocol.messages import Hello, Welcome, decode_message
 from securemsg.server.limits import MIB, Buckets, DiskGuard, Rate, Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import Rig
@@ -93,12 +94,30 @@ class CacheTests(SynchronousTestCase):
                 sender.ask(sender.deposit(user))
         for number in range(8, 12):
             rig.lose(rig.register(f"user{number}")[1])
+            rig.server.tick()
         self.assertLessEqual(len(rig.server.accounts), 3)
         self.assertEqual(len(sender.accepted()), 7)
         self.assertIsNotNone(rig.server.accounts.get("user0"))
         for user, _ in people[1:]:
             self.assertEqual(len(rig.login(user).delivered()), 1)
         self.assertEqual(rig.failures, [])
+
+    def test_logins_kept(self) -> None:
+        """An account stays until its login is written, and not longer."""
+        rig = Rig(Settings(registration="open", cached_accounts=3))
+        people = [rig.register(f"user{number}") for number in range(8)]
+        for _, client in people:
+            rig.lose(client)
+        rig.lose(rig.register("last")[1])
+        self.assertEqual(len(rig.server.accounts), 9)
+        rig.server.tick()
+        for number in range(8, 12):
+            rig.lose(rig.register(f"user{number}")[1])
+            rig.server.tick()
+        self.assertLessEqual(len(rig.server.accounts), 4)
+        hello = decode_message(people[0][1].connection.hello)
+        assert isinstance(hello, Hello)
+        self.assertEqual(rig.try_login(people[0][0]).one(Welcome).last_login, hello.nonce)
 
     def test_many_destinations(self) -> None:
         """A deposit to more accounts than fit in memory is accepted."""

@@ -15,7 +15,19 @@ from securemsg.crypto.keys import SigningKey
 from securemsg.interfaces import StoredAccount
 from securemsg.protocol import auth
 from securemsg.protocol.channel import IChannel, IPeer
-from securemsg.protocol.messages import Challenge, Deposit, Drained, Failed, Hello, Ping, Pong, Proof, Welcome
+from securemsg.protocol.messages import (
+    Challenge,
+    Deposit,
+    Drained,
+    Failed,
+    Hello,
+    Ping,
+    Pong,
+    Proof,
+    Publish,
+    Welcome,
+    decode_message,
+)
 from securemsg.server.limits import Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import START, TLS, Client, Rig, User, upload
@@ -67,6 +79,46 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual((welcome.highest, welcome.now), (1, START))
         stock = welcome.stock
         self.assertEqual((stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem), (1, 1, 2, 2))
+
+    def test_last_login(self) -> None:
+        """
+        Each login is told the client's nonce of the one before of the same device, also by the next process; another device
+        and a connection that was lost before the proof change nothing.
+        """
+        second = self.alice.sibling()
+        self.alice.version = 2
+        self.first.ask(Publish(1, self.alice.device_list()))
+        before = self.nonce(self.first)
+        for way in ("", "crash", "stopped", "lost"):
+            if way == "crash":
+                self.rig.server.tick()
+                self.rig.crash()
+            elif way == "stopped":
+                self.rig.server.stop()
+                self.rig.crash()
+            elif way == "lost":
+                self.rig.lose(self.rig.greet())
+            client = self.rig.try_login(self.alice)
+            self.assertEqual(client.one(Welcome).last_login, before, way)
+            before = self.nonce(client)
+        self.assertEqual(self.rig.try_login(second).one(Welcome).last_login, b"")
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).last_login, before)
+
+    def nonce(self, client: Client) -> bytes:
+        """What a client said in its greeting."""
+        hello = decode_message(client.connection.hello)
+        assert isinstance(hello, Hello)
+        return hello.nonce
+
+    def test_last_login_before_commit(self) -> None:
+        """It is what was said last, written or not; a crash before the commit makes it older, and nothing else."""
+        first = self.nonce(self.first)
+        self.rig.server.tick()
+        second = self.rig.try_login(self.alice)
+        self.assertEqual(second.one(Welcome).last_login, first)
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).last_login, self.nonce(second))
+        self.rig.crash()
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).last_login, first)
 
     def test_strangers_alike(self) -> None:
         """Unknown account, unknown device and wrong signature get the same answer."""

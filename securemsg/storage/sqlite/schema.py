@@ -128,7 +128,10 @@ _SECOND = (
     "ALTER TABLE deposits DROP COLUMN arrived_at",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+# With the devices, not the mailboxes: it changes with each login only, and those rows should stay short.
+_THIRD = ("ALTER TABLE devices ADD COLUMN last_login BLOB NOT NULL DEFAULT x''",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

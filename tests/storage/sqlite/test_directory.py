@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, IServerStore, StoredAccount, StoredDevice
 from tests.storage.contract import InMemory, OnDisk, StoreContract
-from tests.storage.stores import DAY, NOW, account, deposit, prekeys
+from tests.storage.stores import DAY, NOW, account, batch, deposit, prekeys
 
 TOKEN = b"digest of a token"
 
@@ -49,6 +49,15 @@ class DirectoryContract(StoreContract):
         asked = (("alice", b"phone"), ("alice", b"desk"), ("alice", b"watch"), ("bob", b"phone"), ("eve", b"phone"))
         found = [self.wait(self.store.find_device(*names)) for names in asked]
         self.assertEqual(found, [b"key of phone", b"key of desk", None, None, None])
+
+    def test_last_login(self) -> None:
+        """The last login of a device is kept by the batch that has it, and no other; a device that is gone is passed over."""
+        phone, desk = self.join("alice", b"phone", b"desk")
+        self.reactor.write(self.store, replace(batch(), logins={phone: b"first", 99: b"gone"}))
+        self.reactor.write(self.store, replace(batch(), logins={phone: b"second"}))
+        self.write(highest={phone: 7, desk: 7})
+        self.reopen()
+        self.assertEqual([device.last_login for device in self.devices()], [b"second", b""])
 
     def test_registered_again(self) -> None:
         """A repeated registration succeeds, changes nothing, and uses nothing up."""
