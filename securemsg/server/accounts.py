@@ -49,7 +49,8 @@ class DeviceState:
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
     @ivar last_login: the client's nonce in its last login.
-    @ivar rate_key: what its rates are counted under.
+    @ivar rate_key: what its rates are counted under: its account, so that a new device does not begin them anew; a guest's
+        connection.
     """
 
     account: AccountState = field(repr=False)
@@ -66,7 +67,7 @@ class DeviceState:
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
     last_login: bytes = b""
-    rate_key: int = field(default=Factory(lambda device: device.mailbox, takes_self=True))
+    rate_key: str | int = field(default=Factory(lambda device: device.account.name, takes_self=True))
 
 
 @define(eq=False)

@@ -149,7 +149,7 @@ class Guests:
     _account: AccountState = field(init=False, repr=False)
     _subscriptions: dict[bytes, GuestSubscription] = field(init=False, factory=dict, repr=False)
     # Rate keys are used again when a guest has left, so that a new connection does not get round a limit.
-    _free_rate_keys: list[int] = field(init=False, factory=list)
+    _free_rate_keys: list[str | int] = field(init=False, factory=list)
     _last_rate_key: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -200,7 +200,7 @@ class Guests:
         if self._free_rate_keys:
             rate_key = self._free_rate_keys.pop()
         else:
-            self._last_rate_key -= 1
+            self._last_rate_key += 1
             rate_key = self._last_rate_key
         # A number that no mailbox has. It differs for each connection, also after a restart, so that a deposit of one guest is
         # never taken for a repetition of another's.

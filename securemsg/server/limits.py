@@ -75,13 +75,14 @@ class Settings:
     user_invite_uses: int = 16
     user_invite_lifetime: int = 30 * DAY
 
-    # Lookups in the directory, for each device; a refused deposit that is answered with device lists counts as one.
+    # All rates that somebody uses up are counted by account: a device costs nothing, so a new one must not begin them anew.
+    # Lookups in the directory; a refused deposit that is answered with device lists counts as one.
     requests: Rate = Rate(600, 0.1)
-    # Deposits, for each device. Each leaves a row of about 120 bytes for 60 days, however soon it is delivered, and less than
-    # that for each mailbox that was full, which counts as one more: so a device can make the database grow by 25 MB at once
-    # and then by 40 MB a day, besides what waits in mailboxes. The disk guard keeps the rest.
+    # Deposits. Each leaves a row of about 120 bytes for 60 days, however soon it is delivered, and less than that for each
+    # mailbox that was full, which counts as one more: so an account can make the database grow by 25 MB at once and then by
+    # 40 MB a day, besides what waits in mailboxes. The disk guard keeps the rest.
     deposits: Rate = Rate(200_000, 0.25)
-    # Uploads of prekeys, for each device: each has up to a hundred signatures to check.
+    # Uploads of prekeys, enough for ten devices at once: each has up to a hundred signatures to check.
     uploads: Rate = Rate(30, 20)
     # Claims beyond these get the last-resort bundle. Of one device's prekeys by all devices of one account: enough for a
     # session that is reset now and then, and too few for one account to use up the 50 prekeys that a client keeps here.
@@ -96,7 +97,7 @@ class Settings:
     registrations: Rate = Rate(2000, 0.05)
     # Failed registrations of everybody. Beyond this rate those that fail, and no others, are told to try again later.
     failures: Rate = Rate(1000, 0.1)
-    # Devices, or pairs of account and device, that one rate limit remembers.
+    # Accounts, or pairs of account and device, that one rate limit remembers.
     rate_keys: int = 20_000
 
 

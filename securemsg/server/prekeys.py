@@ -42,7 +42,7 @@ class Prekeys:
             C{too-many-prekeys}; C{rate-limited}.
         """
         device = connection.device
-        if not self._uploads.consume(device.mailbox):
+        if not self._uploads.consume(device.rate_key):
             raise Refusal("rate-limited")
         signer = device.signing_key
         signed = _check(signer, keys.SIGNED_PREKEY, X25519_SIZE, [message.signed] if message.signed else [])
@@ -76,7 +76,7 @@ class Prekeys:
         if device is None:
             raise Refusal("no-such-device")
         requester = connection.device.mailbox
-        between = connection.device.account.name, device.mailbox
+        between = connection.device.rate_key, device.mailbox
         fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)
         bundle = await self._store.claim(device.mailbox, requester, int(self._now()), fresh, message.spent)
         if bundle is None:

@@ -417,7 +417,7 @@ class QuotaTests(TwoPeople):
 
     def test_rate(self) -> None:
         """
-        A device deposits so much and then at a limited rate: what was taken counts, and no repetition or refusal; a mailbox
+        An account deposits so much and then at a limited rate: what was taken counts, and no repetition or refusal; a mailbox
         that was missed counts like a deposit.
         """
         self.rig.settings = Settings(registration="open", mailbox_messages=2, deposits=Rate(4, 10))

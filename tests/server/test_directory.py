@@ -65,7 +65,7 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.client.one(Refused), Refused(7, "no-such-account"))
 
     def test_rate(self) -> None:
-        """Questions come at a limited rate, for each device."""
+        """Questions come at a limited rate, for each account."""
         self.rig.settings = Settings(registration="open", requests=Rate(2, 5))
         self.rig.crash()
         client, other = self.rig.login(self.alice), self.rig.login(self.bob)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.protocol.messages import Hello, Welcome, decode_message
+from securemsg.crypto import keys
+from securemsg.protocol.messages import (
+    Bundle,
+    Claim,
+    Deposit,
+    DepositRefused,
+    Fetch,
+    Hello,
+    Message,
+    Publish,
+    Refused,
+    Upload,
+    Welcome,
+    decode_message,
+)
 from securemsg.server.limits import MIB, Buckets, DiskGuard, Rate, Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
-from tests.server.rig import Rig
+from tests.server.rig import Rig, upload
 
 
 class BucketTests(SynchronousTestCase):
@@ -47,6 +62,50 @@ class BucketTests(SynchronousTestCase):
         self.assertEqual(len(self.buckets), 2)
         self.assertFalse(self.buckets.consume(1))
         self.assertTrue(self.buckets.consume(2))
+
+
+class AccountRateTests(SynchronousTestCase):
+    """Rates are those of an account: a device that comes with a new list does not begin them anew."""
+
+    def refused(self, message: Message, **rates: Rate) -> None:
+        """What one device may say once is refused to the next."""
+        rig = Rig(Settings(registration="open", **rates))  # type: ignore[arg-type]
+        alice, client = rig.register("alice")
+        bob, other = rig.register("bob")
+        other.ask(upload(bob))
+        if isinstance(message, Deposit):
+            message = client.deposit(bob)
+        elif isinstance(message, Claim):
+            message = replace(message, device=bob.device_id)
+        client.ask(message)
+        self.assertEqual(client.pop(Refused) + client.pop(DepositRefused), [])
+        second = alice.sibling()
+        alice.version = 2
+        client.ask(Publish(1, alice.device_list()))
+        late = rig.login(second)
+        late.ask(replace(message, deposit_id=keys.random_id()) if isinstance(message, Deposit) else message)
+        if isinstance(message, Claim):
+            self.assertTrue(late.one(Bundle).kem_is_last_resort)
+        else:
+            refusals: list[Refused | DepositRefused] = [*late.pop(Refused), *late.pop(DepositRefused)]
+            self.assertEqual([one.code for one in refusals], ["rate-limited"])
+        self.assertEqual(rig.failures, [])
+
+    def test_requests(self) -> None:
+        """Questions to the directory."""
+        self.refused(Fetch(1, "bob"), requests=Rate(2, 1000))
+
+    def test_deposits(self) -> None:
+        """Deposits."""
+        self.refused(Deposit(bytes(16), 1, 1, b"", []), deposits=Rate(1, 10_000))
+
+    def test_uploads(self) -> None:
+        """Uploads."""
+        self.refused(Upload(1, None, None, [], [], False), uploads=Rate(1, 10_000))
+
+    def test_claims(self) -> None:
+        """Claims, beyond which the last resort is left."""
+        self.refused(Claim(1, "bob", bytes(16), 0), claims_between=Rate(1, 10_000))
 
 
 class DiskTests(SynchronousTestCase):
