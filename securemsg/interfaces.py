@@ -53,6 +53,9 @@ class StoredDevice(StoreRecord, frozen=True):
 class StoredAccount(StoreRecord, frozen=True):
     """
     An account as the directory keeps it; C{body} and C{signature} are its signed device list, C{version} that of the list.
+
+    @ivar root: number of the account that its inviters go back to, whom nobody or the operator invited; the same for all of
+        its tree.
     """
 
     name: str
@@ -62,6 +65,7 @@ class StoredAccount(StoreRecord, frozen=True):
     version: int
     created_at: int
     devices: tuple[StoredDevice, ...]
+    root: int = 0
 
 
 class AccountSummary(StoreRecord, frozen=True):
@@ -216,8 +220,8 @@ class IDirectoryStore(Interface):
 
     def register(account: NewAccount) -> Awaitable[None]:
         """
-        Make an account. The same name, identity and token again is success without a second use, also when the token is no
-        good any more.
+        Make an account, in the tree of whoever issued the token. The same name, identity and token again is success without a
+        second use, also when the token is no good any more.
 
         @raise Refusal: C{bad-token} (unknown, used up, expired; checked first), C{name-taken}.
         """

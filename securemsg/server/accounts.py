@@ -76,6 +76,7 @@ class AccountState:
     An account.
 
     @ivar record: its directory entry.
+    @ivar root: the account at the root of its inviters' tree; 0: a guest's, who is in none.
     @ivar pins: how many commands in progress refer to it.
     @ivar removed: whether it was deleted; a command that still refers to it must not use it.
     """
@@ -84,15 +85,19 @@ class AccountState:
     identity: bytes
     record: AccountRecord = field(repr=False)
     version: int
+    root: int
     devices: dict[bytes, DeviceState] = field(factory=dict, repr=False)
     pins: int = 0
     removed: bool = False
 
+    @property
+    def logged_in(self) -> int:
+        """How many of its devices are logged in."""
+        return sum(device.reader is not None for device in self.devices.values())
+
     def is_pinned(self) -> bool:
         """Whether the account must stay in memory."""
-        if self.pins:
-            return True
-        return any(device.pins or device.reader is not None for device in self.devices.values())
+        return bool(self.pins or self.logged_in or any(device.pins for device in self.devices.values()))
 
 
 def _record_of(stored: StoredAccount) -> AccountRecord:
@@ -156,7 +161,7 @@ class AccountCache:
             return None
         account = self.get(stored.name)
         if account is None:
-            account = AccountState(stored.name, stored.identity, _record_of(stored), stored.version)
+            account = AccountState(stored.name, stored.identity, _record_of(stored), stored.version, stored.root)
             self._by_name[stored.name] = account
             self._add_devices(account, stored)
             self._evict(account)

@@ -76,7 +76,7 @@ class Subscription:
         """See L{ISubscription.left}."""
         if self.device.reader is self:
             self.device.reader = None
-            self._delivery.logged_in -= not self.connection.is_local
+            self._delivery.count(self, -1)
 
     def acknowledge(self, tag: int) -> list[tuple[int, int]]:
         """
@@ -158,21 +158,29 @@ class Delivery:
     Subscribes connections to mailboxes.
 
     @ivar logged_in: the number of devices that are logged in, without those in this process.
+    @ivar _trees: the same for each tree, by its root.
     """
 
     store: IMailboxStore
     settings: Settings
     logged_in: int = field(init=False, default=0)
+    _trees: dict[int, int] = field(init=False, factory=dict, repr=False)
 
     def check_room(self, connection: ClientConnection, device: DeviceState | None = None) -> None:
         """
         Check that one more device may log in. A device that is already logged in may always, because it replaces itself.
 
-        @raise RemoteProtocolError: C{server-full}.
+        @param device: C{None}: a guest, or an account that does not exist yet.
+        @raise RemoteProtocolError: C{server-full}: all places are taken, or as many as its account or tree may have.
         """
-        if device is not None and device.reader is not None:
+        if connection.is_local or (device is not None and device.reader is not None):
             return
-        if not connection.is_local and self.logged_in >= self.settings.max_clients:
+        full = self.logged_in >= self.settings.max_clients
+        if device is not None:
+            account = device.account
+            full = full or account.logged_in >= self.settings.account_places
+            full = full or self._trees.get(account.root, 0) >= self.settings.tree_places
+        if full:
             raise RemoteProtocolError("server-full")
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -182,4 +190,13 @@ class Delivery:
             device.reader.end("replaced")
         device.reader = connection.subscription = subscription
         device.low_stock_sent = False
-        self.logged_in += not connection.is_local
+        self.count(subscription, 1)
+
+    def count(self, subscription: Subscription, change: int) -> None:
+        """Count one login more or less, unless it is in this process."""
+        if not subscription.connection.is_local:
+            self.logged_in += change
+            root = subscription.device.account.root
+            self._trees[root] = self._trees.get(root, 0) + change
+            if not self._trees[root]:
+                del self._trees[root]

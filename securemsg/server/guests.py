@@ -155,7 +155,7 @@ class Guests:
     def __attrs_post_init__(self) -> None:
         """Without a file, use a key that nobody has: the login then fails in the same way, after the same work."""
         self._login = self._file.login if self._file is not None else keys.random_bytes(LOGIN_SIZE)
-        self._account = AccountState(self._file.name if self._file is not None else "", b"", NO_RECORD, 0)
+        self._account = AccountState(self._file.name if self._file is not None else "", b"", NO_RECORD, version=0, root=0)
 
     @property
     def devices(self) -> frozenset[bytes]:

@@ -39,6 +39,18 @@ class Settings:
     @ivar max_clients: how many devices may be logged in at once.
     """
 
+    # Nobody may take all places, with devices of one account or with accounts that it invited, directly or not: of four places
+    # an account may have two, and the tree of one whom the operator admitted three. Each may have one, however few there are.
+    @property
+    def account_places(self) -> int:
+        """How many devices of one account may be logged in at once."""
+        return max(1, self.max_clients // 2)
+
+    @property
+    def tree_places(self) -> int:
+        """How many devices of an account and all whom it invited, directly or indirectly."""
+        return max(1, self.max_clients * 3 // 4)
+
     host: str = "127.0.0.1"
     port: int = 8443
     registration: Literal["invite", "open", "closed"] = "invite"

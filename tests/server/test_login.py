@@ -21,6 +21,8 @@ from securemsg.protocol.messages import (
     Drained,
     Failed,
     Hello,
+    Invite,
+    Invited,
     Ping,
     Pong,
     Proof,
@@ -344,6 +346,89 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (3, 2))
         self.rig.lose(self.second)
         self.assertEqual((self.rig.server.connected, self.rig.server.logged_in), (2, 1))
+
+
+class TreeTests(SynchronousTestCase):
+    """Eight places, and Mallory, whom the operator invited, and who wants them all."""
+
+    def setUp(self) -> None:
+        """Others have accounts, and are away."""
+        self.rig = Rig(Settings(max_clients=8))
+        self.operator = self.rig.operator()
+        self.others = []
+        for number in range(6):
+            user, client = self.join(f"user{number}", self.operator)
+            self.others.append(user)
+            self.rig.lose(client)
+        self.mallory, self.client = self.join("mallory", self.operator)
+
+    def tearDown(self) -> None:
+        """No coroutine ended in a bug."""
+        self.assertEqual(self.rig.failures, [])
+
+    def join(self, name: str, inviter: Client) -> tuple[User, Client]:
+        """Register with somebody's invite, and get a place."""
+        inviter.ask(Invite(1, 1, 3600))
+        user = self.rig.user(name)
+        client = self.rig.try_register(user, inviter.one(Invited).token)
+        client.one(Welcome)
+        user.body = user.device_list().body
+        return user, client
+
+    def devices(self, user: User, client: Client, count: int) -> list[User]:
+        """Have so many more devices."""
+        devices = [user.sibling() for _ in range(count)]
+        user.version = 2
+        client.ask(Publish(1, user.device_list()))
+        return devices
+
+    def test_one_account(self) -> None:
+        """Ten devices of one account take half of the places, and one that is here replaces itself; others get in."""
+        came = [self.rig.try_login(device) for device in self.devices(self.mallory, self.client, 9)]
+        self.assertEqual([len(client.pop(Welcome)) for client in came], [1] * 3 + [0] * 6)
+        self.assertEqual([client.failed() for client in came[3:]], ["server-full"] * 6)
+        self.rig.login(self.mallory)
+        for user in self.others[:4]:
+            self.rig.login(user)
+        self.assertEqual(self.rig.try_login(self.others[4]).failed(), "server-full")
+
+    def test_one_tree(self) -> None:
+        """
+        Accounts that she invited, directly or not, and their devices take three quarters of the places together with her; one
+        of them that leaves makes room for another. Others get in. So it is in the next process.
+        """
+        users = [(self.mallory, self.client)]
+        for number in range(5):
+            users.append(self.join(f"own{number}", users[-1][1]))
+        self.assertEqual(self.rig.server.logged_in, 6)
+        [device] = self.devices(*users[3], 1)
+        self.assertEqual(self.rig.try_login(device).failed(), "server-full")
+        users[5][1].ask(Invite(1, 1, 3600))
+        late, token = self.rig.user("late"), users[5][1].one(Invited).token
+        for _ in range(2):
+            self.assertEqual(self.rig.try_register(late, token).failed(), "server-full")
+        self.rig.lose(users[2][1])
+        self.rig.try_register(late, token).one(Welcome)
+        self.assertEqual(self.rig.try_login(users[2][0]).failed(), "server-full")
+        for user in self.others[:2]:
+            self.rig.login(user)
+        self.rig.crash()
+        came = [self.rig.try_login(user) for user in (late, *[user for user, _ in users])]
+        self.assertEqual([len(client.pop(Welcome)) for client in came], [1] * 6 + [0])
+
+    def test_few_places(self) -> None:
+        """However few places there are, each account may have one."""
+        for places in (1, 2, 3):
+            settings = Settings(max_clients=places)
+            self.assertGreaterEqual(min(settings.account_places, settings.tree_places), 1)
+            self.assertLess(max(settings.account_places, settings.tree_places), max(2, places))
+
+    def test_counted_once(self) -> None:
+        """Logins that come and go leave nothing counted."""
+        for user in (*self.others, self.mallory) * 3:
+            self.rig.lose(self.rig.login(user))
+        self.rig.lose(self.client)
+        self.assertEqual((self.rig.server.logged_in, self.rig.server._delivery._trees), (0, {}))
 
 
 class FiftyTests(SynchronousTestCase):

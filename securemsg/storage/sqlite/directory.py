@@ -9,7 +9,8 @@ from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, NewAccount, S
 from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
 from securemsg.storage.sqlite.prekeys import drop_prekeys
 
-LOAD = "SELECT id, identity, body, signature, version, created_at FROM accounts WHERE name = ?"
+LOAD = "SELECT id, identity, body, signature, version, created_at, coalesce(root, id) FROM accounts WHERE name = ?"
+TREE = "SELECT coalesce(root, id) FROM accounts JOIN tokens ON creator = name WHERE digest = ?"
 FIND_ACCOUNT = "SELECT coalesce(max(id), 0) FROM accounts WHERE name = ?"
 FIND_DEVICE = "SELECT max(signing_key) FROM devices WHERE account = ? AND device = ?"
 REGISTERED = "SELECT identity, token FROM accounts WHERE name = ?"
@@ -18,7 +19,9 @@ DEVICES = (
     " WHERE account = ? ORDER BY mailbox"
 )
 LAST_PLACE = "SELECT max(place) FROM messages WHERE place > ? AND place <= ?"
-ADD_ACCOUNT = "INSERT INTO accounts (name, identity, version, created_at, token, body, signature) VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_ACCOUNT = (
+    "INSERT INTO accounts (name, identity, version, created_at, token, body, signature, root) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 ADD_DEVICE = "INSERT INTO devices (account, device, signing_key) VALUES (?, ?, ?)"
 LIST = (
     "SELECT name, created_at, count(mailbox), coalesce(sum(messages), 0), coalesce(sum(size), 0)"
@@ -33,13 +36,13 @@ def load_account(connection: sqlite3.Connection, name: str) -> StoredAccount | N
     found = connection.execute(LOAD, (name,)).fetchone()
     if found is None:
         return None
-    account, identity, body, signature, version, created_at = found
+    account, identity, body, signature, version, created_at, root = found
     devices = []
     for device, signing_key, mailbox, highest, messages, size, last_login in connection.execute(DEVICES, (account,)):
         (key,) = connection.execute(LAST_PLACE, span(mailbox)).fetchone()
         last = 0 if key is None else key & POSITION_MASK
         devices.append(StoredDevice(device, signing_key, mailbox, highest, messages, size, last, last_login))
-    return StoredAccount(name, identity, body, signature, version, created_at, tuple(devices))
+    return StoredAccount(name, identity, body, signature, version, created_at, tuple(devices), root)
 
 
 def find_device(connection: sqlite3.Connection, name: str, device: bytes) -> bytes | None:
@@ -63,7 +66,9 @@ def register(connection: sqlite3.Connection, new: NewAccount) -> None:
     if there is not None:
         raise Refusal("name-taken")
     connection.execute("UPDATE tokens SET uses = uses - 1 WHERE digest = ?", (new.token,))
-    values = new.name, new.identity, new.version, new.now, new.token, new.body, new.signature
+    tree = connection.execute(TREE, (new.token,)).fetchone()
+    root = None if tree is None else tree[0]
+    values = new.name, new.identity, new.version, new.now, new.token, new.body, new.signature, root
     account = connection.execute(ADD_ACCOUNT, values).lastrowid
     assert account is not None
     _add_devices(connection, account, new.devices)

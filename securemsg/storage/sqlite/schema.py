@@ -129,7 +129,11 @@ _SECOND = (
 )
 
 # With the devices, not the mailboxes: it changes with each login only, and those rows should stay short.
-_THIRD = ("ALTER TABLE devices ADD COLUMN last_login BLOB NOT NULL DEFAULT x''",)
+_THIRD = (
+    "ALTER TABLE devices ADD COLUMN last_login BLOB NOT NULL DEFAULT x''",
+    # The account at the root of its inviter's tree; NULL: itself. Who invited whom is nobody's business beyond that.
+    "ALTER TABLE accounts ADD COLUMN root INTEGER",
+)
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 

@@ -39,7 +39,7 @@ class DirectoryContract(StoreContract):
             StoredDevice(b"phone", b"key of phone", phone.mailbox, 0, 0, 0, 0),
             StoredDevice(b"desk", b"key of desk", desk.mailbox, 0, 0, 0, 0),
         )
-        self.assertEqual(stored, StoredAccount("alice", b"identity of alice", b"body 1", b"signature 1", 1, NOW, devices))
+        self.assertEqual(stored, StoredAccount("alice", b"identity of alice", b"body 1", b"signature 1", 1, NOW, devices, 1))
         self.assertTrue(0 < phone.mailbox < desk.mailbox)
 
     def test_device_found(self) -> None:
@@ -74,6 +74,25 @@ class DirectoryContract(StoreContract):
         self.wait(self.store.register(account("alice", token=TOKEN)))
         self.expire(0, date=NOW + 20)
         self.wait(self.store.register(account("alice", token=TOKEN)))
+
+    def test_trees(self) -> None:
+        """
+        An account is in the tree of its inviter, however far; whom the operator or nobody invited is the root of its own. It
+        stays in it when an inviter is removed.
+        """
+        self.join("open")
+        for name, creator in (("alice", ""), ("bob", "alice"), ("carol", "bob"), ("dave", ""), ("erin", "dave")):
+            self.token(creator=creator, digest=b"for " + name.encode())
+            self.wait(self.store.register(account(name, token=b"for " + name.encode())))
+        self.wait(self.store.remove_account("bob"))
+        roots = {}
+        for name in ("open", "alice", "carol", "dave", "erin"):
+            stored = self.wait(self.store.load_account(name))
+            assert stored is not None
+            roots[name] = stored.root
+        self.assertEqual(roots["carol"], roots["alice"])
+        self.assertEqual(roots["erin"], roots["dave"])
+        self.assertEqual(len(set(roots.values())), 3)
 
     def test_name_taken(self) -> None:
         """A name belongs to one identity, and to one registration of it."""
