@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from securemsg.client.context import Context
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, suites
-from securemsg.client.state.profile import MAX_NUMBER, Profile, is_due, load_profile, reborn, resigned, save_profile
+from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -48,7 +48,7 @@ class Maintenance:
         with context.store.writing() as records:
             profile = load_profile(records) or context.profile
             own = load_number(records, COUNTERS, NUMBER)
-            if message.highest > min(own + MAX_LEAP, MAX_NUMBER):
+            if message.highest > min(own + MAX_LEAP, m.MAX_N):
                 raise RemoteProtocolError("bad-count")
             if not profile.registered:
                 # The token was for this registration, and is not needed any more.

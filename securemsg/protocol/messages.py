@@ -27,6 +27,8 @@ MAX_DESTINATIONS = 64
 # Keys of one kind in one upload: fifty ML-KEM keys stay under the largest frame.
 MAX_PREKEYS_A_PAGE = 50
 MAX_LIST_BODY = 8 * 1024
+# The highest n that a device may reach: more than it will ever send, and so far below the largest number that the next fits.
+MAX_N = 2**40 - 1
 # Of devices, deposits and messages.
 ID_SIZE = 16
 NONCE_SIZE = 32
@@ -216,7 +218,7 @@ class Deposit(Record, tag=10, frozen=True):
     """
     Client: keep this for these devices.
 
-    @ivar n: rises with every deposit of this device.
+    @ivar n: rises with every deposit of this device, up to L{MAX_N}.
     @ivar expiry: how long to keep it, from arrival.
     """
 

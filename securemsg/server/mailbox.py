@@ -16,6 +16,7 @@ from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
 from securemsg.protocol.messages import (
+    MAX_N,
     Acceptance,
     Accepted,
     AccountRecord,
@@ -69,7 +70,7 @@ class Mailboxes:
         """
         Store a message for devices.
 
-        @raise Refusal: it is not stored.
+        @raise Refusal: it is not stored; C{bad-request}: its C{n} is above the bound.
         """
         sender = connection.device
         digest = digest_of(message)
@@ -81,6 +82,9 @@ class Mailboxes:
             return None
         if message.n <= sender.highest:
             return self._check_repetition(connection, message, digest)
+        if message.n > MAX_N:
+            # Nor kept: the device could never deposit anything above it.
+            raise Refusal("bad-request")
         # Higher than any n before: no repetition. The n is kept even if the deposit is refused.
         sender.highest = message.n
         self._keep_highest(sender)

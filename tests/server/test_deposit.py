@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from securemsg.protocol.messages import (
+    MAX_N,
     Accepted,
     Deliver,
     DepositRefused,
@@ -192,6 +193,33 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), n=41, expiry=0)), "bad-request")
         self.rig.crash()
         self.assertEqual(self.rig.login(self.alice).n, 41)
+
+    def test_n_bounded(self) -> None:
+        """An n above the bound is refused, and forgotten; the bound itself is taken, and what was sent before it is known."""
+        first = self.sender.deposit(self.bob)
+        self.sender.send(first)
+        for n in (MAX_N + 1, 2**62, 2**63 - 1):
+            self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), n=n)), "bad-request")
+        self.rig.crash()
+        self.sender = self.rig.login(self.alice)
+        self.assertEqual(self.sender.n, 1)
+        self.sender.send(changed(self.sender.deposit(self.bob), n=MAX_N), changed(first, n=MAX_N))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 2)
+        self.assertEqual(len(self.rig.login(self.bob).delivered()), 2)
+        self.assertEqual(self.rig.login(self.alice).n, MAX_N)
+
+    def test_n_not_rising(self) -> None:
+        """A new deposit whose n does not rise is taken, in the order of arrival, and changes nothing about the highest n."""
+        self.sender.n = 7
+        texts = []
+        for n in (8, 8, 3, 0):
+            texts.append(b"n %d %d" % (n, len(texts)))
+            self.sender.send(changed(self.sender.deposit(self.bob, text=texts[-1]), n=n))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.accepted()), 4)
+        self.assertEqual(self.reader.delivered(), texts)
+        self.assertEqual(self.rig.login(self.alice).n, 8)
 
     def test_refused_then_accepted(self) -> None:
         """A deposit that was refused for now is accepted later, with the same n."""

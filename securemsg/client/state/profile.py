@@ -35,9 +35,7 @@ LIST_AGE = 7 * DAY
 # A list as old as this has missed several renewals: somebody keeps us from the newer ones, or its owner is away.
 LIST_WARNING = 30 * DAY
 SUITE = "pqxdh"
-# The highest C{n} that a device may reach; and the random bits that tell two incarnations apart that begin at the same one.
-# Together they fill the 63 bits of an incarnation's number.
-MAX_NUMBER = 2**40 - 1
+# The random bits that tell two incarnations apart that begin at the same C{n}: with that they fill the 63 bits of a number.
 INCARNATION_BITS = 23
 
 

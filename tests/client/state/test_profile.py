@@ -6,7 +6,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.state.profile import (
     LIST_AGE,
-    MAX_NUMBER,
     create_profile,
     is_due,
     load_profile,
@@ -18,6 +17,7 @@ from securemsg.client.state.profile import (
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import DEVICE_LIST_LABEL
+from securemsg.protocol.messages import MAX_N
 from securemsg.storage.memory import MemoryProfile
 from tests.client.people import LINK, NOW, SERVER
 
@@ -86,7 +86,7 @@ class ProfileTests(SynchronousTestCase):
         profile = create_profile(LINK, "alice", NOW)
         other = reborn(profile, 7)
         self.assertEqual(other.identity, profile.identity)
-        self.assertTrue(0 < profile.incarnation < other.incarnation < reborn(other, MAX_NUMBER).incarnation < 2**63)
+        self.assertTrue(0 < profile.incarnation < other.incarnation < reborn(other, MAX_N).incarnation < 2**63)
 
     def test_later_incarnation(self) -> None:
         """A later incarnation has a greater number, also where it begins at the same n as the one before."""
