@@ -12,22 +12,37 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from attrs import define, field
 from msgspec.structs import replace
 
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import COUNTERS, NUMBER, load_number
+from securemsg.client.state.records import COUNTERS, LOGINS, META, NUMBER, load, load_number, save
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic
-from securemsg.interfaces import IProfileStore
+from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.connection import Connection
-from securemsg.protocol.messages import Challenge, Hello, Proof, Register
+from securemsg.protocol.messages import Challenge, Hello, Nonce, Proof, Record, Register
 
 # What a login must be tied to, by transport.
 _KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
 _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
+
+
+# A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.
+MAX_LOGINS = 64
+
+
+class Logins(Record, frozen=True):
+    """
+    The logins of this device that the server may name as the last one. Table C{META}, bucket C{LOGINS}.
+
+    @ivar nonces: of their Hello, the newest behind.
+    """
+
+    nonces: tuple[Nonce, ...] = ()
 
 
 class Login(Protocol):
@@ -52,23 +67,44 @@ class Login(Protocol):
         """
 
 
+@define
 class AccountLogin:
     """The login of an account with its device's key, or its registration; the pin identifies the server."""
 
+    _hello: Hello | None = field(default=None, init=False)
+
     def greet(self, profile: Profile, binding: Binding) -> Hello:
         """See L{Login.greet}."""
-        return greeting("device" if profile.registered else "register", binding)
+        self._hello = greeting("device" if profile.registered else "register", binding)
+        return self._hello
 
     def answer(
         self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
     ) -> tuple[Profile, Proof | Register]:
         """See L{Login.answer}."""
         check_challenge(profile, connection.hello, challenge, binding)
+        assert self._hello is not None, "a challenge answers a greeting"
+        with store.writing() as records:
+            # Before the server can hear of it: what it has taken for our last login is never a stranger's to us.
+            known = _logins(records).nonces[1 - MAX_LOGINS :]
+            save(records, META, LOGINS, Logins((*known, self._hello.nonce)))
+            highest = load_number(records, COUNTERS, NUMBER)
         if not profile.registered:
             return profile, register(profile, connection.hello, connection.challenge, binding)
-        with store.reading() as records:
-            highest = load_number(records, COUNTERS, NUMBER)
         return profile, prove(profile, connection.hello, connection.challenge, highest, binding)
+
+
+def is_own(records: IRecords, last_login: bytes) -> bool:
+    """
+    Whether this profile made the login that the server calls the last one before this; if not, another copy of it did.
+
+    @param last_login: as in Welcome; empty: there was none.
+    """
+    return not last_login or last_login in _logins(records).nonces
+
+
+def _logins(records: IRecords) -> Logins:
+    return load(records, Logins, META, LOGINS) or Logins()
 
 
 def greeting(role: Literal["key", "device", "register"], binding: Binding) -> Hello:

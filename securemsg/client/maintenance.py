@@ -7,6 +7,7 @@ from __future__ import annotations
 from attrs import define, evolve, field
 
 from securemsg.client.context import Context
+from securemsg.client.login import is_own
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, suites
 from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
@@ -55,9 +56,9 @@ class Maintenance:
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, profile.listing.version)
-            restored = message.highest > own
+            restored = message.highest > own or not is_own(records, message.last_login)
             if restored:
-                profile = self._start_new_incarnation(records, profile, message.highest)
+                profile = self._start_new_incarnation(records, profile, max(message.highest, own))
             if not context.is_clock_right:
                 context.warn(records, "clock")
         context.profile = profile
@@ -108,9 +109,9 @@ class Maintenance:
 
     def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
         """
-        The server has seen more deposits of this device than we remember: this state was restored or copied, or the server
-        lies. Keys and counters that were used since must not be used again; and what comes next says how far we had come, so
-        that a lie hides nothing.
+        The server has seen more deposits of this device than we remember, or a login that was not ours: this state was restored
+        or copied, or the server lies. Keys and counters that were used since must not be used again; and what comes next says
+        how far we had come, so that a lie hides nothing.
         """
         profile = reborn(profile, highest)
         save_profile(records, profile)

@@ -30,10 +30,11 @@ WARNINGS: dict[str, str] = {
     "wrong-key": "a message from {name} does not fit the key file that was given for {name}; " + _KEY_FILE,
     "own-account": "the server delivered a message that claims to come from this account; it was ignored",
     "quarantine-full": "messages from {name} could not be opened and were dropped, because too many are held back already",
-    "state-restored": "the server has seen newer messages from this device: this profile is an old copy, or a copy of it is in"
-    " use elsewhere, or the server lies. Sessions start afresh; messages may be missing",
-    "state-copied": "the server has seen messages that this device did not send: a copy of this profile is in use elsewhere, or"
-    " the server lies. Sessions start afresh; if you made no copy, tell your contacts, and join again with a new profile",
+    "state-restored": "the server knows of messages or logins of this device that this profile does not: it is an old copy,"
+    " or a copy of it is in use elsewhere, or the server lies. Sessions start afresh; messages may be missing",
+    "state-copied": "the server has seen messages or a login of this device that were not its own: a copy of this profile is in"
+    " use elsewhere, or the server lies. Sessions start afresh; if you made no copy, tell your contacts, and join again with a"
+    " new profile",
     "device-removed": "this device is no longer on its account's device list",
     "clock": "the clocks of this machine and the server differ by more than an hour",
     "prekeys-refused": "the server refuses this device's prekeys; new contacts may be unable to write to it",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from securemsg.client import messages
+from securemsg.client.login import MAX_LOGINS, Logins
+from securemsg.client.messages import Sent
+from securemsg.client.state.records import LOGINS, META, load
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
-from tests.client.rig import MortalProfile, decoded
+from tests.client.rig import MortalProfile, User, decoded
+from tests.client.test_malice import replacing
 
 
 class RestoredTests(WorldCase):
@@ -56,3 +60,86 @@ class RestoredTests(WorldCase):
         incarnation = self.alice.profile().incarnation
         self.alice.connect()
         self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+
+class CopiedTests(WorldCase):
+    """A profile that was copied, and is used in two places."""
+
+    def setUp(self) -> None:
+        """There are two of Alice's."""
+        super().setUp()
+        self.alice.send("bob", "zero")
+        self.bob.send("alice", "reply")
+        self.alice.read()
+        self.world.users["copy"] = self.copy = User(self.world, "copy", MortalProfile(self.alice.backup()))
+
+    def warned(self, user: User) -> list[str]:
+        """What somebody was warned of about the own profile."""
+        return [notice.code for notice in messages.notices(user.store) if not notice.name]
+
+    def test_told_by_itself(self) -> None:
+        """A copy that has only logged in is found out by the next login of the profile, also while it was connected."""
+        self.copy.connect()
+        self.assertEqual(self.warned(self.copy), [])
+        self.alice.connect()
+        self.assertEqual(self.warned(self.alice), ["state-copied"])
+        self.copy.connect()
+        self.assertEqual(self.warned(self.copy), ["state-copied"])
+
+    def test_told_to_a_new_process(self) -> None:
+        """A client that was not running cannot tell a copy from a restore, and says so."""
+        self.alice.die()
+        self.copy.connect()
+        self.copy.die()
+        self.alice.connect()
+        self.assertEqual(self.warned(self.alice), ["state-restored"])
+
+    def test_lost_welcome(self) -> None:
+        """A login whose Welcome was lost, over and over, is our own."""
+        for _ in range(5):
+            wire = self.alice.connect(settle=False)
+            wire.to_client = replacing(m.Welcome, lambda welcome: None)
+            self.world.settle()
+            self.alice.die()
+        self.alice.connect()
+        self.assertEqual(self.warned(self.alice), [])
+
+    def test_crashed_server(self) -> None:
+        """A server that lost its note of the last login names an earlier one of ours, or none."""
+        for _ in range(3):
+            self.alice.connect()
+            self.world.restart_server()
+            self.alice.connect()
+        self.assertEqual(self.warned(self.alice), [])
+
+    def test_bounded(self) -> None:
+        """However many logins fail, what is remembered of them is bounded."""
+        for _ in range(MAX_LOGINS + 5):
+            wire = self.alice.connect(settle=False)
+            wire.to_client = replacing(m.Welcome, lambda welcome: None)
+            self.world.settle()
+        with self.alice.store.reading() as records:
+            kept = load(records, Logins, META, LOGINS)
+        self.assertEqual(len(kept.nonces if kept else ()), MAX_LOGINS)
+
+    def test_in_turn(self) -> None:
+        """Where both are used in turn, everything that was accepted is read by one of them, and from each of them by Bob."""
+        for round_ in range(3):
+            for user in (self.copy, self.alice):
+                user.connect()
+                self.bob.send("alice", f"to alice {round_} {user.name}")
+                user.send("bob", f"from {user.name} {round_}")
+                user.disconnect()
+                self.world.settle()
+                self.bob.send("alice", f"between {round_} {user.name}")
+        for _ in range(6):
+            for user in (self.copy, self.alice):
+                user.connect()
+                self.world.advance(3700, ticks=5)
+                user.disconnect()
+                self.world.settle()
+        sent = [line.text for line in self.bob.lines("alice") if isinstance(line, Sent)]
+        read = {*self.alice.texts("bob"), *self.copy.texts("bob")}
+        self.assertEqual([text for text in sent if text not in read], [])
+        wanted = {f"from {name} {round_}" for name in ("alice", "copy") for round_ in range(3)}
+        self.assertEqual(wanted - set(self.bob.texts("alice")), set())

@@ -212,7 +212,7 @@ class DepositTests(TwoPeople):
     def test_n_not_rising(self) -> None:
         """A new deposit whose n does not rise is taken, in the order of arrival, and changes nothing about the highest n."""
         self.sender.n = 7
-        texts = []
+        texts: list[bytes] = []
         for n in (8, 8, 3, 0):
             texts.append(b"n %d %d" % (n, len(texts)))
             self.sender.send(changed(self.sender.deposit(self.bob, text=texts[-1]), n=n))
