@@ -286,6 +286,12 @@ class IPrekeyStore(Interface):
         @raise Refusal: C{too-many-prekeys}.
         """
 
+    def standing(name: str, device: bytes, requester: int, now: int, spent: int) -> Awaitable[StoredBundle | None]:
+        """
+        The bundle of this device of this account that the requester got within L{CLAIM_KEPT} seconds and has not used up; see
+        L{claim}.
+        """
+
     def claim(mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Awaitable[StoredBundle | None]:
         """
         Hand out prekeys; one-time prekeys move to I{claimed by requester} and that is committed first. The same requester gets

@@ -8,7 +8,7 @@ from attrs import define
 
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
-from securemsg.interfaces import IPrekeyStore, StoredPrekey
+from securemsg.interfaces import IPrekeyStore, StoredBundle, StoredPrekey
 from securemsg.protocol.messages import Bundle, Claim, Done, Prekey, PrekeyStock, Stock, Upload
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.connection import ClientConnection
@@ -64,9 +64,29 @@ class Prekeys:
     async def claim(self, connection: ClientConnection, message: Claim) -> Bundle:
         """
         Hand out the prekeys to start a session with a device. If the account has claimed prekeys of this device too often, or
-        everybody together has, it gets the last-resort bundle: there is always an answer, and prekeys are left for others.
+        everybody together has, it gets the last-resort bundle: there is always an answer, and prekeys are left for others. The
+        same bundle again counts as nothing: the answer may have been lost.
 
         @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}, C{rate-limited}.
+        """
+        bundle = await self._store.standing(
+            message.account, message.device, connection.device.mailbox, int(self._now()), message.spent
+        )
+        if bundle is None:
+            bundle = await self._claim(connection, message)
+        return Bundle(
+            message.request,
+            _public(bundle.signed),
+            _public(bundle.kem),
+            bundle.kem_is_last_resort,
+            _public(bundle.one_time) if bundle.one_time is not None else None,
+        )
+
+    async def _claim(self, connection: ClientConnection, message: Claim) -> StoredBundle:
+        """
+        Take new prekeys.
+
+        @raise Refusal: as said for L{claim}.
         """
         self._directory.count(connection)
         account = await self._accounts.load(message.account)
@@ -75,21 +95,15 @@ class Prekeys:
         device = account.devices.get(message.device)
         if device is None:
             raise Refusal("no-such-device")
-        requester = connection.device.mailbox
-        between = connection.device.rate_key, device.mailbox
+        requester = connection.device
+        between = requester.rate_key, device.mailbox
         fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)
-        bundle = await self._store.claim(device.mailbox, requester, int(self._now()), fresh, message.spent)
+        bundle = await self._store.claim(device.mailbox, requester.mailbox, int(self._now()), fresh, message.spent)
         if bundle is None:
             raise Refusal("no-prekeys")
         if fresh:
             self._check_stock(device)
-        return Bundle(
-            message.request,
-            _public(bundle.signed),
-            _public(bundle.kem),
-            bundle.kem_is_last_resort,
-            _public(bundle.one_time) if bundle.one_time is not None else None,
-        )
+        return bundle
 
     def _check_stock(self, device: DeviceState) -> None:
         """Check the stock of a device that is connected and has not been told yet."""

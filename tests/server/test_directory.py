@@ -241,8 +241,25 @@ class PrekeyTests(SynchronousTestCase):
             first = self.claim(client)
             self.assertFalse(first.kem_is_last_resort)
             self.assertTrue(self.claim(client, spent=first.kem.id).kem_is_last_resort)
-            self.rig.time += 2 * DAY
-            self.rig.server.tick()
+            self.setUp()
+
+    def test_repetition_costs_nothing(self) -> None:
+        """The same bundle again, however often, uses up no rate: not that of questions, and none of those of claims."""
+        for rates in ({"requests": Rate(2, 600)}, {"claims_between": Rate(2, 600)}, {"claims_of": Rate(2, 600)}):
+            self.rig = Rig(Settings(registration="open", **rates))  # type: ignore[arg-type]
+            _, client = self.rig.register("alice")
+            self.bob, other = self.rig.register("bob")
+            other.ask(upload(self.bob, count=3))
+            first = self.claim(client)
+            self.assertEqual([self.claim(client) for _ in range(5)], [first] * 5)
+            second = self.claim(client, spent=first.kem.id)
+            self.assertFalse(second.kem_is_last_resort)
+            # That was the last, and still it is had again.
+            self.assertEqual([self.claim(client, spent=first.kem.id) for _ in range(5)], [second] * 5)
+            client.ask(Claim(5, "bob", self.bob.device_id, second.kem.id))
+            refusals, bundles = client.pop(Refused), client.pop(Bundle)
+            self.assertEqual([one.code for one in refusals], ["rate-limited"] if "requests" in rates else [])
+            self.assertEqual([one.kem_is_last_resort for one in bundles], [] if "requests" in rates else [True])
 
     def drained_by(self, client: Client) -> int:
         """How many one-time prekeys of Bob's this peer gets who always says that it has used the last."""

@@ -19,6 +19,7 @@ OLDER = (
     "DELETE FROM prekeys WHERE mailbox = ? AND kind = ? AND id < (SELECT max(id) FROM prekeys WHERE mailbox = ? AND kind = ?)"
 )
 LOWEST = "SELECT id, key, signature FROM prekeys WHERE mailbox = ? AND kind = ? ORDER BY id LIMIT 1"
+MAILBOX = "SELECT mailbox FROM accounts JOIN devices ON account = id WHERE name = ? AND device = ?"
 CLAIMED = (
     "SELECT signed_id, signed_key, signed_signature, kem_id, kem_key, kem_signature, last_resort,"
     " one_time_id, one_time_key, one_time_signature"
@@ -71,14 +72,21 @@ def _add_one_time(
         connection.executemany(ADD, new)
 
 
+def standing(
+    connection: sqlite3.Connection, name: str, device: bytes, requester: int, now: int, spent: int
+) -> StoredBundle | None:
+    """See L{securemsg.interfaces.IPrekeyStore.standing}."""
+    found = connection.execute(MAILBOX, (name, device)).fetchone()
+    return None if found is None else _kept_claim(connection, found[0], requester, now, spent)
+
+
 def claim(
     connection: sqlite3.Connection, mailbox: int, requester: int, now: int, fresh: bool, spent: int
 ) -> StoredBundle | None:
     """See L{securemsg.interfaces.IPrekeyStore.claim}."""
-    found = connection.execute(CLAIMED, (mailbox, requester, now - CLAIM_KEPT, spent)).fetchone()
-    if found is not None:
-        signed, kem, one_time = StoredPrekey(*found[:3]), StoredPrekey(*found[3:6]), found[7:]
-        return StoredBundle(signed, kem, bool(found[6]), None if one_time[0] is None else StoredPrekey(*one_time))
+    kept = _kept_claim(connection, mailbox, requester, now, spent)
+    if kept is not None:
+        return kept
     current = _first(connection, mailbox, SIGNED)
     last_resort = _first(connection, mailbox, LAST_RESORT)
     chosen = _first(connection, mailbox, KEM) if fresh else None
@@ -95,6 +103,17 @@ def claim(
     if fresh:
         _keep_claim(connection, mailbox, requester, now, bundle)
     return bundle
+
+
+def _kept_claim(
+    connection: sqlite3.Connection, mailbox: int, requester: int, now: int, spent: int
+) -> StoredBundle | None:
+    """The bundle that this requester got, and may have again."""
+    found = connection.execute(CLAIMED, (mailbox, requester, now - CLAIM_KEPT, spent)).fetchone()
+    if found is None:
+        return None
+    signed, kem, one_time = StoredPrekey(*found[:3]), StoredPrekey(*found[3:6]), found[7:]
+    return StoredBundle(signed, kem, bool(found[6]), None if one_time[0] is None else StoredPrekey(*one_time))
 
 
 def _first(connection: sqlite3.Connection, mailbox: int, kind: int) -> StoredPrekey | None:

@@ -226,6 +226,12 @@ class ServerStore:
         """See L{securemsg.interfaces.IPrekeyStore.add_prekeys}."""
         return self._writer.submit(prekeys.add_prekeys, mailbox, signed, last_resort, one_time, kem, limit, replace)
 
+    def standing(
+        self, name: str, device: bytes, requester: int, now: int, spent: int
+    ) -> Deferred[StoredBundle | None]:
+        """See L{securemsg.interfaces.IPrekeyStore.standing}."""
+        return self._writer.submit(prekeys.standing, name, device, requester, now, spent, writes=False)
+
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Deferred[StoredBundle | None]:
         """See L{securemsg.interfaces.IPrekeyStore.claim}."""
         return self._writer.submit(prekeys.claim, mailbox, requester, now, fresh, spent)

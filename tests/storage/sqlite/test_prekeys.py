@@ -113,6 +113,27 @@ class PrekeyContract(StoreContract):
         self.assertEqual(self.stock(), StoredStock(1, 2, 1, 1))
         self.assertEqual(self.ids(self.claim(fresh=True)), (1, 4, False, 3))
 
+    def test_standing(self) -> None:
+        """A bundle that was claimed stands for its requester, under the names of its device, until it is used or a day old."""
+        self.add(1, 2, (3,), (4,))
+
+        def standing(name: str = "alice", device: bytes = b"phone", requester: int = 99, **more: int) -> object:
+            asked = {"now": NOW, "spent": 0, **more}
+            return self.wait(self.store.standing(name, device, requester, **asked))
+
+        self.assertIsNone(standing())
+        self.assertEqual(self.stock(), StoredStock(1, 2, 1, 1))
+        first = self.claim()
+        self.assertEqual(standing(now=NOW + CLAIM_KEPT - 1), first)
+        for nothing in (
+            standing("bob"),
+            standing(device=b"desk"),
+            standing(requester=98),
+            standing(spent=4),
+            standing(now=NOW + CLAIM_KEPT),
+        ):
+            self.assertIsNone(nothing)
+
     def test_not_fresh_without_last_resort(self) -> None:
         """Without a last resort that requester gets nothing."""
         self.add(signed=1, kem=(4,))
