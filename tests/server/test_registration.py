@@ -230,10 +230,11 @@ class InvitedRegistrationTests(SynchronousTestCase):
         alice = self.rig.try_register(self.rig.user("alice"), self.token)
         alice.one(Welcome)
         self.rig.try_register(self.rig.user("bob"), self.issue(alice)).one(Welcome)
-        alice.ask(Invite(2, 10_000, DAY))
-        self.assertEqual(alice.one(Refused), Refused(2, "bad-request"))
-        alice.ask(Invite(3, 1, 365 * DAY))
-        self.assertEqual(alice.one(Refused), Refused(3, "bad-request"))
+        alice.ask(Invite(2, 17, DAY), Invite(3, 1, 30 * DAY + 1), Invite(4, 16, 30 * DAY))
+        self.assertEqual(alice.pop(Refused), [Refused(2, "bad-request"), Refused(3, "bad-request")])
+        alice.one(Invited)
+        self.operator.ask(Invite(5, 10_000, 366 * DAY))
+        self.operator.one(Invited)
 
     def test_too_many_invites(self) -> None:
         """A user has so many open invites and no more."""

@@ -16,11 +16,13 @@ from securemsg.client.times import iso
 from securemsg.protocol.invite import InviteLink
 
 DAY = 86400
+# What the server lets a user give.
+LONGEST = 30 * DAY
 
 
 @click.command()
 @click.option(
-    "--expires", type=Duration(60, 366 * DAY), default="7d", show_default=True, metavar="TIME", help="How long it is valid."
+    "--expires", type=Duration(60, LONGEST), default="7d", show_default=True, metavar="TIME", help="How long it is valid."
 )
 @json_option("Print a JSON object.")
 @shared
