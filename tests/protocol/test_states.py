@@ -11,12 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.protocol import messages as m
 from securemsg.protocol.connection import Connection
-from securemsg.protocol.framing import MAX_FRAME, MAX_GREETING_FRAME, MAX_REGISTRATION_FRAME, encode_frame
+from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.messages import Message, Unknown, encode_message
 from securemsg.protocol.states import TRANSITIONS, Phase, Side
 from tests.protocol.examples import EXAMPLES, KINDS
 
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
+
+# The specification's numbers, written once more.
+BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN = 4096, 16_384, 98_304
 
 # The specification's table, written once more.
 FROM_CLIENT = {
@@ -154,29 +157,26 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.client.data_to_send(), b"")
 
     def assert_limit(self, limit: int) -> None:
-        """The server admits a frame of this size, and no larger one."""
-        self.assertEqual(list(deepcopy(self.server).receive(limit.to_bytes(4, "big"))), [])
-        server = deepcopy(self.server)
-        error = self.assertRaises(RemoteProtocolError, list, server.receive((limit + 1).to_bytes(4, "big")))
-        self.assertEqual((error.code, server.phase), ("frame-too-large", Phase.CLOSED))
+        """Either end admits a frame of this size, and no larger one, before any of it has come."""
+        for end in (self.server, self.client):
+            self.assertEqual(list(deepcopy(end).receive(limit.to_bytes(4, "big"))), [])
+            connection = deepcopy(end)
+            error = self.assertRaises(RemoteProtocolError, list, connection.receive((limit + 1).to_bytes(4, "big")))
+            self.assertEqual((error.code, connection.phase), ("frame-too-large", Phase.CLOSED))
 
     def test_limits_by_phase(self) -> None:
         """A stranger is held to a small frame, who registers to a larger one, and who is logged in to the largest."""
-        limits = {
-            Phase.GREETING: MAX_GREETING_FRAME, Phase.CHALLENGING: MAX_GREETING_FRAME, Phase.PROVING: MAX_GREETING_FRAME,
-            Phase.VERIFYING: MAX_GREETING_FRAME, Phase.READY: MAX_FRAME,
-        }  # fmt: skip
         for kind in (m.Hello, m.Challenge, m.Proof, m.Welcome):
-            self.assert_limit(limits[self.server.phase])
+            self.assert_limit(BEFORE_LOGIN)
             self.say(EXAMPLES[kind])
-        self.assert_limit(MAX_FRAME)
+        self.assert_limit(AFTER_LOGIN)
 
     def test_limit_of_registration(self) -> None:
         """Who says it registers may send a larger frame, and no larger."""
         hello = m.Hello([1], [], "register", "tcp", bytes(32))
         self.say(hello)
         self.say(EXAMPLES[m.Challenge])
-        self.assert_limit(MAX_REGISTRATION_FRAME)
+        self.assert_limit(REGISTRATION)
 
     def test_pull(self) -> None:
         """A message that was not asked for is neither decoded nor held against the phase; the next who asks gets it."""
@@ -190,7 +190,7 @@ class PairTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """An end that has more than the largest frame of its phase to go on with says so."""
-        self.server.receive(bytes(MAX_GREETING_FRAME + 4))
+        self.server.receive(bytes(BEFORE_LOGIN + 4))
         self.assertFalse(self.server.is_full)
         self.server.receive(b"\x00")
         self.assertTrue(self.server.is_full)

@@ -106,6 +106,13 @@ class RoleTests(TwoPeople):
         self.reader.ask(Ping(1))
         self.reader.one(Pong)
 
+    def test_large_before_login(self) -> None:
+        """A stranger who announces more than 4 KiB is gone before any of it has come, whether it has said Hello or not."""
+        for client in (self.rig.connect(), self.rig.greet(), self.rig.greet_as_guest()):
+            client.raw((4097).to_bytes(4, "big"))
+            self.assertEqual(client.failed(), "frame-too-large")
+            self.assertFalse(client.wire.peer.is_open)
+
     def test_hello_twice(self) -> None:
         """A second greeting is out of turn."""
         hello = Hello([1], [], "device", "tcp", bytes(32))

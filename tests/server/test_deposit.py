@@ -250,19 +250,29 @@ class DepositTests(TwoPeople):
 
     def test_expiry_limits(self) -> None:
         """Nothing is kept for no time, or for longer than published."""
-        for expiry in (0, 30 * DAY + 1):
+        for expiry in (0, 30 * DAY + 1, 31 * DAY, 2**63 - 1):
             self.assertEqual(self.refused(self.sender.deposit(self.bob, expiry=expiry)), "bad-request")
         self.sender.send(self.sender.deposit(self.bob, expiry=30 * DAY))
         self.rig.commit()
         self.assertEqual(len(self.sender.accepted()), 1)
 
     def test_account_twice(self) -> None:
-        """An account or a device that is named twice is no set."""
-        deposit = self.sender.deposit(self.bob)
-        [to] = deposit.to
-        self.assertEqual(self.refused(changed(deposit, to=[to, to])), "bad-request")
-        twice = Destination("bob", [to.parts[0], to.parts[0]])
-        self.assertEqual(self.refused(changed(deposit, to=[twice])), "bad-request")
+        """An account or a device that is named twice is no set, in memory or not; nobody gets anything."""
+        second, other = self.two_devices()
+        for _ in range(2):
+            deposit = self.sender.deposit(self.bob)
+            [to] = deposit.to
+            one, two = to.parts
+            for parts in ([one, one], [one, two, two], [one, two, one]):
+                twice = changed(self.sender.deposit(self.bob), to=[Destination("bob", parts)])
+                self.assertEqual(self.refused(twice), "bad-request", parts)
+            halves = [Destination("bob", [one]), Destination("bob", [two])]
+            for destinations in ([to, to], halves):
+                self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), to=destinations)), "bad-request")
+            self.rig.crash()
+            self.sender = self.rig.login(self.alice)
+        self.assertEqual(self.rig.login(self.bob).delivered() + self.rig.login(second).delivered(), [])
+        self.assertEqual(self.reader.delivered() + other.delivered(), [])
 
     def test_gone(self) -> None:
         """An account that does not exist is named."""
