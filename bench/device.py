@@ -50,7 +50,7 @@ def text_parts(size: int) -> Parts:
     """The parts of a text of so many bytes, in a session that is under way: the real formats, with keys that nobody has."""
     mark = ListMark(1, bytes(32))
     ids, body = bytes(16), bytes(size)
-    content = Content(ids, Kind.TEXT, ids, ids, 2**62, 1000, bytes(32), None, mark, mark, 2**31, True, body)
+    content = Content(ids, Kind.TEXT, ids, ids, 2**62, 1000, bytes(32), (), mark, mark, 2**31, True, body)
     common = a256cbc_hs512_encrypt(os.urandom(64), pad(encode_record(content)))
     header = encode_record(EnvelopeHeader("pqxdh", 1, bytes(32), 1, 1000, None))
     sealed = seal_message(bytes(32), encode_record(ContentKey(bytes(64), bytes(32), None, (0, 0))), b"")

@@ -41,6 +41,8 @@ SUITES = {PQXDH: 1, PSK: 1}
 CONTENT_KEY_SIZES = {PQXDH: 64, PSK: 32}
 MAX_RECEIPT_IDS = 256
 MAX_RESET_COUNTERS = 512
+# Streams that a content says its own goes on from: what the oldest of these continues, its own contents say.
+MAX_CONTINUED = 8
 
 
 class Kind(enum.IntEnum):
@@ -82,7 +84,7 @@ class Content(Discreet, frozen=True):
     @ivar incarnation: which life of the sender's state the counter belongs to; a later one has a greater number.
     @ivar counter: counts from 1 within (device, incarnation, conversation); 0 for kinds outside the counters.
     @ivar previous: SHA-256 of the encoded content with the counter before; empty for the first.
-    @ivar continues: what the stream goes on from, in every content of it; C{None}: nothing came before this incarnation.
+    @ivar continues: what the stream goes on from, in every content of it: the streams before, the newest first.
     @ivar own_list: the sender's list, as the sender has it.
     @ivar peer_list: the recipient's list, as the sender has it.
     @ivar sent_at: the sender's clock.
@@ -96,7 +98,7 @@ class Content(Discreet, frozen=True):
     incarnation: Counter
     counter: Counter
     previous: Annotated[bytes, Meta(max_length=32)]
-    continues: StreamEnd | None
+    continues: Annotated[tuple[StreamEnd, ...], Meta(max_length=MAX_CONTINUED)]
     own_list: ListMark
     peer_list: ListMark
     sent_at: Counter

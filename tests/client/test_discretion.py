@@ -30,7 +30,7 @@ class DiscretionTests(SynchronousTestCase):
         nobody = ListMark(0, b"")
         conversation = random_bytes(16)
         content = Content(
-            random_bytes(16), Kind.TEXT, conversation, bytes(16), 1, 1, b"", None, nobody, nobody, 0, False, SECRET
+            random_bytes(16), Kind.TEXT, conversation, bytes(16), 1, 1, b"", (), nobody, nobody, 0, False, SECRET
         )
         self.assert_silent(content, [SECRET, conversation])
         self.assertIn(f"body ({len(SECRET)})", repr(content))

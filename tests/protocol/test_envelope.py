@@ -16,12 +16,12 @@ from securemsg.protocol.messages import MAX_COMMON, MAX_DEVICES, MAX_OWN, MAX_TE
 from tests.protocol.examples import ID, KEY, LIST, respelled, values
 
 CONTENT = e.Content(
-    ID, e.Kind.TEXT, ID, ID, 1, 2, KEY, None, e.ListMark(1, KEY), e.ListMark(2, KEY), 1_800_000_000, True, b"hello"
+    ID, e.Kind.TEXT, ID, ID, 1, 2, KEY, (), e.ListMark(1, KEY), e.ListMark(2, KEY), 1_800_000_000, True, b"hello"
 )
 PREKEY = e.PrekeyHeader(KEY, LIST, KEY, 1, 2, False, bytes(1088), None)
 RECORDS: list[Any] = [
     CONTENT,
-    msgspec.structs.replace(CONTENT, continues=e.StreamEnd(1, 9, KEY)),
+    msgspec.structs.replace(CONTENT, continues=(e.StreamEnd(3, 9, KEY), e.StreamEnd(1, 2, b""))),
     e.Receipt([ID, ID]),
     e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
     e.ContentKey(bytes(64), KEY, None, (0, 0)),

@@ -7,6 +7,8 @@ Source: C{docs/protocol.md}, section "Receiving".
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 from attrs import field, frozen
 
@@ -150,7 +152,8 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
         raise Refusal("bad-content")
     if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):
         raise Refusal("bad-content")
-    if content.continues is not None and content.continues.incarnation >= content.incarnation:
+    incarnations = [content.incarnation, *(end.incarnation for end in content.continues)]
+    if any(earlier >= later for later, earlier in pairwise(incarnations)):
         raise Refusal("bad-content")
     if content.kind in _BODIES:
         decode_record(_BODIES[content.kind], content.body)

@@ -232,12 +232,13 @@ def _again(
             return None
         if is_same and left >= MIN_EXPIRY and history.status not in (Status.FAILED, Status.WITHDRAWN):
             return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
+    before = out_stream(records, entry.conversation, entry.incarnation).continues
     void = msgspec.structs.replace(
         draft(profile, Kind.VOID, now),
         conversation=entry.conversation,
         incarnation=entry.incarnation,
         counter=counter,
-        continues=out_stream(records, entry.conversation, entry.incarnation).continues,
+        continues=tuple(end for end in before if end.incarnation < entry.incarnation),
         own_list=profile.mark,
         peer_list=contact.mark,
         body=sent.digest if sent is not None else b"",

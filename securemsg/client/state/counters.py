@@ -29,7 +29,7 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_RESET_COUNTERS, Content, Kind, StreamEnd, encode_record
+from securemsg.protocol.envelope import MAX_CONTINUED, MAX_RESET_COUNTERS, Content, Kind, StreamEnd, encode_record
 from securemsg.protocol.messages import Counter, Record
 
 # Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
@@ -47,12 +47,12 @@ class OutStream(Record, frozen=True):
     the number of the last one that used a counter.
 
     @ivar digest: of the content with this counter; empty before the first.
-    @ivar continues: how far the stream of an earlier incarnation had come.
+    @ivar continues: how far the streams of earlier incarnations had come, the newest first.
     """
 
     counter: Counter = 0
     digest: bytes = b""
-    continues: StreamEnd | None = None
+    continues: tuple[StreamEnd, ...] = ()
 
 
 class InStream(Record, frozen=True):
@@ -62,7 +62,7 @@ class InStream(Record, frozen=True):
     @ivar highest: the highest counter that came, or that a later stream says there was.
     @ivar digest: of the content with this counter; empty where it is not known.
     @ivar linked: what it continues was taken into account.
-    @ivar ended: a later stream continues it, so that what still comes is late.
+    @ivar ended: the device has sent something in a later incarnation, so that what still comes of this one is late.
     """
 
     highest: Counter = 0
@@ -95,7 +95,7 @@ class Arrival:
     What the counter of a received content shows.
 
     @ivar seq: where it belongs in history; 0: after everything else.
-    @ivar gap: how many counters right before it are missing, and may still come; also of the stream that it continues.
+    @ivar gap: how many counters right before it are missing, and may still come; also of the streams that its own continues.
     @ivar lost: how many before those are given up.
     @ivar note: C{late}, C{repeated}, C{forked}, or nothing.
     """
@@ -113,7 +113,12 @@ def conversation_of(own: bytes, peer: bytes) -> bytes:
 
 def stream_of(content: Content) -> bytes:
     """The name of the stream that a content belongs to."""
-    return content.device + content.incarnation.to_bytes(8, "big") + content.conversation
+    return _stream(content, content.incarnation)
+
+
+def _stream(content: Content, incarnation: int) -> bytes:
+    """The name of a stream of the same device and conversation."""
+    return content.device + incarnation.to_bytes(8, "big") + content.conversation
 
 
 def out_bucket(conversation: bytes, incarnation: int) -> bytes:
@@ -128,18 +133,15 @@ def out_stream(records: IRecords, conversation: bytes, incarnation: int) -> OutS
         return known
     last = load_number(records, COUNTERS, STREAM_OUT + conversation)
     before = load(records, OutStream, COUNTERS, out_bucket(conversation, last))
-    return OutStream() if before is None else OutStream(continues=StreamEnd(last, before.counter, before.digest))
+    if before is None:
+        return OutStream()
+    return OutStream(continues=(StreamEnd(last, before.counter, before.digest), *before.continues)[:MAX_CONTINUED])
 
 
 def own_incarnations(records: IRecords, profile: Profile, conversation: bytes) -> list[int]:
-    """Our incarnations that may have sent something in a conversation, the newest first, at most C{MAX_STREAMS}."""
-    incarnations: list[int] = []
-    incarnation: int | None = profile.incarnation
-    while incarnation is not None and len(incarnations) < MAX_STREAMS:
-        incarnations.append(incarnation)
-        continues = out_stream(records, conversation, incarnation).continues
-        incarnation = None if continues is None else continues.incarnation
-    return incarnations
+    """The last incarnations in which we may have sent something in a conversation, the newest first."""
+    stream = out_stream(records, conversation, profile.incarnation)
+    return [profile.incarnation, *(end.incarnation for end in stream.continues)]
 
 
 def note_sent(records: IRecords, content: Content, digest: bytes) -> None:
@@ -166,10 +168,14 @@ def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:
 
 
 def open_gaps(records: IRecords, content: Content, gap: int) -> int:
-    """How many counters right before a content, C{gap} at most, are missing still, also of the stream that it continues."""
-    count = _missing_before(records, stream_of(content), content.counter, gap)
-    if content.continues is not None and count == content.counter - 1:
-        count += _missing_before(records, _continued(content), content.continues.counter + 1, gap - count)
+    """How many counters right before a content, C{gap} at most, are missing still, also of streams that its own continues."""
+    count = 0
+    ends = [(end.incarnation, end.counter) for end in content.continues]
+    for incarnation, last in ((content.incarnation, content.counter - 1), *ends):
+        missing = _missing_before(records, _stream(content, incarnation), last + 1, gap - count)
+        count += missing
+        if missing < last:
+            break
     return count
 
 
@@ -194,17 +200,17 @@ def receive(records: IRecords, content: Content, base: int | None, now: int) -> 
     stream = stream_of(content)
     digest = chain_digest(content)
     known = load(records, InStream, COUNTERS, STREAM_IN + stream)
-    if known is None:
-        _enlist(records, content.conversation, stream)
     # Only its first content can say where a stream begins; without a base it begins at 1.
     start = known or InStream(min(base or 0, content.counter - 1))
+    if known is None:
+        start = msgspec.structs.replace(start, ended=_begin(records, content.conversation, stream))
     gap, lost, is_forked = 0, 0 if known else start.highest, False
     if not start.linked:
         start = msgspec.structs.replace(start, linked=True)
         # A device whose share begins later had no share in what came before.
-        if content.continues is not None and not base:
-            gap, skipped, is_forked = _link(records, content, content.continues, now)
-            lost += skipped
+        for end in reversed(content.continues if not base else ()):
+            opened, skipped, differs = _link(records, content, end, now)
+            gap, lost, is_forked = gap + opened, lost + skipped, is_forked or differs
         save(records, COUNTERS, STREAM_IN + stream, start)
     if content.counter <= start.highest:
         return _late(records, stream, content, digest)
@@ -220,28 +226,20 @@ def receive(records: IRecords, content: Content, base: int | None, now: int) -> 
 
 def _link(records: IRecords, content: Content, end: StreamEnd, now: int) -> tuple[int, int, bool]:
     """
-    Take into account how far the stream had come that this content's stream continues.
+    Take into account how far a stream had come that this content's stream continues.
 
     @return: how many of its counters are waited for, how many are not, and whether it contradicts what we know.
     """
-    stream = _continued(content)
-    known = load(records, InStream, COUNTERS, STREAM_IN + stream)
-    if known is None:
-        _enlist(records, content.conversation, stream)
-    before = known or InStream()
+    stream = _stream(content, end.incarnation)
+    before = load(records, InStream, COUNTERS, STREAM_IN + stream)
+    if before is None:
+        before = InStream(ended=_begin(records, content.conversation, stream))
     gap, lost = 0, 0
-    ended = msgspec.structs.replace(before, ended=True)
     if end.counter > before.highest:
         gap, lost = _open(records, stream, before, end.counter, end.digest, now)
-        ended = msgspec.structs.replace(ended, highest=end.counter, digest=end.digest)
-    save(records, COUNTERS, STREAM_IN + stream, ended)
+        known = msgspec.structs.replace(before, highest=end.counter, digest=end.digest)
+        save(records, COUNTERS, STREAM_IN + stream, known)
     return gap, lost, end.counter == before.highest and _differ(end.digest, before.digest)
-
-
-def _continued(content: Content) -> bytes:
-    """The stream that the stream of a content continues."""
-    assert content.continues is not None, "the first incarnation"
-    return content.device + content.continues.incarnation.to_bytes(8, "big") + content.conversation
 
 
 def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
@@ -264,12 +262,26 @@ def note_asked(records: IRecords, stream: bytes, counter: int, gap: Gap) -> None
     save(records, COUNTERS, GAPS + stream, msgspec.structs.replace(gap, asked=gap.asked + 1), counter)
 
 
-def _enlist(records: IRecords, conversation: bytes, stream: bytes) -> None:
-    """Remember a stream; if there are many, only the newest are asked about."""
+def _begin(records: IRecords, conversation: bytes, stream: bytes) -> bool:
+    """
+    Remember a new stream; if there are many, only the newest are asked about. Those of earlier incarnations of its device end.
+
+    @return: whether it is of an earlier incarnation itself.
+    """
+    is_late = False
+    for other in streams_in(records, conversation):
+        if other[: keys.ID_SIZE] != stream[: keys.ID_SIZE]:
+            continue
+        if incarnation_of(other) > incarnation_of(stream):
+            is_late = True
+        else:
+            ended = msgspec.structs.replace(in_stream(records, other), ended=True)
+            save(records, COUNTERS, STREAM_IN + other, ended)
     bucket = STREAMS + conversation
     seq = records.last(COUNTERS, bucket) + 1
     records.put(COUNTERS, bucket, stream, seq)
     records.delete(COUNTERS, bucket, seq - MAX_STREAMS)
+    return is_late
 
 
 def _open(records: IRecords, stream: bytes, start: InStream, last: int, digest: bytes, now: int) -> tuple[int, int]:

@@ -296,7 +296,7 @@ def draft(profile: Profile, kind: int, now: int, message_id: bytes | None = None
         incarnation=profile.incarnation,
         counter=0,
         previous=b"",
-        continues=None,
+        continues=(),
         own_list=_NO_LIST,
         peer_list=_NO_LIST,
         sent_at=now,
@@ -312,7 +312,7 @@ def unsealed(content: Content) -> Content:
         conversation=_NOWHERE,
         counter=0,
         previous=b"",
-        continues=None,
+        continues=(),
         own_list=_NO_LIST,
         peer_list=_NO_LIST,
     )

@@ -38,7 +38,7 @@ class SenselessTests(WorldCase):
             incarnation=alice.incarnation,
             counter=2,
             previous=b"",
-            continues=None,
+            continues=(),
             own_list=NOBODY,
             peer_list=NOBODY,
             sent_at=START,
@@ -76,7 +76,7 @@ class SenselessTests(WorldCase):
 
     def test_continues_itself(self) -> None:
         """A stream goes on from an earlier incarnation, never from its own or a later one."""
-        self.senseless(continues=StreamEnd(self.content.incarnation, 1, b""))
+        self.senseless(continues=(StreamEnd(self.content.incarnation, 1, b""),))
 
     def test_receipt_with_counter(self) -> None:
         """Receipts are outside the counters."""
@@ -170,7 +170,7 @@ class StreamTests(SynchronousTestCase):
             1,
             counter,
             previous,
-            None,
+            (),
             NOBODY,
             NOBODY,
             0,
@@ -275,7 +275,7 @@ class StreamTests(SynchronousTestCase):
         content = self.content(1, b"")
         for following in range(1, counter + 1):
             previous = chain_digest(content) if following > 1 else b""
-            content = msgspec.structs.replace(self.content(following, previous), incarnation=incarnation, continues=end)
+            content = msgspec.structs.replace(self.content(following, previous), incarnation=incarnation, continues=(end,))
         return content
 
     def take_continued(self, counter: int, end: StreamEnd, base: int = 0) -> Arrival:
@@ -333,6 +333,15 @@ class StreamTests(SynchronousTestCase):
             second = self.continued(1, StreamEnd(1, 5, chain_digest(self.contents[4])))
             self.assertEqual(receive(records, second, 0, START).note, "late")
         self.assertEqual(self.gaps(), [1, 2, 3, 4, 5])
+
+    def test_several_before(self) -> None:
+        """What several incarnations before had sent is missing at once, though nothing of them ever came."""
+        ends = (StreamEnd(2, 2, b""), StreamEnd(1, 3, chain_digest(self.contents[2])))
+        third = msgspec.structs.replace(self.continued(1, ends[0], incarnation=3), continues=ends)
+        with self.store.writing() as records:
+            self.assertEqual(receive(records, third, 0, START).gap, 5)
+            self.assertEqual(open_gaps(records, third, 5), 5)
+        self.assertEqual(self.gaps(), [1, 2, 3])
 
     def test_continued_forked(self) -> None:
         """A new incarnation that goes on from another content than came is noted."""

@@ -326,7 +326,7 @@ class MarkTests(SynchronousTestCase):
             1,
             1,
             b"",
-            None,
+            (),
             self.bob.profile.mark,
             self.bob.contact(self.alice).mark,
             NOW,
