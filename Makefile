@@ -11,6 +11,8 @@ NAME ?= guest
 TO ?= server
 # How often `make rounds` kills a process; more arguments for pytest, the bench and the daemon.
 ROUNDS ?= 500
+# How many histories `make model` tries.
+EXAMPLES ?= 3000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SERVER_ARGS ?=
@@ -27,13 +29,14 @@ READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build run-server run-client bench lint clean rounds docs picture
+.PHONY: help run test build run-server run-client bench lint clean model rounds docs picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
 	@echo "make run-server   only the daemon, in the foreground   [HOST=, PORT=, SERVER_ARGS=]"
 	@echo "make run-client   chat, in another terminal            [PORT=, NAME=alice, TO=bob]"
 	@echo "make test         run all tests                        [PYTEST_ARGS=]"
+	@echo "make model        search for histories in which a promise breaks [EXAMPLES=3000]"
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
@@ -54,6 +57,9 @@ run-client: $(READY_RUN)
 
 test: $(READY_TEST)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+model: $(READY_TEST)
+	@$(BIN)/python -m pytest tests/client/test_model.py --examples $(EXAMPLES) $(PYTEST_ARGS)
 
 rounds: $(READY_TEST)
 	@$(BIN)/python -m pytest tests/functional --rounds $(ROUNDS) -k kill $(PYTEST_ARGS)

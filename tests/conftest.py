@@ -13,16 +13,24 @@ from hypothesis.configuration import set_hypothesis_home_dir
 ROOT = Path(__file__).resolve().parent.parent
 # Enough to meet the interesting moments, few enough for the default run; `make rounds` asks for many more.
 DEFAULT_ROUNDS = 20
+DEFAULT_EXAMPLES = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer C{--rounds}."""
+    """Offer C{--rounds} and C{--examples}."""
     parser.addoption(
         "--rounds",
         type=int,
         default=DEFAULT_ROUNDS,
         metavar="N",
         help=f"how often the kill tests kill a process (default: {DEFAULT_ROUNDS})",
+    )
+    parser.addoption(
+        "--examples",
+        type=int,
+        default=DEFAULT_EXAMPLES,
+        metavar="N",
+        help=f"how many histories the model of tests/client/test_model.py tries (default: {DEFAULT_EXAMPLES})",
     )
 
 
@@ -74,4 +82,11 @@ def rounds(pytestconfig: pytest.Config) -> int:
     C{self.rounds}.
     """
     wanted: int = pytestconfig.getoption("rounds")
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def examples(pytestconfig: pytest.Config) -> int:
+    """How many histories of the model to try. As C{rounds}."""
+    wanted: int = pytestconfig.getoption("examples")
     return wanted

@@ -1,0 +1,392 @@
+"""
+A model of what must stay true between two people and a malicious server, whatever happens in whatever order: profiles are put
+back and copied, the server lies about what it has seen, holds deliveries back, drops, repeats and reorders them, and shows
+lists and bundles of any age.
+
+A short search is part of every run of the tests; C{make model} searches much longer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from attrs import define, field
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client import messages
+from securemsg.client.messages import Received, Sent
+from securemsg.client.sessions import store, suites
+from securemsg.client.state.profile import Profile
+from securemsg.crypto.keys import sha256
+from securemsg.errors import Refusal
+from securemsg.protocol import messages as m
+from securemsg.protocol.states import Side
+from securemsg.storage.memory import MemoryProfile
+from tests.client.rig import MortalProfile, User, Wire, World
+from tests.conftest import DEFAULT_EXAMPLES
+
+ALICE, BOB = "alice", "bob"
+PEER = {ALICE: BOB, BOB: ALICE}
+# What a server may say about n, beside the truth: how much more, or that it has seen nothing.
+HONEST, MORE, NOTHING = "honest", "more", "nothing"
+ROUNDS = 6
+MAX_COPIES = 4
+HOUR = 3600
+
+
+@define(eq=False)
+class Copy:
+    """
+    A copy of a profile, as a thief or a backup has it.
+
+    @ivar ephemerals: of the sessions that it holds, by which both ends know them.
+    @ivar was_left: the peer has opened something in a session that the owner began after the copy was made.
+    """
+
+    owner: str
+    profile: Profile
+    store: MemoryProfile
+    ephemerals: frozenset[bytes]
+    was_left: bool = False
+
+    def opens(self, account: str, device: bytes, deposit: m.Deposit, own: bytes) -> bool:
+        """Whether this state can read a deposit that somebody made for its owner."""
+        with self.store.snapshot().writing() as records:
+            try:
+                suites.open_envelope(records, self.profile, account, device, own, sha256(deposit.common), 0)
+            except Refusal:
+                return False
+            return True
+
+
+@define(eq=False)
+class Server:
+    """
+    The malicious half of the server: the real one stands behind it, and hands everything over to it at once.
+
+    @ivar mail: for each account, what was handed over and not delivered yet; C{past}: all of it.
+    @ivar lie: what it says about n in the next Welcome.
+    @ivar answers: the lists and bundles that it has shown, and may show again.
+    """
+
+    mail: dict[str, list[m.Deliver]] = field(factory=lambda: {ALICE: [], BOB: []})
+    past: dict[str, list[m.Deliver]] = field(factory=lambda: {ALICE: [], BOB: []})
+    lie: str = HONEST
+    old_answer: int | None = None
+    answers: dict[type, list[Any]] = field(factory=dict)
+    _tags: dict[Wire, int] = field(factory=dict)
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether there is something to deliver."""
+        return any(self.mail.values())
+
+    def stand_between(self, name: str, wire: Wire) -> None:
+        """Take a connection over."""
+        wire.to_client = lambda message: self._to_client(name, wire, message)
+        wire.to_server = lambda message: [] if isinstance(message, m.Acknowledge) else [message]
+
+    def deliver(self, name: str, wire: Wire, delivery: m.Deliver) -> None:
+        """Deliver something, under the next tag."""
+        self._tags[wire] = self._tags.get(wire, 0) + 1
+        wire.inject(Side.SERVER, msgspec.structs.replace(delivery, tag=self._tags[wire]))
+
+    def _to_client(self, name: str, wire: Wire, message: m.Message) -> list[m.Message]:
+        if isinstance(message, m.Deliver):
+            wire.inject(Side.CLIENT, m.Acknowledge(message.tag))
+            self.mail[name].append(message)
+            self.past[name].append(message)
+            return []
+        if isinstance(message, m.Welcome):
+            if self.lie == MORE:
+                return [msgspec.structs.replace(message, highest=message.highest + 3)]
+            if self.lie == NOTHING:
+                return [msgspec.structs.replace(message, highest=0, last_login=b"")]
+        if isinstance(message, m.Account | m.Bundle):
+            known = self.answers.setdefault(type(message), [])
+            known.append(message)
+            if self.old_answer is not None:
+                old = known[self.old_answer % len(known)]
+                return [msgspec.structs.replace(old, request=message.request)]
+        return [message]
+
+
+class TwoAndAServer(RuleBasedStateMachine):
+    """Alice, Bob, and the server between them."""
+
+    people = st.sampled_from([ALICE, BOB])
+    lies = st.sampled_from([HONEST, MORE, MORE, NOTHING])
+    places = st.integers(0, 7)
+
+    def __init__(self) -> None:
+        """Nobody is there yet."""
+        super().__init__()
+        self.world = World()
+        self.server = Server()
+        self.users: dict[str, User] = {}
+        self.order: dict[str, int] = {}
+        self.copies: list[Copy] = []
+        self.check = SynchronousTestCase()
+
+    @initialize()
+    def meet(self) -> None:
+        """Both have talked."""
+        for name in (ALICE, BOB):
+            self.users[name] = self.world.user(name, connect=False)
+            self.connect(name, HONEST)
+        self.exchange()
+        self.exchange()
+
+    # --- what people do -------------------------------------------------------------------------------------------
+
+    @rule(name=people)
+    def write(self, name: str) -> None:
+        """Somebody writes; no copy that was left reads it."""
+        user = self.users[name]
+        text = f"{name} {len(self.order)}"
+        self.order[text] = len(self.order)
+        before = len(user.wire.log) if user.wire else 0
+        user.send(PEER[name], text)
+        for side, message in user.wire.log[before:] if user.wire else []:
+            if side is Side.CLIENT and isinstance(message, m.Deposit):
+                self.sealed(name, message)
+
+    @precondition(lambda self: len(self.copies) < MAX_COPIES)
+    @rule(name=people)
+    def back_up(self, name: str) -> None:
+        """Somebody's profile is copied."""
+        user = self.users[name]
+        ephemerals = frozenset(session.ephemeral for session in self.sessions(name).values())
+        self.copies.append(Copy(name, user.profile(), user.backup(), ephemerals))
+
+    @rule(
+        name=people,
+        writes=st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 2)),
+        lie=lies,
+        order=st.permutations(range(6)),
+        dropped=st.sets(st.integers(0, 5), max_size=2),
+    )
+    def begin_anew(
+        self, name: str, writes: tuple[int, int, int], lie: str, order: list[int], dropped: set[int]
+    ) -> None:
+        """
+        Somebody writes, is copied, writes, begins anew, and writes again, while the server holds everything back. Then some of
+        it comes in some order, and the other writes whenever something came.
+        """
+        self.write_often(name, writes[0])
+        if len(self.copies) < MAX_COPIES:
+            self.back_up(name)
+        self.write_often(name, writes[1])
+        self.connect(name, lie)
+        self.write_often(name, writes[2])
+        mail = self.server.mail[PEER[name]]
+        held = [mail[place] for place in order if place < len(mail) and place not in dropped]
+        mail.clear()
+        for delivery in held:
+            self.hand_over(PEER[name], delivery)
+            self.write(PEER[name])
+
+    def write_often(self, name: str, times: int) -> None:
+        """Write so many messages."""
+        for _ in range(times):
+            self.write(name)
+
+    @precondition(lambda self: self.copies)
+    @rule(number=places, lie=lies)
+    def put_back(self, number: int, lie: str) -> None:
+        """A copy takes the place of the profile that it was made of."""
+        copy = self.copies[number % len(self.copies)]
+        user = self.users[copy.owner]
+        user.die()
+        user.store = MortalProfile(copy.store.snapshot())
+        self.connect(copy.owner, lie)
+
+    @precondition(lambda self: self.copies)
+    @rule(number=places, writes=st.booleans(), lie=lies)
+    def use_copy(self, number: int, writes: bool, lie: str) -> None:
+        """A copy is used elsewhere, in turn with the profile."""
+        copy = self.copies[number % len(self.copies)]
+        theirs = self.users[copy.owner]
+        theirs.disconnect()
+        self.world.settle()
+        self.users[copy.owner] = User(self.world, copy.owner, MortalProfile(copy.store.snapshot()))
+        self.connect(copy.owner, lie)
+        if writes:
+            self.write(copy.owner)
+        self.users[copy.owner].disconnect()
+        self.world.settle()
+        self.users[copy.owner] = theirs
+        self.connect(copy.owner, lie)
+
+    @rule(seconds=st.sampled_from([70, HOUR + 60]))
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.world.clock += seconds
+        for user in self.users.values():
+            if user.agent is not None:
+                user.agent.tick()
+        self.world.settle()
+
+    # --- what the server does -------------------------------------------------------------------------------------
+
+    @rule(name=people, lie=lies, swallow=st.booleans())
+    def lie(self, name: str, lie: str, swallow: bool) -> None:
+        """Somebody connects anew, and the server may have swallowed everything since the last delivery."""
+        if swallow:
+            self.server.mail[PEER[name]].clear()
+        self.connect(name, lie)
+
+    def connect(self, name: str, lie: str) -> None:
+        """Somebody connects anew, and the server may lie about what it has seen of that device."""
+        self.server.lie = lie
+        self.world.clock += 1
+        user = self.users[name]
+        wire = user.connect(settle=False)
+        self.server.stand_between(name, wire)
+        self.world.settle()
+
+    @precondition(lambda self: self.server.has_mail)
+    @rule(name=people, place=places)
+    def deliver(self, name: str, place: int) -> None:
+        """Something is delivered, in whatever order."""
+        mail = self.server.mail[name] or self.server.mail[name := PEER[name]]
+        self.hand_over(name, mail.pop(place % len(mail)))
+
+    @rule()
+    def exchange(self) -> None:
+        """Each writes, and everything is delivered, in order."""
+        for name in (ALICE, BOB):
+            self.write(name)
+            self.deliver_all(PEER[name])
+
+    def deliver_all(self, name: str) -> None:
+        """Everything is delivered, in order."""
+        while self.server.mail[name]:
+            self.hand_over(name, self.server.mail[name].pop(0))
+
+    @precondition(lambda self: self.server.has_mail)
+    @rule(name=people, place=places)
+    def drop(self, name: str, place: int) -> None:
+        """Something that was accepted is swallowed."""
+        mail = self.server.mail[name] or self.server.mail[PEER[name]]
+        mail.pop(place % len(mail))
+
+    @rule(name=people, place=places)
+    def repeat(self, name: str, place: int) -> None:
+        """Something is delivered once more."""
+        past = self.server.past[name]
+        self.hand_over(name, past[-1 - place % len(past)])
+
+    @rule(number=st.one_of(st.none(), places))
+    def show_old(self, number: int | None) -> None:
+        """From here on the server shows an old list and an old bundle, or, with C{None}, what is true."""
+        self.server.old_answer = number
+
+    # --- what must be true ----------------------------------------------------------------------------------------
+
+    def sessions(self, name: str) -> dict[int, store.Session]:
+        """Somebody's sessions with the other."""
+        bucket = store.bucket_of(PEER[name], self.users[PEER[name]].profile().device_id)
+        with self.users[name].store.inner.reading() as records:
+            return store.all_sessions(records, bucket)
+
+    def hand_over(self, name: str, delivery: m.Deliver) -> None:
+        """Deliver something; if it shows the recipient that the sender has left its old sessions, copies of it are left."""
+        wire = self.users[name].wire
+        assert wire is not None, "connected"
+        before = self.index(name).current
+        self.server.deliver(name, wire, delivery)
+        self.world.settle()
+        sending, (incarnation, _) = self.sending(name), self.index(name).seen
+        if sending is not None and not sending.initiated and self.index(name).current != before:
+            for copy in self.copies:
+                if copy.owner == PEER[name] and incarnation >= copy.profile.incarnation:
+                    copy.was_left = copy.was_left or sending.ephemeral not in copy.ephemerals
+        self.in_order(name)
+
+    def sealed(self, name: str, deposit: m.Deposit) -> None:
+        """Nothing is sent in a session that a copy of its taker reads, once the taker has begun another and was heard."""
+        device = self.users[name].profile().device_id
+        for copy in self.copies:
+            if copy.owner == PEER[name] and copy.was_left:
+                for part in deposit.to[0].parts:
+                    if copy.opens(name, device, deposit, part.own):
+                        sending = self.sending(name)
+                        # What one begins from prekeys every copy reads that holds them, until it is answered.
+                        self.check.assertTrue(sending is None or sending.initiated, "a copy reads what is sent")
+
+    def sending(self, name: str) -> store.Session | None:
+        """The session in which somebody sends now."""
+        return self.sessions(name).get(self.index(name).current)
+
+    def index(self, name: str) -> store.SessionIndex:
+        """What somebody remembers of the other's device."""
+        bucket = store.bucket_of(PEER[name], self.users[PEER[name]].profile().device_id)
+        with self.users[name].store.inner.reading() as records:
+            return store.load_index(records, bucket)
+
+    def in_order(self, name: str) -> None:
+        """What is not marked stands in history in the order in which it was written."""
+        shown = [self.order[line.text] for line in self.received(name) if not line.note]
+        self.check.assertEqual(shown, sorted(shown), "out of order, and not marked")
+
+    def received(self, name: str) -> list[Received]:
+        """What somebody has received."""
+        return [line for line in self.users[name].lines(PEER[name]) if isinstance(line, Received)]
+
+    def nothing_lost(self, name: str) -> None:
+        """Of all that the server accepted from somebody, as far as that profile knows, nothing is missing unseen."""
+        peer = PEER[name]
+        sent = [line for line in self.users[name].lines(peer) if isinstance(line, Sent)]
+        accepted = {line.text for line in sent if line.status in ("accepted", "delivered")}
+        missing = accepted - {line.text for line in self.received(peer)}
+        gaps = sum(line.gap_before for line in self.received(peer))
+        if not any(messages.quarantined(self.users[peer].store)):
+            self.check.assertLessEqual(len(missing), gaps, f"lost without a trace: {missing}")
+
+    def teardown(self) -> None:
+        """In the end the server is honest, and everybody writes once more: then whatever is missing shows."""
+        if not self.users:
+            return
+        self.server.old_answer = None
+        for name in self.users:
+            self.connect(name, HONEST)
+        for name in self.users:
+            self.deliver_all(name)
+        self.exchange()
+        for name in self.users:
+            self.nothing_lost(name)
+        for _ in range(ROUNDS):
+            self.wait(HOUR + 60)
+            for name in self.users:
+                self.deliver_all(name)
+        for name in self.users:
+            self.nothing_lost(name)
+
+
+class ModelTests(SynchronousTestCase):
+    """Histories that nobody thought of."""
+
+    @pytest.fixture(autouse=True)
+    def _take_examples(self, examples: int) -> None:
+        """How many to look at."""
+        self.examples = examples
+
+    def test_any_history(self) -> None:
+        """Nothing is lost unseen, reordered unmarked, or sent in a session that a copy reads after it was left."""
+        run_state_machine_as_test(
+            TwoAndAServer,
+            settings=settings(
+                max_examples=self.examples,
+                stateful_step_count=12,
+                deadline=None,
+                derandomize=True,
+                phases=[Phase.generate, Phase.shrink] if self.examples > DEFAULT_EXAMPLES else [Phase.generate],
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            ),
+        )
