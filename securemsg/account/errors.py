@@ -38,7 +38,7 @@ MEANINGS: dict[Exit, str] = {
     " (with --key-file alone nothing is kept)",
     Exit.TIMED_OUT: "not delivered, or too few messages received, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
-    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase readable by others, or another recv or respond"
+    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase that others own or can read, or another recv or respond"
     " is running",
     Exit.INTERRUPTED: "interrupted",
 }
@@ -223,7 +223,7 @@ WORDS: dict[str, _Words] = {
         Exit.PROFILE, "others can read the key file", "restrict it to yourself: chmod 600 store.key"
     ),
     "passphrase-exposed": _Words(
-        Exit.PROFILE, "others can read the passphrase file {name}", "restrict it to yourself: chmod 600 {name}"
+        Exit.PROFILE, "others can read or change the passphrase file", "restrict it to yourself: chmod 600 FILE"
     ),
     "profile-busy": _Words(Exit.PROFILE, "another process has locked this profile", _LATER),
     "second-recv": _Words(

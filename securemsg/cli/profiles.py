@@ -17,7 +17,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.state import vault
 from securemsg.client.state.vault import VaultError
 from securemsg.storage.errors import StorageError
-from securemsg.storage.files import OTHERS
+from securemsg.storage.files import FileExposed, check_private
 from securemsg.storage.profile import open_profile
 
 # A longer file is probably not a passphrase file.
@@ -38,18 +38,22 @@ def read_passphrase(path: Path) -> bytes:
     """
     The passphrase in a file, without one line end.
 
-    @raise SecuremsgError: the file cannot be read, others may read it, or it holds none.
+    @raise SecuremsgError: the file cannot be read, others may read it, it is theirs, or it holds none.
     """
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            found = os.fstat(file.fileno())
             passphrase = file.read(MAX_PASSPHRASE + 1)
     except OSError as error:
         raise SecuremsgError(
             Exit.USAGE, "passphrase-file", f"cannot read the passphrase file {path}: {error.strerror}"
         ) from None
-    if stat.S_ISREG(mode) and mode & OTHERS:
-        raise error_for("passphrase-exposed", str(path))
+    if stat.S_ISREG(found.st_mode):
+        try:
+            check_private(path, found)
+        except FileExposed as error:
+            text, _, hint = str(error).partition("; ")
+            raise error_for("passphrase-exposed", text=f"the passphrase file {text}", hint=hint) from None
     passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE:
         raise SecuremsgError(

@@ -14,10 +14,12 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 # The permissions of the group and of others.
 OTHERS = 0o077
+# Root can read and change every file anyway.
+ROOT = 0
 
 
 class FileExposed(StateUnusable):
-    """Other users may read or change a file, or run it."""
+    """Other users may read or change a file, or run it, or it is theirs."""
 
 
 class NotAFile(StateUnusable):
@@ -60,12 +62,14 @@ def make_private_folder(folder: Path) -> None:
 
 def check_private(path: Path, found: os.stat_result) -> None:
     """
-    Check that this is a regular file that only its owner may use.
+    Check that this is a regular file that only we may use: an owner can change its mode at any time.
 
     @raise NotAFile: it is something else.
     @raise FileExposed: others may use it, too.
     """
     check_regular(path, found)
+    if found.st_uid not in (ROOT, os.geteuid()):
+        raise FileExposed(f"{path} belongs to another user (uid {found.st_uid}); use a copy that belongs to you")
     if found.st_mode & OTHERS:
         raise FileExposed(
             f"{path} is open to other users (mode {found.st_mode & 0o777:o}); restrict it to yourself: chmod 600 {path}"
@@ -84,7 +88,7 @@ def check_regular(path: Path, found: os.stat_result) -> None:
 
 def read_private_file(path: Path, limit: int = -1, *, exposed: bool = False) -> bytes:
     """
-    Read a file that only its owner may use.
+    Read a file that only we may use.
 
     @param limit: how many bytes to read at most; negative: all.
     @param exposed: whether others may use it, too.

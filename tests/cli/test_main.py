@@ -23,6 +23,7 @@ from securemsg.client.state.profile import load_profile, save_profile
 from securemsg.client.state.vault import open_vault
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.profile import open_profile
+from tests.net.fakes import give_away
 
 LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(range(2, 34)))
 
@@ -304,6 +305,16 @@ class ProfileTests(CommandLineCase):
             status, _, err = self.ours("whoami", "--passphrase-file", str(path))
             self.assertEqual(status, Exit.USAGE)
             self.assert_one_line(err, "passphrase-file")
+
+    def test_passphrase_of_another_user(self) -> None:
+        """A passphrase file that belongs to another user is not used."""
+        self.prepare(passphrase="correct horse")
+        path = self.folder / "passphrase"
+        give_away(self, path)
+        status, _, err = self.ours("whoami", "--passphrase-file", str(path))
+        self.assertEqual(status, Exit.PROFILE)
+        self.assert_one_line(err, "passphrase-exposed")
+        self.assertIn(f"the passphrase file {path} belongs to another user", err)
 
     def test_exposed_passphrase(self) -> None:
         """A passphrase file that others can read is not used; a pipe is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -39,6 +40,14 @@ def scratch(case: SynchronousTestCase) -> Path:
     folder = tempfile.TemporaryDirectory(prefix="sm-")
     case.addCleanup(folder.cleanup)
     return Path(folder.name)
+
+
+def give_away(case: SynchronousTestCase, path: Path) -> None:
+    """Let a file of ours belong to another user. Where we cannot, we are another user for the rest of the test."""
+    if os.geteuid() == 0:
+        os.chown(path, 1, -1)
+    else:
+        case.patch(os, "geteuid", lambda: path.stat().st_uid + 1)
 
 
 @cache

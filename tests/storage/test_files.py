@@ -13,13 +13,14 @@ from securemsg.storage.files import (
     FileExposed,
     FileLock,
     NotAFile,
+    check_private,
     create_private_file,
     make_private_file,
     make_private_folder,
     read_private_file,
     write_private_file,
 )
-from tests.net.fakes import scratch
+from tests.net.fakes import give_away, scratch
 
 
 class FileCase(SynchronousTestCase):
@@ -113,6 +114,23 @@ class ContentTests(FileCase):
             text = str(self.assertRaises(FileExposed, read_private_file, self.path))
             self.assertIn(f"restrict it to yourself: chmod 600 {self.path}", text)
             self.assertEqual(read_private_file(self.path, exposed=True), b"content")
+
+    def test_of_another_user(self) -> None:
+        """A file of another user is read only where others may use it, whatever its mode: its owner can change that."""
+        write_private_file(self.path, b"content")
+        give_away(self, self.path)
+        text = str(self.assertRaises(FileExposed, read_private_file, self.path))
+        self.assertIn(f"{self.path} belongs to another user", text)
+        self.assertEqual(read_private_file(self.path, exposed=True), b"content")
+
+    def test_owners(self) -> None:
+        """Of the owners of a file, we and root are not others."""
+        for user, is_ours in ((os.geteuid(), True), (0, True), (os.geteuid() + 1, False)):
+            found = os.stat_result((0o100600, 1, 1, 1, user, 0, 0, 0, 0, 0))
+            if is_ours:
+                check_private(self.path, found)
+            else:
+                self.assertRaises(FileExposed, check_private, self.path, found)
 
     def test_not_a_file(self) -> None:
         """A folder and a pipe are refused at once, also where others may use a file."""

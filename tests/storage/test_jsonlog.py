@@ -15,7 +15,7 @@ from securemsg.client.messages import Received
 from securemsg.daemon.printer import record_line
 from securemsg.storage.errors import StateUnusable
 from securemsg.storage.jsonlog import CHUNK, LineFile, check_line_file
-from tests.net.fakes import scratch
+from tests.net.fakes import give_away, scratch
 
 
 def line(number: int, size: int = 0) -> bytes:
@@ -276,6 +276,13 @@ class FailureTests(LineFileCase):
         self.put(line(1) + b"\n", 0o640)
         self.assertIn("chmod 600", self.complaint(self.make))
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
+
+    def test_of_another_user(self) -> None:
+        """A file of another user is refused, by the check before the start as well."""
+        self.put(line(1) + b"\n", 0o600)
+        give_away(self, self.path)
+        self.assertIn("belongs to another user", self.complaint(self.make))
+        self.assertIn("belongs to another user", self.complaint(lambda: check_line_file(self.path)))
 
     def test_no_file(self) -> None:
         """What is not a regular file is refused: it could not be made durable, nor put aside."""

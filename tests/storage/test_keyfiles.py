@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.storage.keyfiles import KeyFileError, KeyFileExists, KeyFileExposed, KeyFileMissing, make_key_file, read_key_file
+from tests.net.fakes import give_away
 
 SECRET = bytes(range(32))
 
@@ -101,6 +102,14 @@ class KeyFileTests(SynchronousTestCase):
             self.assertEqual(read_key_file(self.path, loose=True), SECRET)
         self.path.chmod(0o400)
         self.assertEqual(read_key_file(self.path), SECRET)
+
+    def test_of_another_user(self) -> None:
+        """So does an owner other than us and root."""
+        make_key_file(self.path, SECRET)
+        give_away(self, self.path)
+        text = str(self.assertRaises(KeyFileExposed, read_key_file, self.path))
+        self.assertIn(f"the key file {self.path} belongs to another user", text)
+        self.assertEqual(read_key_file(self.path, loose=True), SECRET)
 
     def test_other_size(self) -> None:
         """A file of another size is none, loose or not; the size is said, the content is not."""

@@ -28,6 +28,7 @@ from securemsg.client.state.vault import (
 )
 from securemsg.errors import Unauthentic
 from securemsg.interfaces import ISealer
+from tests.net.fakes import give_away
 
 SECRET = b"correct horse"
 
@@ -143,6 +144,13 @@ class VaultFileTests(SynchronousTestCase):
             self.path.chmod(mode)
             error = self.assertRaises(VaultExposed, open_vault, self.folder, None)
             self.assertIn(f"chmod 600 {self.path}", str(error))
+
+    def test_of_another_user(self) -> None:
+        """Nor is one that belongs to another user."""
+        self.create()
+        give_away(self, self.path)
+        error = self.assertRaises(VaultExposed, open_vault, self.folder, None)
+        self.assertIn("belongs to another user", str(error))
 
     def test_missing(self) -> None:
         """Where there is no key, nothing is made."""
