@@ -17,6 +17,7 @@ from typing import Any
 import platformdirs
 from twisted.application.service import Service
 
+from securemsg.coredump import forbid_core_dumps
 from securemsg.daemon.checks import EXPECTED, check_start
 from securemsg.daemon.options import Options, Setup
 from securemsg.daemon.service import APPLICATION, Daemon, end_process
@@ -38,6 +39,8 @@ def makeService(options: Options) -> Service:
 
     @raise SystemExit: it cannot start; standard error says why.
     """
+    # Before a key is read. What twistd forks goes on without dumps.
+    forbid_core_dumps()
     twistd: Mapping[str, Any] = options.parent or {}
     if options.setup.prints and twistd and not twistd.get("nodaemon"):
         sys.stderr.write("securemsg: --print needs twistd's -n: in the background there is no standard output\n")

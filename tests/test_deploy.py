@@ -59,6 +59,10 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(self.service["DynamicUser"], "yes")
         self.assertNotIn("--state", self.service["ExecStart"])
 
+    def test_no_core(self) -> None:
+        """No crash writes the daemon's memory to disk."""
+        self.assertEqual(self.service["LimitCORE"], "0")
+
     def test_restarts(self) -> None:
         """A daemon that fails comes back, but not for ever."""
         self.assertEqual(self.service["Restart"], "on-failure")

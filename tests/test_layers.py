@@ -31,6 +31,7 @@ FILES = ("securemsg.storage.errors", "securemsg.storage.files")
 OURS: dict[str, tuple[str, ...]] = {
     "securemsg.errors": (),
     "securemsg.interfaces": ("securemsg.errors",),
+    "securemsg.coredump": (),
     "securemsg.protocol": ("securemsg.protocol", "securemsg.errors"),
     "securemsg.crypto": ("securemsg.crypto", "securemsg.errors"),
     # Of all cryptography the server gets to see public keys: what it cannot import, it cannot decrypt with.
@@ -141,6 +142,7 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     # The two roots know nothing of each other, and nobody knows of them.
     "securemsg.tap": (
+        "securemsg.coredump",
         "securemsg.daemon.checks",
         "securemsg.daemon.options",
         "securemsg.daemon.service",
@@ -151,6 +153,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.bot",
         "securemsg.cli",
         "securemsg.client",
+        "securemsg.coredump",
         "securemsg.crypto",
         "securemsg.errors",
         "securemsg.interfaces",
@@ -223,6 +226,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 # The layers at the bottom name every library they need.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "securemsg.errors": (),
+    "securemsg.coredump": (),
     # Several records for each message pass through: a struct costs a quarter of what an attrs class does.
     "securemsg.interfaces": ("msgspec", "zope.interface"),
     "securemsg.protocol": ("attrs", "msgspec", "zope.interface"),

@@ -6,13 +6,17 @@ what it does when it cannot go on, and what its contact answers.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
+import resource
 import socket
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
+from unittest import skipUnless
 
 from attrs import define, field
 from twisted.application.service import ServiceMaker
@@ -24,6 +28,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
+from securemsg.coredump import PR_SET_DUMPABLE
 from securemsg.daemon.folder import DATABASE, SERVER_KEY, FolderLock, StateError, open_folder, write_private
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.service import Daemon
@@ -33,6 +38,8 @@ from securemsg.server.core import Server
 from securemsg.storage.errors import StateDamaged
 from securemsg.tap import Options, makeService, state_folder
 from tests.net.fakes import scratch
+
+PR_GET_DUMPABLE = 3
 
 
 @contextlib.contextmanager
@@ -70,6 +77,19 @@ class FolderCase(SynchronousTestCase):
         self.assertTrue(text.startswith("securemsg: "))
         self.assertEqual(text.count("\n"), 1)
         return text
+
+
+class CoreTests(FolderCase):
+    """Keys stay in memory."""
+
+    @skipUnless(sys.platform == "linux", "prctl is Linux's")
+    def test_no_core(self) -> None:
+        """Before it reads a key the daemon forbids that its memory is dumped or looked into."""
+        prctl = ctypes.CDLL(None).prctl
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+        self.complaint("--port", "99", "--key-file", str(self.state.parent))
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_CORE), (0, 0))
+        self.assertEqual(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0)
 
 
 class PluginTests(SynchronousTestCase):

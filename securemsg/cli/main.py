@@ -13,6 +13,7 @@ from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, explain, table
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import json_option, shared
+from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
 PROGRAM = "securemsg"
@@ -84,6 +85,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line, and end the process."""
+    forbid_core_dumps()
     ensure_descriptors()
     sys.exit(run(sys.argv[1:]))
 

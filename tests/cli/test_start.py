@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -31,6 +32,15 @@ import securemsg.cli.start
 print([name for name in sys.modules if name.partition(".")[0] in ("click", "twisted", "cryptography", "msgspec", "attrs")])
 """
 
+CORE = """
+import ctypes, resource, sys
+from securemsg.cli.main import main
+sys.argv[1:] = ["--version"]
+try:
+    main()
+except SystemExit:
+    print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3))  # PR_GET_DUMPABLE
+"""
 AT_HAND = """
 import sys
 from securemsg.cli.main import run
@@ -71,6 +81,12 @@ class StartTests(SynchronousTestCase):
     def test_light(self) -> None:
         """The entry itself imports nothing slow."""
         self.assertEqual(self.start(LIGHT), (0, b"[]\n", b""))
+
+    @skipUnless(sys.platform == "linux", "prctl is Linux's")
+    def test_no_core(self) -> None:
+        """The command line dumps no memory, and lets nobody look into it."""
+        status, out, err = self.start(CORE)
+        self.assertEqual((status, out.splitlines()[-1]), (0, b"(0, 0) 0"), err)
 
     def test_help(self) -> None:
         """Version, help and a mistyped command import neither the agent nor the network."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import sys
 from pathlib import Path
+from unittest import skipUnless
 
-from tests.functional.support import Person, PlaceCase
+from tests.functional.support import Person, PlaceCase, until
 
 TEXT = "xyzzy the eagle has landed plugh"
 
@@ -50,6 +53,14 @@ class SecretTests(PlaceCase):
                     if any(TEXT.encode(coding) in data for coding in ("utf-8", "utf-16-le", "utf-16-be")):
                         found.append(str(path))
         return found
+
+    @skipUnless(sys.platform == "linux", "needs Linux's /proc")
+    def test_memory(self) -> None:
+        """No crash writes the memory of daemon or client to disk; on Linux nobody but root looks into it either."""
+        for running in (self.daemon.running, self.person("dan").start("recv", "--follow")):
+            place = Path("/proc") / str(running.process.pid)
+            until(lambda: re.search(r"Max core file size +0 +0 ", (place / "limits").read_text()), "the limit")  # noqa: B023
+            until(lambda: (place / "environ").stat().st_uid == 0, "what is root's alone")  # noqa: B023
 
     def test_arguments(self) -> None:
         """C{join -} keeps the invite out of the list of processes, and no log holds it."""
