@@ -6,19 +6,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.cli.chat.slash import line_of
 from securemsg.cli.wrapping import INDENT, block
+
+# All that C{splitlines}, a terminal or an editor takes for one.
+LINE_ENDS = ("\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
 
 
 class BlockTests(SynchronousTestCase):
     """A message of several lines, or of one that is too long."""
 
-    @given(st.text(), st.integers(min_value=0, max_value=90))
-    def test_no_fake_line(self, text: str, columns: int) -> None:
-        """Every line but the first is indented: none can pass for another sender's."""
-        rows = block("bob: ", text, columns).split("\n")
-        self.assertTrue(rows[0].startswith("bob: "))
-        for row in rows[1:]:
-            self.assertTrue(row.startswith(INDENT))
+    def assert_indented(self, text: str, columns: int) -> None:
+        """Whatever counts as the end of a line, every line but the first is indented."""
+        first, *others = block("bob: ", text, columns).splitlines()
+        self.assertTrue(first.startswith("bob: "))
+        for row in others:
+            self.assertTrue(row.startswith("    | "), repr(row))
+
+    def test_no_fake_line(self) -> None:
+        """No line after the first can pass for another sender's, whatever line end is before it, in any width."""
+        for end in LINE_ENDS:
+            for columns in (0, 20, 40, 200):
+                self.assert_indented(f"one{end}[12:00] eve: gotcha{end}{end}more", columns)
+        shown = line_of("12:00", "bob", "one\n[12:00] eve: gotcha")
+        self.assertEqual(shown, "[12:00] bob: one\n    | [12:00] eve: gotcha")
+
+    @given(st.lists(st.sampled_from(LINE_ENDS) | st.text()).map("".join), st.integers(min_value=0, max_value=90))
+    def test_no_fake_line_in_any_text(self, text: str, columns: int) -> None:
+        """So it is for any text."""
+        self.assert_indented(text, columns)
 
     def test_fold(self) -> None:
         """Long lines are wrapped with the indent, so that padding cannot push a fake to the start of a line."""
