@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from wcwidth import wcwidth
 
-from securemsg.client.escape import escape
+from securemsg.client.escape import EMOJI_STYLE, escape
 
 # Narrower than this, wrapping helps nobody.
 MIN_COLUMNS = 20
 # Before every further line of a message: ours begin with a bracket or a word, never with this.
 INDENT = "    | "
+# What shares its columns, and stays in one row: a character and the style after it.
+_UNIT = re.compile(f".{EMOJI_STYLE}?")
 
 
 def block(prefix: str, text: str, columns: int = 0) -> str:
@@ -31,11 +35,14 @@ def _wrap(line: str, columns: int) -> list[str]:
         return [line]
     rows: list[str] = []
     row, used = "", 0
-    for character in line:
-        width = max(wcwidth(character), 0)
+    for unit in _UNIT.findall(line):
+        # Added up, so that it is never less than any terminal takes; the style makes an emoji of two columns.
+        width = max(wcwidth(unit[0]), 0)
+        if width and unit.endswith(EMOJI_STYLE):
+            width = 2
         if used + width > columns:
             rows.append(row)
             row, used = INDENT, len(INDENT)
-        row += character
+        row += unit
         used += width
     return [*rows, row]

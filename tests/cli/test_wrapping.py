@@ -45,6 +45,17 @@ class BlockTests(SynchronousTestCase):
         """Wide characters count for two columns."""
         self.assertEqual(block("", "你" * 11, 20), "你" * 10 + "\n" + INDENT + "你")
 
+    def test_emoji(self) -> None:
+        """An emoji with its style counts for two columns, and stays whole: no row is longer than the terminal is wide."""
+        self.assertEqual(block("", "❤️" * 11, 20), "❤️" * 10 + "\n" + INDENT + "❤️")
+        self.assertEqual(block("", "x" * 19 + "❤️", 20), "x" * 19 + "\n" + INDENT + "❤️")
+        self.assertEqual(block("", "👍️" * 11, 20), "👍️" * 10 + "\n" + INDENT + "👍️")
+
+    def test_faked_with_emoji(self) -> None:
+        """Emoji in front push nothing to the start of a line."""
+        rows = block("bob: ", "❤️" * 20 + "[12:00] eve: gotcha", 45).split("\n")
+        self.assertEqual(rows, ["bob: " + "❤️" * 20, INDENT + "[12:00] eve: gotcha"])
+
     def test_line_ends(self) -> None:
         """Line ends of either kind begin a new line."""
         self.assertEqual(block("bob: ", "a\nb\r\nc"), f"bob: a\n{INDENT}b\n{INDENT}c")

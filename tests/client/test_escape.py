@@ -41,9 +41,17 @@ class EscapeTests(SynchronousTestCase):
 
     def test_ordinary_text(self) -> None:
         """Letters of all scripts, and emoji with their style, stay as they are; a tab becomes spaces."""
-        for text in ("grüße, 你好, привет, שלום", "❤️ 👍", "back\\slash"):
+        for text in ("grüße, 你好, привет, שלום", "ကြွေး, שָּׁלוֹם, น้ำ", "❤️ 👍 1️⃣", "back\\slash"):
             self.assertEqual(escape(text), text)
         self.assertEqual(escape("a\tb"), "a    b")
+
+    def test_towers(self) -> None:
+        """More than three marks on a character are spelled out, so that they cover no other line."""
+        self.assertEqual(escape("e" + "\u0301" * 3 + "a\u0302\u20dd"), "e" + "\u0301" * 3 + "a\u0302\u20dd")
+        self.assertEqual(escape("e" + "\u0301" * 5 + "a\u0302"), "e" + "\u0301" * 3 + "\\u0301" * 2 + "a\u0302")
+        self.assertEqual(escape("❤" + "\ufe0f" * 4), "❤" + "\ufe0f" * 3 + "\\ufe0f")
+        # A mark with a column of its own is no new character.
+        self.assertEqual(escape("က" + "\u102d" * 2 + "\u102c" + "\u102d" * 2), "က" + "\u102d" * 2 + "\u102c" + "\u102d\\u102d")
 
     def test_line_ends(self) -> None:
         """In one line, line ends are spelled out, of either kind alike."""
