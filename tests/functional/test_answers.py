@@ -558,7 +558,7 @@ class OperatorTests(AnsweringDaemonCase):
         name = self.record()[0]["from"]
         self.daemon.admin("reply", name, "the operator is")
         until(lambda: "server: the operator is" in chat.out, "the reply")
-        chat.type("exit\n")
+        chat.end_input()
         checked(chat.wait(), 0, ["chat"])
         refused = self.daemon.admin("reply", name, "too late", status=3)
         self.assertIn("no guest with this key file is connected at the moment", refused.err)

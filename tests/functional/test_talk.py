@@ -184,18 +184,26 @@ class ChatTests(PlaceCase):
         """With C{--json}, before the command or after it, what comes is written as by C{recv}, and remarks are objects, too."""
         eva = self.person("eva")
         for arguments in (("--json", "chat", "server"), ("chat", "server", "--json")):
-            done = eva.run(*arguments, text="hi\n/oops\n", status=2)
+            done = eva.run(*arguments, "--commands", text="hi\n/oops\n", status=2)
             [row] = done.rows
             self.assertEqual((row["from"], row["to"], row["kind"]), ("server", "eva", "answer"))
             self.assertEqual(set(row), set(eva.history("server")[-1]))
             [note] = [json.loads(line) for line in done.err.splitlines()]
             self.assertIn("unknown command /oops", note["warning"])
 
-    def test_exit(self) -> None:
-        """C{exit} leaves; what comes after it is not sent."""
+    def test_commands(self) -> None:
+        """With C{--commands} C{exit} leaves; what comes after it is not sent."""
         bob, cia = self.person("bob"), self.person("cia")
-        bob.run("chat", "cia", text="one\nexit\ntwo\n")
+        bob.run("chat", "cia", "--commands", text="one\nexit\ntwo\n")
         self.assertEqual([row["text"] for row in cia.recv()], ["one"])
+
+    def test_data(self) -> None:
+        """Else no line of data is a command: all of them go where the chat goes, as they are."""
+        jim, kay = self.person("jim"), self.person("kay")
+        lines = ["/to server", "/verify accept", "//slashes", "/oops", "exit", "/quit", " last"]
+        done = jim.run("chat", "kay", text="".join(f"{line}\n" for line in lines))
+        self.assertEqual([row["text"] for row in kay.recv()], lines)
+        self.assertEqual((done.out, jim.history("server")), ("", []))
 
     def test_two_chats(self) -> None:
         """Two chats are open at once; what one types the other shows."""

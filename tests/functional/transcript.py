@@ -250,7 +250,7 @@ def replay(text: str, place: Place) -> int:
             # A reader sees it start, and types no faster than that.
             until(lambda: is_listening(int(port)), f"line {step.line}: the daemon")
         is_typed_into = later is not None and later.terminal == step.terminal and not later.command
-        has_ended = not step.command and step.text == "exit"
+        has_ended = not step.command and step.text == "^D"
         if has_ended or (step.command and later is not None and not STAYING.search(step.text) and not is_typed_into):
             terminal.finish()
     for terminal in terminals.values():

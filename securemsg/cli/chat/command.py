@@ -34,14 +34,16 @@ _COMPLAINTS = {
 @click.argument("name", type=NAME, metavar="NAME")
 @suite_options("Key file: for --suite psk, or alone to chat with `server` without a profile.", "--suite")
 @wire_option
+@click.option("--commands", is_flag=True, help="Obey `exit` and /commands in piped input, too.")
 @json_option("Line by line, even on a terminal; messages are printed as JSON, one object per line.")
 @shared
 @click.pass_context
-def chat(ctx: click.Context, name: str, show_wire: bool) -> int:
+def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
     """
     Chat with NAME: interactive on a terminal, line by line on a pipe.
 
-    `exit`, /quit or the end of the input leaves; /help lists the other commands.
+    `exit`, /quit or the end of the input leaves; /help lists the other commands. What comes through a pipe is text, every line
+    of it, unless --commands is given.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file.
     With --suite psk you chat from your profile with a contact who has the same file.
@@ -63,7 +65,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool) -> int:
             pin(context, name)
             if prompt:
                 return await interact(context, connection, name, reactor)
-            return await _Piped(context, connection, name, reactor, at_terminal).talk()
+            return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0)).talk()
 
         try:
             with blocking_restored(0, 1, 2):
@@ -76,7 +78,13 @@ class _Piped:
     """A chat over the plain console."""
 
     def __init__(
-        self, context: CommandContext, connection: AccountConnection, name: str, reactor: Any, at_terminal: bool
+        self,
+        context: CommandContext,
+        connection: AccountConnection,
+        name: str,
+        reactor: Any,
+        at_terminal: bool,
+        commands: bool,
     ) -> None:
         self._context = context
         self._connection = connection
@@ -88,7 +96,9 @@ class _Piped:
         self._is_held = False
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
-        self._conversation = Chat(context, connection, name, write=self._write, notify=self._notify, columns=columns)
+        self._conversation = Chat(
+            context, connection, name, write=self._write, notify=self._notify, columns=columns, commands=commands
+        )
 
     async def talk(self) -> int:
         """Take lines to the end of the input, then wait for what is still on its way."""

@@ -76,16 +76,19 @@ class Chat:
         write: Callable[[str], Awaitable[Any]],
         notify: Callable[[str], Awaitable[Any]],
         columns: Callable[[], int],
+        commands: bool = True,
     ) -> None:
         """
         @param write: puts out a line of data, and is done once it is out.
         @param notify: puts out a line for people, likewise.
+        @param commands: whether commands are obeyed; else every line is text.
         """
         self._context = context
         self._connection = connection
         self._write = write
         self._notify = notify
         self._columns = columns
+        self._understand = slash.understand if commands else slash.text_of
         self._read_locks = ReadLocks(context.folder, context.store)
         self._pending: deque[bytes] = deque()
         self.name = name
@@ -101,7 +104,7 @@ class Chat:
 
         @return: whether the chat goes on.
         """
-        intention = slash.understand(line)
+        intention = self._understand(line)
         if isinstance(intention, Leave):
             return False
         if intention is not None:

@@ -139,18 +139,23 @@ COMMANDS: dict[str, Command] = {
 
 def understand(line: str) -> Intention | None:
     """What a typed line means; C{None}: nothing was typed."""
-    if not line.strip():
-        return None
     if line.strip() == LEAVING_WORD:
         return Leave()
     if line.startswith("//"):
-        line = line[1:]
-    elif line.startswith("/"):
+        return text_of(line[1:])
+    if line.startswith("/"):
         word, *words = line.split()
         command = COMMANDS.get(word)
         if command is None:
             return Misunderstood(f"unknown command {escape(word)}; see /help, or type // to begin a message with a slash")
         return command.parse(words)
+    return text_of(line)
+
+
+def text_of(line: str) -> Intention | None:
+    """What a line of data means, whatever it looks like; C{None}: it is blank."""
+    if not line.strip():
+        return None
     if len(line.encode("utf-8", "surrogatepass")) > MAX_TEXT:
         return Misunderstood(f"not sent: the line is longer than {MAX_TEXT} bytes")
     return Say(line)

@@ -24,6 +24,13 @@ from securemsg.protocol.messages import MAX_TEXT
 class UnderstandTests(SynchronousTestCase):
     """From lines to intentions."""
 
+    def test_data(self) -> None:
+        """Data is text, whatever it looks like; only a blank line is nothing, and one that is too long is not sent."""
+        for line in ("exit", "/quit", "/to bob", "/verify accept", "//usr/bin", "/nope", " text "):
+            self.assertEqual(slash.text_of(line), Say(line))
+        self.assertIsNone(slash.text_of(" \t"))
+        self.assertIsInstance(slash.text_of("x" * (MAX_TEXT + 1)), Misunderstood)
+
     def test_text(self) -> None:
         """A line is sent as it was typed, spaces included."""
         self.assertEqual(slash.understand("  hello, world "), Say("  hello, world "))
