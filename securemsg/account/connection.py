@@ -25,7 +25,6 @@ from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Event, Failed, Ready, Warned
 from securemsg.client.jobs import Outcome
 from securemsg.client.requests import Question
-from securemsg.client.state.contacts import DIRECTORY, IdentityChanged, adopt
 from securemsg.client.state.profile import Profile
 from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
@@ -225,7 +224,7 @@ class AccountConnection:
         """
         Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
-        @param kind: C{drained}, C{link}, C{ping}, C{invite} or C{fetch}.
+        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device} or C{remove-device}.
         @param timeout: seconds; C{None}: forever.
         @return: the facts.
         @raise SecuremsgError: it was refused, or not answered in time.
@@ -413,6 +412,8 @@ class AccountConnection:
         if question is not None:
             asked_at = self._clock.seconds()
             self._agent.ask(question(argument), lambda answer: done(*self._facts_of(answer, asked_at)))
+        elif kind in ("accept-device", "remove-device"):
+            self._agent.change_devices(kind, bytes.fromhex(argument), lambda answer: done(*self._facts_of(answer, 0)))
         elif kind in ("drained", "link"):
             done("", self.link_facts() if kind == "link" else {})
         else:
@@ -435,6 +436,8 @@ class AccountConnection:
                 return "", {"token": token.hex(), "expires_at": str(expires_at)}
             case m.Account(record=record):
                 return self._adopt(record), {}
+            case m.Done():
+                return "", {}
         return "out-of-turn", {}
 
     def _adopt(self, record: m.AccountRecord) -> str:
@@ -443,13 +446,10 @@ class AccountConnection:
 
         @return: the code of a refusal; empty: it was adopted.
         """
+        assert self._agent is not None, "it asked"
         try:
-            with self._store.writing() as records:
-                try:
-                    adopt(records, self._profile, record, int(self._now()), DIRECTORY)
-                except IdentityChanged:
-                    # The claim is stored in the contact, where the process that asked finds it.
-                    return ""
+            # Another identity's claim is stored in the contact, where the process that asked finds it.
+            self._agent.adopt(record)
         except Refusal as refusal:
             return refusal.code
         return ""

@@ -84,7 +84,7 @@ WORDS: dict[str, _Words] = {
     "login-failed": _Words(
         Exit.REFUSED,
         "the server does not know this account or device",
-        "the account may have been removed; ask the server's operator",
+        "the account or this device may have been removed; ask the server's operator",
     ),
     "server-full": _Words(Exit.NOT_CONNECTED, "the server is full", _LATER),
     "replaced": _Words(
@@ -93,6 +93,11 @@ WORDS: dict[str, _Words] = {
         "if a copy of this profile is in use, stop it: every device needs a profile of its own",
     ),
     "removed": _Words(Exit.REFUSED, "this account was removed from the server", "ask its operator for a new invite"),
+    "device-removed": _Words(
+        Exit.REFUSED,
+        "this device was removed from its account",
+        "if you did not do that, somebody has a copy of its keys: ask the server's operator to remove the account",
+    ),
     "stopping": _Words(Exit.NOT_CONNECTED, "the server is shutting down", _LATER),
     "timeout": _Words(Exit.NOT_CONNECTED, "the server did not answer in time", _LATER),
     "server-identity": _Words(

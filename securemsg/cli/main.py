@@ -36,6 +36,7 @@ COMMANDS = {
     "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
     "contacts": "List contacts: who is verified, whose keys have changed.",
+    "devices": "List your devices or those of NAME; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --accept marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",
     "whoami": "Print the name and the fingerprint of this profile.",

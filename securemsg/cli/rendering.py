@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+
 from securemsg.cli.chat import slash
 from securemsg.cli.wrapping import block
+from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.sessions.pins import Chosen
@@ -11,6 +14,7 @@ from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
+from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import Kind
 
 # Notes about messages in words; an unknown code is shown as it is.
@@ -111,6 +115,7 @@ def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, o
         "fingerprint": fingerprint(contact.identity),
         "verified": contact.verified and not contact.is_blocked,
         "changed": contact.is_blocked,
+        "new_devices": len(contact.unconfirmed),
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),
         "unread": unread,
@@ -125,10 +130,46 @@ def suite_facts(choice: Chosen) -> dict[str, object]:
 
 def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """A contact, for people."""
-    mark = slash.mark_of(contact.verified, contact.is_blocked) or "verified"
+    mark = slash.mark_of(contact) or "verified"
     news = f"  {unread} unread" if unread else ""
     key = f"  {choice.shared.name}" if choice.key else ""
     return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
+
+
+@frozen
+class DeviceRow:
+    """
+    A device in a list.
+
+    @ivar since: when the first list was issued on which it was seen.
+    @ivar state: C{this} (the one in use), C{confirmed}, C{new} (added to a contact's list, not confirmed so far) or C{refused}
+        (on a list of our own account that this profile did not sign).
+    """
+
+    device: Device
+    since: int
+    state: str
+
+
+_DEVICE_STATES = {"this": "this device", "confirmed": "", "new": "NEW", "refused": "REFUSED"}
+
+
+def device_record(name: str, row: DeviceRow) -> dict[str, object]:
+    """A device of an account, for programs."""
+    return {
+        "account": name,
+        "id": row.device.id.hex(),
+        "fingerprint": fingerprint(row.device.signing_key),
+        "since": iso(min(row.since, messages.LAST_SECOND)),
+        "state": row.state,
+    }
+
+
+def device_text(row: DeviceRow) -> str:
+    """A device, for people."""
+    since = iso(min(row.since, messages.LAST_SECOND))
+    text = f"{row.device.id.hex()}  {fingerprint(row.device.signing_key)}  since {since}  {_DEVICE_STATES[row.state]}"
+    return text.rstrip()
 
 
 def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,3 +206,24 @@ class AccountName(click.ParamType[str]):
 
 
 NAME = AccountName()
+
+
+def name_or_act(acts: Container[str]) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, str]]:
+    """
+    Reads the arguments of a command that lists something, and takes an act on one row as well: nothing, a name, or two words.
+
+    @param acts: the first words of two.
+    @return: a callback; it gives the act, or an empty text, and its argument or the name, or an empty text.
+    """
+
+    def read(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, str]:
+        match words:
+            case (act, argument) if act in acts:
+                return act, argument
+            case (name,):
+                return "", NAME.convert(name, parameter, ctx)
+            case ():
+                return "", ""
+        raise click.UsageError(f"give {parameter.metavar}", ctx)
+
+    return read

@@ -21,6 +21,7 @@ from securemsg.client.maintenance import GuestMaintenance, Maintenance
 from securemsg.client.receiving.receiver import Receiver
 from securemsg.client.requests import Answer, Callback, Question
 from securemsg.client.sending.sender import Sender
+from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.crypto.keys import random_bytes
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -159,6 +160,29 @@ class Agent:
             return
         self._context.ask(question, callback)
 
+    def adopt(self, record: m.AccountRecord) -> None:
+        """
+        Adopt the answer to a question to the directory.
+
+        @raise Refusal: see L{contacts.adopt<securemsg.client.state.contacts.adopt>}. A claim to the name by another identity is
+            kept, and no refusal.
+        """
+        with self._store.writing() as records:
+            try:
+                self._context.adopt(records, record)
+            except IdentityChanged:
+                return
+
+    def change_devices(self, kind: str, device_id: bytes, callback: Callback) -> None:
+        """
+        Change our own device list on the user's behalf.
+
+        @param kind: C{accept-device} or C{remove-device}.
+        @param callback: see L{ask}.
+        """
+        change = self._maintenance.accept_device if kind == "accept-device" else self._maintenance.remove_device
+        self._guarded(lambda: change(device_id, callback))
+
     def close(self, code: str = "") -> None:
         """Hang up."""
         if self._context.channel is not None:
@@ -207,6 +231,9 @@ class Agent:
         for name, version in self._receiver.fetches.items():
             self._sender.fetch_list(name, version)
         self._receiver.fetches.clear()
+        if self._receiver.is_own_list_disputed:
+            self._receiver.is_own_list_disputed = False
+            self._maintenance.check_own_list()
         self._sender.pump(self._receiver.is_idle)
         if self._receiver.is_busy:
             self._schedule()

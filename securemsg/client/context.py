@@ -6,17 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from attrs import define, field
 
 from securemsg.client.events import Changed, Event, Warned
 from securemsg.client.requests import Callback, Question, Requests
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import META, NOTICE, Notice, add_notice, load_all
 from securemsg.client.warnings import warning_text
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.channel import IChannel
-from securemsg.protocol.messages import Message, Unknown
+from securemsg.protocol.messages import AccountRecord, Message, Unknown
 
 # The same warning about the same contact is not repeated within this time, unless this many others came since.
 QUIET = DAY
@@ -88,6 +91,19 @@ class Context:
         """Take the events to report now."""
         events, self._events = self._events, []
         return events
+
+    def adopt(self, records: IRecords, record: AccountRecord) -> Contact:
+        """
+        Adopt a record of the directory, and tell the user if it brings a device that was not there before.
+
+        @raise Refusal: see L{contacts.adopt}.
+        """
+        contact = contacts.adopt(records, self.profile, record, self.time(), contacts.DIRECTORY)
+        if contact.untold:
+            contact = msgspec.structs.replace(contact, untold=False)
+            contacts.put_contact(records, contact)
+            self.warn(records, "contact-device-added", contact.name)
+        return contact
 
     def warn(self, records: IRecords, code: str, name: str = "") -> None:
         """Warn the user, and save the warning, unless the same was done recently."""

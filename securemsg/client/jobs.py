@@ -1,5 +1,6 @@
 """
-Jobs that a process leaves to the process that owns the connection: ping, fetch, invite, and questions about the connection.
+Jobs that a process leaves to the process that owns the connection: ping, fetch, invite, changes of our device list, and
+questions about the connection.
 
 Both lie in the store's table C{META}: the job with a deadline, then its outcome, which the asking process removes. Messages
 need no job: the owner sends every draft in the outbox.
@@ -24,8 +25,8 @@ class Job(Private, frozen=True):
     """
     A request. Order: its number.
 
-    @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{link}.
-    @ivar argument: the name to fetch, the lifetime of the invite; mostly empty.
+    @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{link}, C{accept-device}, C{remove-device}.
+    @ivar argument: the name to fetch, the lifetime of the invite, the id of the device in hex; mostly empty.
     @ivar deadline: when the process that asked stops waiting.
     """
 

@@ -8,15 +8,15 @@ from attrs import define, evolve, field
 
 from securemsg.client.context import Context
 from securemsg.client.login import is_own
-from securemsg.client.requests import Answer
+from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import initiations, prekeys, suites
+from securemsg.client.state import ownlist
 from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
-from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.devices import DEVICE_LIST_LABEL, decode_device_list
+from securemsg.protocol.devices import Device
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
@@ -25,6 +25,8 @@ PUBLISHED = b"published"
 MAX_LEAP = 2**24
 # How often a long connection checks prekeys and list, seconds.
 PERIOD = 6 * 3600
+# How often a contact can make us look up our own list, seconds.
+OWN_CHECK_PAUSE = 3600
 
 
 @define(eq=False)
@@ -37,6 +39,7 @@ class Maintenance:
     _refreshed_at: float = field(default=0.0, init=False)
     # In this process, which has held the profile since: so nobody put an older copy in its place.
     _has_logged_in: bool = field(default=False, init=False)
+    _own_checked_at: float = field(default=float("-inf"), init=False)
 
     def welcome(self, message: m.Welcome) -> None:
         """
@@ -65,8 +68,6 @@ class Maintenance:
         self._stock = message.stock
         self._is_uploading = False
         self._has_logged_in = True
-        if restored:
-            context.ask(m.Fetch(0, profile.name), self._own_account)
         self.refresh()
 
     def stock_low(self, message: m.Stock) -> None:
@@ -79,7 +80,7 @@ class Maintenance:
             self.refresh()
 
     def refresh(self) -> None:
-        """Upload and publish what is due, and delete what is of no more use."""
+        """Upload and publish what is due, see whether our list is still ours, and delete what is of no more use."""
         context, now = self._context, self._context.time()
         self._refreshed_at = context.now()
         with context.store.writing() as records:
@@ -98,14 +99,59 @@ class Maintenance:
             self._is_uploading = True
             sent = upload
             context.ask(upload, lambda answer: self._uploaded(sent, answer))
-        if not is_published:
-            version = profile.listing.version
-            context.ask(m.Publish(0, profile.devices), lambda answer: self._published(version, answer))
+        if is_published:
+            self._fetch_own()
+        else:
+            self._publish()
 
     def tick(self) -> None:
         """Refresh when it is time; to be called about once a second."""
         if self._context.now() - self._refreshed_at >= PERIOD:
             self.refresh()
+
+    def check_own_list(self) -> None:
+        """A contact names a list of ours that we never made: ask the directory, but not for every message that says so."""
+        now = self._context.now()
+        if now - self._own_checked_at >= OWN_CHECK_PAUSE:
+            self._own_checked_at = now
+            self._fetch_own()
+
+    def accept_device(self, device_id: bytes, callback: Callback) -> None:
+        """
+        Put a device that was refused on our list, and publish it.
+
+        @param callback: gets the server's answer, or a refusal: C{no-such-device}; C{bad-request}: the list is full.
+        """
+        listed = self._context.profile.listing.devices
+        try:
+            with self._context.store.writing() as records:
+                if len(listed) >= m.MAX_DEVICES:
+                    raise Refusal("bad-request")
+                self._sign(records, [*listed, ownlist.accept(records, device_id)])
+        except Refusal as refusal:
+            callback(refusal)
+            return
+        self._publish(callback)
+
+    def remove_device(self, device_id: bytes, callback: Callback) -> None:
+        """
+        Take another device off our list, and publish it.
+
+        @param callback: gets the server's answer, or a refusal: C{no-such-device}; C{bad-request}: it is this one.
+        """
+        profile = self._context.profile
+        others = [device for device in profile.listing.devices if device.id != device_id]
+        if device_id == profile.device_id or len(others) == len(profile.listing.devices):
+            callback(Refusal("bad-request" if device_id == profile.device_id else "no-such-device"))
+            return
+        with self._context.store.writing() as records:
+            self._sign(records, others)
+        self._publish(callback)
+
+    def _sign(self, records: IRecords, devices: list[Device]) -> None:
+        """Commit the next version of our list, with these devices."""
+        self._context.profile = resigned(self._context.profile, self._context.time(), devices)
+        save_profile(records, self._context.profile)
 
     def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
         """
@@ -137,40 +183,63 @@ class Maintenance:
             len(upload.kem) + (0 if upload.replace else self._stock.kem),
         )
 
+    def _publish(self, callback: Callback | None = None) -> None:
+        """Publish our list as it is committed. What is not confirmed is published again with the next login."""
+        profile = self._context.profile
+        version = profile.listing.version
+
+        def done(answer: Answer | Refusal) -> None:
+            self._published(version, answer)
+            if callback is not None:
+                callback(answer)
+
+        self._context.ask(m.Publish(0, profile.devices), done)
+
     def _published(self, version: int, answer: Answer | Refusal) -> None:
         if self._context.channel is None:
             return
         if isinstance(answer, Refusal):
             if answer.code == "stale-list":
-                self._context.ask(m.Fetch(0, self._context.profile.name), self._own_account)
+                self._fetch_own()
             return
         with self._context.store.writing() as records:
             save_number(records, META, PUBLISHED, version)
 
+    def _fetch_own(self) -> None:
+        self._context.ask(m.Fetch(0, self._context.profile.name), self._own_account)
+
     def _own_account(self, answer: Answer | Refusal) -> None:
-        """The directory's record of our own account: our signature tells whether a newer list is ours."""
+        """The directory's record of our own account: adopt a newer list of our own making, and replace any other."""
         context = self._context
         if not isinstance(answer, m.Account) or context.channel is None:
             return
         profile, record = context.profile, answer.record
         with context.store.writing() as records:
             try:
-                keys.verify(profile.identity.public, record.devices.signature, DEVICE_LIST_LABEL, record.devices.body)
-                listing = decode_device_list(record.devices.body)
+                listing = ownlist.read_own(profile, record)
             except Refusal:
                 context.warn(records, "stale-list")
                 return
-            own = next((device for device in listing.devices if device.id == profile.device_id), None)
-            if (listing.account, listing.server) != (profile.name, profile.pin) or own not in profile.listing.devices:
+            added = ownlist.added(profile, listing)
+            own = next(device for device in profile.listing.devices if device.id == profile.device_id)
+            if own.keys not in {device.keys for device in listing.devices}:
                 context.warn(records, "device-removed")
-            elif listing.version > profile.listing.version or (
-                listing.version == profile.listing.version and record.devices != profile.devices
-            ):
+                return
+            if listing.version < profile.listing.version or record.devices == profile.devices:
+                return
+            if added:
+                # Signed by a copy of this profile. What follows it is valid, and is without what we did not add.
+                ownlist.refuse(records, added, listing.issued_at)
+                context.warn(records, "own-device-added")
+                profile = resigned(profile, context.time(), after=record.devices)
+            else:
                 # Signed before the state was restored, and the list that the server shows to others.
                 profile = evolve(profile, devices=record.devices)
-                save_profile(records, profile)
                 save_number(records, META, PUBLISHED, listing.version)
+            save_profile(records, profile)
         context.profile = profile
+        if added:
+            self._publish()
 
 
 @define(eq=False)
@@ -197,3 +266,12 @@ class GuestMaintenance:
 
     def tick(self) -> None:
         """Nothing is ever due."""
+
+    def check_own_list(self) -> None:
+        """There is no list."""
+
+    def accept_device(self, device_id: bytes, callback: Callback) -> None:
+        """There are no devices."""
+        callback(Refusal("forbidden"))
+
+    remove_device = accept_device

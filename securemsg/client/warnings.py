@@ -35,7 +35,12 @@ WARNINGS: dict[str, str] = {
     "state-copied": "the server has seen messages or a login of this device that were not its own: a copy of this profile is in"
     " use elsewhere, or the server lies. Sessions start afresh; if you made no copy, tell your contacts, and join again with a"
     " new profile",
-    "device-removed": "this device is no longer on its account's device list",
+    "own-device-added": "somebody with a copy of this account's keys added a device to it; it was refused, and a list without"
+    " it is published. See it with: securemsg devices; if it is yours after all: securemsg devices accept ID",
+    "contact-device-added": "{name} has a new device, or somebody has a copy of {name}'s keys: {name} is unverified until you"
+    " have asked. See it with: securemsg devices {name}",
+    "device-removed": "this device is no longer on its account's device list: it was removed on another device, or by"
+    " somebody with a copy of its keys",
     "clock": "the clocks of this machine and the server differ by more than an hour",
     "prekeys-refused": "the server refuses this device's prekeys; new contacts may be unable to write to it",
     "stale-list": "the server has a different device list of this account than this profile",

@@ -54,6 +54,7 @@ TABLE = (
     Code("server-full", SentIn.FAILED, Consequence.RETRY),
     Code("replaced", SentIn.FAILED, Consequence.RETRY),
     Code("removed", SentIn.FAILED, Consequence.FATAL),
+    Code("device-removed", SentIn.FAILED, Consequence.FATAL),
     Code("stopping", SentIn.FAILED, Consequence.RETRY),
     Code("timeout", SentIn.LOGIN | SentIn.LOCAL, Consequence.RETRY),
     Code("server-identity", SentIn.CLIENT, Consequence.FATAL),

@@ -21,6 +21,7 @@ SERVER_NAME = "server"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})
 RESERVED_PREFIX = "key-"
+MAX_VERSION = 2**31
 
 
 class Device(Record, frozen=True):
@@ -37,6 +38,11 @@ class Device(Record, frozen=True):
     agreement_key: Key
     rsa_key: Annotated[bytes, Meta(max_length=600)] | None
 
+    @property
+    def keys(self) -> tuple[bytes, bytes, bytes]:
+        """What makes it this device and no other; an RSA key may be added later."""
+        return self.id, self.signing_key, self.agreement_key
+
 
 class DeviceList(Record, frozen=True):
     """
@@ -49,7 +55,7 @@ class DeviceList(Record, frozen=True):
 
     server: Key
     account: Name
-    version: Annotated[int, Meta(ge=1, le=2**31)]
+    version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
     previous: Annotated[bytes, Meta(max_length=32)]
     issued_at: Counter
     devices: Annotated[list[Device], Meta(min_length=1, max_length=MAX_DEVICES)]

@@ -190,7 +190,7 @@ class AccountCache:
             del account.devices[device.id]
             del self._by_mailbox[device.mailbox]
             if device.reader is not None:
-                device.reader.end("removed")
+                device.reader.end("removed" if account.removed else "device-removed")
 
     def _evict(self, fresh: AccountState) -> None:
         """Drop the oldest accounts that are not pinned until the rest fits."""

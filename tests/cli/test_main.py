@@ -77,6 +77,7 @@ class HelpTests(CommandLineCase):
             "chat",
             "history",
             "contacts",
+            "devices",
             "verify",
             "status",
             "whoami",

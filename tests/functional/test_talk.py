@@ -139,6 +139,19 @@ class TalkTests(PlaceCase):
         yan.send("zoe", "two")
         self.assertEqual([row["verified"] for row in zoe.recv()], [True])
 
+    def test_devices(self) -> None:
+        """C{devices} lists one's own, and those of a contact; the one in use is not removed."""
+        una, vic = self.person("una"), self.person("vic")
+        [own] = una.run("devices", "--json").rows
+        self.assertEqual((own["account"], own["state"]), ("una", "this"))
+        self.assertEqual(una.error("devices", "remove", own["id"][:6], status=5)["code"], "bad-request")
+        vic.send("una", "hi")
+        [known] = vic.run("devices", "una", "--json").rows
+        self.assertEqual((known["id"], known["state"]), (own["id"], "confirmed"))
+        self.assertIn(str(own["fingerprint"]), vic.run("devices", "una").out)
+        una.error("devices", "vac", status=3)
+        una.error("devices", "forget", own["id"], status=2)
+
     def test_status(self) -> None:
         """C{status} says how the connection is protected; C{ping} that somebody is there."""
         abe = self.person("abe")

@@ -28,7 +28,7 @@ class CodeTests(SynchronousTestCase):
 
     def test_fatal(self) -> None:
         """Whoever is refused at the door for good does not knock again."""
-        ends = {"server-identity", "login-failed", "unsupported-version", "removed"}
+        ends = {"server-identity", "login-failed", "unsupported-version", "removed", "device-removed"}
         joins = {"bad-token", "name-taken", "illegal-name", "reserved-name", "registration-closed", "bad-device-list"}
         self.assertEqual(FATAL, ends | joins)
 

@@ -397,7 +397,7 @@ class DepositTests(TwoPeople):
         self.reader.send(Publish(2, self.bob.device_list()))
         self.rig.commit()
         self.reader.one(Done)
-        self.assertEqual(other.failed(), "removed")
+        self.assertEqual(other.failed(), "device-removed")
         self.assertEqual(len(self.reader.delivered()), 2)
         self.assertEqual(len(self.sender.accepted()), 2)
 

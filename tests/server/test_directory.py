@@ -135,7 +135,7 @@ class DirectoryTests(SynchronousTestCase):
         self.alice.others.clear()
         self.alice.version = 3
         self.assertEqual(self.published(self.alice.device_list()), "")
-        self.assertEqual(other.failed(), "removed")
+        self.assertEqual(other.failed(), "device-removed")
         self.assertEqual(self.rig.try_login(second).failed(), "login-failed")
 
     def test_own_device_dropped(self) -> None:
@@ -143,7 +143,7 @@ class DirectoryTests(SynchronousTestCase):
         second = self.alice.sibling()
         self.alice.version = 2
         self.client.ask(Publish(1, self.alice.device_list(devices=[second.own])))
-        self.assertEqual(self.client.one(Failed).code, "removed")
+        self.assertEqual(self.client.one(Failed).code, "device-removed")
         self.rig.login(second)
 
 

@@ -301,7 +301,7 @@ class Chat:
         choice = pinned_suite(self._context, self.name)
         if isinstance(self._context, GuestContext):
             return f"{self.name} ({key_name(choice)})"
-        mark = slash.mark_of(contact.verified, contact.is_blocked) if contact else "unknown"
+        mark = slash.mark_of(contact) if contact else "unknown"
         marks = ", ".join(part for part in (mark, key_name(choice)) if part)
         return f"{self.name} ({marks})" if marks else self.name
 

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
+from securemsg.client.state.contacts import Contact
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.messages import MAX_TEXT
@@ -199,11 +200,13 @@ def gap_line(sender: str, missing: int) -> str:
     return f"-- {what} from {escape(sender)} before this line did not arrive (yet)"
 
 
-def mark_of(verified: bool, changed: bool) -> str:
+def mark_of(contact: Contact) -> str:
     """The mark beside a contact's name."""
-    if changed:
+    if contact.is_blocked:
         return "CHANGED"
-    return "" if verified else "unverified"
+    if contact.unconfirmed:
+        return "NEW DEVICE"
+    return "" if contact.verified else "unverified"
 
 
 def unread_text(unread: dict[str, int], current: str) -> str:

@@ -189,6 +189,9 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
             suites.forget(records, name, opened.device_id)
         resets.answer_reset(records, profile, contact, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
+    if contact.untold:
+        contacts.put_contact(records, msgspec.structs.replace(contact, untold=False))
+        warnings.append("contact-device-added")
     if arrival.note == "forked":
         warnings.append("messages-forked")
     return Change(

@@ -21,6 +21,8 @@ from securemsg.protocol.messages import Acknowledge, Deliver
 BATCH = 64
 # A server that sends more than this without an acknowledgement ignores its own window, and has to wait.
 MAX_WAITING = 256
+# Warnings that say so of our own list.
+DISPUTED = frozenset({"own-list-unknown", "own-list-forked"})
 
 
 @define(eq=False)
@@ -30,11 +32,13 @@ class Receiver:
 
     @ivar is_drained: everything that waited for this login is committed.
     @ivar fetches: accounts with a newer device list than ours, and its version.
+    @ivar is_own_list_disputed: a contact was shown a device list of ours that we never made.
     """
 
     _context: Context
     is_drained: bool = field(default=False, init=False)
     fetches: dict[str, int] = field(factory=dict, init=False)
+    is_own_list_disputed: bool = field(default=False, init=False)
     _waiting: deque[Deliver] = field(factory=deque, init=False)
     _retries: deque[tuple[str, int]] = field(factory=deque, init=False)
     _last_tag: int = field(default=0, init=False)
@@ -132,5 +136,6 @@ class Receiver:
             self._context.notify(Changed())
         if change.behind:
             self.fetches[change.account] = change.behind
+        self.is_own_list_disputed |= not DISPUTED.isdisjoint(change.warnings)
         if change.began and (change.account, -1) not in self._retries:
             self._retries.append((change.account, -1))

@@ -18,7 +18,7 @@ from securemsg.client.sessions import pqxdh, resets
 from securemsg.client.sessions.peers import CHECK_AGE, NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
-from securemsg.client.state.contacts import DIRECTORY, IdentityChanged
+from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -189,13 +189,13 @@ class Sender:
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:
         """Adopt a contact's new device list, and make the deposit anew."""
-        context, now = self._context, self._context.time()
+        context = self._context
         self._queues.requeue(queue, seq)
         results.mark_stale(records, seq)
         try:
             known = [record for record in accounts if record.name == queue.conversation.account]
             for record in known:
-                contacts.adopt(records, context.profile, record, now, DIRECTORY)
+                context.adopt(records, record)
             if not known:
                 self._recheck(records, queue.conversation.account)
         except Refusal as refusal:
@@ -257,7 +257,7 @@ class Sender:
         if not isinstance(answer, m.Account) or answer.record.name != queue.conversation.account:
             raise Refusal("bad-device-list")
         context, now = self._context, self._context.time()
-        contact = contacts.adopt(records, context.profile, answer.record, now, DIRECTORY)
+        contact = context.adopt(records, answer.record)
         if contacts.is_list_old(contact, now):
             context.warn(records, "contact-list-old", queue.conversation.account)
         context.notify(Changed())
@@ -286,7 +286,7 @@ class Sender:
         context = self._context
         with context.store.writing() as records:
             try:
-                contact = contacts.adopt(records, context.profile, answer.record, context.time(), DIRECTORY)
+                contact = context.adopt(records, answer.record)
                 if contact.version < version:
                     context.warn(records, "contact-list-withheld", name)
             except IdentityChanged:

@@ -24,7 +24,7 @@ from securemsg.protocol.devices import (
 )
 from securemsg.protocol.envelope import ListMark
 from securemsg.protocol.invite import InviteLink
-from securemsg.protocol.messages import AccountRecord, Record, SignedDeviceList
+from securemsg.protocol.messages import AccountRecord, Id, Record, SignedDeviceList
 
 TABLE = "contacts"
 
@@ -47,6 +47,8 @@ class Contact(Record, frozen=True):
     @ivar changed_to: another identity that claims the name and waits for the user's decision, or empty.
     @ivar changed_devices: the list under that identity, if one was shown.
     @ivar origin: how we met: C{invite}, C{directory} or C{message}.
+    @ivar unconfirmed: ids of devices that were added to its list after we met, until the user has confirmed them.
+    @ivar untold: a device was added, and the user has not been told so far.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Contact(Record, frozen=True):
     changed_to: bytes
     changed_devices: SignedDeviceList | None
     origin: str
+    unconfirmed: tuple[Id, ...] = ()
+    untold: bool = False
 
     @property
     def is_blocked(self) -> bool:
@@ -154,7 +158,18 @@ def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: i
         raise Refusal("list-forked")
     if listing.version == known.version + 1 and known.version and listing.previous != known.digest:
         raise Refusal("list-forked")
-    contact = msgspec.structs.replace(known, devices=record.devices, version=listing.version, digest=digest)
+    before = {device.keys for device in devices(known)}
+    # The first list that is known of somebody adds nothing.
+    added = {device.id for device in listing.devices if before and device.keys not in before}
+    contact = msgspec.structs.replace(
+        known,
+        devices=record.devices,
+        version=listing.version,
+        digest=digest,
+        verified=known.verified and not added,
+        unconfirmed=tuple(device.id for device in listing.devices if device.id in added.union(known.unconfirmed)),
+        untold=known.untold or bool(added),
+    )
     if origin == DIRECTORY:
         # Only the directory clears a claim: an old message from the known identity proves nothing about today.
         return msgspec.structs.replace(contact, checked_at=now, changed_to=b"", changed_devices=None)
@@ -211,7 +226,7 @@ def accept(records: IRecords, name: str, now: int, shown: bytes = b"") -> Contac
             changed_to=b"",
             changed_devices=None,
         )
-    contact = msgspec.structs.replace(contact, verified=True)
+    contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), untold=False)
     put_contact(records, contact)
     return contact
 
@@ -230,7 +245,8 @@ def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: in
         if known is None:
             put_contact(records, Contact(name, identity, True, None, 0, b"", now, 0, b"", None, INVITE))
         elif known.identity == identity:
-            put_contact(records, msgspec.structs.replace(known, verified=True))
+            # The invite vouches for the identity, and not for a device that was added since.
+            put_contact(records, msgspec.structs.replace(known, verified=not known.unconfirmed))
         else:
             put_contact(records, msgspec.structs.replace(known, changed_to=identity, changed_devices=None))
 

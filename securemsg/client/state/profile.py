@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct, is_guest, with_guest
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
+from securemsg.crypto.keys import digest as keys_digest
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
     DEVICE_LIST_LABEL,
@@ -52,10 +53,12 @@ class SeenList(Record, frozen=True):
     A device list that was once current.
 
     @ivar digest: SHA-256 of its body.
+    @ivar devices: those on it, as L{device_digest} names them.
     """
 
     digest: bytes
     issued_at: int
+    devices: tuple[bytes, ...] = ()
 
 
 @frozen
@@ -162,10 +165,22 @@ def create_profile(link: InviteLink, name: str, now: int) -> Profile:
     )
 
 
-def resigned(profile: Profile, now: int) -> Profile:
-    """The same devices on the next version of the list, which names the hash of this one. To be saved, then published."""
+def resigned(
+    profile: Profile, now: int, devices: list[Device] | None = None, after: SignedDeviceList | None = None
+) -> Profile:
+    """
+    The next version of our list. To be saved, then published.
+
+    @param devices: those on it; C{None}: the same as now.
+    @param after: the list that it follows, whose hash it names; C{None}: ours.
+    """
+    before = after or profile.devices
     following = msgspec.structs.replace(
-        profile.listing, version=profile.listing.version + 1, previous=sha256(profile.devices.body), issued_at=now
+        profile.listing,
+        version=decode_device_list(before.body).version + 1,
+        previous=sha256(before.body),
+        issued_at=now,
+        devices=devices or profile.listing.devices,
     )
     return evolve(profile, devices=_signed(profile.identity, following))
 
@@ -234,7 +249,7 @@ def load_profile(records: IRecords) -> Profile | None:
 
 def remember_list(records: IRecords, listing: DeviceList, body: bytes) -> None:
     """Keep the digest of a list that was current, ours or a contact's."""
-    seen = SeenList(sha256(body), listing.issued_at)
+    seen = SeenList(sha256(body), listing.issued_at, tuple(device_digest(device) for device in listing.devices))
     records.put(LISTS, listing.account.encode(), msgspec.msgpack.encode(seen), listing.version)
 
 
@@ -242,6 +257,19 @@ def seen_list(records: IRecords, account: str, version: int) -> SeenList | None:
     """The list that we once saw with this version."""
     data = records.get(LISTS, account.encode(), version)
     return None if data is None else msgspec.msgpack.decode(data, type=SeenList)
+
+
+def first_seen(records: IRecords, account: str, device: Device) -> int:
+    """When the oldest list was issued on which we saw this device; 0: on none."""
+    digest = device_digest(device)
+    rows = records.scan(LISTS, account.encode())
+    lists = (msgspec.msgpack.decode(value, type=SeenList) for _, _, value in rows)
+    return next((seen.issued_at for seen in lists if digest in seen.devices), 0)
+
+
+def device_digest(device: Device) -> bytes:
+    """SHA-256 of what makes a device: its id and keys."""
+    return keys_digest(*device.keys)
 
 
 def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:

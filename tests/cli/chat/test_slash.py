@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +19,7 @@ from securemsg.cli.chat.slash import (
     ShowState,
     SwitchTo,
 )
+from securemsg.client.state.contacts import Contact
 from securemsg.protocol.messages import MAX_TEXT
 
 
@@ -114,8 +116,18 @@ class ShowTests(SynchronousTestCase):
 
     def test_marks(self) -> None:
         """Changed keys are marked first of all; a verified contact has no mark."""
-        self.assertEqual([slash.mark_of(True, False), slash.mark_of(False, False)], ["", "unverified"])
-        self.assertEqual([slash.mark_of(True, True), slash.mark_of(False, True)], ["CHANGED", "CHANGED"])
+        contact = Contact("bob", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
+        marks = [
+            slash.mark_of(msgspec.structs.replace(contact, verified=verified, unconfirmed=added, changed_to=changed))
+            for verified, added, changed in (
+                (True, (), b""),
+                (False, (), b""),
+                (False, (bytes(16),), b""),
+                (False, (bytes(16),), bytes(32)),
+                (True, (), bytes(32)),
+            )
+        ]
+        self.assertEqual(marks, ["", "unverified", "NEW DEVICE", "CHANGED", "CHANGED"])
 
     def test_unread(self) -> None:
         """Unread messages of others are counted, those of the current contact are not."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.receiving.listchecks import LIST_GRACE, check_lists
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact, IdentityChanged
-from securemsg.client.state.profile import LIST_WARNING, resigned
+from securemsg.client.state.profile import LIST_WARNING, first_seen, resigned
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list
@@ -83,6 +83,48 @@ class AdoptTests(SynchronousTestCase):
         """Versions may be skipped: we need not have seen every one."""
         self.bob.profile = resigned(resigned(self.bob.profile, NOW + 7), NOW + 8)
         self.assertEqual(self.adopt(self.bob.record).version, 3)
+
+    def test_new_device(self) -> None:
+        """A device that was added makes the contact unverified; it is remembered for as long as it is on the list."""
+        with self.alice.store.writing() as records:
+            contacts.accept(records, "bob", NOW)
+        [other] = person("bob").profile.listing.devices
+        self.bob.profile = resigned(self.bob.profile, NOW + 7, [self.bob.device, other])
+        contact = self.adopt(self.bob.record)
+        self.assertEqual((contact.verified, contact.unconfirmed, contact.untold), (False, (other.id,), True))
+        self.bob.profile = resigned(self.bob.profile, NOW + 8)
+        self.assertEqual(self.adopt(self.bob.record).unconfirmed, (other.id,))
+        self.bob.profile = resigned(self.bob.profile, NOW + 9, [self.bob.device])
+        self.assertEqual(self.adopt(self.bob.record).unconfirmed, ())
+
+    def test_other_keys(self) -> None:
+        """A known id with another key is another device; an RSA key that was added does not make one."""
+        with_rsa = msgspec.structs.replace(self.bob.device, rsa_key=b"rsa")
+        self.bob.profile = resigned(self.bob.profile, NOW + 7, [with_rsa])
+        self.assertEqual(self.adopt(self.bob.record).unconfirmed, ())
+        other = person("bob").device
+        for name in ("signing_key", "agreement_key"):
+            changed = msgspec.structs.replace(with_rsa, **{name: getattr(other, name)})
+            self.bob.profile = resigned(self.bob.profile, NOW + 8, [changed])
+            self.assertEqual(self.adopt(self.bob.record).unconfirmed, (self.bob.device.id,))
+
+    def test_several_at_first(self) -> None:
+        """A first contact with several devices has added none."""
+        carol = person("carol")
+        carol.profile = resigned(carol.profile, NOW, [carol.device, *person("carol").profile.listing.devices])
+        contact = self.adopt(carol.record)
+        self.assertEqual((len(contacts.devices(contact)), contact.unconfirmed, contact.untold), (2, (), False))
+
+    def test_since(self) -> None:
+        """A device is known since the oldest list on which it was seen."""
+        [other] = person("bob").profile.listing.devices
+        for number in (1, 2, 3):
+            devices = [self.bob.device] if number == 1 else [self.bob.device, other]
+            self.bob.profile = resigned(self.bob.profile, NOW + number, devices)
+            self.adopt(self.bob.record)
+        with self.alice.store.reading() as records:
+            since = [first_seen(records, "bob", device) for device in (self.bob.device, other, self.alice.device)]
+        self.assertEqual(since, [NOW, NOW + 2, 0])
 
     def test_rolled_back(self) -> None:
         """An older list than the known one is refused, though Bob did sign it."""
@@ -294,6 +336,14 @@ class InviteTests(SynchronousTestCase):
         before = self.alice.dump()
         self.trust(self.link)
         self.assertEqual(self.alice.dump(), before)
+
+    def test_new_device(self) -> None:
+        """An invite vouches for no device that was added since."""
+        self.alice.meet(self.bob)
+        self.bob.profile = resigned(self.bob.profile, NOW, [self.bob.device, *person("bob").profile.listing.devices])
+        self.alice.meet(self.bob)
+        self.trust(self.link)
+        self.assertFalse(self.alice.contact(self.bob).verified)
 
     def test_other_invite(self) -> None:
         """An invite cannot replace a known identity: it waits for the user's word."""

@@ -1,0 +1,108 @@
+"""C{securemsg devices}: the devices of an account, and changes to our own list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from securemsg.account.connection import AccountConnection
+from securemsg.account.errors import Exit, error_for
+from securemsg.cli.commands.contacts import find_contact
+from securemsg.cli.context import CommandContext
+from securemsg.cli.output import write_record
+from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import DeviceRow, device_record, device_text
+from securemsg.cli.settings import json_option, name_or_act, settings_of, shared
+from securemsg.client.state import contacts, ownlist
+from securemsg.client.state.profile import first_seen, load_profile
+from securemsg.interfaces import IProfileStore
+
+ACTS = {"accept": "accept-device", "remove": "remove-device"}
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[NAME | remove ID | accept ID]", callback=name_or_act(ACTS))
+@json_option("Print JSON, one object per line.")
+@shared
+@click.pass_context
+def devices(ctx: click.Context, words: tuple[str, str]) -> int:
+    """
+    List your own devices, or those of the contact NAME: id, fingerprint, and since when they are known.
+
+    remove ID takes a device off your own list, and publishes that. A device that this profile did not add is refused by itself;
+    accept ID puts it on the list after all. The beginning of an ID is enough, if no other begins in the same way.
+    """
+    act, argument = words
+    with opened(settings_of(ctx)) as context:
+        name = context.profile.name
+        if act:
+            device_id = chosen(own_devices(context.store), argument, act)
+            status = context.run_connected(_changing(context, ACTS[act], device_id))
+            if status != Exit.DONE:
+                return status
+        rows = own_devices(context.store)
+        if not act and argument not in ("", name):
+            name, rows = argument, devices_of(context.store, argument)
+        for row in rows:
+            write_record(device_record(name, row), context.settings.as_json, device_text(row))
+    return Exit.DONE
+
+
+def own_devices(store: IProfileStore) -> list[DeviceRow]:
+    """Our own devices, and behind them those that were refused."""
+    with store.reading() as records:
+        profile = load_profile(records)
+        assert profile is not None, "it is open"
+        listed = []
+        for device in profile.listing.devices:
+            state = "this" if device.id == profile.device_id else "confirmed"
+            listed.append(DeviceRow(device, first_seen(records, profile.name, device), state))
+        return listed + [DeviceRow(row.device, row.since, "refused") for row in ownlist.refused(records)]
+
+
+def devices_of(store: IProfileStore, name: str) -> list[DeviceRow]:
+    """
+    The devices of a contact.
+
+    @raise SecuremsgError: C{no-such-account}.
+    """
+    contact = find_contact(store, name)
+    if contact is None:
+        raise error_for("no-such-account", name, text="{name} is not among your contacts")
+    with store.reading() as records:
+        return [
+            DeviceRow(device, first_seen(records, name, device), "new" if device.id in contact.unconfirmed else "confirmed")
+            for device in contacts.devices(contact)
+        ]
+
+
+def chosen(rows: list[DeviceRow], prefix: str, act: str) -> str:
+    """
+    The device of ours whose id begins like this, in hex.
+
+    @raise SecuremsgError: C{no-such-device}; or it is this very device, and to be removed.
+    @raise UsageError: it is not said which.
+    """
+    possible = [row for row in rows if (row.state == "refused") == (act == "accept")]
+    found = [row for row in possible if row.device.id.hex().startswith(prefix.lower())]
+    if not found:
+        text = f"no device whose id begins with {prefix} can be {'accepted' if act == 'accept' else 'removed'}"
+        raise error_for("no-such-device", text=text, hint="list them: securemsg devices")
+    if len(found) > 1:
+        raise click.UsageError(f"several ids begin with {prefix}; give more of the id")
+    if found[0].state == "this":
+        raise error_for(
+            "bad-request", text="this is the device that you are using", hint="remove it with another device of the account"
+        )
+    return found[0].device.id.hex()
+
+
+def _changing(context: CommandContext, kind: str, device_id: str) -> Any:
+    """Have the owner of the connection sign and publish a list."""
+
+    async def ask(reactor: Any, connection: AccountConnection) -> int:
+        await connection.ask(kind, device_id, timeout=context.settings.time_limit)
+        return Exit.DONE
+
+    return ask

@@ -1,0 +1,81 @@
+"""
+Our own device list as the server shows it, judged by the one that this profile has signed.
+
+Whoever has a copy of our keys can sign a list with one device more. Devices that this profile did not add are refused, and kept
+for the user to see and, perhaps, to accept. Source: C{docs/protocol.md}, section "Device lists".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client.state.profile import TABLE, Profile
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, MAX_VERSION, Device, DeviceList, decode_device_list
+from securemsg.protocol.messages import MAX_DEVICES, AccountRecord, Counter, Record
+
+REFUSED = b"refused"
+
+
+class RefusedDevice(Record, frozen=True):
+    """
+    A device on a list of ours that this profile did not add. Table C{profile}, bucket C{REFUSED}: all of them, oldest first.
+
+    @ivar since: when that list was issued.
+    """
+
+    device: Device
+    since: Counter
+
+
+def read_own(profile: Profile, record: AccountRecord) -> DeviceList:
+    """
+    Check and decode a list of our own account.
+
+    @raise Unauthentic: our identity has not signed it.
+    @raise Refusal: C{bad-device-list}: malformed, for another account or server, or without a version left to follow it.
+    """
+    keys.verify(profile.identity.public, record.devices.signature, DEVICE_LIST_LABEL, record.devices.body)
+    listing = decode_device_list(record.devices.body)
+    if (listing.account, listing.server) != (profile.name, profile.pin) or listing.version == MAX_VERSION:
+        raise Refusal("bad-device-list")
+    return listing
+
+
+def added(profile: Profile, listing: DeviceList) -> list[Device]:
+    """The devices on a list of ours that this profile did not add."""
+    known = {device.keys for device in profile.listing.devices}
+    return [device for device in listing.devices if device.keys not in known]
+
+
+def refused(records: IRecords) -> tuple[RefusedDevice, ...]:
+    """The devices that were refused and not accepted since, oldest first."""
+    data = records.get(TABLE, REFUSED)
+    return () if data is None else msgspec.msgpack.decode(data, type=tuple[RefusedDevice, ...])
+
+
+def refuse(records: IRecords, devices: list[Device], since: int) -> None:
+    """Keep devices that are refused; of more than a list may have, the newest."""
+    known = refused(records)
+    fresh = [RefusedDevice(device, since) for device in devices if all(device != other.device for other in known)]
+    _save(records, (*known, *fresh)[-MAX_DEVICES:])
+
+
+def accept(records: IRecords, device_id: bytes) -> Device:
+    """
+    Take a device off those that are refused, to put it on the list.
+
+    @raise Refusal: C{no-such-device}.
+    """
+    known = refused(records)
+    found = [row.device for row in known if row.device.id == device_id]
+    if not found:
+        raise Refusal("no-such-device")
+    _save(records, tuple(row for row in known if row.device.id != device_id))
+    return found[-1]
+
+
+def _save(records: IRecords, rows: tuple[RefusedDevice, ...]) -> None:
+    records.put(TABLE, REFUSED, msgspec.msgpack.encode(rows))

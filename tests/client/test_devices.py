@@ -1,0 +1,328 @@
+"""Devices that join and leave an account: nobody adds one unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from attrs import evolve
+
+from securemsg.client import messages
+from securemsg.client.maintenance import PERIOD, PUBLISHED
+from securemsg.client.state import contacts, ownlist
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
+from securemsg.client.state.records import META, save_number
+from securemsg.crypto.keys import SigningKey, sha256
+from securemsg.errors import Refusal
+from securemsg.protocol import messages as m
+from securemsg.protocol.devices import MAX_VERSION, Device, DeviceList, decode_device_list
+from securemsg.storage.memory import MemoryProfile
+from tests.client.case import WorldCase
+from tests.client.rig import MortalProfile, User
+from tests.client.test_malice import replacing, signed
+
+
+class DeviceCase(WorldCase):
+    """Alice and Bob have talked, and Bob has compared numbers."""
+
+    def setUp(self) -> None:
+        """Both know one device of the other."""
+        super().setUp()
+        self.alice.send("bob", "zero")
+        self.bob.send("alice", "reply")
+        with self.bob.store.writing() as records:
+            contacts.accept(records, "alice", int(self.world.clock))
+        self.own = self.alice.profile().listing.devices
+        made = create_profile(self.world.link, "alice", int(self.world.clock))
+        self.ghost = made.listing.devices[0]
+        self.thief = User(self.world, "alice", MortalProfile(MemoryProfile()))
+        self.copy = evolve(made, identity=self.alice.profile().identity, registered=True)
+
+    def device(self, name: str) -> Device:
+        """A device with keys of its own."""
+        return create_profile(self.world.link, name, 0).listing.devices[0]
+
+    def ask(self, user: User, question: m.Fetch | m.Publish) -> Any:
+        """What the server answers."""
+        answers: list[object] = []
+        assert user.agent is not None, "connected"
+        user.agent.ask(question, answers.append)
+        self.world.settle()
+        return answers[0]
+
+    def published(self) -> DeviceList:
+        """Alice's list, as the server shows it."""
+        return decode_device_list(self.ask(self.bob, m.Fetch(0, "alice")).record.devices.body)
+
+    def sign(self, devices: list[Device], identity: SigningKey | None = None, **fields: Any) -> m.SignedDeviceList:
+        """A list that follows the server's, signed with a copy of Alice's key, or with another."""
+        profile, record = self.alice.profile(), self.ask(self.bob, m.Fetch(0, "alice")).record
+        before = decode_device_list(record.devices.body)
+        values: dict[str, Any] = {
+            "version": before.version + 1,
+            "previous": sha256(record.devices.body),
+            "issued_at": int(self.world.clock),
+            "devices": devices,
+        }
+        return signed(identity or profile.identity, msgspec.structs.replace(before, **values | fields))
+
+    def steal(self, devices: list[Device]) -> None:
+        """Whoever has a copy of Alice's profile publishes a list with these devices, and connects the one that is new."""
+        stolen = self.sign(devices)
+        self.assertIsInstance(self.ask(self.alice, m.Publish(0, stolen)), m.Done)
+        with self.thief.store.writing() as records:
+            save_profile(records, evolve(self.copy, devices=stolen))
+            save_number(records, META, PUBLISHED, decode_device_list(stolen.body).version)
+        self.thief.connect()
+
+    def change(self, kind: str, device: Device) -> Any:
+        """Alice changes her own list."""
+        answers: list[object] = []
+        assert self.alice.agent is not None, "connected"
+        self.alice.agent.change_devices(kind, device.id, answers.append)
+        self.world.settle()
+        return answers[0]
+
+    def notices(self, user: User, code: str) -> int:
+        """How often somebody was told this."""
+        return [notice.code for notice in messages.notices(user.store)].count(code)
+
+    def contact(self) -> Contact:
+        """What Bob knows of Alice."""
+        with self.bob.store.reading() as records:
+            contact = contacts.get_contact(records, "alice")
+        assert contact is not None, "they have met"
+        return contact
+
+    def refused(self) -> list[Device]:
+        """The devices that Alice's profile has refused."""
+        with self.alice.store.reading() as records:
+            return [row.device for row in ownlist.refused(records)]
+
+
+class OwnTests(DeviceCase):
+    """A list of our own account with a device that this profile did not add."""
+
+    def assert_replaced(self) -> None:
+        """Alice is told, and the server has a list without it, which follows the one that had it."""
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+        listing = self.published()
+        self.assertEqual((listing.version, listing.devices), (3, self.own))
+        self.assertEqual(self.alice.profile().listing, listing)
+        self.assertEqual(self.refused(), [self.ghost])
+
+    def test_found_by_a_contact(self) -> None:
+        """A contact that was shown it gives it away with its next message."""
+        self.steal([*self.own, self.ghost])
+        self.world.clock += 2 * DAY
+        self.bob.send("alice", "to both")
+        self.assert_replaced()
+
+    def test_found_by_login(self) -> None:
+        """It is found with the next login."""
+        self.steal([*self.own, self.ghost])
+        self.alice.connect()
+        self.assert_replaced()
+
+    def test_found_by_time(self) -> None:
+        """It is found while a connection lasts."""
+        self.steal([*self.own, self.ghost])
+        self.world.advance(PERIOD, ticks=60)
+        self.assert_replaced()
+
+    def test_found_by_renewal(self) -> None:
+        """It is found when our own list was to be signed again at that moment."""
+        self.steal([*self.own, self.ghost])
+        self.world.clock += 8 * DAY
+        self.alice.connect()
+        self.assert_replaced()
+
+    def test_contradictory(self) -> None:
+        """
+        It is found as well where both signed the same version: the next one follows what the server has. What the thief's
+        device asks or says after that is not answered.
+        """
+        self.steal([*self.own, self.ghost])
+        renewed = resigned(self.alice.profile(), int(self.world.clock))
+        with self.alice.store.writing() as records:
+            save_profile(records, renewed)
+        self.alice.connect()
+        self.assert_replaced()
+        self.assertIn("device-removed", self.thief.codes())
+
+    def test_after_a_restore(self) -> None:
+        """A restored profile does not take it either."""
+        backup = self.alice.backup()
+        self.alice.send("bob", "one")
+        self.steal([*self.own, self.ghost])
+        self.alice.die()
+        self.world.settle()
+        self.alice.store = MortalProfile(backup)
+        self.alice.connect()
+        self.assertIn("state-restored", self.alice.codes())
+        self.assert_replaced()
+
+    def test_same_devices_after_a_restore(self) -> None:
+        """A restored profile takes a newer list with the same devices: it signed that itself."""
+        backup = self.alice.backup()
+        self.world.clock += 8 * DAY
+        self.alice.connect()
+        newer = self.alice.profile().devices
+        self.alice.send("bob", "one")
+        self.alice.die()
+        self.world.settle()
+        self.world.clock -= 2 * DAY
+        self.alice.store = MortalProfile(backup)
+        self.world.clock -= 6 * DAY
+        self.alice.connect()
+        self.assertEqual(self.alice.profile().devices, newer)
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 0)
+
+    def test_not_for_every_message(self) -> None:
+        """A contact that names lists nobody made does not have us ask the directory for each message."""
+        assert self.alice.wire is not None, "connected"
+        shown = msgspec.structs.replace(self.contact(), version=9, digest=bytes(32))
+        with self.bob.store.writing() as records:
+            contacts.put_contact(records, shown)
+        self.alice.wire.log.clear()
+        for number in range(3):
+            self.bob.send("alice", str(number))
+        asked = [message for _, message in self.alice.wire.log if isinstance(message, m.Fetch)]
+        self.assertEqual([question.account for question in asked], ["alice"])
+
+    def refuse(self, list_shown: m.SignedDeviceList) -> None:
+        """The server refuses Alice's renewed list, and shows this one as hers."""
+        record = m.AccountRecord("alice", self.alice.profile().identity.public, list_shown)
+        self.world.clock += 8 * DAY
+        wire = self.alice.connect(settle=False)
+        refusing = replacing(m.Done, lambda answer: m.Refused(answer.request, "stale-list"))
+        showing = replacing(m.Account, lambda answer: m.Account(answer.request, record))
+        wire.to_client = lambda message: [shown for altered in refusing(message) for shown in showing(altered)]
+        self.world.settle()
+
+    def test_not_signed_by_us(self) -> None:
+        """A list of ours that our identity has not signed is not taken, whatever is on it."""
+        self.refuse(self.sign(self.own, SigningKey.generate(), version=7, previous=bytes(32)))
+        self.assertEqual(self.notices(self.alice, "stale-list"), 1)
+        self.assertEqual(self.alice.profile().listing.version, 2)
+
+    def test_older(self) -> None:
+        """An older list of ours is not taken."""
+        self.refuse(self.alice.profile().devices)
+        self.assertEqual(self.alice.profile().listing.version, 2)
+
+    def test_last_version(self) -> None:
+        """A list that nothing could follow is not taken."""
+        self.refuse(self.sign(self.own, version=MAX_VERSION, previous=bytes(32)))
+        self.assertEqual(self.notices(self.alice, "stale-list"), 1)
+        self.assertEqual(self.alice.profile().listing.version, 2)
+
+    def test_without_us(self) -> None:
+        """A list without this device is told, and not replaced: the user may have removed it elsewhere."""
+        self.refuse(self.sign([self.ghost], version=3))
+        self.assertEqual(self.notices(self.alice, "device-removed"), 1)
+        self.assertEqual(self.alice.profile().listing.devices, self.own)
+
+    def test_device_removed(self) -> None:
+        """A device that leaves the list while it is connected is told so, and does not connect again."""
+        self.ask(self.alice, m.Publish(0, self.sign([self.ghost])))
+        self.assertIn("device-removed", self.alice.codes())
+
+
+class ChangeTests(DeviceCase):
+    """The user's own changes."""
+
+    def setUp(self) -> None:
+        """A device was refused."""
+        super().setUp()
+        self.steal([*self.own, self.ghost])
+        self.world.clock += 2 * DAY
+        self.bob.send("alice", "to both")
+
+    def test_accept(self) -> None:
+        """An accepted device is on the list, and stays there."""
+        self.assertIsInstance(self.change("accept-device", self.ghost), m.Done)
+        self.assertEqual(self.published().devices, [*self.own, self.ghost])
+        self.assertEqual(self.refused(), [])
+        self.world.clock += 8 * DAY
+        self.alice.connect()
+        self.assertEqual(self.published().devices, [*self.own, self.ghost])
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+
+    def test_remove(self) -> None:
+        """A removed device is on the list no more."""
+        self.change("accept-device", self.ghost)
+        self.assertIsInstance(self.change("remove-device", self.ghost), m.Done)
+        self.assertEqual(self.published().devices, self.own)
+
+    def test_refusals(self) -> None:
+        """This very device stays, and what is not there can be neither removed nor accepted."""
+        before = self.published()
+        for kind, device, code in (
+            ("remove-device", self.own[0], "bad-request"),
+            ("remove-device", self.ghost, "no-such-device"),
+            ("accept-device", self.device("other"), "no-such-device"),
+        ):
+            answer = self.change(kind, device)
+            assert isinstance(answer, Refusal), kind
+            self.assertEqual(answer.code, code)
+        self.assertEqual(self.published(), before)
+
+    def test_full(self) -> None:
+        """A full list takes no other device, and the device stays among those that were refused."""
+        with self.alice.store.writing() as records:
+            ownlist.refuse(records, [self.device(str(number)) for number in range(m.MAX_DEVICES - 1)], 0)
+        for device in self.refused()[1:]:
+            self.assertIsInstance(self.change("accept-device", device), m.Done)
+        answer = self.change("accept-device", self.ghost)
+        assert isinstance(answer, Refusal), "full"
+        self.assertEqual(answer.code, "bad-request")
+        self.assertEqual(self.refused(), [self.ghost])
+
+    def test_bounded(self) -> None:
+        """Of refused devices the newest are kept, as many as a list may have."""
+        with self.alice.store.writing() as records:
+            for number in range(m.MAX_DEVICES + 3):
+                ownlist.refuse(records, [self.device(str(number))], number)
+            self.assertEqual([row.since for row in ownlist.refused(records)], list(range(3, m.MAX_DEVICES + 3)))
+
+
+class ContactTests(DeviceCase):
+    """A contact's new device."""
+
+    def setUp(self) -> None:
+        """Alice is away, and Bob looks her up again when he writes."""
+        super().setUp()
+        self.steal([*self.own, self.ghost])
+        self.part(self.alice)
+        self.world.clock += 2 * DAY
+
+    def test_told(self) -> None:
+        """Whoever looks the contact up is told, once, and the contact is unverified; messages go to all devices on the list."""
+        self.assertTrue(self.contact().verified)
+        self.bob.send("alice", "to both")
+        self.world.clock += 2 * DAY
+        self.bob.send("alice", "and again")
+        self.assertEqual(self.thief.read(), ["to both", "and again"])
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 1)
+        contact = self.contact()
+        self.assertEqual((contact.verified, contact.unconfirmed), (False, (self.ghost.id,)))
+        self.assertEqual(contacts.devices(contact), [*self.own, self.ghost])
+
+    def test_told_by_a_message(self) -> None:
+        """So is whoever gets a message that introduces itself with such a list."""
+        self.thief.send("bob", "from whom?")
+        self.assertEqual(self.bob.read(), ["zero", "from whom?"])
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 1)
+        self.assertFalse(self.contact().verified)
+
+    def test_removed_again(self) -> None:
+        """Once the device has left the list the contact is still not verified: its keys are in other hands."""
+        self.bob.send("alice", "to both")
+        self.alice.connect()
+        self.assertEqual(self.published().devices, self.own)
+        self.world.clock += 2 * DAY
+        self.bob.send("alice", "to one")
+        contact = self.contact()
+        self.assertEqual((contacts.devices(contact), contact.unconfirmed, contact.verified), (self.own, (), False))
