@@ -168,7 +168,17 @@ WORDS: dict[str, _Words] = {
     "identity-changed": _Words(
         Exit.IDENTITY_CHANGED,
         "the keys of {name} have changed: a new device, or somebody posing as {name}",
-        "compare the numbers of `securemsg verify {name}` with {name}, then run: securemsg verify {name} --accept",
+        "compare the numbers of `securemsg verify {name}` with {name}, then run: securemsg contacts accept {name}",
+    ),
+    "not-shown": _Words(
+        Exit.REFUSED,
+        "the number with {name} was not shown before, or it has changed since, or {name} has a new device",
+        "compare first: securemsg verify {name}",
+    ),
+    "other-number": _Words(
+        Exit.REFUSED,
+        "these digits are not the safety number with {name}; nothing was confirmed",
+        "check them for a mistake; if {name} really sees these, somebody is in between: see securemsg verify {name}",
     ),
     "list-forked": _Words(
         Exit.REFUSED,

@@ -37,7 +37,7 @@ COMMANDS = {
     "history": "Print the messages to and from NAME; marks nothing as read.",
     "contacts": "List contacts: who is verified, whose keys have changed.",
     "devices": "List your devices or those of NAME; remove or accept one of yours.",
-    "verify": "Show the safety number with NAME; --accept marks NAME verified.",
+    "verify": "Show the safety number with NAME; --confirm marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",
     "whoami": "Print the name and the fingerprint of this profile.",
     "ping": "Measure how long the server takes to answer.",

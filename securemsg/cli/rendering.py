@@ -179,6 +179,7 @@ def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, ob
         "safety_number": number,
         "verified": contact.verified and not contact.is_blocked,
         "changed": contact.is_blocked,
+        "new_devices": len(contact.unconfirmed),
         "fingerprint": fingerprint(offered(contact)),
         **suite_facts(choice),
     }

@@ -9,7 +9,8 @@ _KEY_FILE = (
 
 WARNINGS: dict[str, str] = {
     "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
-    " back and nothing is sent until you compare numbers: securemsg verify {name}",
+    " back and nothing is sent until you take the new keys. Compare numbers first: securemsg verify {name}; then:"
+    " securemsg contacts accept {name}",
     "list-rolled-back": "the server showed an old device list of {name}; it was ignored",
     "list-forked": "the server showed two device lists of {name} that contradict each other; the first one stays in use",
     "contact-list-forked": "the server showed you a different device list of {name} than {name} has",
@@ -38,7 +39,7 @@ WARNINGS: dict[str, str] = {
     "own-device-added": "somebody with a copy of this account's keys added a device to it; it was refused, and a list without"
     " it is published. See it with: securemsg devices; if it is yours after all: securemsg devices accept ID",
     "contact-device-added": "{name} has a new device, or somebody has a copy of {name}'s keys: {name} is unverified until you"
-    " have asked. See it with: securemsg devices {name}",
+    " have asked, and confirmed it: securemsg verify {name}",
     "device-removed": "this device is no longer on its account's device list: it was removed on another device, or by"
     " somebody with a copy of its keys",
     "clock": "the clocks of this machine and the server differ by more than an hour",

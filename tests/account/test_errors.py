@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import MEANINGS, WORDS, Exit, error_for, explain, table
-from securemsg.client.warnings import WARNINGS
+from securemsg.client.warnings import WARNINGS, warning_text
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.protocol.codes import TABLE, Consequence
 
@@ -45,8 +45,11 @@ class ExitTests(SynchronousTestCase):
                 self.assertEqual(error_for(code).status, status, code)
 
     def test_accepting_command(self) -> None:
-        """A changed identity names the very command that accepts it."""
-        self.assertIn("securemsg verify bob --accept", error_for("identity-changed", "bob").hint)
+        """A changed identity names the very commands that show its number and accept it, and none that verifies it."""
+        for text in (error_for("identity-changed", "bob").hint, warning_text("identity-changed", "bob")):
+            self.assertIn("securemsg verify bob", text)
+            self.assertIn("securemsg contacts accept bob", text)
+            self.assertNotIn("--confirm", text)
 
     def test_unknown(self) -> None:
         """A refusal that we have no words for is shown by its code; a peer that breaks the protocol is a lost connection."""

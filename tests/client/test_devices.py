@@ -31,8 +31,11 @@ class DeviceCase(WorldCase):
         super().setUp()
         self.alice.send("bob", "zero")
         self.bob.send("alice", "reply")
+        profile = self.bob.profile()
+        known = self.contact()
         with self.bob.store.writing() as records:
-            contacts.accept(records, "alice", int(self.world.clock))
+            contacts.mark_shown(records, known)
+            contacts.confirm(records, profile, "alice")
         self.own = self.alice.profile().listing.devices
         made = create_profile(self.world.link, "alice", int(self.world.clock))
         self.ghost = made.listing.devices[0]

@@ -200,7 +200,7 @@ class IdentityTests(WorldCase):
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
         self.assertEqual(messages.quarantined(self.alice.store), (0, 0))
-        self.assertEqual([line.verified for line in self.alice.has_read], [True])
+        self.assertEqual([line.verified for line in self.alice.has_read], [False])
 
     def test_accepted_later(self) -> None:
         """What is kept away waits for the user's word over any number of logins."""

@@ -107,8 +107,8 @@ def talk(place: Place) -> str:
     for screen, text, shown in (
         (there, "Hi Alice! Can the server read what we write?", "what we write?"),
         (here, "No, it stores only ciphertext. Call me, and we compare numbers.", "compare numbers."),
-        (here, "/verify", "/verify accept"),
-        (here, "/verify accept", "is verified"),
+        (here, "/verify", "/verify confirm"),
+        (here, "/verify confirm", "is verified"),
         (there, "And if it crashes right now?", "right now?"),
         (here, "What it has accepted is on its disk. We lose nothing.", "lose nothing."),
     ):

@@ -128,11 +128,11 @@ class CommandTests(PlaceCase):
         for options in ((), (), ("--no-queue",)):
             said = max_.error("send", "nia", "secret", "--timeout", "50", *options, status=4)
             self.assertEqual(said["code"], "identity-changed")
-            self.assertIn("securemsg verify nia --accept", said["hint"])
+            self.assertIn("securemsg contacts accept nia", said["hint"])
         self.assertEqual(max_.send("nia", "secret", status=4)["code"], "identity-changed")
-        self.assertIn("securemsg verify nia --accept", max_.run("chat", "nia", text="secret\n", status=4).err)
+        self.assertIn("securemsg contacts accept nia", max_.run("chat", "nia", text="secret\n", status=4).err)
         self.assertEqual(second.recv(), [])
-        max_.run("verify", "nia", "--accept")
+        max_.run("contacts", "accept", "nia")
         # Any command with a connection lets what waited for that word go out.
         max_.run("status")
         self.assertEqual(second.texts(4), ["secret"] * 4)

@@ -128,14 +128,19 @@ class TalkTests(PlaceCase):
         self.assertIs(rows["wim"], True)
 
     def test_verify(self) -> None:
-        """Both see the same sixty digits; accepting them marks the contact and what comes from it as verified."""
+        """Both see the same sixty digits; confirming them marks the contact and what comes from it as verified."""
         yan, zoe = self.person("yan"), self.person("zoe")
         yan.send("zoe", "one")
         self.assertEqual([row["verified"] for row in zoe.recv()], [False])
         numbers = [one.run("verify", other, "--json").rows[0]["safety_number"] for one, other in ((yan, "zoe"), (zoe, "yan"))]
         self.assertEqual(numbers[0], numbers[1])
         self.assertRegex(numbers[0], r"\A(\d{5} ){11}\d{5}\Z")
-        zoe.run("verify", "yan", "--accept")
+        yan.run("verify", "zoe", *numbers[1].split())
+        self.assertIs(yan.run("contacts", "zoe", "--json").rows[0]["verified"], True)
+        self.assertEqual(zoe.error("verify", "yan", "1" * 60, status=5)["code"], "other-number")
+        zoe.error("verify", "yan", "1" * 59, status=2)
+        zoe.run("contacts", "accept", "yan")
+        zoe.run("verify", "yan", "--confirm")
         yan.send("zoe", "two")
         self.assertEqual([row["verified"] for row in zoe.recv()], [True])
 

@@ -13,6 +13,8 @@ from securemsg.account.tracking import BLOCKING, waits_for_user
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.pending import PendingAnswers
 from securemsg.cli.chat.slash import (
+    AcceptKeys,
+    Confirm,
     Explain,
     Intention,
     Leave,
@@ -24,7 +26,8 @@ from securemsg.cli.chat.slash import (
     ShowState,
     SwitchTo,
 )
-from securemsg.cli.commands.verify import accept_shown, remember_shown
+from securemsg.cli.commands.contacts import accept_keys
+from securemsg.cli.commands.verify import confirm_shown, new_devices, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.cli.output import json_line, report_note
@@ -122,8 +125,12 @@ class Chat:
                 await self._show_history(lines)
             case ShowContacts():
                 await self._show_contacts()
-            case ShowSafety(accept):
-                await self._show_safety(accept)
+            case ShowSafety():
+                await self._show_safety()
+            case Confirm(digits):
+                await self._confirm(digits)
+            case AcceptKeys():
+                await self._accept_keys()
             case SwitchTo(name):
                 await self._switch(name)
             case ShowState():
@@ -171,31 +178,57 @@ class Chat:
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         await self._write_rows(rows, "-- no contacts yet; write to somebody")
 
-    async def _show_safety(self, accept: bool) -> None:
-        """Show the safety number, or note that it was compared."""
-        contact = self.contact()
-        if isinstance(self._context, GuestContext):
-            held = self._context.profile.name
-            await self._notify(f"-- with a key file there is no number to compare: both sides have {held}")
+    async def _show_safety(self) -> None:
+        """Show the safety number."""
+        if await self._is_guest():
             return
+        contact = self.contact()
         if contact is None:
             await self._notify(f"-- nothing is known about {self.name} yet; send a message first")
-            return
-        if accept:
-            try:
-                contact = accept_shown(self._context.store, self.name, int(self._context.now()))
-            except SecuremsgError as problem:
-                await self._notify(f"-- {problem.text}; type /verify again")
-                return
-            self._connection.nudge()
-            await self._notify(f"-- {self.name} is verified")
             return
         number = safety(self._context.profile, contact)
         record = safety_record(contact, number, pinned_suite(self._context, contact.name))
         await self._write(self._shown(record, safety_text(contact, number)))
         remember_shown(self._context.store, contact)
-        if not contact.verified or contact.is_blocked:
-            await self._notify(f"-- if {self.name} sees the same number: /verify accept")
+        added = new_devices(self._context.store, contact)
+        for line in added:
+            await self._notify(f"-- {line}")
+        condition = f"if {self.name} sees the same number" + (" and has added this device" if added else "")
+        if contact.is_blocked:
+            await self._notify(f"-- {condition}: /accept, then /verify confirm")
+        elif not contact.verified:
+            await self._notify(f"-- {condition}: /verify confirm")
+
+    async def _confirm(self, digits: str) -> None:
+        """Mark the contact as verified."""
+        if await self._is_guest():
+            return
+        try:
+            confirm_shown(self._context, self.name, digits)
+        except SecuremsgError as problem:
+            await self._notify(f"-- {problem.text}; see /verify")
+            return
+        await self._notify(f"-- {self.name} is verified")
+
+    async def _accept_keys(self) -> None:
+        """Take the contact's new keys."""
+        if await self._is_guest():
+            return
+        try:
+            is_new = accept_keys(self._context, self.name)
+        except SecuremsgError as problem:
+            await self._notify(f"-- {problem.text}")
+            return
+        self._connection.nudge()
+        what = f"the new keys of {self.name} are taken, unverified" if is_new else f"the keys of {self.name} have not changed"
+        await self._notify(f"-- {what}")
+
+    async def _is_guest(self) -> bool:
+        """Whether there are no keys to compare; if so, say it."""
+        if isinstance(self._context, GuestContext):
+            held = self._context.profile.name
+            await self._notify(f"-- with a key file there is no number to compare: both sides have {held}")
+        return isinstance(self._context, GuestContext)
 
     async def _switch(self, name: str) -> None:
         """Send lines to another contact from now on."""

@@ -20,6 +20,7 @@ from securemsg.protocol.messages import MAX_TEXT
 # Lines of /history where no number is given, and the most that may be asked for.
 HISTORY_LINES = 20
 MAX_HISTORY_LINES = 1000
+SAFETY_DIGITS = 60
 # Leaves the chat as well, on a line of its own; from the first clients.
 LEAVING_WORD = "exit"
 
@@ -55,9 +56,23 @@ class ShowContacts:
 
 @frozen
 class ShowSafety:
-    """Show the safety number of this contact; C{accept}: it was compared."""
+    """Show the safety number of this contact."""
 
-    accept: bool
+
+@frozen
+class Confirm:
+    """
+    Mark this contact as verified.
+
+    @ivar digits: the number as the contact sees it; empty: it was compared with the one that was shown.
+    """
+
+    digits: str
+
+
+@frozen
+class AcceptKeys:
+    """Take the new keys of this contact."""
 
 
 @frozen
@@ -83,7 +98,19 @@ class Misunderstood:
     reason: str
 
 
-Intention = Say | Leave | Explain | ShowHistory | ShowContacts | ShowSafety | SwitchTo | ShowState | Misunderstood
+Intention = (
+    Say
+    | Leave
+    | Explain
+    | ShowHistory
+    | ShowContacts
+    | ShowSafety
+    | Confirm
+    | AcceptKeys
+    | SwitchTo
+    | ShowState
+    | Misunderstood
+)
 
 
 @frozen
@@ -114,9 +141,12 @@ def _history(words: list[str]) -> Intention:
 
 
 def _verify(words: list[str]) -> Intention:
-    if words not in ([], ["accept"], ["--accept"]):
-        return Misunderstood("usage: /verify, then /verify accept once you have compared the numbers")
-    return ShowSafety(accept=bool(words))
+    if not words:
+        return ShowSafety()
+    digits = digits_in(words)
+    if digits or words in (["confirm"], ["--confirm"]):
+        return Confirm(digits)
+    return Misunderstood("usage: /verify, then /verify confirm once you have compared the numbers, or /verify DIGITS")
 
 
 def _switch(words: list[str]) -> Intention:
@@ -132,7 +162,8 @@ COMMANDS: dict[str, Command] = {
     "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
     "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
     "/to": Command("NAME", "chat with somebody else", _switch),
-    "/verify": Command("[accept]", "show the safety number; accept: both sides have the same", _verify),
+    "/verify": Command("[confirm]", "show the safety number; confirm: both sides have the same", _verify),
+    "/accept": Command("", "take the new keys of this contact, unverified", _alone(AcceptKeys())),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
     "/quit": Command("", f"leave; so do `{LEAVING_WORD}` and the end of the input", _alone(Leave())),
 }
@@ -162,6 +193,12 @@ def text_of(line: str) -> Intention | None:
     return Say(line)
 
 
+def digits_in(words: Iterable[str]) -> str:
+    """A safety number, however it is grouped; empty: this is none."""
+    digits = "".join("".join(words).split())
+    return digits if len(digits) == SAFETY_DIGITS and digits.isascii() and digits.isdigit() else ""
+
+
 def complete(line: str, names: Iterable[str]) -> list[str]:
     """What the last word of a line may become: a command at the line's start, a name after C{/to}, a name after C{@}."""
     head, _, word = line.rpartition(" ")
@@ -170,7 +207,7 @@ def complete(line: str, names: Iterable[str]) -> list[str]:
     if head.strip() == "/to":
         return sorted(name for name in names if name.startswith(word))
     if head.strip() == "/verify":
-        return [choice for choice in ("accept",) if choice.startswith(word)]
+        return [choice for choice in ("confirm",) if choice.startswith(word)]
     if word.startswith("@"):
         return sorted("@" + name for name in names if name.startswith(word[1:]))
     return []

@@ -13,21 +13,21 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
-from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options
+from securemsg.cli.settings import json_option, name_or_act, settings_of, shared, suite_options
 from securemsg.cli.suites import pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import pins
-from securemsg.client.state.contacts import Contact, all_contacts, get_contact
+from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact
 from securemsg.interfaces import IProfileStore
 
 
 @click.command()
-@click.argument("name", type=NAME, metavar="[NAME]", required=False)
+@click.argument("words", nargs=-1, metavar="[NAME | accept NAME]", callback=name_or_act(["accept"]))
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def contacts(ctx: click.Context, name: str | None) -> int:
+def contacts(ctx: click.Context, words: tuple[str, str]) -> int:
     """
     List all contacts, or NAME only: whether they are verified, whether their keys have changed, how many messages are unread,
     and how the conversation is encrypted.
@@ -35,8 +35,14 @@ def contacts(ctx: click.Context, name: str | None) -> int:
     --set-suite psk --key-file FILE encrypts messages in both directions with a file that NAME has too, from now on, and opens
     messages that were waiting for it. Anyone who has the file can read everything, including the daemon's operator if the
     daemon has the same file. --set-suite pqxdh goes back to encryption without a file.
+
+    accept NAME takes the new keys of a contact whose keys have changed: messages go out and come in again, unverified. Compare
+    numbers first: securemsg verify NAME.
     """
     settings = settings_of(ctx)
+    act, name = words[0], words[1] or None
+    if act and (settings.suite is not None or settings.key_file is not None):
+        raise click.UsageError("accept takes no suite")
     if name is None and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
     check_loose(settings)
@@ -51,6 +57,8 @@ def contacts(ctx: click.Context, name: str | None) -> int:
                 return status
             if pin(context, name):
                 context.wake_owner()
+        elif act and name is not None:
+            accept_keys(context, name)
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread = messages.unread_counts(context.store)
@@ -62,6 +70,22 @@ def contacts(ctx: click.Context, name: str | None) -> int:
                 facts = contact, unread.get(contact.name, 0), choice
                 write_record(contact_record(*facts), context.settings.as_json, contact_text(*facts))
     return Exit.DONE
+
+
+def accept_keys(context: CommandContext, name: str) -> bool:
+    """
+    Take the new keys of a contact, and wake the process that has the connection: what waited for that goes out and is opened.
+
+    @return: whether there were new keys.
+    @raise SecuremsgError: C{no-such-account}.
+    """
+    before = find_contact(context.store, name)
+    if before is None:
+        raise error_for("no-such-account", name, text="{name} is not among your contacts")
+    with context.store.writing() as records:
+        accept(records, name, int(context.now()))
+    context.wake_owner()
+    return before.is_blocked
 
 
 def known_or_fetched(context: CommandContext, name: str) -> int:

@@ -1,4 +1,4 @@
-"""C{securemsg verify}: show the safety number, and accept it once it was compared."""
+"""C{securemsg verify}: show the safety number, and confirm it once it was compared."""
 
 from __future__ import annotations
 
@@ -7,103 +7,114 @@ import sys
 
 import click
 
-from securemsg.account.errors import Exit, error_for, explain
+from securemsg.account.errors import Exit, explain
+from securemsg.cli.chat import slash
 from securemsg.cli.commands.contacts import find_contact, known_or_fetched
+from securemsg.cli.commands.devices import devices_of
+from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.rendering import safety_record, safety_text
+from securemsg.cli.rendering import device_text, safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.suites import key_name, pinned_suite
-from securemsg.client.state.contacts import Contact, accept, offered, safety
-from securemsg.client.state.records import META
+from securemsg.client.state.contacts import Contact, confirm, mark_shown, safety
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
-
-# Where we remember which identity `verify` has shown: another may claim the name before `--accept`.
-SHOWN = b"shown/"
 
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
-@click.option(
-    "--accept", "compared", is_flag=True, help="The numbers are the same: mark NAME as verified, and accept new keys."
-)
+@click.argument("digits", nargs=-1, metavar="[DIGITS]", callback=lambda ctx, parameter, words: number_in(words))
+@click.option("--confirm", "compared", is_flag=True, help="The numbers are the same: mark NAME as verified.")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def verify(ctx: click.Context, name: str, compared: bool) -> int:
+def verify(ctx: click.Context, name: str, digits: str, compared: bool) -> int:
     """
     Show the safety number with NAME: 60 digits, the same on both sides unless somebody is in between.
 
-    Compare it over another channel, by phone or face to face, then run this again with --accept.
+    Compare it over another channel, by phone or face to face, then run this again with --confirm, or with the 60 digits that
+    NAME sees. New keys are taken with: securemsg contacts accept NAME.
     """
     with opened(settings_of(ctx)) as context:
         status = known_or_fetched(context, name)
         if status != Exit.DONE:
             return status
-        contact = find_contact(context.store, name)
-        assert contact is not None, "it is known now"
-        if compared:
-            contact = accept_shown(context.store, name, int(context.now()))
-            context.wake_owner()
+        if compared or digits:
+            contact = confirm_shown(context, name, digits)
+        else:
+            found = find_contact(context.store, name)
+            assert found is not None, "it is known now"
+            contact = found
         number = safety(context.profile, contact)
         choice = pinned_suite(context, name)
         write_record(safety_record(contact, number, choice), context.settings.as_json, safety_text(contact, number))
-        if not compared:
-            remember_shown(context.store, contact)
+        remember_shown(context.store, contact)
         if not context.settings.as_json:
-            _advise(contact, number, compared)
+            _advise(context.store, contact, number)
             if choice.key:
                 say(f"Messages are encrypted with {key_name(choice)}: anyone who has this file, now or later, can read them.")
     return Exit.DONE
 
 
-def accept_shown(store: IProfileStore, name: str, now: int) -> Contact:
+def number_in(words: tuple[str, ...]) -> str:
     """
-    Accept the identity whose number was shown last.
+    The digits of a safety number, however they are grouped; none where none are given.
 
-    @raise SecuremsgError: C{no-such-account}, or C{identity-changed}: another identity has claimed the name since it was shown.
+    @raise BadParameter: this is something else.
+    """
+    digits = slash.digits_in(words)
+    if words and not digits:
+        raise click.BadParameter(f"a safety number has {slash.SAFETY_DIGITS} digits")
+    return digits
+
+
+def confirm_shown(context: CommandContext, name: str, digits: str = "") -> Contact:
+    """
+    Verify a contact whose number was compared.
+
+    @raise SecuremsgError: see L{contacts.confirm<securemsg.client.state.contacts.confirm>}.
     """
     try:
-        with store.writing() as records:
-            shown = records.get(META, SHOWN + name.encode()) or b""
-            contact = accept(records, name, now, shown)
-            records.put(META, SHOWN + name.encode(), contact.identity)
-            return contact
+        with context.store.writing() as records:
+            return confirm(records, context.profile, name, digits)
     except Refusal as refusal:
-        if refusal.code == "identity-changed":
-            raise error_for(
-                "identity-changed",
-                name,
-                text="the keys of {name} have changed again since the number was shown",
-                hint="compare numbers once more: securemsg verify {name}",
-            ) from None
         raise explain(refusal, name) from None
 
 
 def remember_shown(store: IProfileStore, contact: Contact) -> None:
-    """Remember the identity whose number was shown."""
-    bucket = SHOWN + contact.name.encode()
-    with store.reading() as records:
-        known = records.get(META, bucket)
-    if known != offered(contact):
+    """Remember what was shown to compare: another identity may claim the name, or a device join, before it is confirmed."""
+    if contact.shown != contact.to_show:
         with store.writing() as records:
-            records.put(META, bucket, offered(contact))
+            mark_shown(records, contact)
 
 
-def _advise(contact: Contact, number: str, compared: bool) -> None:
+def new_devices(store: IProfileStore, contact: Contact) -> list[str]:
+    """A line for each device that the contact has to know as well."""
+    if contact.is_blocked:
+        return []
+    return [device_text(row) for row in devices_of(store, contact.name) if row.state == "new"]
+
+
+def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
     """What to do with the number; at a terminal there is a QR code, too."""
-    if sys.stderr.isatty() and not compared:
+    name = contact.name
+    if contact.verified and not contact.is_blocked:
+        say(f"{name} is verified.")
+        return
+    if sys.stderr.isatty():
         say(_qr_code(number.replace(" ", "")))
     if contact.is_blocked:
         say(
-            f"The keys of {contact.name} have CHANGED. Only if both sides see the same number: "
-            f"securemsg verify {contact.name} --accept"
+            f"The keys of {name} have CHANGED. Only if both sides see the same number: securemsg contacts accept {name}, then:"
+            f" securemsg verify {name} --confirm"
         )
-    elif not contact.verified:
-        say(f"If {contact.name} sees the same number: securemsg verify {contact.name} --accept")
-    else:
-        say(f"{contact.name} is verified.")
+        return
+    added = new_devices(store, contact)
+    for line in added:
+        say(line)
+    condition = f"If {name} sees the same number" + (" and has added this device" if added else "")
+    say(f"{condition}: securemsg verify {name} --confirm")
 
 
 def _qr_code(digits: str) -> str:

@@ -49,6 +49,7 @@ class Contact(Record, frozen=True):
     @ivar origin: how we met: C{invite}, C{directory} or C{message}.
     @ivar unconfirmed: ids of devices that were added to its list after we met, until the user has confirmed them.
     @ivar untold: a device was added, and the user has not been told so far.
+    @ivar shown: what the user was shown last to compare, as L{to_show} names it; empty: nothing.
     """
 
     name: str
@@ -64,11 +65,17 @@ class Contact(Record, frozen=True):
     origin: str
     unconfirmed: tuple[Id, ...] = ()
     untold: bool = False
+    shown: bytes = b""
 
     @property
     def is_blocked(self) -> bool:
         """Whether nothing may be sent before the user accepts the other identity."""
         return bool(self.changed_to)
+
+    @property
+    def to_show(self) -> bytes:
+        """What there is to compare, as a digest: the identity, of two the new one, and the devices that are not confirmed."""
+        return keys.digest(offered(self), *(() if self.is_blocked else self.unconfirmed))
 
     @property
     def mark(self) -> ListMark:
@@ -196,37 +203,63 @@ def introduced(records: IRecords, profile: Profile, record: AccountRecord, now: 
     return judge(profile, known, record, now, MESSAGE)
 
 
-def accept(records: IRecords, name: str, now: int, shown: bytes = b"") -> Contact:
+def accept(records: IRecords, name: str, now: int) -> Contact:
     """
-    Verify a contact whose number the user compared, under the identity that claimed the name last, if one did.
+    Take the identity that claimed a contact's name last, if one did. It is not verified by that: see L{confirm}.
 
     Sessions belong to an identity: with a new one they begin anew by themselves.
 
-    @param shown: the identity whose number the user compared; another may have claimed the name since.
-    @raise Refusal: C{no-such-account}, or C{identity-changed}: this is not the identity that was shown.
+    @raise Refusal: C{no-such-account}.
     """
-    contact = get_contact(records, name)
-    if contact is None:
-        raise Refusal("no-such-account")
-    if shown and shown != offered(contact):
+    contact = _known(records, name)
+    if not contact.changed_to:
+        return contact
+    for bucket, version, _ in records.scan(LISTS, name.encode()):
+        records.delete(LISTS, bucket, version)
+    listing = None if contact.changed_devices is None else decode_device_list(contact.changed_devices.body)
+    contact = msgspec.structs.replace(
+        contact,
+        identity=contact.changed_to,
+        verified=False,
+        devices=contact.changed_devices,
+        version=0 if listing is None else listing.version,
+        digest=b"" if contact.changed_devices is None else keys.sha256(contact.changed_devices.body),
+        # Ask the directory before the next message.
+        checked_at=0,
+        first_seen=now,
+        changed_to=b"",
+        changed_devices=None,
+        unconfirmed=(),
+        untold=False,
+    )
+    put_contact(records, contact)
+    return contact
+
+
+def mark_shown(records: IRecords, contact: Contact) -> None:
+    """Note that the user was shown the number with a contact, and its new devices."""
+    known = _known(records, contact.name)
+    if known.shown != contact.to_show:
+        put_contact(records, msgspec.structs.replace(known, shown=contact.to_show))
+
+
+def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") -> Contact:
+    """
+    Verify a contact, and its new devices: the user has compared the number that was shown last.
+
+    @param digits: the number as the contact sees it; then it need not have been shown here, but new devices must.
+    @raise Refusal: C{no-such-account}. C{identity-changed}: the new identity has to be accepted first. C{not-shown}: that
+        number, or a new device, was not shown before. C{other-number}: the digits are of another number.
+    """
+    contact = _known(records, name)
+    if contact.is_blocked:
         raise Refusal("identity-changed")
-    if contact.changed_to:
-        for bucket, version, _ in records.scan(LISTS, name.encode()):
-            records.delete(LISTS, bucket, version)
-        listing = None if contact.changed_devices is None else decode_device_list(contact.changed_devices.body)
-        contact = msgspec.structs.replace(
-            contact,
-            identity=contact.changed_to,
-            devices=contact.changed_devices,
-            version=0 if listing is None else listing.version,
-            digest=b"" if contact.changed_devices is None else keys.sha256(contact.changed_devices.body),
-            # Ask the directory before the next message.
-            checked_at=0,
-            first_seen=now,
-            changed_to=b"",
-            changed_devices=None,
-        )
+    if digits and digits != safety(profile, contact).replace(" ", ""):
+        raise Refusal("other-number")
+    if contact.shown != contact.to_show and (contact.unconfirmed or not digits):
+        raise Refusal("not-shown")
     contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), untold=False)
+    contact = msgspec.structs.replace(contact, shown=contact.to_show)
     put_contact(records, contact)
     return contact
 
@@ -267,7 +300,7 @@ def offered(contact: Contact) -> bytes:
 
 
 def safety(profile: Profile, contact: Contact) -> str:
-    """The number to compare before L{accept}: 60 digits, the same on both sides. Of a changed contact: of the new identity."""
+    """The number to compare before L{confirm}: 60 digits, the same on both sides. Of a changed contact: of the new identity."""
     return keys.safety_number(profile.name, profile.identity.public, contact.name, offered(contact))
 
 
@@ -276,6 +309,13 @@ def is_list_old(contact: Contact, now: int) -> bool:
     if contact.devices is None:
         return False
     return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING
+
+
+def _known(records: IRecords, name: str) -> Contact:
+    contact = get_contact(records, name)
+    if contact is None:
+        raise Refusal("no-such-account")
+    return contact
 
 
 def _claimed(known: Contact, record: AccountRecord, listing: DeviceList) -> Contact:

@@ -15,7 +15,7 @@ from securemsg.cli.chat.conversation import Chat, finish
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.state.contacts import get_contact, put_contact
+from securemsg.client.state.contacts import devices, get_contact, put_contact
 from tests.cli.rig import Person, PlaceCase
 
 
@@ -142,12 +142,33 @@ class ConversationTests(ChatCase):
             self.assertIn(part, shown)
 
     def test_verify(self) -> None:
-        """The number is shown, and C{accept} marks the contact as verified."""
+        """The number is shown, and C{confirm} marks the contact as verified; not before it was shown."""
         self.take("hello")
+        self.take("/verify confirm")
         self.assertEqual(self.chat.title(), "ben (unverified)")
         self.take("/verify")
         self.assertIn("safety number with ben", self.data[-1])
-        self.take("/verify accept")
+        self.take("/accept")
+        self.assertEqual(self.chat.title(), "ben (unverified)")
+        self.take("/verify confirm")
+        self.assertEqual(self.chat.title(), "ben")
+
+    def test_new_device(self) -> None:
+        """A new device is shown beside the number, and both are confirmed together."""
+        self.take("hello")
+        self.take("/verify")
+        self.take("/verify confirm")
+        known = self.chat.contact()
+        assert known is not None, "met"
+        added = msgspec.structs.replace(known, verified=False, unconfirmed=(devices(known)[0].id,))
+        with self.ada.context.store.writing() as records:
+            put_contact(records, added)
+        self.assertEqual(self.chat.title(), "ben (NEW DEVICE)")
+        self.take("/verify confirm")
+        self.assertEqual(self.chat.title(), "ben (NEW DEVICE)")
+        self.take("/verify")
+        self.assertRegex(self.notes[-2], rf"-- {added.unconfirmed[0].hex()} .* NEW")
+        self.take("/verify confirm")
         self.assertEqual(self.chat.title(), "ben")
 
     def test_nobody_known(self) -> None:
@@ -260,7 +281,7 @@ class FinishTests(ChatCase):
         self.place.settle(1.5)
         problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual(problem.status, Exit.IDENTITY_CHANGED)
-        self.assertIn("securemsg verify ben --accept", problem.hint)
+        self.assertIn("securemsg contacts accept ben", problem.hint)
 
     def test_others_go_first(self) -> None:
         """Messages to others are still sent before changed keys end it; the error names the right contact."""

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.slash import (
+    AcceptKeys,
+    Confirm,
     Explain,
     Leave,
     Misunderstood,
@@ -58,8 +60,10 @@ class UnderstandTests(SynchronousTestCase):
             "/history 5": ShowHistory(5),
             "/history 0": ShowHistory(1),
             "/history 9999": ShowHistory(slash.MAX_HISTORY_LINES),
-            "/verify": ShowSafety(False),
-            "/verify accept": ShowSafety(True),
+            "/verify": ShowSafety(),
+            "/verify confirm": Confirm(""),
+            "/verify " + "12345 " * 12: Confirm("12345" * 12),
+            "/accept": AcceptKeys(),
             "/to bob": SwitchTo("bob"),
         }
         for line, intention in expected.items():
@@ -67,7 +71,8 @@ class UnderstandTests(SynchronousTestCase):
 
     def test_misunderstood(self) -> None:
         """A command that does not exist, or with wrong words, does nothing and says so."""
-        for line in ("/", "/nope", "/quit now", "/history many", "/history 1 2", "/verify bob", "/to", "/to Bob!", "/to a b"):
+        unknown = ("/", "/nope", "/quit now", "/history many", "/history 1 2")
+        for line in (*unknown, "/verify bob", "/verify 12345", "/accept bob", "/to", "/to Bob!", "/to a b"):
             self.assertIsInstance(slash.understand(line), Misunderstood, line)
 
     def test_slash(self) -> None:

@@ -140,8 +140,12 @@ class SenselessTests(WorldCase):
     def test_verified_then(self) -> None:
         """History says whether the sender was verified when the message came."""
         self.send()
+        profile = self.bob.profile()
         with self.bob.store.writing() as records:
-            contacts.accept(records, "alice", START)
+            known = contacts.get_contact(records, "alice")
+            assert known is not None, "it has written"
+            contacts.mark_shown(records, known)
+            contacts.confirm(records, profile, "alice")
         self.send(counter=3, message_id=bytes(16))
         self.bob.read()
         self.assertEqual([line.verified for line in self.bob.has_read], [False, False, True])

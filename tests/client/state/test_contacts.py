@@ -86,8 +86,9 @@ class AdoptTests(SynchronousTestCase):
 
     def test_new_device(self) -> None:
         """A device that was added makes the contact unverified; it is remembered for as long as it is on the list."""
+        before = self.alice.contact(self.bob)
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", NOW)
+            contacts.put_contact(records, msgspec.structs.replace(before, verified=True))
         [other] = person("bob").profile.listing.devices
         self.bob.profile = resigned(self.bob.profile, NOW + 7, [self.bob.device, other])
         contact = self.adopt(self.bob.record)
@@ -235,16 +236,33 @@ class AdoptTests(SynchronousTestCase):
 
 
 class AcceptTests(SynchronousTestCase):
-    """The user's word."""
+    """The user's word: which identity is taken, and whether its number was compared."""
 
     def setUp(self) -> None:
         """Alice knows Bob."""
         self.alice, self.bob = friends()
 
-    def accept(self, name: str, shown: bytes = b"") -> Contact:
+    def accept(self, name: str = "bob") -> Contact:
+        """Alice takes new keys."""
+        with self.alice.store.writing() as records:
+            return contacts.accept(records, name, NOW + 1)
+
+    def show(self) -> None:
+        """Alice is shown the number."""
+        contact = self.alice.contact(self.bob)
+        with self.alice.store.writing() as records:
+            contacts.mark_shown(records, contact)
+
+    def confirm(self, name: str = "bob", digits: str = "") -> Contact:
         """Alice says that she compared the number."""
         with self.alice.store.writing() as records:
-            return contacts.accept(records, name, NOW + 1, shown)
+            return contacts.confirm(records, self.alice.profile, name, digits)
+
+    def assert_refused(self, code: str, digits: str = "") -> None:
+        """Nothing is confirmed, and nothing has changed."""
+        before = self.alice.dump()
+        self.assertEqual(self.assertRaises(Refusal, self.confirm, "bob", digits).code, code)
+        self.assertEqual(self.alice.dump(), before)
 
     def claim(self) -> Person:
         """Somebody else claims Bob's name."""
@@ -255,33 +273,85 @@ class AcceptTests(SynchronousTestCase):
             )
         return other
 
+    def add_device(self) -> bytes:
+        """Bob has a device more, which Alice learns of."""
+        [other] = person("bob").profile.listing.devices
+        self.bob.profile = resigned(self.bob.profile, NOW, [*self.bob.profile.listing.devices, other])
+        self.alice.meet(self.bob)
+        return other.id
+
+    def digits(self) -> str:
+        """The number with Bob, as Alice would see it now."""
+        return contacts.safety(self.alice.profile, self.alice.contact(self.bob)).replace(" ", "")
+
     def test_verified(self) -> None:
-        """An accepted contact is verified, and stays so with later lists."""
-        self.assertTrue(self.accept("bob").verified)
+        """A contact whose number was shown and confirmed is verified, and stays so with later lists."""
+        self.show()
+        self.assertTrue(self.confirm().verified)
         self.bob.profile = resigned(self.bob.profile, NOW)
         self.assertTrue(self.alice.meet(self.bob).verified)
+        self.assertTrue(self.confirm().verified)
+
+    def test_not_shown(self) -> None:
+        """A number that was never shown is not confirmed."""
+        self.assert_refused("not-shown")
+
+    def test_digits(self) -> None:
+        """The digits that the contact sees confirm as well; others do not."""
+        digits = self.digits()
+        self.assert_refused("other-number", digits[:-1] + ("1" if digits[-1] == "0" else "0"))
+        self.assertTrue(self.confirm("bob", digits).verified)
 
     def test_new_identity(self) -> None:
-        """Accepting takes the identity that claimed the name, with its list, and asks for a fresh look at the directory."""
+        """Accepting takes the identity that claimed the name, unverified, with its list, and looks into the directory again."""
+        self.show()
+        self.confirm()
         other = self.claim()
-        contact = self.accept("bob", other.profile.identity.public)
+        contact = self.accept()
         self.assertEqual(contact.identity, other.profile.identity.public)
         self.assertEqual((contact.devices, contact.version), (other.profile.devices, 1))
-        self.assertEqual((contact.is_blocked, contact.verified, contact.checked_at), (False, True, 0))
+        self.assertEqual((contact.is_blocked, contact.verified, contact.checked_at), (False, False, 0))
         self.assertEqual(self.alice.meet(other).identity, other.profile.identity.public)
+        self.assert_refused("not-shown")
 
-    def test_not_the_one_shown(self) -> None:
-        """An identity that claimed the name after the user looked is not accepted by the way."""
-        first = self.claim()
-        self.claim()
+    def test_nothing_to_accept(self) -> None:
+        """Where no other identity claims the name accepting changes nothing, and verifies nobody."""
         before = self.alice.dump()
-        error = self.assertRaises(Refusal, self.accept, "bob", first.profile.identity.public)
-        self.assertEqual(error.code, "identity-changed")
+        self.assertFalse(self.accept().verified)
         self.assertEqual(self.alice.dump(), before)
 
+    def test_confirm_before_accept(self) -> None:
+        """A new identity is accepted first; the number that was shown before that is the one to confirm."""
+        self.claim()
+        self.show()
+        self.assert_refused("identity-changed")
+        self.assert_refused("identity-changed", self.digits())
+        self.accept()
+        self.assertTrue(self.confirm().verified)
+
+    def test_not_the_one_shown(self) -> None:
+        """An identity that claimed the name after the number was shown is not confirmed by the way."""
+        self.claim()
+        self.show()
+        self.claim()
+        self.accept()
+        self.assert_refused("not-shown")
+
+    def test_new_device(self) -> None:
+        """A device that joined after the number was shown has to be shown, even to those who give the digits."""
+        self.show()
+        self.confirm()
+        self.add_device()
+        self.assert_refused("not-shown")
+        self.assert_refused("not-shown", self.digits())
+        self.show()
+        contact = self.confirm()
+        self.assertEqual((contact.verified, contact.unconfirmed), (True, ()))
+
     def test_nobody(self) -> None:
-        """Who is not known cannot be accepted."""
-        self.assertEqual(self.assertRaises(Refusal, self.accept, "carol").code, "no-such-account")
+        """Who is not known can be neither accepted nor confirmed."""
+        for act in (self.accept, self.confirm):
+            self.assertEqual(self.assertRaises(Refusal, act, "carol").code, "no-such-account")
 
     def test_safety_number(self) -> None:
         """Both sides see the same 60 digits; of a contact that changed one sees those of the new identity."""
