@@ -23,6 +23,7 @@ from securemsg.client.requests import Answer, Callback, Question
 from securemsg.client.sending.sender import Sender
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.trustcheck import check_trust
 from securemsg.crypto.keys import random_bytes
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IProfileStore
@@ -193,6 +194,7 @@ class Agent:
     def _greet(self) -> None:
         with self._store.reading() as records:
             self._context.profile = load_profile(records) or self._context.profile
+        check_trust(self._context, self._context.profile)
         channel = self._channel()
         try:
             channel.send(self._login.greet(self._context.profile, channel.binding))

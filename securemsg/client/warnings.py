@@ -42,6 +42,10 @@ WARNINGS: dict[str, str] = {
     " have asked, and confirmed it: securemsg verify {name}",
     "device-removed": "this device is no longer on its account's device list: it was removed on another device, or by"
     " somebody with a copy of its keys",
+    "trust-changed": "what this profile had noted of {name} was changed, put back or deleted by another program: {name} counts"
+    " as unverified, and a key file may have to be given again. Compare numbers again: securemsg verify {name}",
+    "trust-lost": "the record of whom this profile trusts was deleted by another program: every contact counts as unverified,"
+    " and key files may have to be given again. Compare numbers again: securemsg verify NAME",
     "clock": "the clocks of this machine and the server differ by more than an hour",
     "prekeys-refused": "the server refuses this device's prekeys; new contacts may be unable to write to it",
     "stale-list": "the server has a different device list of this account than this profile",

@@ -37,6 +37,7 @@ TABLES = (
     "suites",
     "epochs",
     "guests",
+    "integrity",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

@@ -18,7 +18,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import open_vault, opened, read_passphrase
 from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
-from securemsg.client.state import vault
+from securemsg.client.state import integrity, vault
 from securemsg.client.state.contacts import TABLE as CONTACTS
 from securemsg.client.state.contacts import trust_inviter
 from securemsg.client.state.profile import LISTS, Profile, create_profile, load_profile, save_profile
@@ -120,7 +120,7 @@ def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
 
 def _forget(records: IRecords) -> None:
     """Drop what a failed join has written: the profile with its list, and the contacts of its invite."""
-    for table in (PROFILE, LISTS, CONTACTS):
+    for table in (PROFILE, LISTS, CONTACTS, integrity.TABLE):
         for bucket, order, _ in records.scan(table):
             records.delete(table, bucket, order)
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from securemsg.client.state import quarantine
 from securemsg.client.state.conversations import Conversation, account_of, direct
+from securemsg.client.state.integrity import note, row_digest
 from securemsg.client.state.profile import Private
 from securemsg.client.state.records import load, save
 from securemsg.crypto import keys
@@ -76,13 +78,22 @@ def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: by
         key = pinned_suite(records, conversation).key
     if len(key) != size:
         raise Refusal("bad-request")
+    _note(records, conversation, msgspec.msgpack.encode(Chosen(suite, key)))
     save(records, TABLE, conversation.bucket, Chosen(suite, key))
     quarantine.mark_for_retry(records, conversation.account)
 
 
 def forget(records: IRecords, conversation: Conversation) -> None:
     """Unpin the suite of a conversation."""
+    _note(records, conversation, b"")
     records.delete(TABLE, conversation.bucket)
+
+
+def _note(records: IRecords, conversation: Conversation, value: bytes) -> None:
+    """Note the row of a conversation as it will be, or that it goes, among what decides whom we trust."""
+    before = records.get(TABLE, conversation.bucket) or b""
+    digests = [row_digest(each) if each else b"" for each in (before, value)]
+    note(records, TABLE, conversation.bucket, *digests)
 
 
 def sharing(records: IRecords, name: str) -> list[str]:

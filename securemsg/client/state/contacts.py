@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.state.profile import LIST_WARNING, LISTS, Profile, remember_list, seen_list
+from securemsg.client.state import integrity
+from securemsg.client.state.profile import LIST_WARNING, LISTS, Profile, device_digest, remember_list, seen_list
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
@@ -78,6 +79,13 @@ class Contact(Record, frozen=True):
         return keys.digest(offered(self), *(() if self.is_blocked else self.unconfirmed))
 
     @property
+    def trusted(self) -> bytes:
+        """A digest of what decides whom and what we trust: identities, whether one was compared, and the devices."""
+        listed = sorted(device_digest(device) for device in devices(self))
+        state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown))
+        return integrity.row_digest(self.identity, self.changed_to, state, *listed)
+
+    @property
     def mark(self) -> ListMark:
         """The version and digest of the list that we use, to be named in messages."""
         return ListMark(self.version, self.digest)
@@ -109,6 +117,8 @@ def all_contacts(records: IRecords) -> list[Contact]:
 
 def put_contact(records: IRecords, contact: Contact) -> None:
     """Keep a contact, and remember its list."""
+    before = get_contact(records, contact.name)
+    integrity.note(records, TABLE, contact.name.encode(), b"" if before is None else before.trusted, contact.trusted)
     records.put(TABLE, contact.name.encode(), msgspec.msgpack.encode(contact))
     if contact.devices is not None:
         remember_list(records, decode_device_list(contact.devices.body), contact.devices.body)

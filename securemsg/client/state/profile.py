@@ -10,12 +10,14 @@ from __future__ import annotations
 import msgspec
 from attrs import evolve, field, frozen
 
+from securemsg.client.state import integrity
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct, is_guest, with_guest
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
 from securemsg.crypto.keys import digest as keys_digest
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
     DEVICE_LIST_LABEL,
+    SERVER_NAME,
     Device,
     DeviceList,
     check_name,
@@ -95,6 +97,11 @@ class Profile:
     def is_guest(self) -> bool:
         """Whether this is a guest with a key file and without an account."""
         return is_guest(self.name)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is noted whom we trust: not by C{server}, which many write to and which verifies nobody, nor by guests."""
+        return not self.is_guest and self.name != SERVER_NAME
 
     @property
     def listing(self) -> DeviceList:
@@ -220,6 +227,8 @@ def save_profile(records: IRecords, profile: Profile) -> None:
     )
     records.put(TABLE, b"", msgspec.msgpack.encode(kept))
     remember_list(records, profile.listing, profile.devices.body)
+    if profile.is_watched and integrity.entries(records) is None:
+        integrity.save_entries(records, {})
 
 
 def load_profile(records: IRecords) -> Profile | None:
