@@ -406,7 +406,9 @@ class AccountConnection:
 
         @return: whether C{done} will be called, once, now or later; else it is too early to ask.
         """
-        if self._agent is None or not self.is_ready or (kind == "drained" and not self.is_drained):
+        if self._agent is None or not self.is_ready:
+            return False
+        if kind == "drained" and not (self.is_drained and self._agent.retry()):
             return False
         question = _QUESTIONS.get(kind)
         if question is not None:

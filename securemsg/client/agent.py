@@ -143,6 +143,17 @@ class Agent:
         if self.is_ready:
             self._guarded(self._pump)
 
+    def retry(self) -> bool:
+        """
+        Try again what is in quarantine, where the user has accepted an identity or given a key.
+
+        @return: whether nothing is left to try.
+        """
+        if self.is_ready:
+            self._guarded(self._receiver.refresh)
+            self.pump()
+        return not self._receiver.is_retrying
+
     def tick(self) -> None:
         """Do what is due; to be called about once a second."""
         if self.is_ready:

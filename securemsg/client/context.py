@@ -107,11 +107,17 @@ class Context:
 
     def warn(self, records: IRecords, code: str, name: str = "") -> None:
         """Warn the user, and save the warning, unless the same was done recently."""
-        now = self.time()
+        now, about = self.time(), _about(records, code, name)
         last = records.last(META, NOTICE)
         for _, notice in load_all(records, Notice, META, NOTICE, max(last - LOOK_BACK, 0)):
-            if (notice.code, notice.name) == (code, name) and abs(now - notice.at) < QUIET:
+            if (notice.code, notice.name, notice.about) == (code, name, about) and abs(now - notice.at) < QUIET:
                 return
         text = warning_text(code, name)
-        add_notice(records, now, code, name, text)
+        add_notice(records, Notice(now, code, name, text, about))
         self.notify(Warned(code, name, text))
+
+
+def _about(records: IRecords, code: str, name: str) -> bytes:
+    """What a warning of a contact's trust is about: the identity that claims the name, or the devices that are new."""
+    contact = contacts.get_contact(records, name) if code in contacts.DECIDED else None
+    return b"" if contact is None else contact.to_show

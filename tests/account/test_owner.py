@@ -8,8 +8,11 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.client import jobs, messages
+from securemsg.client.sessions import pins
 from securemsg.client.state.contacts import get_contact
+from securemsg.client.state.conversations import direct
 from securemsg.client.wiredump import WireDump, dump_wire
+from securemsg.protocol.envelope import PSK
 from securemsg.protocol.framing import LENGTH_SIZE
 from securemsg.protocol.messages import Message, Unknown
 from securemsg.storage.errors import StateUnusable
@@ -42,6 +45,21 @@ class OwnerTests(PlaceCase):
         self.place.settle()
         facts = self.successResultOf(asked)
         self.assertEqual((facts["now"], float(facts["seconds"])), (str(int(self.place.now())), 0.0))
+
+    def test_drained_after_a_key(self) -> None:
+        """Whoever asks whether everything is there gets the answer once what a new key file opens is in the store."""
+        ada, ben = self.place.person("ada"), self.place.person("ben")
+        with ben.context.store.writing() as records:
+            pins.pin_suite(records, direct("ada"), PSK, bytes(range(32)))
+        messages.compose(ben.context.store, "ada", "locked", now=self.place.now())
+        self.place.settle(1.5)
+        self.assertEqual(messages.unread(ada.context.store), [])
+        with ada.context.store.writing() as records:
+            pins.pin_suite(records, direct("ben"), PSK, bytes(range(32)))
+        asked = Deferred.fromCoroutine(ada.connection.ask("drained", timeout=5))
+        there = asked.addCallback(lambda facts: [message.text for message in messages.unread(ada.context.store)])
+        self.place.settle(1.5)
+        self.assertEqual(self.successResultOf(there), ["locked"])
 
     def test_job_of_another_process(self) -> None:
         """A process without the lock has its job run all the same."""

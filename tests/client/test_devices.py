@@ -313,6 +313,16 @@ class ContactTests(DeviceCase):
         self.assertEqual((contact.verified, contact.unconfirmed), (False, (self.ghost.id,)))
         self.assertEqual(contacts.devices(contact), [*self.own, self.ghost])
 
+    def test_settled(self) -> None:
+        """Once the user has confirmed the device the warning is gone."""
+        self.bob.send("alice", "to both")
+        profile, known = self.bob.profile(), self.contact()
+        with self.bob.store.writing() as records:
+            contacts.mark_shown(records, known)
+            contacts.confirm(records, profile, "alice")
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 0)
+        self.assertTrue(self.contact().verified)
+
     def test_told_by_a_message(self) -> None:
         """So is whoever gets a message that introduces itself with such a list."""
         self.thief.send("bob", "from whom?")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from securemsg.client import messages
-from securemsg.client.events import Disconnected
+from securemsg.client.events import Disconnected, Drained
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY
 from securemsg.protocol import messages as m
@@ -211,6 +211,56 @@ class IdentityTests(WorldCase):
             contacts.accept(records, "bob", int(self.world.clock))
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
+
+    def test_accepted_before_login(self) -> None:
+        """What was let in is there once the login has drained, though others wait in quarantine before it."""
+        carol = self.world.user("carol")
+        self.alice.send("carol", "hello")
+        self.world.store.remove_account("carol")
+        carol.die()
+        self.world.restart_server()
+        self.world.user("carol").send("alice", "not accepted")
+        self.alice.connect()
+        self.other.connect()
+        self.other.send("alice", "it is me")
+        self.assertEqual([peer.name for peer in messages.held_back(self.alice.store)], ["carol", "bob"])
+        self.alice.die()
+        with self.alice.store.writing() as records:
+            contacts.accept(records, "bob", int(self.world.clock))
+        self.alice.events.clear()
+        self.alice.connect(settle=False)
+        assert self.alice.agent is not None, "connected"
+        while not self.alice.agent.is_ready:
+            self.assertTrue(self.world.step())
+        # Nothing is tried again so far.
+        self.alice.agent.received(m.Drained())
+        while Drained() not in self.alice.events:
+            self.assertTrue(self.world.step())
+        self.assertEqual(self.alice.read(), ["it is me"])
+
+    def told(self) -> int:
+        """How many warnings of a changed identity there are."""
+        return [notice.code for notice in messages.notices(self.alice.store)].count("identity-changed")
+
+    def test_told_of_each_identity(self) -> None:
+        """A second identity within a day is told as well; the same one is not told twice."""
+        self.other.send("alice", "it is me")
+        self.other.send("alice", "I said")
+        self.assertEqual(self.told(), 1)
+        self.world.store.remove_account("bob")
+        self.other.die()
+        self.world.restart_server()
+        third = self.world.user("bob")
+        self.alice.connect()
+        third.send("alice", "no, me")
+        self.assertEqual(self.told(), 2)
+
+    def test_settled(self) -> None:
+        """What the user has accepted is told no more, and does not keep the next change quiet."""
+        self.other.send("alice", "it is me")
+        with self.alice.store.writing() as records:
+            contacts.accept(records, "bob", int(self.world.clock))
+        self.assertEqual(self.told(), 0)
 
     def test_others_go_on(self) -> None:
         """Whoever did not change is written to all the same."""

@@ -30,7 +30,7 @@ class Receiver:
     """
     The incoming half of an agent.
 
-    @ivar is_drained: everything that waited for this login is committed.
+    @ivar is_drained: everything that waited for this login is committed, and what is in quarantine was tried again.
     @ivar fetches: accounts with a newer device list than ours, and its version.
     @ivar is_own_list_disputed: a contact was shown a device list of ours that we never made.
     """
@@ -48,6 +48,11 @@ class Receiver:
     def is_idle(self) -> bool:
         """Whether nothing waits to be taken in, and no more is coming at once."""
         return self.is_drained and not self._waiting
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether messages in quarantine are to be tried again."""
+        return bool(self._retries)
 
     @property
     def is_busy(self) -> bool:
@@ -84,7 +89,7 @@ class Receiver:
         """Commit and acknowledge what was delivered; if nothing was, retry some of the quarantine."""
         if self._waiting or self._retries:
             self._commit()
-        if self._was_drained and not self._waiting and not self.is_drained:
+        if self._was_drained and not self._waiting and not self._retries and not self.is_drained:
             self.is_drained = True
             self._context.notify(Drained())
 

@@ -12,6 +12,7 @@ import msgspec
 
 from securemsg.client.state import integrity
 from securemsg.client.state.profile import LIST_WARNING, LISTS, Profile, device_digest, remember_list, seen_list
+from securemsg.client.state.records import clear_notices
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
@@ -34,6 +35,8 @@ DIRECTORY = "directory"
 MESSAGE = "message"
 
 DIGEST_SIZE = 32
+# Warnings that the user settles by accepting or confirming a contact.
+DECIDED = ("identity-changed", "contact-device-added")
 
 
 class Contact(Record, frozen=True):
@@ -243,6 +246,8 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         untold=False,
     )
     put_contact(records, contact)
+    for code in DECIDED:
+        clear_notices(records, code, name)
     return contact
 
 
@@ -271,6 +276,7 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
     contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), untold=False)
     contact = msgspec.structs.replace(contact, shown=contact.to_show)
     put_contact(records, contact)
+    clear_notices(records, "contact-device-added", name)
     return contact
 
 

@@ -193,12 +193,17 @@ class MessageIndex(Record, frozen=True):
 
 
 class Notice(Private, frozen=True):
-    """A warning for the user, kept until newer ones replace it. Table C{META}, bucket C{NOTICE}."""
+    """
+    A warning for the user, kept until newer ones replace it. Table C{META}, bucket C{NOTICE}.
+
+    @ivar about: a digest of what it is about, where the name does not say it: of the same name there may be several such.
+    """
 
     at: Counter
     code: Code
     name: Name
     text: str
+    about: bytes = b""
 
 
 class QuarantinedPeer(Record, frozen=True):
@@ -328,8 +333,15 @@ def seen_message(account: str, message_id: bytes) -> bytes:
     return MESSAGE + account.encode("utf-8") + b"/" + message_id
 
 
-def add_notice(records: IRecords, now: int, code: str, name: str, text: str) -> None:
+def add_notice(records: IRecords, notice: Notice) -> None:
     """Save a warning for the user."""
     seq = records.last(META, NOTICE) + 1
-    save(records, META, NOTICE, Notice(now, code, name, text), seq)
+    save(records, META, NOTICE, notice, seq)
     records.delete(META, NOTICE, seq - MAX_NOTICES)
+
+
+def clear_notices(records: IRecords, code: str, name: str) -> None:
+    """Delete the warnings that a decision of the user has settled."""
+    for seq, notice in load_all(records, Notice, META, NOTICE):
+        if (notice.code, notice.name) == (code, name):
+            records.delete(META, NOTICE, seq)
