@@ -277,8 +277,8 @@ class IPrekeyStore(Interface):
         replace: bool,
     ) -> Awaitable[None]:
         """
-        Keep prekeys; those that are there already, claimed or not, are passed over. Of signed and last-resort prekeys only the
-        one with the highest id is kept. For a mailbox that is gone nothing happens.
+        Keep prekeys; one-time prekeys that are there already, claimed or not, are passed over. Of signed and last-resort
+        prekeys only the last one is kept. For a mailbox that is gone nothing happens.
 
         @param limit: the most of one kind that a device may have unclaimed.
         @param replace: drop unclaimed one-time prekeys (both kinds) that are not among these, and forget who got which bundle,
@@ -295,7 +295,7 @@ class IPrekeyStore(Interface):
     def claim(mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Awaitable[StoredBundle | None]:
         """
         Hand out prekeys; one-time prekeys move to I{claimed by requester} and that is committed first. The same requester gets
-        the same bundle for L{CLAIM_KEPT} seconds. C{None}: the device has none.
+        the same bundle for L{CLAIM_KEPT} seconds, unless the signed prekey has rotated. C{None}: the device has none.
 
         @param fresh: C{False}: one-time prekeys are not touched; the last-resort bundle is given, unless there is a bundle
             that this requester got already.

@@ -193,6 +193,11 @@ WORDS: dict[str, _Words] = {
     "spent-bundle": _Words(
         Exit.REFUSED, "the server handed out keys of {name} that were used before", "ask the server's operator"
     ),
+    "stale-bundle": _Words(
+        Exit.NOT_CONNECTED,
+        "the keys of {name} that the server shows are more than a month old, or from the future",
+        "they are renewed when {name} is online; if {name} is, check this machine's clock and ask the server's operator",
+    ),
     "own-account": _Words(Exit.REFUSED, "the server shows this account as somebody else's", "ask the server's operator"),
     # joining
     "bad-invite": _Words(

@@ -24,7 +24,7 @@ PUBLISHED = b"published"
 # client that believed any number could soon never send again.
 MAX_LEAP = 2**24
 # How often a long connection checks prekeys and list, seconds.
-PERIOD = 6 * 3600
+PERIOD = prekeys.BATCH_PAUSE
 # How often a contact can make us look up our own list, seconds.
 OWN_CHECK_PAUSE = 3600
 
@@ -88,10 +88,12 @@ class Maintenance:
             if is_due(profile, now):
                 profile = resigned(profile, now)
                 save_profile(records, profile)
-            if context.is_clock_right:
-                prekeys.retire_claimed(records, self._stock, now)
-                prekeys.prune(records, now)
-                initiations.prune(records)
+            prekeys.retire_claimed(records, self._stock, now)
+            prekeys.prune(records, now)
+            initiations.prune(records)
+            since = prekeys.unconfirmed_since(records)
+            if since is not None and now - since >= prekeys.UNCONFIRMED:
+                context.warn(records, "prekeys-unconfirmed")
             is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
         context.profile = profile
@@ -106,7 +108,7 @@ class Maintenance:
 
     def tick(self) -> None:
         """Refresh when it is time; to be called about once a second."""
-        if self._context.now() - self._refreshed_at >= PERIOD:
+        if abs(self._context.now() - self._refreshed_at) >= PERIOD:
             self.refresh()
 
     def check_own_list(self) -> None:

@@ -25,6 +25,10 @@ WARNINGS: dict[str, str] = {
     "unauthentic": "what the server says about {name} is not signed by {name}; it was ignored",
     "bad-device-list": "the server showed a malformed device list of {name}; it was ignored",
     "spent-bundle": "the server handed out keys of {name} that were used before; they were ignored",
+    "stale-bundle": "the keys of {name} that the server shows are more than a month old, or from the future; nothing is sent"
+    " with them: {name} has been offline, the server withholds newer ones, or a clock is wrong",
+    "bundle-old": "the keys of {name} that the server shows are more than two weeks old: {name} has been offline, or the server"
+    " withholds newer ones",
     "bad-content": "a message from {name} is not readable by this version",
     "suite-unavailable": "a message from {name} is encrypted with a key file that was not given here, or by a newer version; "
     + _KEY_FILE,
@@ -48,6 +52,8 @@ WARNINGS: dict[str, str] = {
     " and key files may have to be given again. Compare numbers again: securemsg verify NAME",
     "clock": "the clocks of this machine and the server differ by more than an hour",
     "prekeys-refused": "the server refuses this device's prekeys; new contacts may be unable to write to it",
+    "prekeys-unconfirmed": "the server has not confirmed new keys of this device for two weeks; new contacts may soon be unable"
+    " to write to it; ask the server's operator",
     "stale-list": "the server has a different device list of this account than this profile",
 }
 

@@ -39,7 +39,7 @@ class PublicPrekey:
     """
     The public half of a prekey, as it lies on the server.
 
-    @ivar id: a number that the device never gives twice, below 2**64.
+    @ivar id: a number that the device never gives twice, above 0 and below 2**64.
     @ivar key: an X25519 key (32 bytes) or an ML-KEM-768 encapsulation key (1184 bytes).
     @ivar signature: by the device, over id and key, under the label of its kind (64 bytes).
     """
@@ -55,7 +55,7 @@ class PublicPrekey:
         @param device: the Ed25519 key from the device list.
         @raise Unauthentic: it did not, or the prekey is malformed.
         """
-        if len(self.key) != _KEY_SIZES[label] or not 0 <= self.id < 2 ** (8 * PREKEY_ID_SIZE):
+        if len(self.key) != _KEY_SIZES[label] or not 0 < self.id < 2 ** (8 * PREKEY_ID_SIZE):
             raise Unauthentic("prekey")
         if len(self.key) == primitives.KEY_SIZE and not primitives.is_x25519_key(self.key):
             raise Unauthentic("prekey")

@@ -109,6 +109,7 @@ TABLE = (
     Code("list-forked", SentIn.LOCAL, Consequence.UNREADABLE | Consequence.DISTRUSTED),
     Code("list-rolled-back", SentIn.LOCAL, Consequence.UNREADABLE | Consequence.DISTRUSTED),
     Code("spent-bundle", SentIn.LOCAL, Consequence.DISTRUSTED),
+    Code("stale-bundle", SentIn.LOCAL, Consequence.DISTRUSTED),
     Code("bad-envelope", SentIn.LOCAL, Consequence.RESET),
     Code("no-session", SentIn.LOCAL, Consequence.RESET),
     Code("unknown-account", SentIn.LOCAL, Consequence.RESET),

@@ -148,6 +148,9 @@ class ContentKey(Discreet, frozen=True):
     place: Place
 
 
+PrekeyId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
 class PrekeyHeader(Record, frozen=True):
     """
     What lets the responder make the same session: repeated until the initiator has decrypted a reply.
@@ -159,11 +162,16 @@ class PrekeyHeader(Record, frozen=True):
     identity: Key
     devices: SignedDeviceList
     ephemeral: Key
-    signed_id: Counter
-    kem_id: Counter
+    signed_id: PrekeyId
+    kem_id: PrekeyId
     kem_is_last_resort: bool
     kem_ciphertext: Annotated[bytes, Meta(min_length=1088, max_length=1088)]
-    one_time_id: Counter | None
+    one_time_id: PrekeyId | None
+
+    @property
+    def lacks_one_time(self) -> bool:
+        """Whether the bundle lacked a one-time prekey: then the prekeys that rotate are all that protect this opening."""
+        return self.kem_is_last_resort or self.one_time_id is None
 
 
 class EnvelopeHeader(Record, frozen=True):

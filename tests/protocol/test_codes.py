@@ -45,7 +45,7 @@ class CodeTests(SynchronousTestCase):
     def test_distrusted(self) -> None:
         """The user is warned of a server that shows one of these."""
         lists = {"bad-device-list", "list-rolled-back", "list-forked"}
-        self.assertEqual(DISTRUSTED, lists | {"unauthentic", "spent-bundle"})
+        self.assertEqual(DISTRUSTED, lists | {"unauthentic", "spent-bundle", "stale-bundle"})
 
     def test_wire_only(self) -> None:
         """What a client finds out by itself is no answer of a server."""

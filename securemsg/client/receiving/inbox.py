@@ -218,6 +218,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         gap=arrival.gap,
         lost=arrival.lost,
         note=note,
+        last_resort=opened.last_resort,
     )
     save(records, HISTORY, conversation.bucket, row, seq)
     save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), seq)

@@ -104,7 +104,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
     common, key = suites.make_common(encode_record(content), choice.suite)
     parts = _parts(records, recipient, content, key, plans, {})
     if not row.content and not row.again:
-        _count(records, row, content, choice.suite)
+        _count(records, row, content, choice.suite, _is_last_resort(plans))
     sealed = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
@@ -131,7 +131,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
         common, key = suites.make_common(encode_record(content), choice.suite)
     plans = suites.plan(records, profile, choice, recipient, now, kept)
     parts = _parts(records, recipient, content, key, plans, kept)
-    _note_suite(records, row, choice.suite)
+    _note_sealing(records, row, choice.suite, _is_last_resort(plans))
     anew = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
@@ -198,7 +198,12 @@ def _base(records: IRecords, device: bytes, content: Content) -> int | None:
     return base.value
 
 
-def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> None:
+def _is_last_resort(plans: Mapping[bytes, Plan]) -> bool:
+    """Whether for any device this message opens a session that began without a one-time prekey."""
+    return any(plan.last_resort for plan in plans.values())
+
+
+def _count(records: IRecords, row: OutboxRow, content: Content, suite: str, last_resort: bool) -> None:
     """Use the counter of a content, and save the content as it is sealed."""
     bucket = out_bucket(content.conversation, content.incarnation)
     digest = chain_digest(content)
@@ -206,15 +211,16 @@ def _count(records: IRecords, row: OutboxRow, content: Content, suite: str) -> N
     save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     assert history is not None, "a draft without history"
-    sealed = msgspec.structs.replace(history, content=content, code="", suite=suite)
+    sealed = msgspec.structs.replace(history, content=content, code="", suite=suite, last_resort=last_resort)
     save(records, HISTORY, row.to.bucket, sealed, row.history)
 
 
-def _note_suite(records: IRecords, row: OutboxRow, suite: str) -> None:
-    """Note in history which suite a message is sent with."""
+def _note_sealing(records: IRecords, row: OutboxRow, suite: str, last_resort: bool) -> None:
+    """Note in history how a message is sent that was sealed again for other devices."""
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history and not row.again else None
-    if history is not None and history.suite != suite:
-        save(records, HISTORY, row.to.bucket, msgspec.structs.replace(history, suite=suite), row.history)
+    if history is not None:
+        noted = msgspec.structs.replace(history, suite=suite, last_resort=history.last_resort or last_resort)
+        save(records, HISTORY, row.to.bucket, noted, row.history)
 
 
 def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow | None:

@@ -14,7 +14,7 @@ from securemsg.client.requests import Answer, Question
 from securemsg.client.sending import outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import make_receipts
-from securemsg.client.sessions import pqxdh, resets
+from securemsg.client.sessions import pqxdh, prekeys, resets
 from securemsg.client.sessions.peers import CHECK_AGE, NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
@@ -270,7 +270,9 @@ class Sender:
         """
         contact = contacts.get_contact(records, queue.conversation.account)
         if contact is not None and isinstance(answer, m.Bundle) and contacts.device(contact, device_id) is not None:
-            pqxdh.begin(records, self._context.profile, contact, device_id, answer, self._context.time())
+            age = pqxdh.begin(records, self._context.profile, contact, device_id, answer, self._context.time())
+            if age > prekeys.OLD_BUNDLE:
+                self._context.warn(records, "bundle-old", contact.name)
 
     def _fail(self, records: IRecords, queue: SendQueue) -> None:
         """Give up everything in a queue: there is no such account."""

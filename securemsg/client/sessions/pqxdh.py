@@ -50,13 +50,14 @@ class NeedBundle(Refusal):
         self.spent = spent
 
 
-def begin(records: IRecords, profile: Profile, contact: Contact, device_id: bytes, bundle: Bundle, now: int) -> None:
+def begin(records: IRecords, profile: Profile, contact: Contact, device_id: bytes, bundle: Bundle, now: int) -> int:
     """
     Make a session with a device, which may be offline, from the bundle that the server handed out.
 
+    @return: the age of the bundle, seconds.
     @raise Unauthentic: a prekey is not the device's, or not of its kind.
-    @raise Refusal: C{spent-bundle}: we used this one before. C{unknown-device}: it is not on the
-        contact's list.
+    @raise Refusal: C{spent-bundle}: we used this one before. C{stale-bundle}: see L{prekeys.bundle_age}. C{unknown-device}: it
+        is not on the contact's list.
     """
     pair = _pair(profile, contact, device_id)
     public = PrekeyBundle(
@@ -66,12 +67,13 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
         None if bundle.one_time is None else _public(bundle.one_time),
     )
     public.verify(pair.device.signing_key)
+    age = prekeys.bundle_age(bundle, now)
     index = store.load_index(records, pair.bucket)
     if not bundle.kem_is_last_resort and bundle.kem.id == index.spent:
         raise Refusal("spent-bundle")
     if _sending(records, pair, now) is not None:
         # The device has begun one meanwhile.
-        return
+        return age
     initiation = agreement.initiate(profile.agreement, pair.device.agreement_key, public)
     opening = PrekeyInfo(
         bundle.signed.id,
@@ -85,6 +87,7 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
     number = store.add_session(records, pair.bucket, session)
     spent = index.spent if bundle.kem_is_last_resort else bundle.kem.id
     store.send_in(records, pair.bucket, msgspec.structs.replace(index, spent=spent), number)
+    return age
 
 
 @frozen
@@ -94,6 +97,12 @@ class Plan:
     _pair: DevicePair
     _number: int
     _session: Session = field(repr=False)
+
+    @property
+    def last_resort(self) -> bool:
+        """See C{suites.Plan.last_resort}."""
+        header = _opening_header(self._pair.profile, self._session)
+        return header is not None and header.lacks_one_time
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
         """See C{suites.Plan.seal}. The ratchet advances."""
@@ -169,7 +178,8 @@ def open_part(
     else:
         store.save_session(records, pair.bucket, number, session)
     selection.opened(records, pair.bucket, number, session, content_key.place)
-    return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH)
+    last_resort = header.prekey is not None and header.prekey.lacks_one_time
+    return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH, last_resort)
 
 
 def forget(records: IRecords, account: str, device: bytes) -> None:

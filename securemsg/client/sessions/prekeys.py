@@ -3,7 +3,8 @@ The private halves of our prekeys, from their generation until no message can ne
 
 A private half is committed before its public key is uploaded, under an id that is never used again. A one-time prekey is
 deleted in the transaction that uses it. A rotating one, or one that was claimed and not used, is kept until no message can
-name it any more. Source: C{docs/protocol.md}, sections "Suites" and "Receiving".
+name it any more. Rotation goes by our own clock and sequence: neither the server's clock nor its silence holds it up.
+Source: C{docs/protocol.md}, sections "Prekeys" and "Envelopes".
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import msgspec
 from attrs import field, frozen
 
 from securemsg.client.state.profile import DAY, Private, Profile
-from securemsg.client.state.records import load, load_all, save
+from securemsg.client.state.records import load, load_all, load_number, save, save_number
 from securemsg.crypto import pqxdh
 from securemsg.crypto.keys import SigningKey
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PrekeyHeader
-from securemsg.protocol.messages import Prekey, PrekeyStock, Upload
+from securemsg.protocol.messages import Bundle, Prekey, PrekeyStock, Upload
 
 TABLE = "prekeys"  # bucket = kind, order = id
 
@@ -34,14 +35,30 @@ ROTATING = (SIGNED, LAST_RESORT)
 FOR_ONE_USE = (ONE_TIME, KEM)
 # A flag, not a kind: the next upload replaces the one-time prekeys on the server.
 REPLACE = b"replace"
+# A number, before the name of a kind for one use: when its last batch was made.
+BATCHED = b"batched/"
 
 ROTATION = 7 * DAY
+# A bundle is warned of, or refused, when its signed or last-resort prekey is this old: two or four rotations were missed.
+OLD_BUNDLE = 14 * DAY
+MAX_BUNDLE_AGE = 30 * DAY
+# Clocks that are set at all differ by less, seconds: what was made further ahead of our clock was made by a wrong one.
+CLOCKS = DAY
+# The server may fail to confirm for so long before the user hears of it.
+UNCONFIRMED = 14 * DAY
 # With fewer than this left on the server we make a batch; a batch fits one upload.
 LOW = 20
 BATCH = 50
+# A batch of a kind, and a prekey in place of one that only the server knows, at most this often, whatever the server says that
+# it has. Honest servers hand out 20 at once, then one an hour.
+BATCH_PAUSE = 3600
 # A bundle may be claimed a day after it was handed out first, and an opening made with it repeated for a week; then the message
 # may wait for a month with its sender, and for another on the server.
 RETIRED_LIFE = DAY + 7 * DAY + 30 * DAY + 30 * DAY
+# Of a rotating kind the newest are kept whatever any clock says: as many as are alive in the weeks of a retired one's life. And
+# never more than twice as many, however often a clock that jumps makes us rotate.
+KEPT = 11
+MAX_ROTATING = 2 * KEPT
 # Halves of one kind for one use: what strangers claim within the life of a half, and a limit to what a server that always says
 # it has none left makes us keep. With so many there the last resort has to do.
 MAX_HALVES = 1000
@@ -57,6 +74,7 @@ class PrivatePrekey(Private, frozen=True):
     @ivar uploaded: the server has confirmed it.
     @ivar retired_at: since when a newer one stands in its place, or, where it is for one use, since when the server is known to
         have handed it out; 0: it may be handed out yet.
+    @ivar seq: counts those of a rotating kind as they were made; ids follow a clock, which may have been wrong.
     """
 
     private: bytes
@@ -65,6 +83,7 @@ class PrivatePrekey(Private, frozen=True):
     made_at: int
     uploaded: bool = False
     retired_at: int = 0
+    seq: int = 0
 
 
 @frozen
@@ -120,8 +139,9 @@ def mark_uploaded(records: IRecords, upload: Upload, now: int) -> None:
             if prekey is not None and half is not None:
                 save(records, TABLE, kind, msgspec.structs.replace(half, uploaded=True), prekey.id)
     for kind, newest in ((SIGNED, upload.signed), (LAST_RESORT, upload.last_resort)):
-        for number, half in load_all(records, PrivatePrekey, TABLE, kind) if newest is not None else ():
-            if newest is not None and number < newest.id and not half.retired_at:
+        confirmed = None if newest is None else find(records, kind, newest.id)
+        for number, half in _in_sequence(records, kind) if confirmed is not None else ():
+            if confirmed is not None and half.seq < confirmed.seq and not half.retired_at:
                 save(records, TABLE, kind, msgspec.structs.replace(half, retired_at=now), number)
     if upload.replace:
         records.delete(TABLE, REPLACE)
@@ -134,6 +154,7 @@ def discard_one_time(records: IRecords) -> None:
     for kind in FOR_ONE_USE:
         for bucket, number, _ in records.scan(TABLE, kind):
             records.delete(TABLE, bucket, number)
+        records.delete(TABLE, BATCHED + kind)
     records.put(TABLE, REPLACE, b"")
 
 
@@ -151,11 +172,40 @@ def retire_claimed(records: IRecords, stock: PrekeyStock, now: int) -> None:
 
 
 def prune(records: IRecords, now: int) -> None:
-    """Delete the private halves that no message can name any more."""
-    for kind in (*ROTATING, *FOR_ONE_USE):
-        for number, half in load_all(records, PrivatePrekey, TABLE, kind):
-            if half.retired_at and now - half.retired_at >= RETIRED_LIFE:
+    """Delete the private halves that no message can name any more; of those that rotate the newest stay."""
+    for kind in ROTATING:
+        halves = _in_sequence(records, kind)
+        for place, (number, half) in enumerate(halves[:-KEPT]):
+            # No sender takes one that is older, whether or not the server confirms what came after it.
+            retired_at = half.retired_at or half.made_at + MAX_BUNDLE_AGE
+            if _is_over(retired_at, now) or place < len(halves) - MAX_ROTATING:
                 records.delete(TABLE, kind, number)
+    for kind in FOR_ONE_USE:
+        for number, half in load_all(records, PrivatePrekey, TABLE, kind):
+            if half.retired_at and _is_over(half.retired_at, now):
+                records.delete(TABLE, kind, number)
+
+
+def unconfirmed_since(records: IRecords) -> int | None:
+    """When the server was first to get a signed prekey and has confirmed none since; C{None}: it has the newest."""
+    since = None
+    for _, half in _in_sequence(records, SIGNED):
+        since = None if half.uploaded else since or half.made_at
+    return since
+
+
+def bundle_age(bundle: Bundle, now: int) -> int:
+    """
+    The age of a bundle that verifies: of its signed prekey or last resort, whichever is older. The ids say when they were made.
+
+    @return: seconds; negative if the device's clock is ahead of ours.
+    @raise Refusal: C{stale-bundle}: it is too old, or from the future.
+    """
+    ids = [bundle.signed.id, bundle.kem.id] if bundle.kem_is_last_resort else [bundle.signed.id]
+    ages = [now - (prekey_id >> ID_SHIFT) for prekey_id in ids]
+    if max(ages) > MAX_BUNDLE_AGE or min(ages) < -CLOCKS:
+        raise Refusal("stale-bundle")
+    return max(ages)
 
 
 def find(records: IRecords, kind: bytes, prekey_id: int) -> PrivatePrekey | None:
@@ -189,14 +239,14 @@ def spend(records: IRecords, header: PrekeyHeader) -> None:
 
 def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now: int) -> Prekey | None:
     """The prekey of a rotating kind that the server should have and has not."""
-    halves = load_all(records, PrivatePrekey, TABLE, kind)
+    halves = _in_sequence(records, kind)
     if halves:
         number, newest = halves[-1]
-        is_young = now - newest.made_at < ROTATION
-        if not newest.uploaded or (is_young and stocked < number):
-            return Prekey(number, newest.key, newest.signature)
-        if is_young and stocked == number:
-            return None
+        age = now - newest.made_at
+        is_known = not stocked or find(records, kind, stocked) is not None
+        if -CLOCKS <= age < ROTATION and (is_known or 0 <= age < BATCH_PAUSE):
+            is_there = newest.uploaded and stocked == number
+            return None if is_there else Prekey(number, newest.key, newest.signature)
     # There is none, or it is old, or the server has one of a later life of ours whose private half we do not have.
     return _made(records, profile, kind, 1, now)[0]
 
@@ -205,19 +255,38 @@ def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int
     """Prekeys for one use: those that were never confirmed, else new ones if few are left."""
     halves = load_all(records, PrivatePrekey, TABLE, kind)
     waiting = [Prekey(number, half.key, half.signature) for number, half in halves if not half.uploaded]
-    if waiting or left >= LOW or len(halves) + BATCH > MAX_HALVES:
+    made_at = load_number(records, TABLE, BATCHED + kind)
+    is_soon = bool(made_at) and 0 <= now - made_at < BATCH_PAUSE
+    if waiting or left >= LOW or len(halves) + BATCH > MAX_HALVES or is_soon:
         return waiting
+    save_number(records, TABLE, BATCHED + kind, now)
     return _made(records, profile, kind, BATCH, now)
 
 
 def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int) -> list[Prekey]:
-    first = max(records.last(TABLE, kind) + 1, now << ID_SHIFT)
+    last, end = records.last(TABLE, kind), now + CLOCKS + 1 << ID_SHIFT
+    if last >= end:
+        # Made while our clock was far ahead: nobody would believe the ids after it.
+        last = max((number for _, number, _ in records.scan(TABLE, kind) if number < end), default=0)
+    first = max(last + 1, now << ID_SHIFT)
+    halves = _in_sequence(records, kind)
+    seq = halves[-1][1].seq + 1 if halves else 1
     prekeys = []
     for number in range(first, first + count):
         private, public = _MAKERS[kind](profile.device_key, number)
-        save(records, TABLE, kind, PrivatePrekey(private, public.key, public.signature, now), number)
+        save(records, TABLE, kind, PrivatePrekey(private, public.key, public.signature, now, seq=seq), number)
         prekeys.append(Prekey(number, public.key, public.signature))
     return prekeys
+
+
+def _in_sequence(records: IRecords, kind: bytes) -> list[tuple[int, PrivatePrekey]]:
+    """Those of a kind, by id, as they were made."""
+    return sorted(load_all(records, PrivatePrekey, TABLE, kind), key=lambda item: item[1].seq)
+
+
+def _is_over(retired_at: int, now: int) -> bool:
+    """Whether a retired half can go; one that is said to retire long from now retired when our clock was wrong."""
+    return abs(now - retired_at) >= RETIRED_LIFE
 
 
 def _both_halves(records: IRecords, kind: bytes, prekey_id: int) -> tuple[bytes, PublicPrekey]:

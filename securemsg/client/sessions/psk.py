@@ -66,6 +66,7 @@ class Epoch(Record, frozen=True):
 class Plan:
     """The next message for one device, with its epoch as it is after the message."""
 
+    last_resort = False
     _key: SharedKey
     _sender: DeviceAddress
     _recipient: DeviceAddress

@@ -35,7 +35,15 @@ from securemsg.protocol.envelope import (
 
 
 class Plan(Protocol):
-    """How the next message for one device is sealed."""
+    """
+    How the next message for one device is sealed.
+
+    @ivar last_resort: it opens a session that began without a one-time prekey.
+    """
+
+    @property
+    def last_resort(self) -> bool:
+        """See above."""
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
         """Make the own part, once, and save the changed state."""

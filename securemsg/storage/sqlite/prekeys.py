@@ -15,15 +15,14 @@ COUNT = "SELECT count(*) FROM prekeys WHERE mailbox = ? AND kind = ?"
 HIGHEST = "SELECT coalesce(max(id), 0) FROM prekeys WHERE mailbox = ? AND kind = ?"
 SPENT = "SELECT id FROM spent WHERE mailbox = ? AND kind = ?"
 REMOVE = "DELETE FROM prekeys WHERE mailbox = ? AND kind = ? AND id = ?"
-OLDER = (
-    "DELETE FROM prekeys WHERE mailbox = ? AND kind = ? AND id < (SELECT max(id) FROM prekeys WHERE mailbox = ? AND kind = ?)"
-)
+CLEAR = "DELETE FROM prekeys WHERE mailbox = ? AND kind = ?"
 LOWEST = "SELECT id, key, signature FROM prekeys WHERE mailbox = ? AND kind = ? ORDER BY id LIMIT 1"
 MAILBOX = "SELECT mailbox FROM accounts JOIN devices ON account = id WHERE name = ? AND device = ?"
 CLAIMED = (
     "SELECT signed_id, signed_key, signed_signature, kem_id, kem_key, kem_signature, last_resort,"
     " one_time_id, one_time_key, one_time_signature"
     " FROM claims WHERE mailbox = ? AND requester = ? AND claimed_at > ? AND kem_id <> ?"
+    " AND signed_id IN (SELECT id FROM prekeys WHERE prekeys.mailbox = claims.mailbox AND kind = ?)"
 )
 KEEP_CLAIM = "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -53,8 +52,9 @@ def add_prekeys(
         connection.execute("DELETE FROM claims WHERE ? IN (mailbox, requester)", (mailbox,))
     for kind, prekey in ((SIGNED, signed), (LAST_RESORT, last_resort)):
         if prekey is not None:
+            # The last one counts, not the highest id: that may come from a clock that was wrong.
+            connection.execute(CLEAR, (mailbox, kind))
             connection.execute(ADD, (mailbox, kind, prekey.id, prekey.key, prekey.signature))
-            connection.execute(OLDER, (mailbox, kind, mailbox, kind))
 
 
 def _add_one_time(
@@ -109,7 +109,7 @@ def _kept_claim(
     connection: sqlite3.Connection, mailbox: int, requester: int, now: int, spent: int
 ) -> StoredBundle | None:
     """The bundle that this requester got, and may have again."""
-    found = connection.execute(CLAIMED, (mailbox, requester, now - CLAIM_KEPT, spent)).fetchone()
+    found = connection.execute(CLAIMED, (mailbox, requester, now - CLAIM_KEPT, spent, SIGNED)).fetchone()
     if found is None:
         return None
     signed, kem, one_time = StoredPrekey(*found[:3]), StoredPrekey(*found[3:6]), found[7:]

@@ -297,6 +297,9 @@ class HorizonTests(WorldCase):
     def test_wrong_clock(self) -> None:
         """A clock that is a month ahead for one login, or from one moment to the next, fails nothing of what waits."""
         waiting = []
+        self.alice.send("bob", "before")
+        self.bob.send("alice", "answer")
+        self.assertEqual(self.bob.read(), ["before"])
         self.alice.disconnect()
         self.world.settle()
         waiting.append(messages.compose(self.alice.store, "bob", "hello", now=self.world.clock))

@@ -11,11 +11,12 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import suites
+from securemsg.client.sessions.prekeys import ID_SHIFT
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import create_profile, resigned
 from securemsg.crypto import pqxdh
-from securemsg.crypto.keys import AgreementKey, SigningKey
+from securemsg.crypto.keys import SIGNED_PREKEY, AgreementKey, SigningKey
 from securemsg.crypto.pqxdh import PublicPrekey
 from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed
 from securemsg.errors import Refusal, Unauthentic
@@ -346,6 +347,11 @@ class OpeningTests(AttackTests):
         for change in ({"signed_id": 1}, {"kem_id": 1}, {"one_time_id": 1}, {"kem_id": 1, "kem_is_last_resort": True}):
             self.assert_refused(self.bob, with_other_prekeys(self.first, change), "unknown-prekey")
 
+    def test_no_prekey_id(self) -> None:
+        """The id 0 names no prekey, whoever has one under it."""
+        for change in ({"signed_id": 0}, {"kem_id": 0}, {"one_time_id": 0}):
+            self.assert_refused(self.bob, with_other_prekeys(self.first, change), "bad-envelope")
+
     def test_other_prekeys(self) -> None:
         """A first message that names other prekeys of ours than it was made with is refused, and those prekeys stay."""
         last_resort = self.bob.shelf.last_resort
@@ -399,13 +405,20 @@ class BundleTests(SynchronousTestCase):
     def test_signed_under_another_label(self) -> None:
         """A key that Bob's device signed under the label of another kind is refused in each place."""
         device = self.bob.profile.device_key
-        x25519 = [on_the_wire(make(device, 7)[1]) for make in (pqxdh.make_signed_prekey, pqxdh.make_one_time_prekey)]
-        kem = [on_the_wire(make(device, 7)[1]) for make in (pqxdh.make_kem_prekey, pqxdh.make_last_resort_prekey)]
+        number = NOW << ID_SHIFT
+        x25519 = [on_the_wire(make(device, number)[1]) for make in (pqxdh.make_signed_prekey, pqxdh.make_one_time_prekey)]
+        kem = [on_the_wire(make(device, number)[1]) for make in (pqxdh.make_kem_prekey, pqxdh.make_last_resort_prekey)]
         honest = Bundle(0, x25519[0], kem[0], False, x25519[1])
         self.assert_refused(msgspec.structs.replace(honest, signed=x25519[1]))
         self.assert_refused(msgspec.structs.replace(honest, one_time=x25519[0]))
         self.assert_refused(msgspec.structs.replace(honest, kem=kem[1]))
         self.alice.begin(self.bob, honest)
+
+    def test_no_id(self) -> None:
+        """A prekey that the device signed under the id 0 is refused."""
+        signed = on_the_wire(evolve(pqxdh.make_signed_prekey(self.bob.profile.device_key, 1)[1], id=0))
+        key = self.bob.profile.device_key.sign(SIGNED_PREKEY, bytes(8), signed.key)
+        self.assert_refused(msgspec.structs.replace(self.bundle, signed=msgspec.structs.replace(signed, signature=key)))
 
     def test_other_id(self) -> None:
         """A prekey under another id than it was signed with is refused."""

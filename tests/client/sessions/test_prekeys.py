@@ -7,10 +7,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.sessions import prekeys
 from securemsg.client.sessions.prekeys import (
     BATCH,
+    BATCH_PAUSE,
+    CLOCKS,
+    ID_SHIFT,
     KEM,
+    KEPT,
     LAST_RESORT,
     LOW,
+    MAX_BUNDLE_AGE,
     MAX_HALVES,
+    MAX_ROTATING,
     ONE_TIME,
     RETIRED_LIFE,
     ROTATION,
@@ -18,7 +24,8 @@ from securemsg.client.sessions.prekeys import (
 )
 from securemsg.client.state.profile import DAY
 from securemsg.crypto import keys, pqxdh
-from securemsg.protocol.messages import Prekey, PrekeyStock, Upload
+from securemsg.errors import Refusal
+from securemsg.protocol.messages import Bundle, Prekey, PrekeyStock, Upload
 from securemsg.storage.memory import MemoryProfile
 from tests.client.people import NOW, Person, person
 
@@ -84,7 +91,7 @@ class PrekeyTests(SynchronousTestCase):
     def test_low(self) -> None:
         """Only the kind that runs low is made, with ids that were never given before."""
         stock = self.alice.shelf.stock()
-        upload = self.replenish(PrekeyStock(stock.signed_id, stock.last_resort_id, LOW, LOW - 1))
+        upload = self.replenish(PrekeyStock(stock.signed_id, stock.last_resort_id, LOW, LOW - 1), NOW + BATCH_PAUSE)
         assert upload is not None
         self.assertEqual((upload.signed, upload.last_resort, upload.one_time), (None, None, []))
         self.assertEqual(len(upload.kem), BATCH)
@@ -117,9 +124,10 @@ class PrekeyTests(SynchronousTestCase):
         """Signed and last-resort prekeys rotate weekly; the old halves live until no message can name them any more."""
         old = self.alice.shelf.signed, self.alice.shelf.last_resort
         self.assertIs(self.alice.stock_up(NOW + ROTATION - 1), None)
-        upload = self.alice.stock_up(NOW + ROTATION)
-        assert upload is not None
+        upload = self.rotate(1)
         self.assertEqual(upload.one_time, [])
+        for week in range(2, KEPT + 1):
+            upload = self.rotate(week)
         for moment, kept in ((RETIRED_LIFE - 1, True), (RETIRED_LIFE, False)):
             with self.alice.store.writing() as records:
                 prekeys.prune(records, NOW + ROTATION + moment)
@@ -127,13 +135,111 @@ class PrekeyTests(SynchronousTestCase):
         self.assertTrue(self.has(SIGNED, upload.signed) and self.has(LAST_RESORT, upload.last_resort))
         self.assertGreaterEqual(RETIRED_LIFE, 60 * DAY)
 
-    def test_unconfirmed_does_not_retire(self) -> None:
-        """A rotation that the server has not confirmed retires nothing."""
-        old = self.alice.shelf.signed
-        self.replenish(self.alice.shelf.stock(), NOW + ROTATION)
-        with self.alice.store.writing() as records:
-            prekeys.prune(records, NOW + ROTATION + RETIRED_LIFE)
-        self.assertTrue(self.has(SIGNED, old))
+    def rotate(self, week: int) -> Upload:
+        """The rotation of a week, which the server confirms."""
+        upload = self.alice.stock_up(NOW + week * ROTATION)
+        assert upload is not None and upload.signed is not None and upload.last_resort is not None
+        return upload
+
+    def test_unconfirmed(self) -> None:
+        """
+        A server that confirms nothing holds up no rotation. What it has is kept for as long as a sender may take it, and then
+        until no message can name it any more.
+        """
+        old, stock = self.alice.shelf.signed, self.alice.shelf.stock()
+        ids = set()
+        for week in range(1, KEPT + 1):
+            upload = self.replenish(stock, NOW + week * ROTATION)
+            assert upload is not None and upload.signed is not None
+            ids.add(upload.signed.id)
+        self.assertEqual(len(ids), KEPT)
+        life = MAX_BUNDLE_AGE + RETIRED_LIFE
+        for moment, kept in ((life - 1, True), (life, False)):
+            self.prune(NOW + moment)
+            self.assertEqual(self.has(SIGNED, old), kept)
+
+    def test_unconfirmed_since(self) -> None:
+        """How long the server has confirmed no new prekey is known."""
+        stock = self.alice.shelf.stock()
+        with self.alice.store.reading() as records:
+            self.assertIs(prekeys.unconfirmed_since(records), None)
+        for week in (1, 2, 3):
+            self.replenish(stock, NOW + week * ROTATION)
+        with self.alice.store.reading() as records:
+            self.assertEqual(prekeys.unconfirmed_since(records), NOW + ROTATION)
+        self.rotate(4)
+        with self.alice.store.reading() as records:
+            self.assertIs(prekeys.unconfirmed_since(records), None)
+
+    def test_clock_jumps(self) -> None:
+        """Whatever the clock says, the newest eleven that rotate stay, and never more than twice as many."""
+        newest = []
+        for jump in range(3 * KEPT):
+            moment = NOW + (10**9 if jump % 2 else -(10**8)) + jump * ROTATION
+            upload = self.replenish(PrekeyStock(0, 0, BATCH, BATCH), moment)
+            assert upload is not None
+            newest.append(upload.signed)
+            self.prune(moment)
+            self.prune(10**10)
+            self.prune(0)
+            self.assertTrue(all(self.has(SIGNED, prekey) for prekey in newest[-KEPT:]))
+            self.assertLessEqual(self.count(SIGNED), MAX_ROTATING)
+        self.assertEqual(len({prekey.id for prekey in newest if prekey is not None}), 3 * KEPT)
+
+    def test_bounded(self) -> None:
+        """A clock that goes back again and again makes us keep no more of a rotating kind than twice the newest."""
+        for jump in range(3 * MAX_ROTATING):
+            self.replenish(self.alice.shelf.stock(), NOW - jump * (CLOCKS + 1))
+            self.prune(NOW - jump * (CLOCKS + 1))
+        self.assertEqual(self.count(SIGNED), MAX_ROTATING)
+
+    def test_clock_was_ahead(self) -> None:
+        """What was made while the clock was years ahead is replaced once it is right, under ids that senders believe."""
+        self.alice.stock_up(NOW + 1000 * DAY)
+        upload = self.alice.stock_up(NOW + BATCH_PAUSE)
+        assert upload is not None and upload.signed is not None
+        self.assertEqual(upload.signed.id >> ID_SHIFT, NOW + BATCH_PAUSE)
+        self.assertEqual(self.alice.shelf.signed, upload.signed)
+        self.assertIs(self.alice.stock_up(NOW + 2 * BATCH_PAUSE), None)
+
+    def test_unknown_to_us(self) -> None:
+        """A server that always claims to have other prekeys than ours makes us make a pair an hour, not one each time."""
+        for second in range(0, 2 * BATCH_PAUSE, 60):
+            self.replenish(PrekeyStock(7, 7, BATCH, BATCH), NOW + second)
+        self.assertEqual((self.count(SIGNED), self.count(LAST_RESORT)), (2, 2))
+
+    def test_batches(self) -> None:
+        """A server that always says that few are left makes us make a batch of each kind an hour."""
+        for second in range(0, 3 * BATCH_PAUSE, 60):
+            self.alice.shelf.sell_out()
+            self.alice.stock_up(NOW + second)
+        self.assertEqual((self.count(ONE_TIME), self.count(KEM)), (3 * BATCH, 3 * BATCH))
+
+    def test_age(self) -> None:
+        """The age of a bundle is that of its older rotating prekey; one that is too old or from the future is refused."""
+        stock = self.alice.shelf
+        for bundle in (stock.claim("bob"), Bundle(0, *self.last_resort(), True, None)):
+            for age in (-CLOCKS, 0, MAX_BUNDLE_AGE):
+                self.assertEqual(prekeys.bundle_age(bundle, NOW + age), age)
+            for age in (-CLOCKS - 1, MAX_BUNDLE_AGE + 1):
+                refused = self.assertRaises(Refusal, prekeys.bundle_age, bundle, NOW + age)
+                self.assertEqual(refused.code, "stale-bundle")
+
+    def test_age_of_last_resort(self) -> None:
+        """A young signed prekey makes an old last resort no younger."""
+        _, last_resort = self.last_resort()
+        signed = self.rotate(5).signed
+        assert signed is not None
+        refused = self.assertRaises(
+            Refusal, prekeys.bundle_age, Bundle(0, signed, last_resort, True, None), NOW + 5 * ROTATION
+        )
+        self.assertEqual(refused.code, "stale-bundle")
+
+    def last_resort(self) -> tuple[Prekey, Prekey]:
+        """Alice's prekeys that rotate."""
+        signed, last_resort = self.alice.shelf.signed, self.alice.shelf.last_resort
+        assert signed is not None and last_resort is not None
+        return signed, last_resort
 
     def test_server_lost_them(self) -> None:
         """A server that has lost the signed prekeys gets the current ones again."""
@@ -189,9 +295,9 @@ class PrekeyTests(SynchronousTestCase):
     def test_unconfirmed_is_not_claimed(self) -> None:
         """What the server has not confirmed was handed out to nobody, and does not count among what is left there."""
         self.alice.shelf.sell_out()
-        self.replenish(self.alice.shelf.stock())
+        self.replenish(self.alice.shelf.stock(), NOW + BATCH_PAUSE)
         self.retire(NOW)
-        upload = self.alice.stock_up()
+        upload = self.alice.stock_up(NOW + BATCH_PAUSE)
         assert upload is not None
         self.retire(NOW)
         self.prune(NOW + RETIRED_LIFE)
@@ -202,8 +308,8 @@ class PrekeyTests(SynchronousTestCase):
         """A server that always says it has none left does not make us keep more and more private halves."""
         for number in range(MAX_HALVES // BATCH + 2):
             self.alice.shelf.sell_out()
-            self.alice.stock_up(NOW + number)
-            self.retire(NOW + number)
+            self.alice.stock_up(NOW + number * BATCH_PAUSE)
+            self.retire(NOW + number * BATCH_PAUSE)
         self.assertEqual((self.count(ONE_TIME), self.count(KEM)), (MAX_HALVES, MAX_HALVES))
         later = NOW + DAY + RETIRED_LIFE
         self.prune(later)

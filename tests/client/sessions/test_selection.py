@@ -234,6 +234,8 @@ class KeptTests(SynchronousTestCase):
         """
         late = self.bob.send(self.alice, b"late")
         for week in range(1, MAX_SESSIONS + 3):
+            self.bob.stock_up(NOW + week * 7 * DAY)
+            self.bob.shelf.sell_out()
             self.alice.forget(self.bob)
             self.alice.send(self.bob, b"hi", NOW + week * 7 * DAY)
         kept = sessions_of(self.alice, self.bob)
