@@ -14,6 +14,8 @@ from securemsg.storage.errors import StorageError
 
 # How long a finished command waits for the rest of the outbox, and how long without progress, seconds.
 FLUSH_TIME = 10
+# Receipts that are counted.
+PAGE = 1024
 STALL_TIME = 2
 
 
@@ -40,7 +42,7 @@ def unsent(store: IProfileStore) -> int:
     user has accepted meanwhile.
     """
     with store.reading() as records:
-        receipts = records.count(RECEIPTS, ROWS)
+        receipts = len(records.scan(RECEIPTS, limit=PAGE))
         if not records.count(OUTBOX, ROWS):
             return receipts
         rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]

@@ -20,6 +20,7 @@ from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id
 from securemsg.client.messages import Received, Sent
 from securemsg.client.state.profile import create_profile, save_profile
+from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.vault import LOWEST_COST, create_vault
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
@@ -512,6 +513,8 @@ class SendTests(BotCase):
 
     def test_delivered(self) -> None:
         """On request it waits for the recipient."""
+        with self.ada.context.store.writing() as records:
+            set_policy(records, Policy.EVERYBODY)
         self.assertEqual(self.successResultOf(self.send("ada", "hello", wait="delivered")).status, "delivered")
 
     def test_same_id(self) -> None:

@@ -25,6 +25,7 @@ from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.state.contacts import trust_inviter
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
+from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import find_sent
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
@@ -453,6 +454,7 @@ class World:
         with store.inner.writing() as records:
             save_profile(records, profile)
             trust_inviter(records, profile, self.link, int(self.clock))
+            set_policy(records, Policy.EVERYBODY)
         user = self.users[name] = User(self, name, store)
         if connect:
             user.connect()

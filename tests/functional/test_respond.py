@@ -115,6 +115,8 @@ class RespondTests(RespondCase):
     def test_two_machines(self) -> None:
         """Two machines that are made to talk with each other stay quiet: an answer is not answered. It stays for its reader."""
         nia, oto = self.person("nia"), self.person("oto")
+        for who in (nia, oto):
+            who.run("contacts", "--set-receipts", "everybody")
         machines = [self.respond(who, "--exec", "cat") for who in (nia, oto)]
         nia.send("oto", "one", "--wait", "delivered")
         until(lambda: self.answers(nia, "oto"), "the answer")

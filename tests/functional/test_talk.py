@@ -51,6 +51,7 @@ class TalkTests(PlaceCase):
     def test_delivered(self) -> None:
         """C{--wait delivered} comes back once the recipient has committed the message, and names its device."""
         gus, hal = self.person("gus"), self.person("hal")
+        hal.run("contacts", "--set-receipts", "everybody")
         follower = hal.start("recv", "--follow", "--json")
         sent = gus.send("hal", "are you there?", "--wait", "delivered")
         self.assertEqual(sent["status"], "delivered")
@@ -62,10 +63,18 @@ class TalkTests(PlaceCase):
     def test_receipt_before_leaving(self) -> None:
         """A plain C{recv} sends the receipts that are wanted before it ends."""
         ken, lou = self.person("ken"), self.person("lou")
+        lou.run("contacts", "--set-receipts", "everybody")
         waiting = ken.start("send", "lou", "tell me", "--wait", "delivered", "--json")
         self.assertEqual(lou.texts(1), ["tell me"])
         lou.recv()
         self.assertEqual(checked(waiting.wait(), 0, ["send"]).rows[0]["status"], "delivered")
+
+    def test_stranger(self) -> None:
+        """Whoever is not known to the recipient waits in vain for *delivered*, and is told that this may be so."""
+        kit, mea = self.person("kit"), self.person("mea")
+        waiting = kit.start("send", "mea", "are you there?", "--wait", "delivered", "--timeout", "6")
+        self.assertEqual(mea.texts(1), ["are you there?"])
+        self.assertIn("people mea does not know", checked(waiting.wait(), 7, ["send"]).err)
 
     def test_not_delivered(self) -> None:
         """C{--wait delivered} for somebody who stays away ends with 7; the message is accepted, and comes later."""

@@ -17,6 +17,7 @@ from securemsg.cli.settings import json_option, name_or_act, settings_of, shared
 from securemsg.cli.suites import pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import pins
+from securemsg.client.state import receipts
 from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact
 from securemsg.interfaces import IProfileStore
 
@@ -24,10 +25,16 @@ from securemsg.interfaces import IProfileStore
 @click.command()
 @click.argument("words", nargs=-1, metavar="[NAME | accept NAME]", callback=name_or_act(["accept"]))
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
+@click.option(
+    "--set-receipts",
+    "policy",
+    type=click.Choice([policy.value for policy in receipts.Policy]),
+    help="Whose messages are confirmed from now on.",
+)
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def contacts(ctx: click.Context, words: tuple[str, str]) -> int:
+def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> int:
     """
     List all contacts, or NAME only: whether they are verified, whether their keys have changed, how many messages are unread,
     and how the conversation is encrypted.
@@ -38,6 +45,9 @@ def contacts(ctx: click.Context, words: tuple[str, str]) -> int:
 
     accept NAME takes the new keys of a contact whose keys have changed: messages go out and come in again, unverified. Compare
     numbers first: securemsg verify NAME.
+
+    --set-receipts says who learns that a message arrived, and so that you are online: everybody, nobody, or those you know,
+    which is the default: whoever you wrote to, accepted, verified, invited or were invited by.
     """
     settings = settings_of(ctx)
     act, name = words[0], words[1] or None
@@ -45,6 +55,8 @@ def contacts(ctx: click.Context, words: tuple[str, str]) -> int:
         raise click.UsageError("accept takes no suite")
     if name is None and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
+    if name is not None and policy is not None:
+        raise click.UsageError("receipts are set for all contacts: securemsg contacts --set-receipts WHO")
     check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
         raise click.UsageError("--key-file needs --set-suite psk")
@@ -61,6 +73,9 @@ def contacts(ctx: click.Context, words: tuple[str, str]) -> int:
             accept_keys(context, name)
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
+        if policy is not None:
+            with context.store.writing() as records:
+                receipts.set_policy(records, receipts.Policy(policy))
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             conversation = context.profile.conversation

@@ -16,6 +16,7 @@ from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.sessions import pins
+from securemsg.client.state import receipts
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
 from securemsg.client.times import iso
@@ -88,9 +89,16 @@ def local_facts(context: CommandContext) -> dict[str, object]:
         "device": profile.device_id.hex(),
         "suite": profile.suite,
         "key_files": key_files(context),
+        "receipts": receipts_to(context),
         "keys_protected": context.protection,
         "profile": str(context.folder),
     }
+
+
+def receipts_to(context: CommandContext) -> str:
+    """Who gets receipts."""
+    with context.store.reading() as records:
+        return receipts.policy_of(records, context.profile)
 
 
 def key_files(context: CommandContext) -> dict[str, str]:

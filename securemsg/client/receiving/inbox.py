@@ -21,16 +21,15 @@ from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.counters import Arrival, conversation_of
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
+from securemsg.client.state.receipts import note_receipt
 from securemsg.client.state.records import (
     HISTORY,
     INBOUND,
     LATE,
     META,
-    RECEIPTS,
     ROWS,
     SEEN,
     HistoryRow,
-    ReceiptRow,
     Status,
     UnreadRow,
     find_sent,
@@ -176,8 +175,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
             resets.request_reset(records, name, opened.device_id, now, gaps=True)
     if content.wants_receipt and content.kind not in SILENT:
         # Also for a repeated message: its sender may not have got the receipt.
-        row = ReceiptRow(opened.conversation, content.message_id)
-        save(records, RECEIPTS, ROWS, row, records.last(RECEIPTS, ROWS) + 1)
+        note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
     shown = is_new and content.kind not in SILENT
     if shown:
         _keep(records, opened, content, arrival, now)

@@ -18,6 +18,7 @@ from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.sessions.resets import reset_body
 from securemsg.client.sessions.suites import Plan
+from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.counters import (
     OutStream,
@@ -105,6 +106,9 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
     parts = _parts(records, recipient, content, key, plans, {})
     if not row.content and not row.again:
         _count(records, row, content, choice.suite, _is_last_resort(plans))
+    contact = recipient.contact
+    if content.kind == Kind.TEXT and PEERS[row.to.kind].has_account and not contact.known:
+        contacts.put_contact(records, msgspec.structs.replace(contact, known=True))
     sealed = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
+from attrs import define, field
+
 from securemsg.client.sessions.resets import RESET_EXPIRY, draft_receipt
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_seq, save
+from securemsg.client.state.receipts import bucket_of
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, next_seq, save
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Kind, Receipt, encode_record
+from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Kind, Receipt, decode_record, encode_record
 
 # Rows that one transaction looks at.
 PAGE = 1024
+# Receipts are made in rounds, one for each conversation, at least so many seconds apart.
+ROUND = 1
+# Receipts at once, and then one in so many seconds, over all conversations: a quarter of what the server takes from a device is
+# the most that others can use up by asking for receipts. The rest stays for what the user writes.
+BURST = 50_000
+SECONDS = 1
 
 
-def make_receipts(records: IRecords, profile: Profile, now: int) -> int:
+@define(eq=False)
+class ReceiptRounds:
+    """When receipts may be made, and how many; what was not made waits in the store."""
+
+    _left: float = field(default=BURST, init=False)
+    _at: float | None = field(default=None, init=False)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for a round."""
+        return self._at is None or abs(now - self._at) >= ROUND
+
+    def make(self, records: IRecords, profile: Profile, now: float) -> int:
+        """
+        Put the receipts that are due into the outbox, one message for each conversation.
+
+        @return: how many messages.
+        """
+        passed = max(now - self._at, 0) if self._at is not None else 0
+        self._left, self._at = min(self._left + passed / SECONDS, BURST), now
+        made = make_receipts(records, profile, int(now), int(self._left))
+        self._left -= made
+        return made
+
+
+def make_receipts(records: IRecords, profile: Profile, now: int, limit: int) -> int:
     """
-    Put the receipts that are due into the outbox, one message for each conversation.
+    Put receipts into the outbox, one message for each of at most so many conversations.
 
     @return: how many messages.
     """
-    asked: dict[Conversation, dict[bytes, list[int]]] = {}
-    for seq, wanted in load_all(records, ReceiptRow, RECEIPTS, ROWS, limit=PAGE):
-        ids = asked.setdefault(wanted.conversation, {})
-        if wanted.message_id in ids or len(ids) < MAX_RECEIPT_IDS:
-            ids.setdefault(wanted.message_id, []).append(seq)
-    for conversation, ids in asked.items():
-        body = encode_record(Receipt(list(ids)))
+    asked: dict[Conversation, list[tuple[int, bytes]]] = {}
+    for _, order, data in records.scan(RECEIPTS, limit=PAGE):
+        wanted = decode_record(ReceiptRow, data)
+        if wanted.conversation in asked or len(asked) < limit:
+            rows = asked.setdefault(wanted.conversation, [])
+            if len(rows) < MAX_RECEIPT_IDS:
+                rows.append((order, wanted.message_id))
+    for conversation, rows in asked.items():
+        body = encode_record(Receipt([message_id for _, message_id in rows]))
         draft = encode_record(draft_receipt(profile, body, now))
         row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, draft)
         save(records, OUTBOX, ROWS, row, next_seq(records))
-        for seqs in ids.values():
-            for seq in seqs:
-                records.delete(RECEIPTS, ROWS, seq)
+        for order, _ in rows:
+            records.delete(RECEIPTS, bucket_of(conversation), order)
     return len(asked)

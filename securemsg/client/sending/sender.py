@@ -13,7 +13,7 @@ from securemsg.client.events import Changed
 from securemsg.client.requests import Answer, Question
 from securemsg.client.sending import outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
-from securemsg.client.sending.receipts import make_receipts
+from securemsg.client.sending.receipts import ReceiptRounds
 from securemsg.client.sessions import pqxdh, prekeys, resets
 from securemsg.client.sessions.peers import CHECK_AGE, NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
@@ -42,6 +42,7 @@ class Sender:
     _jitter: Callable[[], float]
     _queues: SendQueues = field(init=False)
     _fetched: dict[str, float] = field(init=False, factory=dict)
+    _receipts: ReceiptRounds = field(init=False, factory=ReceiptRounds)
 
     def __attrs_post_init__(self) -> None:
         self._queues = SendQueues(self._jitter)
@@ -112,14 +113,15 @@ class Sender:
     def _make_due(self, idle: bool) -> None:
         """Put receipts and resets that are due into the outbox."""
         now = self._context.time()
+        wants_receipts = idle and self._receipts.is_due(self._context.now())
         with self._context.store.reading() as records:
-            wants_receipts = idle and bool(records.scan(RECEIPTS, ROWS, limit=1))
+            wants_receipts = wants_receipts and bool(records.scan(RECEIPTS, limit=1))
             due = resets.first_due(records)
         if not wants_receipts and (due is None or due > now):
             return
         with self._context.store.writing() as records:
             if wants_receipts:
-                make_receipts(records, self._context.profile, now)
+                self._receipts.make(records, self._context.profile, self._context.now())
             resets.make_resets(records, self._context.profile, now)
 
     def _load_new(self) -> None:

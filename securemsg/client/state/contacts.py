@@ -54,6 +54,7 @@ class Contact(Record, frozen=True):
     @ivar unconfirmed: ids of devices that were added to its list after we met, until the user has confirmed them.
     @ivar untold: a device was added, and the user has not been told so far.
     @ivar shown: what the user was shown last to compare, as L{to_show} names it; empty: nothing.
+    @ivar known: we wrote to it, accepted its identity, invited it or were invited by it.
     """
 
     name: str
@@ -70,6 +71,12 @@ class Contact(Record, frozen=True):
     unconfirmed: tuple[Id, ...] = ()
     untold: bool = False
     shown: bytes = b""
+    known: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this is somebody of ours, and not just somebody who wrote or was looked up."""
+        return self.known or self.verified
 
     @property
     def is_blocked(self) -> bool:
@@ -226,6 +233,8 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
     """
     contact = _known(records, name)
     if not contact.changed_to:
+        if not contact.known:
+            put_contact(records, contact := msgspec.structs.replace(contact, known=True))
         return contact
     for bucket, version, _ in records.scan(LISTS, name.encode()):
         records.delete(LISTS, bucket, version)
@@ -244,6 +253,7 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         changed_devices=None,
         unconfirmed=(),
         untold=False,
+        known=True,
     )
     put_contact(records, contact)
     for code in DECIDED:
@@ -292,10 +302,10 @@ def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: in
         check_name(name)
         known = get_contact(records, name)
         if known is None:
-            put_contact(records, Contact(name, identity, True, None, 0, b"", now, 0, b"", None, INVITE))
+            put_contact(records, Contact(name, identity, True, None, 0, b"", now, 0, b"", None, INVITE, known=True))
         elif known.identity == identity:
             # The invite vouches for the identity, and not for a device that was added since.
-            put_contact(records, msgspec.structs.replace(known, verified=not known.unconfirmed))
+            put_contact(records, msgspec.structs.replace(known, verified=not known.unconfirmed, known=True))
         else:
             put_contact(records, msgspec.structs.replace(known, changed_to=identity, changed_devices=None))
 

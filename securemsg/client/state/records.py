@@ -167,7 +167,7 @@ class SentRow(Record, frozen=True):
 
 
 class ReceiptRow(Record, frozen=True):
-    """A receipt that is due for a message."""
+    """A receipt that is due for a message. Bucket: see L{securemsg.client.state.receipts.bucket_of}."""
 
     conversation: Conversation
     message_id: Id

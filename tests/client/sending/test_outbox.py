@@ -15,6 +15,7 @@ from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
+from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import (
     META,
     OUTBOX,
@@ -163,6 +164,7 @@ class DeviceTests(WorldCase):
                 evolve(fresh, identity=first.identity, device_id=device.id, devices=devices, registered=True),
             )
             save_number(records, META, PUBLISHED, following.listing.version)
+            set_policy(records, Policy.EVERYBODY)
         second = User(self.world, "bob", store)
         self.world.users["bob's second"] = second
         second.connect()

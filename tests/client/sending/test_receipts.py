@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from securemsg.client import messages
+from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, ReceiptRounds, make_receipts
 from securemsg.client.sessions.resets import draft_receipt
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_seq, save
+from securemsg.client.state.receipts import POLICY, Policy, note_receipt, policy_of, set_policy
+from securemsg.client.state.records import META, OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, next_seq, save
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind, Receipt, encode_record
 from securemsg.protocol.states import Side
+from securemsg.server.limits import Settings
 from tests.client.case import WorldCase
-from tests.client.rig import decoded
+from tests.client.rig import START, User, decoded
 
 
 class ReceiptTests(WorldCase):
@@ -38,6 +45,62 @@ class ReceiptTests(WorldCase):
         wire = self.bob.connect()
         self.assertEqual({self.alice.sent(message_id).status for message_id in sent}, {"delivered"})
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
+
+    def receipts(self, user: User) -> int:
+        """How many deposits somebody made on the present connection; nothing but receipts, here."""
+        assert user.wire is not None, "connected"
+        return len(decoded(user.wire, Side.CLIENT, m.Deposit))
+
+    def test_one_a_second(self) -> None:
+        """However many messages ask for it, their sender gets one receipt a second, which names them all."""
+        sent = [self.alice.send("bob", f"{number}", wants_receipt=True) for number in range(50)]
+        self.assertEqual(self.receipts(self.bob), 1)
+        self.world.advance(ROUND)
+        self.assertEqual(self.receipts(self.bob), 2)
+        self.assertEqual({self.alice.sent(message_id).status for message_id in sent}, {"delivered"})
+
+    def test_not_lost(self) -> None:
+        """A receipt that waits for its second is in the store, and goes out after a restart."""
+        first, second = (self.alice.send("bob", text, wants_receipt=True) for text in ("first", "second"))
+        self.assertEqual([self.alice.sent(message_id).status for message_id in (first, second)], ["delivered", "accepted"])
+        self.bob.die()
+        self.bob.connect()
+        self.assertEqual(self.alice.sent(second).status, "delivered")
+
+    def test_own_rate(self) -> None:
+        """However many people ask, receipts take a quarter of what the server allows; the rest waits, in the store."""
+        rounds, profile = ReceiptRounds(), self.bob.profile()
+        deposits = Settings().deposits
+        self.assertLessEqual((4 * BURST, 1 / SECONDS), (deposits.burst, 1 / deposits.seconds / 4))
+        made = 0
+        for second in range(2000):
+            with self.bob.store.writing() as records:
+                for number in range(64):
+                    name = f"n{second % 10}.{number}"
+                    save(records, RECEIPTS, name.encode(), ReceiptRow(direct(name), bytes(16)), 1)
+                made += rounds.make(records, profile, START + second)
+                for bucket, order, _ in records.scan(OUTBOX, ROWS):
+                    records.delete(OUTBOX, bucket, order)
+        self.assertEqual(made, BURST + 1999 // SECONDS)
+
+    def test_fair(self) -> None:
+        """Whoever asks for thousands of receipts does not hold up those of others."""
+        profile = self.bob.profile()
+        with self.bob.store.writing() as records:
+            for name, count in (("mallory", 3 * PAGE), ("carol", 1)):
+                contact = Contact(name, bytes(32), False, None, 0, b"", 0, 0, b"", None, "message")
+                for number in range(count):
+                    note_receipt(records, profile, contact, direct(name), number.to_bytes(16, "big"), START)
+            self.assertEqual(make_receipts(records, profile, START, 9), 2)
+
+    def test_repeated(self) -> None:
+        """A receipt of the same message is not noted again within an hour, wherever the clock goes."""
+        profile = self.bob.profile()
+        contact = Contact("carol", bytes(32), False, None, 0, b"", 0, 0, b"", None, "message")
+        with self.bob.store.writing() as records:
+            for now, noted in ((START, 1), (START + 3599, 1), (START - 3599, 1), (START + 3600, 2)):
+                note_receipt(records, profile, contact, direct("carol"), bytes(16), now)
+                self.assertEqual(len(records.scan(RECEIPTS)), noted)
 
     def test_never_for_receipts(self) -> None:
         """Nobody answers a receipt."""
@@ -76,3 +139,69 @@ class ReceiptTests(WorldCase):
         carol.pump()
         self.assertEqual(messages.pending(carol.store), 0)
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
+
+
+class PolicyTests(WorldCase):
+    """Who learns that Bob has a message."""
+
+    def choose(self, policy: Policy) -> None:
+        """Bob's choice."""
+        with self.bob.store.writing() as records:
+            set_policy(records, policy)
+
+    def is_confirmed(self) -> bool:
+        """Whether Alice learns that a message has come."""
+        message_id = self.alice.send("bob", "hello", wants_receipt=True)
+        self.world.advance(2, ticks=2)
+        return self.alice.sent(message_id).status == "delivered"
+
+    def test_everybody(self) -> None:
+        """Strangers too, if that is what he wants."""
+        self.choose(Policy.EVERYBODY)
+        self.assertTrue(self.is_confirmed())
+
+    def test_nobody(self) -> None:
+        """Nobody, not even people he writes to."""
+        self.choose(Policy.NOBODY)
+        self.bob.send("alice", "hi")
+        self.assertFalse(self.is_confirmed())
+
+    def test_strangers(self) -> None:
+        """By default strangers learn nothing, also if a machine has answered them."""
+        with self.bob.store.writing() as records:
+            records.delete(META, POLICY)
+        self.assertFalse(self.is_confirmed())
+        self.bob.send("alice", "an answer", kind=Kind.ANSWER)
+        self.assertFalse(self.is_confirmed())
+
+    def test_written_to(self) -> None:
+        """By default whoever he wrote to."""
+        self.choose(Policy.KNOWN)
+        self.bob.send("alice", "hi")
+        self.assertTrue(self.is_confirmed())
+
+    def test_accepted(self) -> None:
+        """By default whoever he accepted."""
+        self.choose(Policy.KNOWN)
+        self.alice.send("bob", "here I am")
+        with self.bob.store.writing() as records:
+            contacts.accept(records, "alice", START)
+        self.assertTrue(self.is_confirmed())
+
+    def test_inviter(self) -> None:
+        """By default whoever invited him."""
+        self.choose(Policy.KNOWN)
+        alice = self.alice.profile()
+        link = evolve(self.world.link, inviter="alice", inviter_identity=alice.identity.public)
+        bob = self.bob.profile()
+        with self.bob.store.writing() as records:
+            contacts.trust_inviter(records, bob, link, START)
+        self.assertTrue(self.is_confirmed())
+
+    def test_server(self) -> None:
+        """The contact `server` confirms to everybody."""
+        bob = self.bob.profile()
+        with self.bob.store.writing() as records:
+            records.delete(META, POLICY)
+            self.assertIs(policy_of(records, evolve(bob, name="server")), Policy.EVERYBODY)
+            self.assertIs(policy_of(records, bob), Policy.KNOWN)
