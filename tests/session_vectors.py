@@ -11,7 +11,7 @@ from attrs import evolve
 from securemsg.client.sessions import psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
 from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, SessionIndex, add_session, save_index
-from securemsg.client.state import contacts
+from securemsg.client.state import contacts, invites
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import save
@@ -33,6 +33,13 @@ def conversation(given: Given) -> Given:
     one, other = (bytes.fromhex(identity) for identity in given["identities"])
     assert conversation_of(one, other) == conversation_of(other, one)
     return {"conversation": conversation_of(one, other).hex()}
+
+
+def invite_proof(given: Given) -> Given:
+    """What a newcomer sends to whoever invited it."""
+    inviter, newcomer = given["inviter"], given["newcomer"]
+    ends = inviter["account"], octets(inviter, "identity"), newcomer["account"], octets(newcomer, "identity")
+    return {"body": invites.proof(octets(given, "secret"), *ends).hex()}
 
 
 def content(given: Given) -> Given:
@@ -212,6 +219,7 @@ def key_own_part(given: Given) -> Given:
 
 SECTIONS: dict[str, Callable[[Given], Given]] = {
     "conversation": conversation,
+    "invite_proof": invite_proof,
     "content": content,
     "body": body,
     "header": header,

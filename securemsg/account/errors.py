@@ -44,13 +44,13 @@ MEANINGS: dict[Exit, str] = {
 }
 
 
-# The token in an invite: error messages may quote an argument, and end up in logs.
-_TOKEN = re.compile(r"(token=)[^&\s'\"]+", re.IGNORECASE)
+# The token and the secret in an invite: error messages may quote an argument, and end up in logs.
+_TOKEN = re.compile(r"((?:token|proof)=)[^&\s'\"]+", re.IGNORECASE)
 
 
 class SecuremsgError(Exception):
     """
-    Why a command failed: what happened, and what to do next. Any other exception is a bug. Tokens are masked.
+    Why a command failed: what happened, and what to do next. Any other exception is a bug. Invites are masked.
 
     @ivar code: for scripts.
     """

@@ -53,6 +53,11 @@ class Kind(enum.IntEnum):
     RECEIPT = 3     # these message ids are committed here; outside the counters
     RESET = 4       # a new session; what did not arrive; outside the counters
     VOID = 5        # fills the counter of a message that will never come
+    JOINED = 6      # proves that the sender joined with an invite of the recipient; outside the counters
+
+
+# Kinds outside the counters.
+UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET, Kind.JOINED})
 
 
 class ListMark(Record, frozen=True):

@@ -2,8 +2,8 @@
 Invites: C{securemsg://host:port/#...}, all that a newcomer needs, in one string to pass on.
 
 The fragment holds C{pin} (the server identity), C{token}, C{server} (the identity of the contact C{server}), C{from} and C{id}
-(name and identity of the user who issued it), all binary values in base64url without padding. Items that are not known are
-ignored, so that a newer server may add some. Source: C{docs/protocol.md}, section "Invites".
+(name and identity of the user who issued it) and C{proof} (that user's secret), all binary values in base64url without padding.
+Items that are not known are ignored, so that a newer server may add some. Source: C{docs/protocol.md}, section "Invites".
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ MAX_INVITE = 2048
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
 MAX_HOST = 253
+# What the inviter has made for this invite and the server never sees.
+SECRET_SIZE = 32
 
 
 @frozen
@@ -37,6 +39,7 @@ class InviteLink:
     @ivar contact: identity key of the contact C{server}, or empty.
     @ivar inviter: name of the user who issued it, or empty.
     @ivar inviter_identity: that user's identity key, or empty.
+    @ivar secret: what the newcomer proves to that user, so that the user knows who joined; 32 bytes, or empty.
     """
 
     host: str
@@ -46,9 +49,10 @@ class InviteLink:
     contact: bytes = b""
     inviter: str = ""
     inviter_identity: bytes = b""
+    secret: bytes = field(default=b"", repr=False)
 
     def __str__(self) -> str:
-        """The invite as it is passed on. It holds the token: show it to the invited only."""
+        """The invite as it is passed on. It holds token and secret: show it to the invited only."""
         items = [("pin", _encode(self.pin))]
         if self.token:
             items.append(("token", _encode(self.token)))
@@ -56,6 +60,8 @@ class InviteLink:
             items.append(("server", _encode(self.contact)))
         if self.inviter:
             items += [("from", self.inviter), ("id", _encode(self.inviter_identity))]
+        if self.secret:
+            items.append(("proof", _encode(self.secret)))
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{SCHEME}://{host}:{self.port}/#{urlencode(items)}"
 
@@ -81,12 +87,15 @@ def parse_invite(text: str) -> InviteLink:
             contact=_decode(items.get("server", "")),
             inviter=items.get("from", ""),
             inviter_identity=_decode(items.get("id", "")),
+            secret=_decode(items.get("proof", "")),
         )
     except (ValueError, binascii.Error) as error:
         raise Refusal("bad-invite") from error
     sizes_fit = len(link.pin) == 32 and len(link.token) <= 64 and len(link.contact) in (0, 32)
     inviter_fits = len(link.inviter_identity) == (32 if link.inviter else 0) and len(link.inviter) <= 32
-    if url.scheme != SCHEME or not is_host(link.host) or not link.port or not sizes_fit or not inviter_fits:
+    secret_fits = len(link.secret) in ((0, SECRET_SIZE) if link.inviter else (0,))
+    fits = sizes_fit and inviter_fits and secret_fits
+    if url.scheme != SCHEME or not is_host(link.host) or not link.port or not fits:
         raise Refusal("bad-invite")
     return link
 

@@ -130,11 +130,14 @@ class TalkTests(PlaceCase):
         self.assertEqual(facts["name"], "val")
 
     def test_invited_by_a_user(self) -> None:
-        """Whoever joins with a user's invite has verified that user's identity."""
+        """Whoever joins with a user's invite has verified that user's identity, and is verified by that user."""
         wim = self.person("wim")
         xia = Person(self.place, "xia").join(wim.run("invite").out.strip())
         rows = {row["name"]: row["verified"] for row in xia.run("contacts", "--json").rows}
         self.assertIs(rows["wim"], True)
+        self.assertEqual(wim.recv(), [])
+        rows = {row["name"]: row["verified"] for row in wim.run("contacts", "--json").rows}
+        self.assertIs(rows["xia"], True)
 
     def test_verify(self) -> None:
         """Both see the same sixty digits; confirming them marks the contact and what comes from it as verified."""

@@ -10,7 +10,7 @@ from securemsg.errors import Refusal
 from securemsg.protocol.invite import InviteLink, parse_invite
 from tests.protocol.examples import KEY
 
-FULL = InviteLink("chat.example", 8443, KEY, bytes(range(16)), KEY[::-1], "alice", bytes(32))
+FULL = InviteLink("chat.example", 8443, KEY, bytes(range(16)), KEY[::-1], "alice", bytes(32), KEY[1:] + b"k")
 
 
 class InviteTests(SynchronousTestCase):
@@ -53,6 +53,13 @@ class InviteTests(SynchronousTestCase):
     def test_token_not_shown(self) -> None:
         """Its representation, which may get into a log, holds no token."""
         self.assertNotIn(repr(FULL.token), repr(FULL))
+
+    def test_secret(self) -> None:
+        """A secret has 32 bytes and belongs to an inviter; the representation does not show it."""
+        self.assertNotIn(repr(FULL.secret), repr(FULL))
+        self.assertIn("&proof=", str(FULL))
+        self.refused(str(FULL).replace("&proof=", "&proof=AAAA"))
+        self.refused(str(InviteLink("h", 8443, KEY, secret=KEY)))
 
     def test_cut_short(self) -> None:
         """An invite that was cut off is refused wherever a key is not whole, and never read as another server's."""

@@ -12,6 +12,7 @@ from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration
+from securemsg.client.state.invites import make_secret
 from securemsg.client.times import iso
 from securemsg.protocol.invite import InviteLink
 
@@ -28,12 +29,17 @@ LONGEST = 30 * DAY
 @shared
 @click.pass_context
 def invite(ctx: click.Context, expires: int) -> int:
-    """Print an invite for one person, if the server lets users invite. The new user has you as a verified contact."""
+    """
+    Print an invite for one person, if the server lets users invite. It verifies both ways: the new user has you as a verified
+    contact, and you the new user, once `join` has proved to you that it has the invite.
+    """
     with opened(settings_of(ctx)) as context:
 
         async def ask(reactor: Any, connection: AccountConnection) -> int:
             facts = await connection.ask("invite", str(expires), timeout=context.settings.time_limit)
-            profile = context.profile
+            profile, expires_at = context.profile, int(facts["expires_at"])
+            with context.store.writing() as records:
+                secret = make_secret(records, expires_at, int(context.now()))
             link = InviteLink(
                 host=context.host,
                 port=context.port,
@@ -42,8 +48,9 @@ def invite(ctx: click.Context, expires: int) -> int:
                 contact=profile.contact,
                 inviter=profile.name,
                 inviter_identity=profile.identity.public,
+                secret=secret,
             )
-            record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(int(facts["expires_at"]))}
+            record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link))
             return Exit.DONE
 

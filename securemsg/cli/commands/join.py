@@ -21,8 +21,10 @@ from securemsg.cli.settings import NAME, Settings, json_option, settings_of, sha
 from securemsg.client.state import integrity, vault
 from securemsg.client.state.contacts import TABLE as CONTACTS
 from securemsg.client.state.contacts import trust_inviter
+from securemsg.client.state.invites import is_proof_waiting, write_proof
 from securemsg.client.state.profile import LISTS, Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.profile import TABLE as PROFILE
+from securemsg.client.state.records import OUTBOX
 from securemsg.client.state.vault import VaultError
 from securemsg.crypto.keys import fingerprint, is_ed25519_key
 from securemsg.errors import Refusal
@@ -59,7 +61,9 @@ def join(ctx: click.Context, invite: str, name: str) -> int:
         raise error_for("bad-invite") from None
     prepare(settings, link, name)
     with opened(settings, joined=False) as context:
-        if not context.profile.registered:
+        with context.store.reading() as records:
+            is_done = context.profile.registered and not is_proof_waiting(records)
+        if not is_done:
             status = context.run_connected(_registering(context))
             if status != Exit.DONE:
                 return status
@@ -114,13 +118,14 @@ def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
                 profile = _resumed(known, link, name)
             save_profile(records, profile)
             trust_inviter(records, profile, link, now)
+            write_proof(records, profile, link, now)
     except Refusal as refusal:
         raise explain(refusal, name) from None
 
 
 def _forget(records: IRecords) -> None:
-    """Drop what a failed join has written: the profile with its list, and the contacts of its invite."""
-    for table in (PROFILE, LISTS, CONTACTS, integrity.TABLE):
+    """Drop what a failed join has written: the profile with its list, and the contacts of its invite with the proof for one."""
+    for table in (PROFILE, LISTS, CONTACTS, OUTBOX, integrity.TABLE):
         for bucket, order, _ in records.scan(table):
             records.delete(table, bucket, order)
 
@@ -182,6 +187,9 @@ def _registering(context: CommandContext) -> Any:
 
 
 def _start_over(store: IProfileStore) -> None:
-    """The name was refused, so nothing was registered with these keys: allow another name in the same folder."""
+    """
+    The name was refused, so nothing was registered with these keys: allow another name in the same folder. The next attempt
+    proves the invite anew.
+    """
     with store.writing() as records:
         records.delete(PROFILE, b"")

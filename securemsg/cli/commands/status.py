@@ -16,7 +16,7 @@ from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.sessions import pins
-from securemsg.client.state import receipts
+from securemsg.client.state import invites, receipts
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
 from securemsg.client.times import iso
@@ -116,7 +116,14 @@ def queue_facts(context: CommandContext) -> dict[str, object]:
         "unread": sum(messages.unread_counts(context.store).values()),
         "held_back": {peer.name: peer.rows for peer in messages.held_back(context.store)},
         "held_back_dropped": messages.quarantined(context.store)[1],
+        "invite_proofs_refused": refused_proofs(context),
     }
+
+
+def refused_proofs(context: CommandContext) -> int:
+    """How many claimed to have joined with an invite of ours, and did not prove it."""
+    with context.store.reading() as records:
+        return invites.wrong_proofs(records)
 
 
 def held_back(context: CommandContext) -> str:

@@ -16,7 +16,7 @@ from securemsg.client.receiving.listchecks import check_lists
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
-from securemsg.client.state import contacts, quarantine
+from securemsg.client.state import contacts, invites, quarantine
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.counters import Arrival, conversation_of
 from securemsg.client.state.profile import Profile
@@ -45,11 +45,11 @@ from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.codes import NO_RESET
-from securemsg.protocol.envelope import Content, Kind, Receipt, Reset, decode_record
+from securemsg.protocol.envelope import UNCOUNTED, Content, Kind, Receipt, Reset, decode_record
 from securemsg.protocol.messages import Deliver
 
 # Kinds with nothing to show.
-SILENT = frozenset({Kind.RECEIPT, Kind.RESET, Kind.VOID})
+SILENT = frozenset({*UNCOUNTED, Kind.VOID})
 SHOWN = frozenset({Kind.TEXT, Kind.ANSWER})
 _BODIES: dict[int, type[Receipt | Reset]] = {Kind.RECEIPT: Receipt, Kind.RESET: Reset}
 
@@ -146,7 +146,7 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
     @raise Refusal: it differs.
     """
     conversation = conversation_of(profile.identity.public, opened.contact.identity)
-    counted = content.kind not in (Kind.RECEIPT, Kind.RESET)
+    counted = content.kind not in UNCOUNTED
     if (content.device, content.conversation) != (opened.device_id, conversation):
         raise Refusal("bad-content")
     if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):
@@ -186,6 +186,8 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
             # Nothing else says that it has begun anew: we do, too, and introduce ourselves again.
             suites.forget(records, name, opened.device_id)
         resets.answer_reset(records, profile, contact, content, now)
+    if is_new and content.kind == Kind.JOINED and peer.has_account:
+        invites.check_proof(records, profile, contact, content.body, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if contact.untold:
         contacts.put_contact(records, msgspec.structs.replace(contact, untold=False))

@@ -53,13 +53,11 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, ContentKey, Kind, encode_record
+from securemsg.protocol.envelope import UNCOUNTED, Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
 # A message that was not accepted within this time is given up, seconds.
 HORIZON = 30 * DAY
-# Kinds outside the counters.
-UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET})
 
 
 def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expire: bool = True) -> Deposit | None:

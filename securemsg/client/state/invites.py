@@ -1,0 +1,116 @@
+"""
+The secrets of invites: whoever joins with one proves it to the inviter, so that one invite verifies both ways.
+
+The server sees an invite's token and never its secret. Source: C{docs/protocol.md}, section "Invites".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import INVITE, Contact
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.profile import DAY, Private, Profile
+from securemsg.client.state.records import (
+    META,
+    OUTBOX,
+    ROWS,
+    OutboxRow,
+    draft,
+    load_all,
+    load_number,
+    next_seq,
+    save,
+    save_number,
+)
+from securemsg.crypto import keys
+from securemsg.interfaces import MAX_OPEN_INVITES, IRecords
+from securemsg.protocol.envelope import Kind, encode_record
+from securemsg.protocol.invite import SECRET_SIZE, InviteLink
+from securemsg.protocol.messages import Counter, Nonce
+
+# In the table C{META}: the secrets, in the order in which they were made, and the number of wrong proofs.
+SECRETS = b"invites"
+WRONG = b"invites/wrong"
+# How long the server keeps a proof, seconds: as long as anything.
+EXPIRY = 30 * DAY
+
+
+class InviteSecret(Private, frozen=True):
+    """The secret of an invite of ours that nobody has proved yet."""
+
+    secret: Nonce
+    expires_at: Counter
+
+
+def make_secret(records: IRecords, expires_at: int, now: int) -> bytes:
+    """
+    Make the secret of an invite, and keep it until somebody has proved it or the invite has expired. Of more than a server lets
+    be open at once the oldest go.
+    """
+    _prune(records, now, MAX_OPEN_INVITES - 1)
+    secret = keys.random_bytes(SECRET_SIZE)
+    save(records, META, SECRETS, InviteSecret(secret, expires_at), records.last(META, SECRETS) + 1)
+    return secret
+
+
+def write_proof(records: IRecords, profile: Profile, link: InviteLink, now: int) -> None:
+    """
+    Put the proof for the inviter into the outbox, in place of those that wait from earlier attempts to join.
+
+    It is outside the counters, like a receipt: whoever loses it keeps one side from being verified, and nothing else.
+    """
+    for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+        is_replaced = not profile.registered or row.to == direct(link.inviter)
+        if row.kind == Kind.JOINED and not row.sealed and is_replaced:
+            records.delete(OUTBOX, ROWS, seq)
+    inviter = contacts.get_contact(records, link.inviter) if link.secret else None
+    if inviter is None or inviter.identity != link.inviter_identity:
+        return
+    ends = inviter.name, inviter.identity, profile.name, profile.identity.public
+    content = msgspec.structs.replace(draft(profile, Kind.JOINED, now), body=proof(link.secret, *ends))
+    row = OutboxRow(direct(inviter.name), int(Kind.JOINED), 0, now, EXPIRY, encode_record(content))
+    save(records, OUTBOX, ROWS, row, next_seq(records))
+
+
+def is_proof_waiting(records: IRecords) -> bool:
+    """Whether a proof is still to be sent."""
+    return any(row.kind == Kind.JOINED for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
+
+
+def check_proof(records: IRecords, profile: Profile, contact: Contact, body: bytes, now: int) -> None:
+    """
+    A contact says that it joined with an invite of ours: if it proves it, it is verified, and the secret is used up. Nobody is
+    told that a proof is wrong; it is counted.
+    """
+    _prune(records, now, MAX_OPEN_INVITES)
+    ends = profile.name, profile.identity.public, contact.name, contact.identity
+    for order, kept in load_all(records, InviteSecret, META, SECRETS):
+        if keys.same(body, proof(kept.secret, *ends)):
+            records.delete(META, SECRETS, order)
+            known = contacts.get_contact(records, contact.name) or contact
+            contacts.put_contact(records, msgspec.structs.replace(known, verified=True, known=True, origin=INVITE))
+            return
+    save_number(records, META, WRONG, wrong_proofs(records) + 1)
+
+
+def wrong_proofs(records: IRecords) -> int:
+    """How many proofs were wrong, late, or repeated."""
+    return load_number(records, META, WRONG)
+
+
+def proof(secret: bytes, inviter: str, inviter_identity: bytes, newcomer: str, newcomer_identity: bytes) -> bytes:
+    """The proof of a secret by a newcomer: 64 bytes that nobody else, and the newcomer to nobody else, can use."""
+    conversation = conversation_of(inviter_identity, newcomer_identity)
+    ends = inviter.encode(), inviter_identity, newcomer.encode(), newcomer_identity
+    return keys.mac(secret, keys.INVITE_PROOF, *ends, conversation)
+
+
+def _prune(records: IRecords, now: int, room: int) -> None:
+    """Forget secrets that have expired, and the oldest where there is no room for so many."""
+    rows = load_all(records, InviteSecret, META, SECRETS)
+    for place, (order, kept) in enumerate(rows):
+        if kept.expires_at <= now or place < len(rows) - room:
+            records.delete(META, SECRETS, order)
