@@ -91,7 +91,9 @@ def check_proof(records: IRecords, profile: Profile, contact: Contact, body: byt
         if keys.same(body, proof(kept.secret, *ends)):
             records.delete(META, SECRETS, order)
             known = contacts.get_contact(records, contact.name) or contact
-            contacts.put_contact(records, msgspec.structs.replace(known, verified=True, known=True, origin=INVITE))
+            # It proves the identity, and nothing of a device that was added since.
+            verified = not known.unconfirmed
+            contacts.put_contact(records, msgspec.structs.replace(known, verified=verified, known=True, origin=INVITE))
             return
     save_number(records, META, WRONG, wrong_proofs(records) + 1)
 
