@@ -11,16 +11,35 @@ from typing import Annotated
 import msgspec
 
 from securemsg.crypto.ratchet import Ratchet
+from securemsg.crypto.skipped import SkippedKeys
 
 FORMAT = 1
 
 _encoder = msgspec.msgpack.Encoder()
+_skipped_decoder = msgspec.msgpack.Decoder(SkippedKeys)
 _decoder = msgspec.msgpack.Decoder(tuple[Annotated[int, msgspec.Meta(ge=FORMAT, le=FORMAT)], Ratchet])
 
 
 def dump_ratchet(ratchet: Ratchet) -> bytes:
     """Write everything down, secrets included: to be sealed before it is stored."""
     return _encoder.encode((FORMAT, ratchet))
+
+
+def dump_skipped(skipped: SkippedKeys) -> bytes:
+    """Write the skipped keys of a ratchet down, where they are kept apart from the rest."""
+    return _encoder.encode(skipped)
+
+
+def load_skipped(data: bytes) -> SkippedKeys:
+    """
+    Read what L{dump_skipped} wrote.
+
+    @raise ValueError: it is damaged.
+    """
+    try:
+        return _skipped_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError("damaged keys") from error
 
 
 def load_ratchet(data: bytes) -> Ratchet:

@@ -138,12 +138,21 @@ class Ratchet(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
             return self._next_in_chain(header.number)
         if self.skipped.knows(header.public):
             raise AlreadyUsed("a message key of an earlier chain")
-        if self.own_private is None:  # before any key is derived: this is all that a stranger's header costs
+        if not self.may_step:  # before any key is derived: this is all that a stranger's header costs
             raise Unauthentic("a ratchet key in answer to none of ours")
         end = self.received if self.receiving is None else max(self.received, header.previous_length)
         if end - self.received + header.number > MAX_JUMP:
             raise TooFar("too many messages missing")
         return self._skip_to(end)._begin_receiving(header.public)._next_in_chain(header.number)
+
+    @property
+    def may_step(self) -> bool:
+        """Whether the peer may answer with a new ratchet key: it has not answered our present one."""
+        return self.own_private is not None
+
+    def is_ahead(self, header: Header) -> bool:
+        """Whether a message is of the peer's current chain, and not one that was skipped."""
+        return header.public == self.peer_public and header.number >= self.received
 
     def knows(self, header: Header) -> bool:
         """Tell cheaply whether the peer has used this ratchet key in this session before."""

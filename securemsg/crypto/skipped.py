@@ -66,6 +66,13 @@ class SkippedKeys(Struct, array_like=True, forbid_unknown_fields=True, frozen=Tr
                 return SkippedKeys(self.chains[:index] + remains + self.chains[index + 1 :]), taken
         return None
 
+    def join(self, newer: SkippedKeys) -> SkippedKeys:
+        """Keep the keys of newer chains as well, with the same limits."""
+        joined = self
+        for chain in newer.chains:
+            joined = joined.add(chain.public, chain.keys)
+        return joined
+
     def add(self, public: bytes, keys: dict[int, bytes]) -> SkippedKeys:
         """Keep more keys of the peer's newest chain, and discard the oldest chains and keys that no longer fit."""
         chains = list(self.chains)

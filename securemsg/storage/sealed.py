@@ -38,6 +38,7 @@ TABLES = (
     "epochs",
     "guests",
     "integrity",
+    "skipped",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 from securemsg.client.sessions import guests, initiations, pins, pqxdh, prekeys, psk, store, suites
 from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.pqxdh import NeedBundle
-from securemsg.client.sessions.store import EPOCHS, Session
+from securemsg.client.sessions.store import EPOCHS, SKIPPED, Session
 from securemsg.client.sessions.store import TABLE as SESSIONS
 from securemsg.client.state import contacts, profile
 from securemsg.client.state.conversations import direct
@@ -35,6 +35,7 @@ TABLES = (
     SESSIONS,
     pins.TABLE,
     EPOCHS,
+    SKIPPED,
     guests.TABLE,
     SEEN,
 )

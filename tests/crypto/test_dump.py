@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.crypto.dump import dump_ratchet, load_ratchet
-from securemsg.crypto.skipped import MAX_CHAINS, MAX_SKIPPED
+from securemsg.crypto.dump import dump_ratchet, dump_skipped, load_ratchet, load_skipped
+from securemsg.crypto.skipped import MAX_CHAINS, MAX_SKIPPED, SkippedKeys
 from tests.crypto.test_primitives import damaged
 from tests.crypto.test_ratchet import pair, talking
 
@@ -76,3 +76,15 @@ class DumpTests(SynchronousTestCase):
             self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode([1, spoilt]))
         for other in ([2, fields], ["1", fields], [1, [*fields, 0]], [1, fields, 0], fields):
             self.assertRaises(ValueError, load_ratchet, msgspec.msgpack.encode(other))
+
+
+class SkippedTests(SynchronousTestCase):
+    """Skipped keys that are kept apart."""
+
+    def test_round_trip(self) -> None:
+        """They come back as they were, and nothing else loads."""
+        skipped = SkippedKeys().add(bytes(32), {3: bytes(32), 5: bytes(32)}).add(b"x" * 32, {0: bytes(32)})
+        data = dump_skipped(skipped)
+        self.assertEqual(load_skipped(data), skipped)
+        for cut in range(len(data)):
+            self.assertRaises(ValueError, load_skipped, data[:cut])

@@ -22,6 +22,7 @@ from securemsg.crypto import pqxdh as agreement
 from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
 from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message, seal_message
+from securemsg.crypto.skipped import SkippedKeys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (
@@ -34,6 +35,10 @@ from securemsg.protocol.envelope import (
     encode_record,
 )
 from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
+
+# Sessions that are tried with a message whose ratchet key is new: the one that sends, the one before it, and the newest other
+# one in which we have had no answer.
+MAX_TRIED = 3
 
 
 class NeedBundle(Refusal):
@@ -167,7 +172,7 @@ def open_part(
         if header.prekey is None:
             raise Refusal("no-session")
         candidates = {0: _answered(records, pair, header.prekey, now)}
-    number, session, content_key = _opened_by(candidates, pair, header, envelope, common)
+    number, session, skipped, content_key = _opened_by(records, candidates, pair, header, envelope, common)
     # The message is authentic. From here on there are changes and no failures.
     if contacts.get_contact(records, sender.account) != pair.contact:
         contacts.put_contact(records, pair.contact)
@@ -177,6 +182,8 @@ def open_part(
         prekeys.spend(records, header.prekey)
     else:
         store.save_session(records, pair.bucket, number, session)
+    if skipped is not None:
+        store.save_skipped(records, pair.bucket, number, skipped)
     selection.opened(records, pair.bucket, number, session, content_key.place)
     last_resort = header.prekey is not None and header.prekey.lacks_one_time
     return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH, last_resort)
@@ -270,16 +277,21 @@ def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> 
             for number, session in sessions.items()
             if pair.fits(session) and not session.initiated and session.ephemeral == ephemeral
         }
-    step = _step(header)
-    current = store.load_index(records, pair.bucket).current
-    likely = store.load_session(records, pair.bucket, current)
-    if likely is not None and pair.fits(likely) and load_ratchet(likely.ratchet).knows(step):
-        return {current: likely}
+    index = store.load_index(records, pair.bucket)
+    likely = store.load_session(records, pair.bucket, index.current)
+    if likely is not None and pair.fits(likely) and _knows(likely, header):
+        return {index.current: likely}
     fitting = {number: session for number, session in store.all_sessions(records, pair.bucket).items() if pair.fits(session)}
-    knowing = {number: session for number, session in fitting.items() if load_ratchet(session.ratchet).knows(step)}
     if not fitting:
         raise Refusal("no-session")
-    return knowing | fitting
+    # A ratchet key belongs to one session; a new one answers a message of ours that has had no answer.
+    knowing = [number for number, session in fitting.items() if _knows(session, header)]
+    waiting = [number for number in fitting if load_ratchet(fitting[number].ratchet).may_step]
+    likeliest = sorted(waiting, key=lambda number: (number != index.current, number != index.before, -number))
+    tried = (knowing or likeliest)[:MAX_TRIED]
+    if not tried:
+        raise Unauthentic("a ratchet key in answer to none of ours")
+    return {number: fitting[number] for number in tried}
 
 
 def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:
@@ -298,14 +310,28 @@ def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: in
     return pair.session(prekey.ephemeral, agreement.bundle_digest(own.bundle), None, ratchet, now)
 
 
+def _knows(session: Session, header: EnvelopeHeader) -> bool:
+    """Whether the peer has used this ratchet key in this session before."""
+    return header.ratchet_key in session.chains or load_ratchet(session.ratchet).knows(_step(header))
+
+
 def _opened_by(
-    candidates: dict[int, Session], pair: DevicePair, header: EnvelopeHeader, envelope: Envelope, common: bytes
-) -> tuple[int, Session, ContentKey]:
-    """The first session that opens a message, as it is afterwards."""
+    records: IRecords,
+    candidates: dict[int, Session],
+    pair: DevicePair,
+    header: EnvelopeHeader,
+    envelope: Envelope,
+    common: bytes,
+) -> tuple[int, Session, SkippedKeys | None, ContentKey]:
+    """The first session that opens a message, as it is afterwards, with its skipped keys if they are others than before."""
     worst = Unauthentic("envelope")
     for number, session in candidates.items():
+        ratchet, before = load_ratchet(session.ratchet), None
+        if header.ratchet_key in session.chains and not ratchet.is_ahead(_step(header)):
+            before = store.load_skipped(records, pair.bucket, number)
+            ratchet = msgspec.structs.replace(ratchet, skipped=before)
         try:
-            ratchet, message_key = load_ratchet(session.ratchet).next_receiving(_step(header))
+            ratchet, message_key = ratchet.next_receiving(_step(header))
             associated = pair.associated(session, False, envelope.header, common)
             plaintext = open_message(message_key, envelope.sealed, associated)
         except Unauthentic as error:
@@ -313,13 +339,19 @@ def _opened_by(
                 worst = error
             continue
         content_key = checked_key(PQXDH, plaintext, common)
+        skipped = None if ratchet.skipped == (before or SkippedKeys()) else ratchet.skipped
+        if skipped is not None and before is None:
+            skipped = store.load_skipped(records, pair.bucket, number).join(skipped)
+        if skipped is not None:
+            chains = tuple(chain.public for chain in skipped.chains)
+            session = msgspec.structs.replace(session, chains=chains, skipped=len(skipped))
         following = msgspec.structs.replace(
             session,
-            ratchet=dump_ratchet(ratchet),
+            ratchet=dump_ratchet(msgspec.structs.replace(ratchet, skipped=SkippedKeys())),
             confirmed=session.confirmed or session.initiated or header.prekey is None,
             opening=None,
         )
-        return number, following, content_key
+        return number, following, skipped, content_key
     raise worst
 
 

@@ -10,12 +10,15 @@ import msgspec
 
 from securemsg.client.state.profile import Private
 from securemsg.client.state.records import load, load_all, save
+from securemsg.crypto import dump
 from securemsg.crypto.keys import length_prefixed
+from securemsg.crypto.skipped import SkippedKeys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Place
 from securemsg.protocol.messages import Record
 
 TABLE = "sessions"  # bucket = device of an account, order = number of the session
+SKIPPED = "skipped"  # likewise; the keys of its missing messages, which only the few messages that need them read
 EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
 SESSION_INDEX = 0  # no session has this number: the index has
 
@@ -46,6 +49,8 @@ class Session(Private, frozen=True):
         decrypted a message that does not repeat the opening any more.
     @ivar opening: repeated until the session is confirmed; only with the initiator.
     @ivar ratchet: a dumped L{securemsg.crypto.ratchet.Ratchet}.
+    @ivar chains: the ratchet keys of the peer's earlier and present chains of which messages are missing.
+    @ivar skipped: how many are missing.
     """
 
     suite: str
@@ -59,6 +64,8 @@ class Session(Private, frozen=True):
     opening: PrekeyInfo | None
     made_at: int
     ratchet: bytes
+    chains: tuple[bytes, ...] = ()
+    skipped: int = 0
 
     @property
     def is_shared(self) -> bool:
@@ -114,6 +121,26 @@ def save_session(records: IRecords, bucket: bytes, number: int, session: Session
     save(records, TABLE, bucket, session, number)
 
 
+def load_skipped(records: IRecords, bucket: bytes, number: int) -> SkippedKeys:
+    """The keys of a session's missing messages."""
+    data = records.get(SKIPPED, bucket, number)
+    return SkippedKeys() if data is None else dump.load_skipped(data)
+
+
+def save_skipped(records: IRecords, bucket: bytes, number: int, skipped: SkippedKeys) -> None:
+    """Keep the keys of a session's missing messages."""
+    if skipped.chains:
+        records.put(SKIPPED, bucket, dump.dump_skipped(skipped), number)
+    else:
+        records.delete(SKIPPED, bucket, number)
+
+
+def drop_session(records: IRecords, bucket: bytes, number: int) -> None:
+    """Delete a session and its keys."""
+    records.delete(TABLE, bucket, number)
+    records.delete(SKIPPED, bucket, number)
+
+
 def all_sessions(records: IRecords, bucket: bytes) -> dict[int, Session]:
     """All sessions with a device by number, the newest first."""
     return dict(reversed(load_all(records, Session, TABLE, bucket, after=SESSION_INDEX)))
@@ -131,7 +158,7 @@ def add_session(records: IRecords, bucket: bytes, session: Session) -> int:
     numbers = [number for _, number, _ in records.scan(TABLE, bucket, after=SESSION_INDEX)]
     surplus = max(0, len(numbers) + 1 - MAX_SESSIONS)
     for older in [number for number in numbers if number not in kept][:surplus]:
-        records.delete(TABLE, bucket, older)
+        drop_session(records, bucket, older)
     save_session(records, bucket, number, session)
     return number
 

@@ -1,0 +1,128 @@
+"""What a peer, or a server in its name, can make a client look at, keep and try."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client.sessions import store, suites
+from securemsg.client.sessions.pqxdh import MAX_TRIED
+from securemsg.client.sessions.store import MAX_SESSIONS
+from securemsg.crypto.dump import load_ratchet
+from securemsg.crypto.keys import sha256
+from securemsg.crypto.ratchet import AlreadyUsed
+from securemsg.errors import Unauthentic
+from securemsg.protocol.envelope import Envelope, EnvelopeHeader, decode_record, encode_record
+from securemsg.storage.memory import MemoryRecords
+from tests.client.people import NOW, Sender, friends, sessions_of
+
+
+def with_key(post: Sender, ratchet_key: bytes) -> Sender:
+    """A message under another ratchet key."""
+    envelope = decode_record(Envelope, post.own)
+    header = msgspec.structs.replace(decode_record(EnvelopeHeader, envelope.header), ratchet_key=ratchet_key)
+    return evolve(post, own=encode_record(Envelope(encode_record(header), envelope.sealed)))
+
+
+class CountingRecords(MemoryRecords):
+    """Records that note which keys of missing messages are read."""
+
+    reads = 0
+
+    def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:
+        """See L{MemoryRecords.get}."""
+        self.reads += table == store.SKIPPED
+        return super().get(table, bucket, order)
+
+
+class SkippedTests(SynchronousTestCase):
+    """Bob has sessions with Alice in which messages are missing."""
+
+    def setUp(self) -> None:
+        """They are on their way."""
+        self.alice, self.bob = friends()
+        self.alice.read(self.bob.send(self.alice, b"hi"))
+        self.bob.read(self.alice.send(self.bob, b"hi"))
+        self.late = [self.alice.send(self.bob, b"%d" % number) for number in range(4)]
+        self.bob.read(self.alice.send(self.bob, b"next"))
+
+    def kept(self) -> list[int]:
+        """The numbers of the messages whose keys Bob keeps for the session."""
+        with self.bob.store.reading() as records:
+            skipped = store.load_skipped(records, store.bucket_of("alice", self.alice.device.id), 1)
+        return [number for chain in skipped.chains for number in chain.keys]
+
+    def counted(self) -> int:
+        """How many the session says there are."""
+        (session,) = sessions_of(self.bob, self.alice).values()
+        self.assertEqual(len(load_ratchet(session.ratchet).skipped), 0)
+        return session.skipped
+
+    def test_apart(self) -> None:
+        """They lie beside the session; each serves once, and the last one leaves nothing."""
+        self.assertEqual((self.kept(), self.counted()), ([1, 2, 3, 4], 4))
+        for left, post in zip((3, 2, 1, 0), self.late, strict=True):
+            self.bob.read(post)
+            self.assertRaises(AlreadyUsed if left else Unauthentic, self.bob.read, post)
+            self.assertEqual((len(self.kept()), self.counted()), (left, left))
+        with self.bob.store.reading() as records:
+            self.assertEqual(records.scan(store.SKIPPED), [])
+
+    def test_joined(self) -> None:
+        """What is missing of a later chain joins them, and a chain that is under way finds its own."""
+        self.alice.read(self.bob.send(self.alice, b"hi"))
+        later = [self.alice.send(self.bob, b"later %d" % number) for number in range(3)]
+        self.bob.read(later[1])
+        self.assertEqual((self.kept(), self.counted()), ([1, 2, 3, 4, 0], 5))
+        self.alice.send(self.bob, b"missing")
+        self.bob.read(self.alice.send(self.bob, b"much later"))
+        self.assertEqual((self.kept(), self.counted()), ([1, 2, 3, 4, 0, 2, 3], 7))
+        for number, post in enumerate(self.late):
+            self.assertEqual(self.bob.read(post), b"%d" % number)
+        self.assertEqual([self.bob.read(later[number]) for number in (0, 2)], [b"later 0", b"later 2"])
+
+    def test_not_read(self) -> None:
+        """A message in order reads none of them, nor does garbage; a late one reads those of its session."""
+        in_order = self.alice.send(self.bob, b"in order")
+        for post, reads in ((in_order, 0), (with_key(in_order, bytes([9]) * 32), 0), (self.late[0], 1)):
+            with self.bob.store.writing() as records:
+                assert isinstance(records, MemoryRecords), "in memory"
+                counting = CountingRecords(records.tables, records.sequences, True)
+            with contextlib.suppress(Unauthentic):
+                common = sha256(post.common)
+                suites.open_envelope(counting, self.bob.profile, "alice", self.alice.device.id, post.own, common, NOW)
+            self.assertEqual(counting.reads, reads)
+
+    def test_gone_with_the_session(self) -> None:
+        """A session that has to go takes them along."""
+        self.alice.shelf.sell_out()
+        self.bob.shelf.sell_out()
+        for _ in range(MAX_SESSIONS + 2):
+            self.alice.forget(self.bob)
+            self.bob.read(self.alice.send(self.bob, b"hi"))
+        self.assertNotIn(1, sessions_of(self.bob, self.alice))
+        self.assertEqual(self.kept(), [])
+
+
+class NewKeyTests(SynchronousTestCase):
+    """A message whose ratchet key is new."""
+
+    def test_few_are_tried(self) -> None:
+        """
+        It is tried in three sessions at most, the likeliest ones. An answer in an older one is asked for again, which no peer
+        needs that reads in order.
+        """
+        alice, bob = friends()
+        answers = []
+        for _ in range(MAX_TRIED + 1):
+            alice.forget(bob)
+            bob.read(alice.send(bob, b"hi"))
+            answers.append(bob.send(alice, b"answer"))
+        before = alice.dump()
+        self.assertRaises(Unauthentic, alice.read, answers[0])
+        self.assertEqual(alice.dump(), before)
+        for answer in answers[1:]:
+            self.assertEqual(alice.read(answer), b"answer")
