@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from securemsg.client.context import Context
 from securemsg.client.login import is_own
 from securemsg.client.requests import Answer, Callback
-from securemsg.client.sessions import initiations, prekeys, suites
+from securemsg.client.sessions import initiations, prekeys, pruning, suites
 from securemsg.client.state import ownlist
 from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
@@ -91,6 +91,7 @@ class Maintenance:
             prekeys.retire_claimed(records, self._stock, now)
             prekeys.prune(records, now)
             initiations.prune(records)
+            pruning.prune(records, now)
             since = prekeys.unconfirmed_since(records)
             if since is not None and now - since >= prekeys.UNCONFIRMED:
                 context.warn(records, "prekeys-unconfirmed")

@@ -112,6 +112,8 @@ TABLE = (
     Code("stale-bundle", SentIn.LOCAL, Consequence.DISTRUSTED),
     Code("bad-envelope", SentIn.LOCAL, Consequence.RESET),
     Code("no-session", SentIn.LOCAL, Consequence.RESET),
+    Code("too-many-sessions", SentIn.LOCAL, Consequence.RESET),
+    Code("too-many-skipped", SentIn.LOCAL, Consequence.RESET),
     Code("unknown-account", SentIn.LOCAL, Consequence.RESET),
     Code("unknown-device", SentIn.LOCAL, Consequence.RESET),
     Code("unknown-prekey", SentIn.LOCAL, Consequence.RESET),

@@ -77,6 +77,13 @@ def prune(records: IRecords) -> None:
             _forget(records, queued, seq)
 
 
+def forget(records: IRecords, account: str, device: bytes) -> None:
+    """Forget the initiations of a device."""
+    bucket = _bucket(account, device)
+    for number, made in load_all(records, Initiation, TABLE, bucket):
+        _forget(records, Queued(bucket, number), made.seq)
+
+
 def _is_alive(records: IRecords, made: Initiation) -> bool:
     """Whether we still have a reusable prekey of this initiation."""
     if prekeys.find(records, SIGNED, made.signed_id) is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client.sessions import initiations, prekeys, selection, store
+from securemsg.client.sessions import budgets, initiations, prekeys, selection, store
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, checked_key
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.sessions.store import PrekeyInfo, Session
@@ -163,7 +163,7 @@ def open_part(
     Open an own part. Only what authenticated under a session is believed, adopted and deleted.
 
     @param sender: as the server says; the session proves it.
-    @raise Refusal: C{no-session}, C{unknown-device}, C{unknown-prekey}, or as L{contacts.judge} has it.
+    @raise Refusal: C{no-session}, C{unknown-device}, C{unknown-prekey}, as L{budgets} has it, or as L{contacts.judge}.
     """
     pair = _introduced(records, profile, sender.account, sender.device, header.prekey, now)
     candidates = _candidates(records, pair, header)
@@ -171,13 +171,17 @@ def open_part(
     if first:
         if header.prekey is None:
             raise Refusal("no-session")
+        budgets.check_begin(records, sender.account, now)
         candidates = {0: _answered(records, pair, header.prekey, now)}
     number, session, skipped, content_key = _opened_by(records, candidates, pair, header, envelope, common)
+    if skipped is not None:
+        budgets.check_skipped(records, pair.contact, session.skipped - candidates[number].skipped)
     # The message is authentic. From here on there are changes and no failures.
     if contacts.get_contact(records, sender.account) != pair.contact:
         contacts.put_contact(records, pair.contact)
     if first and header.prekey is not None:
         number = store.add_session(records, pair.bucket, session)
+        budgets.note_begun(records, sender.account, sender.device, number, now)
         initiations.remember(records, sender.account, sender.device, header.prekey, number)
         prekeys.spend(records, header.prekey)
     else:

@@ -51,6 +51,7 @@ class Session(Private, frozen=True):
     @ivar ratchet: a dumped L{securemsg.crypto.ratchet.Ratchet}.
     @ivar chains: the ratchet keys of the peer's earlier and present chains of which messages are missing.
     @ivar skipped: how many are missing.
+    @ivar left_at: when it was first seen neither to send nor to be the one before; 0: it is one of these.
     """
 
     suite: str
@@ -66,6 +67,7 @@ class Session(Private, frozen=True):
     ratchet: bytes
     chains: tuple[bytes, ...] = ()
     skipped: int = 0
+    left_at: int = 0
 
     @property
     def is_shared(self) -> bool:
@@ -99,6 +101,12 @@ class SessionIndex(Record, frozen=True):
 def bucket_of(account: str, device: bytes) -> bytes:
     """The bucket of a device."""
     return length_prefixed(account.encode(), device)
+
+
+def device_of(bucket: bytes) -> tuple[str, bytes]:
+    """The account and the device of a bucket."""
+    size = int.from_bytes(bucket[:4], "big")
+    return bucket[4 : 4 + size].decode(), bucket[8 + size :]
 
 
 def load_index(records: IRecords, bucket: bytes) -> SessionIndex:

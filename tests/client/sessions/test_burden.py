@@ -9,15 +9,19 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import store, suites
+from securemsg.client.sessions.budgets import HOUR, MAX_BEGUN, MAX_REMEMBERED
 from securemsg.client.sessions.pqxdh import MAX_TRIED
 from securemsg.client.sessions.store import MAX_SESSIONS
-from securemsg.crypto.dump import load_ratchet
+from securemsg.client.state.profile import resigned
+from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.keys import sha256
-from securemsg.crypto.ratchet import AlreadyUsed
-from securemsg.errors import Unauthentic
+from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed
+from securemsg.errors import Refusal, Unauthentic
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, encode_device_list
 from securemsg.protocol.envelope import Envelope, EnvelopeHeader, decode_record, encode_record
+from securemsg.protocol.messages import SignedDeviceList
 from securemsg.storage.memory import MemoryRecords
-from tests.client.people import NOW, Sender, friends, sessions_of
+from tests.client.people import NOW, Sender, friends, person, sessions_of
 
 
 def with_key(post: Sender, ratchet_key: bytes) -> Sender:
@@ -126,3 +130,107 @@ class NewKeyTests(SynchronousTestCase):
         self.assertEqual(alice.dump(), before)
         for answer in answers[1:]:
             self.assertEqual(alice.read(answer), b"answer")
+
+
+class BudgetTests(SynchronousTestCase):
+    """Bob may make Alice keep so much, with all his devices together; others have budgets of their own."""
+
+    def setUp(self) -> None:
+        """Alice has nothing left for one use."""
+        self.alice, self.bob = friends()
+        self.alice.shelf.sell_out()
+        self.carol = person("carol")
+        self.carol.meet(self.alice)
+
+    def begin(self, device: bytes = b"", now: int = NOW) -> Sender:
+        """Bob begins a session; with another device, whose list he has signed."""
+        if device:
+            replaced = msgspec.structs.replace(self.bob.device, id=device)
+            listing = resigned(self.bob.profile, now).listing
+            body = encode_device_list(msgspec.structs.replace(listing, devices=[replaced]))
+            devices = SignedDeviceList(body, self.bob.profile.identity.sign(DEVICE_LIST_LABEL, body))
+            self.bob.renew(evolve(self.bob.profile, device_id=device, devices=devices))
+        self.bob.forget(self.alice)
+        return self.bob.send(self.alice, b"hi", now)
+
+    def lose(self, count: int) -> None:
+        """Bob seals so many messages that nobody gets."""
+        bucket = store.bucket_of("alice", self.alice.device.id)
+        number, session = max(sessions_of(self.bob, self.alice).items())
+        ratchet = load_ratchet(session.ratchet)
+        for _ in range(count):
+            ratchet = ratchet.next_sending()[0]
+        with self.bob.store.writing() as records:
+            store.save_session(records, bucket, number, msgspec.structs.replace(session, ratchet=dump_ratchet(ratchet)))
+
+    def refused(self, post: Sender, code: str, now: int = NOW) -> None:
+        """Alice refuses a message, and nothing changes."""
+        before = self.alice.dump()
+        self.assertEqual(self.assertRaises(Refusal, self.alice.read, post, now).code, code)
+        self.assertEqual(self.alice.dump(), before)
+
+    def test_new_sessions(self) -> None:
+        """So many new sessions an hour, whatever device begins them; those that there are go on, and others begin theirs."""
+        for number in range(MAX_BEGUN):
+            self.alice.read(self.begin(bytes([number + 1]) * 16))
+        post = self.begin(bytes([99]) * 16)
+        self.refused(post, "too-many-sessions", NOW + HOUR - 1)
+        self.assertEqual(self.alice.read(self.carol.send(self.alice, b"hi")), b"hi")
+        self.assertEqual(self.alice.read(post, NOW + HOUR), b"hi")
+
+    def test_under_way(self) -> None:
+        """A session that there is goes on."""
+        for _ in range(MAX_BEGUN):
+            self.alice.read(self.begin())
+        self.assertEqual(self.alice.read(self.bob.send(self.alice, b"more")), b"more")
+
+    def test_hourly_resets(self) -> None:
+        """A peer that begins anew every hour, on ten devices, is never refused."""
+        devices = [bytes([number + 1]) * 16 for number in range(10)]
+        for hour in range(4):
+            for device in devices:
+                now = NOW + hour * HOUR
+                self.assertEqual(self.alice.read(self.begin(device, now), now), b"hi")
+
+    def test_only_authentic(self) -> None:
+        """What somebody else makes up in the peer's name uses up nothing."""
+        post = self.begin()
+        for _ in range(MAX_BEGUN + 1):
+            self.assertRaises(Unauthentic, self.alice.read, evolve(post, common=post.common + b"x"))
+        self.assertEqual(self.alice.read(post), b"hi")
+
+    def test_never_answered(self) -> None:
+        """Of sessions that were never answered the oldest go; one in which Alice has sent stays."""
+        self.alice.read(self.begin(b"a" * 16))
+        answered = store.bucket_of("bob", b"a" * 16)
+        self.alice.seal(self.bob, b"answer")
+        for number in range(MAX_REMEMBERED + 2):
+            now = NOW + number * HOUR
+            self.alice.read(self.begin(bytes([number + 1]) * 16, now), now)
+        with self.alice.store.reading() as records:
+            kept = [bucket for bucket, _, _ in records.scan(store.TABLE, after=0)]
+        self.assertIn(answered, kept)
+        self.assertEqual(len(kept), MAX_REMEMBERED + 1)
+
+    def test_skipped(self) -> None:
+        """So many keys of missing messages, over all sessions and devices; what needs more is refused, and all else opens."""
+        for number in range(3):
+            self.begin(bytes([number + 1]) * 16)
+            self.lose(MAX_JUMP - 1)
+            post = self.bob.seal(self.alice, b"far ahead")
+            if number < 2:
+                self.assertEqual(self.alice.read(post), b"far ahead")
+            else:
+                self.refused(post, "too-many-skipped")
+        self.assertEqual(self.alice.read(self.carol.send(self.alice, b"hi")), b"hi")
+        self.assertEqual(self.alice.read(self.begin()), b"hi")
+
+    def test_far_jump_costs_nothing_durable(self) -> None:
+        """A message that claims to be far ahead and does not authenticate leaves nothing."""
+        self.alice.read(self.begin())
+        before = self.alice.dump()
+        envelope = decode_record(Envelope, self.bob.seal(self.alice, b"hi").own)
+        header = msgspec.structs.replace(decode_record(EnvelopeHeader, envelope.header), number=MAX_JUMP, prekey=None)
+        post = Sender("bob", self.bob.device.id, encode_record(Envelope(encode_record(header), envelope.sealed)), b"x")
+        self.assertRaises(Unauthentic, self.alice.read, post)
+        self.assertEqual(self.alice.dump(), before)

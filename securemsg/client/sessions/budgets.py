@@ -1,0 +1,93 @@
+"""
+What one account may make us keep: budgets for all its devices together, whatever it says they are.
+
+They are charged only with what is authentic, so that nobody uses up those of others. Source: C{docs/protocol.md}, section
+"Sessions".
+"""
+
+from __future__ import annotations
+
+from securemsg.client.sessions import store
+from securemsg.client.sessions.store import Session, bucket_of, load_session
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.records import META, load, save
+from securemsg.crypto.dump import load_ratchet
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import Counter, Record
+
+BUDGETS = b"budget/"
+HOUR = 3600
+# Sessions that the devices of an account may begin in an hour: ten devices, each of which begins one and then asks for a reset.
+MAX_BEGUN = 20
+# Of the sessions begun by an account so many are remembered. Those that are pushed out go, unless we have sent in them.
+MAX_REMEMBERED = 40
+# Keys of missing messages, of two sessions that have lost as many as one may.
+MAX_SKIPPED = 4000
+
+
+class BegunSession(Record, frozen=True):
+    """A session that a peer has begun."""
+
+    bucket: bytes
+    number: int
+
+
+class Budget(Record, frozen=True):
+    """
+    What an account has begun. Table C{META}, bucket C{BUDGETS} and the name.
+
+    @ivar hour: when the hour began in which it began C{count} sessions.
+    @ivar begun: the last of them, the oldest first.
+    """
+
+    hour: Counter = 0
+    count: Counter = 0
+    begun: tuple[BegunSession, ...] = ()
+
+
+def check_begin(records: IRecords, account: str, now: int) -> None:
+    """
+    See whether an account may begin a session.
+
+    @raise Refusal: C{too-many-sessions}: not within this hour.
+    """
+    budget = _budget(records, account)
+    if 0 <= now - budget.hour < HOUR and budget.count >= MAX_BEGUN:
+        raise Refusal("too-many-sessions")
+
+
+def note_begun(records: IRecords, account: str, device: bytes, number: int, now: int) -> None:
+    """Charge an account with a session; the oldest that we never sent in goes where there are too many."""
+    budget = _budget(records, account)
+    hour, count = (budget.hour, budget.count) if 0 <= now - budget.hour < HOUR else (now, 0)
+    begun = (*budget.begun, BegunSession(bucket_of(account, device), number))
+    for older in begun[:-MAX_REMEMBERED]:
+        session = load_session(records, older.bucket, older.number)
+        if session is not None and not _is_answered(session):
+            store.drop_session(records, older.bucket, older.number)
+    save(records, META, BUDGETS + account.encode(), Budget(hour, count + 1, begun[-MAX_REMEMBERED:]))
+
+
+def check_skipped(records: IRecords, contact: Contact, more: int) -> None:
+    """
+    See whether so many more keys of missing messages may be kept for an account.
+
+    @raise Refusal: C{too-many-skipped}.
+    """
+    buckets = {bucket_of(contact.name, device.id) for device in contacts.devices(contact)}
+    buckets |= {begun.bucket for begun in _budget(records, contact.name).begun}
+    kept = sum(session.skipped for bucket in buckets for session in store.all_sessions(records, bucket).values())
+    if kept + more > MAX_SKIPPED:
+        raise Refusal("too-many-skipped")
+
+
+def _is_answered(session: Session) -> bool:
+    """Whether we have ever sent in a session."""
+    ratchet = load_ratchet(session.ratchet)
+    return session.initiated or ratchet.sent > 0
+
+
+def _budget(records: IRecords, account: str) -> Budget:
+    return load(records, Budget, META, BUDGETS + account.encode()) or Budget()
