@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from securemsg.client.receiving.listchecks import check_lists
 from securemsg.client.sessions import resets, suites
@@ -61,14 +61,14 @@ class Change:
 
     @ivar account: of the sender, as the server says.
     @ivar shown: there is a new message, or a sent one has a new status.
-    @ivar began: the sender began a session, so that messages in quarantine may open now.
+    @ivar began: the device that began a session, so that messages of it in quarantine may open now; else empty.
     @ivar behind: the version of the sender's device list, if ours is older; else 0.
     @ivar warnings: codes of warnings about the sender.
     """
 
     account: str
     shown: bool = False
-    began: bool = False
+    began: bytes = b""
     behind: int = 0
     warnings: tuple[str, ...] = field(default=())
 
@@ -88,19 +88,36 @@ def receive(records: IRecords, profile: Profile, delivery: Deliver, now: int) ->
     return change
 
 
-def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) -> tuple[list[Change], int | None]:
+@frozen
+class Retry:
+    """
+    What of a peer's quarantine is to be tried again.
+
+    @ivar device: only what may open because this one has begun a session; empty: all.
+    @ivar after: where the next page begins.
+    """
+
+    name: str
+    device: bytes = b""
+    after: int = -1
+
+
+def retry(records: IRecords, profile: Profile, wanted: Retry, now: int) -> tuple[list[Change], Retry | None]:
     """
     Try a page of a peer's quarantined deliveries again.
 
-    @return: what they changed, and where the next page begins; C{None}: there is none.
+    @return: what they changed, and the next page; C{None}: there is none.
     """
-    if after < 0:
+    name = wanted.name
+    if wanted.after < 0 and not wanted.device:
         quarantine.mark_tried(records, name)
-    rows = quarantine.rows_of(records, name, after)
+    rows = quarantine.rows_of(records, name, wanted.after)
     results = []
     for seq, row in rows:
         if quarantine.is_old(row, now):
             quarantine.release(records, name, seq, row)
+            continue
+        if not quarantine.may_open(row, wanted.device):
             continue
         try:
             results.append(_open(records, profile, _delivery(row), now))
@@ -114,10 +131,10 @@ def retry(records: IRecords, profile: Profile, name: str, after: int, now: int) 
             quarantine.release(records, name, seq, row)
     if len(rows) < quarantine.PAGE:
         contact = contacts.get_contact(records, name)
-        if contact is None or not contact.is_blocked:
+        if not wanted.device and (contact is None or not contact.is_blocked):
             quarantine.forget_identity(records, name)
         return results, None
-    return results, rows[-1][0]
+    return results, evolve(wanted, after=rows[-1][0])
 
 
 def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Change:
@@ -197,7 +214,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     return Change(
         name,
         shown=shown or arrival.note == "late",
-        began=opened.first,
+        began=opened.device_id if opened.first else b"",
         behind=content.own_list.version if "contact-list-behind" in marks else 0,
         warnings=tuple(warnings),
     )

@@ -10,7 +10,7 @@ from attrs import define, field
 from securemsg.client.context import Context
 from securemsg.client.events import Changed, Drained
 from securemsg.client.receiving import inbox
-from securemsg.client.receiving.inbox import Change
+from securemsg.client.receiving.inbox import Change, Retry
 from securemsg.client.state import contacts
 from securemsg.client.state.records import load_totals
 from securemsg.errors import RemoteProtocolError
@@ -40,7 +40,7 @@ class Receiver:
     fetches: dict[str, int] = field(factory=dict, init=False)
     is_own_list_disputed: bool = field(default=False, init=False)
     _waiting: deque[Deliver] = field(factory=deque, init=False)
-    _retries: deque[tuple[str, int]] = field(factory=deque, init=False)
+    _retries: deque[Retry] = field(factory=deque, init=False)
     _last_tag: int = field(default=0, init=False)
     _was_drained: bool = field(default=False, init=False)
 
@@ -66,7 +66,7 @@ class Receiver:
         self._last_tag = 0
         self._was_drained = self.is_drained = False
         with self._context.store.reading() as records:
-            self._retries.extend((peer.name, -1) for peer in load_totals(records).peers)
+            self._retries.extend(Retry(peer.name) for peer in load_totals(records).peers)
 
     def delivered(self, delivery: Deliver) -> None:
         """
@@ -98,10 +98,10 @@ class Receiver:
         with self._context.store.reading() as records:
             for peer in load_totals(records).peers:
                 contact = contacts.get_contact(records, peer.name) if peer.identity else None
-                is_queued = any(name == peer.name for name, _ in self._retries)
+                is_queued = any(retry.name == peer.name and not retry.device for retry in self._retries)
                 is_settled = contact is not None and contact.identity != peer.identity and not contact.is_blocked
                 if (is_settled or peer.again) and not is_queued:
-                    self._retries.append((peer.name, -1))
+                    self._retries.append(Retry(peer.name))
 
     def _commit(self) -> None:
         """Process a batch of deliveries, or a page of the quarantine, in one transaction."""
@@ -129,10 +129,9 @@ class Receiver:
             self._context.channel.pause(False)
 
     def _retry(self, records: IRecords, now: int) -> list[Change]:
-        name, after = self._retries.popleft()
-        changes, following = inbox.retry(records, self._context.profile, name, after, now)
+        changes, following = inbox.retry(records, self._context.profile, self._retries.popleft(), now)
         if following is not None:
-            self._retries.append((name, following))
+            self._retries.append(following)
         return changes
 
     def _apply(self, change: Change) -> None:
@@ -142,5 +141,5 @@ class Receiver:
         if change.behind:
             self.fetches[change.account] = change.behind
         self.is_own_list_disputed |= not DISPUTED.isdisjoint(change.warnings)
-        if change.began and (change.account, -1) not in self._retries:
-            self._retries.append((change.account, -1))
+        if change.began and (retry := Retry(change.account, change.began)) not in self._retries:
+            self._retries.append(retry)

@@ -34,8 +34,11 @@ LOCKED = frozenset({"suite-unavailable", "wrong-key"})
 AGE = 60 * DAY
 # All else was asked for again long ago, and came by another way or will not come.
 SETTLED_AGE = 7 * DAY
-# Rows that are tried in one transaction.
-PAGE = 32
+# Codes of rows that may open once their device has begun a session. What failed in all sessions that there were is of no new
+# one: until a session is answered each of its messages brings what makes it.
+MENDED = frozenset({"no-session", "unknown-device", "too-many-sessions"})
+# Rows that are looked at in one turn: the worst cost milliseconds each, and deliveries wait meanwhile.
+PAGE = 8
 
 
 class QuarantinedRow(Private, frozen=True):
@@ -73,6 +76,11 @@ def add(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: i
 def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, QuarantinedRow]]:
     """The next rows of a peer."""
     return load_all(records, QuarantinedRow, QUARANTINE, name.encode(), after, PAGE)
+
+
+def may_open(row: QuarantinedRow, device: bytes) -> bool:
+    """Whether a row may open because this device has begun a session; empty: for some other reason."""
+    return not device or (row.device == device and row.code in MENDED)
 
 
 def is_old(row: QuarantinedRow, now: int) -> bool:
