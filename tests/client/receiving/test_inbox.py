@@ -99,6 +99,19 @@ class SenselessTests(WorldCase):
         self.bob.read()
         self.assertEqual([(line.text, line.gap_before) for line in self.bob.has_read][1:], [("hello", 0)])
 
+    def test_silent_kinds_confirmed(self) -> None:
+        """What shows nothing is not confirmed, though it asks for a receipt: nobody learns from it who is there."""
+        assert self.bob.wire is not None, "connected"
+        silent: tuple[dict[str, object], ...] = (
+            {"kind": int(Kind.VOID), "body": b""},
+            {"kind": int(Kind.RECEIPT), "counter": 0, "body": encode_record(Receipt([]))},
+            {"kind": int(Kind.RESET), "counter": 0, "conversation": bytes(16)},
+        )
+        for number, fields in enumerate(silent):
+            self.send(**fields, message_id=bytes([number]) * 16, wants_receipt=True)
+        self.assertEqual(messages.quarantined(self.bob.store), (0, 0))
+        self.assertEqual(decoded(self.bob.wire, Side.CLIENT, m.Deposit), [])
+
     def test_same_id(self) -> None:
         """A message id that was seen is not shown again, whatever else is new about the message."""
         self.send()

@@ -1,0 +1,100 @@
+"""How much resets can make a client remember and send."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client.sessions import resets
+from securemsg.client.sessions.resets import MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.counters import conversation_of, out_bucket
+from securemsg.client.state.records import (
+    HISTORY,
+    META,
+    OUTBOX,
+    ROWS,
+    SENT,
+    HistoryRow,
+    OutboxRow,
+    SentRow,
+    Status,
+    draft,
+    load,
+    load_all,
+    save,
+)
+from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
+from securemsg.storage.memory import MemoryProfile
+from tests.client.people import NOW, friends
+
+
+class DueTests(SynchronousTestCase):
+    """Peers that wait for a reset."""
+
+    def test_bounded(self) -> None:
+        """So many wait at once; others follow with their next message, and one that waits already stays."""
+        with MemoryProfile().writing() as records:
+            names = [f"peer{number}" for number in range(MAX_DUE + 2)]
+            for name in (*names, names[0]):
+                resets.request_reset(records, name, bytes(16), NOW, gaps=False)
+            kept = load(records, Dues, META, RESETS)
+            assert kept is not None, "some wait"
+            self.assertEqual([due.name for due in kept.dues], names[:MAX_DUE])
+
+
+class AnswerTests(SynchronousTestCase):
+    """Alice has sent Bob more than one reset may ask for, in two incarnations."""
+
+    def setUp(self) -> None:
+        """Bob has seen nothing of it."""
+        self.alice, self.bob = friends()
+        profile = self.alice.profile
+        self.conversation = conversation_of(profile.identity.public, self.bob.profile.identity.public)
+        self.incarnations = (profile.incarnation - 1, profile.incarnation)
+
+    def sent(self, incarnation: int, counter: int, at: int) -> None:
+        """Alice sent a message under this counter."""
+        content = msgspec.structs.replace(
+            draft(self.alice.profile, Kind.TEXT, at), conversation=self.conversation, incarnation=incarnation, counter=counter
+        )
+        with self.alice.store.writing() as records:
+            seq = records.last(HISTORY, direct("bob").bucket) + 1
+            row = HistoryRow(content, sent=True, at=at, status=Status.ACCEPTED, expiry=2 * RESEND_AGE)
+            save(records, HISTORY, direct("bob").bucket, row, seq)
+            save(records, SENT, out_bucket(self.conversation, incarnation), SentRow(direct("bob"), seq, bytes(32)), counter)
+
+    def answered(self, missing: list[Missing]) -> int:
+        """How many messages Alice sends again for this reset."""
+        content = msgspec.structs.replace(
+            draft(self.bob.profile, Kind.RESET, NOW), conversation=self.conversation, body=encode_record(Reset(missing))
+        )
+        contact = self.alice.contact(self.bob)
+        with self.alice.store.writing() as records:
+            made = resets.answer_reset(records, self.alice.profile, contact, content, NOW)
+            self.assertEqual(len(load_all(records, OutboxRow, OUTBOX, ROWS)), made)
+        return made
+
+    def test_resent(self) -> None:
+        """At most so many are sent again for one reset, over all that it names."""
+        each = MAX_RESENT // 2 + 10
+        for incarnation in self.incarnations:
+            for counter in range(1, each + 1):
+                self.sent(incarnation, counter, NOW)
+        wanted = [Missing(self.conversation, incarnation, [], 1) for incarnation in self.incarnations]
+        self.assertEqual(self.answered(wanted), MAX_RESENT)
+
+    def test_resent_listed(self) -> None:
+        """Counters that it lists count as well as those behind."""
+        for counter in range(1, MAX_RESENT + 21):
+            self.sent(self.incarnations[1], counter, NOW)
+        self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], list(range(1, 13)), 13)]), MAX_RESENT)
+
+    def test_old(self) -> None:
+        """To a contact that names nothing of ours nothing is sent again that is older than 30 days; who names it gets it."""
+        self.sent(self.incarnations[1], 1, NOW - RESEND_AGE - 1)
+        self.sent(self.incarnations[1], 2, NOW - RESEND_AGE)
+        start = self.alice.store.snapshot()
+        self.assertEqual(self.answered([]), 1)
+        self.alice.restore(start)
+        self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 2)
