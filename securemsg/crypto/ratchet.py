@@ -140,15 +140,20 @@ class Ratchet(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
             raise AlreadyUsed("a message key of an earlier chain")
         if not self.may_step:  # before any key is derived: this is all that a stranger's header costs
             raise Unauthentic("a ratchet key in answer to none of ours")
-        end = self.received if self.receiving is None else max(self.received, header.previous_length)
-        if end - self.received + header.number > MAX_JUMP:
+        if self.jump(header) > MAX_JUMP:
             raise TooFar("too many messages missing")
-        return self._skip_to(end)._begin_receiving(header.public)._next_in_chain(header.number)
+        return self._skip_to(self._end(header))._begin_receiving(header.public)._next_in_chain(header.number)
 
     @property
     def may_step(self) -> bool:
         """Whether the peer may answer with a new ratchet key: it has not answered our present one."""
         return self.own_private is not None
+
+    def jump(self, header: Header) -> int:
+        """How many keys a header that is not late makes us derive beside its own."""
+        if header.public == self.peer_public:
+            return max(0, header.number - self.received)
+        return self._end(header) - self.received + header.number
 
     def is_ahead(self, header: Header) -> bool:
         """Whether a message is of the peer's current chain, and not one that was skipped."""
@@ -159,6 +164,10 @@ class Ratchet(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
         if header.public == self.peer_public:
             return self.receiving is not None
         return self.skipped.knows(header.public)
+
+    def _end(self, header: Header) -> int:
+        """Where the current receiving chain ends, as the header of another one says."""
+        return self.received if self.receiving is None else max(self.received, header.previous_length)
 
     def _begin_sending(self, fresh_private: bytes | None) -> Ratchet:
         """Make a ratchet key and, from it, a sending chain: the second half of section 3.5's DHRatchet."""

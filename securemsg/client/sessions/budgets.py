@@ -1,11 +1,14 @@
 """
 What one account may make us keep: budgets for all its devices together, whatever it says they are.
 
-They are charged only with what is authentic, so that nobody uses up those of others. Source: C{docs/protocol.md}, section
+But for the one of keys that are derived in vain, they are charged only with what is authentic, so that nobody uses up those of
+others; when that one is used up, whatever is not far ahead opens as ever. Source: C{docs/protocol.md}, section
 "Sessions".
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from securemsg.client.sessions import store
 from securemsg.client.sessions.store import Session, bucket_of, load_session
@@ -18,11 +21,17 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.messages import Counter, Record
 
 BUDGETS = b"budget/"
+# No account has this name.
+STRANGERS = ""
 HOUR = 3600
 # Sessions that the devices of an account may begin in an hour: ten devices, each of which begins one and then asks for a reset.
 MAX_BEGUN = 20
 # Of the sessions begun by an account so many are remembered. Those that are pushed out go, unless we have sent in them.
 MAX_REMEMBERED = 40
+# Keys that are derived in an hour for messages that said they were far ahead and did not open: tens of milliseconds of work.
+# After that a message may still be so far ahead.
+MAX_WASTED = 10_000
+FREE_JUMP = 100
 # Keys of missing messages, of two sessions that have lost as many as one may.
 MAX_SKIPPED = 4000
 
@@ -40,11 +49,14 @@ class Budget(Record, frozen=True):
 
     @ivar hour: when the hour began in which it began C{count} sessions.
     @ivar begun: the last of them, the oldest first.
+    @ivar failing_hour: when the hour began in which C{wasted} keys were derived for messages that did not open.
     """
 
     hour: Counter = 0
     count: Counter = 0
     begun: tuple[BegunSession, ...] = ()
+    failing_hour: Counter = 0
+    wasted: Counter = 0
 
 
 def check_begin(records: IRecords, account: str, now: int) -> None:
@@ -67,7 +79,25 @@ def note_begun(records: IRecords, account: str, device: bytes, number: int, now:
         session = load_session(records, older.bucket, older.number)
         if session is not None and not _is_answered(session):
             store.drop_session(records, older.bucket, older.number)
-    save(records, META, BUDGETS + account.encode(), Budget(hour, count + 1, begun[-MAX_REMEMBERED:]))
+    budget = msgspec.structs.replace(budget, hour=hour, count=count + 1, begun=begun[-MAX_REMEMBERED:])
+    save(records, META, BUDGETS + account.encode(), budget)
+
+
+def may_jump(records: IRecords, account: str, jump: int, now: int) -> bool:
+    """Whether so many keys may be derived for a message that may be anybody's."""
+    if jump <= FREE_JUMP:
+        return True
+    budget = _budget(records, _charged(records, account))
+    return not 0 <= now - budget.failing_hour < HOUR or budget.wasted + jump <= MAX_WASTED
+
+
+def note_wasted(records: IRecords, account: str, keys: int, now: int) -> None:
+    """A message did not open: charge its account with the keys that were derived for it, whoever sent it."""
+    charged = _charged(records, account)
+    budget = _budget(records, charged)
+    if not 0 <= now - budget.failing_hour < HOUR:
+        budget = msgspec.structs.replace(budget, failing_hour=now, wasted=0)
+    save(records, META, BUDGETS + charged.encode(), msgspec.structs.replace(budget, wasted=budget.wasted + keys))
 
 
 def check_skipped(records: IRecords, contact: Contact, more: int) -> None:
@@ -87,6 +117,11 @@ def _is_answered(session: Session) -> bool:
     """Whether we have ever sent in a session."""
     ratchet = load_ratchet(session.ratchet)
     return session.initiated or ratchet.sent > 0
+
+
+def _charged(records: IRecords, account: str) -> str:
+    """Who is charged for what did not open: all strangers together, for a server can make up as many as it likes."""
+    return account if contacts.get_contact(records, account) is not None else STRANGERS
 
 
 def _budget(records: IRecords, account: str) -> Budget:

@@ -21,7 +21,7 @@ from securemsg.client.state.profile import Profile
 from securemsg.crypto import pqxdh as agreement
 from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
-from securemsg.crypto.ratchet import AlreadyUsed, Header, Ratchet, open_message, seal_message
+from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed, Header, Ratchet, open_message, seal_message
 from securemsg.crypto.skipped import SkippedKeys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
@@ -173,7 +173,7 @@ def open_part(
             raise Refusal("no-session")
         budgets.check_begin(records, sender.account, now)
         candidates = {0: _answered(records, pair, header.prekey, now)}
-    number, session, skipped, content_key = _opened_by(records, candidates, pair, header, envelope, common)
+    number, session, skipped, content_key = _opened_by(records, candidates, pair, header, envelope, common, now)
     if skipped is not None:
         budgets.check_skipped(records, pair.contact, session.skipped - candidates[number].skipped)
     # The message is authentic. From here on there are changes and no failures.
@@ -326,21 +326,27 @@ def _opened_by(
     header: EnvelopeHeader,
     envelope: Envelope,
     common: bytes,
+    now: int,
 ) -> tuple[int, Session, SkippedKeys | None, ContentKey]:
     """The first session that opens a message, as it is afterwards, with its skipped keys if they are others than before."""
     worst = Unauthentic("envelope")
+    wasted, step = 0, _step(header)
     for number, session in candidates.items():
         ratchet, before = load_ratchet(session.ratchet), None
-        if header.ratchet_key in session.chains and not ratchet.is_ahead(_step(header)):
+        jump = min(ratchet.jump(step), MAX_JUMP)
+        if header.ratchet_key in session.chains and not ratchet.is_ahead(step):
             before = store.load_skipped(records, pair.bucket, number)
-            ratchet = msgspec.structs.replace(ratchet, skipped=before)
+            ratchet, jump = msgspec.structs.replace(ratchet, skipped=before), 0
+        if not budgets.may_jump(records, pair.contact.name, jump, now):
+            continue
         try:
-            ratchet, message_key = ratchet.next_receiving(_step(header))
+            ratchet, message_key = ratchet.next_receiving(step)
             associated = pair.associated(session, False, envelope.header, common)
             plaintext = open_message(message_key, envelope.sealed, associated)
         except Unauthentic as error:
             if not isinstance(worst, AlreadyUsed):
                 worst = error
+            wasted += jump
             continue
         content_key = checked_key(PQXDH, plaintext, common)
         skipped = None if ratchet.skipped == (before or SkippedKeys()) else ratchet.skipped
@@ -356,6 +362,8 @@ def _opened_by(
             opening=None,
         )
         return number, following, skipped, content_key
+    if wasted:
+        budgets.note_wasted(records, pair.contact.name, wasted, now)
     raise worst
 
 

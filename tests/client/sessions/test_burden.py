@@ -8,11 +8,20 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import store, suites
-from securemsg.client.sessions.budgets import HOUR, MAX_BEGUN, MAX_REMEMBERED
+from securemsg.client.sessions import budgets, store, suites
+from securemsg.client.sessions.budgets import (
+    BUDGETS,
+    FREE_JUMP,
+    HOUR,
+    MAX_BEGUN,
+    MAX_REMEMBERED,
+    MAX_WASTED,
+    Budget,
+)
 from securemsg.client.sessions.pqxdh import MAX_TRIED
 from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.client.state.profile import resigned
+from securemsg.client.state.records import META, load
 from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.keys import sha256
 from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed
@@ -28,6 +37,13 @@ def with_key(post: Sender, ratchet_key: bytes) -> Sender:
     """A message under another ratchet key."""
     envelope = decode_record(Envelope, post.own)
     header = msgspec.structs.replace(decode_record(EnvelopeHeader, envelope.header), ratchet_key=ratchet_key)
+    return evolve(post, own=encode_record(Envelope(encode_record(header), envelope.sealed)))
+
+
+def with_number(post: Sender, number: int) -> Sender:
+    """A message that says it is another one of its chain."""
+    envelope = decode_record(Envelope, post.own)
+    header = msgspec.structs.replace(decode_record(EnvelopeHeader, envelope.header), number=number)
     return evolve(post, own=encode_record(Envelope(encode_record(header), envelope.sealed)))
 
 
@@ -234,3 +250,69 @@ class BudgetTests(SynchronousTestCase):
         post = Sender("bob", self.bob.device.id, encode_record(Envelope(encode_record(header), envelope.sealed)), b"x")
         self.assertRaises(Unauthentic, self.alice.read, post)
         self.assertEqual(self.alice.dump(), before)
+
+
+class WastedTests(SynchronousTestCase):
+    """Garbage that says it is far ahead in a chain that there is."""
+
+    def setUp(self) -> None:
+        """Alice has sessions with Bob and Carol, who have sent a lot that nobody got."""
+        self.alice, self.bob = friends()
+        self.carol = person("carol")
+        self.carol.meet(self.alice)
+        self.ahead = {}
+        for sender in (self.bob, self.carol):
+            self.alice.read(sender.send(self.alice, b"hi"))
+            posts = [sender.seal(self.alice, b"%d" % number) for number in range(FREE_JUMP + 2)]
+            self.ahead[sender.name] = posts[-2:]
+
+    def waste(self, now: int = NOW) -> None:
+        """Garbage in Bob's name, as much as is tried in an hour."""
+        garbage = with_number(self.ahead["bob"][0], MAX_JUMP)
+        common = sha256(garbage.common)
+        for _ in range(MAX_WASTED // (MAX_JUMP - 1)):
+            with self.alice.store.writing() as records, contextlib.suppress(Refusal):
+                suites.open_envelope(records, self.alice.profile, "bob", garbage.device, garbage.own, common, now)
+
+    def test_bounded(self) -> None:
+        """So many keys an hour are derived in vain; after that what is far ahead has to wait, and all else opens."""
+        self.waste()
+        near, far = self.ahead["bob"]
+        self.assertRaises(Unauthentic, self.alice.read, far)
+        self.assertEqual(self.alice.read(near), b"%d" % FREE_JUMP)
+        self.assertEqual(self.alice.read(self.bob.seal(self.alice, b"more")), b"more")
+
+    def test_others(self) -> None:
+        """Others are not concerned."""
+        self.waste()
+        self.assertEqual(self.alice.read(self.ahead["carol"][1]), b"%d" % (FREE_JUMP + 1))
+
+    def test_an_hour_later(self) -> None:
+        """After an hour it opens, and the next hour has a budget of its own."""
+        self.waste()
+        self.waste(now=NOW + HOUR)
+        far = self.ahead["bob"][1]
+        self.assertRaises(Unauthentic, self.alice.read, far, NOW + 2 * HOUR - 1)
+        self.assertEqual(self.alice.read(far, NOW + 2 * HOUR), b"%d" % (FREE_JUMP + 1))
+
+    def test_what_opens(self) -> None:
+        """What opens costs nothing of it."""
+        for _ in range(MAX_WASTED // FREE_JUMP):
+            posts = [self.bob.seal(self.alice, b"more") for _ in range(2)]
+            self.alice.read(posts[1])
+            self.alice.read(posts[0])
+        with self.alice.store.reading() as records:
+            budget = load(records, Budget, META, BUDGETS + b"bob")
+        assert budget is not None, "Bob has begun a session"
+        self.assertEqual(budget.wasted, 0)
+
+    def test_strangers(self) -> None:
+        """Strangers have one together, and leave no more than that."""
+        with self.alice.store.writing() as records:
+            for number in range(3):
+                budgets.note_wasted(records, f"stranger{number}", MAX_JUMP, NOW)
+            self.assertFalse(budgets.may_jump(records, "somebody", MAX_WASTED - 3 * MAX_JUMP + 1, NOW))
+            self.assertTrue(budgets.may_jump(records, "somebody", MAX_WASTED - 3 * MAX_JUMP, NOW))
+            self.assertTrue(budgets.may_jump(records, "bob", MAX_WASTED, NOW))
+            kept = [bucket for bucket, _, _ in records.scan(META) if bucket.startswith(BUDGETS)]
+        self.assertEqual(sorted(kept), [BUDGETS, BUDGETS + b"bob", BUDGETS + b"carol"])
