@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from attrs import define, evolve, frozen
 
 from bench.devices import MESSAGE_SIZE, PARTS, Daemon
 from bench.flows import Flow, Pace, percentile
+from bench.garbage import measure as measure_garbage
 from bench.machine import Unmeasurable
 from bench.report import Figure
 from bench.target import Target, Waiting
@@ -296,6 +298,13 @@ class Bench:
             ratios.append(with_many.cost / max(with_few.cost, MICRO * TICK / (rate * self.scale.seconds)))
         label = f"cost a message at {many:,} connections over that at {few}"
         return [Figure("growth", f"{label}, {rate:,} a second", "x", ratios[0], ratios[1])]
+
+    async def garbage(self, folder: Path) -> list[Figure]:
+        """What garbage costs a client. No server is needed for that."""
+        figures = measure_garbage(folder / "victim")
+        for figure in figures:
+            self.say(f"client: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
+        return figures
 
 
 def sizes() -> dict[str, int]:
