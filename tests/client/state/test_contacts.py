@@ -315,10 +315,10 @@ class AcceptTests(SynchronousTestCase):
         self.assert_refused("not-shown")
 
     def test_nothing_to_accept(self) -> None:
-        """Where no other identity claims the name accepting changes nothing, and verifies nobody."""
-        before = self.alice.dump()
+        """Where no other identity claims the name accepting makes the contact known, and verifies nobody."""
+        before = self.alice.contact(self.bob)
         self.assertFalse(self.accept().verified)
-        self.assertEqual(self.alice.dump(), before)
+        self.assertEqual(self.alice.contact(self.bob), msgspec.structs.replace(before, known=True))
 
     def test_confirm_before_accept(self) -> None:
         """A new identity is accepted first; the number that was shown before that is the one to confirm."""
