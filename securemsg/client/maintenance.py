@@ -11,7 +11,7 @@ from securemsg.client.login import is_own
 from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import initiations, prekeys, pruning, suites
 from securemsg.client.state import ownlist
-from securemsg.client.state.profile import Profile, is_due, load_profile, reborn, resigned, save_profile
+from securemsg.client.state.profile import DAY, Profile, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
@@ -20,6 +20,8 @@ from securemsg.protocol.devices import Device
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
+# When the sessions were looked through last, which takes a while with many contacts.
+PRUNED = b"pruned"
 # How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
 # client that believed any number could soon never send again.
 MAX_LEAP = 2**24
@@ -91,7 +93,9 @@ class Maintenance:
             prekeys.retire_claimed(records, self._stock, now)
             prekeys.prune(records, now)
             initiations.prune(records)
-            pruning.prune(records, now)
+            if abs(now - load_number(records, META, PRUNED)) >= DAY:
+                save_number(records, META, PRUNED, now)
+                pruning.prune(records, now)
             since = prekeys.unconfirmed_since(records)
             if since is not None and now - since >= prekeys.UNCONFIRMED:
                 context.warn(records, "prekeys-unconfirmed")

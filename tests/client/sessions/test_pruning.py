@@ -131,7 +131,7 @@ class MaintenanceTests(WorldCase):
     """A client that connects."""
 
     def test_at_login(self) -> None:
-        """It deletes by itself what is of no more use."""
+        """It deletes by itself what is of no more use, but looks for that once a day only."""
         self.alice.send("bob", "hi")
         self.bob.send("alice", "hi")
         bucket = store.bucket_of("alice", b"x" * 16)
@@ -139,5 +139,12 @@ class MaintenanceTests(WorldCase):
             (known,) = {bucket for bucket, _, _ in records.scan(store.TABLE)}
             store.save_index(records, bucket, store.load_index(records, known))
         self.bob.connect()
+        self.assertEqual(self.buckets(), {known, bucket})
+        self.world.clock += DAY
+        self.bob.connect()
+        self.assertEqual(self.buckets(), {known})
+
+    def buckets(self) -> set[bytes]:
+        """Of which devices Bob keeps sessions."""
         with self.bob.store.inner.reading() as records:
-            self.assertEqual({bucket for bucket, _, _ in records.scan(store.TABLE)}, {known})
+            return {bucket for bucket, _, _ in records.scan(store.TABLE)}
