@@ -50,7 +50,7 @@ class CommandTests(PlaceCase):
         """A join with an invite to nowhere leaves the folder good for the right one."""
         will = Person(self.place, "will")
         link = parse_invite(self.daemon.invite())
-        foreign = InviteLink(HOST, free_port(), bytes(32), link.token, bytes(range(32)))
+        foreign = InviteLink(HOST, free_port(), bytes(range(1, 33)), link.token, bytes(range(32)))
         self.assertEqual(joined(will, str(foreign), "will", status=6), "not-connected")
         will.join(self.daemon.invite())
         [contact] = will.run("contacts", "--json").rows
