@@ -262,7 +262,7 @@ WORDS: dict[str, _Words] = {
     "not-delivered": _Words(
         Exit.TIMED_OUT,
         "accepted by the server, but not delivered to {name} in time",
-        "it is delivered as soon as {name} is online; or {name} has it, and confirms nothing to people {name} does not know",
+        "{name} gets it when online; if {name} does not know you, {name}'s client may confirm nothing to you",
     ),
     "too-few": _Words(Exit.TIMED_OUT, "fewer messages arrived than requested"),
     "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),
