@@ -22,8 +22,9 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("ping",),
     ("invite",),
 )
-# These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket.
-LOCAL = {"serve", "history", "whoami", "keygen", "admin"}
+# These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket. C{devices}
+# does only to change a list.
+LOCAL = {"serve", "history", "whoami", "keygen", "admin", "devices"}
 # These go on for ever; all others end with status 0 once they have reached the server.
 ENDLESS = {("recv", "--follow"), ("respond", "--exec", "cat")}
 
