@@ -153,7 +153,7 @@ class ContentKey(Discreet, frozen=True):
     place: Place
 
 
-PrekeyId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class PrekeyHeader(Record, frozen=True):
@@ -167,11 +167,11 @@ class PrekeyHeader(Record, frozen=True):
     identity: Key
     devices: SignedDeviceList
     ephemeral: Key
-    signed_id: PrekeyId
-    kem_id: PrekeyId
+    signed_id: Positive
+    kem_id: Positive
     kem_is_last_resort: bool
     kem_ciphertext: Annotated[bytes, Meta(min_length=1088, max_length=1088)]
-    one_time_id: PrekeyId | None
+    one_time_id: Positive | None
 
     @property
     def lacks_one_time(self) -> bool:
@@ -222,7 +222,7 @@ class KeyHeader(Record, frozen=True):
     version: Version
     nonce: Nonce
     epoch: Counter
-    counter: Counter
+    counter: Positive
     introduction: Introduction | None
 
 

@@ -392,8 +392,15 @@ class AttackTests(EpochCase):
             self.assert_refused(self.bob, self.forged(lambda items: items, change), "unauthentic", "bad-envelope")
         self.assertEqual(self.bob.read(self.forged(lambda items: items, lambda key: key)), b"forged")
 
+    def test_counter_zero(self) -> None:
+        """Counters begin at 1, also those of a sender that has the key."""
+        self.assert_refused(self.bob, self.forged(lambda items: items, lambda key: key, counter=0), "bad-envelope")
+
     def forged(
-        self, alter: Callable[[list[bytes]], list[bytes]], change: Callable[[ContentKey], ContentKey]
+        self,
+        alter: Callable[[list[bytes]], list[bytes]],
+        change: Callable[[ContentKey], ContentKey],
+        counter: int = 1,
     ) -> Sender:
         """
         A message made from the specification alone, by whoever holds the key, with something changed in what it is tied to or
@@ -401,7 +408,7 @@ class AttackTests(EpochCase):
         """
         common, content_key = suites.make_common(b"forged", PSK)
         nonce = keys.nonce()
-        header = encode_record(KeyHeader("psk", 1, nonce, 9, 1, None))
+        header = encode_record(KeyHeader("psk", 1, nonce, 9, counter, None))
         number = (9).to_bytes(8, "big")
         alice, bob = self.alice.profile, self.bob.profile
         message_key = KEY.content_key(nonce, b"alice", alice.device_id, b"bob", bob.device_id, number)
