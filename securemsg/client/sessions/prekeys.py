@@ -17,7 +17,7 @@ from attrs import field, frozen
 from securemsg.client.state.profile import DAY, Private, Profile
 from securemsg.client.state.records import load, load_all, load_number, save, save_number
 from securemsg.crypto import pqxdh
-from securemsg.crypto.keys import SigningKey
+from securemsg.crypto.keys import SigningKey, random_bytes
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -64,6 +64,9 @@ MAX_ROTATING = 2 * KEPT
 MAX_HALVES = 1000
 # Ids begin with the time in seconds, shifted by this many bits, so that they do not repeat after an older state was restored.
 ID_SHIFT = 20
+# A random number below this begins the rest, so that two copies of a profile do not give the same ids in the same second. The
+# other half is room for those that follow.
+RANDOM_IDS = 2 ** (ID_SHIFT - 1)
 
 
 class PrivatePrekey(Private, frozen=True):
@@ -268,7 +271,7 @@ def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int
     if last >= end:
         # Made while our clock was far ahead: nobody would believe the ids after it.
         last = max((number for _, number, _ in records.scan(TABLE, kind) if number < end), default=0)
-    first = max(last + 1, now << ID_SHIFT)
+    first = max(last + 1, (now << ID_SHIFT) + int.from_bytes(random_bytes(4), "big") % RANDOM_IDS)
     halves = _in_sequence(records, kind)
     seq = halves[-1][1].seq + 1 if halves else 1
     prekeys = []

@@ -120,6 +120,21 @@ class PrekeyTests(SynchronousTestCase):
         ids = [{prekey.id for prekey in (*upload.one_time, *upload.kem)} for upload in (lost, again)]
         self.assertEqual(ids[0] & ids[1], set())
 
+    def test_ids_of_copies(self) -> None:
+        """Two copies of a profile that make prekeys in the same second give other ids; both say when they were made."""
+        before = self.alice.store.snapshot()
+        made = []
+        for _ in range(2):
+            upload = self.replenish(PrekeyStock(0, 0, 0, 0), NOW + ROTATION)
+            assert upload is not None and upload.signed is not None and upload.last_resort is not None
+            kinds = ([upload.signed], [upload.last_resort], upload.one_time, upload.kem)
+            made.append([[prekey.id for prekey in prekeys] for prekeys in kinds])
+            self.alice.restore(before)
+        # One of the four may repeat, once in some thousand runs; all of them do not.
+        self.assertNotEqual(*made)
+        ids = {prekey_id >> ID_SHIFT for upload_ids in made for kind in upload_ids for prekey_id in kind}
+        self.assertEqual(ids, {NOW + ROTATION})
+
     def test_rotation(self) -> None:
         """Signed and last-resort prekeys rotate weekly; the old halves live until no message can name them any more."""
         old = self.alice.shelf.signed, self.alice.shelf.last_resort
