@@ -12,7 +12,7 @@ from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import initiations, prekeys, pruning, suites
 from securemsg.client.state import ownlist
 from securemsg.client.state.profile import DAY, Profile, is_due, load_profile, reborn, resigned, save_profile
-from securemsg.client.state.records import COUNTERS, META, NUMBER, load_number, save_number
+from securemsg.client.state.records import COUNTERS, META, NUMBER, STORED, load_number, save_number
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -64,6 +64,10 @@ class Maintenance:
             restored = message.highest > own or not is_own(records, message.last_login)
             if restored:
                 profile = self._start_new_incarnation(records, profile, max(message.highest, own))
+            if message.highest < load_number(records, COUNTERS, STORED):
+                # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
+                save_number(records, COUNTERS, STORED, message.highest)
+                context.warn(records, "server-behind")
             if not context.is_clock_right:
                 context.warn(records, "clock")
         context.profile = profile

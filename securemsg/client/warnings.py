@@ -40,6 +40,8 @@ WARNINGS: dict[str, str] = {
     "state-copied": "the server has seen messages or a login of this device that were not its own: a copy of this profile is in"
     " use elsewhere, or the server lies. Sessions start afresh; if you made no copy, tell your contacts, and join again with a"
     " new profile",
+    "server-behind": "the server has lost messages that it had accepted from this device: it was restored from an older copy,"
+    " or it lies. What is in the outbox is sent again; the history shows which others were not delivered: send those again",
     "own-device-added": "somebody with a copy of this account's keys added a device to it; it was refused, and a list without"
     " it is published. See it with: securemsg devices; if it is yours after all: securemsg devices accept ID",
     "contact-device-added": "{name} has a new device, or somebody has a copy of {name}'s keys: {name} is unverified until you"

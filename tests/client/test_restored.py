@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from securemsg.client import messages
 from securemsg.client.login import MAX_LOGINS, Logins
 from securemsg.client.messages import Sent
+from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import LOGINS, META, load
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
@@ -60,6 +63,47 @@ class RestoredTests(WorldCase):
         incarnation = self.alice.profile().incarnation
         self.alice.connect()
         self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+
+class RestoredServerTests(WorldCase):
+    """A server that has seen less than it had accepted."""
+
+    def connect(self, highest: int) -> list[str]:
+        """What Alice is warned of when she logs in and the server names this n."""
+        before = len(messages.notices(self.alice.store))
+        wire = self.alice.connect(settle=False)
+        wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=highest))
+        self.world.settle()
+        return [notice.code for notice in messages.notices(self.alice.store)[before:]]
+
+    def test_told_once(self) -> None:
+        """A server that has lost something it had accepted is found out, once for each loss."""
+        for text in ("one", "two"):
+            self.alice.send("bob", text)
+        self.assertEqual(self.connect(highest=1), ["server-behind"])
+        self.world.clock += 2 * DAY
+        self.assertEqual(self.connect(highest=1), [])
+        self.assertEqual(self.connect(highest=0), ["server-behind"])
+
+    def test_goes_on(self) -> None:
+        """No number is given twice, and what is sent afterwards arrives."""
+        self.alice.send("bob", "one")
+        wires = [self.alice.wire]
+        self.connect(highest=0)
+        self.alice.send("bob", "two")
+        wires.append(self.alice.wire)
+        numbers = [deposit.n for wire in wires if wire for deposit in decoded(wire, Side.CLIENT, m.Deposit)]
+        self.assertEqual(numbers, [1, 2])
+        self.assertEqual(self.bob.read(), ["one", "two"])
+
+    def test_never_accepted(self) -> None:
+        """What it has not answered for, it has not lost: that is in the outbox, and sent again."""
+        assert self.alice.wire is not None, "connected"
+        self.alice.wire.to_server = replacing(m.Deposit, lambda deposit: None)
+        self.alice.send("bob", "one")
+        self.alice.connect()
+        self.assertEqual(messages.notices(self.alice.store), [])
+        self.assertEqual(self.bob.read(), ["one"])
 
 
 class CopiedTests(WorldCase):

@@ -58,7 +58,7 @@ class SendQueues:
     _jitter: Callable[[], float]
     last: int = 0
     _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
-    _unanswered: dict[bytes, tuple[SendQueue, int, float]] = field(init=False, factory=dict)
+    _unanswered: dict[bytes, tuple[SendQueue, int, int, float]] = field(init=False, factory=dict)
 
     def add(self, conversation: Conversation, seq: int) -> None:
         """Add a row of the outbox."""
@@ -77,25 +77,25 @@ class SendQueues:
         queue.waiting.pop(0)
         self._tidy(queue)
 
-    def mark_sent(self, queue: SendQueue, deposit_id: bytes, now: float) -> None:
+    def mark_sent(self, queue: SendQueue, deposit_id: bytes, n: int, now: float) -> None:
         """Note that the first row of a queue was sent."""
         seq = queue.waiting.pop(0)
         queue.unanswered += 1
-        self._unanswered[deposit_id] = (queue, seq, now)
+        self._unanswered[deposit_id] = (queue, seq, n, now)
 
-    def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int] | None:
+    def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int, int] | None:
         """
         Remove a deposit that was answered.
 
-        @return: its queue and its row; C{None}: there was no such deposit.
+        @return: its queue, its row and its C{n}; C{None}: there was no such deposit.
         """
         found = self._unanswered.pop(deposit_id, None)
         if found is None:
             return None
-        queue, seq, _ = found
+        queue, seq, n, _ = found
         queue.unanswered -= 1
         self._tidy(queue)
-        return queue, seq
+        return queue, seq, n
 
     def requeue(self, queue: SendQueue, seq: int) -> None:
         """Put a row back into its queue, before those with higher seqs."""
@@ -110,7 +110,7 @@ class SendQueues:
 
     def oldest_unanswered(self) -> float | None:
         """When the oldest unanswered deposit was sent."""
-        return min((since for _, _, since in self._unanswered.values()), default=None)
+        return min((since for *_, since in self._unanswered.values()), default=None)
 
     def blocked(self) -> list[SendQueue]:
         """Queues that wait for the user."""

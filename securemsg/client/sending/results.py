@@ -11,16 +11,20 @@ import msgspec
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import chain_digest
 from securemsg.client.state.records import (
+    COUNTERS,
     HISTORY,
     OUTBOX,
     ROWS,
     SEALED,
+    STORED,
     HistoryRow,
     OutboxRow,
     Status,
     load,
     load_all,
+    load_number,
     save,
+    save_number,
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
@@ -47,6 +51,12 @@ def accepted(records: IRecords, seq: int, server_now: int) -> bool:
     done = msgspec.structs.replace(history, status=status, code="", accepted_at=server_now)
     save(records, HISTORY, row.to.bucket, done, row.history)
     return True
+
+
+def note_stored(records: IRecords, n: int) -> None:
+    """Note that the server has stored a deposit with this C{n}."""
+    if n > load_number(records, COUNTERS, STORED):
+        save_number(records, COUNTERS, STORED, n)
 
 
 def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | None:

@@ -19,6 +19,7 @@ from securemsg.client.sessions.peers import CHECK_AGE, NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state.conversations import ConversationKind
 from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -76,17 +77,20 @@ class Sender:
         if not answered:
             return
         with self._context.store.writing() as records:
-            for queue, seq in answered:
+            for queue, seq, n in answered:
                 queue.failures = 0
                 if results.accepted(records, seq, message.now):
                     self._context.notify(Changed())
+                if queue.conversation.kind is not ConversationKind.GUEST:
+                    # What a guest gets is handed over from memory: the server may forget that it was sent.
+                    results.note_stored(records, n)
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server has refused a deposit."""
         found = self._queues.pop_sent(message.deposit_id)
         if found is None:
             return
-        queue, seq = found
+        queue, seq, _ = found
         with self._context.store.writing() as records:
             if message.code == "stale-devices":
                 self._renew(records, queue, seq, message.accounts)
@@ -158,7 +162,7 @@ class Sender:
                     self._queues.drop(queue)
                     self._context.notify(Changed())
                 else:
-                    self._queues.mark_sent(queue, deposit.deposit_id, self._context.now())
+                    self._queues.mark_sent(queue, deposit.deposit_id, deposit.n, self._context.now())
                     deposits.append(deposit)
         for deposit in deposits:
             self._context.send(deposit)

@@ -18,7 +18,18 @@ from securemsg.client.sessions.store import EPOCHS, bucket_of
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import with_guest
 from securemsg.client.state.profile import DAY, create_profile, save_profile
-from securemsg.client.state.records import COUNTERS, META, OUTBOX, ROWS, SEEN, OutboxRow, load, load_all
+from securemsg.client.state.records import (
+    COUNTERS,
+    META,
+    OUTBOX,
+    ROWS,
+    SEEN,
+    STORED,
+    OutboxRow,
+    load,
+    load_all,
+    load_number,
+)
 from securemsg.crypto import keys, primitives
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
@@ -109,6 +120,13 @@ class TalkTests(GuestCase):
         self.assertEqual(self.contact.sent(answer_id).status, "accepted")
         self.assertEqual([line.suite for line in self.contact.lines(KEY.name)], ["psk", "psk"])
         self.assertEqual(self.one.codes() + self.contact.codes(), [])
+
+    def test_not_missed(self) -> None:
+        """What is handed over to guests is not stored, so that a server that forgets its n has lost nothing."""
+        self.one.send(SERVER_NAME, "hi")
+        self.answer(self.heard()[0], "ho")
+        with self.contact.store.reading() as records:
+            self.assertEqual(load_number(records, COUNTERS, STORED), 0)
 
     def test_fifty_each(self) -> None:
         """Two guests with one file talk at once; each gets its own answers and no other's, all in order."""
