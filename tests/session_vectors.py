@@ -156,7 +156,10 @@ def own_part(given: Given) -> Given:
         add_session(records, reader.bucket, _session(given, reader, waiting, None, not initiated))
         opened = suites.open_envelope(records, peer, own.name, own.device_id, made, content_key.common, NOW)
     assert opened.content_key == content_key
-    return {"own": made.hex(), "header": envelope.decode_record(envelope.Envelope, made).header.hex()}
+    encoded = envelope.decode_record(envelope.Envelope, made).header
+    header = envelope.decode_record(envelope.EnvelopeHeader, encoded)
+    assert (header.previous_length, header.number) == (given["previous_length"], given["number"])
+    return {"own": made.hex(), "header": encoded.hex()}
 
 
 def _content_key(given: Given) -> envelope.ContentKey:

@@ -52,9 +52,10 @@ def login(given: Given) -> Given:
     device = keys.SigningKey(octets(given, "device_private"))
     hello = messages.encode_message(message_of(given["hello"]))
     nonce, binding = octets(given, "server_nonce"), _binding(given)
-    parts = auth.challenge_parts(hello, auth.VERSION, given["features"], nonce, server.public, binding)
+    parts = auth.challenge_parts(hello, given["version"], given["features"], nonce, server.public, binding)
     signature = server.sign(auth.CHALLENGE_LABEL, *parts)
-    challenge = messages.encode_message(messages.Challenge(auth.VERSION, given["features"], nonce, server.public, signature))
+    answer = messages.Challenge(given["version"], given["features"], nonce, server.public, signature)
+    challenge = messages.encode_message(answer)
     account, own, highest = given["account"], octets(given, "device"), given["highest"]
     proof = auth.proof_parts(hello, challenge, server.public, account, own, highest, binding)
     return {
@@ -72,9 +73,9 @@ def key_login(given: Given) -> Given:
     assert isinstance(message, messages.Hello), message
     hello = messages.encode_message(message)
     nonce, identity, binding = octets(given, "server_nonce"), octets(given, "server_identity"), _binding(given)
-    parts = auth.challenge_parts(hello, auth.VERSION, given["features"], nonce, identity, binding)
+    parts = auth.challenge_parts(hello, given["version"], given["features"], nonce, identity, binding)
     proof = keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts)
-    challenge = messages.encode_message(messages.Challenge(auth.VERSION, given["features"], nonce, identity, proof))
+    challenge = messages.encode_message(messages.Challenge(given["version"], given["features"], nonce, identity, proof))
     proof_parts = auth.proof_parts(hello, challenge, identity, "", b"", 0, binding)
     connection = keys.connection_nonce(message.nonce, nonce, binding.exporter)
     return {
@@ -166,6 +167,7 @@ def link(given: Given) -> Given:
         octets(given, "server"),
         given["from"],
         octets(given, "id"),
+        octets(given, "proof"),
     )
     assert invite.parse_invite(str(made)) == made
     return {"invite": str(made)}
