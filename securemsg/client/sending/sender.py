@@ -77,13 +77,13 @@ class Sender:
         if not answered:
             return
         with self._context.store.writing() as records:
-            for queue, seq, n in answered:
+            for queue, seq, _ in answered:
                 queue.failures = 0
                 if results.accepted(records, seq, message.now):
                     self._context.notify(Changed())
-                if queue.conversation.kind is not ConversationKind.GUEST:
-                    # What a guest gets is handed over from memory: the server may forget that it was sent.
-                    results.note_stored(records, n)
+            # What a guest gets is handed over from memory: the server may forget that it was sent.
+            stored = [n for queue, _, n in answered if queue.conversation.kind is not ConversationKind.GUEST]
+            results.note_stored(records, max(stored, default=0))
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server has refused a deposit."""
