@@ -286,7 +286,7 @@ class IPrekeyStore(Interface):
         @raise Refusal: C{too-many-prekeys}.
         """
 
-    def standing(name: str, device: bytes, requester: int, now: int, spent: int) -> Awaitable[StoredBundle | None]:
+    def load_claim(name: str, device: bytes, requester: int, now: int, spent: int) -> Awaitable[StoredBundle | None]:
         """
         The bundle of this device of this account that the requester got within L{CLAIM_KEPT} seconds and has not used up; see
         L{claim}.

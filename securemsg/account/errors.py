@@ -45,7 +45,7 @@ MEANINGS: dict[Exit, str] = {
 
 
 # The token and the secret in an invite: error messages may quote an argument, and end up in logs.
-_TOKEN = re.compile(r"((?:token|proof)=)[^&\s'\"]+", re.IGNORECASE)
+_TOKEN = re.compile(r"((?:token|secret)=)[^&\s'\"]+", re.IGNORECASE)
 
 
 class SecuremsgError(Exception):

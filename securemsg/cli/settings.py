@@ -208,18 +208,18 @@ class AccountName(click.ParamType[str]):
 NAME = AccountName()
 
 
-def name_or_act(acts: Container[str]) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, str]]:
+def name_or_action(actions: Container[str]) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, str]]:
     """
-    Reads the arguments of a command that lists something, and takes an act on one row as well: nothing, a name, or two words.
+    Reads the arguments of a command that lists something and has actions on one row: nothing, a name, or two words.
 
-    @param acts: the first words of two.
-    @return: a callback; it gives the act, or an empty text, and its argument or the name, or an empty text.
+    @param actions: the first words of two.
+    @return: a callback; it gives the action, or an empty text, and its argument or the name, or an empty text.
     """
 
     def read(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, str]:
         match words:
-            case (act, argument) if act in acts:
-                return act, argument
+            case (action, argument) if action in actions:
+                return action, argument
             case (name,):
                 return "", NAME.convert(name, parameter, ctx)
             case ():

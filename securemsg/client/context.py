@@ -99,8 +99,8 @@ class Context:
         @raise Refusal: see L{contacts.adopt}.
         """
         contact = contacts.adopt(records, self.profile, record, self.time(), contacts.DIRECTORY)
-        if contact.untold:
-            contact = msgspec.structs.replace(contact, untold=False)
+        if contact.unannounced:
+            contact = msgspec.structs.replace(contact, unannounced=False)
             contacts.put_contact(records, contact)
             self.warn(records, "contact-device-added", contact.name)
         return contact
@@ -119,5 +119,5 @@ class Context:
 
 def _about(records: IRecords, code: str, name: str) -> bytes:
     """What a warning of a contact's trust is about: the identity that claims the name, or the devices that are new."""
-    contact = contacts.get_contact(records, name) if code in contacts.DECIDED else None
-    return b"" if contact is None else contact.to_show
+    contact = contacts.get_contact(records, name) if code in contacts.SETTLED_BY_USER else None
+    return b"" if contact is None else contact.comparison

@@ -94,7 +94,7 @@ class AccountLogin:
         return profile, prove(profile, connection.hello, connection.challenge, highest, binding)
 
 
-def is_own(records: IRecords, last_login: bytes) -> bool:
+def is_own_login(records: IRecords, last_login: bytes) -> bool:
     """
     Whether this profile made the login that the server calls the last one before this; if not, another copy of it did.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from attrs import define, evolve, field
 
 from securemsg.client.context import Context
-from securemsg.client.login import is_own
+from securemsg.client.login import is_own_login
 from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import initiations, prekeys, pruning, suites
 from securemsg.client.state import ownlist
@@ -61,7 +61,7 @@ class Maintenance:
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, profile.listing.version)
-            restored = message.highest > own or not is_own(records, message.last_login)
+            restored = message.highest > own or not is_own_login(records, message.last_login)
             if restored:
                 profile = self._start_new_incarnation(records, profile, max(message.highest, own))
             if message.highest < load_number(records, COUNTERS, STORED):

@@ -32,7 +32,7 @@ def check_trust(context: Context, profile: Profile) -> None:
         for name in sorted(names):
             contact = contacts.get_contact(records, name)
             if contact is not None:
-                contacts.put_contact(records, msgspec.structs.replace(contact, verified=False, shown=b""))
+                contacts.put_contact(records, msgspec.structs.replace(contact, verified=False, shown_comparison=b""))
             if known is not None:
                 context.warn(records, "trust-changed", name)
         integrity.save_entries(records, _found(records))
@@ -40,5 +40,5 @@ def check_trust(context: Context, profile: Profile) -> None:
 
 def _found(records: IRecords) -> Entries:
     """The digests of the rows as they are."""
-    rows = {(contacts.TABLE, contact.name.encode()): contact.trusted for contact in contacts.all_contacts(records)}
+    rows = {(contacts.TABLE, contact.name.encode()): contact.trust_digest for contact in contacts.all_contacts(records)}
     return rows | {(pins.TABLE, bucket): integrity.row_digest(value) for bucket, _, value in records.scan(pins.TABLE)}

@@ -65,7 +65,7 @@ class Ratchet(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     @ivar sent: messages of the current or, where there is none, the last sending chain [Ns].
     @ivar received: messages of the current receiving chain, skipped ones included [Nr].
     @ivar previous_length: messages of the sending chain before the current one [PN].
-    @ivar skipped: keys of missing messages [MKSKIPPED].
+    @ivar skipped: the skipped message keys [MKSKIPPED].
     """
 
     root: Key

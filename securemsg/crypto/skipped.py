@@ -1,7 +1,7 @@
 """
-Keys of messages that have not come yet, so that a late message can still be read.
+Skipped message keys: those of messages that have not come yet, so that a late one can still be read.
 
-The store of skipped message keys of the Double Ratchet specification, revision 4, section 3.1 [MKSKIPPED], with limits:
+The store of these keys of the Double Ratchet specification, revision 4, section 3.1 [MKSKIPPED], with limits:
 what does not fit any more is discarded, the oldest first, and its messages can then no longer be read.
 """
 

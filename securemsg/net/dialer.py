@@ -26,7 +26,7 @@ CONNECT_TIME = 10
 # The wait before another attempt: it doubles up to a minute, and half of it more or less keeps a fleet from coming at once.
 FIRST_DELAY = 0.5
 MAX_DELAY = 60
-# A full server has a place as soon as somebody leaves, so the longest wait for it is shorter.
+# A full server has room as soon as somebody leaves, so the longest wait for it is shorter.
 FULL_CODE = "server-full"
 MAX_FULL_DELAY = 4
 

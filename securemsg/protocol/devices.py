@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from securemsg.errors import Refusal
-from securemsg.protocol.messages import MAX_DEVICES, Counter, Id, Key, Name, Record, check_spelling
+from securemsg.protocol.messages import MAX_DEVICES, Counter, Id, Key, Name, Record, check_canonical
 
 DEVICE_LIST_LABEL = b"securemsg/1 device list"
 # The name of the built-in contact, which the operator's own agent registers, and nobody else.
@@ -74,11 +74,11 @@ def decode_device_list(body: bytes) -> DeviceList:
     """
     Read a body. Check the signature first: this says only that it is well formed.
 
-    @raise Refusal: C{bad-device-list}: malformed, not in its canonical spelling, or the same device or key stands in it twice.
+    @raise Refusal: C{bad-device-list}: malformed, not in its canonical encoding, or the same device or key stands in it twice.
     """
     try:
         devices = _decode(body)
-        check_spelling(devices, body)
+        check_canonical(devices, body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refusal("bad-device-list") from error
     for column in ("id", "signing_key", "agreement_key"):

@@ -23,7 +23,7 @@ from securemsg.protocol.messages import (
     Record,
     SignedDeviceList,
     Version,
-    check_spelling,
+    check_canonical,
 )
 
 # Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
@@ -263,11 +263,11 @@ def decode_record(kind: type[T], data: bytes) -> T:
     """
     Read a content, a header or a body.
 
-    @raise Refusal: C{bad-envelope}: malformed, or not in its canonical spelling.
+    @raise Refusal: C{bad-envelope}: malformed, or not in its canonical encoding.
     """
     try:
         record = msgspec.msgpack.decode(data, type=kind)
-        check_spelling(record, data)
+        check_canonical(record, data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refusal("bad-envelope") from error
     return record

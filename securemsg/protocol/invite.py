@@ -2,7 +2,7 @@
 Invites: C{securemsg://host:port/#...}, all that a newcomer needs, in one string to pass on.
 
 The fragment holds C{pin} (the server identity), C{token}, C{server} (the identity of the contact C{server}), C{from} and C{id}
-(name and identity of the user who issued it) and C{proof} (that user's secret), all binary values in base64url without padding.
+(name and identity of the user who issued it) and C{secret} (that user's), all binary values in base64url without padding.
 Items that are not known are ignored, so that a newer server may add some. Source: C{docs/protocol.md}, section "Invites".
 """
 
@@ -61,7 +61,7 @@ class InviteLink:
         if self.inviter:
             items += [("from", self.inviter), ("id", _encode(self.inviter_identity))]
         if self.secret:
-            items.append(("proof", _encode(self.secret)))
+            items.append(("secret", _encode(self.secret)))
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{SCHEME}://{host}:{self.port}/#{urlencode(items)}"
 
@@ -87,7 +87,7 @@ def parse_invite(text: str) -> InviteLink:
             contact=_decode(items.get("server", "")),
             inviter=items.get("from", ""),
             inviter_identity=_decode(items.get("id", "")),
-            secret=_decode(items.get("proof", "")),
+            secret=_decode(items.get("secret", "")),
         )
     except (ValueError, binascii.Error) as error:
         raise Refusal("bad-invite") from error

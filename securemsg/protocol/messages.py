@@ -500,16 +500,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
 
 
-def check_spelling(value: Struct, data: bytes) -> None:
+def check_canonical(value: Struct, data: bytes) -> None:
     """
-    Check that a record came in its canonical spelling, so that what is signed, hashed or compared has no second form.
+    Check that a record came in the canonical encoding, so that what is signed, hashed or compared has no second form.
 
     Structs that are no L{Record} are open to items of newer peers, which encoding them again would lose.
 
     @raise msgspec.DecodeError: msgpack could say the same in fewer bytes, or in other ones.
     """
     if isinstance(value, Record) and _encode(value) != data:
-        raise msgspec.DecodeError("not the canonical spelling")
+        raise msgspec.DecodeError("not the canonical encoding")
 
 
 def encode_message(message: Message) -> bytes:
@@ -522,11 +522,11 @@ def decode_message(payload: bytes) -> Message | Unknown:
     Read and validate the payload of a frame.
 
     @raise RemoteProtocolError: C{malformed}: not msgpack, not an array, an item of another type or size, too few items, or
-        too many or another spelling than the canonical one (but for Hello and Challenge).
+        too many or another encoding than the canonical one (but for Hello and Challenge).
     """
     try:
         message: Message = _decode(payload)
-        check_spelling(message, payload)
+        check_canonical(message, payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _unknown(payload)
     return message

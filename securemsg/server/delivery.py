@@ -171,15 +171,15 @@ class Delivery:
         Check that one more device may log in. A device that is already logged in may always, because it replaces itself.
 
         @param device: C{None}: a guest, or an account that does not exist yet.
-        @raise RemoteProtocolError: C{server-full}: all places are taken, or as many as its account or tree may have.
+        @raise RemoteProtocolError: C{server-full}: no more may log in, or no more of its account or tree.
         """
         if connection.is_local or (device is not None and device.reader is not None):
             return
         full = self.logged_in >= self.settings.max_clients
         if device is not None:
             account = device.account
-            full = full or account.logged_in >= self.settings.account_places
-            full = full or self._trees.get(account.root, 0) >= self.settings.tree_places
+            full = full or account.logged_in >= self.settings.account_limit
+            full = full or self._trees.get(account.root, 0) >= self.settings.tree_limit
         if full:
             raise RemoteProtocolError("server-full")
 

@@ -6,7 +6,7 @@ contact C{server} only and is forgotten when the connection ends. The server get
 so that it cannot read what was encrypted with it.
 
 What limits a guest: the commands of its role (L{securemsg.server.commands}), the contact C{server} as its only recipient
-(L{GuestMailboxes}), the rates of a rate key (L{Guests}), and a place among C{--max-clients}
+(L{GuestMailboxes}), the rates of a rate key (L{Guests}), and C{--max-clients}, among which it counts
 (L{securemsg.server.delivery}). Source: C{docs/protocol.md}, section "Login with a key file".
 """
 

@@ -39,18 +39,6 @@ class Settings:
     @ivar max_clients: how many devices may be logged in at once.
     """
 
-    # Nobody may take all places, with devices of one account or with accounts that it invited, directly or not: of four places
-    # an account may have two, and the tree of one whom the operator admitted three. Each may have one, however few there are.
-    @property
-    def account_places(self) -> int:
-        """How many devices of one account may be logged in at once."""
-        return max(1, self.max_clients // 2)
-
-    @property
-    def tree_places(self) -> int:
-        """How many devices of an account and all whom it invited, directly or indirectly."""
-        return max(1, self.max_clients * 3 // 4)
-
     host: str = "127.0.0.1"
     port: int = 8443
     registration: Literal["invite", "open", "closed"] = "invite"
@@ -111,6 +99,17 @@ class Settings:
     failures: Rate = Rate(1000, 0.1)
     # Accounts, or pairs of account and device, that one rate limit remembers.
     rate_keys: int = 20_000
+
+    # No account may hold more than half of the connections, and no tree of inviters more than three quarters.
+    @property
+    def account_limit(self) -> int:
+        """How many connections one account may have at once; at least one."""
+        return max(1, self.max_clients // 2)
+
+    @property
+    def tree_limit(self) -> int:
+        """How many connections an account may have together with all whom it invited, directly or indirectly; at least one."""
+        return max(1, self.max_clients * 3 // 4)
 
 
 @define

@@ -69,7 +69,7 @@ class Prekeys:
 
         @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}, C{rate-limited}.
         """
-        bundle = await self._store.standing(
+        bundle = await self._store.load_claim(
             message.account, message.device, connection.device.mailbox, int(self._now()), message.spent
         )
         if bundle is None:

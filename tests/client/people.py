@@ -64,9 +64,9 @@ class Shelf:
 
     def claim(self, requester: str, spent: int = 0) -> Bundle:
         """The bundle of this requester; a new one if it has used the last."""
-        standing = self.claims.get(requester)
-        if standing is not None and standing.kem.id != spent:
-            return standing
+        claim = self.claims.get(requester)
+        if claim is not None and claim.kem.id != spent:
+            return claim
         assert self.signed is not None and self.last_resort is not None
         one_time = self.one_time.pop(min(self.one_time)) if self.one_time else None
         kem = self.kem.pop(min(self.kem)) if self.kem else None

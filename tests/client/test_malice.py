@@ -28,7 +28,7 @@ from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, Tap, User, Wire, decoded
 from tests.client.sessions.test_resets import Loss
-from tests.protocol.examples import respelled
+from tests.protocol.examples import reencoded
 
 Alteration = Callable[[Any], Any]
 
@@ -433,7 +433,7 @@ class DeliveryTests(MaliceCase):
             self.assertEqual(records.scan(store.TABLE), before)
         self.assertEqual(self.bob.read(), ["first"])
 
-    def test_respelled_opening(self) -> None:
+    def test_reencoded_opening(self) -> None:
         """The first message of a session that is forgotten, written otherwise in msgpack, does not bring the session back."""
         carol, dora = self.world.user("carol"), self.world.user("dora", connect=False)
         # Nothing for one use: what opens the session is still there when it comes again.
@@ -449,9 +449,9 @@ class DeliveryTests(MaliceCase):
                     records.delete(table, bucket, order)
         # Whatever is done about what does not open makes no session either.
         wire.to_server = lambda message: [message] if isinstance(message, m.Acknowledge) else []
-        spellings = respelled(delivery.own)
-        self.assertEqual(len(spellings), 3)
-        for own in spellings:
+        encodings = reencoded(delivery.own)
+        self.assertEqual(len(encodings), 3)
+        for own in encodings:
             self.inject(msgspec.structs.replace(delivery, own=own), dora)
         with dora.store.reading() as records:
             self.assertEqual(store.all_sessions(records, store.bucket_of("carol", delivery.device)), {})

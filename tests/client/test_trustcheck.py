@@ -169,7 +169,7 @@ class TrustTests(WorldCase):
         known = self.contact()
         with self.alice.store.writing() as records:
             watched = Watched(records)
-            later = msgspec.structs.replace(known, checked_at=known.checked_at + 1, untold=True)
+            later = msgspec.structs.replace(known, checked_at=known.checked_at + 1, unannounced=True)
             contacts.put_contact(watched, later)  # type: ignore[arg-type]
             self.assertNotIn(integrity.TABLE, watched.written)
             contacts.put_contact(watched, msgspec.structs.replace(later, verified=False))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Keys of missing messages, and what is discarded when there are too many."""
+"""Skipped message keys, and what is discarded when there are too many."""
 
 from __future__ import annotations
 

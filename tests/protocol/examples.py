@@ -68,22 +68,22 @@ _LONGEST = 0xCF
 _SHORT = ((0x00, 0x7F, b"\xcc"), (0x90, 0x9F, b"\xdc\x00"), (0xA0, 0xBF, b"\xd9"))
 
 
-def respelled(data: bytes) -> list[bytes]:
+def reencoded(data: bytes) -> list[bytes]:
     """Ways to say the same in msgpack: in each, one item is written longer than it need be."""
-    found, place = [], 0
-    while place < len(data):
-        mark, size, longer = data[place], 1, b""
+    found, offset = [], 0
+    while offset < len(data):
+        mark, size, longer = data[offset], 1, b""
         for low, high, other in _SHORT:
             if low <= mark <= high:
                 longer = other + bytes([mark - low])
         if mark in _WIDTHS:
             size += _WIDTHS[mark]
-            longer = b"" if mark == _LONGEST else bytes([mark + 1]) + bytes(_WIDTHS[mark]) + data[place + 1 : place + size]
+            longer = b"" if mark == _LONGEST else bytes([mark + 1]) + bytes(_WIDTHS[mark]) + data[offset + 1 : offset + size]
         if longer:
-            found.append(data[:place] + longer + data[place + size :])
+            found.append(data[:offset] + longer + data[offset + size :])
         if 0xA0 <= mark <= 0xBF:
             size += mark - 0xA0
         elif mark in (0xC4, 0xC5, 0xD9, 0xDA):
-            size += int.from_bytes(data[place + 1 : place + size], "big")
-        place += size
+            size += int.from_bytes(data[offset + 1 : offset + size], "big")
+        offset += size
     return found

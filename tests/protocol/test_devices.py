@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import Device, DeviceList, check_name, decode_device_list, encode_device_list, is_reserved
 from securemsg.protocol.messages import MAX_DEVICES, MAX_LIST_BODY
-from tests.protocol.examples import KEY, respelled, values
+from tests.protocol.examples import KEY, reencoded, values
 
 
 def device(number: int, rsa: bytes | None = None) -> Device:
@@ -63,9 +63,9 @@ class DeviceListTests(SynchronousTestCase):
         self.refused(msgspec.msgpack.encode([*items, 1]))
         self.refused(b"\x91" * 50_000)
 
-    def test_one_spelling(self) -> None:
+    def test_one_encoding(self) -> None:
         """Of all the ways in which msgpack can say a list one is accepted: no two bodies are the same list."""
-        for other in respelled(encode_device_list(device_list(device(1), device(2, b"rsa")))):
+        for other in reencoded(encode_device_list(device_list(device(1), device(2, b"rsa")))):
             self.refused(other)
 
     def test_version_from_one(self) -> None:

@@ -13,7 +13,7 @@ from securemsg.errors import LocalProtocolError, Refusal
 from securemsg.protocol import envelope as e
 from securemsg.protocol.devices import Device, DeviceList, encode_device_list
 from securemsg.protocol.messages import MAX_COMMON, MAX_DEVICES, MAX_OWN, MAX_TEXT
-from tests.protocol.examples import ID, KEY, LIST, respelled, values
+from tests.protocol.examples import ID, KEY, LIST, reencoded, values
 
 CONTENT = e.Content(
     ID, e.Kind.TEXT, ID, ID, 1, 2, KEY, (), e.ListMark(1, KEY), e.ListMark(2, KEY), 1_800_000_000, True, b"hello"
@@ -126,10 +126,10 @@ class RecordTests(SynchronousTestCase):
             self.refused(type(record), data + b"\x00")
             self.refused(type(record), msgspec.msgpack.encode([*msgspec.msgpack.decode(data), 1]))
 
-    def test_one_spelling(self) -> None:
+    def test_one_encoding(self) -> None:
         """Of all the ways in which msgpack can say a record one is accepted."""
         for record in RECORDS:
-            for other in respelled(e.encode_record(record)):
+            for other in reencoded(e.encode_record(record)):
                 self.refused(type(record), other)
 
     def test_limits(self) -> None:
@@ -199,10 +199,10 @@ class HeaderTests(SynchronousTestCase):
                 self.assertEqual(self.code(msgspec.msgpack.encode(items[:count])), "bad-envelope")
             self.assertEqual(self.code(msgspec.msgpack.encode([*items, None])), "bad-envelope")
 
-    def test_one_spelling(self) -> None:
-        """A header in another spelling is refused, though its suite can be read."""
+    def test_one_encoding(self) -> None:
+        """A header in another encoding is refused, though its suite can be read."""
         for header in HEADERS:
-            for other in respelled(e.encode_record(header)):
+            for other in reencoded(e.encode_record(header)):
                 self.assertEqual((e.suite_of(other), self.code(other)), (header.suite, "bad-envelope"))
 
     @given(st.binary(max_size=100) | values.map(msgspec.msgpack.encode))

@@ -57,8 +57,8 @@ class InviteTests(SynchronousTestCase):
     def test_secret(self) -> None:
         """A secret has 32 bytes and belongs to an inviter; the representation does not show it."""
         self.assertNotIn(repr(FULL.secret), repr(FULL))
-        self.assertIn("&proof=", str(FULL))
-        self.refused(str(FULL).replace("&proof=", "&proof=AAAA"))
+        self.assertIn("&secret=", str(FULL))
+        self.refused(str(FULL).replace("&secret=", "&secret=AAAA"))
         self.refused(str(InviteLink("h", 8443, KEY, secret=KEY)))
 
     def test_cut_short(self) -> None:

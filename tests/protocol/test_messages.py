@@ -13,7 +13,7 @@ from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import messages as m
 from securemsg.protocol.framing import MAX_FRAME, MAX_GREETING_FRAME, MAX_REGISTRATION_FRAME
 from securemsg.protocol.messages import KNOWN_TAGS, Message, Unknown, decode_message, encode_message
-from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, LIST, PREKEY, RECORD, SIGNATURE, respelled, values
+from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, LIST, PREKEY, RECORD, SIGNATURE, reencoded, values
 
 # Newer peers may say more in these two.
 OPEN = (m.Hello, m.Challenge)
@@ -96,19 +96,19 @@ class MessageTests(SynchronousTestCase):
                     changed = [*items[:place], wrong, *items[place + 1 :]]
                     self.refused_items(*changed)
 
-    def test_one_spelling(self) -> None:
+    def test_one_encoding(self) -> None:
         """Of all the ways in which msgpack can say a message one is accepted; but the greetings are signed as they came."""
         for kind, message in EXAMPLES.items():
             payload = encode_message(message)
-            for other in respelled(payload):
+            for other in reencoded(payload):
                 self.assertEqual(msgspec.msgpack.decode(other), msgspec.msgpack.decode(payload))
                 if kind in OPEN:
                     self.assertEqual(decode_message(other), message)
                 else:
                     self.refused(other, (message, other))
 
-    def test_one_spelling_of_a_size(self) -> None:
-        """That holds for spellings of one length, too: a number of two bytes with a sign, and one with a fraction."""
+    def test_one_encoding_of_a_size(self) -> None:
+        """That holds for encodings of one length, too: a number of two bytes with a sign, and one with a fraction."""
         self.assertEqual(encode_message(m.Ping(1000)), b"\x92\x1c\xcd\x03\xe8")
         self.refused(b"\x92\x1c\xd1\x03\xe8")
         self.assertEqual(encode_message(m.Ping(2**16)), b"\x92\x1c\xce\x00\x01\x00\x00")

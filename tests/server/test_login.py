@@ -313,7 +313,7 @@ class LoginTests(SynchronousTestCase):
 
 
 class PlacesTests(SynchronousTestCase):
-    """There are so many places."""
+    """There may be so many connections."""
 
     def setUp(self) -> None:
         """Both are taken."""
@@ -349,7 +349,7 @@ class PlacesTests(SynchronousTestCase):
 
 
 class TreeTests(SynchronousTestCase):
-    """Eight places, and Mallory, whom the operator invited, and who wants them all."""
+    """Eight connections, and Mallory, whom the operator invited, and who wants them all."""
 
     def setUp(self) -> None:
         """Others have accounts, and are away."""
@@ -383,7 +383,7 @@ class TreeTests(SynchronousTestCase):
         return devices
 
     def test_one_account(self) -> None:
-        """Ten devices of one account take half of the places, and one that is here replaces itself; others get in."""
+        """Ten devices of one account take half of the connections, and one that is here replaces itself; others get in."""
         came = [self.rig.try_login(device) for device in self.devices(self.mallory, self.client, 9)]
         self.assertEqual([len(client.pop(Welcome)) for client in came], [1] * 3 + [0] * 6)
         self.assertEqual([client.failed() for client in came[3:]], ["server-full"] * 6)
@@ -394,8 +394,8 @@ class TreeTests(SynchronousTestCase):
 
     def test_one_tree(self) -> None:
         """
-        Accounts that she invited, directly or not, and their devices take three quarters of the places together with her; one
-        of them that leaves makes room for another. Others get in. So it is in the next process.
+        Accounts that she invited, directly or not, and their devices take three quarters of the connections together with her;
+        one of them that leaves makes room for another. Others get in. So it is in the next process.
         """
         users = [(self.mallory, self.client)]
         for number in range(5):
@@ -417,11 +417,11 @@ class TreeTests(SynchronousTestCase):
         self.assertEqual([len(client.pop(Welcome)) for client in came], [1] * 6 + [0])
 
     def test_few_places(self) -> None:
-        """However few places there are, each account may have one."""
-        for places in (1, 2, 3):
-            settings = Settings(max_clients=places)
-            self.assertGreaterEqual(min(settings.account_places, settings.tree_places), 1)
-            self.assertLess(max(settings.account_places, settings.tree_places), max(2, places))
+        """However few connections there may be, each account may have one."""
+        for clients in (1, 2, 3):
+            settings = Settings(max_clients=clients)
+            self.assertGreaterEqual(min(settings.account_limit, settings.tree_limit), 1)
+            self.assertLess(max(settings.account_limit, settings.tree_limit), max(2, clients))
 
     def test_counted_once(self) -> None:
         """Logins that come and go leave nothing counted."""
@@ -432,7 +432,7 @@ class TreeTests(SynchronousTestCase):
 
 
 class FiftyTests(SynchronousTestCase):
-    """C{--max-clients 50}: accounts and guests share the places."""
+    """C{--max-clients 50}: accounts and guests share the connections."""
 
     def setUp(self) -> None:
         """Forty accounts and ten guests are here; Zoe has an account, and is not."""
@@ -505,7 +505,7 @@ class FiftyTests(SynchronousTestCase):
         self.full()
 
     def test_at_once(self) -> None:
-        """Of many that prove themselves at the same moment as many get in as there are places."""
+        """Of many that prove themselves at the same moment as many get in as there may be."""
         for _ in range(2):
             self.rig.lose(self.guests.pop())
         late = [self.rig.greet_as_guest() for _ in range(4)]

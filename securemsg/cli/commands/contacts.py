@@ -13,7 +13,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
-from securemsg.cli.settings import json_option, name_or_act, settings_of, shared, suite_options
+from securemsg.cli.settings import json_option, name_or_action, settings_of, shared, suite_options
 from securemsg.cli.suites import pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import pins
@@ -23,7 +23,7 @@ from securemsg.interfaces import IProfileStore
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[NAME | accept NAME]", callback=name_or_act(["accept"]))
+@click.argument("words", nargs=-1, metavar="[NAME | accept NAME]", callback=name_or_action(["accept"]))
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
 @click.option(
     "--set-receipts",
@@ -50,8 +50,8 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
     which is the default: whoever you wrote to, accepted, verified, invited or were invited by.
     """
     settings = settings_of(ctx)
-    act, name = words[0], words[1] or None
-    if act and (settings.suite is not None or settings.key_file is not None):
+    action, name = words[0], words[1] or None
+    if action and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("accept takes no suite")
     if name is None and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
@@ -69,7 +69,7 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
                 return status
             if pin(context, name):
                 context.wake_owner()
-        elif act and name is not None:
+        elif action and name is not None:
             accept_keys(context, name)
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")

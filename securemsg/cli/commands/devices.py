@@ -13,16 +13,16 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import DeviceRow, device_record, device_text
-from securemsg.cli.settings import json_option, name_or_act, settings_of, shared
+from securemsg.cli.settings import json_option, name_or_action, settings_of, shared
 from securemsg.client.state import contacts, ownlist
 from securemsg.client.state.profile import first_seen, load_profile
 from securemsg.interfaces import IProfileStore
 
-ACTS = {"accept": "accept-device", "remove": "remove-device"}
+ACTIONS = {"accept": "accept-device", "remove": "remove-device"}
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[NAME | remove ID | accept ID]", callback=name_or_act(ACTS))
+@click.argument("words", nargs=-1, metavar="[NAME | remove ID | accept ID]", callback=name_or_action(ACTIONS))
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
@@ -33,16 +33,16 @@ def devices(ctx: click.Context, words: tuple[str, str]) -> int:
     remove ID takes a device off your own list, and publishes that. A device that this profile did not add is refused by itself;
     accept ID puts it on the list after all. The beginning of an ID is enough, if no other begins in the same way.
     """
-    act, argument = words
+    action, argument = words
     with opened(settings_of(ctx)) as context:
         name = context.profile.name
-        if act:
-            device_id = chosen(own_devices(context.store), argument, act)
-            status = context.run_connected(_changing(context, ACTS[act], device_id))
+        if action:
+            device_id = chosen(own_devices(context.store), argument, action)
+            status = context.run_connected(_changing(context, ACTIONS[action], device_id))
             if status != Exit.DONE:
                 return status
         rows = own_devices(context.store)
-        if not act and argument not in ("", name):
+        if not action and argument not in ("", name):
             name, rows = argument, devices_of(context.store, argument)
         for row in rows:
             write_record(device_record(name, row), context.settings.as_json, device_text(row))
@@ -77,17 +77,17 @@ def devices_of(store: IProfileStore, name: str) -> list[DeviceRow]:
         ]
 
 
-def chosen(rows: list[DeviceRow], prefix: str, act: str) -> str:
+def chosen(rows: list[DeviceRow], prefix: str, action: str) -> str:
     """
     The device of ours whose id begins like this, in hex.
 
     @raise SecuremsgError: C{no-such-device}; or it is this very device, and to be removed.
     @raise UsageError: it is not said which.
     """
-    possible = [row for row in rows if (row.state == "refused") == (act == "accept")]
+    possible = [row for row in rows if (row.state == "refused") == (action == "accept")]
     found = [row for row in possible if row.device.id.hex().startswith(prefix.lower())]
     if not found:
-        text = f"no device whose id begins with {prefix} can be {'accepted' if act == 'accept' else 'removed'}"
+        text = f"no device whose id begins with {prefix} can be {'accepted' if action == 'accept' else 'removed'}"
         raise error_for("no-such-device", text=text, hint="list them: securemsg devices")
     if len(found) > 1:
         raise click.UsageError(f"several ids begin with {prefix}; give more of the id")

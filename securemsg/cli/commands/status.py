@@ -116,11 +116,11 @@ def queue_facts(context: CommandContext) -> dict[str, object]:
         "unread": sum(messages.unread_counts(context.store).values()),
         "held_back": {peer.name: peer.rows for peer in messages.held_back(context.store)},
         "held_back_dropped": messages.quarantined(context.store)[1],
-        "invite_proofs_refused": refused_proofs(context),
+        "invite_wrong_proofs": wrong_proofs(context),
     }
 
 
-def refused_proofs(context: CommandContext) -> int:
+def wrong_proofs(context: CommandContext) -> int:
     """How many claimed to have joined with an invite of ours, and did not prove it."""
     with context.store.reading() as records:
         return invites.wrong_proofs(records)

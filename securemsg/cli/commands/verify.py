@@ -84,7 +84,7 @@ def confirm_shown(context: CommandContext, name: str, digits: str = "") -> Conta
 
 def remember_shown(store: IProfileStore, contact: Contact) -> None:
     """Remember what was shown to compare: another identity may claim the name, or a device join, before it is confirmed."""
-    if contact.shown != contact.to_show:
+    if contact.shown_comparison != contact.comparison:
         with store.writing() as records:
             mark_shown(records, contact)
 

@@ -199,15 +199,15 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if is_new and content.kind == Kind.RECEIPT:
         shown = _apply_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET and peer.has_account:
-        if opened.first and not suites.SUITES[opened.suite].has_sessions:
+        if opened.first and not suites.SUITES[opened.suite].states_place:
             # Nothing else says that it has begun anew: we do, too, and introduce ourselves again.
             suites.forget(records, name, opened.device_id)
         resets.answer_reset(records, profile, contact, content, now)
     if is_new and content.kind == Kind.JOINED and peer.has_account:
         invites.check_proof(records, profile, contact, content.body, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
-    if contact.untold:
-        contacts.put_contact(records, msgspec.structs.replace(contact, untold=False))
+    if contact.unannounced:
+        contacts.put_contact(records, msgspec.structs.replace(contact, unannounced=False))
         warnings.append("contact-device-added")
     if arrival.note == "forked":
         warnings.append("messages-forked")

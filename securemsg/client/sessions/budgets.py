@@ -32,7 +32,7 @@ MAX_REMEMBERED = 40
 # After that a message may still be so far ahead.
 MAX_WASTED = 10_000
 FREE_JUMP = 100
-# Keys of missing messages, of two sessions that have lost as many as one may.
+# Skipped message keys, of two sessions that have lost as many as one may.
 MAX_SKIPPED = 4000
 
 
@@ -102,7 +102,7 @@ def note_wasted(records: IRecords, account: str, keys: int, now: int) -> None:
 
 def check_skipped(records: IRecords, contact: Contact, more: int) -> None:
     """
-    See whether so many more keys of missing messages may be kept for an account.
+    See whether so many more skipped message keys may be kept for an account.
 
     @raise Refusal: C{too-many-skipped}.
     """

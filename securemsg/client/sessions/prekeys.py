@@ -42,8 +42,8 @@ ROTATION = 7 * DAY
 # A bundle is warned of, or refused, when its signed or last-resort prekey is this old: two or four rotations were missed.
 OLD_BUNDLE = 14 * DAY
 MAX_BUNDLE_AGE = 30 * DAY
-# Clocks that are set at all differ by less, seconds: what was made further ahead of our clock was made by a wrong one.
-CLOCKS = DAY
+# Clock skew that is believed, seconds: a prekey made further ahead of our clock was made by a wrong clock.
+MAX_CLOCK_SKEW = DAY
 # The server may fail to confirm for so long before the user hears of it.
 UNCONFIRMED = 14 * DAY
 # With fewer than this left on the server we make a batch; a batch fits one upload.
@@ -57,8 +57,8 @@ BATCH_PAUSE = 3600
 RETIRED_LIFE = DAY + 7 * DAY + 30 * DAY + 30 * DAY
 # Of a rotating kind the newest are kept whatever any clock says: as many as are alive in the weeks of a retired one's life. And
 # never more than twice as many, however often a clock that jumps makes us rotate.
-KEPT = 11
-MAX_ROTATING = 2 * KEPT
+KEPT_ROTATING = 11
+MAX_ROTATING = 2 * KEPT_ROTATING
 # Halves of one kind for one use: what strangers claim within the life of a half, and a limit to what a server that always says
 # it has none left makes us keep. With so many there the last resort has to do.
 MAX_HALVES = 1000
@@ -178,10 +178,10 @@ def prune(records: IRecords, now: int) -> None:
     """Delete the private halves that no message can name any more; of those that rotate the newest stay."""
     for kind in ROTATING:
         halves = _in_sequence(records, kind)
-        for place, (number, half) in enumerate(halves[:-KEPT]):
+        for index, (number, half) in enumerate(halves[:-KEPT_ROTATING]):
             # No sender takes one that is older, whether or not the server confirms what came after it.
             retired_at = half.retired_at or half.made_at + MAX_BUNDLE_AGE
-            if _is_over(retired_at, now) or place < len(halves) - MAX_ROTATING:
+            if _is_over(retired_at, now) or index < len(halves) - MAX_ROTATING:
                 records.delete(TABLE, kind, number)
     for kind in FOR_ONE_USE:
         for number, half in load_all(records, PrivatePrekey, TABLE, kind):
@@ -206,7 +206,7 @@ def bundle_age(bundle: Bundle, now: int) -> int:
     """
     ids = [bundle.signed.id, bundle.kem.id] if bundle.kem_is_last_resort else [bundle.signed.id]
     ages = [now - (prekey_id >> ID_SHIFT) for prekey_id in ids]
-    if max(ages) > MAX_BUNDLE_AGE or min(ages) < -CLOCKS:
+    if max(ages) > MAX_BUNDLE_AGE or min(ages) < -MAX_CLOCK_SKEW:
         raise Refusal("stale-bundle")
     return max(ages)
 
@@ -247,7 +247,7 @@ def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now
         number, newest = halves[-1]
         age = now - newest.made_at
         is_known = not stocked or find(records, kind, stocked) is not None
-        if -CLOCKS <= age < ROTATION and (is_known or 0 <= age < BATCH_PAUSE):
+        if -MAX_CLOCK_SKEW <= age < ROTATION and (is_known or 0 <= age < BATCH_PAUSE):
             is_there = newest.uploaded and stocked == number
             return None if is_there else Prekey(number, newest.key, newest.signature)
     # There is none, or it is old, or the server has one of a later life of ours whose private half we do not have.
@@ -267,7 +267,7 @@ def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int
 
 
 def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int) -> list[Prekey]:
-    last, end = records.last(TABLE, kind), now + CLOCKS + 1 << ID_SHIFT
+    last, end = records.last(TABLE, kind), now + MAX_CLOCK_SKEW + 1 << ID_SHIFT
     if last >= end:
         # Made while our clock was far ahead: nobody would believe the ids after it.
         last = max((number for _, number, _ in records.scan(TABLE, kind) if number < end), default=0)

@@ -17,8 +17,8 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Place
 
 
-class Message(enum.Enum):
-    """A message that was opened, beside all that the same device sent before it."""
+class Novelty(enum.Enum):
+    """How a message compares with everything opened from its device before."""
 
     OLD = "not above all places seen"
     FORGOTTEN = "in a session that we gave up"
@@ -26,7 +26,7 @@ class Message(enum.Enum):
     NEWER = "above all places seen"
 
 
-class Sending(enum.Enum):
+class Current(enum.Enum):
     """The session in which we send when it comes."""
 
     NONE = "there is none"
@@ -45,14 +45,14 @@ class Choice(enum.Enum):
 
 # Where both have begun a first one, each must take the same without asking. A peer whose first one meets a later one of ours
 # will move to that, because its place is above. In all else the peer knows more than we: it has moved, and we follow.
-CHOICES: dict[tuple[Message, Sending], Choice] = {
-    **{(Message.OLD, sending): Choice.STAY for sending in Sending},
-    **{(Message.FORGOTTEN, sending): Choice.STAY for sending in Sending},
-    (Message.FIRST, Sending.NONE): Choice.MOVE,
-    (Message.FIRST, Sending.FIRST): Choice.LOWER,
-    (Message.FIRST, Sending.LATER): Choice.STAY,
-    (Message.FIRST, Sending.SHARED): Choice.MOVE,
-    **{(Message.NEWER, sending): Choice.MOVE for sending in Sending},
+CHOICES: dict[tuple[Novelty, Current], Choice] = {
+    **{(Novelty.OLD, current): Choice.STAY for current in Current},
+    **{(Novelty.FORGOTTEN, current): Choice.STAY for current in Current},
+    (Novelty.FIRST, Current.NONE): Choice.MOVE,
+    (Novelty.FIRST, Current.FIRST): Choice.LOWER,
+    (Novelty.FIRST, Current.LATER): Choice.STAY,
+    (Novelty.FIRST, Current.SHARED): Choice.MOVE,
+    **{(Novelty.NEWER, current): Choice.MOVE for current in Current},
 }
 
 
@@ -77,23 +77,23 @@ def choose(index: SessionIndex, current: Session | None, number: int, session: S
     @param current: the one that sends now.
     @param number: of the session of the message, which is C{session}.
     """
-    choice = CHOICES[_message(index, number, place), _sending(index, current)]
+    choice = CHOICES[_novelty(index, number, place), _current(index, current)]
     if choice is Choice.LOWER and current is not None:
         choice = Choice.MOVE if session.ephemeral < current.ephemeral else Choice.STAY
     return number if choice is Choice.MOVE else index.current
 
 
-def _message(index: SessionIndex, number: int, place: Place) -> Message:
+def _novelty(index: SessionIndex, number: int, place: Place) -> Novelty:
     if place <= index.seen:
-        return Message.OLD
+        return Novelty.OLD
     if number <= index.forgotten:
-        return Message.FORGOTTEN
-    return Message.FIRST if (index.seen, place[1]) == ((0, 0), 1) else Message.NEWER
+        return Novelty.FORGOTTEN
+    return Novelty.FIRST if (index.seen, place[1]) == ((0, 0), 1) else Novelty.NEWER
 
 
-def _sending(index: SessionIndex, current: Session | None) -> Sending:
+def _current(index: SessionIndex, current: Session | None) -> Current:
     if current is None:
-        return Sending.NONE
+        return Current.NONE
     if current.is_shared:
-        return Sending.SHARED
-    return Sending.FIRST if index.generation <= 1 else Sending.LATER
+        return Current.SHARED
+    return Current.FIRST if index.generation <= 1 else Current.LATER

@@ -18,7 +18,7 @@ from securemsg.protocol.envelope import Place
 from securemsg.protocol.messages import Record
 
 TABLE = "sessions"  # bucket = device of an account, order = number of the session
-SKIPPED = "skipped"  # likewise; the keys of its missing messages, which only the few messages that need them read
+SKIPPED = "skipped"  # likewise; its skipped message keys, which only the few messages that need them read
 EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
 SESSION_INDEX = 0  # no session has this number: the index has
 
@@ -130,13 +130,13 @@ def save_session(records: IRecords, bucket: bytes, number: int, session: Session
 
 
 def load_skipped(records: IRecords, bucket: bytes, number: int) -> SkippedKeys:
-    """The keys of a session's missing messages."""
+    """The skipped message keys of a session."""
     data = records.get(SKIPPED, bucket, number)
     return SkippedKeys() if data is None else dump.load_skipped(data)
 
 
 def save_skipped(records: IRecords, bucket: bytes, number: int, skipped: SkippedKeys) -> None:
-    """Keep the keys of a session's missing messages."""
+    """Keep the skipped message keys of a session."""
     if skipped.chains:
         records.put(SKIPPED, bucket, dump.dump_skipped(skipped), number)
     else:

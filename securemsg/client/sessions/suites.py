@@ -57,7 +57,7 @@ class Suite:
     @ivar key_size: of the key of a common part, bytes; C{encrypt} and C{decrypt} take key, text and associated data.
     @ivar plan: plans how to seal for a device; nothing changes.
     @ivar open_part: opens an own part with a header of this suite.
-    @ivar has_sessions: its messages state a place, which moves their taker to their session.
+    @ivar states_place: its messages state a place, so a reset needs nothing else to move sending.
     @ivar forget: the next message for a device begins anew; C{forget_all}: for all devices.
     """
 
@@ -66,7 +66,7 @@ class Suite:
     decrypt: Callable[[bytes, bytes, bytes], bytes]
     plan: Callable[[IRecords, Profile, Chosen, Recipient, bytes, int], Plan]
     open_part: Callable[..., Opened]
-    has_sessions: bool
+    states_place: bool
     forget: Callable[[IRecords, str, bytes], None]
     forget_all: Callable[[IRecords], None]
 

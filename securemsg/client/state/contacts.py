@@ -36,7 +36,7 @@ MESSAGE = "message"
 
 DIGEST_SIZE = 32
 # Warnings that the user settles by accepting or confirming a contact.
-DECIDED = ("identity-changed", "contact-device-added")
+SETTLED_BY_USER = ("identity-changed", "contact-device-added")
 
 
 class Contact(Record, frozen=True):
@@ -52,8 +52,8 @@ class Contact(Record, frozen=True):
     @ivar changed_devices: the list under that identity, if one was shown.
     @ivar origin: how we met: C{invite}, C{directory} or C{message}.
     @ivar unconfirmed: ids of devices that were added to its list after we met, until the user has confirmed them.
-    @ivar untold: a device was added, and the user has not been told so far.
-    @ivar shown: what the user was shown last to compare, as L{to_show} names it; empty: nothing.
+    @ivar unannounced: a device was added, and the user has not been warned of it so far.
+    @ivar shown_comparison: the L{comparison} that the user was shown last; empty: none.
     @ivar known: we wrote to it, accepted its identity, invited it or were invited by it.
     """
 
@@ -69,8 +69,8 @@ class Contact(Record, frozen=True):
     changed_devices: SignedDeviceList | None
     origin: str
     unconfirmed: tuple[Id, ...] = ()
-    untold: bool = False
-    shown: bytes = b""
+    unannounced: bool = False
+    shown_comparison: bytes = b""
     known: bool = False
 
     @property
@@ -84,15 +84,15 @@ class Contact(Record, frozen=True):
         return bool(self.changed_to)
 
     @property
-    def to_show(self) -> bytes:
+    def comparison(self) -> bytes:
         """What there is to compare, as a digest: the identity, of two the new one, and the devices that are not confirmed."""
         return keys.digest(offered(self), *(() if self.is_blocked else self.unconfirmed))
 
     @property
-    def trusted(self) -> bytes:
+    def trust_digest(self) -> bytes:
         """A digest of what decides whom and what we trust: identities, whether one was compared, and the devices."""
         listed = sorted(device_digest(device) for device in devices(self))
-        state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown))
+        state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown_comparison))
         return integrity.row_digest(self.identity, self.changed_to, state, *listed)
 
     @property
@@ -128,7 +128,7 @@ def all_contacts(records: IRecords) -> list[Contact]:
 def put_contact(records: IRecords, contact: Contact) -> None:
     """Keep a contact, and remember its list."""
     before = get_contact(records, contact.name)
-    integrity.note(records, TABLE, contact.name.encode(), b"" if before is None else before.trusted, contact.trusted)
+    integrity.note(records, TABLE, contact.name.encode(), b"" if before is None else before.trust_digest, contact.trust_digest)
     records.put(TABLE, contact.name.encode(), msgspec.msgpack.encode(contact))
     if contact.devices is not None:
         remember_list(records, decode_device_list(contact.devices.body), contact.devices.body)
@@ -195,7 +195,7 @@ def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: i
         digest=digest,
         verified=known.verified and not added,
         unconfirmed=tuple(device.id for device in listing.devices if device.id in added.union(known.unconfirmed)),
-        untold=known.untold or bool(added),
+        unannounced=known.unannounced or bool(added),
     )
     if origin == DIRECTORY:
         # Only the directory clears a claim: an old message from the known identity proves nothing about today.
@@ -252,11 +252,11 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         changed_to=b"",
         changed_devices=None,
         unconfirmed=(),
-        untold=False,
+        unannounced=False,
         known=True,
     )
     put_contact(records, contact)
-    for code in DECIDED:
+    for code in SETTLED_BY_USER:
         clear_notices(records, code, name)
     return contact
 
@@ -264,8 +264,8 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
 def mark_shown(records: IRecords, contact: Contact) -> None:
     """Note that the user was shown the number with a contact, and its new devices."""
     known = _known(records, contact.name)
-    if known.shown != contact.to_show:
-        put_contact(records, msgspec.structs.replace(known, shown=contact.to_show))
+    if known.shown_comparison != contact.comparison:
+        put_contact(records, msgspec.structs.replace(known, shown_comparison=contact.comparison))
 
 
 def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") -> Contact:
@@ -281,10 +281,10 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
         raise Refusal("identity-changed")
     if digits and digits != safety(profile, contact).replace(" ", ""):
         raise Refusal("other-number")
-    if contact.shown != contact.to_show and (contact.unconfirmed or not digits):
+    if contact.shown_comparison != contact.comparison and (contact.unconfirmed or not digits):
         raise Refusal("not-shown")
-    contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), untold=False)
-    contact = msgspec.structs.replace(contact, shown=contact.to_show)
+    contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), unannounced=False)
+    contact = msgspec.structs.replace(contact, shown_comparison=contact.comparison)
     put_contact(records, contact)
     clear_notices(records, "contact-device-added", name)
     return contact

@@ -113,6 +113,6 @@ def proof(secret: bytes, inviter: str, inviter_identity: bytes, newcomer: str, n
 def _prune(records: IRecords, now: int, room: int) -> None:
     """Forget secrets that have expired, and the oldest where there is no room for so many."""
     rows = load_all(records, InviteSecret, META, SECRETS)
-    for place, (order, kept) in enumerate(rows):
-        if kept.expires_at <= now or place < len(rows) - room:
+    for index, (order, kept) in enumerate(rows):
+        if kept.expires_at <= now or index < len(rows) - room:
             records.delete(META, SECRETS, order)

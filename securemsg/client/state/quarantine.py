@@ -36,7 +36,7 @@ AGE = 60 * DAY
 SETTLED_AGE = 7 * DAY
 # Codes of rows that may open once their device has begun a session. What failed in all sessions that there were is of no new
 # one: until a session is answered each of its messages brings what makes it.
-MENDED = frozenset({"no-session", "unknown-device", "too-many-sessions"})
+MENDABLE = frozenset({"no-session", "unknown-device", "too-many-sessions"})
 # Rows that are looked at in one turn: the worst cost milliseconds each, and deliveries wait meanwhile.
 PAGE = 8
 
@@ -80,7 +80,7 @@ def rows_of(records: IRecords, name: str, after: int = -1) -> list[tuple[int, Qu
 
 def may_open(row: QuarantinedRow, device: bytes) -> bool:
     """Whether a row may open because this device has begun a session; empty: for some other reason."""
-    return not device or (row.device == device and row.code in MENDED)
+    return not device or (row.device == device and row.code in MENDABLE)
 
 
 def is_old(row: QuarantinedRow, now: int) -> bool:

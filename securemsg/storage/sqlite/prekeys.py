@@ -72,10 +72,10 @@ def _add_one_time(
         connection.executemany(ADD, new)
 
 
-def standing(
+def load_claim(
     connection: sqlite3.Connection, name: str, device: bytes, requester: int, now: int, spent: int
 ) -> StoredBundle | None:
-    """See L{securemsg.interfaces.IPrekeyStore.standing}."""
+    """See L{securemsg.interfaces.IPrekeyStore.load_claim}."""
     found = connection.execute(MAILBOX, (name, device)).fetchone()
     return None if found is None else _kept_claim(connection, found[0], requester, now, spent)
 

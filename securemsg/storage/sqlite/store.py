@@ -226,11 +226,11 @@ class ServerStore:
         """See L{securemsg.interfaces.IPrekeyStore.add_prekeys}."""
         return self._writer.submit(prekeys.add_prekeys, mailbox, signed, last_resort, one_time, kem, limit, replace)
 
-    def standing(
+    def load_claim(
         self, name: str, device: bytes, requester: int, now: int, spent: int
     ) -> Deferred[StoredBundle | None]:
-        """See L{securemsg.interfaces.IPrekeyStore.standing}."""
-        return self._writer.submit(prekeys.standing, name, device, requester, now, spent, writes=False)
+        """See L{securemsg.interfaces.IPrekeyStore.load_claim}."""
+        return self._writer.submit(prekeys.load_claim, name, device, requester, now, spent, writes=False)
 
     def claim(self, mailbox: int, requester: int, now: int, fresh: bool, spent: int) -> Deferred[StoredBundle | None]:
         """See L{securemsg.interfaces.IPrekeyStore.claim}."""

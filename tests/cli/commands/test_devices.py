@@ -89,16 +89,16 @@ class ChoiceTests(PlaceCase):
         ]
 
     def test_beginning(self) -> None:
-        """The beginning of an id is enough where it stands for one device, of those that the act is for."""
+        """The beginning of an id is enough where it stands for one device, of those that the action is for."""
         self.assertEqual(chosen(self.rows, "A1", "remove"), "a1" * 16)
         self.assertEqual(chosen(self.rows, "b0" * 16, "accept"), "b0" * 16)
-        for prefix, act in (("a1", "accept"), ("b0", "remove"), ("c", "remove")):
-            self.assertEqual(self.assertRaises(SecuremsgError, chosen, self.rows, prefix, act).code, "no-such-device")
+        for prefix, action in (("a1", "accept"), ("b0", "remove"), ("c", "remove")):
+            self.assertEqual(self.assertRaises(SecuremsgError, chosen, self.rows, prefix, action).code, "no-such-device")
 
     def test_several(self) -> None:
         """An id that stands for several is refused."""
-        for prefix, act in (("a", "remove"), ("b0", "accept"), ("", "remove")):
-            self.assertRaises(click.UsageError, chosen, self.rows, prefix, act)
+        for prefix, action in (("a", "remove"), ("b0", "accept"), ("", "remove")):
+            self.assertRaises(click.UsageError, chosen, self.rows, prefix, action)
 
     def test_this_one(self) -> None:
         """The device in use is not removed, and what to do is said."""

@@ -8,7 +8,7 @@ from securemsg.client.receiving.inbox import Retry
 from securemsg.client.receiving.receiver import Receiver
 from securemsg.client.sessions import suites
 from securemsg.client.state import quarantine
-from securemsg.client.state.quarantine import MENDED, PAGE
+from securemsg.client.state.quarantine import MENDABLE, PAGE
 from securemsg.protocol import messages as m
 from securemsg.protocol.codes import TABLE, Consequence
 from tests.client.case import WorldCase
@@ -56,7 +56,7 @@ class RetryTests(WorldCase):
         codes = [code.name for code in TABLE if code.kind & (Consequence.RESET | Consequence.HELD)]
         for code in codes:
             self.hold(code)
-        for device, opened in ((self.device, MENDED), (b"", codes)):
+        for device, opened in ((self.device, MENDABLE), (b"", codes)):
             wanted: Retry | None = Retry("alice", device)
             while wanted is not None:
                 wanted = self.retry(wanted)

@@ -48,7 +48,7 @@ def with_number(post: Sender, number: int) -> Sender:
 
 
 class CountingRecords(MemoryRecords):
-    """Records that note which keys of missing messages are read."""
+    """Records that note which skipped message keys are read."""
 
     reads = 0
 
@@ -229,7 +229,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(len(kept), MAX_REMEMBERED + 1)
 
     def test_skipped(self) -> None:
-        """So many keys of missing messages, over all sessions and devices; what needs more is refused, and all else opens."""
+        """So many skipped message keys, over all sessions and devices; what needs more is refused, and all else opens."""
         for number in range(3):
             self.begin(bytes([number + 1]) * 16)
             self.lose(MAX_JUMP - 1)

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import initiations, prekeys
 from securemsg.client.sessions.initiations import MAX_INITIATIONS
-from securemsg.client.sessions.prekeys import KEPT, RETIRED_LIFE, ROTATION
+from securemsg.client.sessions.prekeys import KEPT_ROTATING, RETIRED_LIFE, ROTATION
 from securemsg.crypto.keys import random_bytes
 from securemsg.protocol.envelope import PrekeyHeader
 from securemsg.storage.memory import MemoryRecords
@@ -49,7 +49,7 @@ class InitiationTests(SynchronousTestCase):
     def test_pruned(self) -> None:
         """An initiation is remembered as long as a prekey in it, and no longer."""
         self.bob.read(self.alice.send(self.bob, b"hi"))
-        for week in range(1, KEPT + 1):
+        for week in range(1, KEPT_ROTATING + 1):
             self.bob.stock_up(NOW + week * ROTATION)
         for moment, kept in ((RETIRED_LIFE - 1, 2), (RETIRED_LIFE, 0)):
             self.prune(NOW + ROTATION + moment)

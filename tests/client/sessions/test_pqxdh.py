@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.sessions import initiations, prekeys, suites
 from securemsg.client.sessions.addresses import UNANSWERED_LIFE
 from securemsg.client.sessions.pqxdh import NeedBundle
-from securemsg.client.sessions.prekeys import KEM, KEPT, LAST_RESORT, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
+from securemsg.client.sessions.prekeys import KEM, KEPT_ROTATING, LAST_RESORT, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
 from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, resigned
@@ -173,7 +173,7 @@ class FirstMessageTests(SynchronousTestCase):
         self.bob.shelf.sell_out()
         posts = [self.alice.send(self.bob, b"%d" % number) for number in range(2)]
         self.bob.read(posts[0])
-        for week in range(1, KEPT + 1):
+        for week in range(1, KEPT_ROTATING + 1):
             self.bob.stock_up(NOW + week * ROTATION)
         with self.bob.store.writing() as records:
             prekeys.prune(records, NOW + ROTATION + RETIRED_LIFE)

@@ -8,13 +8,13 @@ from securemsg.client.sessions import prekeys
 from securemsg.client.sessions.prekeys import (
     BATCH,
     BATCH_PAUSE,
-    CLOCKS,
     ID_SHIFT,
     KEM,
-    KEPT,
+    KEPT_ROTATING,
     LAST_RESORT,
     LOW,
     MAX_BUNDLE_AGE,
+    MAX_CLOCK_SKEW,
     MAX_HALVES,
     MAX_ROTATING,
     ONE_TIME,
@@ -141,7 +141,7 @@ class PrekeyTests(SynchronousTestCase):
         self.assertIs(self.alice.stock_up(NOW + ROTATION - 1), None)
         upload = self.rotate(1)
         self.assertEqual(upload.one_time, [])
-        for week in range(2, KEPT + 1):
+        for week in range(2, KEPT_ROTATING + 1):
             upload = self.rotate(week)
         for moment, kept in ((RETIRED_LIFE - 1, True), (RETIRED_LIFE, False)):
             with self.alice.store.writing() as records:
@@ -163,11 +163,11 @@ class PrekeyTests(SynchronousTestCase):
         """
         old, stock = self.alice.shelf.signed, self.alice.shelf.stock()
         ids = set()
-        for week in range(1, KEPT + 1):
+        for week in range(1, KEPT_ROTATING + 1):
             upload = self.replenish(stock, NOW + week * ROTATION)
             assert upload is not None and upload.signed is not None
             ids.add(upload.signed.id)
-        self.assertEqual(len(ids), KEPT)
+        self.assertEqual(len(ids), KEPT_ROTATING)
         life = MAX_BUNDLE_AGE + RETIRED_LIFE
         for moment, kept in ((life - 1, True), (life, False)):
             self.prune(NOW + moment)
@@ -189,7 +189,7 @@ class PrekeyTests(SynchronousTestCase):
     def test_clock_jumps(self) -> None:
         """Whatever the clock says, the newest eleven that rotate stay, and never more than twice as many."""
         newest = []
-        for jump in range(3 * KEPT):
+        for jump in range(3 * KEPT_ROTATING):
             moment = NOW + (10**9 if jump % 2 else -(10**8)) + jump * ROTATION
             upload = self.replenish(PrekeyStock(0, 0, BATCH, BATCH), moment)
             assert upload is not None
@@ -197,15 +197,15 @@ class PrekeyTests(SynchronousTestCase):
             self.prune(moment)
             self.prune(10**10)
             self.prune(0)
-            self.assertTrue(all(self.has(SIGNED, prekey) for prekey in newest[-KEPT:]))
+            self.assertTrue(all(self.has(SIGNED, prekey) for prekey in newest[-KEPT_ROTATING:]))
             self.assertLessEqual(self.count(SIGNED), MAX_ROTATING)
-        self.assertEqual(len({prekey.id for prekey in newest if prekey is not None}), 3 * KEPT)
+        self.assertEqual(len({prekey.id for prekey in newest if prekey is not None}), 3 * KEPT_ROTATING)
 
     def test_bounded(self) -> None:
         """A clock that goes back again and again makes us keep no more of a rotating kind than twice the newest."""
         for jump in range(3 * MAX_ROTATING):
-            self.replenish(self.alice.shelf.stock(), NOW - jump * (CLOCKS + 1))
-            self.prune(NOW - jump * (CLOCKS + 1))
+            self.replenish(self.alice.shelf.stock(), NOW - jump * (MAX_CLOCK_SKEW + 1))
+            self.prune(NOW - jump * (MAX_CLOCK_SKEW + 1))
         self.assertEqual(self.count(SIGNED), MAX_ROTATING)
 
     def test_clock_was_ahead(self) -> None:
@@ -234,9 +234,9 @@ class PrekeyTests(SynchronousTestCase):
         """The age of a bundle is that of its older rotating prekey; one that is too old or from the future is refused."""
         stock = self.alice.shelf
         for bundle in (stock.claim("bob"), Bundle(0, *self.last_resort(), True, None)):
-            for age in (-CLOCKS, 0, MAX_BUNDLE_AGE):
+            for age in (-MAX_CLOCK_SKEW, 0, MAX_BUNDLE_AGE):
                 self.assertEqual(prekeys.bundle_age(bundle, NOW + age), age)
-            for age in (-CLOCKS - 1, MAX_BUNDLE_AGE + 1):
+            for age in (-MAX_CLOCK_SKEW - 1, MAX_BUNDLE_AGE + 1):
                 refused = self.assertRaises(Refusal, prekeys.bundle_age, bundle, NOW + age)
                 self.assertEqual(refused.code, "stale-bundle")
 

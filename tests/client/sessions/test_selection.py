@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import selection, store, suites
 from securemsg.client.sessions.pqxdh import NeedBundle
-from securemsg.client.sessions.selection import CHOICES, Choice, Message, Sending
+from securemsg.client.sessions.selection import CHOICES, Choice, Current, Novelty
 from securemsg.client.sessions.store import MAX_SESSIONS, PrekeyInfo, Session, SessionIndex
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY
@@ -23,13 +23,13 @@ from securemsg.storage.memory import MemoryRecords
 from tests.client.people import NOW, Person, chosen_by, friends, seal_part, sessions_of
 
 STAY, MOVE, LOWER = Choice.STAY, Choice.MOVE, Choice.LOWER
-COLUMNS = (Sending.NONE, Sending.FIRST, Sending.LATER, Sending.SHARED)
+COLUMNS = (Current.NONE, Current.FIRST, Current.LATER, Current.SHARED)
 # The specification's table, written once more.
 TABLE = {
-    Message.OLD: (STAY, STAY, STAY, STAY),
-    Message.FORGOTTEN: (STAY, STAY, STAY, STAY),
-    Message.FIRST: (MOVE, LOWER, STAY, MOVE),
-    Message.NEWER: (MOVE, MOVE, MOVE, MOVE),
+    Novelty.OLD: (STAY, STAY, STAY, STAY),
+    Novelty.FORGOTTEN: (STAY, STAY, STAY, STAY),
+    Novelty.FIRST: (MOVE, LOWER, STAY, MOVE),
+    Novelty.NEWER: (MOVE, MOVE, MOVE, MOVE),
 }
 OURS, THEIRS = 2, 3
 OPENING = PrekeyInfo(1, 1, False, bytes(1088), None)
@@ -43,17 +43,17 @@ def session(ephemeral: bytes, *, initiated: bool, confirmed: bool = False) -> Se
 
 # What leads to each row, with session 1 given up: the session of the message, its place, and what was seen before.
 MESSAGES = {
-    Message.OLD: [(THEIRS, (5, 2), (5, 2)), (THEIRS, (4, 9), (5, 2)), (THEIRS, (5, 1), (5, 2)), (THEIRS, (5, 1), (6, 1))],
-    Message.FORGOTTEN: [(1, (5, 1), (0, 0)), (1, (5, 3), (5, 2)), (1, (6, 1), (5, 2))],
-    Message.FIRST: [(THEIRS, (5, 1), (0, 0))],
-    Message.NEWER: [(THEIRS, (5, 2), (0, 0)), (THEIRS, (5, 3), (5, 2)), (THEIRS, (6, 1), (5, 2))],
+    Novelty.OLD: [(THEIRS, (5, 2), (5, 2)), (THEIRS, (4, 9), (5, 2)), (THEIRS, (5, 1), (5, 2)), (THEIRS, (5, 1), (6, 1))],
+    Novelty.FORGOTTEN: [(1, (5, 1), (0, 0)), (1, (5, 3), (5, 2)), (1, (6, 1), (5, 2))],
+    Novelty.FIRST: [(THEIRS, (5, 1), (0, 0))],
+    Novelty.NEWER: [(THEIRS, (5, 2), (0, 0)), (THEIRS, (5, 3), (5, 2)), (THEIRS, (6, 1), (5, 2))],
 }
 # What leads to each column: the session that sends, and our generation.
-SENDERS: dict[Sending, list[tuple[Session | None, int]]] = {
-    Sending.NONE: [(None, 0), (None, 2)],
-    Sending.FIRST: [(session(b"m", initiated=True), 0), (session(b"m", initiated=True), 1)],
-    Sending.LATER: [(session(b"m", initiated=True), 2)],
-    Sending.SHARED: [(session(b"m", initiated=True, confirmed=True), 1), (session(b"m", initiated=False), 0)],
+SENDERS: dict[Current, list[tuple[Session | None, int]]] = {
+    Current.NONE: [(None, 0), (None, 2)],
+    Current.FIRST: [(session(b"m", initiated=True), 0), (session(b"m", initiated=True), 1)],
+    Current.LATER: [(session(b"m", initiated=True), 2)],
+    Current.SHARED: [(session(b"m", initiated=True, confirmed=True), 1), (session(b"m", initiated=False), 0)],
 }
 
 

@@ -92,7 +92,7 @@ class AdoptTests(SynchronousTestCase):
         [other] = person("bob").profile.listing.devices
         self.bob.profile = resigned(self.bob.profile, NOW + 7, [self.bob.device, other])
         contact = self.adopt(self.bob.record)
-        self.assertEqual((contact.verified, contact.unconfirmed, contact.untold), (False, (other.id,), True))
+        self.assertEqual((contact.verified, contact.unconfirmed, contact.unannounced), (False, (other.id,), True))
         self.bob.profile = resigned(self.bob.profile, NOW + 8)
         self.assertEqual(self.adopt(self.bob.record).unconfirmed, (other.id,))
         self.bob.profile = resigned(self.bob.profile, NOW + 9, [self.bob.device])
@@ -114,7 +114,7 @@ class AdoptTests(SynchronousTestCase):
         carol = person("carol")
         carol.profile = resigned(carol.profile, NOW, [carol.device, *person("carol").profile.listing.devices])
         contact = self.adopt(carol.record)
-        self.assertEqual((len(contacts.devices(contact)), contact.unconfirmed, contact.untold), (2, (), False))
+        self.assertEqual((len(contacts.devices(contact)), contact.unconfirmed, contact.unannounced), (2, (), False))
 
     def test_since(self) -> None:
         """A device is known since the oldest list on which it was seen."""

@@ -117,20 +117,20 @@ class PrekeyContract(StoreContract):
         """A bundle that was claimed stands for its requester, under the names of its device, until it is used or a day old."""
         self.add(1, 2, (3,), (4,))
 
-        def standing(name: str = "alice", device: bytes = b"phone", requester: int = 99, **more: int) -> object:
+        def load_claim(name: str = "alice", device: bytes = b"phone", requester: int = 99, **more: int) -> object:
             asked = {"now": NOW, "spent": 0, **more}
-            return self.wait(self.store.standing(name, device, requester, **asked))
+            return self.wait(self.store.load_claim(name, device, requester, **asked))
 
-        self.assertIsNone(standing())
+        self.assertIsNone(load_claim())
         self.assertEqual(self.stock(), StoredStock(1, 2, 1, 1))
         first = self.claim()
-        self.assertEqual(standing(now=NOW + CLAIM_KEPT - 1), first)
+        self.assertEqual(load_claim(now=NOW + CLAIM_KEPT - 1), first)
         for nothing in (
-            standing("bob"),
-            standing(device=b"desk"),
-            standing(requester=98),
-            standing(spent=4),
-            standing(now=NOW + CLAIM_KEPT),
+            load_claim("bob"),
+            load_claim(device=b"desk"),
+            load_claim(requester=98),
+            load_claim(spent=4),
+            load_claim(now=NOW + CLAIM_KEPT),
         ):
             self.assertIsNone(nothing)
 
