@@ -118,7 +118,7 @@ def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, o
         "verified": contact.verified and not contact.is_blocked,
         "changed": contact.is_blocked,
         "new_devices": len(contact.unconfirmed),
-        "known": contact.is_known,
+        "known": contact.known,
         "origin": contact.origin,
         "first_seen": iso(contact.first_seen),
         "unread": unread,

@@ -54,7 +54,7 @@ class Contact(Record, frozen=True):
     @ivar unconfirmed: ids of devices that were added to its list after we met, until the user has confirmed them.
     @ivar unannounced: a device was added, and the user has not been warned of it so far.
     @ivar shown_comparison: the L{comparison} that the user was shown last; empty: none.
-    @ivar known: we wrote to it, accepted its identity, invited it or were invited by it.
+    @ivar known: we wrote to it, accepted or verified its identity, invited it or were invited by it.
     """
 
     name: str
@@ -72,11 +72,6 @@ class Contact(Record, frozen=True):
     unannounced: bool = False
     shown_comparison: bytes = b""
     known: bool = False
-
-    @property
-    def is_known(self) -> bool:
-        """Whether this is somebody of ours, and not just somebody who wrote or was looked up."""
-        return self.known or self.verified
 
     @property
     def is_blocked(self) -> bool:
@@ -283,7 +278,7 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
         raise Refusal("other-number")
     if contact.shown_comparison != contact.comparison and (contact.unconfirmed or not digits):
         raise Refusal("not-shown")
-    contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), unannounced=False)
+    contact = msgspec.structs.replace(contact, verified=True, unconfirmed=(), unannounced=False, known=True)
     contact = msgspec.structs.replace(contact, shown_comparison=contact.comparison)
     put_contact(records, contact)
     clear_notices(records, "contact-device-added", name)

@@ -25,7 +25,7 @@ class Policy(enum.StrEnum):
     """Who gets receipts."""
 
     EVERYBODY = "everybody"
-    KNOWN = "known"     # see L{securemsg.client.state.contacts.Contact.is_known}
+    KNOWN = "known"     # see L{securemsg.client.state.contacts.Contact.known}
     NOBODY = "nobody"
 
 
@@ -58,7 +58,7 @@ def note_receipt(
     records.put(SEEN, seen, now.to_bytes(8, "big"))
     policy = policy_of(records, profile)
     # A guest has written to `server` before anything comes from there.
-    is_known = contact.is_known or conversation.kind is ConversationKind.HOST
+    is_known = contact.known or conversation.kind is ConversationKind.HOST
     if policy is Policy.NOBODY or (policy is Policy.KNOWN and not is_known):
         return
     bucket = bucket_of(conversation)

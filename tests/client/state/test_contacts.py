@@ -292,6 +292,14 @@ class AcceptTests(SynchronousTestCase):
         self.assertTrue(self.alice.meet(self.bob).verified)
         self.assertTrue(self.confirm().verified)
 
+    def test_known(self) -> None:
+        """Who was confirmed is known from then on, also when a new device makes the contact unverified."""
+        self.show()
+        self.confirm()
+        self.add_device()
+        contact = self.alice.contact(self.bob)
+        self.assertEqual((contact.verified, contact.known), (False, True))
+
     def test_not_shown(self) -> None:
         """A number that was never shown is not confirmed."""
         self.assert_refused("not-shown")

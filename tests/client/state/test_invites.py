@@ -60,7 +60,7 @@ class JoinTests(WorldCase):
     def is_verified(self, name: str) -> bool:
         """Whether Alice has somebody verified, and knows her."""
         contact = self.contact(name)
-        return contact is not None and contact.verified and contact.is_known
+        return contact is not None and contact.verified and contact.known
 
     def wrong(self) -> int:
         """How many wrong proofs Alice has counted."""
@@ -74,7 +74,7 @@ class JoinTests(WorldCase):
         with carol.store.reading() as records:
             inviter = contacts.get_contact(records, "alice")
         assert inviter is not None
-        self.assertTrue(inviter.verified and inviter.is_known)
+        self.assertTrue(inviter.verified and inviter.known)
         carol.send("alice", "I am here")
         self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.alice.store)], [("I am here", 0)])
         self.assertEqual(self.wrong(), 0)
