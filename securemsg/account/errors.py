@@ -8,6 +8,7 @@ import re
 from attrs import frozen
 
 from securemsg.errors import RemoteProtocolError
+from securemsg.protocol.messages import MAX_DEVICES
 
 
 class Exit(enum.IntEnum):
@@ -140,6 +141,13 @@ WORDS: dict[str, _Words] = {
         Exit.NO_CONTACT, "no such account: {name}", "check the name; `securemsg contacts` lists those you know"
     ),
     "no-such-device": _Words(Exit.REFUSED, "{name} no longer has this device", "send the message again"),
+    "unlisted-device": _Words(Exit.REFUSED, "this account has no such device", "list them: securemsg devices"),
+    "own-device": _Words(
+        Exit.REFUSED, "this is the device that you are using", "remove it with another device of the account"
+    ),
+    "too-many-devices": _Words(
+        Exit.REFUSED, f"this account already has {MAX_DEVICES} devices", "remove one first: securemsg devices remove ID"
+    ),
     "no-prekeys": _Words(
         Exit.REFUSED, "{name} has not uploaded any keys yet", "try again once {name} has been online"
     ),
@@ -241,9 +249,6 @@ WORDS: dict[str, _Words] = {
     ),
     "key-exposed": _Words(
         Exit.PROFILE, "others can read the key file", "restrict it to yourself: chmod 600 store.key"
-    ),
-    "passphrase-exposed": _Words(
-        Exit.PROFILE, "others can read or change the passphrase file", "restrict it to yourself: chmod 600 FILE"
     ),
     "profile-busy": _Words(Exit.PROFILE, "another process has locked this profile", _LATER),
     "second-recv": _Words(

@@ -38,7 +38,7 @@ def read_passphrase(path: Path) -> bytes:
     """
     The passphrase in a file, without one line end.
 
-    @raise SecuremsgError: the file cannot be read, others may read it, it is theirs, or it holds none.
+    @raise SecuremsgError: the file cannot be read, others may read it, it belongs to another user, or it holds none.
     """
     try:
         with path.open("rb") as file:
@@ -52,8 +52,9 @@ def read_passphrase(path: Path) -> bytes:
         try:
             check_private(path, found)
         except FileExposed as error:
-            text, _, hint = str(error).partition("; ")
-            raise error_for("passphrase-exposed", text=f"the passphrase file {text}", hint=hint) from None
+            raise SecuremsgError(
+                Exit.PROFILE, "passphrase-exposed", f"the passphrase file {error.text}", error.hint
+            ) from None
     passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE:
         raise SecuremsgError(

@@ -25,10 +25,9 @@ PRUNED = b"pruned"
 # How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
 # client that believed any number could soon never send again.
 MAX_LEAP = 2**24
-# How often a long connection checks prekeys and list, seconds.
+# How often a long connection checks prekeys and list, seconds: no more prekeys are made meanwhile. A contact that names another
+# list of ours cannot make us look it up more often.
 PERIOD = prekeys.BATCH_PAUSE
-# How often a contact can make us look up our own list, seconds.
-OWN_CHECK_PAUSE = 3600
 
 
 @define(eq=False)
@@ -123,7 +122,7 @@ class Maintenance:
     def check_own_list(self) -> None:
         """A contact names a list of ours that we never made: ask the directory, but not for every message that says so."""
         now = self._context.now()
-        if now - self._own_checked_at >= OWN_CHECK_PAUSE:
+        if now - self._own_checked_at >= PERIOD:
             self._own_checked_at = now
             self._fetch_own()
 
@@ -131,13 +130,13 @@ class Maintenance:
         """
         Put a device that was refused on our list, and publish it.
 
-        @param callback: gets the server's answer, or a refusal: C{no-such-device}; C{bad-request}: the list is full.
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices}.
         """
         listed = self._context.profile.listing.devices
         try:
             with self._context.store.writing() as records:
                 if len(listed) >= m.MAX_DEVICES:
-                    raise Refusal("bad-request")
+                    raise Refusal("too-many-devices")
                 self._sign(records, [*listed, ownlist.accept(records, device_id)])
         except Refusal as refusal:
             callback(refusal)
@@ -148,12 +147,15 @@ class Maintenance:
         """
         Take another device off our list, and publish it.
 
-        @param callback: gets the server's answer, or a refusal: C{no-such-device}; C{bad-request}: it is this one.
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}; C{own-device}: it is this one.
         """
         profile = self._context.profile
         others = [device for device in profile.listing.devices if device.id != device_id]
-        if device_id == profile.device_id or len(others) == len(profile.listing.devices):
-            callback(Refusal("bad-request" if device_id == profile.device_id else "no-such-device"))
+        if device_id == profile.device_id:
+            callback(Refusal("own-device"))
+            return
+        if len(others) == len(profile.listing.devices):
+            callback(Refusal("unlisted-device"))
             return
         with self._context.store.writing() as records:
             self._sign(records, others)
@@ -285,4 +287,6 @@ class GuestMaintenance:
         """There are no devices."""
         callback(Refusal("forbidden"))
 
-    remove_device = accept_device
+    def remove_device(self, device_id: bytes, callback: Callback) -> None:
+        """There are no devices."""
+        callback(Refusal("forbidden"))

@@ -19,7 +19,16 @@ ROOT = 0
 
 
 class FileExposed(StateUnusable):
-    """Other users may read or change a file, or run it, or it is theirs."""
+    """
+    Other users may read or change a file, or run it, or own it.
+
+    @ivar text: what is wrong; C{hint}: what to do about it.
+    """
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(f"{text}; {hint}")
+        self.text = text
+        self.hint = hint
 
 
 class NotAFile(StateUnusable):
@@ -69,10 +78,10 @@ def check_private(path: Path, found: os.stat_result) -> None:
     """
     check_regular(path, found)
     if found.st_uid not in (ROOT, os.geteuid()):
-        raise FileExposed(f"{path} belongs to another user (uid {found.st_uid}); use a copy that belongs to you")
+        raise FileExposed(f"{path} belongs to another user (uid {found.st_uid})", "use a copy that belongs to you")
     if found.st_mode & OTHERS:
         raise FileExposed(
-            f"{path} is open to other users (mode {found.st_mode & 0o777:o}); restrict it to yourself: chmod 600 {path}"
+            f"{path} is open to other users (mode {found.st_mode & 0o777:o})", f"restrict it to yourself: chmod 600 {path}"
         )
 
 

@@ -263,9 +263,9 @@ class ChangeTests(DeviceCase):
         """This very device stays, and what is not there can be neither removed nor accepted."""
         before = self.published()
         for kind, device, code in (
-            ("remove-device", self.own[0], "bad-request"),
-            ("remove-device", self.ghost, "no-such-device"),
-            ("accept-device", self.device("other"), "no-such-device"),
+            ("remove-device", self.own[0], "own-device"),
+            ("remove-device", self.ghost, "unlisted-device"),
+            ("accept-device", self.device("other"), "unlisted-device"),
         ):
             answer = self.change(kind, device)
             assert isinstance(answer, Refusal), kind
@@ -280,7 +280,7 @@ class ChangeTests(DeviceCase):
             self.assertIsInstance(self.change("accept-device", device), m.Done)
         answer = self.change("accept-device", self.ghost)
         assert isinstance(answer, Refusal), "full"
-        self.assertEqual(answer.code, "bad-request")
+        self.assertEqual(answer.code, "too-many-devices")
         self.assertEqual(self.refused(), [self.ghost])
 
     def test_bounded(self) -> None:

@@ -41,8 +41,9 @@ def devices(ctx: click.Context, words: tuple[str, str]) -> int:
             status = context.run_connected(_changing(context, ACTIONS[action], device_id))
             if status != Exit.DONE:
                 return status
-        rows = own_devices(context.store)
-        if not action and argument not in ("", name):
+        if action or argument in ("", name):
+            rows = own_devices(context.store)
+        else:
             name, rows = argument, devices_of(context.store, argument)
         for row in rows:
             write_record(device_record(name, row), context.settings.as_json, device_text(row))
@@ -81,20 +82,18 @@ def chosen(rows: list[DeviceRow], prefix: str, action: str) -> str:
     """
     The device of ours whose id begins like this, in hex.
 
-    @raise SecuremsgError: C{no-such-device}; or it is this very device, and to be removed.
+    @raise SecuremsgError: C{unlisted-device}; C{own-device}: it is this very device, and to be removed.
     @raise UsageError: it is not said which.
     """
     possible = [row for row in rows if (row.state == "refused") == (action == "accept")]
     found = [row for row in possible if row.device.id.hex().startswith(prefix.lower())]
     if not found:
         text = f"no device whose id begins with {prefix} can be {'accepted' if action == 'accept' else 'removed'}"
-        raise error_for("no-such-device", text=text, hint="list them: securemsg devices")
+        raise error_for("unlisted-device", text=text)
     if len(found) > 1:
         raise click.UsageError(f"several ids begin with {prefix}; give more of the id")
     if found[0].state == "this":
-        raise error_for(
-            "bad-request", text="this is the device that you are using", hint="remove it with another device of the account"
-        )
+        raise error_for("own-device")
     return found[0].device.id.hex()
 
 

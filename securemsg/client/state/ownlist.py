@@ -67,12 +67,12 @@ def accept(records: IRecords, device_id: bytes) -> Device:
     """
     Take a device off those that are refused, to put it on the list.
 
-    @raise Refusal: C{no-such-device}.
+    @raise Refusal: C{unlisted-device}.
     """
     known = refused(records)
     found = [row.device for row in known if row.device.id == device_id]
     if not found:
-        raise Refusal("no-such-device")
+        raise Refusal("unlisted-device")
     _save(records, tuple(row for row in known if row.device.id != device_id))
     return found[-1]
 

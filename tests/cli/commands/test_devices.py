@@ -65,7 +65,7 @@ class ListTests(PlaceCase):
             self.successResultOf(self.ask(kind))
             self.assertEqual(len(own_devices(self.ada.context.store)), count)
         problem = self.failureResultOf(self.ask("remove-device"), SecuremsgError).value
-        self.assertEqual(problem.code, "no-such-device")
+        self.assertEqual(problem.code, "unlisted-device")
 
     def ask(self, kind: str) -> Deferred[dict[str, str]]:
         """Ask the process that has the connection."""
@@ -93,7 +93,7 @@ class ChoiceTests(PlaceCase):
         self.assertEqual(chosen(self.rows, "A1", "remove"), "a1" * 16)
         self.assertEqual(chosen(self.rows, "b0" * 16, "accept"), "b0" * 16)
         for prefix, action in (("a1", "accept"), ("b0", "remove"), ("c", "remove")):
-            self.assertEqual(self.assertRaises(SecuremsgError, chosen, self.rows, prefix, action).code, "no-such-device")
+            self.assertEqual(self.assertRaises(SecuremsgError, chosen, self.rows, prefix, action).code, "unlisted-device")
 
     def test_several(self) -> None:
         """An id that stands for several is refused."""
