@@ -14,9 +14,9 @@ from securemsg.storage.errors import StorageError
 
 # How long a finished command waits for the rest of the outbox, and how long without progress, seconds.
 FLUSH_TIME = 10
+STALL_TIME = 2
 # Receipts that are counted.
 PAGE = 1024
-STALL_TIME = 2
 
 
 async def flush(clock: Any, store: IProfileStore, connection: AccountConnection) -> None:

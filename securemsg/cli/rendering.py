@@ -131,9 +131,18 @@ def suite_facts(choice: Chosen) -> dict[str, object]:
     return {"suite": choice.suite, "key": choice.shared.name if choice.key else None}
 
 
+def mark_of(contact: Contact) -> str:
+    """The mark beside a contact's name."""
+    if contact.is_blocked:
+        return "CHANGED"
+    if contact.unconfirmed:
+        return "NEW DEVICE"
+    return "" if contact.verified else "unverified"
+
+
 def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """A contact, for people."""
-    mark = slash.mark_of(contact) or "verified"
+    mark = mark_of(contact) or "verified"
     news = f"  {unread} unread" if unread else ""
     key = f"  {choice.shared.name}" if choice.key else ""
     return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"

@@ -29,8 +29,6 @@ from securemsg.protocol.messages import Challenge, Hello, Nonce, Proof, Record, 
 # What a login must be tied to, by transport.
 _KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
 _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
-
-
 # A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.
 MAX_LOGINS = 64
 
@@ -59,7 +57,8 @@ class Login(Protocol):
         self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
     ) -> tuple[Profile, Proof | Register]:
         """
-        Check the server, then prove who we are.
+        Check the server, then prove who we are. An account commits the nonce of its Hello before its Proof is sent, so that it
+        recognises this login later.
 
         @return: our profile in this connection, and the message to send.
         @raise Refusal: C{server-identity}: it is not our server.

@@ -7,6 +7,8 @@ so that no two different lists of parts ever give the same bytes. Nothing here c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import field, frozen
 
 from securemsg.crypto import primitives
@@ -22,10 +24,12 @@ from securemsg.crypto.primitives import (
 __all__ = [
     "AgreementKey",
     "SigningKey",
-    "guest_device",
+    "are_device_keys",
     "connection_nonce",
     "digest",
+    "digits_in",
     "fingerprint",
+    "guest_device",
     "hmac_sha256",
     "is_ed25519_key",
     "is_x25519_key",
@@ -63,6 +67,7 @@ KEY_MESSAGE = b"securemsg/1 key message"
 
 ID_SIZE = 16  # random ids of messages, deposits and devices
 NONCE_SIZE = 32  # what each side adds to a login
+SAFETY_DIGITS = 60
 SAFETY_ROUNDS = 5200  # makes a search for a key with a look-alike number 5200 times dearer
 FINGERPRINT_SIZE = 8  # enough to tell devices apart in a log, too short to trust
 
@@ -177,6 +182,11 @@ def spki_digest(certificate: bytes) -> bytes:
     return sha256(primitives.spki_of_certificate(certificate))
 
 
+def are_device_keys(signing_key: bytes, agreement_key: bytes) -> bool:
+    """Whether these are public keys that a device may have: of Ed25519 and X25519, canonical and not of small order."""
+    return is_ed25519_key(signing_key) and is_x25519_key(agreement_key)
+
+
 def fingerprint(public: bytes) -> str:
     """
     Name a public key shortly, for logs and lists: the first 8 bytes of its SHA-256 in hex, in groups of four.
@@ -200,6 +210,12 @@ def safety_number(own_name: str, own_identity: bytes, peer_name: str, peer_ident
     """
     halves = sorted((_half_of_number(own_name, own_identity), _half_of_number(peer_name, peer_identity)))
     return " ".join(halves)
+
+
+def digits_in(words: Iterable[str]) -> str:
+    """The digits of a safety number, however they are grouped; empty: this is none."""
+    digits = "".join("".join(words).split())
+    return digits if len(digits) == SAFETY_DIGITS and digits.isascii() and digits.isdigit() else ""
 
 
 def _half_of_number(name: str, identity: bytes) -> str:

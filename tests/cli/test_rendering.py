@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.rendering import contact_record, line_record, safety_record, wire_record, wire_text
+from securemsg.cli.rendering import contact_record, line_record, mark_of, safety_record, wire_record, wire_text
 from securemsg.client import messages
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import Contact
@@ -69,3 +69,22 @@ class WireTests(SynchronousTestCase):
             "hex": 64 * "0",
         }
         self.assertEqual(wire_record(WireDump(False, "bob", NUMBER, 1243, "psk", bytes(304))), expected)
+
+
+class MarkTests(SynchronousTestCase):
+    """The mark beside a name."""
+
+    def test_marks(self) -> None:
+        """Changed keys are marked first of all; a verified contact has no mark."""
+        contact = Contact("bob", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
+        marks = [
+            mark_of(msgspec.structs.replace(contact, verified=verified, unconfirmed=added, changed_to=changed))
+            for verified, added, changed in (
+                (True, (), b""),
+                (False, (), b""),
+                (False, (bytes(16),), b""),
+                (False, (bytes(16),), bytes(32)),
+                (True, (), bytes(32)),
+            )
+        ]
+        self.assertEqual(marks, ["", "unverified", "NEW DEVICE", "CHANGED", "CHANGED"])

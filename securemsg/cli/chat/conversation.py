@@ -37,6 +37,7 @@ from securemsg.cli.rendering import (
     fact_lines,
     line_record,
     line_text,
+    mark_of,
     received_record,
     received_text,
     remark,
@@ -180,7 +181,7 @@ class Chat:
 
     async def _show_safety(self) -> None:
         """Show the safety number."""
-        if await self._is_guest():
+        if await self._refuse_guest():
             return
         contact = self.contact()
         if contact is None:
@@ -201,7 +202,7 @@ class Chat:
 
     async def _confirm(self, digits: str) -> None:
         """Mark the contact as verified."""
-        if await self._is_guest():
+        if await self._refuse_guest():
             return
         try:
             confirm_shown(self._context, self.name, digits)
@@ -212,7 +213,7 @@ class Chat:
 
     async def _accept_keys(self) -> None:
         """Take the contact's new keys."""
-        if await self._is_guest():
+        if await self._refuse_guest():
             return
         try:
             is_new = accept_keys(self._context, self.name)
@@ -223,12 +224,13 @@ class Chat:
         what = f"the new keys of {self.name} are taken, unverified" if is_new else f"the keys of {self.name} have not changed"
         await self._notify(f"-- {what}")
 
-    async def _is_guest(self) -> bool:
-        """Whether there are no keys to compare; if so, say it."""
-        if isinstance(self._context, GuestContext):
-            held = self._context.profile.name
-            await self._notify(f"-- with a key file there is no number to compare: both sides have {held}")
-        return isinstance(self._context, GuestContext)
+    async def _refuse_guest(self) -> bool:
+        """Tell a guest that there are no keys to compare; C{False}: this is none."""
+        if not isinstance(self._context, GuestContext):
+            return False
+        held = self._context.profile.name
+        await self._notify(f"-- with a key file there is no number to compare: both sides have {held}")
+        return True
 
     async def _switch(self, name: str) -> None:
         """Send lines to another contact from now on."""
@@ -334,7 +336,7 @@ class Chat:
         choice = pinned_suite(self._context, self.name)
         if isinstance(self._context, GuestContext):
             return f"{self.name} ({key_name(choice)})"
-        mark = slash.mark_of(contact) if contact else "unknown"
+        mark = mark_of(contact) if contact else "unknown"
         marks = ", ".join(part for part in (mark, key_name(choice)) if part)
         return f"{self.name} ({marks})" if marks else self.name
 

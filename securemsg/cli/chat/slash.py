@@ -12,7 +12,7 @@ from attrs import frozen
 
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
-from securemsg.client.state.contacts import Contact
+from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.messages import MAX_TEXT
@@ -20,7 +20,6 @@ from securemsg.protocol.messages import MAX_TEXT
 # Lines of /history where no number is given, and the most that may be asked for.
 HISTORY_LINES = 20
 MAX_HISTORY_LINES = 1000
-SAFETY_DIGITS = 60
 # Leaves the chat as well, on a line of its own; from the first clients.
 LEAVING_WORD = "exit"
 
@@ -143,7 +142,7 @@ def _history(words: list[str]) -> Intention:
 def _verify(words: list[str]) -> Intention:
     if not words:
         return ShowSafety()
-    digits = digits_in(words)
+    digits = keys.digits_in(words)
     if digits or words in (["confirm"], ["--confirm"]):
         return Confirm(digits)
     return Misunderstood("usage: /verify, then /verify confirm once you have compared the numbers, or /verify DIGITS")
@@ -193,12 +192,6 @@ def text_of(line: str) -> Intention | None:
     return Say(line)
 
 
-def digits_in(words: Iterable[str]) -> str:
-    """A safety number, however it is grouped; empty: this is none."""
-    digits = "".join("".join(words).split())
-    return digits if len(digits) == SAFETY_DIGITS and digits.isascii() and digits.isdigit() else ""
-
-
 def complete(line: str, names: Iterable[str]) -> list[str]:
     """What the last word of a line may become: a command at the line's start, a name after C{/to}, a name after C{@}."""
     head, _, word = line.rpartition(" ")
@@ -235,15 +228,6 @@ def gap_line(sender: str, missing: int) -> str:
     """Says that messages are missing."""
     what = "1 message" if missing == 1 else f"{missing} messages"
     return f"-- {what} from {escape(sender)} before this line did not arrive (yet)"
-
-
-def mark_of(contact: Contact) -> str:
-    """The mark beside a contact's name."""
-    if contact.is_blocked:
-        return "CHANGED"
-    if contact.unconfirmed:
-        return "NEW DEVICE"
-    return "" if contact.verified else "unverified"
 
 
 def unread_text(unread: dict[str, int], current: str) -> str:

@@ -71,6 +71,7 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
                 context.wake_owner()
         elif action and name is not None:
             accept_keys(context, name)
+            context.wake_owner()
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         if policy is not None:
@@ -89,7 +90,7 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
 
 def accept_keys(context: CommandContext, name: str) -> bool:
     """
-    Take the new keys of a contact, and wake the process that has the connection: what waited for that goes out and is opened.
+    Take the new keys of a contact. What waited for that goes out and is opened once the owner of the connection looks.
 
     @return: whether there were new keys.
     @raise SecuremsgError: C{no-such-account}.
@@ -99,7 +100,6 @@ def accept_keys(context: CommandContext, name: str) -> bool:
         raise error_for("no-such-account", name, text="{name} is not among your contacts")
     with context.store.writing() as records:
         accept(records, name, int(context.now()))
-    context.wake_owner()
     return before.is_blocked
 
 

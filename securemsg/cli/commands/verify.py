@@ -8,7 +8,6 @@ import sys
 import click
 
 from securemsg.account.errors import Exit, explain
-from securemsg.cli.chat import slash
 from securemsg.cli.commands.contacts import find_contact, known_or_fetched
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
@@ -18,6 +17,7 @@ from securemsg.cli.rendering import device_text, safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.suites import key_name, pinned_suite
 from securemsg.client.state.contacts import Contact, confirm, mark_shown, safety
+from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 
@@ -63,9 +63,9 @@ def number_in(words: tuple[str, ...]) -> str:
 
     @raise BadParameter: this is something else.
     """
-    digits = slash.digits_in(words)
+    digits = keys.digits_in(words)
     if words and not digits:
-        raise click.BadParameter(f"a safety number has {slash.SAFETY_DIGITS} digits")
+        raise click.BadParameter(f"a safety number has {keys.SAFETY_DIGITS} digits")
     return digits
 
 

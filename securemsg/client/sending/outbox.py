@@ -124,7 +124,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
         draft = _return_to_draft(records, row, seq)
         return None if draft is None else _seal(records, profile, draft, seq, now)
     sealed = _load_deposit(records, seq)
-    common, key = sealed.common, ContentKey(sealed.key, keys.sha256(sealed.common), None, (0, 0))
+    common, key = sealed.common, suites.content_key(sealed.key, sealed.common)
     kept = {part.device: part.own for part in sealed.parts}
     choice = pinned_suite(records, row.to)
     if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):

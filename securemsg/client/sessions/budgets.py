@@ -66,14 +66,14 @@ def check_begin(records: IRecords, account: str, now: int) -> None:
     @raise Refusal: C{too-many-sessions}: not within this hour.
     """
     budget = _budget(records, account)
-    if 0 <= now - budget.hour < HOUR and budget.count >= MAX_BEGUN:
+    if _is_this_hour(budget.hour, now) and budget.count >= MAX_BEGUN:
         raise Refusal("too-many-sessions")
 
 
 def note_begun(records: IRecords, account: str, device: bytes, number: int, now: int) -> None:
     """Charge an account with a session; the oldest that we never sent in goes where there are too many."""
     budget = _budget(records, account)
-    hour, count = (budget.hour, budget.count) if 0 <= now - budget.hour < HOUR else (now, 0)
+    hour, count = (budget.hour, budget.count) if _is_this_hour(budget.hour, now) else (now, 0)
     begun = (*budget.begun, BegunSession(bucket_of(account, device), number))
     for older in begun[:-MAX_REMEMBERED]:
         session = load_session(records, older.bucket, older.number)
@@ -88,14 +88,14 @@ def may_jump(records: IRecords, account: str, jump: int, now: int) -> bool:
     if jump <= FREE_JUMP:
         return True
     budget = _budget(records, _charged(records, account))
-    return not 0 <= now - budget.failing_hour < HOUR or budget.wasted + jump <= MAX_WASTED
+    return not _is_this_hour(budget.failing_hour, now) or budget.wasted + jump <= MAX_WASTED
 
 
 def note_wasted(records: IRecords, account: str, keys: int, now: int) -> None:
     """A message did not open: charge its account with the keys that were derived for it, whoever sent it."""
     charged = _charged(records, account)
     budget = _budget(records, charged)
-    if not 0 <= now - budget.failing_hour < HOUR:
+    if not _is_this_hour(budget.failing_hour, now):
         budget = msgspec.structs.replace(budget, failing_hour=now, wasted=0)
     save(records, META, BUDGETS + charged.encode(), msgspec.structs.replace(budget, wasted=budget.wasted + keys))
 
@@ -113,10 +113,14 @@ def check_skipped(records: IRecords, contact: Contact, more: int) -> None:
         raise Refusal("too-many-skipped")
 
 
+def _is_this_hour(began: int, now: int) -> bool:
+    """Whether an hour that began then is not over; where the clock was set back it is."""
+    return 0 <= now - began < HOUR
+
+
 def _is_answered(session: Session) -> bool:
     """Whether we have ever sent in a session."""
-    ratchet = load_ratchet(session.ratchet)
-    return session.initiated or ratchet.sent > 0
+    return session.initiated or load_ratchet(session.ratchet).sent > 0
 
 
 def _charged(records: IRecords, account: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from securemsg.client.state import quarantine
@@ -78,21 +77,23 @@ def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: by
         key = pinned_suite(records, conversation).key
     if len(key) != size:
         raise Refusal("bad-request")
-    _note(records, conversation, msgspec.msgpack.encode(Chosen(suite, key)))
+    before = records.get(TABLE, conversation.bucket)
     save(records, TABLE, conversation.bucket, Chosen(suite, key))
+    _note(records, conversation, before)
     quarantine.mark_for_retry(records, conversation.account)
 
 
 def forget(records: IRecords, conversation: Conversation) -> None:
     """Unpin the suite of a conversation."""
-    _note(records, conversation, b"")
+    before = records.get(TABLE, conversation.bucket)
     records.delete(TABLE, conversation.bucket)
+    _note(records, conversation, before)
 
 
-def _note(records: IRecords, conversation: Conversation, value: bytes) -> None:
-    """Note the row of a conversation as it will be, or that it goes, among what decides whom we trust."""
-    before = records.get(TABLE, conversation.bucket) or b""
-    digests = [row_digest(each) if each else b"" for each in (before, value)]
+def _note(records: IRecords, conversation: Conversation, before: bytes | None) -> None:
+    """Note that the row of a conversation has changed, or is gone, among what decides whom we trust."""
+    after = records.get(TABLE, conversation.bucket)
+    digests = [row_digest(each) if each else b"" for each in (before, after)]
     note(records, TABLE, conversation.bucket, *digests)
 
 

@@ -246,11 +246,13 @@ def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now
     if halves:
         number, newest = halves[-1]
         age = now - newest.made_at
-        is_known = not stocked or find(records, kind, stocked) is not None
-        if -MAX_CLOCK_SKEW <= age < ROTATION and (is_known or 0 <= age < BATCH_PAUSE):
-            is_there = newest.uploaded and stocked == number
-            return None if is_there else Prekey(number, newest.key, newest.signature)
-    # There is none, or it is old, or the server has one of a later life of ours whose private half we do not have.
+        is_current = -MAX_CLOCK_SKEW <= age < ROTATION
+        # If not, the server's is of a later life of ours, and we do not have its private half.
+        is_stocked_ours = not stocked or find(records, kind, stocked) is not None
+        is_just_made = 0 <= age < BATCH_PAUSE
+        if is_current and (is_stocked_ours or is_just_made):
+            is_uploaded = newest.uploaded and stocked == number
+            return None if is_uploaded else Prekey(number, newest.key, newest.signature)
     return _made(records, profile, kind, 1, now)[0]
 
 
@@ -267,7 +269,8 @@ def _batch(records: IRecords, profile: Profile, kind: bytes, left: int, now: int
 
 
 def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int) -> list[Prekey]:
-    last, end = records.last(TABLE, kind), now + MAX_CLOCK_SKEW + 1 << ID_SHIFT
+    last = records.last(TABLE, kind)
+    end = (now + MAX_CLOCK_SKEW + 1) << ID_SHIFT
     if last >= end:
         # Made while our clock was far ahead: nobody would believe the ids after it.
         last = max((number for _, number, _ in records.scan(TABLE, kind) if number < end), default=0)

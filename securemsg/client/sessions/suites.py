@@ -100,13 +100,18 @@ def make_common(content: bytes, suite: str = PQXDH) -> tuple[bytes, ContentKey]:
     Encrypt a content once for all devices, under a key that serves this message alone.
 
     @param suite: of the own parts.
-    @return: the common part, and what each own part carries, without its C{base} and C{place}.
+    @return: the common part, and its L{content_key}.
     @raise LocalProtocolError: the content is larger than any we make.
     """
     row = SUITES[suite]
     key = random_bytes(row.key_size)
     common = row.encrypt(key, pad(content), COMMON_PART)
-    return common, ContentKey(key, sha256(common), None, (0, 0))
+    return common, content_key(key, common)
+
+
+def content_key(key: bytes, common: bytes) -> ContentKey:
+    """What each own part carries of a common part and its key, without its C{base} and C{place}."""
+    return ContentKey(key, sha256(common), None, (0, 0))
 
 
 def open_common(common: bytes, content_key: ContentKey, suite: str = PQXDH) -> bytes:

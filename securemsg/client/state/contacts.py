@@ -361,6 +361,6 @@ def _read(profile: Profile, record: AccountRecord) -> DeviceList:
         raise Refusal("bad-device-list", "of another account or server")
     if len(listing.previous) != (DIGEST_SIZE if listing.version > 1 else 0):
         raise Refusal("bad-device-list", "a list that follows none")
-    if not all(keys.is_ed25519_key(row.signing_key) and keys.is_x25519_key(row.agreement_key) for row in listing.devices):
+    if not all(keys.are_device_keys(row.signing_key, row.agreement_key) for row in listing.devices):
         raise Refusal("bad-device-list", "an invalid key")
     return listing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,7 +20,6 @@ from securemsg.cli.chat.slash import (
     ShowState,
     SwitchTo,
 )
-from securemsg.client.state.contacts import Contact
 from securemsg.protocol.messages import MAX_TEXT
 
 
@@ -118,21 +116,6 @@ class ShowTests(SynchronousTestCase):
     def test_no_fake_line(self) -> None:
         """A line end in a text begins no line that looks like another message."""
         self.assertEqual(slash.line_of("now", "bob", "a\n[now] eve: b"), "[now] bob: a\n    | [now] eve: b")
-
-    def test_marks(self) -> None:
-        """Changed keys are marked first of all; a verified contact has no mark."""
-        contact = Contact("bob", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
-        marks = [
-            slash.mark_of(msgspec.structs.replace(contact, verified=verified, unconfirmed=added, changed_to=changed))
-            for verified, added, changed in (
-                (True, (), b""),
-                (False, (), b""),
-                (False, (bytes(16),), b""),
-                (False, (bytes(16),), bytes(32)),
-                (True, (), bytes(32)),
-            )
-        ]
-        self.assertEqual(marks, ["", "unverified", "NEW DEVICE", "CHANGED", "CHANGED"])
 
     def test_unread(self) -> None:
         """Unread messages of others are counted, those of the current contact are not."""
