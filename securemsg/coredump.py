@@ -1,4 +1,4 @@
-"""Keeps the memory of a process, in which keys are, to itself."""
+"""Keeps keys out of core dumps, and out of reach of other processes of the same user."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ MEANINGS: dict[Exit, str] = {
     " (with --key-file alone nothing is kept)",
     Exit.TIMED_OUT: "not delivered, or too few messages received, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
-    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase that others own or can read, or another recv or respond"
-    " is running",
+    Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase file that another user owns or can read, or"
+    " another recv or respond is running",
     Exit.INTERRUPTED: "interrupted",
 }
 

@@ -9,7 +9,7 @@ _KEY_FILE = (
 
 WARNINGS: dict[str, str] = {
     "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
-    " back and nothing is sent until you take the new keys. Compare numbers first: securemsg verify {name}; then:"
+    " back and nothing is sent until you accept the new keys. Compare numbers first: securemsg verify {name}; then:"
     " securemsg contacts accept {name}",
     "list-rolled-back": "the server showed an old device list of {name}; it was ignored",
     "list-forked": "the server showed two device lists of {name} that contradict each other; the first one stays in use",
@@ -35,23 +35,23 @@ WARNINGS: dict[str, str] = {
     "wrong-key": "a message from {name} does not fit the key file that was given for {name}; " + _KEY_FILE,
     "own-account": "the server delivered a message that claims to come from this account; it was ignored",
     "quarantine-full": "messages from {name} could not be opened and were dropped, because too many are held back already",
-    "state-restored": "the server knows of messages or logins of this device that this profile does not: it is an old copy,"
-    " or a copy of it is in use elsewhere, or the server lies. Sessions start afresh; messages may be missing",
+    "state-restored": "the server knows of messages or logins of this device that this profile does not. Either this"
+    " profile is an old copy, a copy is in use elsewhere, or the server lies. Sessions start afresh; messages may be missing",
     "state-copied": "the server has seen messages or a login of this device that were not its own: a copy of this profile is in"
     " use elsewhere, or the server lies. Sessions start afresh; if you made no copy, tell your contacts, and join again with a"
     " new profile",
     "server-behind": "the server has lost messages that it had accepted from this device: it was restored from an older copy,"
     " or it lies. What is in the outbox is sent again; the history shows which others were not delivered: send those again",
-    "own-device-added": "somebody with a copy of this account's keys added a device to it; it was refused, and a list without"
-    " it is published. See it with: securemsg devices; if it is yours after all: securemsg devices accept ID",
+    "own-device-added": "somebody with a copy of this account's keys added a device to it; it was refused, and the server now"
+    " gets a list without it. To see it: securemsg devices; if it is yours: securemsg devices accept ID",
     "contact-device-added": "{name} has a new device, or somebody has a copy of {name}'s keys: {name} is unverified until you"
-    " have asked, and confirmed it: securemsg verify {name}",
+    " have asked {name} and confirmed it: securemsg verify {name}",
     "device-removed": "this device is no longer on its account's device list: it was removed on another device, or by"
     " somebody with a copy of its keys",
-    "trust-changed": "what this profile had noted of {name} was changed, put back or deleted by another program: {name} counts"
-    " as unverified, and a key file may have to be given again. Compare numbers again: securemsg verify {name}",
+    "trust-changed": "the profile's record of {name} was changed, put back or deleted by another program: {name} counts"
+    " as unverified, and a key file may have to be set again. Compare numbers again: securemsg verify {name}",
     "trust-lost": "the record of whom this profile trusts was deleted by another program: every contact counts as unverified,"
-    " and key files may have to be given again. Compare numbers again: securemsg verify NAME",
+    " and key files may have to be set again. Compare numbers again: securemsg verify NAME",
     "clock": "the clocks of this machine and the server differ by more than an hour",
     "prekeys-refused": "the server refuses this device's prekeys; new contacts may be unable to write to it",
     "prekeys-unconfirmed": "the server has not confirmed new keys of this device for two weeks; new contacts may soon be unable"

@@ -136,7 +136,11 @@ class AccountRow(Record, frozen=True):
 
 
 class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
-    """Client: what I speak. Who I am comes in Proof or Register, after the server has proved itself. More items are ignored."""
+    """
+    Client: versions and features. The account is named in Proof or Register, once the server has proved itself.
+
+    More items are ignored.
+    """
 
     versions: Annotated[list[Version], Meta(min_length=1, max_length=16)]
     features: Annotated[list[Code], Meta(max_length=64)]

@@ -34,7 +34,7 @@ _COMPLAINTS = {
 @click.argument("name", type=NAME, metavar="NAME")
 @suite_options("Key file: for --suite psk, or alone to chat with `server` without a profile.", "--suite")
 @wire_option
-@click.option("--commands", is_flag=True, help="Obey `exit` and /commands in piped input, too.")
+@click.option("--commands", is_flag=True, help="Obey `exit` and /commands in piped input.")
 @json_option("Line by line, even on a terminal; messages are printed as JSON, one object per line.")
 @shared
 @click.pass_context
@@ -42,8 +42,8 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
     """
     Chat with NAME: interactive on a terminal, line by line on a pipe.
 
-    `exit`, /quit or the end of the input leaves; /help lists the other commands. What comes through a pipe is text, every line
-    of it, unless --commands is given.
+    At a terminal, `exit`, /quit or Ctrl-D leaves and /help lists the commands. Piped lines are sent as text, unless --commands
+    is given.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file.
     With --suite psk you chat from your profile with a contact who has the same file.

@@ -212,7 +212,7 @@ class Chat:
         await self._notify(f"-- {self.name} is verified")
 
     async def _accept_keys(self) -> None:
-        """Take the contact's new keys."""
+        """Accept the contact's new keys."""
         if await self._refuse_guest():
             return
         try:
@@ -221,7 +221,7 @@ class Chat:
             await self._notify(f"-- {problem.text}")
             return
         self._connection.nudge()
-        what = f"the new keys of {self.name} are taken, unverified" if is_new else f"the keys of {self.name} have not changed"
+        what = f"{self.name}'s new keys are accepted, unverified" if is_new else f"the keys of {self.name} have not changed"
         await self._notify(f"-- {what}")
 
     async def _refuse_guest(self) -> bool:

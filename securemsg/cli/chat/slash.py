@@ -71,7 +71,7 @@ class Confirm:
 
 @frozen
 class AcceptKeys:
-    """Take the new keys of this contact."""
+    """Accept the new keys of this contact."""
 
 
 @frozen
@@ -162,7 +162,7 @@ COMMANDS: dict[str, Command] = {
     "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
     "/to": Command("NAME", "chat with somebody else", _switch),
     "/verify": Command("[confirm]", "show the safety number; confirm: both sides have the same", _verify),
-    "/accept": Command("", "take the new keys of this contact, unverified", _alone(AcceptKeys())),
+    "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
     "/quit": Command("", f"leave; so do `{LEAVING_WORD}` and the end of the input", _alone(Leave())),
 }

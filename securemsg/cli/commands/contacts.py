@@ -29,7 +29,7 @@ from securemsg.interfaces import IProfileStore
     "--set-receipts",
     "policy",
     type=click.Choice([policy.value for policy in receipts.Policy]),
-    help="Whose messages are confirmed from now on.",
+    help="Who gets delivery receipts.",
 )
 @json_option("Print JSON, one object per line.")
 @shared
@@ -43,16 +43,16 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
     messages that were waiting for it. Anyone who has the file can read everything, including the daemon's operator if the
     daemon has the same file. --set-suite pqxdh goes back to encryption without a file.
 
-    accept NAME takes the new keys of a contact whose keys have changed: messages go out and come in again, unverified. Compare
-    numbers first: securemsg verify NAME.
+    accept NAME accepts the new keys of a contact whose keys have changed; messages flow again, and the contact is unverified.
+    Compare numbers first: securemsg verify NAME. A contact whose keys have not changed counts as known from then on.
 
-    --set-receipts says who learns that a message arrived, and so that you are online: everybody, nobody, or those you know,
+    --set-receipts sets who gets delivery receipts, which also reveal that you are online: everybody, nobody, or those you know,
     which is the default: whoever you wrote to, accepted, verified, invited or were invited by.
     """
     settings = settings_of(ctx)
     action, name = words[0], words[1] or None
     if action and (settings.suite is not None or settings.key_file is not None):
-        raise click.UsageError("accept takes no suite")
+        raise click.UsageError("accept cannot be combined with --set-suite or --key-file")
     if name is None and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
     if name is not None and policy is not None:
@@ -90,7 +90,7 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
 
 def accept_keys(context: CommandContext, name: str) -> bool:
     """
-    Take the new keys of a contact. What waited for that goes out and is opened once the owner of the connection looks.
+    Accept the new keys of a contact. What waited for that goes out and is opened once the owner of the connection looks.
 
     @return: whether there were new keys.
     @raise SecuremsgError: C{no-such-account}.

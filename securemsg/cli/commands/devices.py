@@ -30,8 +30,8 @@ def devices(ctx: click.Context, words: tuple[str, str]) -> int:
     """
     List your own devices, or those of the contact NAME: id, fingerprint, and since when they are known.
 
-    remove ID takes a device off your own list, and publishes that. A device that this profile did not add is refused by itself;
-    accept ID puts it on the list after all. The beginning of an ID is enough, if no other begins in the same way.
+    remove ID removes a device from your account, and publishes that. A device that this profile did not add is refused
+    automatically; accept ID puts it on the list after all. An unambiguous prefix of the ID is enough.
     """
     action, argument = words
     with opened(settings_of(ctx)) as context:

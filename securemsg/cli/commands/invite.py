@@ -31,7 +31,7 @@ LONGEST = 30 * DAY
 def invite(ctx: click.Context, expires: int) -> int:
     """
     Print an invite for one person, if the server lets users invite. It verifies both ways: the new user has you as a verified
-    contact, and you the new user, once `join` has proved to you that it has the invite.
+    contact, and the new user becomes verified for you once `join` has proved possession of the invite.
     """
     with opened(settings_of(ctx)) as context:
 

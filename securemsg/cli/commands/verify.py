@@ -34,7 +34,7 @@ def verify(ctx: click.Context, name: str, digits: str, compared: bool) -> int:
     Show the safety number with NAME: 60 digits, the same on both sides unless somebody is in between.
 
     Compare it over another channel, by phone or face to face, then run this again with --confirm, or with the 60 digits that
-    NAME sees. New keys are taken with: securemsg contacts accept NAME.
+    NAME sees. New keys are accepted with: securemsg contacts accept NAME.
     """
     with opened(settings_of(ctx)) as context:
         status = known_or_fetched(context, name)

@@ -1,9 +1,9 @@
 """
-What one account may make us keep: budgets for all its devices together, whatever it says they are.
+What one account can make us keep.
 
-But for the one of keys that are derived in vain, they are charged only with what is authentic, so that nobody uses up those of
-others; when that one is used up, whatever is not far ahead opens as ever. Source: C{docs/protocol.md}, section
-"Sessions".
+Budgets count all devices of an account together, and only authentic messages are charged, so nobody can use up another's. The
+exception is keys derived in vain: when that budget is used up, messages up to L{FREE_JUMP} ahead still open. Source:
+C{docs/protocol.md}, section "Sessions".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STRANGERS = ""
 HOUR = 3600
 # Sessions that the devices of an account may begin in an hour: ten devices, each of which begins one and then asks for a reset.
 MAX_BEGUN = 20
-# Of the sessions begun by an account so many are remembered. Those that are pushed out go, unless we have sent in them.
+# The last sessions that an account began. Older ones are deleted unless we have sent in them.
 MAX_REMEMBERED = 40
 # Keys that are derived in an hour for messages that said they were far ahead and did not open: tens of milliseconds of work.
 # After that a message may still be so far ahead.

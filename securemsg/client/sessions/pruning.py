@@ -36,7 +36,7 @@ def prune(records: IRecords, now: int) -> None:
 
 
 def _has_left(records: IRecords, account: str, device: bytes) -> bool:
-    """Whether a device is on the list of nobody: its messages are refused."""
+    """Whether a device is on nobody's list: its messages are refused."""
     contact = contacts.get_contact(records, account)
     return contact is None or (contact.devices is not None and contacts.device(contact, device) is None)
 

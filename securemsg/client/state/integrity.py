@@ -1,9 +1,9 @@
 """
-One record of all rows that decide whom we trust: contacts and pinned suites, each with a digest of what counts in it.
+A record of digests of every row that decides whom we trust (contacts, pinned suites).
 
-Each row of a profile is sealed by itself, so that whoever can write the file, without the key, could delete one, or put an old
-one back. The row then differs from this record. It is written in the transaction that changes what counts, and not for anything
-else. The contact C{server} and guests have none. Source: C{docs/threat-model.md}, "Keys at rest".
+Rows are sealed one by one, so somebody who can write the file but not open it can delete a row or restore an old one; the row
+then differs from the record. Written in the same transaction as the change. The contact C{server} and guests have none.
+Source: C{docs/threat-model.md}, "Keys at rest".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Receipts that are due, and who gets any.
 
-Who confirms to strangers tells them when it is online. Source: C{docs/protocol.md}, section "Receiving".
+Confirming a stranger's message reveals that this user is online. Source: C{docs/protocol.md}, section "Receiving".
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def note_receipt(
 
 def bucket_of(conversation: Conversation) -> bytes:
     """
-    Where the receipts of a conversation wait. Their orders have no holes and begin anew when none is left, so that over all
-    conversations those come first that have few.
+    The bucket of a conversation's due receipts. Orders restart at 1 when it is empty, so a scan over all buckets serves every
+    conversation in turn.
     """
     return f"{conversation.kind}/{conversation.id}".encode()
