@@ -15,6 +15,7 @@ from securemsg.account.readlocks import READ_LOCK, RECV_LOCK
 from securemsg.account.wake import WAKE
 from securemsg.cli.main import COMMANDS, group, load
 from securemsg.client.state.vault import KEY_FILE
+from securemsg.client.warnings import WARNINGS
 from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY
 from securemsg.daemon.folder import CONTACT, DATABASE, FIRST_INVITE, LOCK_FILE, SERVER_KEY, SOCKET
 from securemsg.protocol.codes import TABLE, Consequence, SentIn
@@ -167,3 +168,9 @@ class ProtocolTests(SynchronousTestCase):
             if where:
                 expected[code.name] = (where, "no" if code.kind == Consequence.RETRY else "yes")
         self.assertEqual(rows, expected)
+
+    def test_own_codes(self) -> None:
+        """The codes of a client's own stand there: those that never go over the wire, and its warnings."""
+        rows = re.findall(r"^\| (`[a-z`, -]+`) \|", section(PROTOCOL, "A client's own codes"), re.MULTILINE)
+        told = {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)}
+        self.assertEqual(told, {code.name for code in TABLE if code.said & SentIn.LOCAL} | set(WARNINGS))

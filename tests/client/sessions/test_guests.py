@@ -20,11 +20,13 @@ from securemsg.client.state.conversations import with_guest
 from securemsg.client.state.profile import DAY, create_profile, save_profile
 from securemsg.client.state.records import (
     COUNTERS,
+    HISTORY,
     META,
     OUTBOX,
     ROWS,
     SEEN,
     STORED,
+    HistoryRow,
     OutboxRow,
     load,
     load_all,
@@ -41,6 +43,7 @@ from securemsg.protocol.envelope import (
     Introduction,
     KeyHeader,
     Kind,
+    ListMark,
     decode_header,
     decode_record,
     encode_record,
@@ -120,6 +123,17 @@ class TalkTests(GuestCase):
         self.assertEqual(self.contact.sent(answer_id).status, "accepted")
         self.assertEqual([line.suite for line in self.contact.lines(KEY.name)], ["psk", "psk"])
         self.assertEqual(self.one.codes() + self.contact.codes(), [])
+
+    def test_list_marks(self) -> None:
+        """A guest has no device list, and both ends name it as none; the list of C{server} is named like any other."""
+        self.one.send(SERVER_NAME, "hi")
+        self.answer(self.heard()[0], "ho")
+        mark, none = self.contact.profile().mark, ListMark(0, b"")
+        conversation = self.one.profile().conversation(SERVER_NAME)
+        with self.one.store.reading() as records:
+            rows = load_all(records, HistoryRow, HISTORY, conversation.bucket)
+        marks = [(row.content.own_list, row.content.peer_list) for _, row in rows]
+        self.assertEqual(marks, [(none, mark), (mark, none)])
 
     def test_not_missed(self) -> None:
         """What is handed over to guests is not stored, so that a server that forgets its n has lost nothing."""
