@@ -267,7 +267,7 @@ WORDS: dict[str, _Words] = {
     "not-delivered": _Words(
         Exit.TIMED_OUT,
         "accepted by the server, but not delivered to {name} in time",
-        "{name} gets it when online; if {name} does not know you, {name}'s client may confirm nothing to you",
+        "it is delivered as soon as {name} is online; if {name} already has it, {name} sends receipts only to known contacts",
     ),
     "too-few": _Words(Exit.TIMED_OUT, "fewer messages arrived than requested"),
     "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),

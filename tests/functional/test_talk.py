@@ -74,7 +74,7 @@ class TalkTests(PlaceCase):
         kit, mea = self.person("kit"), self.person("mea")
         waiting = kit.start("send", "mea", "are you there?", "--wait", "delivered", "--timeout", "6")
         self.assertEqual(mea.texts(1), ["are you there?"])
-        self.assertIn("people mea does not know", checked(waiting.wait(), 7, ["send"]).err)
+        self.assertIn("mea sends receipts only to known contacts", checked(waiting.wait(), 7, ["send"]).err)
 
     def test_not_delivered(self) -> None:
         """C{--wait delivered} for somebody who stays away ends with 7; the message is accepted, and comes later."""
