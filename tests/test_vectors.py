@@ -167,7 +167,7 @@ def link(given: Given) -> Given:
         octets(given, "server"),
         given["from"],
         octets(given, "id"),
-        octets(given, "proof"),
+        octets(given, "secret"),
     )
     assert invite.parse_invite(str(made)) == made
     return {"invite": str(made)}
