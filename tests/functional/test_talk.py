@@ -161,7 +161,7 @@ class TalkTests(PlaceCase):
         una, vic = self.person("una"), self.person("vic")
         [own] = una.run("devices", "--json").rows
         self.assertEqual((own["account"], own["state"]), ("una", "this"))
-        self.assertEqual(una.error("devices", "remove", own["id"][:6], status=5)["code"], "bad-request")
+        self.assertEqual(una.error("devices", "remove", own["id"][:6], status=5)["code"], "own-device")
         vic.send("una", "hi")
         [known] = vic.run("devices", "una", "--json").rows
         self.assertEqual((known["id"], known["state"]), (own["id"], "confirmed"))
