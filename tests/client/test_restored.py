@@ -6,13 +6,14 @@ import msgspec
 
 from securemsg.client import messages
 from securemsg.client.login import MAX_LOGINS, Logins
-from securemsg.client.messages import Sent
+from securemsg.client.messages import Received, Sent
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import LOGINS, META, load
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, User, decoded
+from tests.client.sessions.test_resets import Loss
 from tests.client.test_malice import replacing
 
 
@@ -63,6 +64,45 @@ class RestoredTests(WorldCase):
         incarnation = self.alice.profile().incarnation
         self.alice.connect()
         self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+
+class SwallowedTests(WorldCase):
+    """The server has swallowed a message, which shows as a gap; then an older state of its sender is asked for it."""
+
+    def setUp(self) -> None:
+        """Bob sees that one is missing."""
+        super().setUp()
+        self.alice.send("bob", "zero")
+        self.bob.send("alice", "reply")
+        self.backup = self.alice.backup()
+        Loss(self.bob).lose(0)
+        self.alice.send("bob", "swallowed")
+        self.alice.send("bob", "later")
+        self.assertEqual(self.missing(), 1)
+
+    def missing(self) -> int:
+        """How many messages Bob sees to be missing."""
+        return sum(line.gap_before for line in self.bob.lines("alice") if isinstance(line, Received))
+
+    def test_restored(self) -> None:
+        """A sender that was put back to before it cannot send it again, and does not say that it was nothing."""
+        self.alice.die()
+        self.world.settle()
+        self.alice.store = MortalProfile(self.backup)
+        self.alice.connect()
+        self.world.advance(8 * 3600, ticks=30)
+        self.assertEqual(self.missing(), 1)
+
+    def test_copied(self) -> None:
+        """Nor does a copy, and the true sender sends it when it is asked in its turn."""
+        copy = self.world.users["copy"] = User(self.world, "copy", MortalProfile(self.backup))
+        copy.connect()
+        self.world.advance(2 * 3600, ticks=8)
+        copy.disconnect()
+        self.assertEqual(self.missing(), 1)
+        self.alice.connect()
+        self.world.advance(8 * 3600, ticks=30)
+        self.assertEqual((self.missing(), "swallowed" in self.bob.texts("alice")), (0, True))
 
 
 class RestoredServerTests(WorldCase):

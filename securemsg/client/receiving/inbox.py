@@ -51,6 +51,8 @@ from securemsg.protocol.messages import Deliver
 # Kinds with nothing to show.
 SILENT = frozenset({*UNCOUNTED, Kind.VOID})
 SHOWN = frozenset({Kind.TEXT, Kind.ANSWER})
+# Of what a void stands for.
+DIGEST_SIZE = 32
 _BODIES: dict[int, type[Receipt | Reset]] = {Kind.RECEIPT: Receipt, Kind.RESET: Reset}
 
 
@@ -170,6 +172,8 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
         raise Refusal("bad-content")
     incarnations = [content.incarnation, *(end.incarnation for end in content.continues)]
     if any(earlier >= later for later, earlier in pairwise(incarnations)):
+        raise Refusal("bad-content")
+    if content.kind == Kind.VOID and len(content.body) != DIGEST_SIZE:
         raise Refusal("bad-content")
     if content.kind in _BODIES:
         decode_record(_BODIES[content.kind], content.body)

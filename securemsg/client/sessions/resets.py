@@ -221,17 +221,23 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
 def _again(
     records: IRecords, profile: Profile, contact: Contact, entry: Missing, counter: int, oldest: int, now: int
 ) -> OutboxRow | None:
-    """The outbox row for a counter that a contact is missing."""
+    """
+    The outbox row for a counter that a contact is missing: the message again, or a void if it was given up.
+
+    Nothing, where it has expired or is not known here, as to a state that was restored: the contact goes on missing it.
+    """
     bucket = out_bucket(entry.conversation, entry.incarnation)
     sent = load(records, SentRow, SENT, bucket, counter)
     history = sent and load(records, HistoryRow, HISTORY, sent.conversation.bucket, sent.history)
-    if isinstance(history, HistoryRow) and sent is not None:
-        content, left = history.content, history.at + history.expiry - now
-        is_same = (content.incarnation, content.counter) == (entry.incarnation, counter)
-        if history.at < oldest:
+    if not isinstance(history, HistoryRow) or sent is None or history.at < oldest:
+        return None
+    content, left = history.content, history.at + history.expiry - now
+    # One that was given up may have been sealed again since, under another counter.
+    is_same = (content.incarnation, content.counter) == (entry.incarnation, counter)
+    if is_same and history.status not in (Status.FAILED, Status.WITHDRAWN):
+        if left < MIN_EXPIRY:
             return None
-        if is_same and left >= MIN_EXPIRY and history.status not in (Status.FAILED, Status.WITHDRAWN):
-            return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
+        return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
     before = out_stream(records, entry.conversation, entry.incarnation).continues
     void = msgspec.structs.replace(
         draft(profile, Kind.VOID, now),
@@ -241,7 +247,7 @@ def _again(
         continues=tuple(end for end in before if end.incarnation < entry.incarnation),
         own_list=profile.mark,
         peer_list=contact.mark,
-        body=sent.digest if sent is not None else b"",
+        body=sent.digest,
     )
     return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, RESET_EXPIRY, encode_record(void))
 

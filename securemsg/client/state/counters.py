@@ -38,7 +38,6 @@ MAX_GAPS = MAX_RESET_COUNTERS
 MAX_DEVICE_GAPS = 4 * MAX_GAPS
 # Streams of one conversation that a reset speaks of.
 MAX_STREAMS = 16
-DIGEST_SIZE = 32
 
 
 class OutStream(Record, frozen=True):
@@ -155,10 +154,10 @@ def note_sent(records: IRecords, content: Content, digest: bytes) -> None:
 def chain_digest(content: Content) -> bytes:
     """
     What the next content names as C{previous}. A void names in its body the digest of what it stands for, so that what was
-    sealed behind that fits behind the void as well; or nothing, where its sender does not know it any more.
+    sealed behind that fits behind the void as well.
     """
     if content.kind == Kind.VOID:
-        return content.body if len(content.body) == DIGEST_SIZE else b""
+        return content.body
     return keys.sha256(encode_record(content))
 
 

@@ -94,16 +94,20 @@ class SenselessTests(WorldCase):
 
     def test_void(self) -> None:
         """A void shows nothing, and takes its counter."""
-        self.send(kind=int(Kind.VOID), body=b"")
+        self.send(kind=int(Kind.VOID), body=bytes(32))
         self.send(counter=3, message_id=bytes(16))
         self.bob.read()
         self.assertEqual([(line.text, line.gap_before) for line in self.bob.has_read][1:], [("hello", 0)])
+
+    def test_void_of_nothing(self) -> None:
+        """A void says which content it stands for: whoever does not know that cannot close a gap."""
+        self.senseless(kind=int(Kind.VOID), body=b"")
 
     def test_silent_kinds_confirmed(self) -> None:
         """What shows nothing is not confirmed, though it asks for a receipt: nobody learns from it who is there."""
         assert self.bob.wire is not None, "connected"
         silent: tuple[dict[str, object], ...] = (
-            {"kind": int(Kind.VOID), "body": b""},
+            {"kind": int(Kind.VOID), "body": bytes(32)},
             {"kind": int(Kind.RECEIPT), "counter": 0, "body": encode_record(Receipt([]))},
             {"kind": int(Kind.RESET), "counter": 0, "conversation": bytes(16)},
         )
@@ -281,11 +285,6 @@ class StreamTests(SynchronousTestCase):
         digest = chain_digest(self.contents[1])
         self.contents[1] = self.content(2, chain_digest(self.contents[0]), Kind.VOID, digest)
         self.assertEqual([arrival.note for arrival in self.take(1, 2, 3)], ["", "", ""])
-
-    def test_void_without_memory(self) -> None:
-        """A void whose sender does not know what it stands for breaks no chain."""
-        self.contents[1] = self.content(2, b"", Kind.VOID, b"")
-        self.assertEqual([arrival.note for arrival in self.take(1, 3, 2)], ["", "", "late"])
 
     def test_bounded(self) -> None:
         """A device that begins ever new streams with gaps is waited for in a bounded way."""
