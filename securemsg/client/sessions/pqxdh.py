@@ -188,7 +188,8 @@ def open_part(
         store.save_session(records, pair.bucket, number, session)
     if skipped is not None:
         store.save_skipped(records, pair.bucket, number, skipped)
-    selection.opened(records, pair.bucket, number, session, content_key.place)
+    prekey = prekeys.sequence_of(records, header.prekey.signed_id) if first and header.prekey is not None else 0
+    selection.opened(records, pair.bucket, number, session, content_key.place, prekey)
     last_resort = header.prekey is not None and header.prekey.lacks_one_time
     return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH, last_resort)
 

@@ -216,6 +216,17 @@ def find(records: IRecords, kind: bytes, prekey_id: int) -> PrivatePrekey | None
     return load(records, PrivatePrekey, TABLE, kind, prekey_id)
 
 
+def newest(records: IRecords) -> int:
+    """The number of our newest signed prekey in the sequence in which they were made; 0: there is none."""
+    return max((half.seq for _, half in load_all(records, PrivatePrekey, TABLE, SIGNED)), default=0)
+
+
+def sequence_of(records: IRecords, signed_id: int) -> int:
+    """The number of a signed prekey in that sequence; 0: it is gone."""
+    half = find(records, SIGNED, signed_id)
+    return 0 if half is None else half.seq
+
+
 def responder_keys(records: IRecords, header: PrekeyHeader) -> ResponderKeys:
     """
     The private halves that an initiation names.

@@ -12,6 +12,7 @@ import enum
 
 import msgspec
 
+from securemsg.client.sessions.prekeys import newest
 from securemsg.client.sessions.store import Session, SessionIndex, load_index, load_session, save_index, send_in
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Place
@@ -21,6 +22,7 @@ class Novelty(enum.Enum):
     """How a message compares with everything opened from its device before."""
 
     OLD = "not above all places seen"
+    FRESH = "likewise, but it begins a session with a prekey that we made after sending was last moved"
     FORGOTTEN = "in a session that we gave up"
     FIRST = "the first we see, in the first session in which the peer sends"
     NEWER = "above all places seen"
@@ -43,10 +45,13 @@ class Choice(enum.Enum):
     LOWER = "send in that of the two with the lower ephemeral key, as the peer does"
 
 
+# A place may be false: whoever has a copy of the peer's profile can state any, and a server can have the peer state too low a
+# one after a restore that it hides. What cannot be false is that an opening came after the prekey that it uses.
 # Where both have begun a first one, each must take the same without asking. A peer whose first one meets a later one of ours
 # will move to that, because its place is above. In all else the peer knows more than we: it has moved, and we follow.
 CHOICES: dict[tuple[Novelty, Current], Choice] = {
     **{(Novelty.OLD, current): Choice.STAY for current in Current},
+    **{(Novelty.FRESH, current): Choice.MOVE for current in Current},
     **{(Novelty.FORGOTTEN, current): Choice.STAY for current in Current},
     (Novelty.FIRST, Current.NONE): Choice.MOVE,
     (Novelty.FIRST, Current.FIRST): Choice.LOWER,
@@ -56,36 +61,41 @@ CHOICES: dict[tuple[Novelty, Current], Choice] = {
 }
 
 
-def opened(records: IRecords, bucket: bytes, number: int, session: Session, place: Place) -> None:
-    """Take a message into account that was opened in this session; C{place}: as it states."""
+def opened(records: IRecords, bucket: bytes, number: int, session: Session, place: Place, prekey: int) -> None:
+    """
+    Take a message into account that was opened in this session.
+
+    @param place: as it states.
+    @param prekey: where it began the session: which of our signed prekeys it did that with, in their sequence; else 0.
+    """
     index = load_index(records, bucket)
-    if place <= index.seen:
+    if place <= index.seen and prekey <= index.prekey:
         return
     current = session if number == index.current else load_session(records, bucket, index.current)
-    chosen = choose(index, current, number, session, place)
-    index = msgspec.structs.replace(index, seen=place)
+    chosen = choose(index, current, number, session, place, prekey)
+    index = msgspec.structs.replace(index, seen=max(index.seen, place), prekey=newest(records))
     if chosen == index.current:
         save_index(records, bucket, index)
     else:
         send_in(records, bucket, index, chosen)
 
 
-def choose(index: SessionIndex, current: Session | None, number: int, session: Session, place: Place) -> int:
+def choose(index: SessionIndex, current: Session | None, number: int, session: Session, place: Place, prekey: int) -> int:
     """
     The number of the session that sends after a message.
 
     @param current: the one that sends now.
     @param number: of the session of the message, which is C{session}.
     """
-    choice = CHOICES[_novelty(index, number, place), _current(index, current)]
+    choice = CHOICES[_novelty(index, number, place, prekey), _current(index, current)]
     if choice is Choice.LOWER and current is not None:
         choice = Choice.MOVE if session.ephemeral < current.ephemeral else Choice.STAY
     return number if choice is Choice.MOVE else index.current
 
 
-def _novelty(index: SessionIndex, number: int, place: Place) -> Novelty:
+def _novelty(index: SessionIndex, number: int, place: Place, prekey: int) -> Novelty:
     if place <= index.seen:
-        return Novelty.OLD
+        return Novelty.FRESH if prekey > index.prekey else Novelty.OLD
     if number <= index.forgotten:
         return Novelty.FORGOTTEN
     return Novelty.FIRST if (index.seen, place[1]) == ((0, 0), 1) else Novelty.NEWER

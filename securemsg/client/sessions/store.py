@@ -87,6 +87,7 @@ class SessionIndex(Record, frozen=True):
     @ivar seen: the highest place of all messages opened from this device.
     @ivar before: the last session that sent before C{current} and that the peer is known to have; 0: none. Until the peer
         answers in another one, it is the one in which it sends.
+    @ivar prekey: the newest of our signed prekeys, in their sequence, when a message last counted for which session sends.
     """
 
     current: int = 0
@@ -96,6 +97,7 @@ class SessionIndex(Record, frozen=True):
     generation: int = 0
     seen: Place = (0, 0)
     before: int = 0
+    prekey: int = 0
 
 
 def bucket_of(account: str, device: bytes) -> bytes:

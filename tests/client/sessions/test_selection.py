@@ -27,6 +27,7 @@ COLUMNS = (Current.NONE, Current.FIRST, Current.LATER, Current.SHARED)
 # The specification's table, written once more.
 TABLE = {
     Novelty.OLD: (STAY, STAY, STAY, STAY),
+    Novelty.FRESH: (MOVE, MOVE, MOVE, MOVE),
     Novelty.FORGOTTEN: (STAY, STAY, STAY, STAY),
     Novelty.FIRST: (MOVE, LOWER, STAY, MOVE),
     Novelty.NEWER: (MOVE, MOVE, MOVE, MOVE),
@@ -44,10 +45,13 @@ def session(ephemeral: bytes, *, initiated: bool, confirmed: bool = False) -> Se
 # What leads to each row, with session 1 given up: the session of the message, its place, and what was seen before.
 MESSAGES = {
     Novelty.OLD: [(THEIRS, (5, 2), (5, 2)), (THEIRS, (4, 9), (5, 2)), (THEIRS, (5, 1), (5, 2)), (THEIRS, (5, 1), (6, 1))],
+    Novelty.FRESH: [(THEIRS, (4, 9), (5, 2)), (THEIRS, (5, 2), (5, 2))],
     Novelty.FORGOTTEN: [(1, (5, 1), (0, 0)), (1, (5, 3), (5, 2)), (1, (6, 1), (5, 2))],
     Novelty.FIRST: [(THEIRS, (5, 1), (0, 0))],
     Novelty.NEWER: [(THEIRS, (5, 2), (0, 0)), (THEIRS, (5, 3), (5, 2)), (THEIRS, (6, 1), (5, 2))],
 }
+# Of our signed prekeys in their sequence: the newest when sending was last moved, and a newer one.
+PREKEY, NEWER_PREKEY = 3, 4
 # What leads to each column: the session that sends, and our generation.
 SENDERS: dict[Current, list[tuple[Session | None, int]]] = {
     Current.NONE: [(None, 0), (None, 2)],
@@ -73,9 +77,13 @@ class TableTests(SynchronousTestCase):
                 for number, place, seen in MESSAGES[message]:
                     for current, generation in SENDERS[sending]:
                         for ephemeral in (b"a", b"z"):
-                            index = SessionIndex(OURS if current else 0, 1, generation=generation, seen=seen)
+                            index = SessionIndex(
+                                OURS if current else 0, 1, generation=generation, seen=seen, prekey=PREKEY
+                            )
                             moves = choice is MOVE or (choice is LOWER and ephemeral == b"a")
-                            found = selection.choose(index, current, number, session(ephemeral, initiated=False), place)
+                            prekey = NEWER_PREKEY if message is Novelty.FRESH else PREKEY
+                            theirs = session(ephemeral, initiated=False)
+                            found = selection.choose(index, current, number, theirs, place, prekey)
                             with self.subTest(message=message, sending=sending, place=place, seen=seen):
                                 self.assertEqual(found, number if moves else index.current)
 
@@ -125,6 +133,61 @@ class ThiefTests(SynchronousTestCase):
                 self.bob.read(post)
             text = self.bob.send(self.alice, b"for alice")
             self.assertRaises(Unauthentic, self.thief.read, text)
+
+
+class FalsePlaceTests(SynchronousTestCase):
+    """Whoever has a copy of Alice's profile has stated a place in her name that she can never reach."""
+
+    def setUp(self) -> None:
+        """Bob sends in that session."""
+        self.alice, self.bob = friends()
+        for _ in range(2):
+            self.bob.read(self.alice.send(self.bob, b"hi"))
+            self.alice.read(self.bob.send(self.alice, b"hi"))
+        self.bob.shelf.sell_out()
+        self.bob.shelf.claims.clear()
+        self.thief = Person(self.alice.profile, self.alice.store.snapshot())
+        self.thief.renew(evolve(self.alice.profile, incarnation=2**62))
+        self.thief.forget(self.bob)
+        self.bob.read(self.thief.send(self.bob, b"from the thief"))
+        self.alice.forget(self.bob)
+        self.held = self.alice.send(self.bob, b"held back")
+        self.later = NOW + 8 * DAY
+
+    def rotate(self) -> None:
+        """Bob makes a signed prekey; what is for one use is sold out."""
+        self.bob.stock_up(self.later)
+        self.bob.shelf.sell_out()
+
+    def test_until_a_new_prekey(self) -> None:
+        """Bob follows her into the first session that she begins with a prekey he has made since, and the thief is out."""
+        self.assertRaises(Refusal, self.alice.read, self.bob.send(self.alice, b"to whom?"))
+        self.bob.read(self.alice.send(self.bob, b"still with the old one"))
+        self.assertRaises(Refusal, self.alice.read, self.bob.send(self.alice, b"to whom?"))
+        self.rotate()
+        self.alice.forget(self.bob)
+        self.bob.read(self.alice.send(self.bob, b"anew", self.later), self.later)
+        text = self.bob.send(self.alice, b"for alice", self.later)
+        self.assertRaises(Refusal, self.thief.read, text)
+        self.assertEqual(self.alice.read(text), b"for alice")
+
+    def test_held_back(self) -> None:
+        """An opening that was held back, and used the prekey of its time, does not move sending then or later."""
+        self.rotate()
+        before = chosen_by(self.bob, self.alice)
+        self.bob.read(self.held, self.later)
+        self.assertEqual(chosen_by(self.bob, self.alice), before)
+
+    def test_same_prekey_again(self) -> None:
+        """Once it has moved sending, the same prekey moves nothing any more."""
+        self.rotate()
+        self.alice.forget(self.bob)
+        first = self.alice.send(self.bob, b"first", self.later)
+        self.alice.forget(self.bob)
+        self.bob.read(self.alice.send(self.bob, b"second", self.later), self.later)
+        before = chosen_by(self.bob, self.alice)
+        self.bob.read(first, self.later)
+        self.assertEqual(chosen_by(self.bob, self.alice), before)
 
 
 class PlaceTests(SynchronousTestCase):
