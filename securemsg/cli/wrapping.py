@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from wcwidth import wcwidth
 
@@ -14,6 +15,8 @@ MIN_COLUMNS = 20
 INDENT = "    | "
 # What shares its columns, and stays in one row: a character and the style after it.
 _UNIT = re.compile(f".{EMOJI_STYLE}?")
+# Two columns in the terminals that go by glibc, and fewer for wcwidth: four spacing marks, and numbers in black squares.
+_WIDE = frozenset("\u302e\u302f\U00016ff0\U00016ff1\u3248\u3249\u324a\u324b\u324c\u324d\u324e\u324f")
 
 
 def block(prefix: str, text: str, columns: int = 0) -> str:
@@ -37,7 +40,7 @@ def _wrap(line: str, columns: int) -> list[str]:
     row, used = "", 0
     for unit in _UNIT.findall(line):
         # Added up, so that it is never less than any terminal takes; the style makes an emoji of two columns.
-        width = max(wcwidth(unit[0]), 0)
+        width = _width(unit[0])
         if width and unit.endswith(EMOJI_STYLE):
             width = 2
         if used + width > columns:
@@ -46,3 +49,10 @@ def _wrap(line: str, columns: int) -> list[str]:
         row += unit
         used += width
     return [*rows, row]
+
+
+def _width(character: str) -> int:
+    """The most columns that a terminal takes for a character; to wcwidth no spacing mark has any."""
+    if character in _WIDE:
+        return 2
+    return max(wcwidth(character), 1 if unicodedata.category(character) == "Mc" else 0)

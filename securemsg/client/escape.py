@@ -19,22 +19,22 @@ _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 TEXT_STYLE, EMOJI_STYLE = "\ufe0e", "\ufe0f"
 _SELECTORS = ((0xFE00, 0xFE0D), (0x180B, 0x180F), (0xE0100, 0xE01EF))
 _TAB = "    "
-# Marks that stand above, below or around a character and take no column; as many on one as living languages need.
-_MARKS = frozenset({"Mn", "Me"})
-_SPACING_MARK = "Mc"
+# Marks that stand above, below or around a character, and those that take a column; as many of each on one character as
+# living languages need.
+_MARKS = {"Mn": 0, "Me": 0, "Mc": 1}
 MAX_MARKS = 3
 
 
 def escape(text: str) -> str:
     """Show a text in one line: line ends become C{\\n}, and whatever is not plainly visible is spelled out."""
-    shown, marks = [], 0
+    shown, marks = [], [0, 0]
     for character in text.replace("\r\n", "\n"):
-        category = unicodedata.category(character)
-        if category in _MARKS:
-            marks += 1
-        elif category != _SPACING_MARK:
-            marks = 0
-        shown.append(_shown(character) if marks <= MAX_MARKS else _spelled(character))
+        kind = _MARKS.get(unicodedata.category(character))
+        if kind is None:
+            marks = [0, 0]
+        else:
+            marks[kind] += 1
+        shown.append(_shown(character) if kind is None or marks[kind] <= MAX_MARKS else _spelled(character))
     return "".join(shown)
 
 

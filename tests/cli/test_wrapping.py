@@ -63,3 +63,20 @@ class BlockTests(SynchronousTestCase):
     def test_combined(self) -> None:
         """Marks that stand above another character count for no column."""
         self.assertEqual(block("", "e\u0301" * 20 + "x", 20), "e\u0301" * 20 + "\n" + INDENT + "x")
+
+    def test_faked_with_marks(self) -> None:
+        """Marks that take a column push nothing to the start of a line."""
+        for mark, columns in (("\u0903", 1), ("\u302e", 2), ("\U00016ff0", 2)):
+            with self.subTest(mark=mark):
+                padding = ("x" + mark) * (72 // (1 + columns))
+                self.assertEqual(
+                    block("[bob] hi", padding + "[alice] fake line", 80).split("\n"),
+                    ["[bob] hi" + padding, INDENT + "[alice] fake line"],
+                )
+        tower = block("[bob] ", "hi" + "\u0903" * 72 + "[alice] fake line", 80)
+        self.assertNotIn("\u0903" * 4, tower)
+        self.assertGreater(len(tower.split("\n")), 1)
+
+    def test_numbers_in_squares(self) -> None:
+        """Of numbers in black squares some terminals make two columns."""
+        self.assertEqual(block("", "\u3248" * 11, 20), "\u3248" * 10 + "\n" + INDENT + "\u3248")

@@ -53,6 +53,12 @@ class EscapeTests(SynchronousTestCase):
         # A mark with a column of its own is no new character.
         self.assertEqual(escape("က" + "\u102d" * 2 + "\u102c" + "\u102d" * 2), "က" + "\u102d" * 2 + "\u102c" + "\u102d\\u102d")
 
+    def test_spacing_marks(self) -> None:
+        """Nor are there more than three marks with a column of their own, beside three without one."""
+        self.assertEqual(escape("क" + "\u0903" * 5 + "क\u0903"), "क" + "\u0903" * 3 + "\\u0903" * 2 + "क\u0903")
+        self.assertEqual(escape("က" + "\u102d\u102c" * 4), "က" + "\u102d\u102c" * 3 + "\\u102d\\u102c")
+        self.assertEqual(escape("कार्यों মো நௌ ဩော် ကြောင့်"), "कार्यों মো நௌ ဩော် ကြောင့်")
+
     def test_line_ends(self) -> None:
         """In one line, line ends are spelled out, of either kind alike."""
         self.assertEqual(escape("a\nb\r\nc"), "a\\nb\\nc")
