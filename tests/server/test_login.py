@@ -162,8 +162,10 @@ class LoginTests(SynchronousTestCase):
         signature is verified over the same parts, and no account comes into memory; only then is one loaded.
         """
         verified: list[list[int]] = []
+        under: list[bytes] = []
 
         def verify(*parts: bytes) -> None:
+            under.append(parts[0])
             verified.append([len(part) for part in parts])
             keys.verify(*parts)
 
@@ -190,6 +192,8 @@ class LoginTests(SynchronousTestCase):
             # Nor does it matter whether the account is in memory.
             rig.start()
             self.assertEqual(len(rig.server.accounts), 0)
+        # An invalid key would be refused before the work.
+        self.assertTrue(all(map(keys.is_ed25519_key, under)))
         store.asked.clear()
         rig.try_login(alice).one(Welcome)
         self.assertEqual(store.asked, ["device", "account"])
