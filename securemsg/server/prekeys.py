@@ -65,10 +65,11 @@ class Prekeys:
         """
         Hand out the prekeys to start a session with a device. If the account has claimed prekeys of this device too often, or
         everybody together has, it gets the last-resort bundle: there is always an answer, and prekeys are left for others. The
-        same bundle again counts as nothing: the answer may have been lost.
+        same bundle again counts as a question alone: the answer may have been lost.
 
         @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}, C{rate-limited}.
         """
+        self._directory.count(connection)
         bundle = await self._store.load_claim(
             message.account, message.device, connection.device.mailbox, int(self._now()), message.spent
         )
@@ -86,9 +87,8 @@ class Prekeys:
         """
         Take new prekeys.
 
-        @raise Refusal: as said for L{claim}.
+        @raise Refusal: C{no-such-account}, C{no-such-device}, C{no-prekeys}.
         """
-        self._directory.count(connection)
         account = await self._accounts.load(message.account)
         if account is None:
             raise Refusal("no-such-account")

@@ -243,9 +243,9 @@ class PrekeyTests(SynchronousTestCase):
             self.assertTrue(self.claim(client, spent=first.kem.id).kem_is_last_resort)
             self.setUp()
 
-    def test_repetition_costs_nothing(self) -> None:
-        """The same bundle again, however often, uses up no rate: not that of questions, and none of those of claims."""
-        for rates in ({"requests": Rate(2, 600)}, {"claims_between": Rate(2, 600)}, {"claims_of": Rate(2, 600)}):
+    def test_repetition_costs_no_claim(self) -> None:
+        """The same bundle again, however often, uses up none of the rates of claims."""
+        for rates in ({"claims_between": Rate(2, 600)}, {"claims_of": Rate(2, 600)}):
             self.rig = Rig(Settings(registration="open", **rates))  # type: ignore[arg-type]
             _, client = self.rig.register("alice")
             self.bob, other = self.rig.register("bob")
@@ -256,10 +256,22 @@ class PrekeyTests(SynchronousTestCase):
             self.assertFalse(second.kem_is_last_resort)
             # That was the last, and still it is had again.
             self.assertEqual([self.claim(client, spent=first.kem.id) for _ in range(5)], [second] * 5)
-            client.ask(Claim(5, "bob", self.bob.device_id, second.kem.id))
-            refusals, bundles = client.pop(Refused), client.pop(Bundle)
-            self.assertEqual([one.code for one in refusals], ["rate-limited"] if "requests" in rates else [])
-            self.assertEqual([one.kem_is_last_resort for one in bundles], [] if "requests" in rates else [True])
+            self.assertTrue(self.claim(client, spent=second.kem.id).kem_is_last_resort)
+
+    def test_repetition_is_a_question(self) -> None:
+        """Nobody is sent the same bundle as often as the line bears: each time counts as a question to the directory."""
+        self.rig = Rig(Settings(registration="open", requests=Rate(3, 600)))
+        _, client = self.rig.register("alice")
+        self.bob, other = self.rig.register("bob")
+        other.ask(upload(self.bob))
+        first = self.claim(client)
+        for _ in range(5):
+            client.ask(Claim(5, "bob", self.bob.device_id, 0))
+        self.assertEqual(client.pop(Bundle), [first] * 2)
+        self.assertEqual([one.code for one in client.pop(Refused)], ["rate-limited"] * 3)
+        self.rig.time += 600
+        self.rig.server.tick()
+        self.assertEqual(self.claim(client), first)
 
     def drained_by(self, client: Client) -> int:
         """How many one-time prekeys of Bob's this peer gets who always says that it has used the last."""
