@@ -13,7 +13,7 @@ from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.selection import CHOICES, Choice, Current, Novelty
 from securemsg.client.sessions.store import MAX_SESSIONS, PrekeyInfo, Session, SessionIndex
 from securemsg.client.state import contacts
-from securemsg.client.state.profile import DAY
+from securemsg.client.state.profile import DAY, resigned
 from securemsg.crypto.keys import AgreementKey, SigningKey, sha256
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
@@ -360,6 +360,22 @@ class OwnKeysTests(SynchronousTestCase):
         """Nor is a session used under another identity of our own."""
         self.alice.renew(evolve(self.alice.profile, identity=SigningKey.generate()))
         self.assert_begins()
+
+    def test_repeated_opening(self) -> None:
+        """Whoever holds a session still does not speak in it for an identity that was accepted since, by its opening either."""
+        alice, bob = friends()
+        bob.read(alice.send(bob, b"hi"))
+        alice.renew(resigned(evolve(alice.profile, identity=SigningKey.generate()), NOW + 1))
+        [(number, held)] = sessions_of(alice, bob).items()
+        claimed = msgspec.structs.replace(held, own_identity=alice.profile.identity.public)
+        with alice.store.writing() as records:
+            store.save_session(records, store.bucket_of(bob.name, bob.device.id), number, claimed)
+        accepted = msgspec.structs.replace(bob.contact(alice), identity=alice.record.identity, devices=alice.profile.devices)
+        with bob.store.writing() as records:
+            contacts.put_contact(records, msgspec.structs.replace(accepted, version=2))
+        post, before = alice.seal(bob, b"in the old session"), bob.dump()
+        self.assertEqual(self.assertRaises(Refusal, bob.read, post).code, "no-session")
+        self.assertEqual(bob.dump(), before)
 
     def contact(self, records: IRecords) -> contacts.Contact:
         """Bob, as Alice knows him."""
