@@ -8,15 +8,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
 from securemsg.client.state import contacts, invites
-from securemsg.client.state.contacts import Contact
+from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.profile import DAY, create_profile, save_profile
+from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import META, OUTBOX, ROWS, OutboxRow, draft, load_all, next_seq, save
 from securemsg.crypto.keys import SigningKey
 from securemsg.interfaces import MAX_OPEN_INVITES
 from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
 from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import AccountRecord
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
 from tests.client.people import LINK, NOW, person
@@ -115,6 +116,22 @@ class JoinTests(WorldCase):
         self.join("carol", self.link)
         self.assertFalse(self.is_verified("carol"))
         self.assertEqual(self.wrong(), 1)
+
+    def test_added_device(self) -> None:
+        """A proof proves the identity, and nothing of a device that was added since: that stays to be confirmed."""
+        bob, alice = self.bob.profile(), self.alice.profile()
+        [other] = person("bob").profile.listing.devices
+        signed = resigned(bob, START + 1, [*bob.listing.devices, other])
+        with self.alice.store.writing() as records:
+            record = AccountRecord("bob", bob.identity.public, signed.devices)
+            contact = contacts.adopt(records, alice, AccountRecord("bob", bob.identity.public, bob.devices), START, DIRECTORY)
+            contacts.adopt(records, alice, record, START, DIRECTORY)
+            body = invites.proof(self.link.secret, "alice", alice.identity.public, "bob", bob.identity.public)
+            invites.check_proof(records, alice, contact, body, START)
+        proved = self.contact("bob")
+        assert proved is not None
+        self.assertEqual((proved.origin, proved.known), (INVITE, True))
+        self.assertEqual((proved.verified, proved.unconfirmed), (False, (other.id,)))
 
     def test_of_another(self) -> None:
         """A proof that somebody else made, or made for somebody else, proves nothing."""
