@@ -99,11 +99,16 @@ class Context:
         @raise Refusal: see L{contacts.adopt}.
         """
         contact = contacts.adopt(records, self.profile, record, self.time(), contacts.DIRECTORY)
-        if contact.unannounced:
-            contact = msgspec.structs.replace(contact, unannounced=False)
-            contacts.put_contact(records, contact)
-            self.warn(records, "contact-device-added", contact.name)
+        self.announce(records, contact.name)
         return contact
+
+    def announce(self, records: IRecords, name: str) -> None:
+        """Tell the user of a device that was added to a contact's list, in the transaction that saved the list."""
+        contact = contacts.get_contact(records, name)
+        if contact is not None and contact.unannounced:
+            contacts.put_contact(records, msgspec.structs.replace(contact, unannounced=False))
+            self.warn(records, "contact-device-added", name)
+            self.notify(Changed())
 
     def warn(self, records: IRecords, code: str, name: str = "") -> None:
         """Warn the user, and save the warning, unless the same was done recently."""

@@ -9,14 +9,28 @@ from attrs import evolve
 
 from securemsg.client import messages
 from securemsg.client.maintenance import PERIOD, PUBLISHED
+from securemsg.client.sessions import budgets
 from securemsg.client.state import contacts, ownlist
 from securemsg.client.state.contacts import Contact
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.counters import conversation_of
 from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
-from securemsg.client.state.records import META, save_number
+from securemsg.client.state.records import (
+    META,
+    OUTBOX,
+    ROWS,
+    OutboxRow,
+    clear_notices,
+    draft,
+    next_seq,
+    save,
+    save_number,
+)
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import MAX_VERSION, Device, DeviceList, decode_device_list
+from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
 from tests.client.rig import MortalProfile, User
@@ -329,6 +343,49 @@ class ContactTests(DeviceCase):
         self.assertEqual(self.bob.read(), ["zero", "from whom?"])
         self.assertEqual(self.notices(self.bob, "contact-device-added"), 1)
         self.assertFalse(self.contact().verified)
+
+    def senseless(self) -> None:
+        """The ghost begins a session with a message that claims to be another device's, and is refused for that."""
+        identities = self.alice.profile().identity.public, self.bob.profile().identity.public
+        content = draft(self.thief.profile(), Kind.TEXT, int(self.world.clock))
+        content = msgspec.structs.replace(content, counter=1, device=bytes(16), conversation=conversation_of(*identities))
+        with self.thief.store.inner.writing() as records:
+            row = OutboxRow(direct("bob"), content.kind, 0, content.sent_at, 3600, encode_record(content))
+            save(records, OUTBOX, ROWS, row, next_seq(records))
+        self.thief.pump()
+
+    def test_told_by_a_refused_message(self) -> None:
+        """So is whoever gets a message with such a list and refuses what it says: the list counts all the same."""
+        self.senseless()
+        self.assertIn("bad-content", self.bob.codes())
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 1)
+        self.assertFalse(self.contact().verified)
+
+    def test_told_by_a_retried_message(self) -> None:
+        """So is whoever could not open that message before, and whom the server tells nothing."""
+        known = msgspec.structs.replace(self.contact(), checked_at=int(self.world.clock))
+        with self.bob.store.writing() as records:
+            contacts.put_contact(records, known)
+            for _ in range(budgets.MAX_BEGUN):
+                budgets.note_begun(records, "alice", self.own[0].id, 0, int(self.world.clock))
+        self.bob.connect(settle=False).to_server = replacing(m.Deposit, lambda deposit: None)
+        self.senseless()
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 0)
+        self.world.clock += budgets.HOUR
+        self.bob.connect(settle=False).to_server = replacing(m.Deposit, lambda deposit: None)
+        self.world.settle()
+        self.assertEqual(messages.quarantined(self.bob.store), (1, 0))
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 1)
+
+    def test_nothing_sent_untold(self) -> None:
+        """Nothing goes to a device that the user was not told of: the directory is asked, and the user is told first."""
+        self.bob.send("alice", "to both")
+        known = self.contact()
+        with self.bob.store.writing() as records:
+            contacts.put_contact(records, msgspec.structs.replace(known, unannounced=True))
+            clear_notices(records, "contact-device-added", "alice")
+        self.bob.send("alice", "and again")
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 1)
 
     def test_removed_again(self) -> None:
         """Once the device has left the list the contact is still not verified: its keys are in other hands."""

@@ -210,9 +210,6 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if is_new and content.kind == Kind.JOINED and peer.has_account:
         invites.check_proof(records, profile, contact, content.body, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
-    if contact.unannounced:
-        contacts.put_contact(records, msgspec.structs.replace(contact, unannounced=False))
-        warnings.append("contact-device-added")
     if arrival.note == "forked":
         warnings.append("messages-forked")
     return Change(

@@ -109,7 +109,7 @@ class Receiver:
         batch = list(islice(self._waiting, BATCH))
         with context.store.writing() as records:
             if batch:
-                changes = [inbox.receive(records, context.profile, delivery, now) for delivery in batch]
+                changes = [self._receive(records, delivery, now) for delivery in batch]
             else:
                 changes = self._retry(records, now)
             for change in changes:
@@ -128,8 +128,16 @@ class Receiver:
         if was_full and len(self._waiting) < MAX_WAITING and self._context.channel is not None:
             self._context.channel.pause(False)
 
+    def _receive(self, records: IRecords, delivery: Deliver, now: int) -> Change:
+        change = inbox.receive(records, self._context.profile, delivery, now)
+        # Also of what was refused: the device list that it came with may have been adopted.
+        self._context.announce(records, delivery.account)
+        return change
+
     def _retry(self, records: IRecords, now: int) -> list[Change]:
-        changes, following = inbox.retry(records, self._context.profile, self._retries.popleft(), now)
+        wanted = self._retries.popleft()
+        changes, following = inbox.retry(records, self._context.profile, wanted, now)
+        self._context.announce(records, wanted.name)
         if following is not None:
             self._retries.append(following)
         return changes

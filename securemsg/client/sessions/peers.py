@@ -148,11 +148,11 @@ PEERS: dict[ConversationKind, Peer] = {
 
 
 def _confirmed(records: IRecords, name: str, now: int) -> Contact:
-    """A contact, if the directory confirmed it recently."""
+    """A contact, if the directory confirmed it recently, and the user was told of every device that was added."""
     contact = contacts.get_contact(records, name)
     if contact is not None and contact.is_blocked:
         raise Refusal("identity-changed")
-    if contact is None or contact.devices is None or abs(now - contact.checked_at) > CHECK_AGE:
+    if contact is None or contact.devices is None or contact.unannounced or abs(now - contact.checked_at) > CHECK_AGE:
         raise NeedAccount(name)
     return contact
 

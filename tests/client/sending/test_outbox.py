@@ -221,9 +221,8 @@ class DeviceTests(WorldCase):
             sealed = self.alice.outbox_seq(message_id, records)
             outbox.prepare(records, profile, sealed, now)
             results.mark_stale(records, sealed)
-            contacts.adopt(records, profile, self.bob_account(), now, contacts.DIRECTORY)
-            contact = contacts.get_contact(records, "bob")
-            assert contact is not None, "they have talked"
+            contact = contacts.adopt(records, profile, self.bob_account(), now, contacts.DIRECTORY)
+            contacts.put_contact(records, msgspec.structs.replace(contact, unannounced=False))
         message_id = messages.compose(self.alice.store, "bob", "draft", now=now)
         with store.writing() as records:
             draft = self.alice.outbox_seq(message_id, records)
