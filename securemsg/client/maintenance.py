@@ -137,7 +137,7 @@ class Maintenance:
             with self._context.store.writing() as records:
                 if len(listed) >= m.MAX_DEVICES:
                     raise Refusal("too-many-devices")
-                self._sign(records, [*listed, ownlist.accept(records, device_id)])
+                self._sign(records, [*listed, ownlist.accept(records, listed, device_id)])
         except Refusal as refusal:
             callback(refusal)
             return
@@ -235,13 +235,13 @@ class Maintenance:
                 return
             added = ownlist.added(profile, listing)
             own = next(device for device in profile.listing.devices if device.id == profile.device_id)
-            if own.keys not in {device.keys for device in listing.devices}:
+            if not added and own.keys not in {device.keys for device in listing.devices}:
                 context.warn(records, "device-removed")
                 return
             if listing.version < profile.listing.version or record.devices == profile.devices:
                 return
             if added:
-                # Signed by a copy of this profile. What follows it is valid, and is without what we did not add.
+                # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
                 ownlist.refuse(records, added, listing.issued_at)
                 context.warn(records, "own-device-added")
                 profile = resigned(profile, context.time(), after=record.devices)

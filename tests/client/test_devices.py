@@ -121,13 +121,36 @@ class DeviceCase(WorldCase):
 class OwnTests(DeviceCase):
     """A list of our own account with a device that this profile did not add."""
 
-    def assert_replaced(self) -> None:
+    def assert_replaced(self, *refused: Device) -> None:
         """Alice is told, and the server has a list without it, which follows the one that had it."""
         self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
         listing = self.published()
         self.assertEqual((listing.version, listing.devices), (3, self.own))
         self.assertEqual(self.alice.profile().listing, listing)
-        self.assertEqual(self.refused(), [self.ghost])
+        self.assertEqual(self.refused(), list(refused or [self.ghost]))
+
+    def altered(self) -> Device:
+        """Alice's device with an X25519 key of the thief."""
+        return msgspec.structs.replace(self.own[0], agreement_key=self.ghost.agreement_key)
+
+    def test_own_key_replaced(self) -> None:
+        """This device with another key is a device that was added: it is refused, and so is what was added with it."""
+        other = self.device("alice")
+        self.steal([self.altered(), other])
+        self.alice.connect()
+        self.assert_replaced(self.altered(), other)
+        self.assertEqual(self.notices(self.alice, "device-removed"), 0)
+        self.bob.send("alice", "to the owner")
+        self.assertEqual(self.alice.read(), ["reply", "to the owner"])
+
+    def test_own_key_replaced_alone(self) -> None:
+        """So it is where no other device was added, and it cannot be accepted beside the true one."""
+        self.steal([self.altered()])
+        self.alice.connect()
+        self.assert_replaced(self.altered())
+        answer = self.change("accept-device", self.altered())
+        assert isinstance(answer, Refusal), "its id stands on the list"
+        self.assertEqual((answer.code, self.published().devices), ("unlisted-device", self.own))
 
     def test_found_by_a_contact(self) -> None:
         """A contact that was shown it gives it away with its next message."""
@@ -237,9 +260,22 @@ class OwnTests(DeviceCase):
 
     def test_without_us(self) -> None:
         """A list without this device is told, and not replaced: the user may have removed it elsewhere."""
-        self.refuse(self.sign([self.ghost], version=3))
+        self.steal([*self.own, self.ghost])
+        self.alice.connect()
+        self.change("accept-device", self.ghost)
+        self.refuse(self.sign([self.ghost], version=5))
         self.assertEqual(self.notices(self.alice, "device-removed"), 1)
-        self.assertEqual(self.alice.profile().listing.devices, self.own)
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+        listing = self.alice.profile().listing
+        self.assertEqual((listing.version, listing.devices), (5, [*self.own, self.ghost]))
+
+    def test_with_another_in_our_place(self) -> None:
+        """A list with a device that we did not add and without this one is replaced, if the server still lets us."""
+        self.refuse(self.sign([self.ghost], version=3))
+        self.assertEqual(self.notices(self.alice, "device-removed"), 0)
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+        listing = self.alice.profile().listing
+        self.assertEqual((listing.version, listing.devices, self.refused()), (4, self.own, [self.ghost]))
 
     def test_device_removed(self) -> None:
         """A device that leaves the list while it is connected is told so, and does not connect again."""

@@ -63,14 +63,16 @@ def refuse(records: IRecords, devices: list[Device], since: int) -> None:
     _save(records, (*known, *fresh)[-MAX_DEVICES:])
 
 
-def accept(records: IRecords, device_id: bytes) -> Device:
+def accept(records: IRecords, listed: list[Device], device_id: bytes) -> Device:
     """
     Take a device off those that are refused, to put it on the list.
 
-    @raise Refusal: C{unlisted-device}.
+    @param listed: the devices on the list: none of them may share its id or a key.
+    @raise Refusal: C{unlisted-device}: there is no such device that may join them.
     """
     known = refused(records)
-    found = [row.device for row in known if row.device.id == device_id]
+    taken = {key for device in listed for key in device.keys}
+    found = [row.device for row in known if row.device.id == device_id and taken.isdisjoint(row.device.keys)]
     if not found:
         raise Refusal("unlisted-device")
     _save(records, tuple(row for row in known if row.device.id != device_id))
