@@ -110,9 +110,13 @@ class Context:
             self.warn(records, "contact-device-added", name)
             self.notify(Changed())
 
-    def warn(self, records: IRecords, code: str, name: str = "") -> None:
-        """Warn the user, and save the warning, unless the same was done recently."""
-        now, about = self.time(), _about(records, code, name)
+    def warn(self, records: IRecords, code: str, name: str = "", about: bytes = b"") -> None:
+        """
+        Warn the user, and save the warning, unless the same was done recently.
+
+        @param about: a digest of what has happened, where the same may happen again; of a contact's trust it is known here.
+        """
+        now, about = self.time(), about or _about(records, code, name)
         last = records.last(META, NOTICE)
         for _, notice in load_all(records, Notice, META, NOTICE, max(last - LOOK_BACK, 0)):
             if (notice.code, notice.name, notice.about) == (code, name, about) and abs(now - notice.at) < QUIET:

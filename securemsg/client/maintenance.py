@@ -11,8 +11,9 @@ from securemsg.client.login import is_own_login
 from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import initiations, prekeys, pruning, suites
 from securemsg.client.state import ownlist
-from securemsg.client.state.profile import DAY, Profile, is_due, load_profile, reborn, resigned, save_profile
+from securemsg.client.state.profile import DAY, Profile, device_digest, is_due, load_profile, reborn, resigned, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, STORED, load_number, save_number
+from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -60,9 +61,13 @@ class Maintenance:
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, PUBLISHED, profile.listing.version)
-            restored = message.highest > own or not is_own_login(records, message.last_login)
-            if restored:
-                profile = self._start_new_incarnation(records, profile, max(message.highest, own))
+            # What this profile knows nothing of: deposits up to this n, or this login.
+            highest = message.highest if message.highest > own else 0
+            login = b"" if is_own_login(records, message.last_login) else message.last_login
+            if highest or login:
+                profile = self._start_new_incarnation(records, profile, highest or own)
+                code = "state-copied" if self._has_logged_in else "state-restored"
+                context.warn(records, code, about=keys.digest(login, highest.to_bytes(8, "big")))
             if message.highest < load_number(records, COUNTERS, STORED):
                 # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
                 save_number(records, COUNTERS, STORED, message.highest)
@@ -177,7 +182,6 @@ class Maintenance:
         prekeys.discard_one_time(records)
         suites.forget_all(records)
         save_number(records, COUNTERS, NUMBER, highest)
-        self._context.warn(records, "state-copied" if self._has_logged_in else "state-restored")
         return profile
 
     def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
@@ -243,7 +247,7 @@ class Maintenance:
             if added:
                 # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
                 ownlist.refuse(records, added, listing.issued_at)
-                context.warn(records, "own-device-added")
+                context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
                 profile = resigned(profile, context.time(), after=record.devices)
             else:
                 # Signed before the state was restored, and the list that the server shows to others.

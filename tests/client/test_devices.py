@@ -152,6 +152,13 @@ class OwnTests(DeviceCase):
         assert isinstance(answer, Refusal), "its id stands on the list"
         self.assertEqual((answer.code, self.published().devices), ("unlisted-device", self.own))
 
+    def test_another_soon_after(self) -> None:
+        """Each device that was added is told, however soon it follows another."""
+        for number in (1, 2, 3):
+            self.steal([*self.own, self.device("alice")])
+            self.alice.connect()
+            self.assertEqual((self.notices(self.alice, "own-device-added"), len(self.refused())), (number, number))
+
     def test_found_by_a_contact(self) -> None:
         """A contact that was shown it gives it away with its next message."""
         self.steal([*self.own, self.ghost])

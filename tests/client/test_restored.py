@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from securemsg.client import messages
@@ -169,6 +171,23 @@ class CopiedTests(WorldCase):
         self.assertEqual(self.warned(self.alice), ["state-copied"])
         self.copy.connect()
         self.assertEqual(self.warned(self.copy), ["state-copied"])
+
+    def test_told_each_time(self) -> None:
+        """Each further use of a copy is told, however soon it follows; the same one is told once."""
+        for uses in (1, 2, 3):
+            self.copy.connect()
+            self.copy.disconnect()
+            self.alice.connect()
+            self.alice.connect()
+            self.assertEqual(self.warned(self.alice), ["state-copied"] * uses)
+
+    def test_told_each_count(self) -> None:
+        """So is each further count of deposits that this profile did not make."""
+        for times in (1, 2, 3):
+            wire = self.alice.connect(settle=False)
+            wire.to_client = replacing(m.Welcome, partial(msgspec.structs.replace, highest=10 + times))
+            self.world.settle()
+            self.assertEqual(self.warned(self.alice), ["state-copied"] * times)
 
     def test_told_to_a_new_process(self) -> None:
         """A client that was not running cannot tell a copy from a restore, and says so."""

@@ -199,7 +199,7 @@ class Notice(Private, frozen=True):
     """
     A warning for the user, kept until newer ones replace it. Table C{META}, bucket C{NOTICE}.
 
-    @ivar about: a digest of what it is about, where the name does not say it: of the same name there may be several such.
+    @ivar about: a digest of what it is about, where code and name do not say it: there may be several such.
     """
 
     at: Counter
