@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 from attrs import define, field
 from msgspec.structs import replace
 
-from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import COUNTERS, LOGINS, META, NUMBER, load, load_number, save
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.records import COUNTERS, LEAPS, LOGINS, META, NUMBER, load, load_number, save
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic
@@ -24,11 +24,16 @@ from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.connection import Connection
-from securemsg.protocol.messages import Challenge, Hello, Nonce, Proof, Record, Register
+from securemsg.protocol.messages import MAX_N, Challenge, Counter, Hello, Nonce, Proof, Record, Register
 
 # What a login must be tied to, by transport.
 _KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
 _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
+# How far the server's count of our deposits may be ahead of ours: more than any device sends between a copy of its state and its
+# return. Who believes it goes on from there, and what we can count ends at 2^40 - 1: so much at once, and eight times as much
+# in a day. Lie after lie then takes 22 years to leave us without numbers.
+MAX_LEAP = 2**24
+MAX_LEAPS_A_DAY = 8 * MAX_LEAP
 # A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.
 MAX_LOGINS = 64
 
@@ -41,6 +46,17 @@ class Logins(Record, frozen=True):
     """
 
     nonces: tuple[Nonce, ...] = ()
+
+
+class Leaps(Record, frozen=True):
+    """
+    How far the server's word has moved our count of deposits. Table C{META}, bucket C{LEAPS}.
+
+    @ivar since: when the day began in which this was counted.
+    """
+
+    since: Counter = 0
+    total: Counter = 0
 
 
 class Login(Protocol):
@@ -100,6 +116,23 @@ def is_own_login(records: IRecords, last_login: bytes) -> bool:
     @param last_login: as in Welcome; empty: there was none.
     """
     return not last_login or last_login in _logins(records).nonces
+
+
+def count_leap(records: IRecords, highest: int, now: int) -> None:
+    """
+    The server names this as our highest C{n}: count how far it is ahead of our own.
+
+    @raise RemoteProtocolError: C{bad-count}: further than is believed at once or in a day.
+    """
+    leap = max(highest - load_number(records, COUNTERS, NUMBER), 0)
+    leaps = load(records, Leaps, META, LEAPS) or Leaps()
+    if not 0 <= now - leaps.since < DAY:
+        leaps = Leaps(now)
+    total = leaps.total + leap
+    if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:
+        raise RemoteProtocolError("bad-count")
+    if leap:
+        save(records, META, LEAPS, replace(leaps, total=total))
 
 
 def _logins(records: IRecords) -> Logins:

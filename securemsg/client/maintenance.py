@@ -7,7 +7,7 @@ from __future__ import annotations
 from attrs import define, evolve, field
 
 from securemsg.client.context import Context
-from securemsg.client.login import is_own_login
+from securemsg.client.login import count_leap, is_own_login
 from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import initiations, prekeys, pruning, suites
 from securemsg.client.state import ownlist
@@ -23,9 +23,6 @@ from securemsg.protocol.devices import Device
 PUBLISHED = b"published"
 # When the sessions were looked through last, which takes a while with many contacts.
 PRUNED = b"pruned"
-# How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
-# client that believed any number could soon never send again.
-MAX_LEAP = 2**24
 # How often a long connection checks prekeys and list, seconds: no more prekeys are made meanwhile. A contact that names another
 # list of ours cannot make us look it up more often.
 PERIOD = prekeys.BATCH_PAUSE
@@ -54,8 +51,7 @@ class Maintenance:
         with context.store.writing() as records:
             profile = load_profile(records) or context.profile
             own = load_number(records, COUNTERS, NUMBER)
-            if message.highest > min(own + MAX_LEAP, m.MAX_N):
-                raise RemoteProtocolError("bad-count")
+            count_leap(records, message.highest, context.time())
             if not profile.registered:
                 # The token was for this registration, and is not needed any more.
                 profile = evolve(profile, registered=True, token=b"")

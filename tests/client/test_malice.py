@@ -13,11 +13,13 @@ import msgspec
 from attrs import evolve
 
 from securemsg.client import messages
+from securemsg.client.login import MAX_LEAP, MAX_LEAPS_A_DAY
 from securemsg.client.messages import Received
 from securemsg.client.sessions import initiations, store
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, create_profile
+from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto import pqxdh
 from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import SigningKey
@@ -30,6 +32,8 @@ from tests.client.rig import MortalProfile, Tap, User, Wire, decoded
 from tests.client.sessions.test_resets import Loss
 from tests.protocol.examples import reencoded
 
+# As far as is believed, and room for a small lie in the rest of a day.
+FAR = MAX_LEAP - 1000
 Alteration = Callable[[Any], Any]
 
 
@@ -554,6 +558,25 @@ class DeliveryTests(MaliceCase):
         self.alice.connect()
         self.alice.send("bob", "hello")
         self.assertEqual(self.bob.read(), ["hello"])
+
+    def test_used_up(self) -> None:
+        """A server that is ahead at each login does not use up our numbers: it is believed so far in a day and no further."""
+        for day in range(3):
+            for _ in range(10):
+                wire = self.alice.connect(settle=False)
+                wire.to_client = replacing(m.Welcome, lambda said: msgspec.structs.replace(said, highest=self.count() + FAR))
+                self.world.settle()
+            self.assertEqual(wire.client.code, "bad-count")
+            self.assertLessEqual(self.count(), (day + 1) * MAX_LEAPS_A_DAY + 10)
+            self.alice.connect()
+            self.alice.send("bob", "hello")
+            self.assertEqual(self.bob.read(), ["hello"])
+            self.world.clock += DAY
+
+    def count(self) -> int:
+        """Alice's n."""
+        with self.alice.store.reading() as records:
+            return load_number(records, COUNTERS, NUMBER)
 
     def test_false_receipt(self) -> None:
         """Accepted is all that the server can say; delivered is for the recipient alone."""

@@ -9,6 +9,7 @@ import msgspec
 from securemsg.client import messages
 from securemsg.client.login import MAX_LOGINS, Logins
 from securemsg.client.messages import Received, Sent
+from securemsg.client.sessions.prekeys import BATCH_PAUSE
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import LOGINS, META, load
 from securemsg.protocol import messages as m
@@ -41,11 +42,15 @@ class RestoredTests(WorldCase):
         self.assertIn("state-restored", [notice.code for notice in messages.notices(self.alice.store)])
 
     def test_new_life(self) -> None:
-        """It goes on under a new incarnation, with new prekeys in place of those that may have been used."""
+        """
+        It goes on under a new incarnation. Prekeys that may have been used are dropped at once, and new ones made when a batch
+        may be made again.
+        """
         self.assertNotEqual(self.alice.profile().incarnation, self.before.incarnation)
-        upload = decoded(self.wire, Side.CLIENT, m.Upload)[0]
-        self.assertTrue(upload.replace)
-        self.assertEqual((len(upload.one_time), len(upload.kem)), (50, 50))
+        self.world.advance(BATCH_PAUSE)
+        uploads = decoded(self.wire, Side.CLIENT, m.Upload)
+        made = [(upload.replace, len(upload.one_time), len(upload.kem)) for upload in uploads]
+        self.assertEqual(made, [(True, 0, 0), (False, 50, 50)])
 
     def test_conversation(self) -> None:
         """Both sides read each other again."""

@@ -123,7 +123,7 @@ def replenish(records: IRecords, profile: Profile, stock: PrekeyStock, now: int)
     last_resort = _rotated(records, profile, LAST_RESORT, stock.last_resort_id, now)
     one_time = _batch(records, profile, ONE_TIME, 0 if replace else stock.one_time, now)
     kem = _batch(records, profile, KEM, 0 if replace else stock.kem, now)
-    if signed is None and last_resort is None and not one_time and not kem:
+    if signed is None and last_resort is None and not one_time and not kem and not replace:
         return None
     return Upload(0, signed, last_resort, one_time, kem, replace)
 
@@ -153,11 +153,12 @@ def mark_uploaded(records: IRecords, upload: Upload, now: int) -> None:
 def discard_one_time(records: IRecords) -> None:
     """
     This state was restored: some of its prekeys for one use have been used already. Drop them all, here and on the server.
+
+    When the last batch was made stays: the server decides how often this is called.
     """
     for kind in FOR_ONE_USE:
         for bucket, number, _ in records.scan(TABLE, kind):
             records.delete(TABLE, bucket, number)
-        records.delete(TABLE, BATCHED + kind)
     records.put(TABLE, REPLACE, b"")
 
 

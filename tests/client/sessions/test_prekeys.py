@@ -279,7 +279,7 @@ class PrekeyTests(SynchronousTestCase):
         with self.alice.store.writing() as records:
             prekeys.discard_one_time(records)
         self.assertEqual((self.count(ONE_TIME), self.count(KEM)), (0, 0))
-        upload = self.replenish(self.alice.shelf.stock())
+        upload = self.replenish(self.alice.shelf.stock(), NOW + BATCH_PAUSE)
         assert upload is not None
         self.assertTrue(upload.replace)
         self.assertEqual((len(upload.one_time), len(upload.kem)), (BATCH, BATCH))
@@ -289,6 +289,20 @@ class PrekeyTests(SynchronousTestCase):
             prekeys.mark_uploaded(records, upload, NOW)
         self.assertIs(self.replenish(self.alice.shelf.stock()), None)
         self.assertEqual(set(self.alice.shelf.kem), {prekey.id for prekey in upload.kem})
+
+    def test_discarded_again_and_again(self) -> None:
+        """
+        A server that makes us discard our prekeys does not make us generate more: within the hour it is told to drop theirs, and
+        gets none.
+        """
+        for second in range(0, 3 * BATCH_PAUSE, 60):
+            with self.alice.store.writing() as records:
+                prekeys.discard_one_time(records)
+            upload = self.alice.stock_up(NOW + second)
+            assert upload is not None, "there is something to drop"
+            made = len(upload.one_time) + len(upload.kem)
+            self.assertEqual((upload.replace, made), (True, 2 * BATCH if second and not second % BATCH_PAUSE else 0))
+            self.assertEqual(len(self.alice.shelf.one_time) + len(self.alice.shelf.kem), made)
 
     def test_claimed_and_not_used(self) -> None:
         """
