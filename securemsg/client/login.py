@@ -29,9 +29,9 @@ from securemsg.protocol.messages import MAX_N, Challenge, Counter, Hello, Nonce,
 # What a login must be tied to, by transport.
 _KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
 _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
-# How far the server's count of our deposits may be ahead of ours: more than any device sends between a copy of its state and its
-# return. Who believes it goes on from there, and what we can count ends at 2^40 - 1: so much at once, and eight times as much
-# in a day. Lie after lie then takes 22 years to leave us without numbers.
+# How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
+# client that believed any number could soon never send again; nor is a small one believed over and over: lies take 22 years to
+# use up all numbers.
 MAX_LEAP = 2**24
 MAX_LEAPS_A_DAY = 8 * MAX_LEAP
 # A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.

@@ -99,7 +99,7 @@ class Maintenance:
             initiations.prune(records)
             if abs(now - load_number(records, META, PRUNED)) >= DAY:
                 save_number(records, META, PRUNED, now)
-                pruning.prune(records, now)
+                pruning.prune(records, profile, now)
             since = prekeys.unconfirmed_since(records)
             if since is not None and now - since >= prekeys.UNCONFIRMED:
                 context.warn(records, "prekeys-unconfirmed")

@@ -191,7 +191,7 @@ def _forget(records: IRecords, profile: Profile, device: bytes, connection: Gues
         records.delete(COUNTERS, STREAM_IN + stream)
         records.delete(COUNTERS, STREAMS + conversation, seq)
     own = profile.device_id + profile.incarnation.to_bytes(8, "big") + conversation
-    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + own, OPEN + device):
+    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + own, OPEN + conversation):
         records.delete(COUNTERS, bucket)
     records.delete(store.EPOCHS, store.bucket_of(connection.name, device))
     records.delete(TABLE, device)

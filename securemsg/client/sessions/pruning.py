@@ -12,8 +12,10 @@ from securemsg.client.sessions import initiations, store
 from securemsg.client.sessions.store import EPOCHS, SESSION_INDEX, SKIPPED, TABLE, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import is_guest
-from securemsg.client.state.profile import DAY
-from securemsg.client.state.records import load_all
+from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.records import BASES, COUNTERS, STREAM_IN, STREAMS, load_all
+from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 
 # A session that sends no more may still receive for as long: what was sealed before its peer left it may have waited in an
@@ -21,8 +23,9 @@ from securemsg.interfaces import IRecords
 RECEIVE_LIFE = 60 * DAY
 
 
-def prune(records: IRecords, now: int) -> None:
+def prune(records: IRecords, profile: Profile, now: int) -> None:
     """Delete what is of no more use. To be called now and then."""
+    left: set[tuple[bytes, bytes]] = set()
     for bucket in {bucket for table in (TABLE, EPOCHS) for bucket, _, _ in records.scan(table)}:
         account, device = store.device_of(bucket)
         if is_guest(account):
@@ -31,8 +34,13 @@ def prune(records: IRecords, now: int) -> None:
         if _has_left(records, account, device):
             _drop_device(records, bucket)
             initiations.forget(records, account, device)
+            contact = contacts.get_contact(records, account)
+            if contact is not None:
+                left.add((device, conversation_of(profile.identity.public, contact.identity)))
         else:
             _prune_sessions(records, bucket, now)
+    if left:
+        _drop_streams(records, left)
 
 
 def _has_left(records: IRecords, account: str, device: bytes) -> bool:
@@ -45,6 +53,17 @@ def _drop_device(records: IRecords, bucket: bytes) -> None:
     for table in (TABLE, SKIPPED, EPOCHS):
         for _, order, _ in records.scan(table, bucket):
             records.delete(table, bucket, order)
+
+
+def _drop_streams(records: IRecords, left: set[tuple[bytes, bytes]]) -> None:
+    """
+    Delete how far the streams from and to these devices have come in these conversations: somebody else's device may have the
+    same id. Their gaps stay, within the conversation's budget: history shows them.
+    """
+    for bucket, order, value in records.scan(COUNTERS):
+        for prefix, name in ((STREAM_IN, bucket[len(STREAM_IN) :]), (BASES, bucket[len(BASES) :]), (STREAMS, value)):
+            if bucket.startswith(prefix) and (name[: keys.ID_SIZE], name[-keys.ID_SIZE :]) in left:
+                records.delete(COUNTERS, bucket, order)
 
 
 def _prune_sessions(records: IRecords, bucket: bytes, now: int) -> None:

@@ -34,8 +34,8 @@ from securemsg.protocol.messages import Counter, Record
 
 # Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
 MAX_GAPS = MAX_RESET_COUNTERS
-# The same over all streams of one device, which may begin as many as it likes.
-MAX_DEVICE_GAPS = 4 * MAX_GAPS
+# The same in one conversation: its peer may begin as many streams as it likes, with as many devices, one after the other.
+MAX_CONVERSATION_GAPS = 4 * MAX_GAPS
 # Streams of one conversation that a reset speaks of.
 MAX_STREAMS = 16
 
@@ -289,13 +289,13 @@ def _open(records: IRecords, stream: bytes, start: InStream, last: int, digest: 
 
     @return: how many are waited for, and how many are not.
     """
-    device = OPEN + stream[: keys.ID_SIZE]
-    taken = load_number(records, COUNTERS, device)
-    room = min(MAX_GAPS - len(records.scan(COUNTERS, GAPS + stream)), MAX_DEVICE_GAPS - taken)
+    budget = OPEN + stream[-keys.ID_SIZE :]
+    taken = load_number(records, COUNTERS, budget)
+    room = min(MAX_GAPS - len(records.scan(COUNTERS, GAPS + stream)), MAX_CONVERSATION_GAPS - taken)
     missing = last - start.highest
     gap = max(min(missing, room), 0)
     if gap:
-        save_number(records, COUNTERS, device, taken + gap)
+        save_number(records, COUNTERS, budget, taken + gap)
         seq = next_seq(records, gap)
         first = last - gap + 1
         for index in range(gap):
@@ -312,7 +312,8 @@ def _late(records: IRecords, stream: bytes, content: Content, digest: bytes) -> 
         return Arrival(note="repeated")
     forked = _differ(gap.digest, digest) or _differ(gap.before, content.previous)
     records.delete(COUNTERS, GAPS + stream, content.counter)
-    save_number(records, COUNTERS, OPEN + content.device, load_number(records, COUNTERS, OPEN + content.device) - 1)
+    budget = OPEN + content.conversation
+    save_number(records, COUNTERS, budget, load_number(records, COUNTERS, budget) - 1)
     for neighbour, side in ((content.counter - 1, "digest"), (content.counter + 1, "before")):
         other = load(records, Gap, COUNTERS, GAPS + stream, neighbour)
         known = content.previous if side == "digest" else digest

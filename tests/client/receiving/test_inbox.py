@@ -9,7 +9,7 @@ from securemsg.client import messages
 from securemsg.client.state import contacts, counters
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import Arrival, chain_digest, conversation_of, open_gaps, receive
-from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, next_seq, save
+from securemsg.client.state.records import COUNTERS, GAPS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, StreamEnd, encode_record
@@ -287,10 +287,15 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([arrival.note for arrival in self.take(1, 2, 3)], ["", "", ""])
 
     def test_bounded(self) -> None:
-        """A device that begins ever new streams with gaps is waited for in a bounded way."""
+        """A peer that begins ever new streams with gaps, of one device or of ever new ones, is waited for in a bounded way."""
         with self.store.writing() as records:
-            waited = sum(self.leap(records, incarnation) for incarnation in range(1, 20))
-        self.assertEqual(waited, counters.MAX_DEVICE_GAPS)
+            waited = sum(
+                self.leap(records, number, device)
+                for number in range(1, 20)
+                for device in (bytes(16), number.to_bytes(16, "big"))
+            )
+            self.assertEqual(waited, counters.MAX_CONVERSATION_GAPS)
+            self.assertEqual(sum(bucket.startswith(GAPS) for bucket, _, _ in records.scan(COUNTERS)), waited)
 
     def continued(self, counter: int, end: StreamEnd, incarnation: int = 2) -> Content:
         """A message of a stream that continues another."""
@@ -375,9 +380,9 @@ class StreamTests(SynchronousTestCase):
         arrival = self.take_continued(1, StreamEnd(1, 10**6, b""))
         self.assertEqual((arrival.gap, arrival.gap + arrival.lost), (counters.MAX_GAPS, 10**6))
 
-    def leap(self, records: IRecords, incarnation: int) -> int:
+    def leap(self, records: IRecords, incarnation: int, device: bytes = bytes(16)) -> int:
         """A new stream that begins far up."""
-        content = msgspec.structs.replace(self.content(10_000, b""), incarnation=incarnation)
+        content = msgspec.structs.replace(self.content(10_000, b""), incarnation=incarnation, device=device)
         arrival = receive(records, content, None, START)
         self.assertEqual(arrival.gap + arrival.lost, 9_999)
         return arrival.gap

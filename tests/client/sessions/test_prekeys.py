@@ -292,8 +292,8 @@ class PrekeyTests(SynchronousTestCase):
 
     def test_discarded_again_and_again(self) -> None:
         """
-        A server that makes us discard our prekeys does not make us generate more: within the hour it is told to drop theirs, and
-        gets none.
+        A server that makes us discard our prekeys does not make us generate more: within the hour it is told to drop what it
+        has, and gets nothing new.
         """
         for second in range(0, 3 * BATCH_PAUSE, 60):
             with self.alice.store.writing() as records:

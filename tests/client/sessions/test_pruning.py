@@ -8,10 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import initiations, pruning, psk, store
 from securemsg.client.sessions.pruning import RECEIVE_LIFE
-from securemsg.client.state import contacts
-from securemsg.client.state.profile import DAY, resigned
-from securemsg.client.state.records import save
+from securemsg.client.state import contacts, counters
+from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.profile import DAY, Profile, resigned
+from securemsg.client.state.records import BASES, COUNTERS, STREAM_IN, Number, draft, save
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, encode_device_list
+from securemsg.protocol.envelope import Content, Kind, StreamEnd
 from securemsg.protocol.messages import SignedDeviceList
 from tests.client.case import WorldCase
 from tests.client.people import NOW, Person, friends, person, sessions_of
@@ -32,7 +34,7 @@ class PruningTests(SynchronousTestCase):
     def prune(self, now: int) -> None:
         """Time passes for Alice."""
         with self.alice.store.writing() as records:
-            pruning.prune(records, now)
+            pruning.prune(records, self.alice.profile, now)
 
     def replace_device(self) -> None:
         """Bob signs a list with another device, and Alice has it."""
@@ -81,12 +83,37 @@ class PruningTests(SynchronousTestCase):
             sizes.add(self.rows(self.alice))
         self.assertEqual(len(sizes), 1)
 
+    def test_streams(self) -> None:
+        """
+        How far the streams from and to a device have come goes with it, and not with another's device of the same id. What is
+        missing stays missing, and history goes on to show it.
+        """
+        peer, stranger = self.bob.profile, person("carol").profile
+        left, other = (self.stream(sender) for sender in (peer, evolve(stranger, device_id=peer.device_id)))
+        self.replace_device()
+        self.prune(NOW)
+        with self.alice.store.reading() as records:
+            places = [bucket[-16:] for bucket, _, _ in records.scan(COUNTERS) if bucket.startswith((STREAM_IN, BASES))]
+            self.assertEqual(places, [other.conversation] * 3)
+            self.assertEqual([len(counters.streams_in(records, one.conversation)) for one in (left, other)], [0, 2])
+            self.assertEqual([counters.open_gaps(records, one, 5) for one in (left, other)], [4, 4])
+
+    def stream(self, sender: Profile) -> Content:
+        """Alice has a message of somebody, before which four are missing, and has sent something to the same device."""
+        conversation = conversation_of(self.alice.profile.identity.public, sender.identity.public)
+        ends = (StreamEnd(sender.incarnation - 1, 2, b""),)
+        content = msgspec.structs.replace(draft(sender, Kind.TEXT, NOW), conversation=conversation, counter=3, continues=ends)
+        with self.alice.store.writing() as records:
+            counters.receive(records, content, 0, NOW)
+            save(records, COUNTERS, BASES + content.device + bytes(24) + conversation, Number(0))
+        return content
+
     def test_guests(self) -> None:
         """What belongs to a guest's connection is not judged by a list that there is not."""
         with self.alice.store.writing() as records:
             bucket = store.bucket_of("key-abc", bytes(16))
             save(records, store.EPOCHS, bucket, psk.Epoch(bytes(32), 0, 1, NOW, bytes(32)))
-            pruning.prune(records, NOW)
+            pruning.prune(records, self.alice.profile, NOW)
             self.assertEqual(len(records.scan(store.EPOCHS, bucket)), 1)
 
     def test_list_not_known(self) -> None:
