@@ -193,7 +193,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if content.counter:
         arrival = peer.count(records, content, opened.content_key.base, now)
         if arrival.gap and not arrival.seq and peer.has_account:
-            resets.request_reset(records, name, opened.device_id, now, gaps=True)
+            resets.request_reset(records, profile, name, opened.device_id, now, gaps=True)
     if content.wants_receipt and content.kind not in SILENT:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
@@ -299,7 +299,7 @@ def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: 
     """Request a reset, unless that would not help, or this is a repetition, or one end is a guest, who has no sessions."""
     peer = PEERS[profile.conversation(delivery.account, delivery.device).kind]
     if peer.has_account and refusal.code not in NO_RESET and not isinstance(refusal, AlreadyUsed):
-        resets.request_reset(records, delivery.account, delivery.device, now, gaps=False)
+        resets.request_reset(records, profile, delivery.account, delivery.device, now, gaps=False)
 
 
 def _delivery(row: QuarantinedRow) -> Deliver:

@@ -26,6 +26,7 @@ from securemsg.client.state.counters import (
     streams_in,
 )
 from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.receipts import may_learn_presence
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -111,12 +112,18 @@ class ResetHistory(Record, frozen=True):
     answered: Counter = 0
 
 
-def request_reset(records: IRecords, name: str, device: bytes, now: int, *, gaps: bool) -> None:
+def request_reset(records: IRecords, profile: Profile, name: str, device: bytes, now: int, *, gaps: bool) -> None:
     """
-    Something of this device did not arrive: send it a reset, as soon as that is allowed.
+    Something of this device did not arrive: send it a reset, as soon as that is allowed; a stranger gets none.
 
     @param gaps: only counters are missing, and may still come by themselves.
     """
+    if may_learn_presence(records, profile, contacts.get_contact(records, name)):
+        _schedule(records, name, device, now, gaps=gaps)
+
+
+def _schedule(records: IRecords, name: str, device: bytes, now: int, *, gaps: bool) -> None:
+    """See L{request_reset}: it is for somebody who may get one."""
     dues = _dues(records)
     peer = _history(records, name)
     at = max(now + (GAP_DELAY if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
@@ -147,12 +154,12 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         peer = _history(records, due.name)
         if load(records, OutboxRow, OUTBOX, ROWS, peer.seq) is not None:
             # The previous one was not sent yet.
-            request_reset(records, due.name, due.device, now, gaps=due.gaps)
+            _schedule(records, due.name, due.device, now, gaps=due.gaps)
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
             continue
         if contacts.get_contact(records, due.name) is None and not _may_answer(records, STRANGERS, now):
-            request_reset(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
+            _schedule(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
             suites.forget(records, due.name, due.device)
@@ -179,7 +186,7 @@ def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: in
                 remains = remains or gap.asked + 1 < MAX_ASKED
         missing.append(Missing(conversation, incarnation_of(stream), counters, in_stream(records, stream).highest + 1))
     if remains:
-        request_reset(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
+        _schedule(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
     return encode_record(Reset(missing))
 
 
@@ -198,6 +205,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     unknown = set(own_incarnations(records, profile, content.conversation)) - set(asked)
     asked.update({incarnation: Missing(content.conversation, incarnation, [], 1) for incarnation in unknown})
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
+    is_stranger = not may_learn_presence(records, profile, contact)
     waiting = {row.history for _, row in outbox if row.again and row.to == direct(contact.name)}
     made = 0
     for entry in asked.values():
@@ -209,7 +217,8 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
         oldest = now - RESEND_AGE if entry.incarnation in unknown else 0
         wanted = sorted({*entry.counters, *range(entry.next, min(last, entry.next + MAX_RESENT) + 1)})
         for counter in wanted[: MAX_RESENT - made]:
-            if not counter or (counter > last and entry.incarnation == profile.incarnation):
+            if not counter or (counter > last and (entry.incarnation == profile.incarnation or is_stranger)):
+                # A void for what we never sent would only show a stranger that we are here.
                 continue
             row = _again(records, profile, contact, entry, counter, oldest, now)
             if row is not None and row.history not in waiting:

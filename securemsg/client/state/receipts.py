@@ -1,7 +1,8 @@
 """
 Receipts that are due, and who gets any.
 
-Confirming a stranger's message reveals that this user is online. Source: C{docs/protocol.md}, section "Receiving".
+Confirming a stranger's message reveals that this user is online, and so does a reset. Source: C{docs/protocol.md}, section
+"Receiving".
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ def policy_of(records: IRecords, profile: Profile) -> Policy:
 def set_policy(records: IRecords, policy: Policy) -> None:
     """Save the user's choice."""
     save(records, META, POLICY, StoredPolicy(policy))
+
+
+def may_learn_presence(records: IRecords, profile: Profile, contact: Contact | None) -> bool:
+    """
+    Whether a reset, or an answer to one, may reveal to an account that this user is online. To people the user knows it may,
+    whatever the policy: their conversations could not heal otherwise.
+
+    @param contact: of the account; C{None}: it is none.
+    """
+    return contact is not None and contact.known or policy_of(records, profile) is Policy.EVERYBODY
 
 
 def note_receipt(

@@ -7,8 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import resets
 from securemsg.client.sessions.resets import MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
+from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of, out_bucket
+from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -26,7 +28,7 @@ from securemsg.client.state.records import (
 )
 from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
 from securemsg.storage.memory import MemoryProfile
-from tests.client.people import NOW, friends
+from tests.client.people import NOW, friends, person
 
 
 class DueTests(SynchronousTestCase):
@@ -35,9 +37,11 @@ class DueTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """So many wait at once; others follow with their next message, and one that waits already stays."""
         with MemoryProfile().writing() as records:
+            profile = person("bob").profile
+            set_policy(records, Policy.EVERYBODY)
             names = [f"peer{number}" for number in range(MAX_DUE + 2)]
             for name in (*names, names[0]):
-                resets.request_reset(records, name, bytes(16), NOW, gaps=False)
+                resets.request_reset(records, profile, name, bytes(16), NOW, gaps=False)
             kept = load(records, Dues, META, RESETS)
             assert kept is not None, "some wait"
             self.assertEqual([due.name for due in kept.dues], names[:MAX_DUE])
@@ -98,3 +102,12 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.answered([]), 1)
         self.alice.restore(start)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 2)
+
+    def test_stranger(self) -> None:
+        """Whom Alice does not know gets nothing for counters that she never used: a void would show that she is online."""
+        made_up = [Missing(self.conversation, 7, [1, 2], 3)]
+        self.assertEqual(self.answered(made_up), 0)
+        known = msgspec.structs.replace(self.alice.contact(self.bob), known=True)
+        with self.alice.store.writing() as records:
+            contacts.put_contact(records, known)
+        self.assertEqual(self.answered(made_up), 2)

@@ -10,6 +10,7 @@ from securemsg.client.sessions import initiations, prekeys, resets, store
 from securemsg.client.state import contacts, quarantine
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of, load_gaps, streams_in
+from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import COUNTERS, HISTORY, META, STREAM_IN, STREAMS
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
@@ -303,6 +304,7 @@ class ResetTests(WorldCase):
         for number in range(10):
             self.alice.send("bob", f"{number}")
         wire_of(self.alice).log.clear()
+        bob, device = self.bob.profile(), self.alice.profile().device_id
         for _ in range(10):
             with self.bob.store.inner.writing() as records:
                 # Bob asks without end, and says that nothing of Alice's ever came.
@@ -310,7 +312,7 @@ class ResetTests(WorldCase):
                 for bucket, order, _ in records.scan(COUNTERS):
                     if bucket.startswith((STREAM_IN, STREAMS)):
                         records.delete(COUNTERS, bucket, order)
-                resets.request_reset(records, "alice", self.alice.profile().device_id, int(self.world.clock), gaps=False)
+                resets.request_reset(records, bob, "alice", device, int(self.world.clock), gaps=False)
             self.world.advance(1)
         self.assertEqual(len(deposits(self.alice)), resets.MAX_ANSWERED * 11)
         self.assertEqual(len(self.bob.texts("alice")), 11)
@@ -320,12 +322,57 @@ class ResetTests(WorldCase):
         names = [f"user{number}" for number in range(8)]
         for name in names:
             self.world.user(name)
+        bob = self.bob.profile()
         with self.bob.store.inner.writing() as records:
             for name in names:
-                resets.request_reset(records, name, bytes(16), int(self.world.clock), gaps=False)
+                resets.request_reset(records, bob, name, bytes(16), int(self.world.clock), gaps=False)
         self.world.advance(1)
         with self.bob.store.reading() as records:
             self.assertEqual(len(contacts.all_contacts(records)), resets.MAX_ANSWERED)
+
+
+class StrangerTests(WorldCase):
+    """Alice writes to Bob, who has never written to her: a reset would show her that he is online."""
+
+    def choose(self, policy: Policy) -> None:
+        """Who gets receipts from Bob."""
+        with self.bob.store.writing() as records:
+            set_policy(records, policy)
+
+    def resets_for_garbage(self, number: int) -> int:
+        """How much Bob sends when something comes from Alice that does not open."""
+        before = len(deposits(self.bob))
+        part = m.Part(self.bob.profile().device_id, bytes([number]) * 300)
+        to = [m.Destination("bob", [part])]
+        wire_of(self.alice).client.send(m.Deposit(bytes([number]) * 16, 100 + number, 3600, bytes(300), to))
+        self.world.settle()
+        self.world.advance(resets.RESET_PAUSE, ticks=2)
+        return len(deposits(self.bob)) - before
+
+    def test_garbage(self) -> None:
+        """What does not open is kept, and not answered, unless everybody gets receipts."""
+        for number, (policy, answers) in enumerate(((Policy.NOBODY, 0), (Policy.KNOWN, 0), (Policy.EVERYBODY, 1))):
+            self.choose(policy)
+            self.assertEqual((policy, self.resets_for_garbage(number)), (policy, answers))
+            self.assertEqual(messages.quarantined(self.bob.store), (number + 1, 0))
+
+    def test_known(self) -> None:
+        """Whom he has written to gets one, whatever he has chosen for receipts: the conversation could not heal otherwise."""
+        self.choose(Policy.NOBODY)
+        self.bob.send("alice", "hello")
+        self.assertEqual(self.resets_for_garbage(0), 1)
+
+    def test_gap(self) -> None:
+        """What is missing of a stranger is asked for once he has written to her."""
+        self.choose(Policy.NOBODY)
+        Loss(self.bob).lose(0)
+        for text in ("0", "1"):
+            self.alice.send("bob", text)
+        self.world.advance(2 * resets.GAP_DELAY, ticks=2)
+        self.assertEqual(deposits(self.bob), [])
+        self.bob.send("alice", "who is there?")
+        self.world.advance(2 * resets.GAP_DELAY, ticks=2)
+        self.assertEqual(self.bob.texts("alice"), ["0", "1"])
 
 
 class QuarantineTests(WorldCase):
