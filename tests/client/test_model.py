@@ -172,22 +172,27 @@ class TwoAndAServer(RuleBasedStateMachine):
     @rule(
         name=people,
         writes=st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 2)),
+        goes_back=st.booleans(),
         lie=lies,
         order=st.permutations(range(6)),
         dropped=st.sets(st.integers(0, 5), max_size=2),
     )
     def begin_anew(
-        self, name: str, writes: tuple[int, int, int], lie: str, order: list[int], dropped: set[int]
+        self, name: str, writes: tuple[int, int, int], goes_back: bool, lie: str, order: list[int], dropped: set[int]
     ) -> None:
         """
-        Somebody writes, is copied, writes, begins anew, and writes again, while the server holds everything back. Then some of
-        it comes in some order, and the other writes whenever something came.
+        Somebody writes, is copied, writes, begins anew, perhaps from the copy, and writes again, while the server holds
+        everything back. Then some of it comes in some order, and the other writes whenever something came.
         """
         self.write_often(name, writes[0])
-        if len(self.copies) < MAX_COPIES:
+        if has_room := len(self.copies) < MAX_COPIES:
             self.back_up(name)
         self.write_often(name, writes[1])
-        self.connect(name, lie)
+        if goes_back and has_room:
+            # Of what was written since, the copy does not know, and so what continues its streams does not say.
+            self.put_back(len(self.copies) - 1, lie)
+        else:
+            self.connect(name, lie)
         self.write_often(name, writes[2])
         mail = self.server.mail[PEER[name]]
         held = [mail[place] for place in order if place < len(mail) and place not in dropped]
