@@ -109,9 +109,12 @@ class Receiver:
         batch = list(islice(self._waiting, BATCH))
         with context.store.writing() as records:
             if batch:
-                changes = [self._receive(records, delivery, now) for delivery in batch]
+                changes = [inbox.receive(records, context.profile, delivery, now) for delivery in batch]
             else:
                 changes = self._retry(records, now)
+            for account in {change.account for change in changes}:
+                # Also of what was refused: the device list that it came with may have been adopted.
+                context.announce(records, account)
             for change in changes:
                 for code in change.warnings:
                     context.warn(records, code, change.account)
@@ -127,12 +130,6 @@ class Receiver:
         self._context.send(Acknowledge(batch[-1].tag))
         if was_full and len(self._waiting) < MAX_WAITING and self._context.channel is not None:
             self._context.channel.pause(False)
-
-    def _receive(self, records: IRecords, delivery: Deliver, now: int) -> Change:
-        change = inbox.receive(records, self._context.profile, delivery, now)
-        # Also of what was refused: the device list that it came with may have been adopted.
-        self._context.announce(records, delivery.account)
-        return change
 
     def _retry(self, records: IRecords, now: int) -> list[Change]:
         wanted = self._retries.popleft()
