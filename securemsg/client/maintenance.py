@@ -242,7 +242,7 @@ class Maintenance:
                 return
             if added:
                 # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
-                ownlist.refuse(records, added, listing.issued_at)
+                ownlist.refuse(records, added, context.time())
                 context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
                 profile = resigned(profile, context.time(), after=record.devices)
             else:

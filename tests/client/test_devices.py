@@ -14,7 +14,7 @@ from securemsg.client.state import contacts, ownlist
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
-from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
+from securemsg.client.state.profile import DAY, create_profile, first_seen, resigned, save_profile
 from securemsg.client.state.records import (
     META,
     OUTBOX,
@@ -158,6 +158,17 @@ class OwnTests(DeviceCase):
             self.steal([*self.own, self.device("alice")])
             self.alice.connect()
             self.assertEqual((self.notices(self.alice, "own-device-added"), len(self.refused())), (number, number))
+
+    def test_backdated(self) -> None:
+        """A device is known since its list was seen by the own clock, whatever the list says of when it was issued."""
+        self.ask(self.alice, m.Publish(0, self.sign([*self.own, self.ghost], issued_at=1_000_000_000)))
+        self.world.clock += 2 * DAY
+        self.bob.send("alice", "look her up")
+        with self.bob.store.reading() as records:
+            self.assertEqual(first_seen(records, "alice", self.ghost), int(self.world.clock))
+        self.alice.connect()
+        with self.alice.store.reading() as records:
+            self.assertEqual([row.since for row in ownlist.refused(records)], [int(self.world.clock)])
 
     def test_found_by_a_contact(self) -> None:
         """A contact that was shown it gives it away with its next message."""

@@ -107,7 +107,7 @@ class ContactPeer:
             record = AccountRecord(sender.account, header.introduction.identity, header.introduction.devices)
             contact = contacts.introduced(records, profile, record, now)
         assert contact is not None, "an identity without a contact"
-        return _keep(records, contact, sender)
+        return _keep(records, contact, sender, now)
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
         """See L{Peer.count}."""
@@ -137,7 +137,7 @@ class HostPeer(ContactPeer):
     ) -> Contact:
         """See L{Peer.confirm}."""
         assert contact is not None, "an identity without a contact"
-        return _keep(records, msgspec.structs.replace(contact, verified=True), sender)
+        return _keep(records, msgspec.structs.replace(contact, verified=True), sender, now)
 
 
 PEERS: dict[ConversationKind, Peer] = {
@@ -157,10 +157,9 @@ def _confirmed(records: IRecords, name: str, now: int) -> Contact:
     return contact
 
 
-def _keep(records: IRecords, contact: Contact, sender: DeviceAddress) -> Contact:
+def _keep(records: IRecords, contact: Contact, sender: DeviceAddress, now: int) -> Contact:
     """Save a contact that sent from a device on its list."""
     if contacts.device(contact, sender.device) is None:
         raise Refusal("unknown-device")
-    if contacts.get_contact(records, contact.name) != contact:
-        contacts.put_contact(records, contact)
+    contacts.put_judged(records, contact, now)
     return contact

@@ -177,8 +177,7 @@ def open_part(
     if skipped is not None:
         budgets.check_skipped(records, pair.contact, session.skipped - candidates[number].skipped)
     # The message is authentic. From here on there are changes and no failures.
-    if contacts.get_contact(records, sender.account) != pair.contact:
-        contacts.put_contact(records, pair.contact)
+    contacts.put_judged(records, pair.contact, now)
     if first and header.prekey is not None:
         number = store.add_session(records, pair.bucket, session)
         budgets.note_begun(records, sender.account, sender.device, number, now)

@@ -121,12 +121,18 @@ def all_contacts(records: IRecords) -> list[Contact]:
 
 
 def put_contact(records: IRecords, contact: Contact) -> None:
-    """Keep a contact, and remember its list."""
+    """Keep a contact. One that has another list than before: see L{put_judged}."""
     before = get_contact(records, contact.name)
     integrity.note(records, TABLE, contact.name.encode(), b"" if before is None else before.trust_digest, contact.trust_digest)
     records.put(TABLE, contact.name.encode(), msgspec.msgpack.encode(contact))
-    if contact.devices is not None:
-        remember_list(records, decode_device_list(contact.devices.body), contact.devices.body)
+
+
+def put_judged(records: IRecords, contact: Contact, now: int) -> None:
+    """Keep a contact as a record or a message has updated it, and remember its list, and when it was seen first."""
+    if get_contact(records, contact.name) != contact:
+        put_contact(records, contact)
+        if contact.devices is not None:
+            remember_list(records, decode_device_list(contact.devices.body), contact.devices.body, now)
 
 
 def adopt(records: IRecords, profile: Profile, record: AccountRecord, now: int, origin: str) -> Contact:
@@ -141,7 +147,7 @@ def adopt(records: IRecords, profile: Profile, record: AccountRecord, now: int, 
     except IdentityChanged as changed:
         put_contact(records, changed.contact)
         raise
-    put_contact(records, contact)
+    put_judged(records, contact, now)
     return contact
 
 
@@ -250,7 +256,7 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         unannounced=False,
         known=True,
     )
-    put_contact(records, contact)
+    put_judged(records, contact, now)
     for code in SETTLED_BY_USER:
         clear_notices(records, code, name)
     return contact

@@ -23,7 +23,7 @@ class RefusedDevice(Record, frozen=True):
     """
     A device on a list of ours that this profile did not add. Table C{profile}, bucket C{REFUSED}: all of them, oldest first.
 
-    @ivar since: when that list was issued.
+    @ivar since: when this profile first saw it, by its own clock.
     """
 
     device: Device

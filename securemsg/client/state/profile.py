@@ -56,11 +56,13 @@ class SeenList(Record, frozen=True):
 
     @ivar digest: SHA-256 of its body.
     @ivar devices: those on it, as L{device_digest} names them.
+    @ivar seen_at: when we saw it first, by our own clock: C{issued_at} is what its signer says.
     """
 
     digest: bytes
     issued_at: int
     devices: tuple[bytes, ...] = ()
+    seen_at: int = 0
 
 
 @frozen
@@ -226,7 +228,8 @@ def save_profile(records: IRecords, profile: Profile) -> None:
         profile.connection,
     )
     records.put(TABLE, b"", msgspec.msgpack.encode(kept))
-    remember_list(records, profile.listing, profile.devices.body)
+    # Every device on our own list was put there by this profile's clock.
+    remember_list(records, profile.listing, profile.devices.body, profile.listing.issued_at)
     if profile.is_watched and integrity.entries(records) is None:
         integrity.save_entries(records, {})
 
@@ -256,9 +259,12 @@ def load_profile(records: IRecords) -> Profile | None:
     )
 
 
-def remember_list(records: IRecords, listing: DeviceList, body: bytes) -> None:
-    """Keep the digest of a list that was current, ours or a contact's."""
-    seen = SeenList(sha256(body), listing.issued_at, tuple(device_digest(device) for device in listing.devices))
+def remember_list(records: IRecords, listing: DeviceList, body: bytes, now: int) -> None:
+    """Keep the digest of a list that was current, ours or a contact's, and when we saw it first."""
+    digest, known = sha256(body), seen_list(records, listing.account, listing.version)
+    if known is not None and known.digest == digest:
+        return
+    seen = SeenList(digest, listing.issued_at, tuple(device_digest(device) for device in listing.devices), now)
     records.put(LISTS, listing.account.encode(), msgspec.msgpack.encode(seen), listing.version)
 
 
@@ -269,11 +275,11 @@ def seen_list(records: IRecords, account: str, version: int) -> SeenList | None:
 
 
 def first_seen(records: IRecords, account: str, device: Device) -> int:
-    """When the oldest list was issued on which we saw this device; 0: on none."""
+    """When we first saw a list with this device; 0: never."""
     digest = device_digest(device)
     rows = records.scan(LISTS, account.encode())
     lists = (msgspec.msgpack.decode(value, type=SeenList) for _, _, value in rows)
-    return next((seen.issued_at for seen in lists if digest in seen.devices), 0)
+    return next((seen.seen_at for seen in lists if digest in seen.devices), 0)
 
 
 def device_digest(device: Device) -> bytes:

@@ -42,10 +42,10 @@ class ListTests(PlaceCase):
         """Of a contact the devices that were added since are marked until they are confirmed."""
         store, profile = self.ada.context.store, self.ada.context.profile
         ben = create_profile(InviteLink("example", 8443, profile.pin), "ben", START)
-        for shown in (ben, resigned(ben, START + 9, [*ben.listing.devices, device(7)])):
+        for now, shown in ((START, ben), (START + 9, resigned(ben, 1, [*ben.listing.devices, device(7)]))):
             with store.writing() as records:
                 record = AccountRecord("ben", ben.identity.public, shown.devices)
-                contacts.adopt(records, profile, record, START, contacts.DIRECTORY)
+                contacts.adopt(records, profile, record, now, contacts.DIRECTORY)
         states = [(row.since, row.state) for row in devices_of(store, "ben")]
         self.assertEqual(states, [(START, "confirmed"), (START + 9, "new")])
         self.assertEqual(self.assertRaises(SecuremsgError, devices_of, store, "nobody").code, "no-such-account")

@@ -117,12 +117,13 @@ class AdoptTests(SynchronousTestCase):
         self.assertEqual((len(contacts.devices(contact)), contact.unconfirmed, contact.unannounced), (2, (), False))
 
     def test_since(self) -> None:
-        """A device is known since the oldest list on which it was seen."""
+        """A device is known since we first saw a list with it, however often we see that, whenever it says it was issued."""
         [other] = person("bob").profile.listing.devices
         for number in (1, 2, 3):
             devices = [self.bob.device] if number == 1 else [self.bob.device, other]
-            self.bob.profile = resigned(self.bob.profile, NOW + number, devices)
-            self.adopt(self.bob.record)
+            self.bob.profile = resigned(self.bob.profile, 1, devices)
+            for later in (0, 1000):
+                self.adopt(self.bob.record, now=NOW + number + later)
         with self.alice.store.reading() as records:
             since = [first_seen(records, "bob", device) for device in (self.bob.device, other, self.alice.device)]
         self.assertEqual(since, [NOW, NOW + 2, 0])
