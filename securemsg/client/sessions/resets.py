@@ -26,7 +26,7 @@ from securemsg.client.state.counters import (
     streams_in,
 )
 from securemsg.client.state.profile import DAY, Profile
-from securemsg.client.state.receipts import may_learn_presence
+from securemsg.client.state.receipts import may_get_reset
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -118,7 +118,7 @@ def request_reset(records: IRecords, profile: Profile, name: str, device: bytes,
 
     @param gaps: only counters are missing, and may still come by themselves.
     """
-    if may_learn_presence(records, profile, contacts.get_contact(records, name)):
+    if may_get_reset(records, profile, contacts.get_contact(records, name)):
         _schedule(records, name, device, now, gaps=gaps)
 
 
@@ -205,7 +205,6 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     unknown = set(own_incarnations(records, profile, content.conversation)) - set(asked)
     asked.update({incarnation: Missing(content.conversation, incarnation, [], 1) for incarnation in unknown})
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
-    is_stranger = not may_learn_presence(records, profile, contact)
     waiting = {row.history for _, row in outbox if row.again and row.to == direct(contact.name)}
     made = 0
     for entry in asked.values():
@@ -217,8 +216,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
         oldest = now - RESEND_AGE if entry.incarnation in unknown else 0
         wanted = sorted({*entry.counters, *range(entry.next, min(last, entry.next + MAX_RESENT) + 1)})
         for counter in wanted[: MAX_RESENT - made]:
-            if not counter or (counter > last and (entry.incarnation == profile.incarnation or is_stranger)):
-                # A void for what we never sent would only show a stranger that we are here.
+            if not counter or (counter > last and entry.incarnation == profile.incarnation):
                 continue
             row = _again(records, profile, contact, entry, counter, oldest, now)
             if row is not None and row.history not in waiting:

@@ -49,10 +49,10 @@ def set_policy(records: IRecords, policy: Policy) -> None:
     save(records, META, POLICY, StoredPolicy(policy))
 
 
-def may_learn_presence(records: IRecords, profile: Profile, contact: Contact | None) -> bool:
+def may_get_reset(records: IRecords, profile: Profile, contact: Contact | None) -> bool:
     """
-    Whether a reset, or an answer to one, may reveal to an account that this user is online. To people the user knows it may,
-    whatever the policy: their conversations could not heal otherwise.
+    Whether a reset may reveal to an account that this user is online: to people the user knows it may, whatever the policy, as
+    their conversations could not heal otherwise.
 
     @param contact: of the account; C{None}: it is none.
     """

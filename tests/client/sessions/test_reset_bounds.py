@@ -7,7 +7,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import resets
 from securemsg.client.sessions.resets import MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
-from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of, out_bucket
 from securemsg.client.state.receipts import Policy, set_policy
@@ -102,12 +101,3 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.answered([]), 1)
         self.alice.restore(start)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 2)
-
-    def test_stranger(self) -> None:
-        """Whom Alice does not know gets nothing for counters that she never used: a void would show that she is online."""
-        made_up = [Missing(self.conversation, 7, [1, 2], 3)]
-        self.assertEqual(self.answered(made_up), 0)
-        known = msgspec.structs.replace(self.alice.contact(self.bob), known=True)
-        with self.alice.store.writing() as records:
-            contacts.put_contact(records, known)
-        self.assertEqual(self.answered(made_up), 2)
