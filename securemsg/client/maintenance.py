@@ -91,8 +91,10 @@ class Maintenance:
         self._refreshed_at = context.now()
         with context.store.writing() as records:
             profile = context.profile
-            if is_due(profile, now):
-                profile = resigned(profile, now)
+            is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
+            # The server takes the next version only: what it has not confirmed is published before another is signed.
+            if is_due(profile, now) and is_published:
+                profile, is_published = resigned(profile, now), False
                 save_profile(records, profile)
             prekeys.retire_claimed(records, self._stock, now)
             prekeys.prune(records, now)
@@ -103,7 +105,6 @@ class Maintenance:
             since = prekeys.unconfirmed_since(records)
             if since is not None and now - since >= prekeys.UNCONFIRMED:
                 context.warn(records, "prekeys-unconfirmed")
-            is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
         context.profile = profile
         if upload is not None:
@@ -131,14 +132,16 @@ class Maintenance:
         """
         Put a device that was refused on our list, and publish it.
 
-        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices}.
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices}; C{stale-list}: the
+            change before is not confirmed yet.
         """
         listed = self._context.profile.listing.devices
         try:
             with self._context.store.writing() as records:
                 if len(listed) >= m.MAX_DEVICES:
                     raise Refusal("too-many-devices")
-                self._sign(records, [*listed, ownlist.accept(records, listed, device_id)])
+                accepted = ownlist.accept(records, listed, device_id)
+                self._sign(records, [*listed, accepted])
         except Refusal as refusal:
             callback(refusal)
             return
@@ -148,7 +151,8 @@ class Maintenance:
         """
         Take another device off our list, and publish it.
 
-        @param callback: gets the server's answer, or a refusal: C{unlisted-device}; C{own-device}: it is this one.
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}; C{own-device}: it is this one;
+            C{stale-list}: the change before is not confirmed yet.
         """
         profile = self._context.profile
         others = [device for device in profile.listing.devices if device.id != device_id]
@@ -158,12 +162,22 @@ class Maintenance:
         if len(others) == len(profile.listing.devices):
             callback(Refusal("unlisted-device"))
             return
-        with self._context.store.writing() as records:
-            self._sign(records, others)
+        try:
+            with self._context.store.writing() as records:
+                self._sign(records, others)
+        except Refusal as refusal:
+            callback(refusal)
+            return
         self._publish(callback)
 
     def _sign(self, records: IRecords, devices: list[Device]) -> None:
-        """Commit the next version of our list, with these devices."""
+        """
+        Commit the next version of our list, with these devices.
+
+        @raise Refusal: C{stale-list}: the server has not confirmed the present one.
+        """
+        if load_number(records, META, PUBLISHED) < self._context.profile.listing.version:
+            raise Refusal("stale-list")
         self._context.profile = resigned(self._context.profile, self._context.time(), devices)
         save_profile(records, self._context.profile)
 

@@ -327,6 +327,19 @@ class ChangeTests(DeviceCase):
         self.assertIsInstance(self.change("remove-device", self.ghost), m.Done)
         self.assertEqual(self.published().devices, self.own)
 
+    def test_one_at_a_time(self) -> None:
+        """The server takes the next version only: until it has confirmed one, none is signed behind it, by hand or by time."""
+        assert self.alice.wire is not None, "connected"
+        self.alice.wire.to_server = replacing(m.Publish, lambda message: None)
+        with self.assertRaises(IndexError):
+            self.change("accept-device", self.ghost)
+        answer = self.change("remove-device", self.ghost)
+        assert isinstance(answer, Refusal), "not confirmed"
+        self.assertEqual(answer.code, "stale-list")
+        self.world.clock += 30 * DAY
+        self.alice.connect()
+        self.assertEqual(self.published().devices, [*self.own, self.ghost])
+
     def test_refusals(self) -> None:
         """This very device stays, and what is not there can be neither removed nor accepted."""
         before = self.published()
