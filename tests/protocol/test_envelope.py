@@ -147,6 +147,9 @@ class RecordTests(SynchronousTestCase):
             e.ContentKey(bytes(31), KEY, None, (0, 0)),
             e.ContentKey(bytes(65), KEY, None, (0, 0)),
             msgspec.structs.replace(CONTENT, body=bytes(MAX_TEXT + 1)),
+            msgspec.structs.replace(CONTENT, continues=(e.StreamEnd(1, 1, b""),) * (e.MAX_CONTINUED + 1)),
+            msgspec.structs.replace(PREKEY, kem_ciphertext=bytes(1087)),
+            msgspec.structs.replace(PREKEY, kem_ciphertext=bytes(1089)),
         ):
             self.refused(type(record), e.encode_record(record))
 

@@ -94,6 +94,7 @@ class InviteTests(SynchronousTestCase):
             text.replace(pin, pin[:-3]),
             text.replace(pin, pin + "AAAA"),
             text.replace(pin, "!" * len(pin)),
+            text.replace(pin, "!!!!" + pin),
             text.replace("from=alice", "from=" + "x" * 33),
             text.replace("from=alice&", ""),
             text.split("#")[0],
