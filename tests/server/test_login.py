@@ -27,6 +27,7 @@ from securemsg.protocol.messages import (
     Pong,
     Proof,
     Publish,
+    RemoveAccount,
     Welcome,
     decode_message,
 )
@@ -310,6 +311,40 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(client.pop(Welcome), [])
         self.assertTrue(self.first.wire.peer.is_open)
 
+    def hold(self) -> Client:
+        """Have the store do one thing after the other, when the test says so, and begin a login that waits for it."""
+        _, self.other = self.rig.register("bob")
+        self.operator = self.rig.operator()
+        self.rig.store.writer.manual = True
+        self.other.ask(self.other.deposit(self.alice))
+        client = self.rig.greet()
+        client.ask(self.rig.proof(client, self.alice))
+        return client
+
+    def test_removed_during_login(self) -> None:
+        """A device whose account is removed while it logs in gets no further."""
+        client = self.hold()
+        # The key is looked up, then the account; with deposits in between, so that something is always held back.
+        for _ in range(4):
+            self.other.ask(self.other.deposit(self.alice))
+            self.rig.store.flush(1)
+            self.rig.run()
+        self.assertEqual(client.inbox, [])
+        self.operator.ask(RemoveAccount(1, "alice"))
+        self.rig.commit()
+        self.assertEqual(client.failed(), "login-failed")
+
+    def test_name_taken_during_login(self) -> None:
+        """Nor does it get into the account of somebody else, who takes the name and the device's id at that moment."""
+        client = self.hold()
+        self.operator.ask(RemoveAccount(1, "alice"))
+        other = self.rig.greet("register")
+        other.ask(self.rig.registration(other, User("alice", self.alice.server, device_id=self.alice.device_id)))
+        self.assertEqual(client.inbox, [])
+        self.rig.commit()
+        self.assertEqual(client.failed(), "login-failed")
+        other.one(Welcome)
+
     def test_key_not_shared(self) -> None:
         """A server identity of another server does not open a list here."""
         stranger = User("mallory", SigningKey.generate().public)
@@ -329,9 +364,25 @@ class PlacesTests(SynchronousTestCase):
         """Beyond them a client is told so, and no registration is used up."""
         carol = self.rig.user("carol")
         self.assertEqual(self.rig.try_register(carol).failed(), "server-full")
+        self.assertEqual(self.rig.store.query("SELECT count(*) FROM accounts"), [(2,)])
         self.rig.lose(self.first)
         self.rig.try_register(carol).one(Welcome)
         self.assertEqual(self.rig.try_login(self.alice).failed(), "server-full")
+
+    def test_last_place(self) -> None:
+        """Of two that log in at the same moment one gets the last place."""
+        self.rig.lose(self.first)
+        carol = self.rig.user("carol")
+        self.rig.lose(self.rig.try_register(carol))
+        self.rig.store.writer.manual = True
+        self.second.ask(self.second.deposit(carol))
+        clients: list[Client] = []
+        for user in (self.alice, carol):
+            clients.append(self.rig.greet())
+            clients[-1].ask(self.rig.proof(clients[-1], user))
+        self.rig.commit()
+        clients[0].one(Welcome)
+        self.assertEqual(clients[1].failed(), "server-full")
 
     def test_own_place(self) -> None:
         """A device that logs in anew takes its own place."""

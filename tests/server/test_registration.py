@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -41,10 +42,10 @@ class OpenRegistrationTests(SynchronousTestCase):
         self.rig.try_register(self.alice).one(Welcome)
 
     def test_other_device_again(self) -> None:
-        """The identity alone does not repeat a registration: the device has to be on the list that is stored."""
+        """The identity alone does not repeat a registration: the device, with its key, has to be on the list that is stored."""
         self.rig.try_register(self.alice).one(Welcome)
-        self.alice.device_id = keys.random_id()
-        self.assertEqual(self.rig.try_register(self.alice).failed(), "login-failed")
+        for other in (evolve(self.alice, device_id=keys.random_id()), evolve(self.alice, device=keys.SigningKey.generate())):
+            self.assertEqual(self.rig.try_register(other).failed(), "login-failed")
 
     def test_name_taken(self) -> None:
         """A name belongs to who came first."""
