@@ -13,6 +13,7 @@ from securemsg.protocol.messages import (
     Done,
     Failed,
     Fetch,
+    Invite,
     Prekey,
     PrekeyStock,
     Publish,
@@ -76,6 +77,9 @@ class DirectoryTests(SynchronousTestCase):
         self.rig.time += 5
         client.ask(Fetch(4, "bob"))
         self.assertEqual(len(client.pop(Account)), 3)
+        # Lists and invites count among them.
+        client.ask(Publish(5, self.alice.device_list()), Invite(6, 1, 3600))
+        self.assertEqual(client.pop(Refused), [Refused(5, "rate-limited"), Refused(6, "rate-limited")])
 
     def test_publish(self) -> None:
         """The next list replaces the one before; a device on it may log in."""
