@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from securemsg.crypto import keys
 from securemsg.protocol.messages import (
     MAX_N,
     Accepted,
@@ -13,6 +16,7 @@ from securemsg.protocol.messages import (
     Part,
     Publish,
     RemoveAccount,
+    Welcome,
 )
 from securemsg.server.limits import MIN_FREE_SPACE, Rate, Settings
 from tests.server.case import TwoPeople, changed
@@ -314,10 +318,12 @@ class DepositTests(TwoPeople):
         self.assertEqual(self.refused(late), "stale-devices")
 
     def test_added_device(self) -> None:
-        """So is one that adds a device that is on no list."""
+        """So is one that adds a device that is on no list, or takes one in the place of another."""
         deposit = self.sender.deposit(self.bob)
         self.bob.sibling()
         self.assertEqual(self.refused(self.sender.deposit(self.bob)), "stale-devices")
+        to = [Destination("bob", [Part(keys.random_id(), b"")])]
+        self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), to=to)), "stale-devices")
         self.sender.send(deposit)
         self.rig.commit()
         self.assertEqual(len(self.sender.accepted()), 1)
@@ -335,9 +341,11 @@ class DepositTests(TwoPeople):
     def test_own_devices(self) -> None:
         """Of the sender's own account all devices but the sending one are named."""
         second, other = self.two_devices()
-        self.reader.send(self.reader.deposit(self.bob))
-        self.rig.commit()
-        self.assertEqual(self.reader.one(DepositRefused).code, "stale-devices")
+        for devices in ([self.bob.device_id, second.device_id], [self.bob.device_id]):
+            to = [Destination("bob", [Part(device, b"") for device in devices])]
+            self.reader.send(changed(self.reader.deposit(self.bob), to=to))
+            self.rig.commit()
+            self.assertEqual(self.reader.one(DepositRefused).code, "stale-devices")
         to = [Destination("bob", [Part(second.device_id, b"")])]
         self.reader.send(changed(self.reader.deposit(self.bob), to=to))
         self.rig.commit()
@@ -352,6 +360,14 @@ class DepositTests(TwoPeople):
         self.sender.send(self.sender.deposit(*many))
         self.rig.commit()
         self.assertEqual(len(self.sender.one(DepositRefused).accounts), 64)
+        largest = [self.rig.user(f"large{number}") for number in range(20)]
+        for user in largest:
+            user.others = [replace(User(user.name, user.server).own, rsa_key=bytes(600)) for _ in range(9)]
+            self.rig.try_register(user).one(Welcome)
+            user.others.clear()
+        self.sender.send(self.sender.deposit(*largest))
+        self.rig.commit()
+        self.assertEqual(len(self.sender.one(DepositRefused).accounts), 10)
 
     def test_not_in_memory(self) -> None:
         """An account that is not in memory is loaded, and what comes behind keeps its place."""

@@ -149,6 +149,14 @@ class GuestProofTests(KeyCase):
         self.assertIs(client.wire.peer.role, Role.GUEST)
         self.assertEqual(self.rig.server.logged_in, 1)
 
+    def test_server_full(self) -> None:
+        """Guests take places like everybody else."""
+        self.rig.settings = Settings(max_clients=2)
+        self.rig.start()
+        came = [self.rig.try_guest(self.key) for _ in range(3)]
+        self.assertEqual([len(client.pop(Welcome)) for client in came], [1, 1, 0])
+        self.assertEqual(came[2].failed(), "server-full")
+
     def test_other_file(self) -> None:
         """Another file is no file."""
         client = self.rig.greet_as_guest()

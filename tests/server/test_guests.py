@@ -317,13 +317,17 @@ class AnswerTests(GuestCase):
         self.assertEqual(guest.inbox, [])
 
     def test_again_while_pending(self) -> None:
-        """A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that."""
+        """
+        A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that; other bytes are a
+        conflict.
+        """
         deposit = self.guest.deposit(self.server)
         self.guest.ask(deposit, deposit)
         self.rig.commit()
         self.guest.send(deposit)
         self.rig.commit()
         self.assertEqual(self.guest.inbox, [])
+        self.assertEqual(self.refused(changed(deposit, common=b"other"), self.guest), "conflict")
         self.acknowledge()
         self.assertEqual(self.guest.accepted(), [deposit.deposit_id])
 
