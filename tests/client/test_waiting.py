@@ -88,18 +88,19 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
 
     def test_withdrawn_unsent(self) -> None:
-        """A sealed message that is withdrawn becomes a void: nobody misses it, and nobody reads it."""
+        """A sealed message that is withdrawn becomes a void: nobody misses it, nobody reads it, and what follows fits behind."""
         self.alice.send("bob", "zero")
         wire = self.alice.wire
         assert wire is not None, "connected"
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "not meant")
+        self.alice.send("bob", "one")
         self.assertTrue(messages.withdraw(self.alice.store, message_id, self.world.clock))
         self.alice.connect()
         self.alice.send("bob", "two")
         self.assertEqual(self.alice.sent(message_id).status, "withdrawn")
-        self.assertEqual(self.bob.read(), ["zero", "two"])
-        self.assertEqual([(line.gap_before, line.note) for line in self.bob.has_read], [(0, ""), (0, "")])
+        self.assertEqual(self.bob.read(), ["zero", "one", "two"])
+        self.assertEqual([(line.gap_before, line.note) for line in self.bob.has_read], [(0, "")] * 3)
 
     def test_withdrawn_then_wanted(self) -> None:
         """A message that was withdrawn after it was sealed, and is wanted again, arrives once."""

@@ -9,7 +9,7 @@ from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.maintenance import PUBLISHED
 from securemsg.client.sending import outbox, results
-from securemsg.client.sessions import resets
+from securemsg.client.sessions import pins, resets
 from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters
@@ -17,23 +17,26 @@ from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import (
+    HISTORY,
     META,
     OUTBOX,
     ROWS,
     SEALED,
+    HistoryRow,
     OutboxRow,
     SealedDeposit,
     load,
+    load_all,
     next_seq,
     save,
     save_number,
 )
-from securemsg.crypto.keys import random_id
+from securemsg.crypto.keys import SigningKey, random_id
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, Device, encode_device_list
-from securemsg.protocol.envelope import Content, Kind, encode_record
+from securemsg.protocol.envelope import PSK, Content, Kind, encode_record
 from securemsg.protocol.messages import SignedDeviceList
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
@@ -96,6 +99,22 @@ class SealingTests(WorldCase):
         profile = self.alice.profile()
         with self.alice.store.inner.writing() as records:
             self.assertIsNone(outbox.prepare(records, profile, 99, int(self.world.clock)))
+
+    def test_other_identity(self) -> None:
+        """What was said to one identity is not said again to another that has the name by now."""
+        self.alice.die()
+        now, profile = int(self.world.clock), self.alice.profile()
+        with self.alice.store.inner.writing() as records:
+            [(said, _)] = load_all(records, HistoryRow, HISTORY, direct("bob").bucket)
+            pins.pin_suite(records, direct("bob"), PSK, bytes(32))  # which needs no session
+            for is_same in (True, False):
+                order = next_seq(records)
+                row = OutboxRow(direct("bob"), int(Kind.TEXT), said, now, DAY, again=True)
+                save(records, OUTBOX, ROWS, row, order)
+                self.assertEqual(outbox.prepare(records, profile, order, now) is not None, is_same)
+                contact = contacts.get_contact(records, "bob")
+                assert contact is not None, "they have talked"
+                contacts.put_contact(records, msgspec.structs.replace(contact, identity=SigningKey.generate().public))
 
     def test_numbers_rise(self) -> None:
         """C{n} rises with every deposit, whoever it goes to."""

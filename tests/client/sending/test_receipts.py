@@ -11,10 +11,11 @@ from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.receipts import POLICY, Policy, note_receipt, policy_of, set_policy
-from securemsg.client.state.records import META, OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, next_seq, save
+from securemsg.client.state.receipts import POLICY, Policy, bucket_of, note_receipt, policy_of, set_policy
+from securemsg.client.state.records import META, OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_seq, save
+from securemsg.crypto.keys import random_id
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import Kind, Receipt, encode_record
+from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt, decode_record, encode_record
 from securemsg.protocol.states import Side
 from securemsg.server.limits import Settings
 from tests.client.case import WorldCase
@@ -45,6 +46,28 @@ class ReceiptTests(WorldCase):
         wire = self.bob.connect()
         self.assertEqual({self.alice.sent(message_id).status for message_id in sent}, {"delivered"})
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 1)
+
+    def test_many(self) -> None:
+        """A message names no more than its recipient takes; the rest follows."""
+        profile, alice = self.bob.profile(), direct("alice")
+        with self.bob.store.inner.writing() as records:
+            for order in range(1, MAX_RECEIPT_IDS + 2):
+                save(records, RECEIPTS, bucket_of(alice), ReceiptRow(alice, random_id()), order)
+            self.assertEqual(make_receipts(records, profile, START, BURST), 1)
+            [(_, row)] = load_all(records, OutboxRow, OUTBOX, ROWS)
+            receipt = decode_record(Receipt, decode_record(Content, row.content).body)
+            self.assertEqual(len(receipt.message_ids), MAX_RECEIPT_IDS)
+            self.assertEqual(records.count(RECEIPTS, bucket_of(alice)), 1)
+
+    def test_before_accepted(self) -> None:
+        """A receipt that comes before the server's answer is not undone by that."""
+        assert self.alice.wire is not None, "connected"
+        self.alice.wire.to_client = lambda message: [] if isinstance(message, m.Accepted) else [message]
+        message_id = self.alice.send("bob", "hello", wants_receipt=True)
+        self.assertEqual(self.alice.sent(message_id).status, "delivered")
+        self.alice.connect()
+        sent = self.alice.sent(message_id)
+        self.assertEqual((sent.status, sent.accepted_at), ("delivered", self.world.clock))
 
     def receipts(self, user: User) -> int:
         """How many deposits somebody made on the present connection; nothing but receipts, here."""

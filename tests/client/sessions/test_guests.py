@@ -427,7 +427,8 @@ class AdmissionTests(GuestCase):
         self.one.send(SERVER_NAME, "after")
         self.assertEqual([message.text for message in self.heard()], ["before"])
         self.assertEqual(self.contact.codes(), ["suite-unavailable"])
-        self.assertEqual(self.assertRaises(Refusal, self.contact.send, KEY.name, "hi").code, "no-such-account")
+        for to in (KEY.name, with_guest(KEY.name, self.one.profile().device_id)):
+            self.assertEqual(self.assertRaises(Refusal, self.contact.send, to, "hi").code, "no-such-account")
 
     def test_admitted_again(self) -> None:
         """With the file again, what came meanwhile is opened."""

@@ -433,13 +433,13 @@ class AttackTests(EpochCase):
         self.assert_refused(self.bob, Sender("alice", alice.device_id, own, common), "wrong-key")
 
     def test_counters_of_each_device(self) -> None:
-        """Two devices of one account may happen to use one nonce: neither uses up the other's counters."""
+        """Two devices of one account, or two accounts, may use one nonce: neither uses up the other's counters."""
         identity, bob = self.alice.profile.identity.public, self.bob.profile
         own = DeviceAddress("bob", bob.device_id, bob.identity.public)
         _, content_key = suites.make_common(b"text", PSK)
         nonce = keys.nonce()
-        for device in (b"1" * 16, b"2" * 16):
-            sender = DeviceAddress("alice", device, identity)
+        for account, device in (("alice", b"1" * 16), ("alice", b"2" * 16), ("carol", b"1" * 16)):
+            sender = DeviceAddress(account, device, identity)
             with MemoryProfile().writing() as records:
                 envelope = decode_record(Envelope, seal_with_file(records, KEY, sender, own, content_key, connection=nonce))
             header = decode_record(KeyHeader, envelope.header)
@@ -451,7 +451,8 @@ class AttackTests(EpochCase):
                 self.assertRaises(AlreadyUsed, psk.decipher, *arguments)
 
     def test_each_item(self) -> None:
-        """A message is tied to every item of the associated data, each alone."""
+        """A message is tied to every item of the associated data, each alone, and to nothing else."""
+        self.assertEqual(self.bob.read(self.forged(lambda items: items, lambda key: key)), b"forged")
         for index in range(11):
 
             def alter(items: list[bytes], index: int = index) -> list[bytes]:

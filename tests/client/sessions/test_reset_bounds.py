@@ -6,16 +6,20 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import resets
-from securemsg.client.sessions.resets import MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
+from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
+from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import conversation_of, out_bucket
+from securemsg.client.state.counters import Gap, conversation_of, out_bucket
 from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import (
+    COUNTERS,
+    GAPS,
     HISTORY,
     META,
     OUTBOX,
     ROWS,
     SENT,
+    STREAMS,
     HistoryRow,
     OutboxRow,
     SentRow,
@@ -25,7 +29,7 @@ from securemsg.client.state.records import (
     load_all,
     save,
 )
-from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
+from securemsg.protocol.envelope import Kind, Missing, Reset, decode_record, encode_record
 from securemsg.storage.memory import MemoryProfile
 from tests.client.people import NOW, friends, person
 
@@ -46,6 +50,24 @@ class DueTests(SynchronousTestCase):
             self.assertEqual([due.name for due in kept.dues], names[:MAX_DUE])
 
 
+class AskTests(SynchronousTestCase):
+    """What a reset of Alice's asks for."""
+
+    def test_given_up(self) -> None:
+        """A counter that was asked for so many times is not asked for any more, whatever else is."""
+        alice, bob = friends()
+        conversation = conversation_of(alice.profile.identity.public, bob.profile.identity.public)
+        stream = bob.profile.device_id + bob.profile.incarnation.to_bytes(8, "big") + conversation
+        with alice.store.writing() as records:
+            records.put(COUNTERS, STREAMS + conversation, stream, 1)
+            for counter, asked in ((1, MAX_ASKED), (2, MAX_ASKED - 1), (3, 0)):
+                save(records, COUNTERS, GAPS + stream, Gap(counter, NOW, asked=asked), counter)
+            contact = contacts.get_contact(records, "bob")
+            assert contact is not None, "they are friends"
+            body = resets.reset_body(records, contact, conversation, NOW)
+        self.assertEqual([missing.counters for missing in decode_record(Reset, body).missing], [[2, 3]])
+
+
 class AnswerTests(SynchronousTestCase):
     """Alice has sent Bob more than one reset may ask for, in two incarnations."""
 
@@ -56,14 +78,14 @@ class AnswerTests(SynchronousTestCase):
         self.conversation = conversation_of(profile.identity.public, self.bob.profile.identity.public)
         self.incarnations = (profile.incarnation - 1, profile.incarnation)
 
-    def sent(self, incarnation: int, counter: int, at: int) -> None:
+    def sent(self, incarnation: int, counter: int, at: int, status: Status = Status.ACCEPTED) -> None:
         """Alice sent a message under this counter."""
         content = msgspec.structs.replace(
             draft(self.alice.profile, Kind.TEXT, at), conversation=self.conversation, incarnation=incarnation, counter=counter
         )
         with self.alice.store.writing() as records:
             seq = records.last(HISTORY, direct("bob").bucket) + 1
-            row = HistoryRow(content, sent=True, at=at, status=Status.ACCEPTED, expiry=2 * RESEND_AGE)
+            row = HistoryRow(content, sent=True, at=at, status=status, expiry=2 * RESEND_AGE)
             save(records, HISTORY, direct("bob").bucket, row, seq)
             save(records, SENT, out_bucket(self.conversation, incarnation), SentRow(direct("bob"), seq, bytes(32)), counter)
 
@@ -74,8 +96,9 @@ class AnswerTests(SynchronousTestCase):
         )
         contact = self.alice.contact(self.bob)
         with self.alice.store.writing() as records:
+            before = records.count(OUTBOX, ROWS)
             made = resets.answer_reset(records, self.alice.profile, contact, content, NOW)
-            self.assertEqual(len(load_all(records, OutboxRow, OUTBOX, ROWS)), made)
+            self.assertEqual(records.count(OUTBOX, ROWS), before + made)
         return made
 
     def test_resent(self) -> None:
@@ -101,3 +124,19 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.answered([]), 1)
         self.alice.restore(start)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 2)
+
+    def test_taken_back(self) -> None:
+        """What was withdrawn, or has failed, stays unread: a void takes its counter."""
+        for counter, status in ((1, Status.WITHDRAWN), (2, Status.FAILED), (3, Status.DELIVERED)):
+            self.sent(self.incarnations[1], counter, NOW, status)
+        self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 3)
+        with self.alice.store.reading() as records:
+            kinds = [row.kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
+        self.assertEqual(kinds, [Kind.VOID, Kind.VOID, Kind.TEXT])
+
+    def test_waiting(self) -> None:
+        """What is about to be sent again is not put into the outbox once more."""
+        self.sent(self.incarnations[1], 1, NOW)
+        self.sent(self.incarnations[1], 2, NOW)
+        self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [1], 3)]), 1)
+        self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 1)
