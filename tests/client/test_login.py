@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -107,26 +109,31 @@ class LoginTests(SynchronousTestCase):
 
     def test_no_exporter(self) -> None:
         """Over TCP nothing is said without keying material of this very connection."""
-        wire = self.through(self.alice, Binding("tcp", "spki", b"", bytes(32)), TLS)
-        self.assertEqual(wire.log, [])
-        self.assertEqual(self.alice.events, [Failed("server-identity"), Disconnected("server-identity")])
+        for kind, exporter in (("spki", b""), ("tls-exporter", b""), ("tls-exporter", bytes(31))):
+            self.alice.events.clear()
+            wire = self.through(self.alice, Binding("tcp", kind, exporter, bytes(32)), TLS)
+            self.assertEqual(wire.log, [])
+            self.assertEqual(self.alice.events, [Failed("server-identity"), Disconnected("server-identity")])
 
     def test_unoffered_version(self) -> None:
-        """A server that chooses a version nobody offered is told so, though it signs that."""
+        """A server that chooses a version or a feature that nobody offered is told so, though it signs that."""
 
-        def tap(message: Message) -> list[Message]:
+        def tap(message: Message, version: int, features: list[str]) -> list[Message]:
             if not isinstance(message, Challenge):
                 return [message]
             parts = auth.challenge_parts(
-                wire.client.connection.hello, 9, [], message.nonce, message.identity, wire.client.binding
+                wire.client.connection.hello, version, features, message.nonce, message.identity, wire.client.binding
             )
             signature = self.world.identity.sign(auth.CHALLENGE_LABEL, *parts)
-            return [msgspec.structs.replace(message, version=9, signature=signature)]
+            return [msgspec.structs.replace(message, version=version, features=features, signature=signature)]
 
-        wire = self.alice.connect(settle=False)
-        wire.to_client = tap
-        self.world.settle()
-        self.refused(wire, "unsupported-version")
+        choices: tuple[tuple[int, list[str]], ...] = ((9, []), (auth.VERSION, ["smell"]))
+        for version, features in choices:
+            self.alice.events.clear()
+            wire = self.alice.connect(settle=False)
+            wire.to_client = partial(tap, version=version, features=features)
+            self.world.settle()
+            self.refused(wire, "unsupported-version")
 
     def test_unanswered(self) -> None:
         """Nor is anybody who says nothing, whether she logs in or registers."""

@@ -7,6 +7,7 @@ The real server stands behind L{Malice}, which alters what it says; so every lie
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from securemsg.client.sessions import initiations, store
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, create_profile
-from securemsg.client.state.records import COUNTERS, NUMBER, load_number
+from securemsg.client.state.records import COUNTERS, NUMBER, load_number, save_number
 from securemsg.crypto import pqxdh
 from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import SigningKey
@@ -550,11 +551,14 @@ class DeliveryTests(MaliceCase):
 
     def test_absurd_count(self) -> None:
         """A count that nobody can reach is not believed: it would be the last one."""
-        incarnation = self.alice.profile().incarnation
-        wire = self.alice.connect(settle=False)
-        wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=2**63 - 1))
-        self.world.settle()
-        self.assertEqual((self.alice.profile().incarnation, wire.client.code), (incarnation, "bad-count"))
+        for own, highest in ((0, 2**63 - 1), (0, MAX_LEAP + 1000), (m.MAX_N - 10, m.MAX_N + 1)):
+            with self.alice.store.inner.writing() as records:
+                save_number(records, COUNTERS, NUMBER, max(own, load_number(records, COUNTERS, NUMBER)))
+            incarnation = self.alice.profile().incarnation
+            wire = self.alice.connect(settle=False)
+            wire.to_client = replacing(m.Welcome, partial(msgspec.structs.replace, highest=highest))
+            self.world.settle()
+            self.assertEqual((self.alice.profile().incarnation, wire.client.code), (incarnation, "bad-count"))
         self.alice.connect()
         self.alice.send("bob", "hello")
         self.assertEqual(self.bob.read(), ["hello"])
