@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Ready
-from securemsg.client.requests import TIMEOUT
+from securemsg.client.requests import MAX_OPEN, TIMEOUT, Requests
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, create_profile, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
@@ -289,6 +289,14 @@ class QuestionTests(WorldCase):
         self.agent().ask(m.Ping(0), self.answers.append)
         self.part(self.alice)
         self.assertEqual([getattr(answer, "code", "") for answer in self.answers], ["lost"])
+
+    def test_too_many(self) -> None:
+        """With so many open nothing more is asked."""
+        requests = Requests()
+        for _ in range(MAX_OPEN):
+            self.assertIsNotNone(requests.number(m.Ping(0), self.answers.append, 0.0))
+        self.assertIsNone(requests.number(m.Ping(0), self.answers.append, 0.0))
+        self.assertEqual([getattr(answer, "code", "") for answer in self.answers], ["busy"])
 
     def test_not_connected(self) -> None:
         """Without a connection nothing can be asked."""

@@ -265,6 +265,20 @@ class OwnTests(DeviceCase):
         self.assertEqual(self.notices(self.alice, "stale-list"), 1)
         self.assertEqual(self.alice.profile().listing.version, 2)
 
+    def test_of_another(self) -> None:
+        """Nor is one that our identity has signed for another account, or for another server."""
+        profile = self.alice.profile()
+        for account, server in (("bob", profile.pin), ("alice", bytes(32))):
+            devices = self.sign(self.own, account=account, server=server)
+            record = m.AccountRecord("alice", profile.identity.public, devices)
+            self.assertEqual(self.assertRaises(Refusal, ownlist.read_own, profile, record).code, "bad-device-list")
+
+    def test_other_key(self) -> None:
+        """A device of ours that has another key on a list is another device."""
+        profile = self.alice.profile()
+        changed = [msgspec.structs.replace(device, agreement_key=self.ghost.agreement_key) for device in self.own]
+        self.assertEqual(ownlist.added(profile, msgspec.structs.replace(profile.listing, devices=changed)), changed)
+
     def test_older(self) -> None:
         """An older list of ours is not taken."""
         self.refuse(self.alice.profile().devices)

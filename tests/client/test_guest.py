@@ -19,11 +19,12 @@ from securemsg.protocol import auth
 from securemsg.protocol.auth import MEMORY, Binding
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import PSK
-from securemsg.protocol.messages import Accepted, Challenge, Deposit, Hello, Message, Ping, Proof
+from securemsg.protocol.messages import Accepted, Challenge, Deposit, Hello, Message, Ping, Proof, Welcome
 from securemsg.protocol.states import Side
 from securemsg.server.guests import KeyFile
 from securemsg.storage.memory import MemoryProfile
 from tests.client.rig import START, TLS, MortalProfile, User, Wire, World, decoded
+from tests.client.test_malice import replacing
 
 KEY = SharedKey(bytes(range(32)))
 OTHER = SharedKey(bytes(32))
@@ -160,6 +161,13 @@ class LoginTests(SynchronousTestCase):
         wire.to_client = tap
         self.world.settle()
         self.refused(wire, "unsupported-version")
+
+    def test_count(self) -> None:
+        """A server that says the connection has sent something is hung up on."""
+        wire = self.guest.connect(settle=False)
+        wire.to_client = replacing(Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=1))
+        self.world.settle()
+        self.assertEqual(wire.client.code, "bad-count")
 
     def test_no_identity(self) -> None:
         """A server that holds the file and shows an identity that is no key, such as zeros, is refused."""

@@ -88,7 +88,7 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
 
     def test_withdrawn_unsent(self) -> None:
-        """A sealed message that is withdrawn becomes a void: nobody misses it, nobody reads it, and what follows fits behind."""
+        """A sealed message that is withdrawn becomes a void: nobody misses or reads it, and what follows fits behind it."""
         self.alice.send("bob", "zero")
         wire = self.alice.wire
         assert wire is not None, "connected"

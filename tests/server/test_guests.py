@@ -318,8 +318,8 @@ class AnswerTests(GuestCase):
 
     def test_again_while_pending(self) -> None:
         """
-        A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that; other bytes are a
-        conflict.
+        A deposit that is repeated before its commit, or before the acknowledgement, is answered once, by that; one with other
+        bytes is a conflict.
         """
         deposit = self.guest.deposit(self.server)
         self.guest.ask(deposit, deposit)

@@ -280,6 +280,12 @@ class StreamTests(SynchronousTestCase):
         self.contents[1] = self.content(2, chain_digest(self.contents[0]), body=b"other")
         self.assertEqual(self.take(2)[0].note, "forked")
 
+    def test_forked_before(self) -> None:
+        """A late message that does not follow the one before it is noted, though its successor named it."""
+        self.contents[1] = self.content(2, bytes(range(32)))
+        self.contents[2] = self.content(3, chain_digest(self.contents[1]))
+        self.assertEqual([arrival.note for arrival in self.take(1, 3, 2)], ["", "", "forked"])
+
     def test_void_keeps_the_chain(self) -> None:
         """What was sealed behind a message fits behind the void that took its place."""
         digest = chain_digest(self.contents[1])
@@ -369,6 +375,14 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(receive(records, third, 0, START).gap, 5)
             self.assertEqual(open_gaps(records, third, 5), 5)
         self.assertEqual(self.gaps(), [1, 2, 3])
+
+    def test_many_incarnations(self) -> None:
+        """However many incarnations a device begins, resets speak of the newest ones alone."""
+        with self.store.writing() as records:
+            for incarnation in range(1, counters.MAX_STREAMS + 4):
+                receive(records, msgspec.structs.replace(self.contents[0], incarnation=incarnation), None, START)
+            names = counters.streams_in(records, self.contents[0].conversation)
+        self.assertEqual([counters.incarnation_of(name) for name in names], list(range(4, counters.MAX_STREAMS + 4)))
 
     def test_continued_forked(self) -> None:
         """A new incarnation that goes on from another content than came is noted."""

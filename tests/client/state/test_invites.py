@@ -190,6 +190,21 @@ class SecretTests(SynchronousTestCase):
         self.assertEqual(self.secrets(), [second, third])
         self.assertEqual(len({first, second, third}), 3)
 
+    def test_new_device(self) -> None:
+        """A proof says nothing of a device that was added since the newcomer was met."""
+        bob, profile = person("bob"), self.alice.profile
+        secret = self.make()
+        body = invites.proof(secret, "alice", profile.identity.public, "bob", bob.profile.identity.public)
+        self.alice.meet(bob)
+        with self.alice.store.writing() as records:
+            contact = contacts.get_contact(records, "bob")
+            assert contact is not None, "they have met"
+            contacts.put_contact(records, msgspec.structs.replace(contact, unconfirmed=(bytes(16),)))
+            invites.check_proof(records, profile, contact, body, NOW)
+            contact = contacts.get_contact(records, "bob")
+        assert contact is not None, "they have met"
+        self.assertEqual((contact.verified, contact.known), (False, True))
+
     def test_bounded(self) -> None:
         """No more are kept than a server lets be open; the oldest go."""
         made = [self.make() for _ in range(MAX_OPEN_INVITES + 3)]

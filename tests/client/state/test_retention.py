@@ -142,6 +142,8 @@ class RetentionTests(WorldCase):
         self.bot.wire.held = {Side.CLIENT}
         self.ask(ROOM, first=1)
         self.assertGreaterEqual(self.count(HISTORY, "alice"), ROOM)
+        # Each answer as a row, and as it was sealed.
+        self.assertEqual(self.count(OUTBOX), 2 * ROOM)
         self.bot.wire.held = set()
         self.world.settle()
         self.assertEqual(self.alice.read(), [f"{number}" for number in range(ROOM + 1)])
