@@ -9,13 +9,14 @@ PORT ?= 8443
 # Who `make run-client` is, and with whom it chats.
 NAME ?= guest
 TO ?= server
-# How often `make rounds` kills a process; more arguments for pytest, the bench and the daemon.
+# How often `make rounds` kills a process; more arguments for pytest, the bench, the daemon and `make mutate`.
 ROUNDS ?= 500
 # How many histories `make model` tries.
 EXAMPLES ?= 3000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SERVER_ARGS ?=
+MUTATE_ARGS ?=
 
 BIN := .venv/bin
 STATE := .run/state
@@ -29,7 +30,7 @@ READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build run-server run-client bench lint clean model rounds docs picture
+.PHONY: help run test build run-server run-client bench lint clean model mutate rounds docs picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -37,6 +38,7 @@ help:
 	@echo "make run-client   chat, in another terminal            [PORT=, NAME=alice, TO=bob]"
 	@echo "make test         run all tests                        [PYTEST_ARGS=]"
 	@echo "make model        search for histories in which a promise breaks [EXAMPLES=3000]"
+	@echo "make mutate       remove each guard once: its test must fail [MUTATE_ARGS=server/]"
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
@@ -60,6 +62,9 @@ test: $(READY_TEST)
 
 model: $(READY_TEST)
 	@$(BIN)/python -m pytest tests/client/test_model.py --examples $(EXAMPLES) $(PYTEST_ARGS)
+
+mutate: $(READY_TEST)
+	@$(BIN)/python -m tests.mutate $(MUTATE_ARGS)
 
 rounds: $(READY_TEST)
 	@$(BIN)/python -m pytest tests/functional --rounds $(ROUNDS) -k kill $(PYTEST_ARGS)

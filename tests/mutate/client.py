@@ -1,0 +1,301 @@
+"""The guards of the client: login, maintenance, receiving, and what is shown."""
+
+from __future__ import annotations
+
+from tests.mutate.guard import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "client/escape.py",
+        "tests/client/test_escape.py",
+        (
+            "_shown(character) if kind is None or marks[kind] <= MAX_MARKS else _spelled(character)",
+            "_shown(character)",
+            "EscapeTests::test_towers",
+        ),
+        (
+            "unicodedata.category(character) in _HIDDEN_CATEGORIES\n        or character",
+            "character",
+            "EscapeTests::test_sequences",
+        ),
+        ("        or character in _BLANKS\n", "", "EscapeTests::test_invisible"),
+        ("        or any(low <= number <= high for low, high in _SELECTORS)\n", "", "EscapeTests::test_invisible"),
+    ),
+    *guards(
+        "cli/wrapping.py",
+        "tests/cli/test_wrapping.py",
+        ("(prefix if number == 0 else INDENT)", '(prefix if number == 0 else "")', "BlockTests::test_no_fake_line"),
+        ("row, used = INDENT, len(INDENT)", 'row, used = "", 0', "BlockTests::test_faked_with_emoji"),
+        ("        if width and unit.endswith(EMOJI_STYLE):\n            width = 2\n", "", "BlockTests::test_emoji"),
+    ),
+    *guards(
+        "client/login.py",
+        "tests/client/test_login.py",
+        (
+            "keys.verify(profile.pin, challenge.signature, auth.CHALLENGE_LABEL, *parts)",
+            "pass",
+            "LoginTests::test_borrowed_identity",
+        ),
+        (
+            'raise Refusal("server-identity") from None\n    _check_choice(challenge)',
+            'raise Refusal("server-identity") from None',
+            "LoginTests::test_unoffered_version",
+        ),
+        (
+            'raise Refusal("server-identity")\n    _check_choice(challenge)',
+            'raise Refusal("server-identity")',
+            "tests/client/test_guest.py::LoginTests::test_unoffered_version",
+        ),
+        (
+            "if challenge.version != auth.VERSION or not set(challenge.features) <= set(auth.FEATURES):",
+            "if not set(challenge.features) <= set(auth.FEATURES):",
+            "LoginTests::test_unoffered_version",
+        ),
+        (
+            "if challenge.version != auth.VERSION or not set(challenge.features) <= set(auth.FEATURES):",
+            "if challenge.version != auth.VERSION:",
+            "LoginTests::test_unoffered_version",
+        ),
+        (
+            "proves_itself = keys.same(challenge.signature, keys.mac(key.login, auth.KEY_CHALLENGE_LABEL, *parts))",
+            "proves_itself = True",
+            "tests/client/test_guest.py::LoginTests::test_server_without_file",
+        ),
+        (
+            "if not proves_itself or not keys.is_ed25519_key(challenge.identity):",
+            "if not proves_itself:",
+            "tests/client/test_guest.py::LoginTests::test_no_identity",
+        ),
+        (
+            "if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:",
+            "if len(binding.exporter) != exporter:",
+            "LoginTests::test_no_exporter",
+        ),
+        (
+            "if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:",
+            "if _KINDS.get(binding.transport) != binding.kind:",
+            "LoginTests::test_no_exporter",
+        ),
+        (
+            "_logins(records).nonces[1 - MAX_LOGINS :]",
+            "_logins(records).nonces",
+            "tests/client/test_restored.py::CopiedTests::test_bounded",
+        ),
+        (
+            "return not last_login or last_login in _logins(records).nonces",
+            "return True",
+            "tests/client/test_restored.py::CopiedTests::test_told_by_itself",
+        ),
+        (
+            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "if leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "tests/client/test_malice.py::DeliveryTests::test_absurd_count",
+        ),
+        (
+            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "if highest > MAX_N or leap > MAX_LEAP:",
+            "tests/client/test_malice.py::DeliveryTests::test_used_up",
+        ),
+        (
+            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "if highest > MAX_N or total > MAX_LEAPS_A_DAY:",
+            "tests/client/test_malice.py::DeliveryTests::test_absurd_count",
+        ),
+    ),
+    *guards(
+        "client/guest.py",
+        "tests/client/test_guest.py",
+        (
+            "login.check_key_challenge(key, connection.hello, challenge, binding)",
+            "pass",
+            "LoginTests::test_server_without_file",
+        ),
+        ("        if row.sealed:\n", "        if False:\n", "ResendTests::test_said_again"),
+    ),
+    *guards(
+        "client/maintenance.py",
+        "tests/client/test_devices.py",
+        (
+            "highest = message.highest if message.highest > own else 0",
+            "highest = 0",
+            "tests/client/test_restored.py::RestoredTests::test_found_out",
+        ),
+        (
+            'login = b"" if is_own_login(records, message.last_login) else message.last_login',
+            'login = b""',
+            "tests/client/test_restored.py::CopiedTests::test_told_by_itself",
+        ),
+        ("prekeys.discard_one_time(records)", "pass", "tests/client/test_restored.py::RestoredTests::test_new_life"),
+        ("suites.forget_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
+        (
+            "save_number(records, COUNTERS, NUMBER, highest)",
+            "pass",
+            "tests/client/test_restored.py::RestoredTests::test_only_once",
+        ),
+        ("        profile = reborn(profile, highest)\n", "", "tests/client/test_restored.py::RestoredTests::test_new_life"),
+        (
+            'registered=True, token=b"")',
+            "registered=True)",
+            "tests/client/test_login.py::RegistrationTests::test_token_is_dropped",
+        ),
+        ("if now - self._own_checked_at >= PERIOD:", "if True:", "OwnTests::test_not_for_every_message"),
+        ("if len(listed) >= m.MAX_DEVICES:", "if False:", "ChangeTests::test_full"),
+        ("        if device_id == profile.device_id:\n", "        if False:\n", "ChangeTests::test_refusals"),
+        ("        if len(others) == len(profile.listing.devices):\n", "        if False:\n", "ChangeTests::test_refusals"),
+        (
+            "            if added:\n                # Signed",
+            "            if False:\n                # Signed",
+            "OwnTests::test_found_by_login",
+        ),
+        (
+            "if not added and own.keys not in {device.keys for device in listing.devices}:",
+            "if False:",
+            "OwnTests::test_without_us",
+        ),
+        (
+            "if listing.version < profile.listing.version or record.devices == profile.devices:",
+            "if record.devices == profile.devices:",
+            "OwnTests::test_older",
+        ),
+        (
+            'context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))',
+            "pass",
+            "OwnTests::test_found_by_login",
+        ),
+        ("ownlist.refuse(records, added, context.time())", "pass", "ChangeTests::test_accept"),
+        ("        if message.highest:\n", "        if False:\n", "tests/client/test_guest.py::LoginTests::test_count"),
+        (
+            "if since is not None and now - since >= prekeys.UNCONFIRMED:",
+            "if False:",
+            "tests/client/test_maintenance.py::UnconfirmedTests::test_told",
+        ),
+        (
+            "prekeys.retire_claimed(records, self._stock, now)",
+            "pass",
+            "tests/client/test_maintenance.py::ClearingTests::test_claimed_is_cleared",
+        ),
+    ),
+    *guards(
+        "client/context.py",
+        "tests/client/test_waiting.py",
+        (
+            "if (notice.code, notice.name, notice.about) == (code, name, about)",
+            "if (notice.code, notice.name) == (code, name)",
+            "IdentityTests::test_told_of_each_identity",
+        ),
+        (
+            "if contact is not None and contact.unannounced:",
+            "if False:",
+            "tests/client/test_devices.py::ContactTests::test_told",
+        ),
+        (
+            "return max(abs(self.clock_ahead), abs(self.time() - self._clock_noted)) <= CLOCK_TOLERANCE",
+            "return True",
+            "tests/client/sending/test_outbox.py::HorizonTests::test_wrong_clock",
+        ),
+    ),
+    *guards(
+        "client/requests.py",
+        "tests/client/test_agent.py",
+        ("if len(self._open) >= MAX_OPEN:", "if False:", "QuestionTests::test_too_many"),
+        ("return 0 < message.request <= self._last", "return True", "ProtocolTests::test_unasked"),
+        ("elif type(message) is expected:", "elif True:", "ProtocolTests::test_wrong_answer"),
+        ("if now >= deadline:", "if False:", "QuestionTests::test_timeout"),
+    ),
+    *guards(
+        "client/trustcheck.py",
+        "tests/client/test_trustcheck.py",
+        ("if integrity.entries(records) == _found(records):", "if True:", "TrustTests::test_contact_put_back"),
+        ('verified=False, shown_comparison=b""', 'shown_comparison=b""', "TrustTests::test_contact_put_back"),
+        (
+            "        if known is None:\n            context.warn",
+            "        if False:\n            context.warn",
+            "TrustTests::test_record_deleted",
+        ),
+    ),
+    *guards(
+        "client/receiving/listchecks.py",
+        "tests/client/state/test_contacts.py",
+        ("if theirs.version > contact.version:", "if False:", "MarkTests::test_behind"),
+        ("elif _is_forked(records, contact.name, theirs):", "elif False:", "MarkTests::test_contact_forked"),
+        ("if ours.version > profile.listing.version:", "if False:", "MarkTests::test_own_unknown"),
+        ("elif ours.version and _is_forked(records, profile.name, ours):", "elif False:", "MarkTests::test_own_forked"),
+        (
+            "if successor is not None and content.sent_at - successor.issued_at > LIST_GRACE:",
+            "if False:",
+            "MarkTests::test_own_old",
+        ),
+    ),
+    *guards(
+        "client/receiving/inbox.py",
+        "tests/client/receiving/test_inbox.py",
+        (
+            "if records.get(SEEN, envelope) is not None:",
+            "if False:",
+            "tests/client/test_malice.py::DeliveryTests::test_replayed",
+        ),
+        ("if delivery.account == profile.name:", "if False:", "tests/client/test_malice.py::DeliveryTests::test_reflected"),
+        (
+            "if (content.device, content.conversation) != (opened.device_id, conversation):",
+            "if content.conversation != conversation:",
+            "SenselessTests::test_other_device",
+        ),
+        (
+            "if (content.device, content.conversation) != (opened.device_id, conversation):",
+            "if content.device != opened.device_id:",
+            "tests/client/receiving/test_greed.py::GreedTests::test_as_the_other",
+        ),
+        (
+            "if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):",
+            "if False:",
+            "SenselessTests::test_receipt_with_counter",
+        ),
+        (
+            "if any(earlier >= later for later, earlier in pairwise(incarnations)):",
+            "if False:",
+            "SenselessTests::test_continues_itself",
+        ),
+        (
+            "    if content.kind in _BODIES:\n        decode_record(_BODIES[content.kind], content.body)\n",
+            "",
+            "SenselessTests::test_broken_receipt",
+        ),
+        ("is_new = records.get(SEEN, known) is None", "is_new = True", "SenselessTests::test_same_id"),
+        (
+            "if content.wants_receipt and content.kind not in SILENT:",
+            "if content.wants_receipt:",
+            "SenselessTests::test_silent_kinds_confirmed",
+        ),
+        (
+            "if found is None or found[0].conversation != opened.conversation:",
+            "if found is None:",
+            "tests/client/sending/test_receipts.py::ReceiptTests::test_only_by_recipient",
+        ),
+        ('if arrival.note == "forked":', "if False:", "tests/client/test_malice.py::DeliveryTests::test_cloned_sender"),
+        (
+            "peer.has_account and refusal.code not in NO_RESET and",
+            "peer.has_account and",
+            "tests/client/sessions/test_suites.py::QuarantineTests::test_waits",
+        ),
+        (
+            "        contacts.put_contact(records, refusal.contact)\n",
+            "",
+            "tests/client/test_waiting.py::IdentityTests::test_incoming",
+        ),
+    ),
+    *guards(
+        "client/receiving/receiver.py",
+        "tests/client/test_agent.py",
+        (
+            "                context.announce(records, account)\n",
+            "                pass\n",
+            "tests/client/test_devices.py::ContactTests::test_told_by_a_message",
+        ),
+        ("if delivery.tag != self._last_tag + 1:", "if False:", "ProtocolTests::test_wrong_tag"),
+        (
+            "if self._was_drained and not self._waiting and not self._retries and not self.is_drained:",
+            "if self._was_drained and not self._waiting and not self.is_drained:",
+            "tests/client/test_waiting.py::IdentityTests::test_accepted_before_login",
+        ),
+    ),
+)

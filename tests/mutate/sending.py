@@ -1,0 +1,114 @@
+"""The guards of client/sending: the outbox and receipts."""
+
+from __future__ import annotations
+
+from tests.mutate.guard import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "client/sending/outbox.py",
+        "tests/client/sending/test_outbox.py",
+        ("(may_expire and now - row.created_at > HORIZON)", "False", "HorizonTests::test_sealed_and_expired"),
+        (
+            "(may_expire and now - row.created_at > HORIZON)",
+            "(now - row.created_at > HORIZON)",
+            "HorizonTests::test_wrong_clock",
+        ),
+        (
+            "if content is None or content.conversation != conversation_of(profile.identity.public, "
+            "recipient.contact.identity):",
+            "if content is None:",
+            "tests/client/test_waiting.py::IdentityTests::test_accepted",
+        ),
+        (
+            "return content if content is not None and content.conversation == conversation else None",
+            "return content",
+            "SealingTests::test_other_identity",
+        ),
+        (
+            "if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):",
+            "if False:",
+            "tests/client/sessions/test_suites.py::PinningTests::test_made_anew",
+        ),
+        (
+            "if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):",
+            "if sealed.suite != choice.suite:",
+            "tests/client/sessions/test_suites.py::PinningTests::test_made_anew_with_another_file",
+        ),
+        ("continues=before.continues,", "continues=(),", "tests/client/test_malice.py::LyingWelcomeTests::test_dropped"),
+        (
+            "if content.kind == Kind.TEXT and PEERS[row.to.kind].has_account and not contact.known:",
+            "if PEERS[row.to.kind].has_account and not contact.known:",
+            "tests/client/sending/test_receipts.py::PolicyTests::test_strangers",
+        ),
+        (
+            "if row.withdrawn or (may_expire",
+            "if (may_expire",
+            "tests/client/test_waiting.py::WaitingTests::test_withdrawn_unsent",
+        ),
+    ),
+    *guards(
+        "client/sending/results.py",
+        "tests/client/test_waiting.py",
+        (
+            "Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED",
+            "Status.ACCEPTED",
+            "tests/client/sending/test_receipts.py::ReceiptTests::test_before_accepted",
+        ),
+        ("body=chain_digest(content)", 'body=b""', "WaitingTests::test_withdrawn_unsent"),
+        ("content, message_id=keys.random_id(), kind", "content, kind", "WaitingTests::test_withdrawn_then_wanted"),
+    ),
+    *guards(
+        "client/sending/receipts.py",
+        "tests/client/sending/test_receipts.py",
+        ("return self._at is None or abs(now - self._at) >= ROUND", "return True", "ReceiptTests::test_one_a_second"),
+        ("        self._left -= made\n", "", "ReceiptTests::test_own_rate"),
+        ("if wanted.conversation in asked or len(asked) < limit:", "if True:", "ReceiptTests::test_own_rate"),
+        (
+            "            if len(rows) < MAX_RECEIPT_IDS:\n                rows",
+            "            if True:\n                rows",
+            "ReceiptTests::test_many",
+        ),
+    ),
+    *guards(
+        "client/sending/queues.py",
+        "tests/client/test_waiting.py",
+        (
+            "        if len(self._unanswered) >= WINDOW:\n            return None\n",
+            "",
+            "tests/client/test_agent.py::ConversationTests::test_window",
+        ),
+        (
+            "not self.is_asking and not self.is_blocked and now >= self.not_before",
+            "not self.is_asking and not self.is_blocked",
+            "WaitingTests::test_backoff",
+        ),
+        (", MAX_PAUSE)", ", 1e9)", "WaitingTests::test_backoff"),
+    ),
+    *guards(
+        "client/sending/sender.py",
+        "tests/client/test_malice.py",
+        (
+            "if not isinstance(answer, m.Account) or answer.record.name != queue.conversation.account:",
+            "if not isinstance(answer, m.Account):",
+            "DirectoryTests::test_answer_about_another",
+        ),
+        (
+            "                if contact.version < version:\n",
+            "                if False:\n",
+            "DirectoryTests::test_list_withheld_from_us",
+        ),
+        (
+            "if contacts.is_list_old(contact, now):",
+            "if False:",
+            "tests/client/state/test_old_list.py::OldListTests::test_withheld",
+        ),
+        ("if age > prekeys.OLD_BUNDLE:", "if False:", "tests/client/test_maintenance.py::BundleAgeTests::test_warned"),
+        ("        if refusal.code in DISTRUSTED:\n", "        if False:\n", "DirectoryTests::test_forked"),
+        (
+            "if oldest is not None and self._context.now() - oldest > ANSWER_TIME",
+            "if False",
+            "tests/client/test_waiting.py::WaitingTests::test_silent_server",
+        ),
+    ),
+)

@@ -1,0 +1,241 @@
+"""The guards of the server: login, registration, directory, prekeys, limits."""
+
+from __future__ import annotations
+
+from tests.mutate.guard import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "server/login.py",
+        "tests/server/test_login.py",
+        ("if VERSION not in message.versions:", "if False:", "LoginTests::test_version"),
+        (
+            'if connection.operator is not (message.role == "operator") or message.transport != '
+            "channel.binding.transport:",
+            "if message.transport != channel.binding.transport:",
+            "LoginTests::test_false_operator",
+        ),
+        (
+            'if connection.operator is not (message.role == "operator") or message.transport != '
+            "channel.binding.transport:",
+            'if connection.operator is not (message.role == "operator"):',
+            "LoginTests::test_false_transport",
+        ),
+        ('        if hello.role == "register":\n', "        if False:\n", "LoginTests::test_role_kept"),
+        ("        if not named:\n", "        if False:\n", "LoginTests::test_named"),
+        (
+            "named = len(message.device) == ID_SIZE and NAME_PATTERN.fullmatch(message.account) is not None",
+            "named = NAME_PATTERN.fullmatch(message.account) is not None",
+            "LoginTests::test_named",
+        ),
+        (
+            "named = len(message.device) == ID_SIZE and NAME_PATTERN.fullmatch(message.account) is not None",
+            "named = len(message.device) == ID_SIZE",
+            "LoginTests::test_named",
+        ),
+        ("named = not message.account and not message.device", "named = True", "LoginTests::test_operator_names_nobody"),
+        (
+            "self._verify(key or self._decoy, message.signature, PROOF_LABEL, *parts)",
+            "pass",
+            "LoginTests::test_strangers_alike",
+        ),
+        ("if device is None or device.signing_key != key:", "if device is None:", "LoginTests::test_name_taken_during_login"),
+        (
+            "self._verify(key or self._decoy, message",
+            "self._verify(key or bytes(32), message",
+            "LoginTests::test_strangers_same_work",
+        ),
+        (
+            "        if self._accounts.mailbox(device.mailbox) is not device:\n",
+            "        if False:\n",
+            "LoginTests::test_removed_during_login",
+        ),
+        (
+            "        self._delivery.check_room(connection, device)\n        subscription",
+            "        subscription",
+            "PlacesTests::test_last_place",
+        ),
+        ("        if not connection.is_open:\n            return\n", "", "LoginTests::test_lost_during_login"),
+        (
+            "last_login, device.last_login = device.last_login, hello.nonce",
+            "last_login = device.last_login",
+            "LoginTests::test_last_login",
+        ),
+        ("self._commits.keep_login(device)", "pass", "LoginTests::test_last_login"),
+    ),
+    *guards(
+        "server/registration.py",
+        "tests/server/test_registration.py",
+        (
+            '        if hello.role != "register":\n',
+            "        if False:\n",
+            "tests/server/test_guest_login.py::GuestProofTests::test_does_not_register",
+        ),
+        (
+            "if token and not await self._store.admits(message.account, message.identity, token, int(self._now())):",
+            "if False:",
+            "InvitedRegistrationTests::test_token_before_all",
+        ),
+        ("if self._failures.consume(EVERYBODY) else", "if True else", "InvitedRegistrationTests::test_nobody_kept_out"),
+        ("        self._delivery.check_room(connection)\n", "", "tests/server/test_login.py::PlacesTests::test_server_full"),
+        ("if not connection.is_local and not self._rate.consume(token):", "if False:", "OpenRegistrationTests::test_too_many"),
+        (
+            "if not connection.is_local and not self._rate.consume(token):",
+            "if not self._rate.consume(token):",
+            "OpenRegistrationTests::test_failures_cost_nothing",
+        ),
+        (
+            "if device is None or (device.id, device.signing_key) not in device_keys(devices):",
+            "if device is None:",
+            "OpenRegistrationTests::test_other_device_again",
+        ),
+        (
+            '        if self._settings.registration == "closed":\n            raise Refusal("registration-closed")\n   '
+            "     return keys",
+            "        return keys",
+            "InvitedRegistrationTests::test_closed",
+        ),
+        (
+            "keys.verify(message.identity, message.identity_signature, REGISTER_IDENTITY_LABEL, *parts)",
+            "pass",
+            "OpenRegistrationTests::test_proofs",
+        ),
+        (
+            "keys.verify(device.signing_key, message.device_signature, REGISTER_DEVICE_LABEL, *parts)",
+            "pass",
+            "OpenRegistrationTests::test_proofs",
+        ),
+        (
+            "if devices.version != 1 or devices.previous or device is None:",
+            "if devices.previous or device is None:",
+            "OpenRegistrationTests::test_lists",
+        ),
+        (
+            "if devices.version != 1 or devices.previous or device is None:",
+            "if devices.version != 1 or device is None:",
+            "OpenRegistrationTests::test_lists",
+        ),
+        ("        check_name(message.account)\n", "", "OpenRegistrationTests::test_failures_cost_nothing"),
+        (
+            "if is_reserved(message.account) and not (message.account == SERVER_NAME and connection.is_local):",
+            "if False:",
+            "OpenRegistrationTests::test_failures_cost_nothing",
+        ),
+        (
+            "not (message.account == SERVER_NAME and connection.is_local)",
+            "not message.account == SERVER_NAME",
+            "OpenRegistrationTests::test_names",
+        ),
+        (
+            '        if self._settings.registration == "closed":\n            raise Refusal("registration-closed")\n   '
+            "     creator",
+            "        creator",
+            "InvitedRegistrationTests::test_closed_invites",
+        ),
+        ("if not self._settings.users_invite:", "if False:", "InvitedRegistrationTests::test_users_do_not"),
+        ("            self._directory.count(connection)\n", "", "tests/server/test_directory.py::DirectoryTests::test_rate"),
+        ("message.uses > self._settings.user_invite_uses or ", "", "InvitedRegistrationTests::test_users_invite"),
+        (" or message.lifetime > self._settings.user_invite_lifetime", "", "InvitedRegistrationTests::test_users_invite"),
+        ("creator = connection.device.account.name", 'creator = ""', "InvitedRegistrationTests::test_too_many_invites"),
+        (
+            "await self._store.add_token(keys.sha256(token),",
+            "await self._store.add_token(token,",
+            "InvitedRegistrationTests::test_admitted",
+        ),
+    ),
+    *guards(
+        "server/directory.py",
+        "tests/server/test_directory.py",
+        ("keys.verify(identity, signed.signature, DEVICE_LIST_LABEL, signed.body)", "pass", "DirectoryTests::test_foreign"),
+        (
+            "if devices.server != server or devices.account != account:",
+            "if devices.account != account:",
+            "DirectoryTests::test_foreign",
+        ),
+        (
+            "if devices.server != server or devices.account != account:",
+            "if devices.server != server:",
+            "DirectoryTests::test_foreign",
+        ),
+        (
+            "if not all(keys.are_device_keys(row.signing_key, row.agreement_key) for row in devices.devices):",
+            "if False:",
+            "DirectoryTests::test_no_keys",
+        ),
+        ("        self.count(connection)\n        account = await", "        account = await", "DirectoryTests::test_rate"),
+        (
+            "        self.count(connection)\n        account = connection",
+            "        account = connection",
+            "DirectoryTests::test_rate",
+        ),
+        ("if message.account != SERVER_NAME:", "if False:", "tests/server/test_guests.py::ReachTests::test_directory"),
+        (
+            "if devices.version != account.version + 1 or devices.previous != keys.sha256(current):",
+            "if devices.version != account.version + 1:",
+            "DirectoryTests::test_stale",
+        ),
+        ("if known is not None and known.signing_key != device.signing_key:", "if False:", "DirectoryTests::test_other_key"),
+        ("if not self._requests.consume(connection.device.rate_key):", "if False:", "DirectoryTests::test_rate"),
+    ),
+    *guards(
+        "server/prekeys.py",
+        "tests/server/test_directory.py",
+        ("if not self._uploads.consume(device.rate_key):", "if False:", "PrekeyTests::test_upload_rate"),
+        ("if len(prekey.key) != size or not prekey.id or (", "if not prekey.id or (", "PrekeyTests::test_wrong_size"),
+        ("if len(prekey.key) != size or not prekey.id or (", "if len(prekey.key) != size or (", "PrekeyTests::test_wrong_size"),
+        (" or (size == X25519_SIZE and not keys.is_x25519_key(prekey.key)):", ":", "PrekeyTests::test_wrong_size"),
+        (
+            'keys.verify(signer, prekey.signature, label, prekey.id.to_bytes(ID_SIZE, "big"), prekey.key)',
+            "pass",
+            "PrekeyTests::test_strange_signature",
+        ),
+        (
+            "fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)",
+            "fresh = self._claims_of.consume(device.mailbox)",
+            "PrekeyTests::test_limits",
+        ),
+        (
+            "fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)",
+            "fresh = self._claims_between.consume(between)",
+            "PrekeyTests::test_limits",
+        ),
+        (
+            "between = requester.rate_key, device.mailbox",
+            "between = requester.mailbox, device.mailbox",
+            "PrekeyTests::test_nobody_drains",
+        ),
+        ("        self._directory.count(connection)\n", "", "PrekeyTests::test_repetition_is_a_question"),
+        (
+            "        if bundle is None:\n            bundle = await self._claim",
+            "        if True:\n            bundle = await self._claim",
+            "PrekeyTests::test_repetition_costs_no_claim",
+        ),
+    ),
+    *guards(
+        "server/limits.py",
+        "tests/server/test_limits.py",
+        (
+            "return max(1, self.max_clients // 2)",
+            "return self.max_clients",
+            "tests/server/test_login.py::TreeTests::test_one_account",
+        ),
+        (
+            "return max(1, self.max_clients * 3 // 4)",
+            "return self.max_clients",
+            "tests/server/test_login.py::TreeTests::test_one_tree",
+        ),
+        ("if len(self._levels) > self._capacity:", "if False:", "BucketTests::test_bounded"),
+        ("max(0.0, now - then)", "(now - then)", "BucketTests::test_clock_back"),
+        ("level = min(float(self._rate.burst), level +", "level = (level +", "BucketTests::test_refilled"),
+        (
+            "self._free_space() >= max(MIN_FREE_SPACE, WAL_FACTOR * self._wal_size())",
+            "self._free_space() >= MIN_FREE_SPACE",
+            "DiskTests::test_log_counts",
+        ),
+        (
+            "self._free_space() >= max(MIN_FREE_SPACE, WAL_FACTOR * self._wal_size())",
+            "self._free_space() >= WAL_FACTOR * self._wal_size()",
+            "tests/server/test_deposit.py::DepositTests::test_disk_guard",
+        ),
+    ),
+)

@@ -1,0 +1,279 @@
+"""The guards of client/sessions: which session opens and seals what, and for whom."""
+
+from __future__ import annotations
+
+from tests.mutate.guard import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "client/sessions/pqxdh.py",
+        "tests/client/sessions/test_pqxdh.py",
+        (
+            "public.verify(pair.device.signing_key)",
+            "pass",
+            "tests/client/sessions/test_attacks.py::BundleTests::test_of_another_device",
+        ),
+        ("if not bundle.kem_is_last_resort and bundle.kem.id == index.spent:", "if False:", "LimitTests::test_spent_bundle"),
+        ("    if contact.is_blocked:\n        raise IdentityChanged(contact)\n", "", "LimitTests::test_blocked"),
+        (
+            "if made is None or not pair.fits(made):",
+            "if made is None:",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_repeated_opening",
+        ),
+        (
+            "if likely is not None and pair.fits(likely) and _knows(likely, header):",
+            "if likely is not None and _knows(likely, header):",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_device_key",
+        ),
+        (
+            "for number, session in store.all_sessions(records, pair.bucket).items() if pair.fits(session)}",
+            "for number, session in store.all_sessions(records, pair.bucket).items()}",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_device_key",
+        ),
+        ("[:MAX_TRIED]", "", "tests/client/sessions/test_burden.py::NewKeyTests::test_few_are_tried"),
+        (
+            "budgets.check_begin(records, sender.account, now)",
+            "pass",
+            "tests/client/sessions/test_burden.py::BudgetTests::test_new_sessions",
+        ),
+        (
+            "budgets.check_skipped(records, pair.contact, session.skipped - candidates[number].skipped)",
+            "pass",
+            "tests/client/sessions/test_burden.py::BudgetTests::test_skipped",
+        ),
+        (
+            "if not budgets.may_jump(records, pair.contact.name, jump, now):",
+            "if False:",
+            "tests/client/sessions/test_burden.py::WastedTests::test_bounded",
+        ),
+        (
+            "initiations.remember(records, sender.account, sender.device, header.prekey, number)",
+            "pass",
+            "ChoiceTests::test_evicted",
+        ),
+        ("prekeys.spend(records, header.prekey)", "pass", "FirstMessageTests::test_used_prekeys_go"),
+        (
+            "if index.sealed != self._number:",
+            "if False:",
+            "tests/client/sessions/test_selection.py::PlaceTests::test_generation",
+        ),
+        (
+            "place=(pair.profile.incarnation, index.generation)",
+            "place=(0, index.generation)",
+            "tests/client/sessions/test_selection.py::PlaceTests::test_content_sent_again",
+        ),
+        (
+            "if _sending(records, pair, now) is not None:",
+            "if False:",
+            "tests/client/sessions/test_selection.py::BothBeginTests::test_bundle_comes_late",
+        ),
+    ),
+    *guards(
+        "client/sessions/addresses.py",
+        "tests/client/sessions/test_associated.py",
+        (
+            "return (session.own_identity, session.peer_identity) == (own, peer) and (",
+            "return session.own_identity == own and (",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_identity",
+        ),
+        (
+            "return (session.own_identity, session.peer_identity) == (own, peer) and (",
+            "return session.peer_identity == peer and (",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_own_identity",
+        ),
+        (
+            "            session.peer_agreement == self.device.agreement_key\n",
+            "            bool(self.device)\n",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_device_key",
+        ),
+        (
+            "return self.fits(session) and not is_stale",
+            "return not is_stale",
+            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_identity",
+        ),
+        (
+            "return self.fits(session) and not is_stale",
+            "return self.fits(session)",
+            "tests/client/sessions/test_pqxdh.py::FirstMessageTests::test_long_unanswered",
+        ),
+        ("            *initiator.parts,\n", "", "AssociatedTests::test_each_item"),
+        ("            *responder.parts,\n", "", "AssociatedTests::test_each_item"),
+        (
+            "            header,\n            common,\n            session.bundle,",
+            "            common,\n            session.bundle,",
+            "AssociatedTests::test_each_item",
+        ),
+        (
+            "            header,\n            common,\n            session.bundle,",
+            "            header,\n            session.bundle,",
+            "AssociatedTests::test_each_item",
+        ),
+        (
+            "            common,\n            session.bundle,",
+            "            common,",
+            "AssociatedTests::test_bundle_of_the_reader",
+        ),
+        (
+            "            FROM_INITIATOR if session.initiated == sending else FROM_RESPONDER,\n",
+            "",
+            "AssociatedTests::test_each_item",
+        ),
+        (
+            "return (self.account.encode(), self.device, self.identity)",
+            "return (self.device, self.identity)",
+            "AssociatedTests::test_each_item",
+        ),
+        (
+            "return (self.account.encode(), self.device, self.identity)",
+            "return (self.account.encode(), self.identity)",
+            "AssociatedTests::test_each_item",
+        ),
+        (
+            "return (self.account.encode(), self.device, self.identity)",
+            "return (self.account.encode(), self.device)",
+            "AssociatedTests::test_each_item",
+        ),
+        (
+            "if len(content_key.key) != CONTENT_KEY_SIZES[suite]:",
+            "if False:",
+            "tests/client/sessions/test_attacks.py::EnvelopeTests::test_other_content_key",
+        ),
+        ("if content_key.common != common:", "if False:", "AssociatedTests::test_common_part_inside"),
+    ),
+    *guards(
+        "client/sessions/selection.py",
+        "tests/client/sessions/test_selection.py",
+        ("    if place <= index.seen and prekey <= index.prekey:\n        return\n", "", "PlaceTests::test_no_write_more"),
+        (
+            "return Novelty.FRESH if prekey > index.prekey else Novelty.OLD",
+            "return Novelty.FRESH",
+            "TableTests::test_every_row",
+        ),
+        ("    if number <= index.forgotten:\n        return Novelty.FORGOTTEN\n", "", "TableTests::test_every_row"),
+        ("seen=max(index.seen, place), ", "", "ThiefTests::test_before_a_restore"),
+        (
+            "(Novelty.FIRST, Current.FIRST): Choice.LOWER,",
+            "(Novelty.FIRST, Current.FIRST): Choice.MOVE,",
+            "TableTests::test_table",
+        ),
+    ),
+    *guards(
+        "client/sessions/store.py",
+        "tests/client/sessions/test_selection.py",
+        ("surplus = max(0, len(numbers) + 1 - MAX_SESSIONS)", "surplus = 0", "KeptTests::test_few"),
+        ("if number not in kept]", "]", "KeptTests::test_few"),
+        (
+            "    records.delete(SKIPPED, bucket, number)\n\n\ndef all",
+            "\n\ndef all",
+            "tests/client/sessions/test_burden.py::SkippedTests::test_gone_with_the_session",
+        ),
+        (
+            "forgotten = max(index.forgotten, records.last(TABLE, bucket))",
+            "forgotten = index.forgotten",
+            "tests/client/sessions/test_pqxdh.py::ChoiceTests::test_forget",
+        ),
+        ("sealed=0, generation=index.generation + 1)", "sealed=0)", "BothBeginTests::test_one_anew"),
+    ),
+    *guards(
+        "client/sessions/guests.py",
+        "tests/client/sessions/test_guests.py",
+        (
+            "if header.epoch != CONNECTION or header.introduction is not None or keys.guest_device(header.nonce) != "
+            "sender.device:",
+            "if header.introduction is not None or keys.guest_device(header.nonce) != sender.device:",
+            "AttackTests::test_rules_at_the_contact",
+        ),
+        (
+            "if header.epoch != CONNECTION or header.introduction is not None or keys.guest_device(header.nonce) != "
+            "sender.device:",
+            "if header.epoch != CONNECTION or keys.guest_device(header.nonce) != sender.device:",
+            "AttackTests::test_rules_at_the_contact",
+        ),
+        (
+            "if header.epoch != CONNECTION or header.introduction is not None or keys.guest_device(header.nonce) != "
+            "sender.device:",
+            "if header.epoch != CONNECTION or header.introduction is not None:",
+            "AttackTests::test_nonce_of_its_own",
+        ),
+        (" or not pins.pinned_suite(records, conversation).key:", ":", "AdmissionTests::test_dismissed"),
+        ("if entry[0] not in present)", ")", "ForgettingTests::test_silent_for_long"),
+        ("(SHORT_GRACE if number < surplus else GRACE)", "SHORT_GRACE", "ForgettingTests::test_not_sooner"),
+        ("(SHORT_GRACE if number < surplus else GRACE)", "GRACE", "ForgettingTests::test_too_many"),
+    ),
+    *guards(
+        "client/sessions/peers.py",
+        "tests/client/sessions/test_psk.py",
+        ("        if header.epoch == CONNECTION:\n            raise WrongKey\n", "", "AttackTests::test_no_connection"),
+        (
+            "        if (header.epoch, header.nonce, header.introduction) != (CONNECTION, profile.connection, "
+            "None):\n            raise WrongKey\n",
+            "",
+            "tests/client/sessions/test_guests.py::AttackTests::test_rules_at_the_guest",
+        ),
+        (
+            '    if contacts.device(contact, sender.device) is None:\n        raise Refusal("unknown-device")\n',
+            "",
+            "AttackTests::test_removed_device",
+        ),
+        (
+            " or abs(now - contact.checked_at) > CHECK_AGE:",
+            ":",
+            "tests/client/sending/test_outbox.py::RefusalTests::test_need_account",
+        ),
+    ),
+    *guards(
+        "client/sessions/pins.py",
+        "tests/client/sessions/test_suites.py",
+        ("if suite not in SUITES:", "if False:", "ChoiceTests::test_nonsense"),
+        ("if len(key) != size:", "if False:", "ChoiceTests::test_nonsense"),
+        ("quarantine.mark_for_retry(records, conversation.account)", "pass", "QuarantineTests::test_opened_with_key"),
+    ),
+    *guards(
+        "client/sessions/psk.py",
+        "tests/client/sessions/test_psk.py",
+        ("if records.get(SEEN, _seen(sender, header), header.counter) is not None:", "if False:", "AttackTests::test_replayed"),
+        ('    records.put(SEEN, _seen(sender, header), b"", header.counter)\n', "", "AttackTests::test_counter_twice"),
+        (
+            "length_prefixed(sender.account.encode(), sender.device, header.nonce)",
+            "length_prefixed(sender.device, header.nonce)",
+            "AttackTests::test_counters_of_each_device",
+        ),
+        (
+            "length_prefixed(sender.account.encode(), sender.device, header.nonce)",
+            "length_prefixed(sender.account.encode(), header.nonce)",
+            "AttackTests::test_counters_of_each_device",
+        ),
+        (" or epoch.counter >= MAX_MESSAGES", "", "SealingTests::test_new_epoch_by_count"),
+        (" or abs(now - epoch.began_at) >= LIFE:", ":", "SealingTests::test_new_epoch_by_time"),
+        (
+            "fits = epoch is not None and is_known and not epoch.over",
+            "fits = epoch is not None and is_known",
+            "SealingTests::test_new_epoch_for_a_reset",
+        ),
+        (
+            "fits = epoch is not None and is_known and not epoch.over",
+            "fits = epoch is not None and not epoch.over",
+            "SealingTests::test_new_epoch_for_another_identity",
+        ),
+        ("        *sender.parts,\n", "", "AttackTests::test_each_item"),
+        ("        *recipient.parts,\n", "", "AttackTests::test_each_item"),
+        ("        header,\n        common,\n    )", "        common,\n    )", "AttackTests::test_each_item"),
+        ("        header,\n        common,\n    )", "        header,\n    )", "AttackTests::test_each_item"),
+        ("    if not choice.key:\n", "    if False:\n", "OpeningTests::test_no_key"),
+        ("if len(content_key.key) != CONTENT_KEY_SIZES[PSK]:", "if False:", "SealingTests::test_other_content_key"),
+        (
+            "replace(epoch, has_replied=False, over=True)",
+            "replace(epoch, has_replied=False)",
+            "SealingTests::test_restored_state",
+        ),
+    ),
+    *guards(
+        "client/sessions/suites.py",
+        "tests/client/sessions/test_pqxdh.py",
+        (
+            "    if recipient.contact.is_blocked:\n        raise IdentityChanged(recipient.contact)\n",
+            "",
+            "tests/client/sessions/test_psk.py::SealingTests::test_blocked",
+        ),
+    ),
+)

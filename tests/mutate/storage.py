@@ -1,0 +1,78 @@
+"""The guards of files at rest, the server's store, TLS."""
+
+from __future__ import annotations
+
+from tests.mutate.guard import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "storage/files.py",
+        "tests/storage/test_files.py",
+        ("if found.st_uid not in (ROOT, os.geteuid()):", "if False:", "ContentTests::test_of_another_user"),
+        ("if found.st_mode & OTHERS:", "if False:", "ContentTests::test_exposed"),
+        ("if not stat.S_ISREG(found.st_mode):", "if False:", "ContentTests::test_not_a_file"),
+        (" | os.O_NOFOLLOW", "", "LockTests::test_link"),
+        ("    os.link(draft, path)", "    os.replace(draft, path)", "ContentTests::test_created_once"),
+        (
+            "        os.fchmod(descriptor, FILE_MODE)  # the",
+            "        pass  # the",
+            "tests/storage/test_keyfiles.py::KeyFileTests::test_strict_umask",
+        ),
+        ("fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", "LockTests::test_one_holder"),
+    ),
+    *guards(
+        "storage/keyfiles.py",
+        "tests/storage/test_keyfiles.py",
+        ("if len(secret) != SECRET_SIZE:", "if False:", "KeyFileTests::test_other_size"),
+        ("SECRET_SIZE + 1, exposed=loose", "SECRET_SIZE, exposed=loose", "KeyFileTests::test_other_size"),
+        ("exposed=loose", "exposed=True", "KeyFileTests::test_exposed"),
+    ),
+    *guards(
+        "storage/sealed.py",
+        "tests/storage/test_sealed.py",
+        (
+            'bound(table.encode(), tag, order.to_bytes(ORDER_SIZE, "big", signed=True))',
+            'bound(tag, order.to_bytes(ORDER_SIZE, "big", signed=True))',
+            "tests/storage/test_profile.py::ProfileTests::test_moved_table",
+        ),
+        (
+            'bound(table.encode(), tag, order.to_bytes(ORDER_SIZE, "big", signed=True))',
+            'bound(table.encode(), order.to_bytes(ORDER_SIZE, "big", signed=True))',
+            "tests/storage/test_profile.py::ProfileTests::test_moved_bucket",
+        ),
+        (
+            'bound(table.encode(), tag, order.to_bytes(ORDER_SIZE, "big", signed=True))',
+            "bound(table.encode(), tag)",
+            "tests/storage/test_profile.py::ProfileTests::test_moved_order",
+        ),
+        ("if write and not self._writable:", "if False:", "ProfileContractTests::test_reading_writes"),
+        (
+            "self._sealer.tag(bound(table.encode(), bucket))",
+            "bound(table.encode(), bucket)[:16]",
+            "tests/storage/test_profile.py::ProfileTests::test_nothing_in_clear",
+        ),
+    ),
+    *guards(
+        "net/tls.py",
+        "tests/net/test_tls.py",
+        ("SSL.OP_NO_TICKET | ", "", "HandshakeTests::test_no_resumption"),
+        ("    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)\n", "", "HandshakeTests::test_no_resumption"),
+        ("    context.set_min_proto_version(SSL.TLS1_3_VERSION)\n", "", "HandshakeTests::test_old_tls"),
+        (
+            "    if connection.get_alpn_proto_negotiated() != ALPN:\n        return None\n",
+            "",
+            "HandshakeTests::test_server_without_alpn",
+        ),
+        ("    if ALPN in offered:\n", "    if True:\n", "HandshakeTests::test_wrong_alpn"),
+        (
+            "verify_service_identity(extract_patterns(certificate), [wanted], [])",
+            "pass",
+            "IssuedCertificateTests::test_other_name",
+        ),
+        (
+            "context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)",
+            "pass",
+            "IssuedCertificateTests::test_other_issuer",
+        ),
+    ),
+)
