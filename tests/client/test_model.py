@@ -135,6 +135,8 @@ class TwoAndAServer(RuleBasedStateMachine):
         self.order: dict[str, int] = {}
         self.copies: list[Copy] = []
         self.ghosts: dict[str, set[bytes]] = {ALICE: set(), BOB: set()}
+        # Whose copy went on in the incarnation of the profile: the server named less, and the counters of both are the same.
+        self.hidden: set[str] = set()
         self.check = SynchronousTestCase()
 
     @initialize()
@@ -171,8 +173,8 @@ class TwoAndAServer(RuleBasedStateMachine):
 
     @rule(
         name=people,
-        writes=st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 2)),
-        goes_back=st.booleans(),
+        writes=st.tuples(st.integers(0, 2), st.integers(1, 2), st.integers(1, 2)),
+        goes_back=st.sampled_from([True, True, False]),
         lie=lies,
         order=st.permutations(range(6)),
         dropped=st.sets(st.integers(0, 5), max_size=2),
@@ -215,6 +217,7 @@ class TwoAndAServer(RuleBasedStateMachine):
         user.die()
         user.store = MortalProfile(copy.store.snapshot())
         self.connect(copy.owner, lie)
+        self.note_hidden(copy)
 
     @precondition(lambda self: self.copies)
     @rule(number=places, writes=st.booleans(), lie=lies)
@@ -226,12 +229,18 @@ class TwoAndAServer(RuleBasedStateMachine):
         self.world.settle()
         self.users[copy.owner] = User(self.world, copy.owner, MortalProfile(copy.store.snapshot()))
         self.connect(copy.owner, lie)
+        self.note_hidden(copy)
         if writes:
             self.write(copy.owner)
         self.users[copy.owner].disconnect()
         self.world.settle()
         self.users[copy.owner] = theirs
         self.connect(copy.owner, lie)
+
+    def note_hidden(self, copy: Copy) -> None:
+        """Note whether the server has hidden from a copy that it is one."""
+        if self.users[copy.owner].profile().incarnation == copy.profile.incarnation:
+            self.hidden.add(copy.owner)
 
     @precondition(lambda self: self.copies)
     @rule(number=places, writes=st.booleans())
@@ -384,8 +393,11 @@ class TwoAndAServer(RuleBasedStateMachine):
 
     def nothing_lost(self, name: str) -> None:
         """
-        Once the last message of somebody has come, nothing is missing unseen of all that the server accepted from that profile.
+        Once the last message of somebody has come, nothing is missing unseen of all that the server accepted from that profile;
+        unless a copy of it went on under its counters, which nobody can tell who never got both.
         """
+        if name in self.hidden:
+            return
         peer = PEER[name]
         sent = [line for line in self.users[name].lines(peer) if isinstance(line, Sent)]
         accepted = {line.text for line in sent if line.status in ("accepted", "delivered")}
