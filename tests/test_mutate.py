@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mutate.__main__ import GUARDS, ROOT
-from tests.mutate.guard import Guard, Stale
+from tests.mutate.mutation import Guard, Stale
 from tests.test_threat_model import missing
 
 # Fewer would leave something out.

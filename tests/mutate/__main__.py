@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.mutate import client, crypto, mailboxes, prekeys, protocol, sending, server, sessions, state, storage
-from tests.mutate.guard import Guard, Stale
+from tests.mutate.mutation import Guard, Stale
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What the tests import and read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutate.guard import Guard, guards
+from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
