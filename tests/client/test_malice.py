@@ -16,11 +16,11 @@ from attrs import evolve
 from securemsg.client import messages
 from securemsg.client.login import MAX_LEAP, MAX_LEAPS_A_DAY
 from securemsg.client.messages import Received
-from securemsg.client.sessions import initiations, resets, store
+from securemsg.client.sessions import initiations, store
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, create_profile
-from securemsg.client.state.records import COUNTERS, META, NUMBER, load, load_number, save_number
+from securemsg.client.state.records import COUNTERS, NUMBER, load_number, save_number
 from securemsg.crypto import pqxdh
 from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import SigningKey
@@ -479,10 +479,6 @@ class DeliveryTests(MaliceCase):
             self.inject(msgspec.structs.replace(delivery, account=account, device=device), self.alice)
         self.assertEqual(self.alice.read(), [])
         self.assertEqual(messages.quarantined(self.alice.store), (2, 0))
-        # Nor does she ask herself for it.
-        with self.alice.store.reading() as records:
-            waiting = load(records, resets.Dues, META, resets.RESETS) or resets.Dues()
-        self.assertNotIn("alice", [due.name for due in waiting.dues])
 
     def test_reordered(self) -> None:
         """Messages that come in another order are marked, and stand in history in their own."""

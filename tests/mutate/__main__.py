@@ -108,6 +108,7 @@ def check(guards: Sequence[Guard], jobs: int) -> list[tuple[Guard, str]]:
     """
     with TemporaryDirectory(prefix="mutate-") as temporary:
         first = copy_product(Path(temporary) / "0")
+        print("running the tests once, with all guards", file=sys.stderr)
         whole = run(first, sorted({guard.test for guard in guards}))
         if whole.returncode != PASSED:
             sys.exit(f"{whole.stdout}{whole.stderr}mutate: the tests must pass as long as no guard is removed")

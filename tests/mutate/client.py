@@ -234,7 +234,6 @@ GUARDS: tuple[Guard, ...] = (
             "if False:",
             "tests/client/test_malice.py::DeliveryTests::test_replayed",
         ),
-        ("if delivery.account == profile.name:", "if False:", "tests/client/test_malice.py::DeliveryTests::test_reflected"),
         (
             "if (content.device, content.conversation) != (opened.device_id, conversation):",
             "if content.conversation != conversation:",

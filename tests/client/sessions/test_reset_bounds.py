@@ -6,7 +6,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import resets
-from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
+from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, MIN_EXPIRY, RESEND_AGE, RESETS, Dues
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import Gap, conversation_of, out_bucket
@@ -124,6 +124,12 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.answered([]), 1)
         self.alice.restore(start)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 2)
+
+    def test_expired(self) -> None:
+        """What the server would hardly keep any more is not sent again."""
+        for counter, left in ((1, MIN_EXPIRY - 1), (2, MIN_EXPIRY)):
+            self.sent(self.incarnations[1], counter, NOW + left - 2 * RESEND_AGE)
+        self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 1)
 
     def test_taken_back(self) -> None:
         """What was withdrawn, or has failed, stays unread: a void takes its counter."""
