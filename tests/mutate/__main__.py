@@ -148,7 +148,7 @@ def main() -> int:
     wrong = check(guards, max(1, arguments.jobs))
     for guard, why in wrong:
         print(f"{guard.file}: {why}", f"guard:   {guard.source}", f"without: {guard.replacement}", guard.test, sep="\n    ")
-    print(f"{len(guards)} guards, of which {len(wrong) or 'none'} can go unnoticed")
+    print(f"guards: {len(guards)}, of which {len(wrong) or 'none'} can go unnoticed")
     return 1 if wrong else 0
 
 

@@ -288,7 +288,7 @@ GUARDS: tuple[Guard, ...] = (
         (
             "                context.announce(records, account)\n",
             "                pass\n",
-            "tests/client/test_devices.py::ContactTests::test_told_by_a_message",
+            "tests/client/test_devices.py::ContactTests::test_told_by_a_refused_message",
         ),
         ("if delivery.tag != self._last_tag + 1:", "if False:", "ProtocolTests::test_wrong_tag"),
         (
