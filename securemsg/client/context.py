@@ -11,7 +11,7 @@ from attrs import define, field
 
 from securemsg.client.events import Changed, Event, Warned
 from securemsg.client.requests import Callback, Question, Requests
-from securemsg.client.state import contacts
+from securemsg.client.state import contacts, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import META, NOTICE, Notice, add_notice, load_all
@@ -128,5 +128,5 @@ class Context:
 
 def _about(records: IRecords, code: str, name: str) -> bytes:
     """What a warning of a contact's trust is about: the identity that claims the name, or the devices that are new."""
-    contact = contacts.get_contact(records, name) if code in contacts.SETTLED_BY_USER else None
+    contact = contacts.get_contact(records, name) if code in verification.SETTLED_BY_USER else None
     return b"" if contact is None else contact.comparison

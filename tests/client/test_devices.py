@@ -10,7 +10,7 @@ from attrs import evolve
 from securemsg.client import messages
 from securemsg.client.maintenance import PERIOD, PUBLISHED
 from securemsg.client.sessions import budgets
-from securemsg.client.state import contacts, ownlist
+from securemsg.client.state import contacts, ownlist, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
@@ -48,8 +48,8 @@ class DeviceCase(WorldCase):
         profile = self.bob.profile()
         known = self.contact()
         with self.bob.store.writing() as records:
-            contacts.mark_shown(records, known)
-            contacts.confirm(records, profile, "alice")
+            verification.mark_shown(records, known)
+            verification.confirm(records, profile, "alice")
         self.own = self.alice.profile().listing.devices
         made = create_profile(self.world.link, "alice", int(self.world.clock))
         self.ghost = made.listing.devices[0]
@@ -413,8 +413,8 @@ class ContactTests(DeviceCase):
         self.bob.send("alice", "to both")
         profile, known = self.bob.profile(), self.contact()
         with self.bob.store.writing() as records:
-            contacts.mark_shown(records, known)
-            contacts.confirm(records, profile, "alice")
+            verification.mark_shown(records, known)
+            verification.confirm(records, profile, "alice")
         self.assertEqual(self.notices(self.bob, "contact-device-added"), 0)
         self.assertTrue(self.contact().verified)
 

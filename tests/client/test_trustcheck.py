@@ -7,7 +7,7 @@ from attrs import define, field
 
 from securemsg.client import messages
 from securemsg.client.sessions import pins
-from securemsg.client.state import contacts, integrity
+from securemsg.client.state import contacts, integrity, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
@@ -53,8 +53,8 @@ class TrustTests(WorldCase):
         """Alice compares numbers with Bob."""
         profile, known = self.alice.profile(), self.contact()
         with self.alice.store.writing() as records:
-            contacts.mark_shown(records, known)
-            contacts.confirm(records, profile, "bob")
+            verification.mark_shown(records, known)
+            verification.confirm(records, profile, "bob")
 
     def pin(self, suite: str, key: bytes = b"") -> None:
         """Alice chooses how the conversation with Carol is encrypted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securemsg.client import messages
 from securemsg.client.events import Disconnected, Drained
-from securemsg.client.state import contacts
+from securemsg.client.state import verification
 from securemsg.client.state.profile import DAY
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
@@ -185,7 +185,7 @@ class IdentityTests(WorldCase):
         self.test_held()
         self.alice.send("bob", "and this")
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", int(self.world.clock))
+            verification.accept(records, "bob", int(self.world.clock))
         self.world.advance(2, ticks=2)
         self.assertEqual(self.other.read(), ["for whom?", "and this"])
         self.assertEqual([line.gap_before for line in self.other.has_read], [0, 0])
@@ -197,7 +197,7 @@ class IdentityTests(WorldCase):
         self.assertEqual(self.alice.read(), [])
         self.assertEqual(messages.quarantined(self.alice.store), (1, 0))
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", int(self.world.clock))
+            verification.accept(records, "bob", int(self.world.clock))
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
         self.assertEqual(messages.quarantined(self.alice.store), (0, 0))
@@ -209,7 +209,7 @@ class IdentityTests(WorldCase):
         self.alice.connect()
         self.alice.connect()
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", int(self.world.clock))
+            verification.accept(records, "bob", int(self.world.clock))
         self.world.advance(1)
         self.assertEqual(self.alice.read(), ["it is me"])
 
@@ -227,7 +227,7 @@ class IdentityTests(WorldCase):
         self.assertEqual([peer.name for peer in messages.held_back(self.alice.store)], ["carol", "bob"])
         self.alice.die()
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", int(self.world.clock))
+            verification.accept(records, "bob", int(self.world.clock))
         self.alice.events.clear()
         self.alice.connect(settle=False)
         assert self.alice.agent is not None, "connected"
@@ -260,7 +260,7 @@ class IdentityTests(WorldCase):
         """What the user has accepted is told no more, and does not keep the next change quiet."""
         self.other.send("alice", "it is me")
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", int(self.world.clock))
+            verification.accept(records, "bob", int(self.world.clock))
         self.assertEqual(self.told(), 0)
 
     def test_others_go_on(self) -> None:

@@ -41,43 +41,14 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sessions/test_attacks.py::OpeningTests::test_forked_list",
         ),
         (
-            "identity=contact.changed_to,\n        verified=False,",
-            "identity=contact.changed_to,\n        verified=contact.verified,",
-            "AcceptTests::test_new_identity",
-        ),
-        ("        checked_at=0,\n        first_seen=now,", "        first_seen=now,", "AcceptTests::test_new_identity"),
-        (
-            '    if contact.is_blocked:\n        raise Refusal("identity-changed")',
-            '    if False:\n        raise Refusal("identity-changed")',
-            "AcceptTests::test_confirm_before_accept",
-        ),
-        ('if digits and digits != safety(profile, contact).replace(" ", ""):', "if False:", "AcceptTests::test_digits"),
-        (
-            "if contact.shown_comparison != contact.comparison and (contact.unconfirmed or not digits):",
-            "if False:",
-            "AcceptTests::test_not_shown",
-        ),
-        (
-            "if contact.shown_comparison != contact.comparison and (contact.unconfirmed or not digits):",
-            "if contact.shown_comparison != contact.comparison and not digits:",
-            "AcceptTests::test_new_device",
-        ),
-        (
             "keys.digest(offered(self), *(() if self.is_blocked else self.unconfirmed))",
             "keys.digest(offered(self))",
-            "AcceptTests::test_new_device",
-        ),
-        ("return contact.changed_to or contact.identity", "return contact.identity", "AcceptTests::test_safety_number"),
-        ("elif known.identity == identity:", "elif True:", "InviteTests::test_other_invite"),
-        (
-            "known, verified=not known.unconfirmed, known=True",
-            "known, verified=True, known=True",
-            "InviteTests::test_new_device",
+            "tests/client/state/test_verification.py::AcceptTests::test_new_device",
         ),
         (
-            "if not name or not identity or name == profile.name:",
-            "if not name or not identity:",
-            "InviteTests::test_own_invite",
+            "return contact.changed_to or contact.identity",
+            "return contact.identity",
+            "tests/client/state/test_verification.py::AcceptTests::test_safety_number",
         ),
         (
             "return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING",
@@ -115,6 +86,43 @@ GUARDS: tuple[Guard, ...] = (
             "if not all(keys.are_device_keys(row.signing_key, row.agreement_key) for row in listing.devices):",
             "if False:",
             "AdoptTests::test_no_keys",
+        ),
+    ),
+    *guards(
+        "client/state/verification.py",
+        "tests/client/state/test_verification.py",
+        (
+            "identity=contact.changed_to,\n        verified=False,",
+            "identity=contact.changed_to,\n        verified=contact.verified,",
+            "AcceptTests::test_new_identity",
+        ),
+        ("        checked_at=0,\n        first_seen=now,", "        first_seen=now,", "AcceptTests::test_new_identity"),
+        (
+            '    if contact.is_blocked:\n        raise Refusal("identity-changed")',
+            '    if False:\n        raise Refusal("identity-changed")',
+            "AcceptTests::test_confirm_before_accept",
+        ),
+        ('if digits and digits != safety(profile, contact).replace(" ", ""):', "if False:", "AcceptTests::test_digits"),
+        (
+            "if contact.shown_comparison != contact.comparison and (contact.unconfirmed or not digits):",
+            "if False:",
+            "AcceptTests::test_not_shown",
+        ),
+        (
+            "if contact.shown_comparison != contact.comparison and (contact.unconfirmed or not digits):",
+            "if contact.shown_comparison != contact.comparison and not digits:",
+            "AcceptTests::test_new_device",
+        ),
+        ("elif known.identity == identity:", "elif True:", "InviteTests::test_other_invite"),
+        (
+            "known, verified=not known.unconfirmed, known=True",
+            "known, verified=True, known=True",
+            "InviteTests::test_new_device",
+        ),
+        (
+            "if not name or not identity or name == profile.name:",
+            "if not name or not identity:",
+            "InviteTests::test_own_invite",
         ),
     ),
     *guards(

@@ -48,7 +48,8 @@ from securemsg.cli.suites import key_name, pinned_suite
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Received, Sent
-from securemsg.client.state.contacts import Contact, all_contacts, get_contact, safety
+from securemsg.client.state.contacts import Contact, all_contacts, get_contact
+from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import SERVER_NAME
 

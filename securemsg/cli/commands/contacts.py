@@ -18,7 +18,8 @@ from securemsg.cli.suites import pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import pins
 from securemsg.client.state import receipts
-from securemsg.client.state.contacts import Contact, accept, all_contacts, get_contact
+from securemsg.client.state.contacts import Contact, all_contacts, get_contact
+from securemsg.client.state.verification import accept
 from securemsg.interfaces import IProfileStore
 
 

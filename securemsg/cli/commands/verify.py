@@ -16,7 +16,8 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import device_text, safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.suites import key_name, pinned_suite
-from securemsg.client.state.contacts import Contact, confirm, mark_shown, safety
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.verification import confirm, mark_shown, safety
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
@@ -73,7 +74,7 @@ def confirm_shown(context: CommandContext, name: str, digits: str = "") -> Conta
     """
     Verify a contact whose number was compared.
 
-    @raise SecuremsgError: see L{contacts.confirm<securemsg.client.state.contacts.confirm>}.
+    @raise SecuremsgError: see L{confirm<securemsg.client.state.verification.confirm>}.
     """
     try:
         with context.store.writing() as records:

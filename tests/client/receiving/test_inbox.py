@@ -6,7 +6,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.state import contacts, counters
+from securemsg.client.state import contacts, counters, verification
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import Arrival, chain_digest, conversation_of, open_gaps, receive
 from securemsg.client.state.records import COUNTERS, GAPS, OUTBOX, ROWS, OutboxRow, next_seq, save
@@ -167,8 +167,8 @@ class SenselessTests(WorldCase):
         with self.bob.store.writing() as records:
             known = contacts.get_contact(records, "alice")
             assert known is not None, "it has written"
-            contacts.mark_shown(records, known)
-            contacts.confirm(records, profile, "alice")
+            verification.mark_shown(records, known)
+            verification.confirm(records, profile, "alice")
         self.send(counter=3, message_id=bytes(16))
         self.bob.read()
         self.assertEqual([line.verified for line in self.bob.has_read], [False, False, True])

@@ -7,7 +7,7 @@ from attrs import evolve
 from securemsg.client import messages
 from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, ReceiptRounds, make_receipts
 from securemsg.client.sessions.resets import draft_receipt
-from securemsg.client.state import contacts
+from securemsg.client.state import verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
@@ -208,7 +208,7 @@ class PolicyTests(WorldCase):
         self.choose(Policy.KNOWN)
         self.alice.send("bob", "here I am")
         with self.bob.store.writing() as records:
-            contacts.accept(records, "alice", START)
+            verification.accept(records, "alice", START)
         self.assertTrue(self.is_confirmed())
 
     def test_inviter(self) -> None:
@@ -218,7 +218,7 @@ class PolicyTests(WorldCase):
         link = evolve(self.world.link, inviter="alice", inviter_identity=alice.identity.public)
         bob = self.bob.profile()
         with self.bob.store.writing() as records:
-            contacts.trust_inviter(records, bob, link, START)
+            verification.trust_inviter(records, bob, link, START)
         self.assertTrue(self.is_confirmed())
 
     def test_server(self) -> None:

@@ -10,7 +10,7 @@ from securemsg.client.sessions.addresses import UNANSWERED_LIFE
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.prekeys import KEM, KEPT_ROTATING, LAST_RESORT, ONE_TIME, RETIRED_LIFE, ROTATION, SIGNED
 from securemsg.client.sessions.store import MAX_SESSIONS
-from securemsg.client.state import contacts
+from securemsg.client.state import contacts, verification
 from securemsg.client.state.profile import DAY, resigned
 from securemsg.crypto.keys import sha256
 from securemsg.crypto.ratchet import AlreadyUsed
@@ -317,7 +317,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(self.assertRaises(Refusal, self.alice.begin, self.bob, bundle).code, "identity-changed")
         self.assertEqual(self.alice.dump(), before)
         with self.alice.store.writing() as records:
-            contacts.accept(records, "bob", NOW)
+            verification.accept(records, "bob", NOW)
         self.assertRaises(NeedBundle, self.alice.seal, other, b"ho")
         self.assertEqual(other.read(self.alice.send(other, b"ho")), b"ho")
 

@@ -7,7 +7,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.state import contacts, invites
+from securemsg.client.state import contacts, invites, verification
 from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
@@ -47,7 +47,7 @@ class JoinTests(WorldCase):
         profile = create_profile(link, name, START)
         with store.inner.writing() as records:
             save_profile(records, profile)
-            contacts.trust_inviter(records, profile, link, START)
+            verification.trust_inviter(records, profile, link, START)
             invites.write_proof(records, profile, link, START)
         user = self.world.users[name] = User(self.world, name, store)
         user.connect()
@@ -223,7 +223,7 @@ class SecretTests(SynchronousTestCase):
     def write(self, link: InviteLink) -> None:
         """Alice joins, or joins again."""
         with self.alice.store.writing() as records:
-            contacts.trust_inviter(records, self.alice.profile, link, NOW)
+            verification.trust_inviter(records, self.alice.profile, link, NOW)
             invites.write_proof(records, self.alice.profile, link, NOW)
 
     def test_newer_invite(self) -> None:

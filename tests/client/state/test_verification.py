@@ -1,0 +1,216 @@
+"""Tests of C{securemsg.client.state.verification}: what the user decides about contacts."""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.client.state import contacts, verification
+from securemsg.client.state.contacts import Contact, IdentityChanged
+from securemsg.client.state.profile import resigned
+from securemsg.errors import Refusal
+from securemsg.protocol.invite import InviteLink
+from tests.client.people import LINK, NOW, Person, friends, person
+
+
+class AcceptTests(SynchronousTestCase):
+    """The user's word: which identity is taken, and whether its number was compared."""
+
+    def setUp(self) -> None:
+        """Alice knows Bob."""
+        self.alice, self.bob = friends()
+
+    def accept(self, name: str = "bob") -> Contact:
+        """Alice takes new keys."""
+        with self.alice.store.writing() as records:
+            return verification.accept(records, name, NOW + 1)
+
+    def show(self) -> None:
+        """Alice is shown the number."""
+        contact = self.alice.contact(self.bob)
+        with self.alice.store.writing() as records:
+            verification.mark_shown(records, contact)
+
+    def confirm(self, name: str = "bob", digits: str = "") -> Contact:
+        """Alice says that she compared the number."""
+        with self.alice.store.writing() as records:
+            return verification.confirm(records, self.alice.profile, name, digits)
+
+    def assert_refused(self, code: str, digits: str = "") -> None:
+        """Nothing is confirmed, and nothing has changed."""
+        before = self.alice.dump()
+        self.assertEqual(self.assertRaises(Refusal, self.confirm, "bob", digits).code, code)
+        self.assertEqual(self.alice.dump(), before)
+
+    def claim(self) -> Person:
+        """Somebody else claims Bob's name."""
+        other = person("bob")
+        with self.alice.store.writing() as records:
+            self.assertRaises(
+                IdentityChanged, contacts.adopt, records, self.alice.profile, other.record, NOW, contacts.DIRECTORY
+            )
+        return other
+
+    def add_device(self) -> bytes:
+        """Bob has a device more, which Alice learns of."""
+        [other] = person("bob").profile.listing.devices
+        self.bob.profile = resigned(self.bob.profile, NOW, [*self.bob.profile.listing.devices, other])
+        self.alice.meet(self.bob)
+        return other.id
+
+    def digits(self) -> str:
+        """The number with Bob, as Alice would see it now."""
+        return verification.safety(self.alice.profile, self.alice.contact(self.bob)).replace(" ", "")
+
+    def test_verified(self) -> None:
+        """A contact whose number was shown and confirmed is verified, and stays so with later lists."""
+        self.show()
+        self.assertTrue(self.confirm().verified)
+        self.bob.profile = resigned(self.bob.profile, NOW)
+        self.assertTrue(self.alice.meet(self.bob).verified)
+        self.assertTrue(self.confirm().verified)
+
+    def test_known(self) -> None:
+        """Who was confirmed is known from then on, also when a new device makes the contact unverified."""
+        self.show()
+        self.confirm()
+        self.add_device()
+        contact = self.alice.contact(self.bob)
+        self.assertEqual((contact.verified, contact.known), (False, True))
+
+    def test_not_shown(self) -> None:
+        """A number that was never shown is not confirmed."""
+        self.assert_refused("not-shown")
+
+    def test_digits(self) -> None:
+        """The digits that the contact sees confirm as well; others do not."""
+        digits = self.digits()
+        self.assert_refused("other-number", digits[:-1] + ("1" if digits[-1] == "0" else "0"))
+        self.assertTrue(self.confirm("bob", digits).verified)
+
+    def test_new_identity(self) -> None:
+        """Accepting takes the identity that claimed the name, unverified, with its list, and looks into the directory again."""
+        self.show()
+        self.confirm()
+        other = self.claim()
+        contact = self.accept()
+        self.assertEqual(contact.identity, other.profile.identity.public)
+        self.assertEqual((contact.devices, contact.version), (other.profile.devices, 1))
+        self.assertEqual((contact.is_blocked, contact.verified, contact.checked_at), (False, False, 0))
+        self.assertEqual(self.alice.meet(other).identity, other.profile.identity.public)
+        self.assert_refused("not-shown")
+
+    def test_nothing_to_accept(self) -> None:
+        """Where no other identity claims the name accepting makes the contact known, and verifies nobody."""
+        before = self.alice.contact(self.bob)
+        self.assertFalse(self.accept().verified)
+        self.assertEqual(self.alice.contact(self.bob), msgspec.structs.replace(before, known=True))
+
+    def test_confirm_before_accept(self) -> None:
+        """A new identity is accepted first; the number that was shown before that is the one to confirm."""
+        self.claim()
+        self.show()
+        self.assert_refused("identity-changed")
+        self.assert_refused("identity-changed", self.digits())
+        self.accept()
+        self.assertTrue(self.confirm().verified)
+
+    def test_not_the_one_shown(self) -> None:
+        """An identity that claimed the name after the number was shown is not confirmed by the way."""
+        self.claim()
+        self.show()
+        self.claim()
+        self.accept()
+        self.assert_refused("not-shown")
+
+    def test_new_device(self) -> None:
+        """A device that joined after the number was shown has to be shown, even to those who give the digits."""
+        self.show()
+        self.confirm()
+        self.add_device()
+        self.assert_refused("not-shown")
+        self.assert_refused("not-shown", self.digits())
+        self.show()
+        contact = self.confirm()
+        self.assertEqual((contact.verified, contact.unconfirmed), (True, ()))
+
+    def test_nobody(self) -> None:
+        """Who is not known can be neither accepted nor confirmed."""
+        for act in (self.accept, self.confirm):
+            self.assertEqual(self.assertRaises(Refusal, act, "carol").code, "no-such-account")
+
+    def test_safety_number(self) -> None:
+        """Both sides see the same 60 digits; of a contact that changed one sees those of the new identity."""
+        number = verification.safety(self.alice.profile, self.alice.contact(self.bob))
+        self.assertEqual(number, verification.safety(self.bob.profile, self.bob.contact(self.alice)))
+        self.assertEqual(len(number.replace(" ", "")), 60)
+        other = self.claim()
+        other.meet(self.alice)
+        changed = verification.safety(self.alice.profile, self.alice.contact(self.bob))
+        self.assertNotEqual(changed, number)
+        self.assertEqual(changed, verification.safety(other.profile, other.contact(self.alice)))
+
+
+class InviteTests(SynchronousTestCase):
+    """Joining with an invite is verification of those who are named in it."""
+
+    def setUp(self) -> None:
+        """Alice has joined with Bob's invite."""
+        self.bob, self.server = person("bob"), person("server")
+        self.link = evolve(
+            LINK,
+            contact=self.server.profile.identity.public,
+            inviter="bob",
+            inviter_identity=self.bob.profile.identity.public,
+        )
+        self.alice = person("alice", self.link)
+        self.trust(self.link)
+
+    def trust(self, link: InviteLink) -> None:
+        """Alice takes in what an invite says."""
+        with self.alice.store.writing() as records:
+            verification.trust_inviter(records, self.alice.profile, link, NOW)
+
+    def test_verified(self) -> None:
+        """Inviter and C{server} are verified, and no device of theirs is known yet."""
+        for other in (self.bob, self.server):
+            contact = self.alice.contact(other)
+            self.assertEqual((contact.verified, contact.origin), (True, contacts.INVITE))
+            self.assertEqual(contacts.devices(contact), [])
+
+    def test_directory_fills_in(self) -> None:
+        """The directory brings the list of the identity in the invite, which stays verified."""
+        contact = self.alice.meet(self.bob)
+        self.assertEqual((contact.verified, contact.version), (True, 1))
+
+    def test_directory_lies(self) -> None:
+        """A directory that shows another identity than the invite's is found out at first contact."""
+        self.assertRaises(IdentityChanged, self.alice.meet, person("bob"))
+
+    def test_again(self) -> None:
+        """The same invite again changes nothing."""
+        before = self.alice.dump()
+        self.trust(self.link)
+        self.assertEqual(self.alice.dump(), before)
+
+    def test_new_device(self) -> None:
+        """An invite vouches for no device that was added since."""
+        self.alice.meet(self.bob)
+        self.bob.profile = resigned(self.bob.profile, NOW, [self.bob.device, *person("bob").profile.listing.devices])
+        self.alice.meet(self.bob)
+        self.trust(self.link)
+        self.assertFalse(self.alice.contact(self.bob).verified)
+
+    def test_other_invite(self) -> None:
+        """An invite cannot replace a known identity: it waits for the user's word."""
+        self.trust(evolve(self.link, inviter_identity=bytes(32)))
+        contact = self.alice.contact(self.bob)
+        self.assertEqual(contact.identity, self.bob.profile.identity.public)
+        self.assertTrue(contact.is_blocked)
+
+    def test_own_invite(self) -> None:
+        """Nobody is a contact of his own."""
+        self.trust(evolve(self.link, inviter="alice"))
+        with self.alice.store.reading() as records:
+            self.assertIs(contacts.get_contact(records, "alice"), None)
