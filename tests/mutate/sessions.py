@@ -16,35 +16,14 @@ GUARDS: tuple[Guard, ...] = (
         ("if not bundle.kem_is_last_resort and bundle.kem.id == index.spent:", "if False:", "LimitTests::test_spent_bundle"),
         ("    if contact.is_blocked:\n        raise IdentityChanged(contact)\n", "", "LimitTests::test_blocked"),
         (
-            "if made is None or not pair.fits(made):",
-            "if made is None:",
-            "tests/client/sessions/test_selection.py::OwnKeysTests::test_repeated_opening",
-        ),
-        (
-            "if likely is not None and pair.fits(likely) and _knows(likely, header):",
-            "if likely is not None and _knows(likely, header):",
-            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_device_key",
-        ),
-        (
-            "for number, session in store.all_sessions(records, pair.bucket).items() if pair.fits(session)}",
-            "for number, session in store.all_sessions(records, pair.bucket).items()}",
-            "tests/client/sessions/test_selection.py::OwnKeysTests::test_other_device_key",
-        ),
-        ("[:MAX_TRIED]", "", "tests/client/sessions/test_burden.py::NewKeyTests::test_few_are_tried"),
-        (
             "budgets.check_begin(records, sender.account, now)",
             "pass",
             "tests/client/sessions/test_burden.py::BudgetTests::test_new_sessions",
         ),
         (
-            "budgets.check_skipped(records, pair.contact, session.skipped - candidates[number].skipped)",
+            "budgets.check_skipped(records, pair.contact, session.skipped - tried[number].skipped)",
             "pass",
             "tests/client/sessions/test_burden.py::BudgetTests::test_skipped",
-        ),
-        (
-            "if not budgets.may_jump(records, pair.contact.name, jump, now):",
-            "if False:",
-            "tests/client/sessions/test_burden.py::WastedTests::test_bounded",
         ),
         (
             "initiations.remember(records, sender.account, sender.device, header.prekey, number)",
@@ -66,6 +45,31 @@ GUARDS: tuple[Guard, ...] = (
             "if _sending(records, pair, now) is not None:",
             "if False:",
             "tests/client/sessions/test_selection.py::BothBeginTests::test_bundle_comes_late",
+        ),
+    ),
+    *guards(
+        "client/sessions/candidates.py",
+        "tests/client/sessions/test_selection.py",
+        (
+            "if made is None or not pair.fits(made):",
+            "if made is None:",
+            "OwnKeysTests::test_repeated_opening",
+        ),
+        (
+            "if likely is not None and pair.fits(likely) and _knows(likely, header):",
+            "if likely is not None and _knows(likely, header):",
+            "OwnKeysTests::test_other_device_key",
+        ),
+        (
+            "for number, session in store.all_sessions(records, pair.bucket).items() if pair.fits(session)}",
+            "for number, session in store.all_sessions(records, pair.bucket).items()}",
+            "OwnKeysTests::test_other_device_key",
+        ),
+        ("[:MAX_TRIED]", "", "tests/client/sessions/test_burden.py::NewKeyTests::test_few_are_tried"),
+        (
+            "if not budgets.may_jump(records, pair.contact.name, jump, now):",
+            "if False:",
+            "tests/client/sessions/test_burden.py::WastedTests::test_bounded",
         ),
     ),
     *guards(

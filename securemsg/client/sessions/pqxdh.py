@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 from attrs import field, frozen
 
-from securemsg.client.sessions import budgets, initiations, prekeys, selection, store
-from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, checked_key
+from securemsg.client.sessions import budgets, candidates, initiations, prekeys, selection, store
+from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
@@ -21,9 +21,8 @@ from securemsg.client.state.profile import Profile
 from securemsg.crypto import pqxdh as agreement
 from securemsg.crypto.dump import dump_ratchet, load_ratchet
 from securemsg.crypto.pqxdh import PrekeyBundle, PublicPrekey
-from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed, Header, Ratchet, open_message, seal_message
-from securemsg.crypto.skipped import SkippedKeys
-from securemsg.errors import Refusal, Unauthentic
+from securemsg.crypto.ratchet import Ratchet, seal_message
+from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (
     PQXDH,
@@ -35,10 +34,6 @@ from securemsg.protocol.envelope import (
     encode_record,
 )
 from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
-
-# Sessions that are tried with a message whose ratchet key is new: the one that sends, the one before it, and the newest other
-# one in which we have had no answer.
-MAX_TRIED = 3
 
 
 class NeedBundle(Refusal):
@@ -166,16 +161,16 @@ def open_part(
     @raise Refusal: C{no-session}, C{unknown-device}, C{unknown-prekey}, as L{budgets} has it, or as L{contacts.judge}.
     """
     pair = _introduced(records, profile, sender.account, sender.device, header.prekey, now)
-    candidates = _candidates(records, pair, header)
-    first = not candidates
+    tried = candidates.find(records, pair, header)
+    first = not tried
     if first:
         if header.prekey is None:
             raise Refusal("no-session")
         budgets.check_begin(records, sender.account, now)
-        candidates = {0: _answered(records, pair, header.prekey, now)}
-    number, session, skipped, content_key = _opened_by(records, candidates, pair, header, envelope, common, now)
+        tried = {0: _answered(records, pair, header.prekey, now)}
+    number, session, skipped, content_key = candidates.open_first(records, tried, pair, header, envelope, common, now)
     if skipped is not None:
-        budgets.check_skipped(records, pair.contact, session.skipped - candidates[number].skipped)
+        budgets.check_skipped(records, pair.contact, session.skipped - tried[number].skipped)
     # The message is authentic. From here on there are changes and no failures.
     contacts.put_judged(records, pair.contact, now)
     if first and header.prekey is not None:
@@ -264,40 +259,6 @@ def _introduced(
     return DevicePair(profile, contact, device)
 
 
-def _candidates(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> dict[int, Session]:
-    """The sessions that a message may belong to, the likeliest first; none if it begins one."""
-    if header.prekey is not None:
-        number = initiations.session_of(records, pair.contact.name, pair.device.id, header.prekey)
-        if number is not None:
-            made = store.load_session(records, pair.bucket, number)
-            if made is None or not pair.fits(made):
-                raise Refusal("no-session")
-            return {number: made}
-        ephemeral = header.prekey.ephemeral
-        sessions = store.all_sessions(records, pair.bucket)
-        # Initiations are forgotten with their prekeys; an unanswered session may be older.
-        return {
-            number: session
-            for number, session in sessions.items()
-            if pair.fits(session) and not session.initiated and session.ephemeral == ephemeral
-        }
-    index = store.load_index(records, pair.bucket)
-    likely = store.load_session(records, pair.bucket, index.current)
-    if likely is not None and pair.fits(likely) and _knows(likely, header):
-        return {index.current: likely}
-    fitting = {number: session for number, session in store.all_sessions(records, pair.bucket).items() if pair.fits(session)}
-    if not fitting:
-        raise Refusal("no-session")
-    # A ratchet key belongs to one session; a new one answers a message of ours that has had no answer.
-    knowing = [number for number, session in fitting.items() if _knows(session, header)]
-    waiting = [number for number in fitting if load_ratchet(fitting[number].ratchet).may_step]
-    likeliest = sorted(waiting, key=lambda number: (number != index.current, number != index.before, -number))
-    tried = (knowing or likeliest)[:MAX_TRIED]
-    if not tried:
-        raise Unauthentic("a ratchet key in answer to none of ours")
-    return {number: fitting[number] for number in tried}
-
-
 def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:
     """The session that an initiation makes with us; nothing is saved."""
     own = prekeys.responder_keys(records, prekey)
@@ -314,58 +275,3 @@ def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: in
     return pair.session(prekey.ephemeral, agreement.bundle_digest(own.bundle), None, ratchet, now)
 
 
-def _knows(session: Session, header: EnvelopeHeader) -> bool:
-    """Whether the peer has used this ratchet key in this session before."""
-    return header.ratchet_key in session.chains or load_ratchet(session.ratchet).knows(_step(header))
-
-
-def _opened_by(
-    records: IRecords,
-    candidates: dict[int, Session],
-    pair: DevicePair,
-    header: EnvelopeHeader,
-    envelope: Envelope,
-    common: bytes,
-    now: int,
-) -> tuple[int, Session, SkippedKeys | None, ContentKey]:
-    """The first session that opens a message, as it is afterwards, with its skipped keys if they are others than before."""
-    worst = Unauthentic("envelope")
-    wasted, step = 0, _step(header)
-    for number, session in candidates.items():
-        ratchet, before = load_ratchet(session.ratchet), None
-        jump = min(ratchet.jump(step), MAX_JUMP)
-        if header.ratchet_key in session.chains and not ratchet.is_ahead(step):
-            before = store.load_skipped(records, pair.bucket, number)
-            ratchet, jump = msgspec.structs.replace(ratchet, skipped=before), 0
-        if not budgets.may_jump(records, pair.contact.name, jump, now):
-            continue
-        try:
-            ratchet, message_key = ratchet.next_receiving(step)
-            associated = pair.associated(session, False, envelope.header, common)
-            plaintext = open_message(message_key, envelope.sealed, associated)
-        except Unauthentic as error:
-            if not isinstance(worst, AlreadyUsed):
-                worst = error
-            wasted += jump
-            continue
-        content_key = checked_key(PQXDH, plaintext, common)
-        skipped = None if ratchet.skipped == (before or SkippedKeys()) else ratchet.skipped
-        if skipped is not None and before is None:
-            skipped = store.load_skipped(records, pair.bucket, number).join(skipped)
-        if skipped is not None:
-            chains = tuple(chain.public for chain in skipped.chains)
-            session = msgspec.structs.replace(session, chains=chains, skipped=len(skipped))
-        following = msgspec.structs.replace(
-            session,
-            ratchet=dump_ratchet(msgspec.structs.replace(ratchet, skipped=SkippedKeys())),
-            confirmed=session.confirmed or session.initiated or header.prekey is None,
-            opening=None,
-        )
-        return number, following, skipped, content_key
-    if wasted:
-        budgets.note_wasted(records, pair.contact.name, wasted, now)
-    raise worst
-
-
-def _step(header: EnvelopeHeader) -> Header:
-    return Header(header.ratchet_key, header.previous_length, header.number)

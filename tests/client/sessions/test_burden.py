@@ -18,7 +18,7 @@ from securemsg.client.sessions.budgets import (
     MAX_WASTED,
     Budget,
 )
-from securemsg.client.sessions.pqxdh import MAX_TRIED
+from securemsg.client.sessions.candidates import MAX_TRIED
 from securemsg.client.sessions.store import MAX_SESSIONS
 from securemsg.client.state.profile import resigned
 from securemsg.client.state.records import META, load
