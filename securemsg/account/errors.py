@@ -136,10 +136,14 @@ WORDS: dict[str, _Words] = {
         Exit.REFUSED, "what the server says about {name} is not signed by {name}", "ask the server's operator"
     ),
     "stale-list": _Words(Exit.NOT_CONNECTED, "the device list of this account has just changed", _LATER),
+    "list-unpublished": _Words(
+        Exit.NOT_CONNECTED, "the last change to this account's device list is not published yet", "try again once connected"
+    ),
     "forbidden": _Words(Exit.REFUSED, "this account is not allowed to do that", "ask the server's operator"),
     "no-such-account": _Words(
         Exit.NO_CONTACT, "no such account: {name}", "check the name; `securemsg contacts` lists those you know"
     ),
+    "unknown-account": _Words(Exit.NOT_CONNECTED, "the server has not been asked about {name} yet", _LATER),
     "no-such-device": _Words(Exit.REFUSED, "{name} no longer has this device", "send the message again"),
     "unlisted-device": _Words(Exit.REFUSED, "this account has no such device", "list them: securemsg devices"),
     "own-device": _Words(

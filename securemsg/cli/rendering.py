@@ -153,9 +153,10 @@ class DeviceRow:
     """
     A device in a list.
 
-    @ivar since: when the first list was issued on which it was seen.
-    @ivar state: C{this} (the one in use), C{confirmed}, C{new} (added to a contact's list, not confirmed so far) or C{refused}
-        (on a list of our own account that this profile did not sign).
+    @ivar since: when this profile first saw a list with it, by our own clock.
+    @ivar state: C{this} (the one in use), C{listed} (on the account's list, which alone says nothing about verification),
+        C{new} (added to a contact's list, not confirmed so far) or C{refused} (on a list of our own account that this profile
+        did not sign).
     """
 
     device: Device
@@ -163,7 +164,7 @@ class DeviceRow:
     state: str
 
 
-_DEVICE_STATES = {"this": "this device", "confirmed": "", "new": "NEW", "refused": "REFUSED"}
+_DEVICE_STATES = {"this": "this device", "listed": "", "new": "NEW", "refused": "REFUSED"}
 
 
 def device_record(name: str, row: DeviceRow) -> dict[str, object]:

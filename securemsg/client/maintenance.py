@@ -132,8 +132,8 @@ class Maintenance:
         """
         Put a device that was refused on our list, and publish it.
 
-        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices}; C{stale-list}: the
-            change before is not confirmed yet.
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices};
+            C{list-unpublished}: the change before is not confirmed yet.
         """
         listed = self._context.profile.listing.devices
         try:
@@ -152,7 +152,7 @@ class Maintenance:
         Take another device off our list, and publish it.
 
         @param callback: gets the server's answer, or a refusal: C{unlisted-device}; C{own-device}: it is this one;
-            C{stale-list}: the change before is not confirmed yet.
+            C{list-unpublished}: the change before is not confirmed yet.
         """
         profile = self._context.profile
         others = [device for device in profile.listing.devices if device.id != device_id]
@@ -174,10 +174,10 @@ class Maintenance:
         """
         Commit the next version of our list, with these devices.
 
-        @raise Refusal: C{stale-list}: the server has not confirmed the present one.
+        @raise Refusal: C{list-unpublished}: the server has not confirmed the present one.
         """
         if load_number(records, META, PUBLISHED) < self._context.profile.listing.version:
-            raise Refusal("stale-list")
+            raise Refusal("list-unpublished")
         self._context.profile = resigned(self._context.profile, self._context.time(), devices)
         save_profile(records, self._context.profile)
 
@@ -245,7 +245,7 @@ class Maintenance:
             try:
                 listing = ownlist.read_own(profile, record)
             except Refusal:
-                context.warn(records, "stale-list")
+                context.warn(records, "own-list-invalid")
                 return
             added = ownlist.added(profile, listing)
             own = next(device for device in profile.listing.devices if device.id == profile.device_id)

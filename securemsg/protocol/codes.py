@@ -1,7 +1,8 @@
 """
 Every code that goes over the wire or stands for what a client found out, and what follows from it.
 
-A peer gets a code, never an exception's text. The words for people are in C{account/errors.py} and C{client/warnings.py}.
+A peer gets a code, never an exception's text. The words for people are in C{account/errors.py} and C{client/warnings.py};
+codes that only a command raises stand there alone.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ TABLE = (
     Code("bad-request", SentIn.ANSWER, Consequence.REFUSED),
     Code("expired", SentIn.LOCAL, Consequence.REFUSED),
     Code("busy", SentIn.LOCAL, Consequence.RETRY),
+    Code("unknown-account", SentIn.LOCAL, Consequence.RETRY),
     # what a client makes of what it receives
     Code("identity-changed", SentIn.LOCAL, Consequence.HELD),
     Code("suite-unavailable", SentIn.LOCAL, Consequence.HELD),
@@ -114,7 +116,6 @@ TABLE = (
     Code("no-session", SentIn.LOCAL, Consequence.RESET),
     Code("too-many-sessions", SentIn.LOCAL, Consequence.RESET),
     Code("too-many-skipped", SentIn.LOCAL, Consequence.RESET),
-    Code("unknown-account", SentIn.LOCAL, Consequence.RESET),
     Code("unknown-device", SentIn.LOCAL, Consequence.RESET),
     Code("unknown-prekey", SentIn.LOCAL, Consequence.RESET),
 )

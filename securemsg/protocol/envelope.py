@@ -51,7 +51,7 @@ class Kind(enum.IntEnum):
     TEXT = 1
     ANSWER = 2      # by a machine; never answered
     RECEIPT = 3     # these message ids are committed here; outside the counters
-    RESET = 4       # a new session; what did not arrive; outside the counters
+    RESET = 4       # asks for what did not arrive; outside the counters
     VOID = 5        # fills the counter of a message that will never come
     JOINED = 6      # proves that the sender joined with an invite of the recipient; outside the counters
 
@@ -86,7 +86,7 @@ class Content(Discreet, frozen=True):
     @ivar message_id: made once per message, whatever becomes of its deposits.
     @ivar conversation: of two: derived from both identities.
     @ivar device: the sender's.
-    @ivar incarnation: which life of the sender's state the counter belongs to; a later one has a greater number.
+    @ivar incarnation: in which incarnation of the sender's state the counter was used; a later one has a greater number.
     @ivar counter: counts from 1 within (device, incarnation, conversation); 0 for kinds outside the counters.
     @ivar previous: SHA-256 of the encoded content with the counter before; empty for the first.
     @ivar continues: what the stream goes on from, in every content of it: the streams before, the newest first.
@@ -112,7 +112,7 @@ class Content(Discreet, frozen=True):
 
 
 class Receipt(Record, frozen=True):
-    """Body of a C{RECEIPT}: everything here that asked for a receipt and has not been told of before."""
+    """Body of a C{RECEIPT}: the ids of all messages that asked for a receipt and have not had one."""
 
     message_ids: Annotated[list[Id], Meta(max_length=MAX_RECEIPT_IDS)]
 
@@ -127,7 +127,7 @@ class Missing(Record, frozen=True):
 
 
 class Reset(Record, frozen=True):
-    """Body of a C{RESET}: please send these again, in this new session."""
+    """Body of a C{RESET}: asks for these to be sent again."""
 
     missing: Annotated[list[Missing], Meta(max_length=16)]
 

@@ -20,7 +20,7 @@ ROOT = 0
 
 class FileExposed(StateUnusable):
     """
-    Other users may read or change a file, or run it, or own it.
+    Other users can read, change or run a file, or another user owns it.
 
     @ivar text: what is wrong; C{hint}: what to do about it.
     """

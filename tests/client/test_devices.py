@@ -262,7 +262,7 @@ class OwnTests(DeviceCase):
     def test_not_signed_by_us(self) -> None:
         """A list of ours that our identity has not signed is not taken, whatever is on it."""
         self.refuse(self.sign(self.own, SigningKey.generate(), version=7, previous=bytes(32)))
-        self.assertEqual(self.notices(self.alice, "stale-list"), 1)
+        self.assertEqual(self.notices(self.alice, "own-list-invalid"), 1)
         self.assertEqual(self.alice.profile().listing.version, 2)
 
     def test_of_another(self) -> None:
@@ -287,7 +287,7 @@ class OwnTests(DeviceCase):
     def test_last_version(self) -> None:
         """A list that nothing could follow is not taken."""
         self.refuse(self.sign(self.own, version=MAX_VERSION, previous=bytes(32)))
-        self.assertEqual(self.notices(self.alice, "stale-list"), 1)
+        self.assertEqual(self.notices(self.alice, "own-list-invalid"), 1)
         self.assertEqual(self.alice.profile().listing.version, 2)
 
     def test_without_us(self) -> None:
@@ -349,7 +349,7 @@ class ChangeTests(DeviceCase):
             self.change("accept-device", self.ghost)
         answer = self.change("remove-device", self.ghost)
         assert isinstance(answer, Refusal), "not confirmed"
-        self.assertEqual(answer.code, "stale-list")
+        self.assertEqual(answer.code, "list-unpublished")
         self.world.clock += 30 * DAY
         self.alice.connect()
         self.assertEqual(self.published().devices, [*self.own, self.ghost])

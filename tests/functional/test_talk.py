@@ -164,7 +164,7 @@ class TalkTests(PlaceCase):
         self.assertEqual(una.error("devices", "remove", own["id"][:6], status=5)["code"], "own-device")
         vic.send("una", "hi")
         [known] = vic.run("devices", "una", "--json").rows
-        self.assertEqual((known["id"], known["state"]), (own["id"], "confirmed"))
+        self.assertEqual((known["id"], known["state"]), (own["id"], "listed"))
         self.assertIn(str(own["fingerprint"]), vic.run("devices", "una").out)
         una.error("devices", "vac", status=3)
         una.error("devices", "forget", own["id"], status=2)

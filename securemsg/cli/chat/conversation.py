@@ -222,7 +222,8 @@ class Chat:
             await self._notify(f"-- {problem.text}")
             return
         self._connection.nudge()
-        what = f"{self.name}'s new keys are accepted, unverified" if is_new else f"the keys of {self.name} have not changed"
+        accepted = f"new keys of {self.name} accepted; unverified until you /verify"
+        what = accepted if is_new else f"the keys of {self.name} have not changed"
         await self._notify(f"-- {what}")
 
     async def _refuse_guest(self) -> bool:

@@ -161,7 +161,7 @@ COMMANDS: dict[str, Command] = {
     "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
     "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
     "/to": Command("NAME", "chat with somebody else", _switch),
-    "/verify": Command("[confirm]", "show the safety number; confirm: both sides have the same", _verify),
+    "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
     "/quit": Command("", f"leave; so do `{LEAVING_WORD}` and the end of the input", _alone(Leave())),

@@ -10,7 +10,7 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import write_record
+from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import json_option, name_or_action, settings_of, shared, suite_options
@@ -71,13 +71,20 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
             if pin(context, name):
                 context.wake_owner()
         elif action and name is not None:
-            accept_keys(context, name)
+            is_new = accept_keys(context, name)
+            say(
+                f"new keys of {name} accepted; {name} is unverified: securemsg verify {name}"
+                if is_new
+                else f"the keys of {name} have not changed; {name} now counts as known"
+            )
             context.wake_owner()
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         if policy is not None:
             with context.store.writing() as records:
                 receipts.set_policy(records, receipts.Policy(policy))
+            say(f"delivery receipts go to: {policy}")
+            return Exit.DONE
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             conversation = context.profile.conversation

@@ -57,7 +57,7 @@ def own_devices(store: IProfileStore) -> list[DeviceRow]:
         assert profile is not None, "it is open"
         listed = []
         for device in profile.listing.devices:
-            state = "this" if device.id == profile.device_id else "confirmed"
+            state = "this" if device.id == profile.device_id else "listed"
             listed.append(DeviceRow(device, first_seen(records, profile.name, device), state))
         return listed + [DeviceRow(row.device, row.since, "refused") for row in ownlist.refused(records)]
 
@@ -73,7 +73,7 @@ def devices_of(store: IProfileStore, name: str) -> list[DeviceRow]:
         raise error_for("no-such-account", name, text="{name} is not among your contacts")
     with store.reading() as records:
         return [
-            DeviceRow(device, first_seen(records, name, device), "new" if device.id in contact.unconfirmed else "confirmed")
+            DeviceRow(device, first_seen(records, name, device), "new" if device.id in contact.unconfirmed else "listed")
             for device in contacts.devices(contact)
         ]
 

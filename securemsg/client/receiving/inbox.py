@@ -143,7 +143,8 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
     """
     Decrypt a delivery and apply its content.
 
-    @raise Refusal: it cannot be opened; nothing has changed. C{bad-content}: it is authentic, but malformed.
+    @raise Refusal: it cannot be opened: nothing has changed but the sender's budget of wasted keys. C{bad-content}: authentic,
+        but malformed; the session has advanced.
     """
     if delivery.account == profile.name:
         # Accounts do not write to themselves: the server reflected it.
@@ -204,7 +205,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         shown = _apply_receipt(records, opened, content, now)
     if is_new and content.kind == Kind.RESET and peer.has_account:
         if opened.first and not suites.SUITES[opened.suite].states_place:
-            # Nothing else says that it has begun anew: we do, too, and introduce ourselves again.
+            # psk states no place in which this would show: begin anew as well, and introduce ourselves again.
             suites.forget(records, name, opened.device_id)
         resets.answer_reset(records, profile, contact, content, now)
     if is_new and content.kind == Kind.JOINED and peer.has_account:

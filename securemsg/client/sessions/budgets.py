@@ -32,7 +32,7 @@ MAX_REMEMBERED = 40
 # After that a message may still be so far ahead.
 MAX_WASTED = 10_000
 FREE_JUMP = 100
-# Skipped message keys, of two sessions that have lost as many as one may.
+# Skipped message keys of an account, as many as two full sessions hold.
 MAX_SKIPPED = 4000
 
 

@@ -1,7 +1,8 @@
 """
 Which session a message belongs to: the sessions that are tried, and the first of them that opens it.
 
-Everything is done on copies; the caller saves them. Source: C{docs/protocol.md}, section "Sessions".
+Everything but the budget of wasted keys is changed on copies, which the caller saves. Source: C{docs/protocol.md}, section
+"Sessions".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Suite C{pqxdh}: sessions that begin with PQXDH and go on with the Double Ratchet.
 
 A message is opened with its session, or begins a new one. Everything is done on copies, which are saved once the message is
-authentic. Source: C{docs/protocol.md}, sections "Sessions" and "Envelopes".
+authentic, but for the budget of wasted keys. Source: C{docs/protocol.md}, sections "Sessions" and "Envelopes".
 """
 
 from __future__ import annotations

@@ -191,7 +191,10 @@ def prune(records: IRecords, now: int) -> None:
 
 
 def unconfirmed_since(records: IRecords) -> int | None:
-    """When the server was first to get a signed prekey and has confirmed none since; C{None}: it has the newest."""
+    """
+    When the oldest signed prekey was made that the server has not confirmed, of those after the last that it has; C{None}: it
+    has confirmed the newest.
+    """
     since = None
     for _, half in _in_sequence(records, SIGNED):
         since = None if half.uploaded else since or half.made_at
@@ -259,7 +262,7 @@ def _rotated(records: IRecords, profile: Profile, kind: bytes, stocked: int, now
         number, newest = halves[-1]
         age = now - newest.made_at
         is_current = -MAX_CLOCK_SKEW <= age < ROTATION
-        # If not, the server's is of a later life of ours, and we do not have its private half.
+        # If not, the server's is of a later state of ours, and we do not have its private half.
         is_stocked_ours = not stocked or find(records, kind, stocked) is not None
         is_just_made = 0 <= age < BATCH_PAUSE
         if is_current and (is_stocked_ours or is_just_made):

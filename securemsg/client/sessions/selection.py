@@ -22,7 +22,7 @@ class Novelty(enum.Enum):
     """How a message compares with everything opened from its device before."""
 
     OLD = "not above all places seen"
-    FRESH = "likewise, but it begins a session with a prekey that we made after sending was last moved"
+    FRESH = "likewise, but it begins a session with a prekey that we made after a message last counted here"
     FORGOTTEN = "in a session that we gave up"
     FIRST = "the first we see, in the first session in which the peer sends"
     NEWER = "above all places seen"

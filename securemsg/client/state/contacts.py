@@ -38,14 +38,15 @@ class Contact(Record, frozen=True):
     """
     An account that we know.
 
-    @ivar verified: a fingerprint was compared, or the identity came with an invite.
+    @ivar verified: the safety number was compared, an invite vouched for the identity in either direction, or it holds our
+        key file.
     @ivar devices: its newest list, checked; none where so far only the identity is known.
     @ivar version: of that list; 0 without one.
     @ivar digest: SHA-256 of that list's body; empty without one.
     @ivar checked_at: when the directory last said so; 0: never.
     @ivar changed_to: another identity that claims the name and waits for the user's decision, or empty.
     @ivar changed_devices: the list under that identity, if one was shown.
-    @ivar origin: how we met: C{invite}, C{directory} or C{message}.
+    @ivar origin: how we met: C{invite}, C{directory}, C{message} or C{key file}.
     @ivar unconfirmed: ids of devices that were added to its list after we met, until the user has confirmed them.
     @ivar unannounced: a device was added, and the user has not been warned of it so far.
     @ivar shown_comparison: the L{comparison} that the user was shown last; empty: none.
@@ -225,7 +226,7 @@ def devices(contact: Contact) -> list[Device]:
 
 
 def device(contact: Contact, device_id: bytes) -> Device | None:
-    """A device of this contact, if it stands on its list."""
+    """A device of this contact, if it is on the list."""
     return next((found for found in devices(contact) if found.id == device_id), None)
 
 

@@ -242,7 +242,7 @@ def _link(records: IRecords, content: Content, end: StreamEnd, now: int) -> tupl
 
 
 def streams_in(records: IRecords, conversation: bytes) -> list[bytes]:
-    """The newest streams of a conversation that come in, those that began last behind."""
+    """The newest incoming streams of a conversation, oldest first."""
     return [name for _, _, name in records.scan(COUNTERS, STREAMS + conversation)]
 
 

@@ -104,7 +104,7 @@ def wrong_proofs(records: IRecords) -> int:
 
 
 def proof(secret: bytes, inviter: str, inviter_identity: bytes, newcomer: str, newcomer_identity: bytes) -> bytes:
-    """The proof of a secret by a newcomer: 64 bytes that nobody else, and the newcomer to nobody else, can use."""
+    """The proof of a secret by a newcomer: 64 bytes, valid only from this newcomer to this inviter."""
     conversation = conversation_of(inviter_identity, newcomer_identity)
     ends = inviter.encode(), inviter_identity, newcomer.encode(), newcomer_identity
     return keys.mac(secret, keys.INVITE_PROOF, *ends, conversation)

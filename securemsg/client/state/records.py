@@ -20,7 +20,7 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PQXDH, Content, ListMark
 from securemsg.protocol.messages import Code, Counter, Id, Name, Record
 
-# Tables. Those of sessions, prekeys, contacts and the profile stand in their own modules.
+# Tables of the records here; other modules name their own.
 OUTBOX = "outbox"
 HISTORY = "history"
 INBOUND = "inbound"

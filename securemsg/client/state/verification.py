@@ -1,7 +1,7 @@
 """
 What the user decides about contacts: to accept other keys, and to verify them by the safety number or by an invite.
 
-Source: C{docs/protocol.md}, section "Device lists".
+Source: C{docs/protocol.md}, sections "Safety numbers" and "Invites".
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +21,7 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record
 from securemsg.cli.settings import Settings
 from securemsg.client.sessions.pins import Chosen
+from securemsg.client.state import contacts
 from securemsg.client.state.profile import load_profile, save_profile
 from securemsg.protocol.envelope import PQXDH
 from securemsg.protocol.invite import InviteLink
@@ -42,7 +44,8 @@ class ReceiptsTests(SynchronousTestCase):
 
     def run_command(self, *arguments: str) -> int:
         """Run C{contacts}: its status."""
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        self.shown, self.said = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(self.shown), contextlib.redirect_stderr(self.said):
             return run(["contacts", *arguments, "--profile", str(self.folder)])
 
     def policy(self) -> object:
@@ -55,7 +58,19 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertEqual(self.policy(), "known")
         for choice in ("everybody", "nobody", "known"):
             self.assertEqual(self.run_command("--set-receipts", choice), Exit.DONE)
+            self.assertEqual((self.shown.getvalue(), self.said.getvalue()), ("", f"delivery receipts go to: {choice}\n"))
             self.assertEqual(self.policy(), choice)
+
+    def test_accepted(self) -> None:
+        """It is said whether there were new keys, and what follows."""
+        self.assertEqual(self.run_command("accept", "alice"), Exit.DONE)
+        self.assertIn("the keys of alice have not changed; alice now counts as known", self.said.getvalue())
+        with opened(Settings(profile=self.folder)) as context, context.store.writing() as records:
+            known = contacts.get_contact(records, "alice")
+            assert known is not None
+            contacts.put_contact(records, msgspec.structs.replace(known, changed_to=bytes([8]) * 32))
+        self.assertEqual(self.run_command("accept", "alice"), Exit.DONE)
+        self.assertIn("new keys of alice accepted; alice is unverified: securemsg verify alice", self.said.getvalue())
 
     def test_for_all(self) -> None:
         """The choice is for all contacts, and nothing else is taken."""

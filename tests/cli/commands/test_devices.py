@@ -47,7 +47,7 @@ class ListTests(PlaceCase):
                 record = AccountRecord("ben", ben.identity.public, shown.devices)
                 contacts.adopt(records, profile, record, now, contacts.DIRECTORY)
         states = [(row.since, row.state) for row in devices_of(store, "ben")]
-        self.assertEqual(states, [(START, "confirmed"), (START + 9, "new")])
+        self.assertEqual(states, [(START, "listed"), (START + 9, "new")])
         self.assertEqual(self.assertRaises(SecuremsgError, devices_of, store, "nobody").code, "no-such-account")
 
     def test_written(self) -> None:
@@ -84,7 +84,7 @@ class ChoiceTests(PlaceCase):
         refused = [device(0xB0), msgspec.structs.replace(device(0xB0), id=bytes([0xB0] * 15 + [1]))]
         self.rows = [
             DeviceRow(own, 0, "this"),
-            DeviceRow(other, 0, "confirmed"),
+            DeviceRow(other, 0, "listed"),
             *(DeviceRow(each, 0, "refused") for each in refused),
         ]
 
