@@ -18,6 +18,7 @@ from securemsg.client.events import Disconnected, Event, Failed, Ready
 from securemsg.client.guest import GuestLogin
 from securemsg.client.login import AccountLogin, Login
 from securemsg.client.maintenance import GuestMaintenance, Maintenance
+from securemsg.client.owndevices import OwnDevices
 from securemsg.client.receiving.receiver import Receiver
 from securemsg.client.requests import Answer, Callback, Question
 from securemsg.client.sending.sender import Sender
@@ -64,6 +65,8 @@ class Agent:
     _sender: Sender = field(init=False)
     _receiver: Receiver = field(init=False)
     _login: Login = field(init=False)
+    # A guest has none.
+    _own_devices: OwnDevices | None = field(default=None, init=False)
     _maintenance: Maintenance | GuestMaintenance = field(init=False)
     _is_scheduled: bool = field(default=False, init=False)
     _has_failed: bool = field(default=False, init=False)
@@ -74,7 +77,11 @@ class Agent:
         self._receiver = Receiver(self._context)
         is_guest = self._profile.is_guest
         self._login = GuestLogin() if is_guest else AccountLogin()
-        self._maintenance = GuestMaintenance(self._context) if is_guest else Maintenance(self._context)
+        if is_guest:
+            self._maintenance = GuestMaintenance(self._context)
+        else:
+            self._own_devices = OwnDevices(self._context)
+            self._maintenance = Maintenance(self._context, self._own_devices)
 
     @property
     def phase(self) -> Phase:
@@ -192,7 +199,11 @@ class Agent:
         @param kind: C{accept-device} or C{remove-device}.
         @param callback: see L{ask}.
         """
-        change = self._maintenance.accept_device if kind == "accept-device" else self._maintenance.remove_device
+        devices = self._own_devices
+        if devices is None:
+            callback(Refusal("forbidden"))
+            return
+        change = devices.accept_device if kind == "accept-device" else devices.remove_device
         self._guarded(lambda: change(device_id, callback))
 
     def close(self, code: str = "") -> None:
@@ -244,9 +255,9 @@ class Agent:
         for name, version in self._receiver.fetches.items():
             self._sender.fetch_list(name, version)
         self._receiver.fetches.clear()
-        if self._receiver.is_own_list_disputed:
+        if self._own_devices is not None and self._receiver.is_own_list_disputed:
             self._receiver.is_own_list_disputed = False
-            self._maintenance.check_own_list()
+            self._own_devices.check_own_list()
         self._sender.pump(self._receiver.is_idle)
         if self._receiver.is_busy:
             self._schedule()

@@ -1,30 +1,27 @@
 """
-What an agent does after a login and from time to time: upload prekeys, publish its device list, detect a restored state.
+What an agent does after a login and from time to time: upload prekeys, renew its device list, detect a restored state.
 """
 
 from __future__ import annotations
 
 from attrs import define, evolve, field
 
+from securemsg.client import owndevices
 from securemsg.client.context import Context
 from securemsg.client.login import count_leap, is_own_login
-from securemsg.client.requests import Answer, Callback
+from securemsg.client.owndevices import OwnDevices
+from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, pruning, suites
-from securemsg.client.state import ownlist
-from securemsg.client.state.profile import DAY, Profile, device_digest, is_due, load_profile, reborn, resigned, save_profile
+from securemsg.client.state.profile import DAY, Profile, load_profile, reborn, save_profile
 from securemsg.client.state.records import COUNTERS, META, NUMBER, STORED, load_number, save_number
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.devices import Device
 
-# The version of our list that the server has confirmed.
-PUBLISHED = b"published"
 # When the sessions were looked through last, which takes a while with many contacts.
 PRUNED = b"pruned"
-# How often a long connection checks prekeys and list, seconds: no more prekeys are made meanwhile. A contact that names another
-# list of ours cannot make us look it up more often.
+# How often a long connection checks prekeys and list, seconds: no more prekeys are made meanwhile.
 PERIOD = prekeys.BATCH_PAUSE
 
 
@@ -33,12 +30,12 @@ class Maintenance:
     """The maintenance of an account's agent."""
 
     _context: Context
+    _own_devices: OwnDevices
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
     _refreshed_at: float = field(default=0.0, init=False)
     # In this process, which has held the profile since: so nobody put an older copy in its place.
     _has_logged_in: bool = field(default=False, init=False)
-    _own_checked_at: float = field(default=float("-inf"), init=False)
 
     def welcome(self, message: m.Welcome) -> None:
         """
@@ -56,7 +53,7 @@ class Maintenance:
                 # The token was for this registration, and is not needed any more.
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
-                save_number(records, META, PUBLISHED, profile.listing.version)
+                save_number(records, META, owndevices.PUBLISHED, profile.listing.version)
             # What this profile knows nothing of: deposits up to this n, or this login.
             highest = message.highest if message.highest > own else 0
             login = b"" if is_own_login(records, message.last_login) else message.last_login
@@ -90,12 +87,8 @@ class Maintenance:
         context, now = self._context, self._context.time()
         self._refreshed_at = context.now()
         with context.store.writing() as records:
-            profile = context.profile
-            is_published = load_number(records, META, PUBLISHED) >= profile.listing.version
-            # The server takes the next version only: what it has not confirmed is published before another is signed.
-            if is_due(profile, now) and is_published:
-                profile, is_published = resigned(profile, now), False
-                save_profile(records, profile)
+            profile = owndevices.renew(records, context.profile, now)
+            is_published = owndevices.is_published(records, profile)
             prekeys.retire_claimed(records, self._stock, now)
             prekeys.prune(records, now)
             initiations.prune(records)
@@ -112,74 +105,14 @@ class Maintenance:
             sent = upload
             context.ask(upload, lambda answer: self._uploaded(sent, answer))
         if is_published:
-            self._fetch_own()
+            self._own_devices.fetch_own()
         else:
-            self._publish()
+            self._own_devices.publish()
 
     def tick(self) -> None:
         """Refresh when it is time; to be called about once a second."""
         if abs(self._context.now() - self._refreshed_at) >= PERIOD:
             self.refresh()
-
-    def check_own_list(self) -> None:
-        """A contact names a list of ours that we never made: ask the directory, but not for every message that says so."""
-        now = self._context.now()
-        if now - self._own_checked_at >= PERIOD:
-            self._own_checked_at = now
-            self._fetch_own()
-
-    def accept_device(self, device_id: bytes, callback: Callback) -> None:
-        """
-        Put a device that was refused on our list, and publish it.
-
-        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices};
-            C{list-unpublished}: the change before is not confirmed yet.
-        """
-        listed = self._context.profile.listing.devices
-        try:
-            with self._context.store.writing() as records:
-                if len(listed) >= m.MAX_DEVICES:
-                    raise Refusal("too-many-devices")
-                accepted = ownlist.accept(records, listed, device_id)
-                self._sign(records, [*listed, accepted])
-        except Refusal as refusal:
-            callback(refusal)
-            return
-        self._publish(callback)
-
-    def remove_device(self, device_id: bytes, callback: Callback) -> None:
-        """
-        Take another device off our list, and publish it.
-
-        @param callback: gets the server's answer, or a refusal: C{unlisted-device}; C{own-device}: it is this one;
-            C{list-unpublished}: the change before is not confirmed yet.
-        """
-        profile = self._context.profile
-        others = [device for device in profile.listing.devices if device.id != device_id]
-        if device_id == profile.device_id:
-            callback(Refusal("own-device"))
-            return
-        if len(others) == len(profile.listing.devices):
-            callback(Refusal("unlisted-device"))
-            return
-        try:
-            with self._context.store.writing() as records:
-                self._sign(records, others)
-        except Refusal as refusal:
-            callback(refusal)
-            return
-        self._publish(callback)
-
-    def _sign(self, records: IRecords, devices: list[Device]) -> None:
-        """
-        Commit the next version of our list, with these devices.
-
-        @raise Refusal: C{list-unpublished}: the server has not confirmed the present one.
-        """
-        if load_number(records, META, PUBLISHED) < self._context.profile.listing.version:
-            raise Refusal("list-unpublished")
-        self._context.profile = resigned(self._context.profile, self._context.time(), devices)
-        save_profile(records, self._context.profile)
 
     def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
         """
@@ -210,64 +143,6 @@ class Maintenance:
             len(upload.kem) + (0 if upload.replace else self._stock.kem),
         )
 
-    def _publish(self, callback: Callback | None = None) -> None:
-        """Publish our list as it is committed. What is not confirmed is published again with the next login."""
-        profile = self._context.profile
-        version = profile.listing.version
-
-        def done(answer: Answer | Refusal) -> None:
-            self._published(version, answer)
-            if callback is not None:
-                callback(answer)
-
-        self._context.ask(m.Publish(0, profile.devices), done)
-
-    def _published(self, version: int, answer: Answer | Refusal) -> None:
-        if self._context.channel is None:
-            return
-        if isinstance(answer, Refusal):
-            if answer.code == "stale-list":
-                self._fetch_own()
-            return
-        with self._context.store.writing() as records:
-            save_number(records, META, PUBLISHED, version)
-
-    def _fetch_own(self) -> None:
-        self._context.ask(m.Fetch(0, self._context.profile.name), self._own_account)
-
-    def _own_account(self, answer: Answer | Refusal) -> None:
-        """The directory's record of our own account: adopt a newer list of our own making, and replace any other."""
-        context = self._context
-        if not isinstance(answer, m.Account) or context.channel is None:
-            return
-        profile, record = context.profile, answer.record
-        with context.store.writing() as records:
-            try:
-                listing = ownlist.read_own(profile, record)
-            except Refusal:
-                context.warn(records, "own-list-invalid")
-                return
-            added = ownlist.added(profile, listing)
-            own = next(device for device in profile.listing.devices if device.id == profile.device_id)
-            if not added and own.keys not in {device.keys for device in listing.devices}:
-                context.warn(records, "device-removed")
-                return
-            if listing.version < profile.listing.version or record.devices == profile.devices:
-                return
-            if added:
-                # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
-                ownlist.refuse(records, added, context.time())
-                context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
-                profile = resigned(profile, context.time(), after=record.devices)
-            else:
-                # Signed before the state was restored, and the list that the server shows to others.
-                profile = evolve(profile, devices=record.devices)
-                save_number(records, META, PUBLISHED, listing.version)
-            save_profile(records, profile)
-        context.profile = profile
-        if added:
-            self._publish()
-
 
 @define(eq=False)
 class GuestMaintenance:
@@ -293,14 +168,3 @@ class GuestMaintenance:
 
     def tick(self) -> None:
         """Nothing is ever due."""
-
-    def check_own_list(self) -> None:
-        """There is no list."""
-
-    def accept_device(self, device_id: bytes, callback: Callback) -> None:
-        """There are no devices."""
-        callback(Refusal("forbidden"))
-
-    def remove_device(self, device_id: bytes, callback: Callback) -> None:
-        """There are no devices."""
-        callback(Refusal("forbidden"))

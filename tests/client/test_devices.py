@@ -8,7 +8,8 @@ import msgspec
 from attrs import evolve
 
 from securemsg.client import messages
-from securemsg.client.maintenance import PERIOD, PUBLISHED
+from securemsg.client.maintenance import PERIOD
+from securemsg.client.owndevices import PUBLISHED
 from securemsg.client.sessions import budgets
 from securemsg.client.state import contacts, ownlist, verification
 from securemsg.client.state.contacts import Contact

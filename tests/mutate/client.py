@@ -138,7 +138,22 @@ GUARDS: tuple[Guard, ...] = (
             "registered=True)",
             "tests/client/test_login.py::RegistrationTests::test_token_is_dropped",
         ),
-        ("if now - self._own_checked_at >= PERIOD:", "if True:", "OwnTests::test_not_for_every_message"),
+        ("        if message.highest:\n", "        if False:\n", "tests/client/test_guest.py::LoginTests::test_count"),
+        (
+            "if since is not None and now - since >= prekeys.UNCONFIRMED:",
+            "if False:",
+            "tests/client/test_maintenance.py::UnconfirmedTests::test_told",
+        ),
+        (
+            "prekeys.retire_claimed(records, self._stock, now)",
+            "pass",
+            "tests/client/test_maintenance.py::ClearingTests::test_claimed_is_cleared",
+        ),
+    ),
+    *guards(
+        "client/owndevices.py",
+        "tests/client/test_devices.py",
+        ("if now - self._checked_at >= CHECK_PAUSE:", "if True:", "OwnTests::test_not_for_every_message"),
         ("if len(listed) >= m.MAX_DEVICES:", "if False:", "ChangeTests::test_full"),
         ("        if device_id == profile.device_id:\n", "        if False:\n", "ChangeTests::test_refusals"),
         ("        if len(others) == len(profile.listing.devices):\n", "        if False:\n", "ChangeTests::test_refusals"),
@@ -163,17 +178,6 @@ GUARDS: tuple[Guard, ...] = (
             "OwnTests::test_found_by_login",
         ),
         ("ownlist.refuse(records, added, context.time())", "pass", "ChangeTests::test_accept"),
-        ("        if message.highest:\n", "        if False:\n", "tests/client/test_guest.py::LoginTests::test_count"),
-        (
-            "if since is not None and now - since >= prekeys.UNCONFIRMED:",
-            "if False:",
-            "tests/client/test_maintenance.py::UnconfirmedTests::test_told",
-        ),
-        (
-            "prekeys.retire_claimed(records, self._stock, now)",
-            "pass",
-            "tests/client/test_maintenance.py::ClearingTests::test_claimed_is_cleared",
-        ),
     ),
     *guards(
         "client/context.py",

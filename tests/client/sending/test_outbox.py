@@ -7,7 +7,7 @@ from attrs import evolve
 
 from securemsg.client import messages
 from securemsg.client.agent import Agent
-from securemsg.client.maintenance import PUBLISHED
+from securemsg.client.owndevices import PUBLISHED
 from securemsg.client.sending import outbox, results
 from securemsg.client.sessions import pins, resets
 from securemsg.client.sessions.peers import NeedAccount

@@ -1,0 +1,169 @@
+"""
+Our own devices: changes of our device list by the user, its publication, and what the directory shows as our list.
+
+Source: C{docs/protocol.md}, section "Device lists".
+"""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field
+
+from securemsg.client.context import Context
+from securemsg.client.requests import Answer, Callback
+from securemsg.client.sessions import prekeys
+from securemsg.client.state import ownlist
+from securemsg.client.state.profile import Profile, device_digest, is_due, resigned, save_profile
+from securemsg.client.state.records import META, load_number, save_number
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol import messages as m
+from securemsg.protocol.devices import Device
+
+# The version of our list that the server has confirmed.
+PUBLISHED = b"published"
+# A contact that names another list of ours cannot make us look it up more often than this, seconds.
+CHECK_PAUSE = prekeys.BATCH_PAUSE
+
+
+def is_published(records: IRecords, profile: Profile) -> bool:
+    """Whether the server has confirmed our list as it is now."""
+    return load_number(records, META, PUBLISHED) >= profile.listing.version
+
+
+def renew(records: IRecords, profile: Profile, now: int) -> Profile:
+    """
+    Sign our list again if it is time. The server takes the next version only: what it has not confirmed is published before
+    another is signed.
+    """
+    if is_due(profile, now) and is_published(records, profile):
+        profile = resigned(profile, now)
+        save_profile(records, profile)
+    return profile
+
+
+@define(eq=False)
+class OwnDevices:
+    """The device list of an account's agent."""
+
+    _context: Context
+    _checked_at: float = field(default=float("-inf"), init=False)
+
+    def check_own_list(self) -> None:
+        """A contact names a list of ours that we never made: ask the directory, but not for every message that says so."""
+        now = self._context.now()
+        if now - self._checked_at >= CHECK_PAUSE:
+            self._checked_at = now
+            self.fetch_own()
+
+    def accept_device(self, device_id: bytes, callback: Callback) -> None:
+        """
+        Put a device that was refused on our list, and publish it.
+
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}, C{too-many-devices};
+            C{list-unpublished}: the change before is not confirmed yet.
+        """
+        listed = self._context.profile.listing.devices
+        try:
+            with self._context.store.writing() as records:
+                if len(listed) >= m.MAX_DEVICES:
+                    raise Refusal("too-many-devices")
+                accepted = ownlist.accept(records, listed, device_id)
+                self._sign(records, [*listed, accepted])
+        except Refusal as refusal:
+            callback(refusal)
+            return
+        self.publish(callback)
+
+    def remove_device(self, device_id: bytes, callback: Callback) -> None:
+        """
+        Take another device off our list, and publish it.
+
+        @param callback: gets the server's answer, or a refusal: C{unlisted-device}; C{own-device}: it is this one;
+            C{list-unpublished}: the change before is not confirmed yet.
+        """
+        profile = self._context.profile
+        others = [device for device in profile.listing.devices if device.id != device_id]
+        if device_id == profile.device_id:
+            callback(Refusal("own-device"))
+            return
+        if len(others) == len(profile.listing.devices):
+            callback(Refusal("unlisted-device"))
+            return
+        try:
+            with self._context.store.writing() as records:
+                self._sign(records, others)
+        except Refusal as refusal:
+            callback(refusal)
+            return
+        self.publish(callback)
+
+    def _sign(self, records: IRecords, devices: list[Device]) -> None:
+        """
+        Commit the next version of our list, with these devices.
+
+        @raise Refusal: C{list-unpublished}: the server has not confirmed the present one.
+        """
+        if not is_published(records, self._context.profile):
+            raise Refusal("list-unpublished")
+        self._context.profile = resigned(self._context.profile, self._context.time(), devices)
+        save_profile(records, self._context.profile)
+
+    def publish(self, callback: Callback | None = None) -> None:
+        """Publish our list as it is committed. What is not confirmed is published again with the next login."""
+        profile = self._context.profile
+        version = profile.listing.version
+
+        def done(answer: Answer | Refusal) -> None:
+            self._published(version, answer)
+            if callback is not None:
+                callback(answer)
+
+        self._context.ask(m.Publish(0, profile.devices), done)
+
+    def _published(self, version: int, answer: Answer | Refusal) -> None:
+        if self._context.channel is None:
+            return
+        if isinstance(answer, Refusal):
+            if answer.code == "stale-list":
+                self.fetch_own()
+            return
+        with self._context.store.writing() as records:
+            save_number(records, META, PUBLISHED, version)
+
+    def fetch_own(self) -> None:
+        """Ask the directory which list it shows as ours."""
+        self._context.ask(m.Fetch(0, self._context.profile.name), self._own_account)
+
+    def _own_account(self, answer: Answer | Refusal) -> None:
+        """The directory's record of our own account: adopt a newer list of our own making, and replace any other."""
+        context = self._context
+        if not isinstance(answer, m.Account) or context.channel is None:
+            return
+        profile, record = context.profile, answer.record
+        with context.store.writing() as records:
+            try:
+                listing = ownlist.read_own(profile, record)
+            except Refusal:
+                context.warn(records, "own-list-invalid")
+                return
+            added = ownlist.added(profile, listing)
+            own = next(device for device in profile.listing.devices if device.id == profile.device_id)
+            if not added and own.keys not in {device.keys for device in listing.devices}:
+                context.warn(records, "device-removed")
+                return
+            if listing.version < profile.listing.version or record.devices == profile.devices:
+                return
+            if added:
+                # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
+                ownlist.refuse(records, added, context.time())
+                context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
+                profile = resigned(profile, context.time(), after=record.devices)
+            else:
+                # Signed before the state was restored, and the list that the server shows to others.
+                profile = evolve(profile, devices=record.devices)
+                save_number(records, META, PUBLISHED, listing.version)
+            save_profile(records, profile)
+        context.profile = profile
+        if added:
+            self.publish()
