@@ -15,48 +15,21 @@ from typing import Literal, Protocol
 from attrs import define, field
 from msgspec.structs import replace
 
-from securemsg.client.state.profile import DAY, Profile
-from securemsg.client.state.records import COUNTERS, LEAPS, LOGINS, META, NUMBER, load, load_number, save
+from securemsg.client import restored
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import COUNTERS, NUMBER, load_number
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal, RemoteProtocolError, Unauthentic
-from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.interfaces import IProfileStore
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.connection import Connection
-from securemsg.protocol.messages import MAX_N, Challenge, Counter, Hello, Nonce, Proof, Record, Register
+from securemsg.protocol.messages import Challenge, Hello, Proof, Register
 
 # What a login must be tied to, by transport.
 _KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
 _TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
-# How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
-# client that believed any number could soon never send again; nor is a small one believed over and over: lies take 22 years to
-# use up all numbers.
-MAX_LEAP = 2**24
-MAX_LEAPS_A_DAY = 8 * MAX_LEAP
-# A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.
-MAX_LOGINS = 64
-
-
-class Logins(Record, frozen=True):
-    """
-    The logins of this device that the server may name as the last one. Table C{META}, bucket C{LOGINS}.
-
-    @ivar nonces: of their Hello, the newest behind.
-    """
-
-    nonces: tuple[Nonce, ...] = ()
-
-
-class Leaps(Record, frozen=True):
-    """
-    How far the server's word has moved our count of deposits. Table C{META}, bucket C{LEAPS}.
-
-    @ivar since: when the day began in which this was counted.
-    """
-
-    since: Counter = 0
-    total: Counter = 0
 
 
 class Login(Protocol):
@@ -101,42 +74,11 @@ class AccountLogin:
         assert self._hello is not None, "a challenge answers a greeting"
         with store.writing() as records:
             # Before the server can hear of it: what it has taken for our last login is never a stranger's to us.
-            known = _logins(records).nonces[1 - MAX_LOGINS :]
-            save(records, META, LOGINS, Logins((*known, self._hello.nonce)))
+            restored.note_login(records, self._hello.nonce)
             highest = load_number(records, COUNTERS, NUMBER)
         if not profile.registered:
             return profile, register(profile, connection.hello, connection.challenge, binding)
         return profile, prove(profile, connection.hello, connection.challenge, highest, binding)
-
-
-def is_own_login(records: IRecords, last_login: bytes) -> bool:
-    """
-    Whether this profile made the login that the server calls the last one before this; if not, another copy of it did.
-
-    @param last_login: as in Welcome; empty: there was none.
-    """
-    return not last_login or last_login in _logins(records).nonces
-
-
-def count_leap(records: IRecords, highest: int, now: int) -> None:
-    """
-    The server names this as our highest C{n}: count how far it is ahead of our own.
-
-    @raise RemoteProtocolError: C{bad-count}: further than is believed at once or in a day.
-    """
-    leap = max(highest - load_number(records, COUNTERS, NUMBER), 0)
-    leaps = load(records, Leaps, META, LEAPS) or Leaps()
-    if not 0 <= now - leaps.since < DAY:
-        leaps = Leaps(now)
-    total = leaps.total + leap
-    if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:
-        raise RemoteProtocolError("bad-count")
-    if leap:
-        save(records, META, LEAPS, replace(leaps, total=total))
-
-
-def _logins(records: IRecords) -> Logins:
-    return load(records, Logins, META, LOGINS) or Logins()
 
 
 def greeting(role: Literal["key", "device", "register"], binding: Binding) -> Hello:

@@ -1,20 +1,18 @@
-"""
-What an agent does after a login and from time to time: upload prekeys, renew its device list, detect a restored state.
-"""
+"""What an agent does after a login and from time to time: upload prekeys, renew its device list, delete what is old."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define, evolve, field
 
-from securemsg.client import owndevices
+from securemsg.client import owndevices, restored
 from securemsg.client.context import Context
-from securemsg.client.login import count_leap, is_own_login
 from securemsg.client.owndevices import OwnDevices
 from securemsg.client.requests import Answer
-from securemsg.client.sessions import initiations, prekeys, pruning, suites
-from securemsg.client.state.profile import DAY, Profile, load_profile, reborn, save_profile
-from securemsg.client.state.records import COUNTERS, META, NUMBER, STORED, load_number, save_number
-from securemsg.crypto import keys
+from securemsg.client.sessions import initiations, prekeys, pruning
+from securemsg.client.state.profile import DAY, Profile, load_profile, save_profile
+from securemsg.client.state.records import META, load_number, save_number
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -34,37 +32,25 @@ class Maintenance:
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
     _refreshed_at: float = field(default=0.0, init=False)
-    # In this process, which has held the profile since: so nobody put an older copy in its place.
+    # In this process.
     _has_logged_in: bool = field(default=False, init=False)
 
     def welcome(self, message: m.Welcome) -> None:
         """
         Logged in.
 
-        @raise RemoteProtocolError: C{bad-count}: its count of our deposits is impossible.
+        @raise RemoteProtocolError: see L{restored.check_welcome}.
         """
         context = self._context
         context.note_server_time(message.now)
         with context.store.writing() as records:
             profile = load_profile(records) or context.profile
-            own = load_number(records, COUNTERS, NUMBER)
-            count_leap(records, message.highest, context.time())
             if not profile.registered:
                 # The token was for this registration, and is not needed any more.
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, owndevices.PUBLISHED, profile.listing.version)
-            # What this profile knows nothing of: deposits up to this n, or this login.
-            highest = message.highest if message.highest > own else 0
-            login = b"" if is_own_login(records, message.last_login) else message.last_login
-            if highest or login:
-                profile = self._start_new_incarnation(records, profile, highest or own)
-                code = "state-copied" if self._has_logged_in else "state-restored"
-                context.warn(records, code, about=keys.digest(login, highest.to_bytes(8, "big")))
-            if message.highest < load_number(records, COUNTERS, STORED):
-                # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
-                save_number(records, COUNTERS, STORED, message.highest)
-                context.warn(records, "server-behind")
+            profile = restored.check_welcome(context, records, profile, message, has_logged_in=self._has_logged_in)
             if not context.is_clock_right:
                 context.warn(records, "clock")
         context.profile = profile
@@ -89,21 +75,13 @@ class Maintenance:
         with context.store.writing() as records:
             profile = owndevices.renew(records, context.profile, now)
             is_published = owndevices.is_published(records, profile)
-            prekeys.retire_claimed(records, self._stock, now)
-            prekeys.prune(records, now)
-            initiations.prune(records)
-            if abs(now - load_number(records, META, PRUNED)) >= DAY:
-                save_number(records, META, PRUNED, now)
-                pruning.prune(records, profile, now)
-            since = prekeys.unconfirmed_since(records)
-            if since is not None and now - since >= prekeys.UNCONFIRMED:
-                context.warn(records, "prekeys-unconfirmed")
+            self._prune(records, profile, now)
+            self._check_confirmed(records, now)
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
         context.profile = profile
         if upload is not None:
             self._is_uploading = True
-            sent = upload
-            context.ask(upload, lambda answer: self._uploaded(sent, answer))
+            context.ask(upload, partial(self._uploaded, upload))
         if is_published:
             self._own_devices.fetch_own()
         else:
@@ -114,18 +92,20 @@ class Maintenance:
         if abs(self._context.now() - self._refreshed_at) >= PERIOD:
             self.refresh()
 
-    def _start_new_incarnation(self, records: IRecords, profile: Profile, highest: int) -> Profile:
-        """
-        The server has seen more deposits of this device than we remember, or a login that was not ours: this state was restored
-        or copied, or the server lies. Keys and counters that were used since must not be used again; and what comes next says
-        how far we had come, so that a lie hides nothing.
-        """
-        profile = reborn(profile, highest)
-        save_profile(records, profile)
-        prekeys.discard_one_time(records)
-        suites.forget_all(records)
-        save_number(records, COUNTERS, NUMBER, highest)
-        return profile
+    def _prune(self, records: IRecords, profile: Profile, now: int) -> None:
+        """Delete prekeys and sessions that are of no more use."""
+        prekeys.retire_claimed(records, self._stock, now)
+        prekeys.prune(records, now)
+        initiations.prune(records)
+        if abs(now - load_number(records, META, PRUNED)) >= DAY:
+            save_number(records, META, PRUNED, now)
+            pruning.prune(records, profile, now)
+
+    def _check_confirmed(self, records: IRecords, now: int) -> None:
+        """Warn of a server that has not confirmed our prekeys for long."""
+        since = prekeys.unconfirmed_since(records)
+        if since is not None and now - since >= prekeys.UNCONFIRMED:
+            self._context.warn(records, "prekeys-unconfirmed")
 
     def _uploaded(self, upload: m.Upload, answer: Answer | Refusal) -> None:
         self._is_uploading = False

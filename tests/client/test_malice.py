@@ -14,8 +14,8 @@ import msgspec
 from attrs import evolve
 
 from securemsg.client import messages
-from securemsg.client.login import MAX_LEAP, MAX_LEAPS_A_DAY
 from securemsg.client.messages import Received
+from securemsg.client.restored import MAX_LEAP, MAX_LEAPS_A_DAY
 from securemsg.client.sessions import initiations, store
 from securemsg.client.state import contacts, verification
 from securemsg.client.state.contacts import Contact

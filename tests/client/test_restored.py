@@ -7,8 +7,8 @@ from functools import partial
 import msgspec
 
 from securemsg.client import messages
-from securemsg.client.login import MAX_LOGINS, Logins
 from securemsg.client.messages import Received, Sent
+from securemsg.client.restored import MAX_LOGINS, Logins
 from securemsg.client.sessions.prekeys import BATCH_PAUSE
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import LOGINS, META, load

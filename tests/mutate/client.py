@@ -76,31 +76,6 @@ GUARDS: tuple[Guard, ...] = (
             "if _KINDS.get(binding.transport) != binding.kind:",
             "LoginTests::test_no_exporter",
         ),
-        (
-            "_logins(records).nonces[1 - MAX_LOGINS :]",
-            "_logins(records).nonces",
-            "tests/client/test_restored.py::CopiedTests::test_bounded",
-        ),
-        (
-            "return not last_login or last_login in _logins(records).nonces",
-            "return True",
-            "tests/client/test_restored.py::CopiedTests::test_told_by_itself",
-        ),
-        (
-            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
-            "if leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
-            "tests/client/test_malice.py::DeliveryTests::test_absurd_count",
-        ),
-        (
-            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
-            "if highest > MAX_N or leap > MAX_LEAP:",
-            "tests/client/test_malice.py::DeliveryTests::test_used_up",
-        ),
-        (
-            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
-            "if highest > MAX_N or total > MAX_LEAPS_A_DAY:",
-            "tests/client/test_malice.py::DeliveryTests::test_absurd_count",
-        ),
     ),
     *guards(
         "client/guest.py",
@@ -115,24 +90,6 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/maintenance.py",
         "tests/client/test_devices.py",
-        (
-            "highest = message.highest if message.highest > own else 0",
-            "highest = 0",
-            "tests/client/test_restored.py::RestoredTests::test_found_out",
-        ),
-        (
-            'login = b"" if is_own_login(records, message.last_login) else message.last_login',
-            'login = b""',
-            "tests/client/test_restored.py::CopiedTests::test_told_by_itself",
-        ),
-        ("prekeys.discard_one_time(records)", "pass", "tests/client/test_restored.py::RestoredTests::test_new_life"),
-        ("suites.forget_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
-        (
-            "save_number(records, COUNTERS, NUMBER, highest)",
-            "pass",
-            "tests/client/test_restored.py::RestoredTests::test_only_once",
-        ),
-        ("        profile = reborn(profile, highest)\n", "", "tests/client/test_restored.py::RestoredTests::test_new_life"),
         (
             'registered=True, token=b"")',
             "registered=True)",
@@ -178,6 +135,53 @@ GUARDS: tuple[Guard, ...] = (
             "OwnTests::test_found_by_login",
         ),
         ("ownlist.refuse(records, added, context.time())", "pass", "ChangeTests::test_accept"),
+    ),
+    *guards(
+        "client/restored.py",
+        "tests/client/test_restored.py",
+        (
+            "_logins(records).nonces[1 - MAX_LOGINS :]",
+            "_logins(records).nonces",
+            "CopiedTests::test_bounded",
+        ),
+        (
+            "return not last_login or last_login in _logins(records).nonces",
+            "return True",
+            "CopiedTests::test_told_by_itself",
+        ),
+        (
+            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "if leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "tests/client/test_malice.py::DeliveryTests::test_absurd_count",
+        ),
+        (
+            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "if highest > MAX_N or leap > MAX_LEAP:",
+            "tests/client/test_malice.py::DeliveryTests::test_used_up",
+        ),
+        (
+            "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
+            "if highest > MAX_N or total > MAX_LEAPS_A_DAY:",
+            "tests/client/test_malice.py::DeliveryTests::test_absurd_count",
+        ),
+        (
+            "highest = welcome.highest if welcome.highest > own else 0",
+            "highest = 0",
+            "RestoredTests::test_found_out",
+        ),
+        (
+            'login = b"" if _is_own_login(records, welcome.last_login) else welcome.last_login',
+            'login = b""',
+            "CopiedTests::test_told_by_itself",
+        ),
+        ("prekeys.discard_one_time(records)", "pass", "RestoredTests::test_new_life"),
+        ("suites.forget_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
+        (
+            "save_number(records, COUNTERS, NUMBER, highest)",
+            "pass",
+            "RestoredTests::test_only_once",
+        ),
+        ("    profile = reborn(profile, highest)\n", "", "RestoredTests::test_new_life"),
     ),
     *guards(
         "client/context.py",

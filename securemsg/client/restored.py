@@ -1,0 +1,134 @@
+"""
+A state that was restored or copied, as the server's Welcome reveals it: deposits or a login that this profile did not make.
+
+Keys and counters that were used since must not be used again, so the device goes on in a new incarnation. Source:
+C{docs/protocol.md}, section "Login".
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from securemsg.client.context import Context
+from securemsg.client.sessions import prekeys, suites
+from securemsg.client.state.profile import DAY, Profile, reborn, save_profile
+from securemsg.client.state.records import (
+    COUNTERS,
+    LEAPS,
+    LOGINS,
+    META,
+    NUMBER,
+    STORED,
+    load,
+    load_number,
+    save,
+    save_number,
+)
+from securemsg.crypto import keys
+from securemsg.errors import RemoteProtocolError
+from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import MAX_N, Counter, Nonce, Record, Welcome
+
+# How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
+# client that believed any number could soon never send again; nor is a small one believed over and over: lies take 22 years to
+# use up all numbers.
+MAX_LEAP = 2**24
+MAX_LEAPS_A_DAY = 8 * MAX_LEAP
+# A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.
+MAX_LOGINS = 64
+
+
+class Logins(Record, frozen=True):
+    """
+    The logins of this device that the server may name as the last one. Table C{META}, bucket C{LOGINS}.
+
+    @ivar nonces: of their Hello, the newest behind.
+    """
+
+    nonces: tuple[Nonce, ...] = ()
+
+
+class Leaps(Record, frozen=True):
+    """
+    How far the server's word has moved our count of deposits. Table C{META}, bucket C{LEAPS}.
+
+    @ivar since: when the day began in which this was counted.
+    """
+
+    since: Counter = 0
+    total: Counter = 0
+
+
+def note_login(records: IRecords, nonce: bytes) -> None:
+    """Remember a login by the nonce of its Hello, before the server can hear of it."""
+    known = _logins(records).nonces[1 - MAX_LOGINS :]
+    save(records, META, LOGINS, Logins((*known, nonce)))
+
+
+def check_welcome(
+    context: Context, records: IRecords, profile: Profile, welcome: Welcome, *, has_logged_in: bool
+) -> Profile:
+    """
+    Compare the deposits and the login that the server names with our own, and warn of what differs.
+
+    @param has_logged_in: in this process, which has held the profile since: so nobody put an older copy in its place.
+    @return: the profile to go on with.
+    @raise RemoteProtocolError: C{bad-count}: its count of our deposits is impossible.
+    """
+    own = load_number(records, COUNTERS, NUMBER)
+    _count_leap(records, welcome.highest, context.time())
+    # What this profile knows nothing of: deposits up to this n, or this login.
+    highest = welcome.highest if welcome.highest > own else 0
+    login = b"" if _is_own_login(records, welcome.last_login) else welcome.last_login
+    if highest or login:
+        profile = _start_new_incarnation(records, profile, highest or own)
+        code = "state-copied" if has_logged_in else "state-restored"
+        context.warn(records, code, about=keys.digest(login, highest.to_bytes(8, "big")))
+    if welcome.highest < load_number(records, COUNTERS, STORED):
+        # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
+        save_number(records, COUNTERS, STORED, welcome.highest)
+        context.warn(records, "server-behind")
+    return profile
+
+
+def _start_new_incarnation(records: IRecords, profile: Profile, highest: int) -> Profile:
+    """
+    The server has seen more deposits of this device than we remember, or a login that was not ours: this state was restored
+    or copied, or the server lies. What comes next says how far we had come, so that a lie hides nothing.
+    """
+    profile = reborn(profile, highest)
+    save_profile(records, profile)
+    prekeys.discard_one_time(records)
+    suites.forget_all(records)
+    save_number(records, COUNTERS, NUMBER, highest)
+    return profile
+
+
+def _is_own_login(records: IRecords, last_login: bytes) -> bool:
+    """
+    Whether this profile made the login that the server calls the last one before this; if not, another copy of it did.
+
+    @param last_login: as in Welcome; empty: there was none.
+    """
+    return not last_login or last_login in _logins(records).nonces
+
+
+def _count_leap(records: IRecords, highest: int, now: int) -> None:
+    """
+    The server names this as our highest C{n}: count how far it is ahead of our own.
+
+    @raise RemoteProtocolError: C{bad-count}: further than is believed at once or in a day.
+    """
+    leap = max(highest - load_number(records, COUNTERS, NUMBER), 0)
+    leaps = load(records, Leaps, META, LEAPS) or Leaps()
+    if not 0 <= now - leaps.since < DAY:
+        leaps = Leaps(now)
+    total = leaps.total + leap
+    if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:
+        raise RemoteProtocolError("bad-count")
+    if leap:
+        save(records, META, LEAPS, replace(leaps, total=total))
+
+
+def _logins(records: IRecords) -> Logins:
+    return load(records, Logins, META, LOGINS) or Logins()
