@@ -8,11 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.cli.rendering import contact_record, line_record, mark_of, safety_record, wire_record, wire_text
 from securemsg.client import messages
 from securemsg.client.sessions.pins import Chosen
-from securemsg.client.state.contacts import Contact
+from securemsg.client.state.contacts import new_contact
 from securemsg.client.wiredump import WireDump
 from tests.cli.rig import PlaceCase
 
-CONTACT = Contact("ben", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
+CONTACT = new_contact("ben", bytes(32), "invite", 0, verified=True)
 NUMBER = bytes(range(16))
 
 
@@ -76,7 +76,7 @@ class MarkTests(SynchronousTestCase):
 
     def test_marks(self) -> None:
         """Changed keys are marked first of all; a verified contact has no mark."""
-        contact = Contact("bob", bytes(32), True, None, 0, b"", 0, 0, b"", None, "invite")
+        contact = new_contact("bob", bytes(32), "invite", 0, verified=True)
         marks = [
             mark_of(msgspec.structs.replace(contact, verified=verified, unconfirmed=added, changed_to=changed))
             for verified, added, changed in (

@@ -78,8 +78,7 @@ def admit(records: IRecords, key: SharedKey, now: int) -> None:
         dismiss(records)
         pins.pin_suite(records, guests, PSK, key.secret)
     if contacts.get_contact(records, key.name) is None:
-        contact = Contact(key.name, key.fingerprint, True, None, 0, b"", now, 0, b"", None, ORIGIN)
-        contacts.put_contact(records, contact)
+        contacts.put_contact(records, _contact(key.name, key.fingerprint, now))
 
 
 def dismiss(records: IRecords) -> None:
@@ -148,8 +147,8 @@ class GuestPeer:
 
 
 def _contact(name: str, identity: bytes, now: int) -> Contact:
-    """A contact for as long as a connection lasts; having the file makes it verified."""
-    return Contact(name, identity, True, None, 0, b"", now, 0, b"", None, ORIGIN)
+    """A contact that has the file, which makes it verified; that of a connection lasts as long."""
+    return contacts.new_contact(name, identity, ORIGIN, now, verified=True)
 
 
 def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[bytes]) -> int:

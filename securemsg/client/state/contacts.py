@@ -104,6 +104,13 @@ class IdentityChanged(Refusal):
         self.contact = contact
 
 
+def new_contact(
+    name: str, identity: bytes, origin: str, now: int, *, verified: bool = False, known: bool = False
+) -> Contact:
+    """A contact of whom no list is known yet."""
+    return Contact(name, identity, verified, None, 0, b"", now, 0, b"", None, origin, known=known)
+
+
 def get_contact(records: IRecords, name: str) -> Contact | None:
     """The contact of this name."""
     data = records.get(TABLE, name.encode())
@@ -117,7 +124,7 @@ def all_contacts(records: IRecords) -> list[Contact]:
 
 
 def put_contact(records: IRecords, contact: Contact) -> None:
-    """Keep a contact. One that has another list than before: see L{put_judged}."""
+    """Save a contact whose list is unchanged; L{put_judged} saves a new list as well."""
     before = get_contact(records, contact.name)
     integrity.note(records, TABLE, contact.name.encode(), b"" if before is None else before.trust_digest, contact.trust_digest)
     records.put(TABLE, contact.name.encode(), msgspec.msgpack.encode(contact))
@@ -159,29 +166,10 @@ def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: i
     """
     listing = _read(profile, record)
     digest = keys.sha256(record.devices.body)
-    checked_at = now if origin == DIRECTORY else 0
-    if known is None:
-        return Contact(
-            record.name,
-            record.identity,
-            False,
-            record.devices,
-            listing.version,
-            digest,
-            now,
-            checked_at,
-            b"",
-            None,
-            origin,
-        )
+    known = known or new_contact(record.name, record.identity, origin, now)
     if record.identity != known.identity:
         raise IdentityChanged(_claimed(known, record, listing))
-    if listing.version < known.version:
-        raise Refusal("list-rolled-back")
-    if listing.version == known.version and digest != known.digest:
-        raise Refusal("list-forked")
-    if listing.version == known.version + 1 and known.version and listing.previous != known.digest:
-        raise Refusal("list-forked")
+    _check_follows(known, listing, digest)
     before = {device.keys for device in devices(known)}
     # The first list that is known of somebody adds nothing.
     added = {device.id for device in listing.devices if before and device.keys not in before}
@@ -240,6 +228,20 @@ def is_list_old(contact: Contact, now: int) -> bool:
     if contact.devices is None:
         return False
     return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING
+
+
+def _check_follows(known: Contact, listing: DeviceList, digest: bytes) -> None:
+    """
+    Check that a list may follow the one that is known of a contact, or is that one.
+
+    @raise Refusal: C{list-rolled-back}, C{list-forked}: see L{judge}.
+    """
+    if listing.version < known.version:
+        raise Refusal("list-rolled-back")
+    if listing.version == known.version and digest != known.digest:
+        raise Refusal("list-forked")
+    if listing.version == known.version + 1 and known.version and listing.previous != known.digest:
+        raise Refusal("list-forked")
 
 
 def _claimed(known: Contact, record: AccountRecord, listing: DeviceList) -> Contact:

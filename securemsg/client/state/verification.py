@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.state.contacts import INVITE, Contact, get_contact, offered, put_contact, put_judged
+from securemsg.client.state.contacts import INVITE, Contact, get_contact, new_contact, offered, put_contact, put_judged
 from securemsg.client.state.profile import LISTS, Profile
 from securemsg.client.state.records import clear_notices
 from securemsg.crypto import keys
@@ -100,7 +100,7 @@ def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: in
         check_name(name)
         known = get_contact(records, name)
         if known is None:
-            put_contact(records, Contact(name, identity, True, None, 0, b"", now, 0, b"", None, INVITE, known=True))
+            put_contact(records, new_contact(name, identity, INVITE, now, verified=True, known=True))
         elif known.identity == identity:
             # The invite vouches for the identity, and not for a device that was added since.
             put_contact(records, msgspec.structs.replace(known, verified=not known.unconfirmed, known=True))

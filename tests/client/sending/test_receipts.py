@@ -8,7 +8,7 @@ from securemsg.client import messages
 from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, ReceiptRounds, make_receipts
 from securemsg.client.sessions.resets import draft_receipt
 from securemsg.client.state import verification
-from securemsg.client.state.contacts import Contact
+from securemsg.client.state.contacts import new_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.receipts import POLICY, Policy, bucket_of, note_receipt, policy_of, set_policy
@@ -111,7 +111,7 @@ class ReceiptTests(WorldCase):
         profile = self.bob.profile()
         with self.bob.store.writing() as records:
             for name, count in (("mallory", 3 * PAGE), ("carol", 1)):
-                contact = Contact(name, bytes(32), False, None, 0, b"", 0, 0, b"", None, "message")
+                contact = new_contact(name, bytes(32), "message", 0)
                 for number in range(count):
                     note_receipt(records, profile, contact, direct(name), number.to_bytes(16, "big"), START)
             self.assertEqual(make_receipts(records, profile, START, 9), 2)
@@ -119,7 +119,7 @@ class ReceiptTests(WorldCase):
     def test_repeated(self) -> None:
         """A receipt of the same message is not noted again within an hour, wherever the clock goes."""
         profile = self.bob.profile()
-        contact = Contact("carol", bytes(32), False, None, 0, b"", 0, 0, b"", None, "message")
+        contact = new_contact("carol", bytes(32), "message", 0)
         with self.bob.store.writing() as records:
             for now, noted in ((START, 1), (START + 3599, 1), (START - 3599, 1), (START + 3600, 2)):
                 note_receipt(records, profile, contact, direct("carol"), bytes(16), now)
