@@ -17,8 +17,8 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import guest_context
 from securemsg.cli.settings import Settings
 from securemsg.client.events import Warned
+from securemsg.client.state.invites import trust_inviter
 from securemsg.client.state.profile import create_profile, load_profile, save_profile
-from securemsg.client.state.verification import trust_inviter
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
 from securemsg.net.memory import connect_memory, observe_memory

@@ -23,10 +23,10 @@ from securemsg.client.agent import Agent
 from securemsg.client.events import Event
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.invites import trust_inviter
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import find_sent
-from securemsg.client.state.verification import trust_inviter
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.interfaces import IProfileStore, IRecords, WriteBatch, WriteOutcome

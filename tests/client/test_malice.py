@@ -17,7 +17,7 @@ from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.restored import MAX_LEAP, MAX_LEAPS_A_DAY
 from securemsg.client.sessions import initiations, store
-from securemsg.client.state import contacts, verification
+from securemsg.client.state import contacts, invites
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, create_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, load_number, save_number
@@ -200,7 +200,7 @@ class DirectoryTests(MaliceCase):
         link = evolve(self.world.link, inviter="bob", inviter_identity=bob.identity.public)
         profile = carol.profile()
         with carol.store.inner.writing() as records:
-            verification.trust_inviter(records, profile, link, int(self.world.clock))
+            invites.trust_inviter(records, profile, link, int(self.world.clock))
         carol.connect()
         record = AccountRecord("bob", mallory.identity.public, mallory.devices)
         self.lie(carol, m.Account, lambda answer: m.Account(answer.request, record))

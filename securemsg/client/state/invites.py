@@ -1,5 +1,5 @@
 """
-The secrets of invites: whoever joins with one proves it to the inviter, so that one invite verifies both ways.
+How an invite verifies both ways: whoever joins with it trusts those it names, and proves its secret to the inviter.
 
 The server sees an invite's token and never its secret. Source: C{docs/protocol.md}, section "Invites".
 """
@@ -27,6 +27,7 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import MAX_OPEN_INVITES, IRecords
+from securemsg.protocol.devices import SERVER_NAME, check_name
 from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.invite import SECRET_SIZE, InviteLink
 from securemsg.protocol.messages import Counter, Nonce
@@ -78,6 +79,26 @@ def write_proof(records: IRecords, profile: Profile, link: InviteLink, now: int)
 def is_proof_waiting(records: IRecords) -> bool:
     """Whether a proof is still to be sent."""
     return any(row.kind == Kind.JOINED for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
+
+
+def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: int) -> None:
+    """
+    Verify the contacts in an invite: the person who passed it on vouches for their identities.
+
+    A contact that is known under another identity is not replaced; the invite's is noted for the user to accept.
+    """
+    for name, identity in ((SERVER_NAME, link.contact), (link.inviter, link.inviter_identity)):
+        if not name or not identity or name == profile.name:
+            continue
+        check_name(name)
+        known = contacts.get_contact(records, name)
+        if known is None:
+            contacts.put_contact(records, contacts.new_contact(name, identity, INVITE, now, verified=True, known=True))
+        elif known.identity == identity:
+            # The invite vouches for the identity, and not for a device that was added since.
+            contacts.put_contact(records, msgspec.structs.replace(known, verified=not known.unconfirmed, known=True))
+        else:
+            contacts.put_contact(records, msgspec.structs.replace(known, changed_to=identity, changed_devices=None))
 
 
 def check_proof(records: IRecords, profile: Profile, contact: Contact, body: bytes, now: int) -> None:

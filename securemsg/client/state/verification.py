@@ -1,21 +1,20 @@
 """
-What the user decides about contacts: to accept other keys, and to verify them by the safety number or by an invite.
+What the user decides about contacts: to accept other keys, and to verify them by the safety number.
 
-Source: C{docs/protocol.md}, sections "Safety numbers" and "Invites".
+Source: C{docs/protocol.md}, section "Safety numbers".
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.state.contacts import INVITE, Contact, get_contact, new_contact, offered, put_contact, put_judged
+from securemsg.client.state.contacts import Contact, get_contact, offered, put_contact, put_judged
 from securemsg.client.state.profile import LISTS, Profile
 from securemsg.client.state.records import clear_notices
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.devices import SERVER_NAME, check_name, decode_device_list
-from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.devices import decode_device_list
 
 # Warnings that are settled by accepting or confirming a contact.
 SETTLED_BY_USER = ("identity-changed", "contact-device-added")
@@ -86,26 +85,6 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
     put_contact(records, contact)
     clear_notices(records, "contact-device-added", name)
     return contact
-
-
-def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: int) -> None:
-    """
-    Verify the contacts in an invite: the person who passed it on vouches for their identities.
-
-    A contact that is known under another identity is not replaced; the invite's is noted for the user to accept.
-    """
-    for name, identity in ((SERVER_NAME, link.contact), (link.inviter, link.inviter_identity)):
-        if not name or not identity or name == profile.name:
-            continue
-        check_name(name)
-        known = get_contact(records, name)
-        if known is None:
-            put_contact(records, new_contact(name, identity, INVITE, now, verified=True, known=True))
-        elif known.identity == identity:
-            # The invite vouches for the identity, and not for a device that was added since.
-            put_contact(records, msgspec.structs.replace(known, verified=not known.unconfirmed, known=True))
-        else:
-            put_contact(records, msgspec.structs.replace(known, changed_to=identity, changed_devices=None))
 
 
 def safety(profile: Profile, contact: Contact) -> str:

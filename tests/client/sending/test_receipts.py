@@ -7,7 +7,7 @@ from attrs import evolve
 from securemsg.client import messages
 from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, ReceiptRounds, make_receipts
 from securemsg.client.sessions.resets import draft_receipt
-from securemsg.client.state import verification
+from securemsg.client.state import invites, verification
 from securemsg.client.state.contacts import new_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
@@ -218,7 +218,7 @@ class PolicyTests(WorldCase):
         link = evolve(self.world.link, inviter="alice", inviter_identity=alice.identity.public)
         bob = self.bob.profile()
         with self.bob.store.writing() as records:
-            verification.trust_inviter(records, bob, link, START)
+            invites.trust_inviter(records, bob, link, START)
         self.assertTrue(self.is_confirmed())
 
     def test_server(self) -> None:

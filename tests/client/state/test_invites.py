@@ -7,8 +7,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.state import contacts, invites, verification
-from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact
+from securemsg.client.state import contacts, invites
+from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact, IdentityChanged
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
@@ -47,7 +47,7 @@ class JoinTests(WorldCase):
         profile = create_profile(link, name, START)
         with store.inner.writing() as records:
             save_profile(records, profile)
-            verification.trust_inviter(records, profile, link, START)
+            invites.trust_inviter(records, profile, link, START)
             invites.write_proof(records, profile, link, START)
         user = self.world.users[name] = User(self.world, name, store)
         user.connect()
@@ -223,7 +223,7 @@ class SecretTests(SynchronousTestCase):
     def write(self, link: InviteLink) -> None:
         """Alice joins, or joins again."""
         with self.alice.store.writing() as records:
-            verification.trust_inviter(records, self.alice.profile, link, NOW)
+            invites.trust_inviter(records, self.alice.profile, link, NOW)
             invites.write_proof(records, self.alice.profile, link, NOW)
 
     def test_newer_invite(self) -> None:
@@ -252,3 +252,67 @@ class SecretTests(SynchronousTestCase):
         for name in ("bob", "carol", "carol"):
             self.write(evolve(LINK, inviter=name, inviter_identity=SigningKey(name.encode().ljust(32)).public, secret=SECRET))
         self.assertEqual([row.to for row in self.rows()], [direct("bob"), direct("carol")])
+
+
+class InviteTests(SynchronousTestCase):
+    """Joining with an invite is verification of those who are named in it."""
+
+    def setUp(self) -> None:
+        """Alice has joined with Bob's invite."""
+        self.bob, self.server = person("bob"), person("server")
+        self.link = evolve(
+            LINK,
+            contact=self.server.profile.identity.public,
+            inviter="bob",
+            inviter_identity=self.bob.profile.identity.public,
+        )
+        self.alice = person("alice", self.link)
+        self.trust(self.link)
+
+    def trust(self, link: InviteLink) -> None:
+        """Alice takes in what an invite says."""
+        with self.alice.store.writing() as records:
+            invites.trust_inviter(records, self.alice.profile, link, NOW)
+
+    def test_verified(self) -> None:
+        """Inviter and C{server} are verified, and no device of theirs is known yet."""
+        for other in (self.bob, self.server):
+            contact = self.alice.contact(other)
+            self.assertEqual((contact.verified, contact.origin), (True, contacts.INVITE))
+            self.assertEqual(contacts.devices(contact), [])
+
+    def test_directory_fills_in(self) -> None:
+        """The directory brings the list of the identity in the invite, which stays verified."""
+        contact = self.alice.meet(self.bob)
+        self.assertEqual((contact.verified, contact.version), (True, 1))
+
+    def test_directory_lies(self) -> None:
+        """A directory that shows another identity than the invite's is found out at first contact."""
+        self.assertRaises(IdentityChanged, self.alice.meet, person("bob"))
+
+    def test_again(self) -> None:
+        """The same invite again changes nothing."""
+        before = self.alice.dump()
+        self.trust(self.link)
+        self.assertEqual(self.alice.dump(), before)
+
+    def test_new_device(self) -> None:
+        """An invite vouches for no device that was added since."""
+        self.alice.meet(self.bob)
+        self.bob.profile = resigned(self.bob.profile, NOW, [self.bob.device, *person("bob").profile.listing.devices])
+        self.alice.meet(self.bob)
+        self.trust(self.link)
+        self.assertFalse(self.alice.contact(self.bob).verified)
+
+    def test_other_invite(self) -> None:
+        """An invite cannot replace a known identity: it waits for the user's word."""
+        self.trust(evolve(self.link, inviter_identity=bytes(32)))
+        contact = self.alice.contact(self.bob)
+        self.assertEqual(contact.identity, self.bob.profile.identity.public)
+        self.assertTrue(contact.is_blocked)
+
+    def test_own_invite(self) -> None:
+        """Nobody is a contact of his own."""
+        self.trust(evolve(self.link, inviter="alice"))
+        with self.alice.store.reading() as records:
+            self.assertIs(contacts.get_contact(records, "alice"), None)
