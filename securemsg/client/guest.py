@@ -13,7 +13,8 @@ from securemsg.client import login
 from securemsg.client.sending import results
 from securemsg.client.sessions import pins, suites
 from securemsg.client.state import contacts
-from securemsg.client.state.profile import LISTS, Profile, create_profile, save_profile
+from securemsg.client.state.lists import forget_lists
+from securemsg.client.state.profile import Profile, create_profile, save_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SEEN, SENT, OutboxRow, load_all
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
@@ -87,8 +88,7 @@ def begin(
     save_profile(records, profile)
     # Any server that has the file is ours, so another identity than before is no change of identity.
     records.delete(contacts.TABLE, SERVER_NAME.encode())
-    for bucket, version, _ in records.scan(LISTS, SERVER_NAME.encode()):
-        records.delete(LISTS, bucket, version)
+    forget_lists(records, SERVER_NAME)
     suites.forget_all(records)
     # What was delivered to another device cannot be delivered to this one, so it need not be remembered.
     for table in (COUNTERS, SENT, SEEN):

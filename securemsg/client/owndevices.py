@@ -12,7 +12,8 @@ from securemsg.client.context import Context
 from securemsg.client.requests import Answer, Callback
 from securemsg.client.sessions import prekeys
 from securemsg.client.state import ownlist
-from securemsg.client.state.profile import Profile, device_digest, is_due, resigned, save_profile
+from securemsg.client.state.lists import device_digest
+from securemsg.client.state.profile import Profile, is_due, resigned, save_profile
 from securemsg.client.state.records import META, load_number, save_number
 from securemsg.crypto import keys
 from securemsg.errors import Refusal

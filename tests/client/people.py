@@ -9,7 +9,7 @@ from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.store import EPOCHS, SKIPPED, Session
 from securemsg.client.sessions.store import TABLE as SESSIONS
-from securemsg.client.state import contacts, profile
+from securemsg.client.state import contacts, lists, profile
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile, create_profile, save_profile
 from securemsg.client.state.records import SEEN
@@ -28,7 +28,7 @@ LINK = InviteLink("example.net", 8443, SERVER.public, b"token")
 
 TABLES = (
     profile.TABLE,
-    profile.LISTS,
+    lists.LISTS,
     contacts.TABLE,
     prekeys.TABLE,
     initiations.TABLE,

@@ -15,7 +15,8 @@ from securemsg.client.state import contacts, ownlist, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
-from securemsg.client.state.profile import DAY, create_profile, first_seen, resigned, save_profile
+from securemsg.client.state.lists import first_seen
+from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
 from securemsg.client.state.records import (
     META,
     OUTBOX,

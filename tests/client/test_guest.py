@@ -11,7 +11,7 @@ from securemsg.client.agent import Agent
 from securemsg.client.events import Disconnected, Failed, Ready
 from securemsg.client.sessions import guests, pins
 from securemsg.client.state import contacts
-from securemsg.client.state.profile import LISTS
+from securemsg.client.state.lists import LISTS
 from securemsg.client.state.records import COUNTERS, NUMBER, OUTBOX, ROWS, SENT, OutboxRow, load, load_number, save, save_number
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey

@@ -15,7 +15,8 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import DeviceRow, device_record, device_text
 from securemsg.cli.settings import json_option, name_or_action, settings_of, shared
 from securemsg.client.state import contacts, ownlist
-from securemsg.client.state.profile import first_seen, load_profile
+from securemsg.client.state.lists import first_seen
+from securemsg.client.state.profile import load_profile
 from securemsg.interfaces import IProfileStore
 
 ACTIONS = {"accept": "accept-device", "remove": "remove-device"}

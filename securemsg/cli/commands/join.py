@@ -21,8 +21,9 @@ from securemsg.cli.settings import NAME, Settings, json_option, settings_of, sha
 from securemsg.client.state import integrity, vault
 from securemsg.client.state.contacts import TABLE as CONTACTS
 from securemsg.client.state.invites import is_proof_waiting, trust_inviter, write_proof
-from securemsg.client.state.profile import LISTS, Profile, create_profile, load_profile, save_profile
+from securemsg.client.state.lists import LISTS
 from securemsg.client.state.profile import TABLE as PROFILE
+from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.records import OUTBOX
 from securemsg.client.state.vault import VaultError
 from securemsg.crypto.keys import fingerprint, is_ed25519_key

@@ -6,7 +6,8 @@ different people. Source: C{docs/protocol.md}, section "Device lists".
 from __future__ import annotations
 
 from securemsg.client.state.contacts import Contact
-from securemsg.client.state.profile import DAY, Profile, seen_list
+from securemsg.client.state.lists import seen_list
+from securemsg.client.state.profile import DAY, Profile
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, ListMark
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.state import integrity
-from securemsg.client.state.profile import LIST_WARNING, Profile, device_digest, remember_list, seen_list
+from securemsg.client.state.lists import LIST_WARNING, device_digest, remember_list, seen_list
+from securemsg.client.state.profile import Profile
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords

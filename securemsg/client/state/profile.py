@@ -12,8 +12,8 @@ from attrs import evolve, field, frozen
 
 from securemsg.client.state import integrity
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct, is_guest, with_guest
+from securemsg.client.state.lists import LIST_AGE, remember_list
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
-from securemsg.crypto.keys import digest as keys_digest
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
     DEVICE_LIST_LABEL,
@@ -29,14 +29,8 @@ from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import Record, SignedDeviceList
 
 TABLE = "profile"
-# Every list that we ever saw, ours and those of contacts: bucket = account, order = version.
-LISTS = "lists"
 
 DAY = 86400
-# A list is signed again at this age in seconds, so that an old one cannot be shown for long.
-LIST_AGE = 7 * DAY
-# A list as old as this has missed several renewals: somebody keeps us from the newer ones, or its owner is away.
-LIST_WARNING = 30 * DAY
 SUITE = "pqxdh"
 # The random bits that tell two incarnations apart that begin at the same C{n}: with that they fill the 63 bits of a number.
 INCARNATION_BITS = 23
@@ -48,21 +42,6 @@ class Private(Record, frozen=True):
     def __repr__(self) -> str:
         """The kind of record, without its contents."""
         return f"<{type(self).__name__}>"
-
-
-class SeenList(Record, frozen=True):
-    """
-    A device list that was once current.
-
-    @ivar digest: SHA-256 of its body.
-    @ivar devices: those on it, as L{device_digest} names them.
-    @ivar seen_at: when we saw it first, by our own clock: C{issued_at} is what its signer says.
-    """
-
-    digest: bytes
-    issued_at: int
-    devices: tuple[bytes, ...] = ()
-    seen_at: int = 0
 
 
 @frozen
@@ -257,34 +236,6 @@ def load_profile(records: IRecords) -> Profile | None:
         kept.suite,
         kept.connection,
     )
-
-
-def remember_list(records: IRecords, listing: DeviceList, body: bytes, now: int) -> None:
-    """Keep the digest of a list that was current, ours or a contact's, and when we saw it first."""
-    digest, known = sha256(body), seen_list(records, listing.account, listing.version)
-    if known is not None and known.digest == digest:
-        return
-    seen = SeenList(digest, listing.issued_at, tuple(device_digest(device) for device in listing.devices), now)
-    records.put(LISTS, listing.account.encode(), msgspec.msgpack.encode(seen), listing.version)
-
-
-def seen_list(records: IRecords, account: str, version: int) -> SeenList | None:
-    """The list that we once saw with this version."""
-    data = records.get(LISTS, account.encode(), version)
-    return None if data is None else msgspec.msgpack.decode(data, type=SeenList)
-
-
-def first_seen(records: IRecords, account: str, device: Device) -> int:
-    """When we first saw a list with this device; 0: never."""
-    digest = device_digest(device)
-    rows = records.scan(LISTS, account.encode())
-    lists = (msgspec.msgpack.decode(value, type=SeenList) for _, _, value in rows)
-    return next((seen.seen_at for seen in lists if digest in seen.devices), 0)
-
-
-def device_digest(device: Device) -> bytes:
-    """SHA-256 of what makes a device: its id and keys."""
-    return keys_digest(*device.keys)
 
 
 def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.state.contacts import Contact, get_contact, offered, put_contact, put_judged
-from securemsg.client.state.profile import LISTS, Profile
+from securemsg.client.state.lists import forget_lists
+from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import clear_notices
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
@@ -33,8 +34,7 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         if not contact.known:
             put_contact(records, contact := msgspec.structs.replace(contact, known=True))
         return contact
-    for bucket, version, _ in records.scan(LISTS, name.encode()):
-        records.delete(LISTS, bucket, version)
+    forget_lists(records, name)
     listing = None if contact.changed_devices is None else decode_device_list(contact.changed_devices.body)
     contact = msgspec.structs.replace(
         contact,

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.receiving.listchecks import LIST_GRACE, check_lists
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact, IdentityChanged
-from securemsg.client.state.profile import LIST_WARNING, first_seen, resigned
+from securemsg.client.state.lists import LIST_WARNING, first_seen
+from securemsg.client.state.profile import resigned
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from securemsg.client import messages
-from securemsg.client.state.profile import DAY, LIST_WARNING
+from securemsg.client.state.lists import LIST_WARNING
+from securemsg.client.state.profile import DAY
 from securemsg.protocol import messages as m
 from securemsg.protocol.messages import AccountRecord
 from tests.client.case import WorldCase

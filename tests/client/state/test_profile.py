@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.client.state.lists import LIST_AGE, seen_list
 from securemsg.client.state.profile import (
-    LIST_AGE,
     create_profile,
     is_due,
     load_profile,
     reborn,
     resigned,
     save_profile,
-    seen_list,
 )
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
