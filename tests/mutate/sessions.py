@@ -26,11 +26,11 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sessions/test_burden.py::BudgetTests::test_skipped",
         ),
         (
-            "initiations.remember(records, sender.account, sender.device, header.prekey, number)",
+            "initiations.remember(records, sender.account, sender.device, prekey, number)",
             "pass",
             "ChoiceTests::test_evicted",
         ),
-        ("prekeys.spend(records, header.prekey)", "pass", "FirstMessageTests::test_used_prekeys_go"),
+        ("prekeys.spend(records, prekey)", "pass", "FirstMessageTests::test_used_prekeys_go"),
         (
             "if index.sealed != self._number:",
             "if False:",

@@ -8,12 +8,13 @@ Everything but the budget of wasted keys is changed on copies, which the caller 
 from __future__ import annotations
 
 import msgspec
+from attrs import field, frozen
 
 from securemsg.client.sessions import budgets, initiations, store
 from securemsg.client.sessions.addresses import DevicePair, checked_key
 from securemsg.client.sessions.store import Session
 from securemsg.crypto.dump import dump_ratchet, load_ratchet
-from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed, Header, open_message
+from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed, Header, Ratchet, open_message
 from securemsg.crypto.skipped import SkippedKeys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
@@ -22,6 +23,22 @@ from securemsg.protocol.envelope import PQXDH, ContentKey, Envelope, EnvelopeHea
 # Sessions that are tried with a message whose ratchet key is new: the one that sends, the one before it, and the newest other
 # one in which we have had no answer.
 MAX_TRIED = 3
+
+
+@frozen
+class OpenedPart:
+    """
+    An own part that a session has opened.
+
+    @ivar number: of the session.
+    @ivar session: as it is to be saved.
+    @ivar skipped: its skipped keys, to be saved with it; C{None}: they are the same as before.
+    """
+
+    number: int
+    session: Session = field(repr=False)
+    skipped: SkippedKeys | None = field(repr=False)
+    content_key: ContentKey = field(repr=False)
 
 
 def find(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> dict[int, Session]:
@@ -71,9 +88,9 @@ def open_first(
     envelope: Envelope,
     common: bytes,
     now: int,
-) -> tuple[int, Session, SkippedKeys | None, ContentKey]:
+) -> OpenedPart:
     """
-    The first session that opens a message, as it is afterwards, with its skipped keys if they are others than before.
+    Open a message with the first session that does.
 
     @raise Unauthentic: none does. C{AlreadyUsed} where one of them has used this message's key before.
     @raise Refusal: as L{checked_key<securemsg.client.sessions.addresses.checked_key>}.
@@ -101,19 +118,23 @@ def open_first(
         skipped = None if ratchet.skipped == (before or SkippedKeys()) else ratchet.skipped
         if skipped is not None and before is None:
             skipped = store.load_skipped(records, pair.bucket, number).join(skipped)
-        if skipped is not None:
-            chains = tuple(chain.public for chain in skipped.chains)
-            session = msgspec.structs.replace(session, chains=chains, skipped=len(skipped))
-        following = msgspec.structs.replace(
-            session,
-            ratchet=dump_ratchet(msgspec.structs.replace(ratchet, skipped=SkippedKeys())),
-            confirmed=session.confirmed or session.initiated or header.prekey is None,
-            opening=None,
-        )
-        return number, following, skipped, content_key
+        return OpenedPart(number, _following(session, header, ratchet, skipped), skipped, content_key)
     if wasted:
         budgets.note_wasted(records, pair.contact.name, wasted, now)
     raise worst
+
+
+def _following(session: Session, header: EnvelopeHeader, ratchet: Ratchet, skipped: SkippedKeys | None) -> Session:
+    """A session as it is after it has opened a message; its skipped keys are kept beside it."""
+    if skipped is not None:
+        chains = tuple(chain.public for chain in skipped.chains)
+        session = msgspec.structs.replace(session, chains=chains, skipped=len(skipped))
+    return msgspec.structs.replace(
+        session,
+        ratchet=dump_ratchet(msgspec.structs.replace(ratchet, skipped=SkippedKeys())),
+        confirmed=session.confirmed or session.initiated or header.prekey is None,
+        opening=None,
+    )
 
 
 def _knows(session: Session, header: EnvelopeHeader) -> bool:

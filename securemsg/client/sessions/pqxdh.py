@@ -162,30 +162,30 @@ def open_part(
     """
     pair = _introduced(records, profile, sender.account, sender.device, header.prekey, now)
     tried = candidates.find(records, pair, header)
-    first = not tried
-    if first:
-        if header.prekey is None:
-            raise Refusal("no-session")
+    # Of a message that begins a session.
+    prekey = None if tried else header.prekey
+    if prekey is not None:
         budgets.check_begin(records, sender.account, now)
-        tried = {0: _answered(records, pair, header.prekey, now)}
-    number, session, skipped, content_key = candidates.open_first(records, tried, pair, header, envelope, common, now)
-    if skipped is not None:
+        tried = {0: _answered(records, pair, prekey, now)}
+    opened = candidates.open_first(records, tried, pair, header, envelope, common, now)
+    number, session = opened.number, opened.session
+    if opened.skipped is not None:
         budgets.check_skipped(records, pair.contact, session.skipped - tried[number].skipped)
     # The message is authentic. From here on there are changes and no failures.
     contacts.put_judged(records, pair.contact, now)
-    if first and header.prekey is not None:
+    if prekey is not None:
         number = store.add_session(records, pair.bucket, session)
         budgets.note_begun(records, sender.account, sender.device, number, now)
-        initiations.remember(records, sender.account, sender.device, header.prekey, number)
-        prekeys.spend(records, header.prekey)
+        initiations.remember(records, sender.account, sender.device, prekey, number)
+        prekeys.spend(records, prekey)
     else:
         store.save_session(records, pair.bucket, number, session)
-    if skipped is not None:
-        store.save_skipped(records, pair.bucket, number, skipped)
-    prekey = prekeys.sequence_of(records, header.prekey.signed_id) if first and header.prekey is not None else 0
-    selection.opened(records, pair.bucket, number, session, content_key.place, prekey)
+    if opened.skipped is not None:
+        store.save_skipped(records, pair.bucket, number, opened.skipped)
+    sequence = 0 if prekey is None else prekeys.sequence_of(records, prekey.signed_id)
+    selection.opened(records, pair.bucket, number, session, opened.content_key.place, sequence)
     last_resort = header.prekey is not None and header.prekey.lacks_one_time
-    return Opened(conversation, pair.contact, sender.device, content_key, first, PQXDH, last_resort)
+    return Opened(conversation, pair.contact, sender.device, opened.content_key, prekey is not None, PQXDH, last_resort)
 
 
 def forget(records: IRecords, account: str, device: bytes) -> None:
