@@ -115,11 +115,11 @@ GUARDS: tuple[Guard, ...] = (
         (", peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)", ")", "LostSessionTests::test_once_an_hour"),
         ("GAP_DELAY if gaps else 0", "0", "GapTests::test_patience"),
         ("if gap.asked < MAX_ASKED:", "if True:", "tests/client/sessions/test_reset_bounds.py::AskTests::test_given_up"),
-        ("    if not _may_answer(records, contact.name, now):\n        return 0\n", "", "ResetTests::test_taken_a_few_times"),
+        ("    if not _within_limit(records, contact.name, now):\n        return 0\n", "", "ResetTests::test_taken_a_few_times"),
         ("wanted[: MAX_RESENT - made]", "wanted", "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_resent"),
         (" or history.at < oldest:", ":", "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_old"),
         (
-            "if contacts.get_contact(records, due.name) is None and not _may_answer(records, STRANGERS, now):",
+            "if contacts.get_contact(records, due.name) is None and not _within_limit(records, STRANGERS, now):",
             "if False:",
             "ResetTests::test_strangers",
         ),

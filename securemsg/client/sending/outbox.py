@@ -16,7 +16,7 @@ from securemsg.client.sessions import suites
 from securemsg.client.sessions.addresses import Recipient, RecipientGone
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.sessions.resets import request_reset, reset_body
+from securemsg.client.sessions.resets import make_reset_body, request_reset
 from securemsg.client.sessions.suites import Plan
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
@@ -155,7 +155,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
         return None
     body = content.body
     if row.kind == Kind.RESET:
-        body = reset_body(records, contact, conversation, now)
+        body = make_reset_body(records, contact, conversation, now)
     counted = row.kind not in UNCOUNTED
     before = out_stream(records, conversation, profile.incarnation) if counted else OutStream()
     return msgspec.structs.replace(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from attrs import define, field
 
-from securemsg.client.sessions.resets import RESET_EXPIRY, draft_receipt
+from securemsg.client.sessions.resets import RESET_EXPIRY
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.receipts import bucket_of
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, next_seq, save
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, draft, next_seq, save
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Kind, Receipt, decode_record, encode_record
+from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt, decode_record, encode_record
 
 # Rows that one transaction looks at.
 PAGE = 1024
@@ -61,9 +62,14 @@ def make_receipts(records: IRecords, profile: Profile, now: int, limit: int) -> 
                 rows.append((order, wanted.message_id))
     for conversation, rows in asked.items():
         body = encode_record(Receipt([message_id for _, message_id in rows]))
-        draft = encode_record(draft_receipt(profile, body, now))
-        row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, draft)
+        content = encode_record(draft_receipt(profile, body, now))
+        row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, content)
         save(records, OUTBOX, ROWS, row, next_seq(records))
         for order, _ in rows:
             records.delete(RECEIPTS, bucket_of(conversation), order)
     return len(asked)
+
+
+def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:
+    """The content of a receipt, but for what depends on the contact."""
+    return msgspec.structs.replace(draft(profile, Kind.RECEIPT, now), body=body)

@@ -21,7 +21,7 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.messages import Counter, Record
 
 BUDGETS = b"budget/"
-# No account has this name.
+# No account has this name: strangers count together, because a server can make up as many as it likes.
 STRANGERS = ""
 HOUR = 3600
 # Sessions that the devices of an account may begin in an hour: ten devices, each of which begins one and then asks for a reset.

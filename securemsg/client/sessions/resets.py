@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.sessions import suites
+from securemsg.client.sessions.budgets import STRANGERS
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
@@ -26,7 +27,7 @@ from securemsg.client.state.counters import (
     streams_in,
 )
 from securemsg.client.state.profile import DAY, Profile
-from securemsg.client.state.receipts import may_get_reset
+from securemsg.client.state.receipts import Policy, policy_of
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -57,8 +58,6 @@ from securemsg.protocol.envelope import (
 from securemsg.protocol.messages import Counter, Id, Name, Record
 
 RESETS = b"resets"
-# Not an account name: counts the strangers we wrote to, so that a server cannot fill our contacts with its own.
-STRANGERS = ""
 RESETS_BY_PEER = b"reset/"
 
 # A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds.
@@ -103,13 +102,23 @@ class ResetHistory(Record, frozen=True):
     The resets to and from a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
 
     @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
-    @ivar answered_at: when the hour began in which C{answered} resets of the peer were answered.
+    @ivar answered_at: when the hour began in which C{answered} resets of the peer were answered; of strangers: were sent.
     """
 
     sent_at: Counter = 0
     seq: Counter = 0
     answered_at: Counter = 0
     answered: Counter = 0
+
+
+def may_get_reset(records: IRecords, profile: Profile, contact: Contact | None) -> bool:
+    """
+    Whether a reset may reveal to an account that this user is online: to people the user knows it may, whatever the policy, as
+    their conversations could not heal otherwise.
+
+    @param contact: of the account; C{None}: it is none.
+    """
+    return contact is not None and contact.known or policy_of(records, profile) is Policy.EVERYBODY
 
 
 def request_reset(records: IRecords, profile: Profile, name: str, device: bytes, now: int, *, gaps: bool) -> None:
@@ -158,7 +167,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
             continue
-        if contacts.get_contact(records, due.name) is None and not _may_answer(records, STRANGERS, now):
+        if contacts.get_contact(records, due.name) is None and not _within_limit(records, STRANGERS, now):
             _schedule(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
@@ -171,9 +180,10 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     return made
 
 
-def reset_body(records: IRecords, contact: Contact, conversation: bytes, now: int) -> bytes:
+def make_reset_body(records: IRecords, contact: Contact, conversation: bytes, now: int) -> bytes:
     """
-    The counters that are missing from a contact when the reset is sealed. They are asked for again if they do not come.
+    List the counters that are missing from a contact when the reset is sealed. They count as asked for, and another reset is
+    scheduled in case they do not come.
     """
     missing = []
     remains = False
@@ -198,7 +208,7 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     @raise Refusal: C{bad-envelope}: that is no reset.
     """
     reset = decode_record(Reset, content.body)
-    if not _may_answer(records, contact.name, now):
+    if not _within_limit(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
     # A contact that does not name a stream of ours has seen nothing of it.
@@ -259,11 +269,6 @@ def _again(
     return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, RESET_EXPIRY, encode_record(void))
 
 
-def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:
-    """The content of a receipt, but for what depends on the contact."""
-    return msgspec.structs.replace(draft(profile, Kind.RECEIPT, now), body=body)
-
-
 def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
     """Is there a counter of this contact that is still worth asking for?"""
     contact = contacts.get_contact(records, name)
@@ -273,8 +278,8 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
     return any(gap.asked < MAX_ASKED for stream in streams_in(records, conversation) for _, gap in load_gaps(records, stream))
 
 
-def _may_answer(records: IRecords, name: str, now: int) -> bool:
-    """Count a reset of this peer, and see whether it may be answered now."""
+def _within_limit(records: IRecords, name: str, now: int) -> bool:
+    """Count a reset of this peer, or one to strangers, and see whether there were not too many."""
     history = _history(records, name)
     if not 0 <= now - history.answered_at < RESET_PAUSE:
         history = msgspec.structs.replace(history, answered_at=now, answered=0)

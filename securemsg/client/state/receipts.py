@@ -1,8 +1,7 @@
 """
 Receipts that are due, and who gets any.
 
-Confirming a stranger's message reveals that this user is online, and so does a reset. Source: C{docs/protocol.md}, section
-"Receiving".
+Confirming a stranger's message reveals that this user is online. Source: C{docs/protocol.md}, section "Receiving".
 """
 
 from __future__ import annotations
@@ -47,16 +46,6 @@ def policy_of(records: IRecords, profile: Profile) -> Policy:
 def set_policy(records: IRecords, policy: Policy) -> None:
     """Save the user's choice."""
     save(records, META, POLICY, StoredPolicy(policy))
-
-
-def may_get_reset(records: IRecords, profile: Profile, contact: Contact | None) -> bool:
-    """
-    Whether a reset may reveal to an account that this user is online: to people the user knows it may, whatever the policy, as
-    their conversations could not heal otherwise.
-
-    @param contact: of the account; C{None}: it is none.
-    """
-    return contact is not None and contact.known or policy_of(records, profile) is Policy.EVERYBODY
 
 
 def note_receipt(

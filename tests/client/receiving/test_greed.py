@@ -6,8 +6,8 @@ import msgspec
 
 from securemsg.client import messages
 from securemsg.client.receiving import inbox
+from securemsg.client.sending.receipts import draft_receipt
 from securemsg.client.sessions import suites
-from securemsg.client.sessions.resets import draft_receipt
 from securemsg.client.state import contacts
 from securemsg.client.state.counters import conversation_of
 from securemsg.crypto import keys

@@ -8,8 +8,8 @@ from attrs import evolve
 from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.owndevices import PUBLISHED
-from securemsg.client.sending import outbox, results
-from securemsg.client.sessions import pins, resets
+from securemsg.client.sending import outbox, receipts, results
+from securemsg.client.sessions import pins
 from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters
@@ -197,7 +197,7 @@ class DeviceTests(WorldCase):
     def leap(self, profile: Profile, contact: contacts.Contact) -> Content:
         """A message of Bob's that shows that others are missing."""
         return msgspec.structs.replace(
-            resets.draft_receipt(self.bob.profile(), b"", int(self.world.clock)),
+            receipts.draft_receipt(self.bob.profile(), b"", int(self.world.clock)),
             kind=int(Kind.TEXT),
             conversation=counters.conversation_of(profile.identity.public, contact.identity),
             counter=5,
@@ -247,7 +247,7 @@ class DeviceTests(WorldCase):
             draft = self.alice.outbox_seq(message_id, records)
             counters.receive(records, self.leap(profile, contact), None, now)
             reset = next_seq(records)
-            body = encode_record(msgspec.structs.replace(resets.draft_receipt(profile, b"", now), kind=int(Kind.RESET)))
+            body = encode_record(msgspec.structs.replace(receipts.draft_receipt(profile, b"", now), kind=int(Kind.RESET)))
             save(records, OUTBOX, ROWS, OutboxRow(direct("bob"), int(Kind.RESET), 0, now, DAY, body), reset)
         before = dump(store)
         for _ in range(3):

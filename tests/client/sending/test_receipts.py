@@ -5,8 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from securemsg.client import messages
-from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, ReceiptRounds, make_receipts
-from securemsg.client.sessions.resets import draft_receipt
+from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, ReceiptRounds, draft_receipt, make_receipts
 from securemsg.client.state import invites, verification
 from securemsg.client.state.contacts import new_contact
 from securemsg.client.state.conversations import direct

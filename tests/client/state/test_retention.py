@@ -6,6 +6,7 @@ import msgspec
 
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
+from securemsg.client.sending import receipts
 from securemsg.client.sessions import resets
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.conversations import direct
@@ -113,7 +114,7 @@ class RetentionTests(WorldCase):
             assert contact is not None, "they have talked"
             missing = Missing(conversation, profile.incarnation, [1, 2], 10_000)
             body = encode_record(Reset([missing]))
-            content = resets.draft_receipt(profile, body, int(self.world.clock))
+            content = receipts.draft_receipt(profile, body, int(self.world.clock))
             content = msgspec.structs.replace(content, conversation=conversation)
             self.assertEqual(resets.answer_reset(records, profile, contact, content, int(self.world.clock)), 0)
 
@@ -170,7 +171,7 @@ class RetentionTests(WorldCase):
         """Receipts that cannot be sent do not pile up either."""
         self.part(self.bot)
         now = int(self.world.clock)
-        draft = encode_record(resets.draft_receipt(self.bot.profile(), b"", now))
+        draft = encode_record(receipts.draft_receipt(self.bot.profile(), b"", now))
         with self.bot.store.writing() as records:
             for name in ("alice", "bob"):
                 for _ in range(ROOM * TIMES if name == "alice" else 2):
