@@ -29,12 +29,13 @@ from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id, commit_answer
 from securemsg.client.events import Warned
-from securemsg.client.messages import DEFAULT_EXPIRY, Received, Sent
+from securemsg.client.messages import Received, Sent
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.vault import VaultError
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
+from securemsg.protocol.messages import MAX_EXPIRY
 from securemsg.storage.errors import StorageError
 from securemsg.storage.files import FileLock
 
@@ -140,7 +141,7 @@ class Bot:
         wait: str = ACCEPTED,
         id: bytes | None = None,  # noqa: A002 - the name that options and JSON use, too
         timeout: float | None = SEND_TIMEOUT,
-        expires: int = DEFAULT_EXPIRY,
+        expires: int = MAX_EXPIRY,
     ) -> Sent:
         """
         Send a message. It is committed to the outbox before this waits: from then on it is sent with the next connection, even

@@ -5,11 +5,10 @@ from __future__ import annotations
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.tracking import DELIVERED
 from securemsg.client import messages
-from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
-from securemsg.protocol.messages import MAX_TEXT
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 
 def checked(text: str) -> str:
@@ -42,8 +41,8 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
     if message_id is not None and len(message_id) != ID_SIZE:
         hint = f"make one with os.urandom({ID_SIZE}), or omit it"
         raise _bad(f"an id must have {ID_SIZE} bytes, not {len(message_id)}", hint)
-    if not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
-        limits = f"a message must expire after {MIN_EXPIRY} to {DEFAULT_EXPIRY} seconds"
+    if not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
+        limits = f"a message must expire after {MIN_EXPIRY} to {MAX_EXPIRY} seconds"
         raise _bad(f"{limits}, not {expiry}", "choose an expiry within these limits")
 
 

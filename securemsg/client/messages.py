@@ -45,19 +45,14 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.envelope import Kind
-from securemsg.protocol.messages import MAX_TEXT
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
-# How long the server keeps an undelivered message, seconds: at most, and by default.
-DEFAULT_EXPIRY = 30 * 86400
-MIN_EXPIRY = 60
 # Messages that are read in one transaction, to bound memory.
 PAGE = 500
 # The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
 __all__ = [
-    "DEFAULT_EXPIRY",
-    "MIN_EXPIRY",
     "PAGE",
     "Line",
     "Received",
@@ -199,7 +194,7 @@ def compose(
     now: float,
     message_id: bytes | None = None,
     wants_receipt: bool = False,
-    expiry: int = DEFAULT_EXPIRY,
+    expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
 ) -> bytes:
     """
@@ -234,7 +229,7 @@ def compose_in(
     now: int,
     message_id: bytes | None = None,
     wants_receipt: bool = False,
-    expiry: int = DEFAULT_EXPIRY,
+    expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
 ) -> bytes:
     """
@@ -246,7 +241,7 @@ def compose_in(
     body = _encode_text(text)
     check_name(to.account)
     profile = _own(records)
-    if to.account == profile.name or not MIN_EXPIRY <= expiry <= DEFAULT_EXPIRY:
+    if to.account == profile.name or not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
         raise Refusal("bad-request")
     message_id = keys.random_id() if message_id is None else message_id
     if len(message_id) != keys.ID_SIZE:

@@ -41,6 +41,8 @@ SUITES = {PQXDH: 1, PSK: 1}
 CONTENT_KEY_SIZES = {PQXDH: 64, PSK: 32}
 MAX_RECEIPT_IDS = 256
 MAX_RESET_COUNTERS = 512
+# Streams of one conversation that a reset speaks of, the newest.
+MAX_RESET_STREAMS = 16
 # Streams that a content says its own goes on from: what the oldest of these continues, its own contents say.
 MAX_CONTINUED = 8
 
@@ -129,7 +131,7 @@ class Missing(Record, frozen=True):
 class Reset(Record, frozen=True):
     """Body of a C{RESET}: asks for these to be sent again."""
 
-    missing: Annotated[list[Missing], Meta(max_length=16)]
+    missing: Annotated[list[Missing], Meta(max_length=MAX_RESET_STREAMS)]
 
 
 # Where a message stands among all from its sender's device to its recipient's: places are compared item by item.

@@ -29,6 +29,9 @@ MAX_PREKEYS_A_PAGE = 50
 MAX_LIST_BODY = 8 * 1024
 # The highest n that a device may reach: more than it will ever send, and so far below the largest number that the next fits.
 MAX_N = 2**40 - 1
+# How long the server keeps an undelivered message, seconds: at most, and at least if a client asks.
+MAX_EXPIRY = 30 * 86400
+MIN_EXPIRY = 60
 # Of devices, deposits and messages.
 ID_SIZE = 16
 NONCE_SIZE = 32

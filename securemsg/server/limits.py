@@ -8,6 +8,8 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
+from securemsg.protocol.messages import MAX_EXPIRY
+
 KIB = 1024
 MIB = 1024 * KIB
 DAY = 86400
@@ -49,7 +51,7 @@ class Settings:
     mailbox_messages: int = 100_000
     mailbox_size: int = 256 * MIB
     # The longest expiry, as published in the protocol.
-    max_expiry: int = 30 * DAY
+    max_expiry: int = MAX_EXPIRY
     # How long deposit ids are kept to recognise repetitions: longer than any outbox keeps a message.
     forget_after: int = 60 * DAY
 

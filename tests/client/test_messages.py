@@ -11,7 +11,7 @@ from securemsg.client.state.records import OUTBOX, ROWS
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
-from securemsg.protocol.messages import MAX_TEXT
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT
 from securemsg.storage.memory import MemoryProfile
 from tests.client.rig import START, World
 
@@ -101,7 +101,7 @@ class WritingTests(SynchronousTestCase):
     def test_bad_expiry(self) -> None:
         """Nothing is kept for longer than the protocol says."""
         with self.assertRaises(Refusal):
-            messages.compose(self.store, "bob", "hello", now=START, expiry=messages.DEFAULT_EXPIRY + 1)
+            messages.compose(self.store, "bob", "hello", now=START, expiry=MAX_EXPIRY + 1)
 
     def test_no_profile(self) -> None:
         """A store without a profile takes no messages."""

@@ -153,7 +153,7 @@ GUARDS: tuple[Guard, ...] = (
             "return gap, lost, False",
             "StreamTests::test_continued_forked",
         ),
-        ("    records.delete(COUNTERS, bucket, seq - MAX_STREAMS)\n", "", "StreamTests::test_many_incarnations"),
+        ("    records.delete(COUNTERS, bucket, seq - MAX_RESET_STREAMS)\n", "", "StreamTests::test_many_incarnations"),
         (
             'note="forked" if is_forked else "late" if start.ended else ""',
             'note="forked" if is_forked else ""',

@@ -19,11 +19,10 @@ from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite
 from securemsg.cli.suites import pin
 from securemsg.cli.times import Duration
 from securemsg.client import messages
-from securemsg.client.messages import DEFAULT_EXPIRY, MIN_EXPIRY
 from securemsg.client.state.records import Status
 from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
-from securemsg.protocol.messages import MAX_TEXT
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 NONE = "none"
 # The status of a message that was not accepted, if no outbox is kept.
@@ -56,7 +55,7 @@ class MessageId(click.ParamType[bytes]):
 )
 @click.option(
     "--expires",
-    type=Duration(MIN_EXPIRY, DEFAULT_EXPIRY),
+    type=Duration(MIN_EXPIRY, MAX_EXPIRY),
     default="30d",
     show_default=True,
     metavar="TIME",

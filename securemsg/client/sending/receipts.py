@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 from attrs import define, field
 
-from securemsg.client.sessions.resets import RESET_EXPIRY
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.receipts import bucket_of
 from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, draft, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt, decode_record, encode_record
+from securemsg.protocol.messages import MAX_EXPIRY
 
 # Rows that one transaction looks at.
 PAGE = 1024
@@ -63,7 +63,7 @@ def make_receipts(records: IRecords, profile: Profile, now: int, limit: int) -> 
     for conversation, rows in asked.items():
         body = encode_record(Receipt([message_id for _, message_id in rows]))
         content = encode_record(draft_receipt(profile, body, now))
-        row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, RESET_EXPIRY, content)
+        row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, MAX_EXPIRY, content)
         save(records, OUTBOX, ROWS, row, next_seq(records))
         for order, _ in rows:
             records.delete(RECEIPTS, bucket_of(conversation), order)

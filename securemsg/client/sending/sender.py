@@ -30,6 +30,10 @@ from securemsg.protocol.codes import DISTRUSTED, UNDELIVERABLE
 PAGE = 256
 # If a deposit is not answered within this time, the connection counts as lost, seconds.
 ANSWER_TIME = 30
+# A contact's device list that messages mention is fetched no more often than this, seconds, and of so many contacts it is known
+# when that was last done.
+LIST_PAUSE = 3600
+MAX_FETCHED = 256
 
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
@@ -105,9 +109,9 @@ class Sender:
     def fetch_list(self, name: str, version: int = 0) -> None:
         """Fetch a device list that a contact has mentioned, but not too often."""
         now = self._context.now()
-        if now - self._fetched.get(name, now - CHECK_AGE) < resets.RESET_PAUSE:
+        if now - self._fetched.get(name, now - CHECK_AGE) < LIST_PAUSE:
             return
-        if len(self._fetched) > PAGE:
+        if len(self._fetched) > MAX_FETCHED:
             self._fetched.clear()
         self._fetched[name] = now
         self._context.ask(m.Fetch(0, name), lambda answer: self._list_received(name, version, answer))

@@ -55,7 +55,7 @@ from securemsg.protocol.envelope import (
     decode_record,
     encode_record,
 )
-from securemsg.protocol.messages import Counter, Id, Name, Record
+from securemsg.protocol.messages import MAX_EXPIRY, MIN_EXPIRY, Counter, Id, Name, Record
 
 RESETS = b"resets"
 RESETS_BY_PEER = b"reset/"
@@ -73,9 +73,6 @@ MAX_RESENT = 512
 MAX_ANSWERED = 4
 # Messages older than this are not sent again to a contact who has lost all state.
 RESEND_AGE = 30 * DAY
-# How long the server keeps a reset or a void, seconds: long enough to be of use.
-RESET_EXPIRY = 30 * DAY
-MIN_EXPIRY = 60
 
 
 class Due(Record, frozen=True):
@@ -174,7 +171,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
             suites.forget(records, due.name, due.device)
         seq = next_seq(records)
         content = encode_record(draft(profile, Kind.RESET, now))
-        save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, RESET_EXPIRY, content), seq)
+        save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, MAX_EXPIRY, content), seq)
         save(records, META, RESETS_BY_PEER + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, seq=seq))
         made += 1
     return made
@@ -254,7 +251,7 @@ def _again(
     if is_same and history.status not in (Status.FAILED, Status.WITHDRAWN):
         if left < MIN_EXPIRY:
             return None
-        return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, RESET_EXPIRY), again=True)
+        return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, MAX_EXPIRY), again=True)
     before = out_stream(records, entry.conversation, entry.incarnation).continues
     void = msgspec.structs.replace(
         draft(profile, Kind.VOID, now),
@@ -266,7 +263,7 @@ def _again(
         peer_list=contact.mark,
         body=sent.digest,
     )
-    return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, RESET_EXPIRY, encode_record(void))
+    return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, MAX_EXPIRY, encode_record(void))
 
 
 def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:

@@ -29,15 +29,21 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_CONTINUED, MAX_RESET_COUNTERS, Content, Kind, StreamEnd, encode_record
+from securemsg.protocol.envelope import (
+    MAX_CONTINUED,
+    MAX_RESET_COUNTERS,
+    MAX_RESET_STREAMS,
+    Content,
+    Kind,
+    StreamEnd,
+    encode_record,
+)
 from securemsg.protocol.messages import Counter, Record
 
 # Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
 MAX_GAPS = MAX_RESET_COUNTERS
 # The same in one conversation: its peer may begin as many streams as it likes, with as many devices, one after the other.
 MAX_CONVERSATION_GAPS = 4 * MAX_GAPS
-# Streams of one conversation that a reset speaks of.
-MAX_STREAMS = 16
 
 
 class OutStream(Record, frozen=True):
@@ -279,7 +285,7 @@ def _begin(records: IRecords, conversation: bytes, stream: bytes) -> bool:
     bucket = STREAMS + conversation
     seq = records.last(COUNTERS, bucket) + 1
     records.put(COUNTERS, bucket, stream, seq)
-    records.delete(COUNTERS, bucket, seq - MAX_STREAMS)
+    records.delete(COUNTERS, bucket, seq - MAX_RESET_STREAMS)
     return is_late
 
 

@@ -12,7 +12,7 @@ from securemsg.client.state import contacts
 from securemsg.client.state.contacts import INVITE, Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
-from securemsg.client.state.profile import DAY, Private, Profile
+from securemsg.client.state.profile import Private, Profile
 from securemsg.client.state.records import (
     META,
     OUTBOX,
@@ -30,13 +30,11 @@ from securemsg.interfaces import MAX_OPEN_INVITES, IRecords
 from securemsg.protocol.devices import SERVER_NAME, check_name
 from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.invite import SECRET_SIZE, InviteLink
-from securemsg.protocol.messages import Counter, Nonce
+from securemsg.protocol.messages import MAX_EXPIRY, Counter, Nonce
 
 # In the table C{META}: the secrets, in the order in which they were made, and the number of wrong proofs.
 SECRETS = b"invites"
 WRONG = b"invites/wrong"
-# How long the server keeps a proof, seconds: as long as anything.
-EXPIRY = 30 * DAY
 
 
 class InviteSecret(Private, frozen=True):
@@ -72,7 +70,7 @@ def write_proof(records: IRecords, profile: Profile, link: InviteLink, now: int)
         return
     ends = inviter.name, inviter.identity, profile.name, profile.identity.public
     content = msgspec.structs.replace(draft(profile, Kind.JOINED, now), body=proof(link.secret, *ends))
-    row = OutboxRow(direct(inviter.name), int(Kind.JOINED), 0, now, EXPIRY, encode_record(content))
+    row = OutboxRow(direct(inviter.name), int(Kind.JOINED), 0, now, MAX_EXPIRY, encode_record(content))
     save(records, OUTBOX, ROWS, row, next_seq(records))
 
 

@@ -12,7 +12,7 @@ from securemsg.client.state.counters import Arrival, chain_digest, conversation_
 from securemsg.client.state.records import COUNTERS, GAPS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import Content, Kind, ListMark, Receipt, StreamEnd, encode_record
+from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, ListMark, Receipt, StreamEnd, encode_record
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
@@ -379,10 +379,10 @@ class StreamTests(SynchronousTestCase):
     def test_many_incarnations(self) -> None:
         """However many incarnations a device begins, resets speak of the newest ones alone."""
         with self.store.writing() as records:
-            for incarnation in range(1, counters.MAX_STREAMS + 4):
+            for incarnation in range(1, MAX_RESET_STREAMS + 4):
                 receive(records, msgspec.structs.replace(self.contents[0], incarnation=incarnation), None, START)
             names = counters.streams_in(records, self.contents[0].conversation)
-        self.assertEqual([counters.incarnation_of(name) for name in names], list(range(4, counters.MAX_STREAMS + 4)))
+        self.assertEqual([counters.incarnation_of(name) for name in names], list(range(4, MAX_RESET_STREAMS + 4)))
 
     def test_continued_forked(self) -> None:
         """A new incarnation that goes on from another content than came is noted."""

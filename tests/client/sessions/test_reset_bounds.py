@@ -6,7 +6,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import resets
-from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, MIN_EXPIRY, RESEND_AGE, RESETS, Dues
+from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import Gap, conversation_of, out_bucket
@@ -30,6 +30,7 @@ from securemsg.client.state.records import (
     save,
 )
 from securemsg.protocol.envelope import Kind, Missing, Reset, decode_record, encode_record
+from securemsg.protocol.messages import MIN_EXPIRY
 from securemsg.storage.memory import MemoryProfile
 from tests.client.people import NOW, friends, person
 
