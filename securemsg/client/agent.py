@@ -203,7 +203,7 @@ class Agent:
         if devices is None:
             callback(Refusal("forbidden"))
             return
-        change = devices.accept_device if kind == "accept-device" else devices.remove_device
+        change = {"accept-device": devices.accept_device, "remove-device": devices.remove_device}[kind]
         self._guarded(lambda: change(device_id, callback))
 
     def close(self, code: str = "") -> None:
@@ -216,7 +216,7 @@ class Agent:
     def _greet(self) -> None:
         with self._store.reading() as records:
             self._context.profile = load_profile(records) or self._context.profile
-        check_trust(self._context, self._context.profile)
+        check_trust(self._context)
         channel = self._channel()
         try:
             channel.send(self._login.greet(self._context.profile, channel.binding))

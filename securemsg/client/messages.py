@@ -269,7 +269,7 @@ def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
         return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
 
 
-def withdraw(store: IProfileStore, message_id: bytes, now: float) -> bool:
+def withdraw(store: IProfileStore, message_id: bytes) -> bool:
     """
     Withdraw a message that is not accepted yet. Nothing happens to one that was accepted, or failed.
 

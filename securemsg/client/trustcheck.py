@@ -9,13 +9,12 @@ from securemsg.client.sessions import pins
 from securemsg.client.state import contacts, integrity
 from securemsg.client.state.conversations import account_of
 from securemsg.client.state.integrity import Entries
-from securemsg.client.state.profile import Profile
 from securemsg.interfaces import IRecords
 
 
-def check_trust(context: Context, profile: Profile) -> None:
+def check_trust(context: Context) -> None:
     """Warn of every contact whose row was changed from outside, and count the contact as unverified."""
-    if not profile.is_watched:
+    if not context.profile.is_watched:
         return
     with context.store.reading() as records:
         if integrity.entries(records) == _found(records):

@@ -59,5 +59,5 @@ class WaitingTests(PlaceCase):
 
     def test_withdrawn(self) -> None:
         """Withdrawn messages are not counted."""
-        messages.withdraw(self.ada.context.store, self.write("ben"), self.place.now())
+        messages.withdraw(self.ada.context.store, self.write("ben"))
         self.assertEqual(self.pin("psk"), [])

@@ -207,7 +207,7 @@ class SharedStoreTests(WorldCase):
         assert wire is not None, "connected"
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "not meant")
-        self.assertFalse(messages.withdraw(MortalProfile(self.alice.store.inner), message_id, self.world.clock))
+        self.assertFalse(messages.withdraw(MortalProfile(self.alice.store.inner), message_id))
         wire.held = set()
         self.world.settle()
         self.assertEqual(self.bob.read(), [])

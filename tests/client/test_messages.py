@@ -112,14 +112,14 @@ class WritingTests(SynchronousTestCase):
     def test_withdrawn(self) -> None:
         """A draft that is withdrawn was never sent, and leaves the outbox."""
         message_id = self.compose()
-        self.assertFalse(messages.withdraw(self.store, message_id, START))
+        self.assertFalse(messages.withdraw(self.store, message_id))
         self.assertEqual(self.sent(message_id).status, "withdrawn")
         self.assertEqual(messages.pending(self.store), 0)
 
     def test_withdrawn_then_wanted(self) -> None:
         """The same message again after it was withdrawn is to be sent after all."""
         self.compose(message_id=NAMED)
-        messages.withdraw(self.store, NAMED, START)
+        messages.withdraw(self.store, NAMED)
         self.compose(message_id=NAMED)
         self.assertEqual(self.sent(NAMED).status, "queued")
         self.assertEqual(messages.pending(self.store), 1)
@@ -127,7 +127,7 @@ class WritingTests(SynchronousTestCase):
 
     def test_withdraw_unknown(self) -> None:
         """To withdraw what does not exist changes nothing."""
-        self.assertFalse(messages.withdraw(self.store, NAMED, START))
+        self.assertFalse(messages.withdraw(self.store, NAMED))
 
     def test_unknown(self) -> None:
         """An id that stands for nothing is nobody's message."""

@@ -95,7 +95,7 @@ class WaitingTests(WorldCase):
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "not meant")
         self.alice.send("bob", "one")
-        self.assertTrue(messages.withdraw(self.alice.store, message_id, self.world.clock))
+        self.assertTrue(messages.withdraw(self.alice.store, message_id))
         self.alice.connect()
         self.alice.send("bob", "two")
         self.assertEqual(self.alice.sent(message_id).status, "withdrawn")
@@ -109,7 +109,7 @@ class WaitingTests(WorldCase):
         self.alice.send("bob", "zero")
         wire.held = {Side.CLIENT}
         message_id = self.alice.send("bob", "meant")
-        messages.withdraw(self.alice.store, message_id, self.world.clock)
+        messages.withdraw(self.alice.store, message_id)
         self.alice.connect()
         self.alice.send("bob", "meant", message_id=message_id)
         self.assertEqual(self.bob.read(), ["zero", "meant"])

@@ -182,7 +182,7 @@ class _SentMessage:
             if self._context.folder is None:
                 fate = f"the message is not kept; send it again with --id {number}, so that it arrives only once"
             elif self._no_queue:
-                may_be_out = messages.withdraw(self._context.store, self._number, self._context.now())
+                may_be_out = messages.withdraw(self._context.store, self._number)
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
             elif problem.status == Exit.REFUSED or problem.code == BLOCKING:
                 fate = f"message {number} stays in the outbox"
