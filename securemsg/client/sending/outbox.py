@@ -22,16 +22,15 @@ from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.counters import (
     OutStream,
+    base_for,
     chain_digest,
     conversation_of,
     note_sent,
     out_bucket,
     out_stream,
-    stream_of,
 )
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import (
-    BASES,
     COUNTERS,
     HISTORY,
     NUMBER,
@@ -40,7 +39,6 @@ from securemsg.client.state.records import (
     SEALED,
     SENT,
     HistoryRow,
-    Number,
     OutboxRow,
     SealedDeposit,
     SealedPart,
@@ -184,22 +182,10 @@ def _parts(
     for device in recipient.devices:
         own = kept.get(device)
         if own is None:
-            based = msgspec.structs.replace(key, base=_base(records, device, content))
+            based = msgspec.structs.replace(key, base=base_for(records, device, content))
             own = plans[device].seal(records, based)
         parts.append(SealedPart(device, own))
     return tuple(parts)
-
-
-def _base(records: IRecords, device: bytes, content: Content) -> int | None:
-    """The counter before the first one in this stream that a device gets; C{None} outside the counters."""
-    if not content.counter:
-        return None
-    bucket = BASES + device + stream_of(content)
-    base = load(records, Number, COUNTERS, bucket)
-    if base is None or content.counter <= base.value:
-        base = Number(content.counter - 1)
-        save(records, COUNTERS, bucket, base)
-    return base.value
 
 
 def _is_last_resort(plans: Mapping[bytes, Plan]) -> bool:

@@ -19,23 +19,9 @@ from securemsg.client.sessions.pins import WrongKey
 from securemsg.client.state import contacts, counters
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, is_guest, with_guest
-from securemsg.client.state.counters import Arrival, conversation_of, out_bucket
+from securemsg.client.state.counters import Arrival, conversation_of
 from securemsg.client.state.profile import Profile, load_profile
-from securemsg.client.state.records import (
-    BASES,
-    COUNTERS,
-    GAPS,
-    HISTORY,
-    OPEN,
-    SENT,
-    STREAM_IN,
-    STREAM_OUT,
-    STREAMS,
-    HistoryRow,
-    load,
-    load_all,
-    save,
-)
+from securemsg.client.state.records import HISTORY, HistoryRow, load, load_all, save
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
@@ -181,16 +167,6 @@ def forget_gone(profile_store: IProfileStore, now: float, present: frozenset[byt
 def _forget(records: IRecords, profile: Profile, device: bytes, connection: GuestConnection) -> None:
     """Forget the counters of a conversation. Ids of seen messages stay known."""
     conversation = conversation_of(profile.identity.public, connection.identity)
-    outgoing = out_bucket(conversation, profile.incarnation)
-    for _, counter, _ in records.scan(SENT, outgoing):
-        records.delete(SENT, outgoing, counter)
-    for _, seq, stream in records.scan(COUNTERS, STREAMS + conversation):
-        for _, counter, _ in records.scan(COUNTERS, GAPS + stream):
-            records.delete(COUNTERS, GAPS + stream, counter)
-        records.delete(COUNTERS, STREAM_IN + stream)
-        records.delete(COUNTERS, STREAMS + conversation, seq)
-    own = profile.device_id + profile.incarnation.to_bytes(8, "big") + conversation
-    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + own, OPEN + conversation):
-        records.delete(COUNTERS, bucket)
+    counters.forget_conversation(records, profile, conversation, device)
     records.delete(store.EPOCHS, store.bucket_of(connection.name, device))
     records.delete(TABLE, device)

@@ -12,10 +12,9 @@ from securemsg.client.sessions import initiations, store
 from securemsg.client.sessions.store import EPOCHS, SESSION_INDEX, SKIPPED, TABLE, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import is_guest
-from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.counters import conversation_of, forget_devices
 from securemsg.client.state.profile import DAY, Profile
-from securemsg.client.state.records import BASES, COUNTERS, STREAM_IN, STREAMS, load_all
-from securemsg.crypto import keys
+from securemsg.client.state.records import load_all
 from securemsg.interfaces import IRecords
 
 # A session that sends no more may still receive for as long: what was sealed before its peer left it may have waited in an
@@ -40,7 +39,7 @@ def prune(records: IRecords, profile: Profile, now: int) -> None:
         else:
             _prune_sessions(records, bucket, now)
     if left:
-        _drop_streams(records, left)
+        forget_devices(records, left)
 
 
 def _has_left(records: IRecords, account: str, device: bytes) -> bool:
@@ -53,17 +52,6 @@ def _drop_device(records: IRecords, bucket: bytes) -> None:
     for table in (TABLE, SKIPPED, EPOCHS):
         for _, order, _ in records.scan(table, bucket):
             records.delete(table, bucket, order)
-
-
-def _drop_streams(records: IRecords, left: set[tuple[bytes, bytes]]) -> None:
-    """
-    Delete how far the streams from and to these devices have come in these conversations: somebody else's device may have the
-    same id. Their gaps stay, within the conversation's budget: history shows them.
-    """
-    for bucket, order, value in records.scan(COUNTERS):
-        for prefix, name in ((STREAM_IN, bucket[len(STREAM_IN) :]), (BASES, bucket[len(BASES) :]), (STREAMS, value)):
-            if bucket.startswith(prefix) and (name[: keys.ID_SIZE], name[-keys.ID_SIZE :]) in left:
-                records.delete(COUNTERS, bucket, order)
 
 
 def _prune_sessions(records: IRecords, bucket: bytes, now: int) -> None:

@@ -15,11 +15,8 @@ from attrs import frozen
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     COUNTERS,
-    GAPS,
-    OPEN,
-    STREAM_IN,
-    STREAM_OUT,
-    STREAMS,
+    SENT,
+    Number,
     load,
     load_all,
     load_number,
@@ -39,6 +36,17 @@ from securemsg.protocol.envelope import (
     encode_record,
 )
 from securemsg.protocol.messages import Counter, Record
+
+# Buckets of the table C{COUNTERS}, each with the prefix and what follows. Conversation and incarnation: how far we have come.
+STREAM_OUT = b"out/"
+# Device of the peer, and our stream: the counter before the first one that this device gets.
+BASES = b"base/"
+# Stream: how far it has come in. Stream, with counters as order: what is missing.
+STREAM_IN = b"in/"
+GAPS = b"gap/"
+# Conversation: how many counters are missing; the names of the streams that come in.
+OPEN = b"open/"
+STREAMS = b"streams/"
 
 # Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
 MAX_GAPS = MAX_RESET_COUNTERS
@@ -118,12 +126,12 @@ def conversation_of(own: bytes, peer: bytes) -> bytes:
 
 def stream_of(content: Content) -> bytes:
     """The name of the stream that a content belongs to."""
-    return _stream(content, content.incarnation)
+    return stream_name(content.device, content.incarnation, content.conversation)
 
 
-def _stream(content: Content, incarnation: int) -> bytes:
-    """The name of a stream of the same device and conversation."""
-    return content.device + incarnation.to_bytes(8, "big") + content.conversation
+def stream_name(device: bytes, incarnation: int, conversation: bytes) -> bytes:
+    """The name of the stream of a device in a conversation in one incarnation: 40 bytes."""
+    return device + incarnation.to_bytes(8, "big") + conversation
 
 
 def out_bucket(conversation: bytes, incarnation: int) -> bytes:
@@ -165,6 +173,51 @@ def chain_digest(content: Content) -> bytes:
     if content.kind == Kind.VOID:
         return content.body
     return keys.sha256(encode_record(content))
+
+
+def base_for(records: IRecords, device: bytes, content: Content) -> int | None:
+    """The counter before the first one in our stream that a device of the peer gets; C{None} outside the counters."""
+    if not content.counter:
+        return None
+    bucket = BASES + device + stream_of(content)
+    base = load(records, Number, COUNTERS, bucket)
+    if base is None or content.counter <= base.value:
+        base = Number(content.counter - 1)
+        save(records, COUNTERS, bucket, base)
+    return base.value
+
+
+def forget_conversation(records: IRecords, profile: Profile, conversation: bytes, device: bytes) -> None:
+    """Forget the counters of a conversation whose only device on the other side is gone for good."""
+    outgoing = out_bucket(conversation, profile.incarnation)
+    for _, counter, _ in records.scan(SENT, outgoing):
+        records.delete(SENT, outgoing, counter)
+    for _, seq, stream in records.scan(COUNTERS, STREAMS + conversation):
+        for _, counter, _ in records.scan(COUNTERS, GAPS + stream):
+            records.delete(COUNTERS, GAPS + stream, counter)
+        records.delete(COUNTERS, STREAM_IN + stream)
+        records.delete(COUNTERS, STREAMS + conversation, seq)
+    base = BASES + device + stream_name(profile.device_id, profile.incarnation, conversation)
+    for bucket in (outgoing, STREAM_OUT + conversation, base, OPEN + conversation):
+        records.delete(COUNTERS, bucket)
+
+
+def forget_devices(records: IRecords, left: set[tuple[bytes, bytes]]) -> None:
+    """
+    Forget how far the streams from and to devices in conversations have come: somebody else's device may have the same id.
+    Their gaps stay, within the conversation's budget: history shows them.
+
+    @param left: devices, and a conversation of each.
+    """
+    for bucket, order, value in records.scan(COUNTERS):
+        for prefix, name in ((STREAM_IN, bucket[len(STREAM_IN) :]), (BASES, bucket[len(BASES) :]), (STREAMS, value)):
+            if bucket.startswith(prefix) and (name[: keys.ID_SIZE], name[-keys.ID_SIZE :]) in left:
+                records.delete(COUNTERS, bucket, order)
+
+
+def _stream(content: Content, incarnation: int) -> bytes:
+    """The name of a stream of the same device and conversation."""
+    return stream_name(content.device, incarnation, content.conversation)
 
 
 def load_gaps(records: IRecords, stream: bytes) -> list[tuple[int, Gap]]:

@@ -43,12 +43,6 @@ LATE = b"late"
 LOGINS = b"logins"
 LEAPS = b"leaps"
 TOTALS = b"quarantine"
-STREAM_OUT = b"out/"
-STREAM_IN = b"in/"
-GAPS = b"gap/"
-OPEN = b"open/"
-STREAMS = b"streams/"
-BASES = b"base/"
 MESSAGE = b"message/"
 
 # In place of what a content gets with its counter.

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.state import contacts, counters, verification
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import Arrival, chain_digest, conversation_of, open_gaps, receive
-from securemsg.client.state.records import COUNTERS, GAPS, OUTBOX, ROWS, OutboxRow, next_seq, save
+from securemsg.client.state.counters import GAPS, Arrival, chain_digest, conversation_of, open_gaps, receive
+from securemsg.client.state.records import COUNTERS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, ListMark, Receipt, StreamEnd, encode_record

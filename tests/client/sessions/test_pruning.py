@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.sessions import initiations, pruning, psk, store
 from securemsg.client.sessions.pruning import RECEIVE_LIFE
 from securemsg.client.state import contacts, counters
-from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.counters import BASES, STREAM_IN, conversation_of
 from securemsg.client.state.profile import DAY, Profile, resigned
-from securemsg.client.state.records import BASES, COUNTERS, STREAM_IN, Number, draft, save
+from securemsg.client.state.records import COUNTERS, Number, draft, save
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, encode_device_list
 from securemsg.protocol.envelope import Content, Kind, StreamEnd
 from securemsg.protocol.messages import SignedDeviceList
