@@ -14,7 +14,7 @@ from attrs import field, frozen
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state.conversations import Conversation, direct
-from securemsg.client.state.counters import open_gaps
+from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import (
     HISTORY,

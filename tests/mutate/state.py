@@ -119,7 +119,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
-        "client/state/counters.py",
+        "client/state/gaps.py",
         "tests/client/receiving/test_inbox.py",
         ("gap = max(min(missing, room), 0)", "gap = missing", "StreamTests::test_continued_bounded"),
         (

@@ -18,7 +18,8 @@ from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.state import contacts, invites, quarantine
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.counters import Arrival, conversation_of
+from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
 from securemsg.client.state.receipts import note_receipt

@@ -16,10 +16,11 @@ from attrs import evolve
 from securemsg.client.sessions import pins, store
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient, RecipientGone
 from securemsg.client.sessions.pins import WrongKey
-from securemsg.client.state import contacts, counters
+from securemsg.client.state import contacts, counters, gaps
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, is_guest, with_guest
-from securemsg.client.state.counters import Arrival, conversation_of
+from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import HISTORY, HistoryRow, load, load_all, save
 from securemsg.crypto import keys
@@ -127,8 +128,8 @@ class GuestPeer:
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
         """See C{Peer.count}. A stream that is unknown begins, or was forgotten: nothing before it is missing."""
-        is_known = counters.in_stream(records, counters.stream_of(content)).highest > 0
-        arrival = counters.receive(records, content, content.counter - 1, now)
+        is_known = gaps.in_stream(records, counters.stream_of(content)).highest > 0
+        arrival = gaps.receive(records, content, content.counter - 1, now)
         return arrival if is_known else evolve(arrival, lost=0)
 
 

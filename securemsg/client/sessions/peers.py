@@ -9,10 +9,10 @@ import msgspec
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient
 from securemsg.client.sessions.guests import GuestPeer
 from securemsg.client.sessions.pins import WrongKey
-from securemsg.client.state import contacts, counters
+from securemsg.client.state import contacts, gaps
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, ConversationKind
-from securemsg.client.state.counters import Arrival
+from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
@@ -72,7 +72,7 @@ class Peer(Protocol):
         """
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
-        """Take the counter of an authentic content into account: see L{counters.receive}."""
+        """Take the counter of an authentic content into account: see L{gaps.receive}."""
 
 
 class ContactPeer:
@@ -111,7 +111,7 @@ class ContactPeer:
 
     def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
         """See L{Peer.count}."""
-        return counters.receive(records, content, base, now)
+        return gaps.receive(records, content, base, now)
 
 
 class HostPeer(ContactPeer):

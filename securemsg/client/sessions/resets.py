@@ -15,17 +15,8 @@ from securemsg.client.sessions.budgets import STRANGERS
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import (
-    conversation_of,
-    in_stream,
-    incarnation_of,
-    load_gaps,
-    note_asked,
-    out_bucket,
-    out_stream,
-    own_incarnations,
-    streams_in,
-)
+from securemsg.client.state.counters import conversation_of, incarnation_of, out_bucket, out_stream, own_incarnations
+from securemsg.client.state.gaps import in_stream, load_gaps, note_asked, streams_in
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.receipts import Policy, policy_of
 from securemsg.client.state.records import (

@@ -6,9 +6,10 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.state import contacts, counters, verification
+from securemsg.client.state import contacts, counters, gaps, verification
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import GAPS, Arrival, chain_digest, conversation_of, open_gaps, receive
+from securemsg.client.state.counters import GAPS, chain_digest, conversation_of
+from securemsg.client.state.gaps import Arrival, open_gaps, receive
 from securemsg.client.state.records import COUNTERS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -213,7 +214,7 @@ class StreamTests(SynchronousTestCase):
     def gaps(self) -> list[int]:
         """Which counters are missing."""
         with self.store.reading() as records:
-            return [counter for counter, _ in counters.load_gaps(records, counters.stream_of(self.contents[0]))]
+            return [counter for counter, _ in gaps.load_gaps(records, counters.stream_of(self.contents[0]))]
 
     def before(self, counter: int) -> int:
         """How many are missing right before a counter."""
@@ -300,7 +301,7 @@ class StreamTests(SynchronousTestCase):
                 for number in range(1, 20)
                 for device in (bytes(16), number.to_bytes(16, "big"))
             )
-            self.assertEqual(waited, counters.MAX_CONVERSATION_GAPS)
+            self.assertEqual(waited, gaps.MAX_CONVERSATION_GAPS)
             self.assertEqual(sum(bucket.startswith(GAPS) for bucket, _, _ in records.scan(COUNTERS)), waited)
 
     def continued(self, counter: int, end: StreamEnd, incarnation: int = 2) -> Content:
@@ -381,7 +382,7 @@ class StreamTests(SynchronousTestCase):
         with self.store.writing() as records:
             for incarnation in range(1, MAX_RESET_STREAMS + 4):
                 receive(records, msgspec.structs.replace(self.contents[0], incarnation=incarnation), None, START)
-            names = counters.streams_in(records, self.contents[0].conversation)
+            names = gaps.streams_in(records, self.contents[0].conversation)
         self.assertEqual([counters.incarnation_of(name) for name in names], list(range(4, MAX_RESET_STREAMS + 4)))
 
     def test_continued_forked(self) -> None:
@@ -392,7 +393,7 @@ class StreamTests(SynchronousTestCase):
     def test_continued_bounded(self) -> None:
         """A stream that claims to go on from far up is waited for in a bounded way, and the rest is lost."""
         arrival = self.take_continued(1, StreamEnd(1, 10**6, b""))
-        self.assertEqual((arrival.gap, arrival.gap + arrival.lost), (counters.MAX_GAPS, 10**6))
+        self.assertEqual((arrival.gap, arrival.gap + arrival.lost), (gaps.MAX_GAPS, 10**6))
 
     def leap(self, records: IRecords, incarnation: int, device: bytes = bytes(16)) -> int:
         """A new stream that begins far up."""

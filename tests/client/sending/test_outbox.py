@@ -12,7 +12,7 @@ from securemsg.client.sending import outbox, receipts, results
 from securemsg.client.sessions import pins
 from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
-from securemsg.client.state import contacts, counters
+from securemsg.client.state import contacts, counters, gaps
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
@@ -245,7 +245,7 @@ class DeviceTests(WorldCase):
         message_id = messages.compose(self.alice.store, "bob", "draft", now=now)
         with store.writing() as records:
             draft = self.alice.outbox_seq(message_id, records)
-            counters.receive(records, self.leap(profile, contact), None, now)
+            gaps.receive(records, self.leap(profile, contact), None, now)
             reset = next_seq(records)
             body = encode_record(msgspec.structs.replace(receipts.draft_receipt(profile, b"", now), kind=int(Kind.RESET)))
             save(records, OUTBOX, ROWS, OutboxRow(direct("bob"), int(Kind.RESET), 0, now, DAY, body), reset)

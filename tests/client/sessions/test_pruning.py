@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import initiations, pruning, psk, store
 from securemsg.client.sessions.pruning import RECEIVE_LIFE
-from securemsg.client.state import contacts, counters
+from securemsg.client.state import contacts, gaps
 from securemsg.client.state.counters import BASES, STREAM_IN, conversation_of
 from securemsg.client.state.profile import DAY, Profile, resigned
 from securemsg.client.state.records import COUNTERS, Number, draft, save
@@ -95,8 +95,8 @@ class PruningTests(SynchronousTestCase):
         with self.alice.store.reading() as records:
             places = [bucket[-16:] for bucket, _, _ in records.scan(COUNTERS) if bucket.startswith((STREAM_IN, BASES))]
             self.assertEqual(places, [other.conversation] * 3)
-            self.assertEqual([len(counters.streams_in(records, one.conversation)) for one in (left, other)], [0, 2])
-            self.assertEqual([counters.open_gaps(records, one, 5) for one in (left, other)], [4, 4])
+            self.assertEqual([len(gaps.streams_in(records, one.conversation)) for one in (left, other)], [0, 2])
+            self.assertEqual([gaps.open_gaps(records, one, 5) for one in (left, other)], [4, 4])
 
     def stream(self, sender: Profile) -> Content:
         """Alice has a message of somebody, before which four are missing, and has sent something to the same device."""
@@ -104,7 +104,7 @@ class PruningTests(SynchronousTestCase):
         ends = (StreamEnd(sender.incarnation - 1, 2, b""),)
         content = msgspec.structs.replace(draft(sender, Kind.TEXT, NOW), conversation=conversation, counter=3, continues=ends)
         with self.alice.store.writing() as records:
-            counters.receive(records, content, 0, NOW)
+            gaps.receive(records, content, 0, NOW)
             save(records, COUNTERS, BASES + content.device + bytes(24) + conversation, Number(0))
         return content
 

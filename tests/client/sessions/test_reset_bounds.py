@@ -9,7 +9,8 @@ from securemsg.client.sessions import resets
 from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import GAPS, STREAMS, Gap, conversation_of, out_bucket
+from securemsg.client.state.counters import GAPS, STREAMS, conversation_of, out_bucket
+from securemsg.client.state.gaps import Gap
 from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import (
     COUNTERS,

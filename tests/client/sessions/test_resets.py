@@ -9,7 +9,8 @@ from securemsg.client.messages import Received
 from securemsg.client.sessions import initiations, prekeys, resets, store
 from securemsg.client.state import contacts, quarantine
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import STREAM_IN, STREAMS, conversation_of, load_gaps, streams_in
+from securemsg.client.state.counters import STREAM_IN, STREAMS, conversation_of
+from securemsg.client.state.gaps import load_gaps, streams_in
 from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import COUNTERS, HISTORY, META
 from securemsg.protocol import messages as m
