@@ -10,6 +10,7 @@ import enum
 from typing import Annotated, TypeVar
 
 import msgspec
+from attrs import frozen
 from msgspec import Meta
 
 from securemsg.errors import LocalProtocolError, Refusal
@@ -52,14 +53,10 @@ class Kind(enum.IntEnum):
 
     TEXT = 1
     ANSWER = 2      # by a machine; never answered
-    RECEIPT = 3     # these message ids are committed here; outside the counters
-    RESET = 4       # asks for what did not arrive; outside the counters
+    RECEIPT = 3     # these message ids are committed here
+    RESET = 4       # asks for what did not arrive
     VOID = 5        # fills the counter of a message that will never come
-    JOINED = 6      # proves that the sender joined with an invite of the recipient; outside the counters
-
-
-# Kinds outside the counters.
-UNCOUNTED = frozenset({Kind.RECEIPT, Kind.RESET, Kind.JOINED})
+    JOINED = 6      # proves that the sender joined with an invite of the recipient
 
 
 class ListMark(Record, frozen=True):
@@ -132,6 +129,36 @@ class Reset(Record, frozen=True):
     """Body of a C{RESET}: asks for these to be sent again."""
 
     missing: Annotated[list[Missing], Meta(max_length=MAX_RESET_STREAMS)]
+
+
+@frozen
+class KindRules:
+    """
+    What holds for the messages of a kind.
+
+    @ivar counted: its contents have counters.
+    @ivar shown: it is shown to people; others are silent, and are never confirmed.
+    @ivar record: what its body must encode; C{None}: anything.
+    @ivar size: of its body; 0: any.
+    """
+
+    counted: bool = True
+    shown: bool = True
+    record: type[Receipt | Reset] | None = None
+    size: int = 0
+
+
+# A kind that is not known may also come without a counter.
+UNKNOWN = KindRules()
+KINDS: dict[int, KindRules] = {
+    Kind.TEXT: KindRules(),
+    Kind.ANSWER: KindRules(),
+    Kind.RECEIPT: KindRules(counted=False, shown=False, record=Receipt),
+    Kind.RESET: KindRules(counted=False, shown=False, record=Reset),
+    # The digest of what it stands for.
+    Kind.VOID: KindRules(shown=False, size=32),
+    Kind.JOINED: KindRules(counted=False, shown=False),
+}
 
 
 # Where a message stands among all from its sender's device to its recipient's: places are compared item by item.

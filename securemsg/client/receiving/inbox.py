@@ -46,15 +46,8 @@ from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.codes import NO_RESET
-from securemsg.protocol.envelope import UNCOUNTED, Content, Kind, Receipt, Reset, decode_record
+from securemsg.protocol.envelope import KINDS, UNKNOWN, Content, Kind, Receipt, decode_record
 from securemsg.protocol.messages import Deliver
-
-# Kinds with nothing to show.
-SILENT = frozenset({*UNCOUNTED, Kind.VOID})
-SHOWN = frozenset({Kind.TEXT, Kind.ANSWER})
-# Of what a void stands for.
-DIGEST_SIZE = 32
-_BODIES: dict[int, type[Receipt | Reset]] = {Kind.RECEIPT: Receipt, Kind.RESET: Reset}
 
 
 @frozen
@@ -167,18 +160,18 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
     @raise Refusal: it differs.
     """
     conversation = conversation_of(profile.identity.public, opened.contact.identity)
-    counted = content.kind not in UNCOUNTED
+    rules = KINDS.get(content.kind, UNKNOWN)
     if (content.device, content.conversation) != (opened.device_id, conversation):
         raise Refusal("bad-content")
-    if counted != bool(content.counter) and content.kind in (*SILENT, *SHOWN):
+    if rules.counted != bool(content.counter) and content.kind in KINDS:
         raise Refusal("bad-content")
     incarnations = [content.incarnation, *(end.incarnation for end in content.continues)]
     if any(earlier >= later for later, earlier in pairwise(incarnations)):
         raise Refusal("bad-content")
-    if content.kind == Kind.VOID and len(content.body) != DIGEST_SIZE:
+    if rules.size not in (0, len(content.body)):
         raise Refusal("bad-content")
-    if content.kind in _BODIES:
-        decode_record(_BODIES[content.kind], content.body)
+    if rules.record is not None:
+        decode_record(rules.record, content.body)
 
 
 def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Change:
@@ -187,6 +180,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     name = contact.name
     peer = PEERS[opened.conversation.kind]
     marks = check_lists(records, profile, contact, content) if peer.has_account else []
+    is_shown = KINDS.get(content.kind, UNKNOWN).shown
     known = seen_message(name, content.message_id)
     is_new = records.get(SEEN, known) is None
     if is_new:
@@ -196,27 +190,23 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         arrival = peer.count(records, content, opened.content_key.base, now)
         if arrival.gap and not arrival.seq and peer.has_account:
             resets.request_reset(records, profile, name, opened.device_id, now, gaps=True)
-    if content.wants_receipt and content.kind not in SILENT:
+    if content.wants_receipt and is_shown:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
-    shown = is_new and content.kind not in SILENT
-    if shown:
+    has_news = arrival.note == "late"
+    if is_new and is_shown:
         _keep(records, opened, content, arrival, now)
-    if is_new and content.kind == Kind.RECEIPT:
-        shown = _apply_receipt(records, opened, content, now)
-    if is_new and content.kind == Kind.RESET and peer.has_account:
-        if opened.first and not suites.SUITES[opened.suite].states_place:
-            # psk states no place in which this would show: begin anew as well, and introduce ourselves again.
-            suites.forget(records, name, opened.device_id)
-        resets.answer_reset(records, profile, contact, content, now)
-    if is_new and content.kind == Kind.JOINED and peer.has_account:
-        invites.check_proof(records, profile, contact, content.body, now)
+        has_news = True
+    elif is_new and content.kind == Kind.RECEIPT:
+        has_news = _apply_receipt(records, opened, content, now)
+    elif is_new and peer.has_account:
+        _apply_silent(records, profile, opened, content, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":
         warnings.append("messages-forked")
     return Change(
         name,
-        shown=shown or arrival.note == "late",
+        shown=has_news,
         began=opened.device_id if opened.first else b"",
         behind=content.own_list.version if "contact-list-behind" in marks else 0,
         warnings=tuple(warnings),
@@ -227,7 +217,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     """Save a message in history, where it belongs, and among the unread ones."""
     conversation = opened.conversation
     seq = arrival.seq or next_seq(records)
-    note = arrival.note if content.kind in SHOWN else "unsupported"
+    note = arrival.note if content.kind in KINDS else "unsupported"
     row = HistoryRow(
         content,
         sent=False,
@@ -245,6 +235,17 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     if arrival.seq:
         # Readers may have passed this seq already.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
+
+
+def _apply_silent(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> None:
+    """Answer a reset, or check a proof; nothing else is done about other kinds."""
+    if content.kind == Kind.RESET:
+        if opened.first and not suites.SUITES[opened.suite].states_place:
+            # psk states no place in which this would show: begin anew as well, and introduce ourselves again.
+            suites.forget(records, opened.contact.name, opened.device_id)
+        resets.answer_reset(records, profile, opened.contact, content, now)
+    if content.kind == Kind.JOINED:
+        invites.check_proof(records, profile, opened.contact, content.body, now)
 
 
 def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:

@@ -51,7 +51,7 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import UNCOUNTED, Content, ContentKey, Kind, encode_record
+from securemsg.protocol.envelope import KINDS, UNKNOWN, Content, ContentKey, Kind, encode_record
 from securemsg.protocol.messages import Deposit, Destination, Part
 
 # A message that was not accepted within this time is given up, seconds.
@@ -154,7 +154,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
     body = content.body
     if row.kind == Kind.RESET:
         body = make_reset_body(records, contact, conversation, now)
-    counted = row.kind not in UNCOUNTED
+    counted = KINDS.get(row.kind, UNKNOWN).counted
     before = out_stream(records, conversation, profile.incarnation) if counted else OutStream()
     return msgspec.structs.replace(
         content,
