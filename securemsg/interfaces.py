@@ -227,11 +227,11 @@ class IDirectoryStore(Interface):
         """
 
     def publish(
-        name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
+        name: str, replaced: int, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
     ) -> Awaitable[None]:
         """
-        Replace the device list by compare-and-set: C{version} must be one above the stored one, or the very same bytes again.
-        A device that is no longer on it, or has another key, loses its mailbox.
+        Replace the device list by compare-and-set: C{replaced} must be the version of the stored one, unless that is the very
+        same as the new one. A device that is no longer on it, or has another key, loses its mailbox.
 
         @raise Refusal: C{stale-list}, C{no-such-account}.
         """

@@ -74,7 +74,6 @@ class Maintenance:
         self._refreshed_at = context.now()
         with context.store.writing() as records:
             profile = owndevices.renew(records, context.profile, now)
-            is_published = owndevices.is_published(records, profile)
             self._prune(records, profile, now)
             self._check_confirmed(records, now)
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
@@ -82,10 +81,7 @@ class Maintenance:
         if upload is not None:
             self._is_uploading = True
             context.ask(upload, partial(self._uploaded, upload))
-        if is_published:
-            self._own_devices.fetch_own()
-        else:
-            self._own_devices.publish()
+        self._own_devices.fetch_own()
 
     def tick(self) -> None:
         """Refresh when it is time; to be called about once a second."""

@@ -6,6 +6,8 @@ Source: C{docs/protocol.md}, section "Device lists".
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define, evolve, field
 
 from securemsg.client.context import Context
@@ -19,7 +21,7 @@ from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.devices import Device
+from securemsg.protocol.devices import SERVER_NAME, Device
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
@@ -34,11 +36,14 @@ def is_published(records: IRecords, profile: Profile) -> bool:
 
 def renew(records: IRecords, profile: Profile, now: int) -> Profile:
     """
-    Sign our list again if it is time. The server takes the next version only: what it has not confirmed is published before
-    another is signed.
+    Sign our list again if it is time. What the server has not confirmed is published before another is signed.
+
+    C{server} is restored together with the directory: of a list that it has signed since it knows nothing. Its versions pass
+    with the seconds, so that the next list is ahead of that one, too, and contacts take it.
     """
     if is_due(profile, now) and is_published(records, profile):
-        profile = resigned(profile, now)
+        age = now - profile.listing.issued_at
+        profile = resigned(profile, now, rise=age if profile.name == SERVER_NAME else 1)
         save_profile(records, profile)
     return profile
 
@@ -74,7 +79,7 @@ class OwnDevices:
         except Refusal as refusal:
             callback(refusal)
             return
-        self.publish(callback)
+        self._publish(callback)
 
     def remove_device(self, device_id: bytes, callback: Callback) -> None:
         """
@@ -97,7 +102,7 @@ class OwnDevices:
         except Refusal as refusal:
             callback(refusal)
             return
-        self.publish(callback)
+        self._publish(callback)
 
     def _sign(self, records: IRecords, devices: list[Device]) -> None:
         """
@@ -110,30 +115,26 @@ class OwnDevices:
         self._context.profile = resigned(self._context.profile, self._context.time(), devices)
         save_profile(records, self._context.profile)
 
-    def publish(self, callback: Callback | None = None) -> None:
-        """Publish our list as it is committed. What is not confirmed is published again with the next login."""
+    def _publish(self, callback: Callback) -> None:
+        """Publish our list as the user has changed it. What is not confirmed is published again with the next look."""
         profile = self._context.profile
         version = profile.listing.version
 
         def done(answer: Answer | Refusal) -> None:
             self._published(version, answer)
-            if callback is not None:
-                callback(answer)
+            if isinstance(answer, Refusal) and answer.code == "stale-list":
+                self.fetch_own()
+            callback(answer)
 
         self._context.ask(m.Publish(0, profile.devices), done)
 
     def _published(self, version: int, answer: Answer | Refusal) -> None:
-        if self._context.channel is None:
-            return
-        if isinstance(answer, Refusal):
-            if answer.code == "stale-list":
-                self.fetch_own()
-            return
-        with self._context.store.writing() as records:
-            save_number(records, META, PUBLISHED, version)
+        if self._context.channel is not None and not isinstance(answer, Refusal):
+            with self._context.store.writing() as records:
+                save_number(records, META, PUBLISHED, version)
 
     def fetch_own(self) -> None:
-        """Ask the directory which list it shows as ours."""
+        """Ask the directory which list it shows as ours, and publish ours where it is another."""
         self._context.ask(m.Fetch(0, self._context.profile.name), self._own_account)
 
     def _own_account(self, answer: Answer | Refusal) -> None:
@@ -148,23 +149,29 @@ class OwnDevices:
             except Refusal:
                 context.warn(records, "own-list-invalid")
                 return
-            added = ownlist.added(profile, listing)
+            added = ownlist.added(records, profile, listing)
             own = next(device for device in profile.listing.devices if device.id == profile.device_id)
-            if not added and own.keys not in {device.keys for device in listing.devices}:
+            is_old = listing.version < profile.listing.version
+            if not is_old and not added and own.keys not in {device.keys for device in listing.devices}:
                 context.warn(records, "device-removed")
                 return
-            if listing.version < profile.listing.version or record.devices == profile.devices:
-                return
+            if is_old and listing.version < load_number(records, META, PUBLISHED):
+                context.warn(records, "own-list-rolled-back")
             if added:
                 # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
                 ownlist.refuse(records, added, context.time())
                 context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
+            if is_old and not ownlist.may_follow(profile, record.devices):
+                profile = resigned(profile, context.time())
+            elif added and not is_old:
                 profile = resigned(profile, context.time(), after=record.devices)
-            else:
-                # Signed before the state was restored, and the list that the server shows to others.
+            elif not is_old:
+                # The list that the server shows to others; a newer one was signed before the state was restored.
                 profile = evolve(profile, devices=record.devices)
-                save_number(records, META, PUBLISHED, listing.version)
-            save_profile(records, profile)
+            save_number(records, META, PUBLISHED, listing.version)
+            if profile.devices != context.profile.devices:
+                save_profile(records, profile)
         context.profile = profile
-        if added:
-            self.publish()
+        if profile.devices != record.devices:
+            # If that is refused, the next look tries again.
+            context.ask(m.Publish(0, profile.devices), partial(self._published, profile.listing.version))

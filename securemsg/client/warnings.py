@@ -27,6 +27,8 @@ WARNINGS: dict[str, str] = {
     "own-list-unknown": "the server showed {name} a device list of yours that this profile never made. If this profile is not"
     " an old copy, " + _STOLEN,
     "own-list-forked": "the server showed {name} a device list of yours that contradicts the real one" + _TELL,
+    "own-list-rolled-back": "the server showed an old device list of this account, as after a restore from a backup; the newest"
+    " was published again. If it happens again, ask the server's operator",
     "own-list-old": "the server still shows {name} a device list of yours that was replaced long ago" + _TELL,
     "messages-forked": "messages from {name} contradict each other: the device was copied, or somebody tampered with them;"
     " ask {name} over another channel",

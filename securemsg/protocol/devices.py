@@ -21,7 +21,7 @@ SERVER_NAME = "server"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})
 RESERVED_PREFIX = "key-"
-MAX_VERSION = 2**31
+MAX_VERSION = 2**62
 
 
 class Device(Record, frozen=True):

@@ -20,6 +20,10 @@ from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection
 from securemsg.server.limits import Buckets
 
+# After a restore the server's list may be many versions behind the owner's, at most one for each second. Whoever has a copy of
+# the owner's keys cannot use up all versions in one go.
+MAX_LEAP = 2**31
+
 
 def check_list(signed: SignedDeviceList, identity: bytes, server: bytes, account: str) -> DeviceList:
     """
@@ -79,7 +83,7 @@ class Directory:
 
     async def publish(self, connection: ClientConnection, message: Publish) -> Done:
         """
-        Publish the next device list of the connection's own account.
+        Publish a newer device list of the connection's own account.
 
         @raise Refusal: C{unauthentic}, C{bad-device-list}, C{stale-list}, C{rate-limited}.
         """
@@ -89,15 +93,19 @@ class Directory:
         current = account.record.devices.body
         if message.devices.body == current:
             return Done(message.request)
-        if devices.version != account.version + 1 or devices.previous != keys.sha256(current):
+        replaced = account.version
+        if devices.version <= replaced:
             raise Refusal("stale-list")
+        if devices.version == replaced + 1 and devices.previous != keys.sha256(current):
+            raise Refusal("stale-list")
+        if devices.version > replaced + MAX_LEAP:
+            raise Refusal("bad-device-list", "a version too far ahead")
         for device in devices.devices:
             known = account.devices.get(device.id)
             if known is not None and known.signing_key != device.signing_key:
                 raise Refusal("bad-device-list", "a device with another key")
-        await self._store.publish(
-            account.name, devices.version, message.devices.body, message.devices.signature, device_keys(devices)
-        )
+        body, signature = message.devices.body, message.devices.signature
+        await self._store.publish(account.name, replaced, devices.version, body, signature, device_keys(devices))
         await self._accounts.read(account.name)
         return Done(message.request)
 

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from securemsg.client import messages
 from securemsg.client.maintenance import PERIOD
-from securemsg.client.owndevices import PUBLISHED
+from securemsg.client.owndevices import PUBLISHED, renew
 from securemsg.client.sessions import budgets
 from securemsg.client.state import contacts, ownlist, verification
 from securemsg.client.state.contacts import Contact
@@ -35,7 +35,7 @@ from securemsg.protocol.devices import MAX_VERSION, Device, DeviceList, decode_d
 from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
-from tests.client.rig import MortalProfile, User
+from tests.client.rig import MortalProfile, MortalServerStore, User
 from tests.client.test_malice import replacing, signed
 
 
@@ -279,7 +279,9 @@ class OwnTests(DeviceCase):
         """A device of ours that has another key on a list is another device."""
         profile = self.alice.profile()
         changed = [msgspec.structs.replace(device, agreement_key=self.ghost.agreement_key) for device in self.own]
-        self.assertEqual(ownlist.added(profile, msgspec.structs.replace(profile.listing, devices=changed)), changed)
+        with self.alice.store.reading() as records:
+            listing = msgspec.structs.replace(profile.listing, devices=changed)
+            self.assertEqual(ownlist.added(records, profile, listing), changed)
 
     def test_older(self) -> None:
         """An older list of ours is not taken."""
@@ -386,6 +388,155 @@ class ChangeTests(DeviceCase):
             for number in range(m.MAX_DEVICES + 3):
                 ownlist.refuse(records, [self.device(str(number))], number)
             self.assertEqual([row.since for row in ownlist.refused(records)], list(range(3, m.MAX_DEVICES + 3)))
+
+
+class RestoredServerTests(DeviceCase):
+    """The server was restored from a backup, or shows an old list of Alice's as if it were."""
+
+    def renew(self, user: User) -> None:
+        """Somebody's list is signed again, a week later."""
+        self.world.clock += 8 * DAY
+        user.connect()
+
+    def restore(self, back: MortalServerStore) -> None:
+        """The server goes on from a backup."""
+        self.part(self.alice)
+        self.part(self.bob)
+        self.world.store = back
+        self.world.restart_server()
+
+    def test_renewed_since(self) -> None:
+        """
+        A list that was renewed after the backup is published again, and told, so that contacts who have seen it can write.
+        """
+        back = self.world.store.crash()
+        self.renew(self.alice)
+        self.bob.send("alice", "one")
+        self.renew(self.alice)
+        self.bob.connect()
+        self.bob.send("alice", "two")
+        newest = self.alice.profile().listing
+        self.assertEqual((newest.version, self.contact().version), (3, 3))
+        self.restore(back)
+        self.alice.connect()
+        self.assertEqual(self.notices(self.alice, "own-list-rolled-back"), 1)
+        self.world.clock += 2 * DAY
+        self.bob.connect()
+        self.assertEqual(self.published(), newest)
+        self.assertEqual(self.bob.sent(self.bob.send("alice", "three")).status, "accepted")
+        self.assertEqual(self.alice.read(), ["reply", "one", "two", "three"])
+        self.renew(self.alice)
+        self.assertEqual(self.published().version, 4)
+
+    def test_due_at_once(self) -> None:
+        """So it is where the list is to be signed again with the first login after the restore."""
+        back = self.world.store.crash()
+        self.renew(self.alice)
+        self.restore(back)
+        self.renew(self.alice)
+        self.bob.connect()
+        self.assertEqual((self.published().version, self.notices(self.alice, "own-list-rolled-back")), (3, 1))
+
+    def test_refused_device(self) -> None:
+        """A device that was refused, and is on the old list, is told as well, and gone again."""
+        self.steal([*self.own, self.ghost])
+        back = self.world.store.crash()
+        self.alice.connect()
+        self.world.clock += 2 * DAY
+        self.restore(back)
+        self.alice.connect()
+        self.bob.connect()
+        self.assertEqual((self.published().version, self.published().devices), (3, self.own))
+        self.assertEqual(self.notices(self.alice, "own-list-rolled-back"), 1)
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 2)
+        self.assertEqual(self.refused(), [self.ghost])
+
+    def test_device_added_after_it(self) -> None:
+        """Nor does a device stay that somebody with a copy of the keys adds to the old list, whatever ours followed."""
+        back = self.world.store.crash()
+        for _ in range(2):
+            self.renew(self.alice)
+        self.restore(back)
+        self.bob.connect()
+        wire = self.alice.connect(settle=False)
+        wire.to_client = replacing(m.Account, lambda answer: None)
+        self.world.settle()
+        self.steal([*self.own, self.ghost])
+        self.alice.connect()
+        self.assertEqual((self.published().version, self.published().devices), (4, self.own))
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+
+    def test_removed_device(self) -> None:
+        """A device that the user has removed since is no device that somebody has added."""
+        self.steal([*self.own, self.ghost])
+        self.alice.connect()
+        self.change("accept-device", self.ghost)
+        back = self.world.store.crash()
+        self.change("remove-device", self.ghost)
+        clear = self.notices(self.alice, "own-device-added")
+        self.world.clock += 2 * DAY
+        self.restore(back)
+        self.alice.connect()
+        self.bob.connect()
+        self.assertEqual((self.published().version, self.published().devices), (5, self.own))
+        self.assertEqual(self.notices(self.alice, "own-list-rolled-back"), 1)
+        self.assertEqual((self.notices(self.alice, "own-device-added"), self.refused()), (clear, []))
+
+    def show_old(self) -> None:
+        """The server has the right list, and shows Alice an old one, or says that hers is stale."""
+        old = m.AccountRecord("alice", self.alice.profile().identity.public, self.alice.profile().devices)
+        self.renew(self.alice)
+        wire = self.alice.connect(settle=False)
+        wire.to_client = replacing(m.Account, lambda answer: m.Account(answer.request, old))
+        self.world.settle()
+
+    def test_shown_an_old_one(self) -> None:
+        """It is told as well if the server has the right list all the same; and another change goes on from that."""
+        self.show_old()
+        self.assertEqual(self.notices(self.alice, "own-list-rolled-back"), 1)
+        self.assertEqual(self.published().version, 2)
+        with self.alice.store.writing() as records:
+            ownlist.refuse(records, [self.ghost], 0)
+        self.assertIsInstance(self.change("accept-device", self.ghost), m.Done)
+
+    def test_no_loop(self) -> None:
+        """However often the server shows an old list and refuses the newest, that is published once for each look."""
+        self.show_old()
+        assert self.alice.wire is not None, "connected"
+        shown = self.alice.wire.to_client
+        assert shown is not None, "it lies"
+        refusing = replacing(m.Done, lambda answer: m.Refused(answer.request, "stale-list"))
+        self.alice.wire.to_client = lambda message: [one for altered in refusing(message) for one in shown(altered)]
+        self.alice.wire.log.clear()
+        self.world.advance(2 * PERIOD, ticks=4)
+        said = [type(message) for _, message in self.alice.wire.log if isinstance(message, m.Fetch | m.Publish)]
+        self.assertEqual(said, [m.Fetch, m.Publish] * 2)
+
+    def test_changes_wait(self) -> None:
+        """Until the server has taken the newest list the user changes nothing."""
+        self.show_old()
+        assert self.alice.wire is not None, "connected"
+        self.alice.wire.to_server = replacing(m.Publish, lambda message: None)
+        self.world.advance(PERIOD, ticks=1)
+        with self.alice.store.writing() as records:
+            ownlist.refuse(records, [self.ghost], 0)
+        answer = self.change("accept-device", self.ghost)
+        assert isinstance(answer, Refusal), "not confirmed"
+        self.assertEqual(answer.code, "list-unpublished")
+        self.alice.connect()
+        self.assertIsInstance(self.change("accept-device", self.ghost), m.Done)
+
+    def test_the_contact_server(self) -> None:
+        """C{server}, restored with the directory, renews its list to one that those take who saw the list that was lost."""
+        now, bob = int(self.world.clock), self.bob.profile()
+        before = create_profile(self.world.link, "server", now)
+        for age in (0, 7 * DAY, 7 * DAY + 60):
+            with MemoryProfile().writing() as records:
+                save_number(records, META, PUBLISHED, 1)
+                profile = renew(records, before, now + age)
+            with self.bob.store.writing() as records:
+                record = m.AccountRecord("server", profile.identity.public, profile.devices)
+                contacts.adopt(records, bob, record, now, contacts.DIRECTORY)
 
 
 class ContactTests(DeviceCase):

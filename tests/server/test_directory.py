@@ -23,6 +23,7 @@ from securemsg.protocol.messages import (
     Upload,
     Welcome,
 )
+from securemsg.server.directory import MAX_LEAP
 from securemsg.server.limits import Rate, Settings
 from tests.server.rig import DAY, Client, Rig, User, public, upload
 
@@ -98,12 +99,27 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual([self.published(devices), self.published(devices)], ["", ""])
 
     def test_stale(self) -> None:
-        """A list that does not follow the stored one is stale: a version skipped, repeated, or on top of another list."""
-        self.assertEqual(self.published(self.alice.device_list(version=3)), "stale-list")
+        """A list that does not follow the stored one is stale: a version repeated or gone before, or on top of another list."""
         self.assertEqual(self.published(self.alice.device_list(issued_at=1)), "stale-list")
         self.assertEqual(self.published(self.alice.device_list(version=2, previous=bytes(32))), "stale-list")
         self.assertEqual(self.published(self.alice.device_list(version=2)), "")
         self.assertEqual(self.published(self.alice.device_list(version=2, issued_at=9)), "stale-list")
+        self.assertEqual(self.published(self.alice.device_list(version=1)), "stale-list")
+
+    def test_behind(self) -> None:
+        """A server that was restored takes a list that is versions ahead of its own, whatever that list followed."""
+        second = self.alice.sibling()
+        devices = self.alice.device_list(version=5, previous=bytes(32))
+        self.assertEqual([self.published(devices), self.published(devices)], ["", ""])
+        self.client.ask(Fetch(1, "alice"))
+        self.assertEqual(self.client.one(Account).record.devices, devices)
+        self.rig.login(second)
+        self.assertEqual(self.published(self.alice.device_list(version=4)), "stale-list")
+
+    def test_far_ahead(self) -> None:
+        """Nobody uses up all versions in one go: those beyond a limit are refused."""
+        self.assertEqual(self.published(self.alice.device_list(version=2 + MAX_LEAP)), "bad-device-list")
+        self.assertEqual(self.published(self.alice.device_list(version=1 + MAX_LEAP)), "")
 
     def test_foreign(self) -> None:
         """Nobody publishes for another account, under another identity, or for another server."""

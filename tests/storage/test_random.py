@@ -76,12 +76,12 @@ class Store(RuleBasedStateMachine):
         """Somebody registers."""
         self.attempt("register", account(name, *devices, token=token))
 
-    @rule(name=NAMES, devices=DEVICES, ahead=st.integers(0, 2), body=st.sampled_from((b"one", b"two")))
-    def publish(self, name: str, devices: list[bytes], ahead: int, body: bytes) -> None:
-        """Somebody publishes a list, often the next."""
+    @rule(name=NAMES, devices=DEVICES, behind=st.integers(-1, 1), body=st.sampled_from((b"one", b"two")))
+    def publish(self, name: str, devices: list[bytes], behind: int, body: bytes) -> None:
+        """Somebody publishes a list, often in place of the stored one."""
         stored = self.load(name)
-        version = ahead + (stored.version if stored else 0)
-        self.attempt("publish", name, version, body, b"signature", tuple((device, body) for device in devices))
+        replaced = (stored.version if stored else 0) - behind
+        self.attempt("publish", name, replaced, replaced + 1, body, b"signature", tuple((device, body) for device in devices))
 
     @rule(name=NAMES)
     def remove_account(self, name: str) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import msgspec
 
+from securemsg.client.state.lists import first_seen
 from securemsg.client.state.profile import TABLE, Profile
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, MAX_VERSION, Device, DeviceList, decode_device_list
-from securemsg.protocol.messages import MAX_DEVICES, AccountRecord, Counter, Record
+from securemsg.protocol.messages import MAX_DEVICES, AccountRecord, Counter, Record, SignedDeviceList
 
 REFUSED = b"refused"
 
@@ -44,10 +45,23 @@ def read_own(profile: Profile, record: AccountRecord) -> DeviceList:
     return listing
 
 
-def added(profile: Profile, listing: DeviceList) -> list[Device]:
-    """The devices on a list of ours that this profile did not add."""
+def added(records: IRecords, profile: Profile, listing: DeviceList) -> list[Device]:
+    """
+    The devices on a list of ours that this profile did not add. On one that is older than ours those do not count that this
+    profile has removed since.
+    """
     known = {device.keys for device in profile.listing.devices}
-    return [device for device in listing.devices if device.keys not in known]
+    others = [device for device in listing.devices if device.keys not in known]
+    if listing.version < profile.listing.version:
+        return [device for device in others if not first_seen(records, profile.name, device)]
+    return others
+
+
+def may_follow(profile: Profile, before: SignedDeviceList) -> bool:
+    """Whether the server takes our list in place of this older one."""
+    listing = profile.listing
+    is_next = listing.version == decode_device_list(before.body).version + 1
+    return not is_next or listing.previous == keys.sha256(before.body)
 
 
 def refused(records: IRecords) -> tuple[RefusedDevice, ...]:

@@ -154,18 +154,19 @@ def create_profile(link: InviteLink, name: str, now: int) -> Profile:
 
 
 def resigned(
-    profile: Profile, now: int, devices: list[Device] | None = None, after: SignedDeviceList | None = None
+    profile: Profile, now: int, devices: list[Device] | None = None, after: SignedDeviceList | None = None, rise: int = 1
 ) -> Profile:
     """
-    The next version of our list. To be saved, then published.
+    A newer version of our list. To be saved, then published.
 
     @param devices: those on it; C{None}: the same as now.
     @param after: the list that it follows, whose hash it names; C{None}: ours.
+    @param rise: by how much its version is higher.
     """
     before = after or profile.devices
     following = msgspec.structs.replace(
         profile.listing,
-        version=decode_device_list(before.body).version + 1,
+        version=decode_device_list(before.body).version + rise,
         previous=sha256(before.body),
         issued_at=now,
         devices=devices or profile.listing.devices,

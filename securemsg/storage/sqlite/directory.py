@@ -77,6 +77,7 @@ def register(connection: sqlite3.Connection, new: NewAccount) -> None:
 def publish(
     connection: sqlite3.Connection,
     name: str,
+    replaced: int,
     version: int,
     body: bytes,
     signature: bytes,
@@ -92,7 +93,7 @@ def publish(
         raise Refusal("no-such-account")
     if there[1:] == (version, body, signature):
         return
-    if version != there[1] + 1:
+    if there[1] != replaced:
         raise Refusal("stale-list")
     account = there[0]
     values = version, body, signature, account

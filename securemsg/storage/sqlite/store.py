@@ -192,10 +192,10 @@ class ServerStore:
         return self._writer.submit(directory.register, account)
 
     def publish(
-        self, name: str, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
+        self, name: str, replaced: int, version: int, body: bytes, signature: bytes, devices: tuple[tuple[bytes, bytes], ...]
     ) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.publish}."""
-        return self._writer.submit(directory.publish, name, version, body, signature, devices)
+        return self._writer.submit(directory.publish, name, replaced, version, body, signature, devices)
 
     def remove_account(self, name: str) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""

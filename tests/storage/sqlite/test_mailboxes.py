@@ -154,7 +154,7 @@ class MessageContract(StoreContract):
 
     def test_mailbox_gone(self) -> None:
         """What is meant for a device that was removed meanwhile goes nowhere; the other devices get theirs."""
-        self.wait(self.store.publish("alice", 2, b"", b"", ((b"phone", b"key of phone"),)))
+        self.wait(self.store.publish("alice", 1, 2, b"", b"", ((b"phone", b"key of phone"),)))
         self.write(deposit(self.bob, b"d1", 1, (self.desk, 1)), deposit(self.bob, b"d2", 2, (self.desk, 2), (self.phone, 1)))
         self.assertEqual(self.page(self.desk), [])
         self.assertEqual(self.positions(self.phone), [1])
