@@ -157,14 +157,18 @@ class OwnDevices:
                 return
             if is_old and listing.version < load_number(records, META, PUBLISHED):
                 context.warn(records, "own-list-rolled-back")
+            # Those that were put off the list, and are not taken back: the user may accept them again.
+            displaced = ownlist.displaced(profile, listing)
+            kept = [device for device in profile.listing.devices if device not in displaced]
+            if added or displaced:
+                ownlist.refuse(records, [*added, *displaced], context.time())
             if added:
                 # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
-                ownlist.refuse(records, added, context.time())
                 context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
-            if is_old and not ownlist.may_follow(profile, record.devices):
-                profile = resigned(profile, context.time())
+            if is_old and (displaced or not ownlist.may_follow(profile, record.devices)):
+                profile = resigned(profile, context.time(), kept)
             elif added and not is_old:
-                profile = resigned(profile, context.time(), after=record.devices)
+                profile = resigned(profile, context.time(), kept, after=record.devices)
             elif not is_old:
                 # The list that the server shows to others; a newer one was signed before the state was restored.
                 profile = evolve(profile, devices=record.devices)

@@ -100,10 +100,7 @@ class Directory:
             raise Refusal("stale-list")
         if devices.version > replaced + MAX_LEAP:
             raise Refusal("bad-device-list", "a version too far ahead")
-        for device in devices.devices:
-            known = account.devices.get(device.id)
-            if known is not None and known.signing_key != device.signing_key:
-                raise Refusal("bad-device-list", "a device with another key")
+        _check_same_keys(decode_device_list(current), devices, connection.device.id)
         body, signature = message.devices.body, message.devices.signature
         await self._store.publish(account.name, replaced, devices.version, body, signature, device_keys(devices))
         await self._accounts.read(account.name)
@@ -117,3 +114,18 @@ class Directory:
         """
         if not self._requests.consume(connection.device.rate_key):
             raise Refusal("rate-limited")
+
+
+def _check_same_keys(before: DeviceList, after: DeviceList, publisher: bytes) -> None:
+    """
+    Check that each device that stays has the keys that it had.
+
+    @param publisher: the device that publishes, which may put its own X25519 key right: somebody with a copy of the account's
+        keys may have exchanged it, by taking the device off the list in between.
+    @raise Refusal: C{bad-device-list}.
+    """
+    known = {device.id: device for device in before.devices}
+    for device in after.devices:
+        other = known.get(device.id, device)
+        if device.signing_key != other.signing_key or (device.keys != other.keys and device.id != publisher):
+            raise Refusal("bad-device-list", "a device with another key")

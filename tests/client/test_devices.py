@@ -154,6 +154,20 @@ class OwnTests(DeviceCase):
         assert isinstance(answer, Refusal), "its id stands on the list"
         self.assertEqual((answer.code, self.published().devices), ("unlisted-device", self.own))
 
+    def test_other_device_replaced(self) -> None:
+        """Where another of our devices was exchanged under its id, both are off the list; the true one may be accepted."""
+        other = self.device("alice")
+        self.steal([*self.own, other])
+        self.alice.connect()
+        self.change("accept-device", other)
+        false = msgspec.structs.replace(other, agreement_key=self.ghost.agreement_key)
+        for devices in (self.own, [*self.own, false]):
+            self.assertIsInstance(self.ask(self.alice, m.Publish(0, self.sign(devices))), m.Done)
+        self.alice.connect()
+        self.assertEqual((self.published().devices, self.refused()), (self.own, [other]))
+        self.assertIsInstance(self.change("accept-device", other), m.Done)
+        self.assertEqual(self.published().devices, [*self.own, other])
+
     def test_another_soon_after(self) -> None:
         """Each device that was added is told, however soon it follows another."""
         for number in (1, 2, 3):
@@ -382,6 +396,18 @@ class ChangeTests(DeviceCase):
         self.assertEqual(answer.code, "too-many-devices")
         self.assertEqual(self.refused(), [self.ghost])
 
+    def test_same_id(self) -> None:
+        """Of two refused devices with the same id the newer one is kept, and may be accepted."""
+        self.change("accept-device", self.ghost)
+        self.change("remove-device", self.ghost)
+        older, newer = (msgspec.structs.replace(self.device(name), id=self.ghost.id) for name in ("one", "two"))
+        for device in (older, newer):
+            self.ask(self.alice, m.Publish(0, self.sign([*self.own, device])))
+            self.alice.connect()
+        self.assertEqual(self.refused(), [newer])
+        self.assertIsInstance(self.change("accept-device", self.ghost), m.Done)
+        self.assertEqual(self.published().devices, [*self.own, newer])
+
     def test_bounded(self) -> None:
         """Of refused devices the newest are kept, as many as a list may have."""
         with self.alice.store.writing() as records:
@@ -457,14 +483,31 @@ class RestoredServerTests(DeviceCase):
         for _ in range(2):
             self.renew(self.alice)
         self.restore(back)
+        self.steal_unseen([*self.own, self.ghost])
+        self.alice.connect()
+        self.assertEqual((self.published().version, self.published().devices), (4, self.own))
+        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+
+    def steal_unseen(self, devices: list[Device]) -> None:
+        """A list is stolen before Alice has seen what the server goes on from."""
         self.bob.connect()
         wire = self.alice.connect(settle=False)
         wire.to_client = replacing(m.Account, lambda answer: None)
         self.world.settle()
-        self.steal([*self.own, self.ghost])
+        self.steal(devices)
+
+    def test_other_device(self) -> None:
+        """Where a device of ours has other keys on it, ours is off the list, until the user accepts it again."""
+        back = self.world.store.crash()
+        other = self.device("alice")
+        self.steal([*self.own, other])
         self.alice.connect()
-        self.assertEqual((self.published().version, self.published().devices), (4, self.own))
-        self.assertEqual(self.notices(self.alice, "own-device-added"), 1)
+        self.change("accept-device", other)
+        self.restore(back)
+        self.steal_unseen([*self.own, msgspec.structs.replace(other, agreement_key=self.ghost.agreement_key)])
+        self.alice.connect()
+        self.assertEqual((self.published().version, self.published().devices), (5, self.own))
+        self.assertEqual(self.refused(), [other])
 
     def test_removed_device(self) -> None:
         """A device that the user has removed since is no device that somebody has added."""
@@ -560,6 +603,21 @@ class ContactTests(DeviceCase):
         contact = self.contact()
         self.assertEqual((contact.verified, contact.unconfirmed), (False, (self.ghost.id,)))
         self.assertEqual(contacts.devices(contact), [*self.own, self.ghost])
+
+    def test_exchanged(self) -> None:
+        """Whoever was told of a device is told again when its keys are exchanged under its id."""
+        self.bob.send("alice", "to both")
+        self.alice.connect()
+        other = msgspec.structs.replace(self.device("alice"), id=self.ghost.id)
+        self.ask(self.alice, m.Publish(0, self.sign([*self.own, other])))
+        self.part(self.alice)
+        # Within a day, in which the same warning would not be repeated.
+        known = msgspec.structs.replace(self.contact(), checked_at=0)
+        with self.bob.store.writing() as records:
+            contacts.put_contact(records, known)
+        self.bob.send("alice", "to whom?")
+        self.assertEqual(self.contact().unconfirmed, (self.ghost.id,))
+        self.assertEqual(self.notices(self.bob, "contact-device-added"), 2)
 
     def test_settled(self) -> None:
         """Once the user has confirmed the device the warning is gone."""

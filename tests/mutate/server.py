@@ -170,11 +170,14 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("if message.account != SERVER_NAME:", "if False:", "tests/server/test_guests.py::ReachTests::test_directory"),
         (
-            "if devices.version != account.version + 1 or devices.previous != keys.sha256(current):",
-            "if devices.version != account.version + 1:",
+            "if devices.version == replaced + 1 and devices.previous != keys.sha256(current):",
+            "if False:",
             "DirectoryTests::test_stale",
         ),
-        ("if known is not None and known.signing_key != device.signing_key:", "if False:", "DirectoryTests::test_other_key"),
+        ("if devices.version <= replaced:", "if False:", "DirectoryTests::test_stale"),
+        ("if devices.version > replaced + MAX_LEAP:", "if False:", "DirectoryTests::test_far_ahead"),
+        ("if device.signing_key != other.signing_key or (", "if (", "DirectoryTests::test_other_key"),
+        ("(device.keys != other.keys and device.id != publisher)", "False", "DirectoryTests::test_other_key"),
         ("if not self._requests.consume(connection.device.rate_key):", "if False:", "DirectoryTests::test_rate"),
     ),
     *guards(

@@ -140,10 +140,27 @@ class DirectoryTests(SynchronousTestCase):
                 self.assertEqual(self.published(devices), "bad-device-list", (field, key))
 
     def test_other_key(self) -> None:
-        """A device keeps its key as long as it keeps its id."""
+        """A device keeps its keys as long as it keeps its id, whatever the version."""
+        second = self.alice.sibling()
         self.alice.version = 2
-        other = User("alice", self.alice.server, device_id=self.alice.device_id).own
-        self.assertEqual(self.published(self.alice.device_list(devices=[other])), "bad-device-list")
+        current = self.alice.device_list()
+        self.assertEqual(self.published(current), "")
+        other = User("alice", self.alice.server).own
+        for version in (3, 4):
+            for devices in (
+                [msgspec.structs.replace(self.alice.own, signing_key=other.signing_key), second.own],
+                [self.alice.own, msgspec.structs.replace(second.own, signing_key=other.signing_key)],
+                [self.alice.own, msgspec.structs.replace(second.own, agreement_key=other.agreement_key)],
+            ):
+                changed = self.alice.device_list(version=version, previous=keys.sha256(current.body), devices=devices)
+                self.assertEqual(self.published(changed), "bad-device-list")
+
+    def test_own_key_put_right(self) -> None:
+        """A device may give itself another X25519 key: perhaps somebody had exchanged it."""
+        self.alice.version = 2
+        other = User("alice", self.alice.server).own
+        changed = msgspec.structs.replace(self.alice.own, agreement_key=other.agreement_key)
+        self.assertEqual(self.published(self.alice.device_list(devices=[changed])), "")
 
     def test_device_dropped(self) -> None:
         """A device that is on the list no more is disconnected, and does not get in again."""

@@ -78,7 +78,8 @@ class Contact(Record, frozen=True):
     @property
     def comparison(self) -> bytes:
         """What there is to compare, as a digest: the identity, of two the new one, and the devices that are not confirmed."""
-        return keys.digest(offered(self), *(() if self.is_blocked else self.unconfirmed))
+        fresh = [device_digest(device) for device in devices(self) if device.id in self.unconfirmed]
+        return keys.digest(offered(self), *(() if self.is_blocked else fresh))
 
     @property
     def trust_digest(self) -> bytes:

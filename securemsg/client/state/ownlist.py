@@ -57,6 +57,13 @@ def added(records: IRecords, profile: Profile, listing: DeviceList) -> list[Devi
     return others
 
 
+def displaced(profile: Profile, listing: DeviceList) -> list[Device]:
+    """Other devices of ours whose ids stand on this list with other keys: the server exchanges no device's keys."""
+    shown = {device.id: device for device in listing.devices}
+    others = (device for device in profile.listing.devices if device.id != profile.device_id)
+    return [device for device in others if device.keys != shown.get(device.id, device).keys]
+
+
 def may_follow(profile: Profile, before: SignedDeviceList) -> bool:
     """Whether the server takes our list in place of this older one."""
     listing = profile.listing
@@ -71,10 +78,13 @@ def refused(records: IRecords) -> tuple[RefusedDevice, ...]:
 
 
 def refuse(records: IRecords, devices: list[Device], since: int) -> None:
-    """Keep devices that are refused; of more than a list may have, the newest."""
-    known = refused(records)
-    fresh = [RefusedDevice(device, since) for device in devices if all(device != other.device for other in known)]
-    _save(records, (*known, *fresh)[-MAX_DEVICES:])
+    """Keep devices that are refused; of those with the same id, and of more than a list may have, the newest."""
+    rows = {row.device.id: row for row in refused(records)}
+    for device in devices:
+        if device.id not in rows or rows[device.id].device != device:
+            rows.pop(device.id, None)
+            rows[device.id] = RefusedDevice(device, since)
+    _save(records, tuple(rows.values())[-MAX_DEVICES:])
 
 
 def accept(records: IRecords, listed: list[Device], device_id: bytes) -> Device:
@@ -90,7 +100,7 @@ def accept(records: IRecords, listed: list[Device], device_id: bytes) -> Device:
     if not found:
         raise Refusal("unlisted-device")
     _save(records, tuple(row for row in known if row.device.id != device_id))
-    return found[-1]
+    return found[0]
 
 
 def _save(records: IRecords, rows: tuple[RefusedDevice, ...]) -> None:

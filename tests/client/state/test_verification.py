@@ -133,6 +133,21 @@ class AcceptTests(SynchronousTestCase):
         contact = self.confirm()
         self.assertEqual((contact.verified, contact.unconfirmed), (True, ()))
 
+    def test_exchanged_keys(self) -> None:
+        """Nor is a device confirmed whose keys were exchanged under its id after it was shown."""
+        self.show()
+        self.confirm()
+        device_id = self.add_device()
+        self.show()
+        [other] = person("bob").profile.listing.devices
+        exchanged = [self.bob.device, msgspec.structs.replace(other, id=device_id)]
+        self.bob.profile = resigned(self.bob.profile, NOW, exchanged)
+        self.alice.meet(self.bob)
+        self.assert_refused("not-shown")
+        self.assert_refused("not-shown", self.digits())
+        self.show()
+        self.assertTrue(self.confirm().verified)
+
     def test_nobody(self) -> None:
         """Who is not known can be neither accepted nor confirmed."""
         for act in (self.accept, self.confirm):
