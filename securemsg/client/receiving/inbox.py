@@ -150,7 +150,7 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
         _check(profile, opened, content)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal
-    return _accept(records, profile, opened, content, now)
+    return _accept(records, profile, opened, content, delivery.time, now)
 
 
 def _check(profile: Profile, opened: Opened, content: Content) -> None:
@@ -174,8 +174,12 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
         decode_record(rules.record, content.body)
 
 
-def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> Change:
-    """Count an authentic message, save it, and act on its kind."""
+def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, deposited_at: int, now: int) -> Change:
+    """
+    Count an authentic message, save it, and act on its kind.
+
+    @param deposited_at: when the server got it, as the server says.
+    """
     contact = opened.contact
     name = contact.name
     peer = PEERS[opened.conversation.kind]
@@ -200,7 +204,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     elif is_new and content.kind == Kind.RECEIPT:
         has_news = _apply_receipt(records, opened, content, now)
     elif is_new and peer.has_account:
-        _apply_silent(records, profile, opened, content, now)
+        _apply_silent(records, profile, opened, content, deposited_at, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if arrival.note == "forked":
         warnings.append("messages-forked")
@@ -237,7 +241,9 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)
 
 
-def _apply_silent(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> None:
+def _apply_silent(
+    records: IRecords, profile: Profile, opened: Opened, content: Content, deposited_at: int, now: int
+) -> None:
     """Answer a reset, or check a proof; nothing else is done about other kinds."""
     if content.kind == Kind.RESET:
         if opened.first and not suites.SUITES[opened.suite].states_place:
@@ -245,7 +251,7 @@ def _apply_silent(records: IRecords, profile: Profile, opened: Opened, content: 
             suites.forget(records, opened.contact.name, opened.device_id)
         resets.answer_reset(records, profile, opened.contact, content, now)
     if content.kind == Kind.JOINED:
-        invites.check_proof(records, profile, opened.contact, content.body, now)
+        invites.check_proof(records, profile, opened.contact, content.body, deposited_at, now)
 
 
 def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:

@@ -12,7 +12,7 @@ from securemsg.client.state import contacts
 from securemsg.client.state.contacts import INVITE, Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
-from securemsg.client.state.profile import Private, Profile
+from securemsg.client.state.profile import DAY, Private, Profile
 from securemsg.client.state.records import (
     META,
     OUTBOX,
@@ -35,10 +35,18 @@ from securemsg.protocol.messages import MAX_EXPIRY, Counter, Nonce
 # In the table C{META}: the secrets, in the order in which they were made, and the number of wrong proofs.
 SECRETS = b"invites"
 WRONG = b"invites/wrong"
+# A proof may wait in the mailbox while the inviter is away, and then in quarantine, seconds.
+KEPT = 60 * DAY
+# Who joins in the last moment still has to send the proof: how long after an invite's end the server may have got it, seconds.
+GRACE = 600
 
 
 class InviteSecret(Private, frozen=True):
-    """The secret of an invite of ours that nobody has proved yet."""
+    """
+    The secret of an invite of ours that nobody has proved yet.
+
+    @ivar expires_at: when the invite does, by the server's clock.
+    """
 
     secret: Nonce
     expires_at: Counter
@@ -46,8 +54,8 @@ class InviteSecret(Private, frozen=True):
 
 def make_secret(records: IRecords, expires_at: int, now: int) -> bytes:
     """
-    Make the secret of an invite, and keep it until somebody has proved it or the invite has expired. Of more than a server lets
-    be open at once the oldest go.
+    Make the secret of an invite, and keep it until somebody has proved it or the invite expired long ago. Of more than a server
+    lets be open at once the expired ones go first, then the oldest.
     """
     _prune(records, now, MAX_OPEN_INVITES - 1)
     secret = keys.random_bytes(SECRET_SIZE)
@@ -99,15 +107,17 @@ def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: in
             contacts.put_contact(records, msgspec.structs.replace(known, changed_to=identity, changed_devices=None))
 
 
-def check_proof(records: IRecords, profile: Profile, contact: Contact, body: bytes, now: int) -> None:
+def check_proof(records: IRecords, profile: Profile, contact: Contact, body: bytes, deposited_at: int, now: int) -> None:
     """
     A contact says that it joined with an invite of ours: if it proves it, it is verified, and the secret is used up. Nobody is
     told that a proof is wrong; it is counted.
+
+    @param deposited_at: when the server got the proof, as the server says: the inviter may have been away until now.
     """
     _prune(records, now, MAX_OPEN_INVITES)
     ends = profile.name, profile.identity.public, contact.name, contact.identity
     for order, kept in load_all(records, InviteSecret, META, SECRETS):
-        if keys.same(body, proof(kept.secret, *ends)):
+        if deposited_at <= kept.expires_at + GRACE and keys.same(body, proof(kept.secret, *ends)):
             records.delete(META, SECRETS, order)
             known = contacts.get_contact(records, contact.name) or contact
             # It proves the identity, and nothing of a device that was added since.
@@ -130,8 +140,9 @@ def proof(secret: bytes, inviter: str, inviter_identity: bytes, newcomer: str, n
 
 
 def _prune(records: IRecords, now: int, room: int) -> None:
-    """Forget secrets that have expired, and the oldest where there is no room for so many."""
+    """Forget secrets that expired long ago, and of too many those that have expired, then the oldest."""
     rows = load_all(records, InviteSecret, META, SECRETS)
+    rows.sort(key=lambda row: row[1].expires_at > now)
     for index, (order, kept) in enumerate(rows):
-        if kept.expires_at <= now or index < len(rows) - room:
+        if kept.expires_at + KEPT <= now or index < len(rows) - room:
             records.delete(META, SECRETS, order)

@@ -7,6 +7,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
+from securemsg.client.sessions import budgets
 from securemsg.client.state import contacts, invites
 from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact, IdentityChanged
 from securemsg.client.state.conversations import direct
@@ -34,11 +35,11 @@ class JoinTests(WorldCase):
         super().setUp()
         self.link = self.invite()
 
-    def invite(self) -> InviteLink:
+    def invite(self, days: int = 7) -> InviteLink:
         """An invite of Alice's."""
         alice = self.alice.profile()
         with self.alice.store.writing() as records:
-            secret = invites.make_secret(records, START + 7 * DAY, START)
+            secret = invites.make_secret(records, START + days * DAY, START)
         return evolve(self.world.link, inviter="alice", inviter_identity=alice.identity.public, secret=secret)
 
     def join(self, name: str, link: InviteLink) -> User:
@@ -95,6 +96,34 @@ class JoinTests(WorldCase):
         self.alice.connect()
         self.assertTrue(self.is_verified("carol"))
 
+    def test_inviter_long_away(self) -> None:
+        """Nor need the invite still be valid when the inviter comes back: the proof was sent in time."""
+        self.part(self.alice)
+        self.join("carol", self.link)
+        self.world.clock += 8 * DAY
+        self.alice.connect()
+        self.assertTrue(self.is_verified("carol"))
+        self.assertEqual(self.wrong(), 0)
+
+    def test_held_back(self) -> None:
+        """So it is where the proof came in time, and could be opened only after the invite had expired."""
+        link = self.invite(days=1)
+        with self.alice.store.writing() as records:
+            for _ in range(budgets.MAX_BEGUN):
+                budgets.note_begun(records, "carol", bytes(16), 0, START)
+        self.join("carol", link)
+        self.assertEqual(messages.quarantined(self.alice.store), (1, 0))
+        self.world.clock += 2 * DAY
+        self.alice.connect()
+        self.assertTrue(self.is_verified("carol"))
+
+    def test_last_moment(self) -> None:
+        """Who joins in the last moment still has some minutes to send the proof."""
+        self.world.clock += 7 * DAY + invites.GRACE
+        self.alice.connect()
+        self.join("carol", self.link)
+        self.assertTrue(self.is_verified("carol"))
+
     def test_once(self) -> None:
         """Whoever comes second with the same invite is not verified, however many it admits; it is counted, and not told."""
         self.join("carol", self.link)
@@ -110,8 +139,8 @@ class JoinTests(WorldCase):
         self.assertEqual(self.wrong(), 1)
 
     def test_expired(self) -> None:
-        """A proof that comes after the invite has expired verifies nobody."""
-        self.world.clock += 7 * DAY
+        """A proof that is sent after the invite has expired verifies nobody, though the secret is still kept."""
+        self.world.clock += 7 * DAY + invites.GRACE + 1
         self.alice.connect()
         self.join("carol", self.link)
         self.assertFalse(self.is_verified("carol"))
@@ -127,7 +156,7 @@ class JoinTests(WorldCase):
             contact = contacts.adopt(records, alice, AccountRecord("bob", bob.identity.public, bob.devices), START, DIRECTORY)
             contacts.adopt(records, alice, record, START, DIRECTORY)
             body = invites.proof(self.link.secret, "alice", alice.identity.public, "bob", bob.identity.public)
-            invites.check_proof(records, alice, contact, body, START)
+            invites.check_proof(records, alice, contact, body, START, START)
         proved = self.contact("bob")
         assert proved is not None
         self.assertEqual((proved.origin, proved.known), (INVITE, True))
@@ -183,10 +212,10 @@ class SecretTests(SynchronousTestCase):
             return invites.make_secret(records, expires_at, now)
 
     def test_kept(self) -> None:
-        """Each invite has a secret of its own, which is kept until it expires."""
+        """Each invite has a secret of its own, which is kept until long after it has expired."""
         first, second = self.make(), self.make(NOW + 2 * DAY)
         self.assertEqual(self.secrets(), [first, second])
-        third = self.make(now=NOW + DAY)
+        third = self.make(now=NOW + DAY + invites.KEPT)
         self.assertEqual(self.secrets(), [second, third])
         self.assertEqual(len({first, second, third}), 3)
 
@@ -200,15 +229,19 @@ class SecretTests(SynchronousTestCase):
             contact = contacts.get_contact(records, "bob")
             assert contact is not None, "they have met"
             contacts.put_contact(records, msgspec.structs.replace(contact, unconfirmed=(bytes(16),)))
-            invites.check_proof(records, profile, contact, body, NOW)
+            invites.check_proof(records, profile, contact, body, NOW, NOW)
             contact = contacts.get_contact(records, "bob")
         assert contact is not None, "they have met"
         self.assertEqual((contact.verified, contact.known), (False, True))
 
     def test_bounded(self) -> None:
-        """No more are kept than a server lets be open; the oldest go."""
+        """No more are kept than a server lets be open; those that have expired go first, then the oldest."""
         made = [self.make() for _ in range(MAX_OPEN_INVITES + 3)]
         self.assertEqual(self.secrets(), made[3:])
+        expired = self.make(expires_at=NOW)
+        self.assertEqual(self.secrets(), [*made[4:], expired])
+        latest = self.make()
+        self.assertEqual(self.secrets(), [*made[4:], latest])
 
     def test_shows_no_secret(self) -> None:
         """The representation of what is kept, and of an invite, shows no secret."""
