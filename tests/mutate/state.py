@@ -105,6 +105,8 @@ GUARDS: tuple[Guard, ...] = (
             "identity=contact.changed_to,\n        verified=contact.verified,",
             "AcceptTests::test_new_identity",
         ),
+        ('if contact.shown_claim not in (b"", contact.changed_to):', "if False:", "AcceptTests::test_not_the_one_shown"),
+        ('        shown_claim=b"",\n', "", "AcceptTests::test_not_the_one_shown"),
         ("        checked_at=0,\n        first_seen=now,", "        first_seen=now,", "AcceptTests::test_new_identity"),
         (
             '    if contact.is_blocked:\n        raise Refusal("identity-changed")',

@@ -219,7 +219,7 @@ class Chat:
         try:
             is_new = accept_keys(self._context, self.name)
         except SecuremsgError as problem:
-            await self._notify(f"-- {problem.text}")
+            await self._notify(f"-- {problem.text}; see /verify")
             return
         self._connection.nudge()
         accepted = f"new keys of {self.name} accepted; unverified until you /verify"

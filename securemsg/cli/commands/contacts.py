@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from securemsg.account.connection import AccountConnection
-from securemsg.account.errors import Exit, error_for
+from securemsg.account.errors import Exit, error_for, explain
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
@@ -20,6 +20,7 @@ from securemsg.client.sessions import pins
 from securemsg.client.state import receipts
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import accept
+from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 
 
@@ -101,13 +102,16 @@ def accept_keys(context: CommandContext, name: str) -> bool:
     Accept the new keys of a contact. What waited for that goes out and is opened once the owner of the connection looks.
 
     @return: whether there were new keys.
-    @raise SecuremsgError: C{no-such-account}.
+    @raise SecuremsgError: C{no-such-account}; C{not-shown}: others than those whose number the user was shown.
     """
     before = find_contact(context.store, name)
     if before is None:
         raise error_for("no-such-account", name, text="{name} is not among your contacts")
-    with context.store.writing() as records:
-        accept(records, name, int(context.now()))
+    try:
+        with context.store.writing() as records:
+            accept(records, name, int(context.now()))
+    except Refusal as refusal:
+        raise explain(refusal, name) from None
     return before.is_blocked
 
 

@@ -52,6 +52,7 @@ class Contact(Record, frozen=True):
     @ivar unannounced: a device was added, and the user has not been warned of it so far.
     @ivar shown_comparison: the L{comparison} that the user was shown last; empty: none.
     @ivar known: we wrote to it, accepted or verified its identity, invited it or were invited by it.
+    @ivar shown_claim: C{changed_to} as the user was shown its number last; empty: none was shown since one was accepted.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Contact(Record, frozen=True):
     unannounced: bool = False
     shown_comparison: bytes = b""
     known: bool = False
+    shown_claim: bytes = b""
 
     @property
     def is_blocked(self) -> bool:
@@ -85,7 +87,7 @@ class Contact(Record, frozen=True):
     def trust_digest(self) -> bytes:
         """A digest of what decides whom and what we trust: identities, whether one was compared, and the devices."""
         listed = sorted(device_digest(device) for device in devices(self))
-        state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown_comparison))
+        state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown_comparison, self.shown_claim))
         return integrity.row_digest(self.identity, self.changed_to, state, *listed)
 
     @property

@@ -27,13 +27,15 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
 
     Sessions belong to an identity: with a new one they begin anew by themselves.
 
-    @raise Refusal: C{no-such-account}.
+    @raise Refusal: C{no-such-account}. C{not-shown}: the user was shown the number of another claim.
     """
     contact = _known(records, name)
     if not contact.changed_to:
         if not contact.known:
             put_contact(records, contact := msgspec.structs.replace(contact, known=True))
         return contact
+    if contact.shown_claim not in (b"", contact.changed_to):
+        raise Refusal("not-shown")
     forget_lists(records, name)
     listing = None if contact.changed_devices is None else decode_device_list(contact.changed_devices.body)
     contact = msgspec.structs.replace(
@@ -51,6 +53,7 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         unconfirmed=(),
         unannounced=False,
         known=True,
+        shown_claim=b"",
     )
     put_judged(records, contact, now)
     for code in SETTLED_BY_USER:
@@ -62,7 +65,8 @@ def mark_shown(records: IRecords, contact: Contact) -> None:
     """Note that the user was shown the number with a contact, and its new devices."""
     known = _known(records, contact.name)
     if known.shown_comparison != contact.comparison:
-        put_contact(records, msgspec.structs.replace(known, shown_comparison=contact.comparison))
+        shown = msgspec.structs.replace(known, shown_comparison=contact.comparison, shown_claim=contact.changed_to)
+        put_contact(records, shown)
 
 
 def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") -> Contact:

@@ -72,6 +72,16 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertEqual(self.run_command("accept", "alice"), Exit.DONE)
         self.assertIn("new keys of alice accepted; alice is unverified: securemsg verify alice", self.said.getvalue())
 
+    def test_another_claim(self) -> None:
+        """Others than those whose number was shown are not accepted, and it is said what to do."""
+        with opened(Settings(profile=self.folder)) as context, context.store.writing() as records:
+            known = contacts.get_contact(records, "alice")
+            assert known is not None
+            claimed = {"changed_to": bytes([9]) * 32, "shown_claim": bytes([8]) * 32}
+            contacts.put_contact(records, msgspec.structs.replace(known, **claimed))
+        self.assertEqual(self.run_command("accept", "alice"), Exit.REFUSED)
+        self.assertIn("securemsg verify alice", self.said.getvalue())
+
     def test_for_all(self) -> None:
         """The choice is for all contacts, and nothing else is taken."""
         for arguments in (("alice", "--set-receipts", "nobody"), ("--set-receipts", "friends")):

@@ -115,12 +115,18 @@ class AcceptTests(SynchronousTestCase):
         self.assertTrue(self.confirm().verified)
 
     def test_not_the_one_shown(self) -> None:
-        """An identity that claimed the name after the number was shown is not confirmed by the way."""
+        """An identity that claimed the name after another one's number was shown is not accepted before its own is."""
         self.claim()
         self.show()
-        self.claim()
-        self.accept()
-        self.assert_refused("not-shown")
+        latest = self.claim()
+        before = self.alice.dump()
+        self.assertEqual(self.assertRaises(Refusal, self.accept).code, "not-shown")
+        self.assertEqual(self.alice.dump(), before)
+        self.show()
+        self.assertEqual(self.accept().identity, latest.profile.identity.public)
+        self.assertTrue(self.confirm().verified)
+        another = self.claim()
+        self.assertEqual(self.accept().identity, another.profile.identity.public)
 
     def test_new_device(self) -> None:
         """A device that joined after the number was shown has to be shown, even to those who give the digits."""
