@@ -6,11 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import sqlite3
+import time
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import Settings
+from securemsg.client.state import contacts
+from securemsg.client.state.profile import resigned, save_profile
 from securemsg.protocol.invite import InviteLink, parse_invite
 from tests.functional.support import HOST, Daemon, Done, Person, Place, PlaceCase, free_port, is_listening
 
@@ -295,6 +302,37 @@ class StartTests(SynchronousTestCase):
         self.fails("newer")
         with contextlib.closing(sqlite3.connect(self.daemon.state / "server.db")) as database:
             self.assertEqual(database.execute("PRAGMA user_version").fetchone(), (9999,))
+
+    def test_restored(self) -> None:
+        """A daemon that goes on from a backup gets the device list that was renewed since, so that contacts can write on."""
+        self.daemon.start()
+        ann, ben = (Person(self.place, name).join(self.daemon.invite()) for name in ("ann", "ben"))
+        ben.send("ann", "one")
+        self.daemon.stop()
+        backup = self.daemon.state.with_name("backup")
+        shutil.copytree(self.daemon.state, backup)
+        self.daemon.start()
+        with opened(Settings(profile=ann.profile)) as context, context.store.writing() as records:
+            save_profile(records, resigned(context.profile, int(time.time())))
+        self.look_again(ben, "ann")
+        ann.send("ben", "two")
+        ben.send("ann", "three")
+        self.assertEqual(ann.texts(2), ["one", "three"])
+        self.daemon.stop()
+        shutil.rmtree(self.daemon.state)
+        shutil.copytree(backup, self.daemon.state)
+        self.daemon.start()
+        self.assertIn("the server showed an old device list of this account", ann.run("ping").err)
+        self.look_again(ben, "ann")
+        ben.send("ann", "four")
+        self.assertIn("four", [row["text"] for row in ann.recv()])
+
+    def look_again(self, person: Person, name: str) -> None:
+        """Have somebody ask the directory before the next message to a contact, as a day later."""
+        with opened(Settings(profile=person.profile)) as context, context.store.writing() as records:
+            known = contacts.get_contact(records, name)
+            assert known is not None, "they have met"
+            contacts.put_contact(records, msgspec.structs.replace(known, checked_at=0))
 
     def test_unreadable_folder(self) -> None:
         """The state folder is a file."""
