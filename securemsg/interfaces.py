@@ -37,7 +37,7 @@ class StoredDevice(StoreRecord, frozen=True):
     @ivar messages: how many wait, those that expired and are not deleted yet included.
     @ivar size: their own parts and common parts together; a common part counts in every mailbox.
     @ivar last_position: of the newest message in the mailbox; 0 where it is empty.
-    @ivar last_login: the client's nonce in its last login; empty before the first.
+    @ivar logins: its last ones, together; empty before the first.
     """
 
     device: bytes
@@ -47,7 +47,7 @@ class StoredDevice(StoreRecord, frozen=True):
     messages: int
     size: int
     last_position: int
-    last_login: bytes = b""
+    logins: bytes = b""
 
 
 class StoredAccount(StoreRecord, frozen=True):
@@ -177,7 +177,7 @@ class WriteBatch(StoreRecord, frozen=True):
     @ivar acknowledged: mailbox number to the position up to which everything is deleted.
     @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written; the C{n} of
         the deposits of the batch itself counts anyway.
-    @ivar logins: mailbox number of a device to the client's nonce in its last login.
+    @ivar logins: mailbox number of a device to its last logins, together.
     """
 
     deposits: tuple[DepositRow, ...]

@@ -46,8 +46,8 @@ class Login(Protocol):
         self, store: IProfileStore, profile: Profile, connection: Connection, challenge: Challenge, binding: Binding
     ) -> tuple[Profile, Proof | Register]:
         """
-        Check the server, then prove who we are. An account commits the nonce of its Hello before its Proof is sent, so that it
-        recognises this login later.
+        Check the server, then prove who we are. An account commits this login before its Proof is sent, so that it recognises
+        it later.
 
         @return: our profile in this connection, and the message to send.
         @raise Refusal: C{server-identity}: it is not our server.
@@ -73,8 +73,8 @@ class AccountLogin:
         check_challenge(profile, connection.hello, challenge, binding)
         assert self._hello is not None, "a challenge answers a greeting"
         with store.writing() as records:
-            # Before the server can hear of it: what it has taken for our last login is never a stranger's to us.
-            restored.note_login(records, self._hello.nonce)
+            # Before the server can hear of it: what it has taken for a login of ours is never a stranger's to us.
+            restored.note_login(records, self._hello)
             highest = load_number(records, COUNTERS, NUMBER)
         if not profile.registered:
             return profile, register(profile, connection.hello, connection.challenge, binding)

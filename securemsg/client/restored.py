@@ -1,5 +1,5 @@
 """
-A state that was restored or copied, as the server's Welcome reveals it: deposits or a login that this profile did not make.
+A state that was restored or copied, as the server's Welcome reveals it: deposits or logins that this profile did not make.
 
 Keys and counters that were used since must not be used again, so the device goes on in a new incarnation. Source:
 C{docs/protocol.md}, section "Login".
@@ -27,25 +27,28 @@ from securemsg.client.state.records import (
 from securemsg.crypto import keys
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import IRecords
-from securemsg.protocol.messages import MAX_N, Counter, Nonce, Record, Welcome
+from securemsg.protocol.messages import MAX_N, Counter, Hello, Id, Record, Welcome
 
 # How far ahead of us the server may say that we are: more than any device sends between a copy of its state and its return. A
 # client that believed any number could soon never send again; nor is a small one believed over and over: lies take 22 years to
 # use up all numbers.
 MAX_LEAP = 2**24
 MAX_LEAPS_A_DAY = 8 * MAX_LEAP
-# A server that was killed has forgotten those of its last minute, and others were never answered: far fewer than this.
-MAX_LOGINS = 64
+# A server that was put back to an older copy names logins of then, before those since, answered or not. 16 bytes each, written
+# at each login.
+MAX_OWN_LOGINS = 512
 
 
 class Logins(Record, frozen=True):
     """
-    The logins of this device that the server may name as the last one. Table C{META}, bucket C{LOGINS}.
+    The logins of this device that we know (L{Hello.login}). Table C{META}, bucket C{LOGINS}.
 
-    @ivar nonces: of their Hello, the newest behind.
+    @ivar own: those of this profile, answered or not, the newest last.
+    @ivar named: what the server knew of when it answered us last: those in its Welcome, and the one that this answered.
     """
 
-    nonces: tuple[Nonce, ...] = ()
+    own: tuple[Id, ...] = ()
+    named: tuple[Id, ...] = ()
 
 
 class Leaps(Record, frozen=True):
@@ -59,17 +62,17 @@ class Leaps(Record, frozen=True):
     total: Counter = 0
 
 
-def note_login(records: IRecords, nonce: bytes) -> None:
-    """Remember a login by the nonce of its Hello, before the server can hear of it."""
-    known = _logins(records).nonces[1 - MAX_LOGINS :]
-    save(records, META, LOGINS, Logins((*known, nonce)))
+def note_login(records: IRecords, hello: Hello) -> None:
+    """Remember a login, before the server can hear of it."""
+    known = _logins(records)
+    save(records, META, LOGINS, replace(known, own=(*known.own[1 - MAX_OWN_LOGINS :], hello.login)))
 
 
 def check_welcome(
     context: Context, records: IRecords, profile: Profile, welcome: Welcome, *, has_logged_in: bool
 ) -> Profile:
     """
-    Compare the deposits and the login that the server names with our own, and warn of what differs.
+    Compare the deposits and the logins that the server names with our own, and warn of what differs.
 
     @param has_logged_in: in this process, which has held the profile since: so nobody put an older copy in its place.
     @return: the profile to go on with.
@@ -77,13 +80,13 @@ def check_welcome(
     """
     own = load_number(records, COUNTERS, NUMBER)
     _count_leap(records, welcome.highest, context.time())
-    # What this profile knows nothing of: deposits up to this n, or this login.
+    # What this profile knows nothing of: deposits up to this n, or these logins.
     highest = welcome.highest if welcome.highest > own else 0
-    login = b"" if _is_own_login(records, welcome.last_login) else welcome.last_login
-    if highest or login:
+    logins = _note_named(records, welcome.logins)
+    if highest or logins:
         profile = _start_new_incarnation(records, profile, highest or own)
         code = "state-copied" if has_logged_in else "state-restored"
-        context.warn(records, code, about=keys.digest(login, highest.to_bytes(8, "big")))
+        context.warn(records, code, about=keys.digest(highest.to_bytes(8, "big"), *logins))
     if welcome.highest < load_number(records, COUNTERS, STORED):
         # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
         save_number(records, COUNTERS, STORED, welcome.highest)
@@ -93,7 +96,7 @@ def check_welcome(
 
 def _start_new_incarnation(records: IRecords, profile: Profile, highest: int) -> Profile:
     """
-    The server has seen more deposits of this device than we remember, or a login that was not ours: this state was restored
+    The server has seen more deposits of this device than we remember, or logins that were not ours: this state was restored
     or copied, or the server lies. What comes next says how far we had come, so that a lie hides nothing.
     """
     profile = reborn(profile, highest)
@@ -104,13 +107,15 @@ def _start_new_incarnation(records: IRecords, profile: Profile, highest: int) ->
     return profile
 
 
-def _is_own_login(records: IRecords, last_login: bytes) -> bool:
+def _note_named(records: IRecords, logins: list[bytes]) -> list[bytes]:
     """
-    Whether this profile made the login that the server calls the last one before this; if not, another copy of it did.
+    Remember the logins in a Welcome, so that each is told once.
 
-    @param last_login: as in Welcome; empty: there was none.
+    @return: those that this profile did not know: another copy of it made them.
     """
-    return not last_login or last_login in _logins(records).nonces
+    known = _logins(records)
+    save(records, META, LOGINS, replace(known, named=(*logins, *known.own[-1:])))
+    return [login for login in logins if login not in (*known.own, *known.named)]
 
 
 def _count_leap(records: IRecords, highest: int, now: int) -> None:

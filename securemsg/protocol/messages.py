@@ -35,6 +35,9 @@ MIN_EXPIRY = 60
 # Of devices, deposits and messages.
 ID_SIZE = 16
 NONCE_SIZE = 32
+# How many logins of a device the server remembers, and names in Welcome: a client misses one only if as many answers in a row
+# are lost.
+MAX_LOGINS = 8
 
 Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -151,6 +154,11 @@ class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
     transport: Literal["tcp", "unix", "memory"]
     nonce: Nonce
 
+    @property
+    def login(self) -> bytes:
+        """The first 16 bytes of the nonce, by which Welcome names a login."""
+        return self.nonce[:ID_SIZE]
+
 
 class Challenge(Struct, tag=2, array_like=True, frozen=True, gc=False):
     """
@@ -205,14 +213,14 @@ class Welcome(Record, tag=5, frozen=True):
 
     @ivar highest: the highest C{n} the server has committed for this device.
     @ivar now: the server's clock.
-    @ivar last_login: the client's nonce in the login of this device before this one, as far as the server knows; empty: there
-        was none, or the client is an operator or a guest.
+    @ivar logins: the last ones of this device before this one, as far as the server knows, the newest last (L{Hello.login});
+        of an operator or a guest none.
     """
 
     highest: Counter
     now: Counter
     stock: PrekeyStock
-    last_login: Annotated[bytes, Meta(max_length=NONCE_SIZE)]
+    logins: Annotated[list[Id], Meta(max_length=MAX_LOGINS)]
 
 
 class Failed(Record, tag=6, frozen=True):

@@ -15,7 +15,7 @@ from attrs import Factory, define, field
 from zope.interface import Interface
 
 from securemsg.interfaces import DepositRow, IDirectoryStore, MailboxRow, StoredAccount, StoredDevice
-from securemsg.protocol.messages import AccountRecord, Message, SignedDeviceList
+from securemsg.protocol.messages import ID_SIZE, AccountRecord, Message, SignedDeviceList
 
 # How many pinned accounts are skipped at most when one is evicted.
 EVICTION_TRIES = 8
@@ -48,7 +48,7 @@ class DeviceState:
     @ivar pins: how many batches and pending acknowledgements refer to this device.
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
-    @ivar last_login: the client's nonce in its last login.
+    @ivar logins: its last ones, the newest last, as Welcome names them.
     @ivar rate_key: what its rates are counted under: its account, so that a new device does not begin them anew; a guest's
         connection.
     """
@@ -66,7 +66,7 @@ class DeviceState:
     pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
-    last_login: bytes = b""
+    logins: tuple[bytes, ...] = ()
     rate_key: str | int = field(default=Factory(lambda device: device.account.name, takes_self=True))
 
 
@@ -115,7 +115,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
         size=stored.size,
         last_position=stored.last_position,
         committed=stored.last_position,
-        last_login=stored.last_login,
+        logins=tuple(stored.logins[at : at + ID_SIZE] for at in range(0, len(stored.logins), ID_SIZE)),
     )
 
 

@@ -74,7 +74,7 @@ class Batch:
 
     @ivar acknowledged: by mailbox number: the device, the position, and how many messages and bytes that deletes.
     @ivar senders: by mailbox number: the devices whose highest C{n} is written.
-    @ivar logins: likewise, the devices whose last login is written.
+    @ivar logins: likewise, the devices whose last logins are written.
     """
 
     deposits: list[PendingDeposit] = field(factory=list)
@@ -137,8 +137,8 @@ class GroupCommit:
             sender.pins += 1
             self._schedule()
 
-    def keep_login(self, device: DeviceState) -> None:
-        """Write the last login of this device with the next batch: a login does not cost a commit."""
+    def keep_logins(self, device: DeviceState) -> None:
+        """Write the last logins of this device with the next batch: a login does not cost a commit."""
         if device.mailbox not in self._open.logins:
             self._open.logins[device.mailbox] = device
             device.pins += 1
@@ -177,7 +177,7 @@ class GroupCommit:
                 deposits=tuple([pending.row for pending in batch.deposits]),
                 acknowledged={mailbox: entry[1] for mailbox, entry in batch.acknowledged.items()},
                 highest={mailbox: sender.highest for mailbox, sender in batch.senders.items()},
-                logins={mailbox: device.last_login for mailbox, device in batch.logins.items()},
+                logins={mailbox: b"".join(device.logins) for mailbox, device in batch.logins.items()},
             ),
             self._committed,
         )

@@ -193,7 +193,7 @@ class Guests:
         self._delivery.subscribe(subscription)
         connection.become(Role.GUEST)
         connection.hello = None
-        connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0), b""))
+        connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0), []))
         subscription.deliver_pending()
 
     def _device(self, device_id: bytes) -> DeviceState:

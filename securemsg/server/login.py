@@ -22,7 +22,7 @@ from securemsg.protocol.auth import (
     proof_parts,
 )
 from securemsg.protocol.devices import NAME_PATTERN
-from securemsg.protocol.messages import ID_SIZE, Challenge, Hello, PrekeyStock, Proof, Welcome
+from securemsg.protocol.messages import ID_SIZE, MAX_LOGINS, Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Role
@@ -92,7 +92,7 @@ class Logins:
             return
         if connection.operator:
             connection.become(Role.OPERATOR)
-            connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0), b""))
+            connection.send(Welcome(0, int(self._now()), PrekeyStock(0, 0, 0, 0), []))
             return
         # Nothing depends on whether it exists before the signature is verified: not the store's work, and not the cache.
         key = await self._accounts.find_device(message.account, message.device)
@@ -133,9 +133,9 @@ class Logins:
         subscription = Subscription(device, connection, self._delivery)
         self._delivery.subscribe(subscription)
         connection.become(Role.DEVICE)
-        last_login, device.last_login = device.last_login, hello.nonce
-        self._commits.keep_login(device)
+        before, device.logins = device.logins, (*device.logins, hello.login)[-MAX_LOGINS:]
+        self._commits.keep_logins(device)
         connection.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)
-        connection.send(Welcome(device.highest, int(self._now()), left, last_login))
+        connection.send(Welcome(device.highest, int(self._now()), left, list(before)))
         subscription.deliver_pending()

@@ -18,7 +18,7 @@ from securemsg.protocol.connection import Connection
 from securemsg.protocol.states import Side
 
 CHALLENGE = m.Challenge(1, [], bytes(32), bytes(32), bytes(64))
-WELCOME = m.Welcome(0, 0, m.PrekeyStock(0, 0, 0, 0), b"")
+WELCOME = m.Welcome(0, 0, m.PrekeyStock(0, 0, 0, 0), [])
 
 
 @implementer(IChannel)

@@ -598,7 +598,7 @@ class DeliveryTests(MaliceCase):
         self.alice.die()
         clone = self.world.users["alice"] = User(self.world, "alice", MortalProfile(backup))
         wire = clone.connect(settle=False)
-        wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=0, last_login=b""))
+        wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=0, logins=[]))
         self.world.settle()
         clone.send("bob", "another one")
         clone.send("bob", "and more")

@@ -109,7 +109,7 @@ class Server:
             if self.lie == MORE:
                 return [msgspec.structs.replace(message, highest=message.highest + 3)]
             if self.lie == NOTHING:
-                return [msgspec.structs.replace(message, highest=0, last_login=b"")]
+                return [msgspec.structs.replace(message, highest=0, logins=[])]
         if isinstance(message, m.Account | m.Bundle):
             known = self.answers.setdefault(type(message), [])
             known.append(message)

@@ -7,15 +7,16 @@ from functools import partial
 import msgspec
 
 from securemsg.client import messages
+from securemsg.client.login import greeting
 from securemsg.client.messages import Received, Sent
-from securemsg.client.restored import MAX_LOGINS, Logins
+from securemsg.client.restored import MAX_OWN_LOGINS, Logins, note_login
 from securemsg.client.sessions.prekeys import BATCH_PAUSE
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import LOGINS, META, load
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
-from tests.client.rig import MortalProfile, User, decoded
+from tests.client.rig import TLS, Fate, MortalProfile, User, decoded
 from tests.client.sessions.test_resets import Loss
 from tests.client.test_malice import replacing
 
@@ -202,18 +203,77 @@ class CopiedTests(WorldCase):
         self.alice.connect()
         self.assertEqual(self.warned(self.alice), ["state-restored"])
 
-    def test_lost_welcome(self) -> None:
-        """A login whose Welcome was lost, over and over, is our own."""
-        for _ in range(5):
+    def lose_welcome(self, times: int) -> None:
+        """The answer to a login of Alice's is lost, so many times."""
+        for _ in range(times):
             wire = self.alice.connect(settle=False)
             wire.to_client = replacing(m.Welcome, lambda welcome: None)
             self.world.settle()
             self.alice.die()
+
+    def test_lost_welcome(self) -> None:
+        """A login whose Welcome was lost, over and over, is our own."""
+        self.lose_welcome(m.MAX_LOGINS + 2)
+        self.alice.connect()
+        self.assertEqual(self.warned(self.alice), [])
+
+    def test_told_after_lost_welcomes(self) -> None:
+        """The use of a copy is told although up to seven Welcomes are lost, and then it is not told again."""
+        for lost in range(m.MAX_LOGINS):
+            self.copy.connect()
+            self.copy.die()
+            self.lose_welcome(lost)
+            self.alice.connect()
+            self.assertEqual(len(self.warned(self.alice)), lost + 1)
+            incarnation = self.alice.profile().incarnation
+            for _ in range(m.MAX_LOGINS - lost):
+                self.alice.connect()
+                self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+    def test_restored_unsent(self) -> None:
+        """A profile that was put back is told so, once, though nothing was sent since the copy and a Welcome is lost."""
+        self.bob.send("alice", "one")
+        self.alice.connect()
+        self.alice.die()
+        self.alice.store = self.copy.store
+        self.lose_welcome(1)
+        incarnation = self.alice.profile().incarnation
+        for _ in range(2):
+            self.alice.connect()
+            self.assertEqual(self.warned(self.alice), ["state-restored"])
+        self.assertNotEqual(self.alice.profile().incarnation, incarnation)
+
+    def test_told_wherever_killed(self) -> None:
+        """So it is if the client is killed at any commit of its login."""
+        for moment in range(1, 9):
+            self.copy.connect()
+            self.copy.disconnect()
+            self.alice.store.fate = Fate(deadline=moment)
+            self.world.survive(self.alice.connect)
+            self.assertEqual(len(self.warned(self.alice)), moment)
+
+    def test_never_answered(self) -> None:
+        """However many logins fail, the next is an ordinary one: neither a cut line nor a full server makes a copy."""
+        incarnation = self.alice.profile().incarnation
+        with self.alice.store.writing() as records:
+            for _ in range(MAX_OWN_LOGINS + 1):
+                note_login(records, greeting("device", TLS))
+        self.alice.connect()
+        self.assertEqual((self.warned(self.alice), self.alice.profile().incarnation), ([], incarnation))
+
+    def test_restored_server(self) -> None:
+        """A server that was put back to an older copy names logins of ours from then, though there were many since."""
+        before = self.world.store.crash()
+        for _ in range(100):
+            self.alice.connect()
+        self.world.restart_server()
+        self.world.store = before
+        self.world.restart_server()
         self.alice.connect()
         self.assertEqual(self.warned(self.alice), [])
 
     def test_crashed_server(self) -> None:
-        """A server that lost its note of the last login names an earlier one of ours, or none."""
+        """A server that lost its note of the last logins names earlier ones of ours, or none."""
         for _ in range(3):
             self.alice.connect()
             self.world.restart_server()
@@ -222,13 +282,11 @@ class CopiedTests(WorldCase):
 
     def test_bounded(self) -> None:
         """However many logins fail, what is remembered of them is bounded."""
-        for _ in range(MAX_LOGINS + 5):
-            wire = self.alice.connect(settle=False)
-            wire.to_client = replacing(m.Welcome, lambda welcome: None)
-            self.world.settle()
-        with self.alice.store.reading() as records:
+        with self.alice.store.writing() as records:
+            for _ in range(MAX_OWN_LOGINS + 5):
+                note_login(records, greeting("device", TLS))
             kept = load(records, Logins, META, LOGINS)
-        self.assertEqual(len(kept.nonces if kept else ()), MAX_LOGINS)
+        self.assertEqual(len(kept.own if kept else ()), MAX_OWN_LOGINS)
 
     def test_in_turn(self) -> None:
         """Where both are used in turn, everything that was accepted is read by one of them, and from each of them by Bob."""

@@ -146,14 +146,25 @@ GUARDS: tuple[Guard, ...] = (
         "client/restored.py",
         "tests/client/test_restored.py",
         (
-            "_logins(records).nonces[1 - MAX_LOGINS :]",
-            "_logins(records).nonces",
+            "*known.own[1 - MAX_OWN_LOGINS :]",
+            "*known.own",
             "CopiedTests::test_bounded",
         ),
         (
-            "return not last_login or last_login in _logins(records).nonces",
-            "return True",
+            "return [login for login in logins if login not in (*known.own, *known.named)]",
+            "return []",
             "CopiedTests::test_told_by_itself",
+        ),
+        (
+            "if login not in (*known.own, *known.named)]",
+            "if login not in known.own]",
+            "CopiedTests::test_never_answered",
+        ),
+        ("named=(*logins, *known.own[-1:])", "named=tuple(logins)", "CopiedTests::test_never_answered"),
+        (
+            "named=(*logins, *known.own[-1:])",
+            "named=known.own[-1:]",
+            "CopiedTests::test_told_after_lost_welcomes",
         ),
         (
             "if highest > MAX_N or leap > MAX_LEAP or total > MAX_LEAPS_A_DAY:",
@@ -176,9 +187,9 @@ GUARDS: tuple[Guard, ...] = (
             "RestoredTests::test_found_out",
         ),
         (
-            'login = b"" if _is_own_login(records, welcome.last_login) else welcome.last_login',
-            'login = b""',
-            "CopiedTests::test_told_by_itself",
+            "logins = _note_named(records, welcome.logins)",
+            "logins = _note_named(records, welcome.logins[-1:])",
+            "CopiedTests::test_told_after_lost_welcomes",
         ),
         ("prekeys.discard_one_time(records)", "pass", "RestoredTests::test_new_life"),
         ("suites.forget_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),

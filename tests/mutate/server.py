@@ -57,11 +57,12 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("        if not connection.is_open:\n            return\n", "", "LoginTests::test_lost_during_login"),
         (
-            "last_login, device.last_login = device.last_login, hello.nonce",
-            "last_login = device.last_login",
-            "LoginTests::test_last_login",
+            "before, device.logins = device.logins, (*device.logins, hello.login)[-MAX_LOGINS:]",
+            "before = device.logins",
+            "LoginTests::test_logins",
         ),
-        ("self._commits.keep_login(device)", "pass", "LoginTests::test_last_login"),
+        ("(*device.logins, hello.login)[-MAX_LOGINS:]", "(*device.logins, hello.login)", "LoginTests::test_last_logins"),
+        ("self._commits.keep_logins(device)", "pass", "LoginTests::test_logins"),
     ),
     *guards(
         "server/registration.py",

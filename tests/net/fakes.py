@@ -32,7 +32,7 @@ from securemsg.protocol.states import Side
 HELLO = Hello([1], [], "device", "tcp", bytes(32))
 CHALLENGE = Challenge(1, [], bytes(32), bytes(32), bytes(64))
 PROOF = Proof("alice", bytes(16), 0, bytes(64))
-WELCOME = Welcome(0, 0, PrekeyStock(0, 0, 0, 0), b"")
+WELCOME = Welcome(0, 0, PrekeyStock(0, 0, 0, 0), [])
 
 
 def scratch(case: SynchronousTestCase) -> Path:

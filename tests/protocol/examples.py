@@ -24,7 +24,7 @@ EXAMPLES: dict[type, Message] = {
         m.Challenge(1, ["f"], KEY, KEY, SIGNATURE),
         m.Proof("alice", ID, 9, SIGNATURE),
         m.Register("alice", ID, b"token", KEY, LIST, SIGNATURE, SIGNATURE),
-        m.Welcome(9, 1_800_000_000, m.PrekeyStock(1, 2, 3, 4), KEY),
+        m.Welcome(9, 1_800_000_000, m.PrekeyStock(1, 2, 3, 4), [ID, KEY[16:]]),
         m.Failed("stopping"),
         m.Deposit(ID, 10, 86400, b"common", [m.Destination("bob", [m.Part(ID, b"own")])]),
         m.Accepted(1_800_000_000, [m.Acceptance(ID, [m.Missed("bob", ID, "mailbox-full")])]),

@@ -144,7 +144,7 @@ class GuestProofTests(KeyCase):
     def test_welcome(self) -> None:
         """Whoever has the file is welcome: no n, no prekeys, an empty mailbox."""
         client = self.rig.try_guest(self.key)
-        self.assertEqual(client.one(Welcome), Welcome(0, START, PrekeyStock(0, 0, 0, 0), b""))
+        self.assertEqual(client.one(Welcome), Welcome(0, START, PrekeyStock(0, 0, 0, 0), []))
         client.one(Drained)
         self.assertIs(client.wire.peer.role, Role.GUEST)
         self.assertEqual(self.rig.server.logged_in, 1)

@@ -176,7 +176,7 @@ class CacheTests(SynchronousTestCase):
         self.assertLessEqual(len(rig.server.accounts), 4)
         hello = decode_message(people[0][1].connection.hello)
         assert isinstance(hello, Hello)
-        self.assertEqual(rig.try_login(people[0][0]).one(Welcome).last_login, hello.nonce)
+        self.assertEqual(rig.try_login(people[0][0]).one(Welcome).logins, [hello.login])
 
     def test_many_destinations(self) -> None:
         """A deposit to more accounts than fit in memory is accepted."""

@@ -83,15 +83,15 @@ class LoginTests(SynchronousTestCase):
         stock = welcome.stock
         self.assertEqual((stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem), (1, 1, 2, 2))
 
-    def test_last_login(self) -> None:
+    def test_logins(self) -> None:
         """
-        Each login is told the client's nonce of the one before of the same device, also by the next process; another device
-        and a connection that was lost before the proof change nothing.
+        Each login is told of those before it of the same device, also by the next process; another device and a connection
+        that was lost before the proof change nothing.
         """
         second = self.alice.sibling()
         self.alice.version = 2
         self.first.ask(Publish(1, self.alice.device_list()))
-        before = self.nonce(self.first)
+        before = [self.named(self.first)]
         for way in ("", "crash", "stopped", "lost"):
             if way == "crash":
                 self.rig.server.tick()
@@ -102,26 +102,32 @@ class LoginTests(SynchronousTestCase):
             elif way == "lost":
                 self.rig.lose(self.rig.greet())
             client = self.rig.try_login(self.alice)
-            self.assertEqual(client.one(Welcome).last_login, before, way)
-            before = self.nonce(client)
-        self.assertEqual(self.rig.try_login(second).one(Welcome).last_login, b"")
-        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).last_login, before)
+            self.assertEqual(client.one(Welcome).logins, before, way)
+            before.append(self.named(client))
+        self.assertEqual(self.rig.try_login(second).one(Welcome).logins, [])
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).logins, before)
 
-    def nonce(self, client: Client) -> bytes:
-        """What a client said in its greeting."""
+    def named(self, client: Client) -> bytes:
+        """What the login of a client is called."""
         hello = decode_message(client.connection.hello)
         assert isinstance(hello, Hello)
-        return hello.nonce
+        self.assertTrue(hello.nonce.startswith(hello.login) and len(hello.login) == 16)
+        return hello.login
 
-    def test_last_login_before_commit(self) -> None:
-        """It is what was said last, written or not; a crash before the commit makes it older, and nothing else."""
-        first = self.nonce(self.first)
+    def test_last_logins(self) -> None:
+        """The last eight are named, however many there were."""
+        before = [self.named(self.first), *[self.named(self.rig.try_login(self.alice)) for _ in range(9)]]
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).logins, before[-8:])
+
+    def test_logins_before_commit(self) -> None:
+        """They are what was said last, written or not; a crash before the commit makes them older, and nothing else."""
+        first = self.named(self.first)
         self.rig.server.tick()
         second = self.rig.try_login(self.alice)
-        self.assertEqual(second.one(Welcome).last_login, first)
-        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).last_login, self.nonce(second))
+        self.assertEqual(second.one(Welcome).logins, [first])
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).logins, [first, self.named(second)])
         self.rig.crash()
-        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).last_login, first)
+        self.assertEqual(self.rig.try_login(self.alice).one(Welcome).logins, [first])
 
     def test_strangers_alike(self) -> None:
         """Unknown account, unknown device and wrong signature get the same answer."""

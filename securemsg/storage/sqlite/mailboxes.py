@@ -20,7 +20,7 @@ CHANGE = (
     "UPDATE mailboxes SET highest = max(highest, ?), messages = messages + ?, size = size + ?,"
     " next_expiry = CASE messages + ? WHEN 0 THEN ? ELSE min(next_expiry, ?) END WHERE mailbox = ?"
 )
-KEEP_LOGIN = "UPDATE devices SET last_login = ? WHERE mailbox = ?"
+KEEP_LOGINS = "UPDATE devices SET logins = ? WHERE mailbox = ?"
 COUNT = "SELECT count(*), coalesce(sum(size), 0), count(shared) FROM messages WHERE place > ? AND place <= ?"
 SHARED = "SELECT shared FROM messages WHERE place > ? AND place <= ? AND shared IS NOT NULL"
 DROP = "DELETE FROM messages WHERE place > ? AND place <= ?"
@@ -82,7 +82,7 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
         messages, total, expiry = changes.get(mailbox, (0, 0, FAR))
         changes[mailbox] = messages - dropped, total - freed, expiry
     _change(connection, highest, changes)
-    connection.executemany(KEEP_LOGIN, [(nonce, mailbox) for mailbox, nonce in batch.logins.items()])
+    connection.executemany(KEEP_LOGINS, [(logins, mailbox) for mailbox, logins in batch.logins.items()])
     return WriteOutcome(known)
 
 

@@ -130,7 +130,7 @@ _SECOND = (
 
 # With the devices, not the mailboxes: it changes with each login only, and those rows should stay short.
 _THIRD = (
-    "ALTER TABLE devices ADD COLUMN last_login BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE devices ADD COLUMN logins BLOB NOT NULL DEFAULT x''",
     # The account at the root of its inviter's tree; NULL: itself. No other trace of who invited whom is kept.
     "ALTER TABLE accounts ADD COLUMN root INTEGER",
 )

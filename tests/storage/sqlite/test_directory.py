@@ -50,14 +50,14 @@ class DirectoryContract(StoreContract):
         found = [self.wait(self.store.find_device(*names)) for names in asked]
         self.assertEqual(found, [b"key of phone", b"key of desk", None, None, None])
 
-    def test_last_login(self) -> None:
-        """The last login of a device is kept by the batch that has it, and no other; a device that is gone is passed over."""
+    def test_logins(self) -> None:
+        """The last logins of a device are kept by the batch that has them, and no other; one that is gone is passed over."""
         phone, desk = self.join("alice", b"phone", b"desk")
         self.reactor.write(self.store, replace(batch(), logins={phone: b"first", 99: b"gone"}))
         self.reactor.write(self.store, replace(batch(), logins={phone: b"second"}))
         self.write(highest={phone: 7, desk: 7})
         self.reopen()
-        self.assertEqual([device.last_login for device in self.devices()], [b"second", b""])
+        self.assertEqual([device.logins for device in self.devices()], [b"second", b""])
 
     def test_registered_again(self) -> None:
         """A repeated registration succeeds, changes nothing, and uses nothing up."""
