@@ -14,7 +14,7 @@ from securemsg.client.requests import Callback, Question, Requests
 from securemsg.client.state import contacts, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile
-from securemsg.client.state.records import META, NOTICE, Notice, add_notice, load_all
+from securemsg.client.state.records import META, NOTICE, Notice, add_notice, end_notices, load_all
 from securemsg.client.warnings import warning_text
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
@@ -94,11 +94,15 @@ class Context:
 
     def adopt(self, records: IRecords, record: AccountRecord) -> Contact:
         """
-        Adopt a record of the directory, and tell the user if it brings a device that was not there before.
+        Adopt a record of the directory, and tell the user if it brings a device that was not there before. Another identity's
+        claim to the name ends with it: the next one is told, be it the same.
 
         @raise Refusal: see L{contacts.adopt}.
         """
+        before = contacts.get_contact(records, record.name)
         contact = contacts.adopt(records, self.profile, record, self.time(), contacts.DIRECTORY)
+        if before is not None and before.is_blocked:
+            end_notices(records, "identity-changed", contact.name)
         self.announce(records, contact.name)
         return contact
 
@@ -114,7 +118,7 @@ class Context:
         """
         Warn the user, and save the warning, unless the same was done recently.
 
-        @param about: a digest of what has happened, where the same may happen again; of a contact's trust it is known here.
+        @param about: tells this event from others of its kind; of a contact's trust it is known here.
         """
         now, about = self.time(), about or _about(records, code, name)
         last = records.last(META, NOTICE)

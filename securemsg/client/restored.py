@@ -87,10 +87,11 @@ def check_welcome(
         profile = _start_new_incarnation(records, profile, highest or own)
         code = "state-copied" if has_logged_in else "state-restored"
         context.warn(records, code, about=keys.digest(highest.to_bytes(8, "big"), *logins))
-    if welcome.highest < load_number(records, COUNTERS, STORED):
+    stored = load_number(records, COUNTERS, STORED)
+    if welcome.highest < stored:
         # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
         save_number(records, COUNTERS, STORED, welcome.highest)
-        context.warn(records, "server-behind")
+        context.warn(records, "server-behind", about=keys.digest(stored.to_bytes(8, "big"), welcome.highest.to_bytes(8, "big")))
     return profile
 
 

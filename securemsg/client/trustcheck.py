@@ -9,6 +9,7 @@ from securemsg.client.sessions import pins
 from securemsg.client.state import contacts, integrity
 from securemsg.client.state.conversations import account_of
 from securemsg.client.state.integrity import Entries
+from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 
 
@@ -21,8 +22,10 @@ def check_trust(context: Context) -> None:
             return
     with context.store.writing() as records:
         known, found = integrity.entries(records), _found(records)
+        # The record is made anew below, so what is found next time was done since, though it be the same again.
+        event = keys.random_id()
         if known is None:
-            context.warn(records, "trust-lost")
+            context.warn(records, "trust-lost", about=event)
         names = {
             bucket.decode() if table == contacts.TABLE else account_of(bucket)
             for table, bucket in {*found, *(known or {})}
@@ -33,7 +36,7 @@ def check_trust(context: Context) -> None:
             if contact is not None:
                 contacts.put_contact(records, msgspec.structs.replace(contact, verified=False, shown_comparison=b""))
             if known is not None:
-                context.warn(records, "trust-changed", name)
+                context.warn(records, "trust-changed", name, about=event)
         integrity.save_entries(records, _found(records))
 
 

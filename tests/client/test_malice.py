@@ -21,6 +21,7 @@ from securemsg.client.state import contacts, invites
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.profile import DAY, Profile, create_profile
 from securemsg.client.state.records import COUNTERS, NUMBER, load_number, save_number
+from securemsg.client.warnings import warning_text
 from securemsg.crypto import pqxdh
 from securemsg.crypto.dump import load_ratchet
 from securemsg.crypto.keys import SigningKey
@@ -119,6 +120,24 @@ class DirectoryTests(MaliceCase):
         """Another identity under a known name blocks sending, and the user is told."""
         mallory = self.mallory()
         self.shown(AccountRecord("bob", mallory.identity.public, mallory.devices), "identity-changed")
+
+    def test_other_identity_again(self) -> None:
+        """
+        A claim that ended, because the directory showed the known identity again, does not keep the next one quiet, be it the
+        same one within a day; and what was told of it stays to be read. While it lasts, it is told once.
+        """
+        bob, mallory = self.bob.profile(), self.mallory()
+        true = AccountRecord("bob", bob.identity.public, bob.devices)
+        false = AccountRecord("bob", mallory.identity.public, mallory.devices)
+        for record, times in ((false, 1), (false, 1), (true, 1), (false, 2), (true, 2), (false, 3)):
+            self.world.clock += 3600
+            self.lie(self.alice, m.Account, partial(msgspec.structs.replace, record=record))
+            assert self.alice.agent is not None, "connected"
+            self.alice.agent._sender.fetch_list("bob")
+            self.world.settle()
+            self.assertEqual(self.contact(self.alice, "bob").is_blocked, record is false)
+            told = [notice.text for notice in messages.notices(self.alice.store) if notice.code == "identity-changed"]
+            self.assertEqual(told, [warning_text("identity-changed", "bob")] * times)
 
     def test_added_device(self) -> None:
         """A device that the server adds to a list is not on the list that was signed."""

@@ -129,8 +129,17 @@ class RestoredServerTests(WorldCase):
         for text in ("one", "two"):
             self.alice.send("bob", text)
         self.assertEqual(self.connect(highest=1), ["server-behind"])
+        self.assertEqual(self.connect(highest=1), [])
         self.world.clock += 2 * DAY
         self.assertEqual(self.connect(highest=1), [])
+
+    def test_told_of_each_loss(self) -> None:
+        """Each further loss is told, however soon it follows, and though it be down to the same count."""
+        for text in ("one", "two"):
+            self.alice.send("bob", text)
+        self.assertEqual(self.connect(highest=1), ["server-behind"])
+        self.assertEqual(self.connect(highest=0), ["server-behind"])
+        self.alice.send("bob", "three")
         self.assertEqual(self.connect(highest=0), ["server-behind"])
 
     def test_goes_on(self) -> None:

@@ -191,6 +191,11 @@ GUARDS: tuple[Guard, ...] = (
             "logins = _note_named(records, welcome.logins[-1:])",
             "CopiedTests::test_told_after_lost_welcomes",
         ),
+        (
+            'about=keys.digest(stored.to_bytes(8, "big"), welcome.highest.to_bytes(8, "big"))',
+            'about=keys.digest(welcome.highest.to_bytes(8, "big"))',
+            "RestoredServerTests::test_told_of_each_loss",
+        ),
         ("prekeys.discard_one_time(records)", "pass", "RestoredTests::test_new_life"),
         ("suites.forget_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
         (
@@ -212,6 +217,11 @@ GUARDS: tuple[Guard, ...] = (
             "if contact is not None and contact.unannounced:",
             "if False:",
             "tests/client/test_devices.py::ContactTests::test_told",
+        ),
+        (
+            "if before is not None and before.is_blocked:",
+            "if False:",
+            "tests/client/test_malice.py::DirectoryTests::test_other_identity_again",
         ),
         (
             "return max(abs(self.clock_ahead), abs(self.time() - self._clock_noted)) <= CLOCK_TOLERANCE",
@@ -237,6 +247,8 @@ GUARDS: tuple[Guard, ...] = (
             "        if False:\n            context.warn",
             "TrustTests::test_record_deleted",
         ),
+        ('"trust-lost", about=event', '"trust-lost"', "TrustTests::test_lost_each_time"),
+        ('"trust-changed", name, about=event', '"trust-changed", name', "TrustTests::test_each_time"),
     ),
     *guards(
         "client/receiving/listchecks.py",

@@ -194,7 +194,7 @@ class Notice(Private, frozen=True):
     """
     A warning for the user, kept until newer ones replace it. Table C{META}, bucket C{NOTICE}.
 
-    @ivar about: a digest of what it is about, where code and name do not say it: there may be several such.
+    @ivar about: what it is about, where code and name do not say it: there may be several such. Empty once that is over.
     """
 
     at: Counter
@@ -343,3 +343,10 @@ def clear_notices(records: IRecords, code: str, name: str) -> None:
     for seq, notice in load_all(records, Notice, META, NOTICE):
         if (notice.code, notice.name) == (code, name):
             records.delete(META, NOTICE, seq)
+
+
+def end_notices(records: IRecords, code: str, name: str) -> None:
+    """What these warnings are about is over: they stay to be read, and do not keep the next such event quiet."""
+    for seq, notice in load_all(records, Notice, META, NOTICE):
+        if (notice.code, notice.name) == (code, name):
+            save(records, META, NOTICE, msgspec.structs.replace(notice, about=b""), seq)
