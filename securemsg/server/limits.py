@@ -138,6 +138,10 @@ class Buckets:
             self._levels.popitem(last=False)
         return taken
 
+    def has_room(self, key: Hashable) -> bool:
+        """Whether there is a token to consume."""
+        return self.consume(key, 0) and self._levels[key][0] >= 1
+
     def __len__(self) -> int:
         """The number of keys in the table."""
         return len(self._levels)

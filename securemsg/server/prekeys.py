@@ -97,7 +97,10 @@ class Prekeys:
             raise Refusal("no-such-device")
         requester = connection.device
         between = requester.rate_key, device.mailbox
-        fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)
+        # Neither is used up where the other refuses: the last-resort bundle then costs nothing, however often it is claimed.
+        fresh = self._claims_of.has_room(device.mailbox) and self._claims_between.consume(between)
+        if fresh:
+            self._claims_of.consume(device.mailbox)
         bundle = await self._store.claim(device.mailbox, requester.mailbox, int(self._now()), fresh, message.spent)
         if bundle is None:
             raise Refusal("no-prekeys")

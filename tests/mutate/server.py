@@ -194,15 +194,26 @@ GUARDS: tuple[Guard, ...] = (
             "PrekeyTests::test_strange_signature",
         ),
         (
-            "fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)",
-            "fresh = self._claims_of.consume(device.mailbox)",
+            "fresh = self._claims_of.has_room(device.mailbox) and self._claims_between.consume(between)",
+            "fresh = self._claims_of.has_room(device.mailbox)",
             "PrekeyTests::test_limits",
         ),
         (
-            "fresh = self._claims_between.consume(between) and self._claims_of.consume(device.mailbox)",
+            "fresh = self._claims_of.has_room(device.mailbox) and self._claims_between.consume(between)",
             "fresh = self._claims_between.consume(between)",
             "PrekeyTests::test_limits",
         ),
+        (
+            "fresh = self._claims_of.has_room(device.mailbox) and self._claims_between.consume(between)",
+            "fresh = self._claims_between.consume(between) and self._claims_of.has_room(device.mailbox)",
+            "PrekeyTests::test_last_resort_costs_no_claim",
+        ),
+        (
+            "fresh = self._claims_of.has_room(device.mailbox) and self._claims_between.consume(between)",
+            "fresh = self._claims_of.consume(device.mailbox) and self._claims_between.consume(between)",
+            "PrekeyTests::test_last_resort_costs_no_claim",
+        ),
+        ("            self._claims_of.consume(device.mailbox)\n", "            pass\n", "PrekeyTests::test_limits"),
         (
             "between = requester.rate_key, device.mailbox",
             "between = requester.mailbox, device.mailbox",

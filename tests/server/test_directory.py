@@ -295,6 +295,21 @@ class PrekeyTests(SynchronousTestCase):
             self.assertEqual([self.claim(client, spent=first.kem.id) for _ in range(5)], [second] * 5)
             self.assertTrue(self.claim(client, spent=second.kem.id).kem_is_last_resort)
 
+    def test_last_resort_costs_no_claim(self) -> None:
+        """Where one rate is used up, the last-resort bundle, claimed however often, uses up nothing of the other."""
+        hourly = Rate(1, 3600)
+        for claims_of, claims_between in ((hourly, Rate(1, DAY)), (Rate(2, DAY), hourly)):
+            self.rig = Rig(Settings(registration="open", claims_of=claims_of, claims_between=claims_between))
+            (_, client), (_, third) = self.rig.register("alice"), self.rig.register("carol")
+            self.bob, other = self.rig.register("bob")
+            other.ask(upload(self.bob, count=3))
+            first = self.claim(third)
+            used_up = client if claims_of == hourly else third
+            for _ in range(5):
+                self.assertTrue(self.claim(used_up, spent=first.kem.id).kem_is_last_resort)
+            self.rig.time += 3600
+            self.assertFalse(self.claim(client).kem_is_last_resort)
+
     def test_repetition_is_a_question(self) -> None:
         """Nobody is sent the same bundle as often as the line bears: each time counts as a question to the directory."""
         self.rig = Rig(Settings(registration="open", requests=Rate(3, 600)))

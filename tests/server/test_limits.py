@@ -49,6 +49,14 @@ class BucketTests(SynchronousTestCase):
         self.time += 1000
         self.assertEqual([self.buckets.consume(1) for _ in range(3)], [True, True, False])
 
+    def test_has_room(self) -> None:
+        """To ask takes nothing."""
+        self.assertEqual([self.buckets.has_room(1) for _ in range(3)], [True] * 3)
+        self.buckets.consume(1, 2)
+        self.assertFalse(self.buckets.has_room(1))
+        self.time += 10
+        self.assertEqual([self.buckets.has_room(1), self.buckets.consume(1), self.buckets.has_room(1)], [True, True, False])
+
     def test_clock_back(self) -> None:
         """A clock that is set back takes nothing away, and gives nothing."""
         self.buckets.consume(1)
