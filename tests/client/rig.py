@@ -331,6 +331,11 @@ class User:
         assert isinstance(self.store.inner, MemoryProfile), "in memory"
         return self.store.inner.snapshot()
 
+    def confirm_to(self, policy: Policy) -> None:
+        """Choose who gets receipts."""
+        with self.store.inner.writing() as records:
+            set_policy(records, policy)
+
     def disconnect(self) -> None:
         """Lose the connection, if there is one."""
         self.is_online = False
@@ -454,7 +459,6 @@ class World:
         with store.inner.writing() as records:
             save_profile(records, profile)
             trust_inviter(records, profile, self.link, int(self.clock))
-            set_policy(records, Policy.EVERYBODY)
         user = self.users[name] = User(self, name, store)
         if connect:
             user.connect()

@@ -18,7 +18,7 @@ from securemsg.client.events import Changed, Disconnected, Drained, Ready
 from securemsg.client.requests import MAX_OPEN, TIMEOUT, Requests
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, create_profile, save_profile
-from securemsg.client.state.receipts import Policy, set_policy
+from securemsg.client.state.receipts import Policy
 from securemsg.client.state.vault import create_vault
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -500,8 +500,7 @@ class OnDiskTests(SynchronousTestCase):
         """What is true in memory is true on the disk."""
         world = World()
         alice, bob = self.user(world, "alice"), self.user(world, "bob")
-        with bob.store.writing() as records:
-            set_policy(records, Policy.EVERYBODY)
+        bob.confirm_to(Policy.EVERYBODY)
         message_id = alice.send("bob", "hello", wants_receipt=True)
         self.assertEqual(alice.sent(message_id).status, "delivered")
         bob.die()

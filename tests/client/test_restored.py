@@ -14,7 +14,9 @@ from securemsg.client.sessions.prekeys import BATCH_PAUSE
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import LOGINS, META, load
 from securemsg.protocol import messages as m
+from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Side
+from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
 from tests.client.rig import TLS, Fate, MortalProfile, User, decoded
 from tests.client.sessions.test_resets import Loss
@@ -72,6 +74,78 @@ class RestoredTests(WorldCase):
         incarnation = self.alice.profile().incarnation
         self.alice.connect()
         self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+
+class StrangersTests(WorldCase):
+    """A state that does not know whoever writes to it gets everything that was accepted, without having to write itself."""
+
+    def put_back(self, user: User, backup: MemoryProfile) -> None:
+        """Somebody's profile is put back."""
+        user.die()
+        self.world.settle()
+        user.store = MortalProfile(backup)
+        user.connect()
+
+    def forget_meeting(self, user: User, other: User) -> None:
+        """Somebody is put back to before the two met, and reads what the other goes on writing, and has written before."""
+        backup = user.backup()
+        for number in range(2):
+            self.alice.send("bob", f"{number}")
+            self.bob.send("alice", f"{number}")
+        self.put_back(user, backup)
+        other.send(user.name, "2")
+        self.world.advance(3600, ticks=4)
+        self.assertEqual(user.texts(other.name), ["0", "1", "2"])
+
+    def test_first_writer(self) -> None:
+        """The one who wrote first."""
+        self.forget_meeting(self.alice, self.bob)
+
+    def test_first_reader(self) -> None:
+        """The one who was written to."""
+        self.forget_meeting(self.bob, self.alice)
+
+    def test_bot(self) -> None:
+        """A bot, which knows nobody because it only answers, reads whoever asks again."""
+        for number in range(3):
+            backup = self.alice.backup()
+            self.bob.send("alice", f"{number}")
+            self.alice.send("bob", f"{number}", kind=Kind.ANSWER)
+        self.put_back(self.alice, backup)
+        self.bob.send("alice", "3")
+        self.world.advance(3600, ticks=4)
+        self.assertEqual(self.alice.texts("bob"), ["0", "1", "2", "3"])
+
+    def test_lie(self) -> None:
+        """A lie of the server, for which prekeys are dropped, loses nothing that strangers had written to them."""
+        self.world.advance(3700, ticks=2)
+        self.part(self.alice)
+        carol = self.world.user("carol")
+        for number in range(3):
+            for user in (self.bob, carol):
+                user.send("alice", f"{number}")
+        wire = self.alice.connect(settle=False)
+        wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=welcome.highest + 1))
+        self.world.settle()
+        self.assertEqual(messages.quarantined(self.alice.store), (6, 0))
+        self.world.advance(3600, ticks=4)
+        for name in ("bob", "carol"):
+            self.assertEqual(self.alice.texts(name), ["0", "1", "2"])
+
+    def test_restored_server(self) -> None:
+        """A server that was put back hands out prekeys that were used: what was sealed with them is asked for again."""
+        carol = self.world.user("carol")
+        back = self.world.store.crash()
+        carol.send("alice", "from carol")
+        for user in self.world.users.values():
+            self.part(user)
+        self.world.store = back
+        self.world.restart_server()
+        for user in self.world.users.values():
+            user.connect()
+        self.bob.send("alice", "from bob")
+        self.world.advance(3600, ticks=4)
+        self.assertEqual(self.alice.texts("bob"), ["from bob"])
 
 
 class SwallowedTests(WorldCase):

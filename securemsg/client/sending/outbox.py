@@ -16,7 +16,7 @@ from securemsg.client.sessions import suites
 from securemsg.client.sessions.addresses import Recipient, RecipientGone
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.sessions.resets import make_reset_body, request_reset
+from securemsg.client.sessions.resets import make_reset_body
 from securemsg.client.sessions.suites import Plan
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
@@ -105,8 +105,6 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
     contact = recipient.contact
     if content.kind == Kind.TEXT and PEERS[row.to.kind].has_account and not contact.known:
         contacts.put_contact(records, msgspec.structs.replace(contact, known=True))
-        # What was missing of a stranger was not asked for.
-        request_reset(records, profile, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
     sealed = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
@@ -153,7 +151,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
         return None
     body = content.body
     if row.kind == Kind.RESET:
-        body = make_reset_body(records, contact, conversation, now)
+        body = make_reset_body(records, profile, contact, conversation, now)
     counted = KINDS.get(row.kind, UNKNOWN).counted
     before = out_stream(records, conversation, profile.incarnation) if counted else OutStream()
     return msgspec.structs.replace(

@@ -53,6 +53,9 @@ RESETS_BY_PEER = b"reset/"
 
 # A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds.
 RESET_PAUSE = 3600
+# It also shows the peer that this user is online, which a stranger learns this rarely. With no reset at all, a state that was
+# put back to before it knew a contact, or has dropped its prekeys because the server lied, could never read that contact again.
+STRANGER_PAUSE = DAY
 # Late messages arrive by themselves within this time, seconds.
 GAP_DELAY = 60
 # A message is given up after this many resets.
@@ -99,31 +102,16 @@ class ResetHistory(Record, frozen=True):
     answered: Counter = 0
 
 
-def may_get_reset(records: IRecords, profile: Profile, contact: Contact | None) -> bool:
-    """
-    Whether a reset may reveal to an account that this user is online: to people the user knows it may, whatever the policy, as
-    their conversations could not heal otherwise.
-
-    @param contact: of the account; C{None}: it is none.
-    """
-    return contact is not None and contact.known or policy_of(records, profile) is Policy.EVERYBODY
-
-
 def request_reset(records: IRecords, profile: Profile, name: str, device: bytes, now: int, *, gaps: bool) -> None:
     """
-    Something of this device did not arrive: send it a reset, as soon as that is allowed; a stranger gets none.
+    Something of this device did not arrive: send it a reset, as soon as that is allowed.
 
     @param gaps: only counters are missing, and may still come by themselves.
     """
-    if may_get_reset(records, profile, contacts.get_contact(records, name)):
-        _schedule(records, name, device, now, gaps=gaps)
-
-
-def _schedule(records: IRecords, name: str, device: bytes, now: int, *, gaps: bool) -> None:
-    """See L{request_reset}: it is for somebody who may get one."""
     dues = _dues(records)
     peer = _history(records, name)
-    at = max(now + (GAP_DELAY if gaps else 0), peer.sent_at + RESET_PAUSE if peer.sent_at <= now else 0)
+    pause = STRANGER_PAUSE if _is_stranger(records, profile, name) else RESET_PAUSE
+    at = max(now + (GAP_DELAY if gaps else 0), peer.sent_at + pause if peer.sent_at <= now else 0)
     known = next((due for due in dues if due.name == name), None)
     if known is not None:
         merged = Due(name, known.device if gaps else device, min(known.at, at), known.gaps and gaps)
@@ -151,12 +139,12 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         peer = _history(records, due.name)
         if load(records, OutboxRow, OUTBOX, ROWS, peer.seq) is not None:
             # The previous one was not sent yet.
-            _schedule(records, due.name, due.device, now, gaps=due.gaps)
+            request_reset(records, profile, due.name, due.device, now, gaps=due.gaps)
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
             continue
-        if contacts.get_contact(records, due.name) is None and not _within_limit(records, STRANGERS, now):
-            _schedule(records, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
+        if _is_stranger(records, profile, due.name) and not _within_limit(records, STRANGERS, now):
+            request_reset(records, profile, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
             suites.forget(records, due.name, due.device)
@@ -168,7 +156,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     return made
 
 
-def make_reset_body(records: IRecords, contact: Contact, conversation: bytes, now: int) -> bytes:
+def make_reset_body(records: IRecords, profile: Profile, contact: Contact, conversation: bytes, now: int) -> bytes:
     """
     List the counters that are missing from a contact when the reset is sealed. They count as asked for, and another reset is
     scheduled in case they do not come.
@@ -184,7 +172,7 @@ def make_reset_body(records: IRecords, contact: Contact, conversation: bytes, no
                 remains = remains or gap.asked + 1 < MAX_ASKED
         missing.append(Missing(conversation, incarnation_of(stream), counters, in_stream(records, stream).highest + 1))
     if remains:
-        _schedule(records, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
+        request_reset(records, profile, contact.name, bytes(keys.ID_SIZE), now, gaps=True)
     return encode_record(Reset(missing))
 
 
@@ -255,6 +243,12 @@ def _again(
         body=sent.digest,
     )
     return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, MAX_EXPIRY, encode_record(void))
+
+
+def _is_stranger(records: IRecords, profile: Profile, name: str) -> bool:
+    """Whether an account is none that the user knows; where everybody gets receipts, all contacts count as known."""
+    contact = contacts.get_contact(records, name)
+    return contact is None or not (contact.known or policy_of(records, profile) is Policy.EVERYBODY)
 
 
 def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:

@@ -10,6 +10,7 @@ from securemsg.client.state import contacts, counters, gaps, verification
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import GAPS, chain_digest, conversation_of
 from securemsg.client.state.gaps import Arrival, open_gaps, receive
+from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import COUNTERS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -107,6 +108,7 @@ class SenselessTests(WorldCase):
     def test_silent_kinds_confirmed(self) -> None:
         """What shows nothing is not confirmed, though it asks for a receipt: nobody learns from it who is there."""
         assert self.bob.wire is not None, "connected"
+        self.bob.confirm_to(Policy.EVERYBODY)
         silent: tuple[dict[str, object], ...] = (
             {"kind": int(Kind.VOID), "body": bytes(32)},
             {"kind": int(Kind.RECEIPT), "counter": 0, "body": encode_record(Receipt([]))},
@@ -154,6 +156,7 @@ class SenselessTests(WorldCase):
         before, so that a repetition is no probe.
         """
         assert self.bob.wire is not None, "connected"
+        self.bob.confirm_to(Policy.EVERYBODY)
         for counter, moment, receipts in ((2, 0, 1), (3, 1800, 1), (4, 1799, 1), (5, 1, 2), (6, 3599, 2)):
             self.world.advance(moment)
             self.send(wants_receipt=True, counter=counter)

@@ -15,7 +15,7 @@ from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters, gaps
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
-from securemsg.client.state.receipts import Policy, set_policy
+from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -183,8 +183,9 @@ class DeviceTests(WorldCase):
                 evolve(fresh, identity=first.identity, device_id=device.id, devices=devices, registered=True),
             )
             save_number(records, META, PUBLISHED, following.listing.version)
-            set_policy(records, Policy.EVERYBODY)
         second = User(self.world, "bob", store)
+        for user in (self.bob, second):
+            user.confirm_to(Policy.EVERYBODY)
         self.world.users["bob's second"] = second
         second.connect()
         return second
@@ -312,7 +313,6 @@ class HorizonTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).code, "expired")
         self.assertEqual(self.bob.read(), ["zero", "later"])
         self.assertEqual([line.gap_before for line in self.bob.has_read], [0, 0])
-
 
     def test_wrong_clock(self) -> None:
         """A clock that is a month ahead for one login, or from one moment to the next, fails nothing of what waits."""

@@ -10,8 +10,8 @@ from securemsg.client.state import invites, verification
 from securemsg.client.state.contacts import new_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.receipts import POLICY, Policy, bucket_of, note_receipt, policy_of, set_policy
-from securemsg.client.state.records import META, OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_seq, save
+from securemsg.client.state.receipts import Policy, bucket_of, note_receipt, policy_of
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_seq, save
 from securemsg.crypto.keys import random_id
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt, decode_record, encode_record
@@ -22,7 +22,13 @@ from tests.client.rig import START, User, decoded
 
 
 class ReceiptTests(WorldCase):
-    """Who asks for it hears that a message arrived."""
+    """Who asks for it hears that a message arrived, where everybody gets receipts."""
+
+    def setUp(self) -> None:
+        """Neither has written to the other yet."""
+        super().setUp()
+        for user in (self.alice, self.bob):
+            user.confirm_to(Policy.EVERYBODY)
 
     def test_delivered(self) -> None:
         """A receipt says on which device the message is."""
@@ -166,11 +172,6 @@ class ReceiptTests(WorldCase):
 class PolicyTests(WorldCase):
     """Who learns that Bob has a message."""
 
-    def choose(self, policy: Policy) -> None:
-        """Bob's choice."""
-        with self.bob.store.writing() as records:
-            set_policy(records, policy)
-
     def is_confirmed(self) -> bool:
         """Whether Alice learns that a message has come."""
         message_id = self.alice.send("bob", "hello", wants_receipt=True)
@@ -179,32 +180,28 @@ class PolicyTests(WorldCase):
 
     def test_everybody(self) -> None:
         """Strangers too, if that is what he wants."""
-        self.choose(Policy.EVERYBODY)
+        self.bob.confirm_to(Policy.EVERYBODY)
         self.assertTrue(self.is_confirmed())
 
     def test_nobody(self) -> None:
         """Nobody, not even people he writes to."""
-        self.choose(Policy.NOBODY)
+        self.bob.confirm_to(Policy.NOBODY)
         self.bob.send("alice", "hi")
         self.assertFalse(self.is_confirmed())
 
     def test_strangers(self) -> None:
         """By default strangers learn nothing, also if a machine has answered them."""
-        with self.bob.store.writing() as records:
-            records.delete(META, POLICY)
         self.assertFalse(self.is_confirmed())
         self.bob.send("alice", "an answer", kind=Kind.ANSWER)
         self.assertFalse(self.is_confirmed())
 
     def test_written_to(self) -> None:
         """By default whoever he wrote to."""
-        self.choose(Policy.KNOWN)
         self.bob.send("alice", "hi")
         self.assertTrue(self.is_confirmed())
 
     def test_accepted(self) -> None:
         """By default whoever he accepted."""
-        self.choose(Policy.KNOWN)
         self.alice.send("bob", "here I am")
         with self.bob.store.writing() as records:
             verification.accept(records, "alice", START)
@@ -212,7 +209,6 @@ class PolicyTests(WorldCase):
 
     def test_inviter(self) -> None:
         """By default whoever invited him."""
-        self.choose(Policy.KNOWN)
         alice = self.alice.profile()
         link = evolve(self.world.link, inviter="alice", inviter_identity=alice.identity.public)
         bob = self.bob.profile()
@@ -223,7 +219,6 @@ class PolicyTests(WorldCase):
     def test_server(self) -> None:
         """The contact `server` confirms to everybody."""
         bob = self.bob.profile()
-        with self.bob.store.writing() as records:
-            records.delete(META, POLICY)
+        with self.bob.store.reading() as records:
             self.assertIs(policy_of(records, evolve(bob, name="server")), Policy.EVERYBODY)
             self.assertIs(policy_of(records, bob), Policy.KNOWN)

@@ -11,7 +11,6 @@ from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import GAPS, STREAMS, conversation_of, out_bucket
 from securemsg.client.state.gaps import Gap
-from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import (
     COUNTERS,
     HISTORY,
@@ -41,7 +40,6 @@ class DueTests(SynchronousTestCase):
         """So many wait at once; others follow with their next message, and one that waits already stays."""
         with MemoryProfile().writing() as records:
             profile = person("bob").profile
-            set_policy(records, Policy.EVERYBODY)
             names = [f"peer{number}" for number in range(MAX_DUE + 2)]
             for name in (*names, names[0]):
                 resets.request_reset(records, profile, name, bytes(16), NOW, gaps=False)
@@ -64,7 +62,7 @@ class AskTests(SynchronousTestCase):
                 save(records, COUNTERS, GAPS + stream, Gap(counter, NOW, asked=asked), counter)
             contact = contacts.get_contact(records, "bob")
             assert contact is not None, "they are friends"
-            body = resets.make_reset_body(records, contact, conversation, NOW)
+            body = resets.make_reset_body(records, alice.profile, contact, conversation, NOW)
         self.assertEqual([missing.counters for missing in decode_record(Reset, body).missing], [[2, 3]])
 
 
@@ -146,3 +144,9 @@ class AnswerTests(SynchronousTestCase):
         self.sent(self.incarnations[1], 2, NOW)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [1], 3)]), 1)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 1)
+
+    def test_never_used(self) -> None:
+        """What was never sent is not answered for, by a void or anything: it would only show that Alice is online."""
+        self.sent(self.incarnations[1], 1, NOW)
+        made_up = [Missing(self.conversation, incarnation, [2, 3], 4) for incarnation in (7, *self.incarnations)]
+        self.assertEqual(self.answered(made_up), 0)

@@ -11,7 +11,8 @@ from securemsg.client.state import contacts, quarantine
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import STREAM_IN, STREAMS, conversation_of
 from securemsg.client.state.gaps import load_gaps, streams_in
-from securemsg.client.state.receipts import Policy, set_policy
+from securemsg.client.state.profile import DAY
+from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import COUNTERS, HISTORY, META
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
@@ -184,8 +185,9 @@ class GapTests(WorldCase):
     """Counters that are missing."""
 
     def setUp(self) -> None:
-        """Between Bob and the server stands somebody who loses messages."""
+        """Between Bob, who confirms to everybody, and the server stands somebody who loses messages."""
         super().setUp()
+        self.bob.confirm_to(Policy.EVERYBODY)
         self.alice.send("bob", "zero")
         self.bob.read()
         self.loss = Loss(self.bob)
@@ -301,6 +303,7 @@ class ResetTests(WorldCase):
 
     def test_taken_a_few_times(self) -> None:
         """A peer that asks again and again is answered four times an hour."""
+        self.bob.confirm_to(Policy.EVERYBODY)
         self.alice.send("bob", "zero")
         for number in range(10):
             self.alice.send("bob", f"{number}")
@@ -318,8 +321,9 @@ class ResetTests(WorldCase):
         self.assertEqual(len(deposits(self.alice)), resets.MAX_ANSWERED * 11)
         self.assertEqual(len(self.bob.texts("alice")), 11)
 
-    def test_strangers(self) -> None:
-        """A server that makes up senders does not fill the contacts with them."""
+    def test_made_up(self) -> None:
+        """A server that makes up senders does not fill the contacts with them, also where everybody gets receipts."""
+        self.bob.confirm_to(Policy.EVERYBODY)
         names = [f"user{number}" for number in range(8)]
         for name in names:
             self.world.user(name)
@@ -333,47 +337,69 @@ class ResetTests(WorldCase):
 
 
 class StrangerTests(WorldCase):
-    """Alice writes to Bob, who has never written to her: a reset would show her that he is online."""
+    """Alice writes to Bob, who has never written to her: a reset shows her that he is online."""
 
-    def choose(self, policy: Policy) -> None:
-        """Who gets receipts from Bob."""
-        with self.bob.store.writing() as records:
-            set_policy(records, policy)
+    def setUp(self) -> None:
+        """She is among his contacts."""
+        super().setUp()
+        self.alice.send("bob", "hello")
+        self.number = 0
 
-    def resets_for_garbage(self, number: int) -> int:
-        """How much Bob sends when something comes from Alice that does not open."""
-        before = len(deposits(self.bob))
-        part = m.Part(self.bob.profile().device_id, bytes([number]) * 300)
+    def garbage(self, user: User) -> None:
+        """Somebody sends Bob something that does not open."""
+        self.number += 1
+        part = m.Part(self.bob.profile().device_id, bytes([self.number]) * 300)
         to = [m.Destination("bob", [part])]
-        wire_of(self.alice).client.send(m.Deposit(bytes([number]) * 16, 100 + number, 3600, bytes(300), to))
+        wire_of(user).client.send(m.Deposit(bytes([self.number]) * 16, 100 + self.number, 3600, bytes(300), to))
         self.world.settle()
-        self.world.advance(resets.RESET_PAUSE, ticks=2)
+
+    def resets_for_garbage(self, hours: int) -> int:
+        """How much Bob sends when something that does not open comes from Alice each hour."""
+        before = len(deposits(self.bob))
+        for _ in range(hours):
+            self.garbage(self.alice)
+            self.world.advance(HOUR, ticks=2)
         return len(deposits(self.bob)) - before
 
-    def test_garbage(self) -> None:
-        """What does not open is kept, and not answered, unless everybody gets receipts."""
-        for number, (policy, answers) in enumerate(((Policy.NOBODY, 0), (Policy.KNOWN, 0), (Policy.EVERYBODY, 1))):
-            self.choose(policy)
-            self.assertEqual((policy, self.resets_for_garbage(number)), (policy, answers))
-            self.assertEqual(messages.quarantined(self.bob.store), (number + 1, 0))
+    def test_once_a_day(self) -> None:
+        """So she gets one a day, whoever gets receipts; and none at all would leave what he cannot open unread for good."""
+        for policy in (Policy.NOBODY, Policy.KNOWN):
+            self.bob.confirm_to(policy)
+            self.assertEqual((policy, self.resets_for_garbage(23)), (policy, 1))
+            self.world.advance(2 * HOUR, ticks=2)
+            self.assertEqual(len(deposits(self.bob)), 2)
+            self.world.advance(DAY, ticks=2)
+            self.bob.connect()
+
+    def test_everybody(self) -> None:
+        """Where everybody gets receipts she learns nothing from a reset, and gets one an hour."""
+        self.bob.confirm_to(Policy.EVERYBODY)
+        self.assertEqual(self.resets_for_garbage(4), 4)
 
     def test_known(self) -> None:
-        """Whom he has written to gets one, whatever he has chosen for receipts: the conversation could not heal otherwise."""
-        self.choose(Policy.NOBODY)
+        """Whom he has written to gets one an hour as well, whatever he has chosen for receipts."""
+        self.bob.confirm_to(Policy.NOBODY)
         self.bob.send("alice", "hello")
-        self.assertEqual(self.resets_for_garbage(0), 1)
+        self.assertEqual(self.resets_for_garbage(4), 4)
+
+    def test_together(self) -> None:
+        """All who are strangers to him get four an hour together, also those among his contacts; the others follow."""
+        others = [self.world.user(f"user{number}") for number in range(6)]
+        for user in others:
+            user.send("bob", "hello")
+            self.garbage(user)
+        self.world.advance(1)
+        self.assertEqual(len(deposits(self.bob)), resets.MAX_ANSWERED)
+        self.world.advance(2 * HOUR, ticks=4)
+        self.assertEqual(len(deposits(self.bob)), len(others))
 
     def test_gap(self) -> None:
-        """What is missing of a stranger is asked for once he has written to her."""
-        self.choose(Policy.NOBODY)
+        """What is missing of her is asked for like that of others."""
         Loss(self.bob).lose(0)
         for text in ("0", "1"):
             self.alice.send("bob", text)
         self.world.advance(2 * resets.GAP_DELAY, ticks=2)
-        self.assertEqual(deposits(self.bob), [])
-        self.bob.send("alice", "who is there?")
-        self.world.advance(2 * resets.GAP_DELAY, ticks=2)
-        self.assertEqual(self.bob.texts("alice"), ["0", "1"])
+        self.assertEqual(self.bob.texts("alice"), ["hello", "0", "1"])
 
 
 class QuarantineTests(WorldCase):

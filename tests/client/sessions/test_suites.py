@@ -11,6 +11,7 @@ from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import pins
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
+from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
@@ -112,6 +113,7 @@ class PeerTests(WorldCase):
 
     def test_both_ways(self) -> None:
         """Messages go both ways with no bundle claimed, and the history on both sides names the suite."""
+        self.bob.confirm_to(Policy.EVERYBODY)
         first = self.alice.send("bob", "hi", wants_receipt=True)
         self.assertEqual(self.bob.read(), ["hi"])
         self.bob.send("alice", "you too")
@@ -219,6 +221,8 @@ class DeathTests(SynchronousTestCase):
         """
         world = World()
         users = {name: world.user(name) for name in ("alice", "bob")}
+        for user in users.values():
+            user.confirm_to(Policy.EVERYBODY)
         pin_suite(users["alice"], "bob")
         pin_suite(users["bob"], "alice")
         fate = users[victim].store.fate
@@ -379,8 +383,9 @@ class QuarantineTests(WorldCase):
     """What cannot be opened for want of a key waits for it."""
 
     def setUp(self) -> None:
-        """Alice writes under a key file that Bob has not."""
+        """Alice writes under a key file that Bob has not, who confirms to everybody."""
         super().setUp()
+        self.bob.confirm_to(Policy.EVERYBODY)
         pin_suite(self.alice, "bob")
         self.first = self.alice.send("bob", "one", wants_receipt=True)
 

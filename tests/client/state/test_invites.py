@@ -12,7 +12,6 @@ from securemsg.client.state import contacts, invites
 from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact, IdentityChanged
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
-from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import META, OUTBOX, ROWS, OutboxRow, draft, load_all, next_seq, save
 from securemsg.crypto.keys import SigningKey
 from securemsg.interfaces import MAX_OPEN_INVITES
@@ -83,8 +82,6 @@ class JoinTests(WorldCase):
 
     def test_receipts(self) -> None:
         """So each confirms what the other sends, though Alice has written nothing yet."""
-        with self.alice.store.writing() as records:
-            set_policy(records, Policy.KNOWN)
         carol = self.join("carol", self.link)
         self.assertEqual(carol.sent(carol.send("alice", "hi", wants_receipt=True)).status, "delivered")
 
