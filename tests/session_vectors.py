@@ -166,7 +166,8 @@ def _content_key(given: Given) -> envelope.ContentKey:
     """What is sealed in an own part."""
     incarnation, generation = given["place"]
     common = octets(given, "common")
-    return envelope.ContentKey(octets(given, "content_key"), common, given["base"], (incarnation, generation))
+    base = None if given["base"] is None else envelope.Share(*given["base"])
+    return envelope.ContentKey(octets(given, "content_key"), common, base, (incarnation, generation))
 
 
 def _end(given: Given, key: SharedKey) -> DeviceAddress:

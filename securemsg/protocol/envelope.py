@@ -161,6 +161,18 @@ KINDS: dict[int, KindRules] = {
 }
 
 
+class Share(Record, frozen=True):
+    """
+    Where the share of a device begins: what it gets of a conversation.
+
+    @ivar back: in which stream: 0: in that of the content; else how far back in its C{continues}, from 1.
+    @ivar counter: before the first that this device gets of that stream.
+    """
+
+    back: Counter
+    counter: Counter
+
+
 # Where a message stands among all from its sender's device to its recipient's: places are compared item by item.
 Place = tuple[Counter, Counter]
 
@@ -171,14 +183,14 @@ class ContentKey(Discreet, frozen=True):
 
     @ivar key: used for this message alone; as long as the suite of the own part wants it.
     @ivar common: SHA-256 of the common part, so that no recipient can change it for another.
-    @ivar base: the counter before the first that this device gets of the stream; C{None} for kinds outside the counters.
+    @ivar base: where the share of this device begins; C{None} for kinds outside the counters.
     @ivar place: the sender's incarnation, and its generation: how often it has changed the session in which it sends to this
         device, from 1. The content cannot say the first: one that is sent again keeps its own. (0, 0) in suite C{psk}.
     """
 
     key: Annotated[bytes, Meta(min_length=min(CONTENT_KEY_SIZES.values()), max_length=max(CONTENT_KEY_SIZES.values()))]
     common: Key
-    base: Counter | None
+    base: Share | None
     place: Place
 
 

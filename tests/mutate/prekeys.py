@@ -130,6 +130,11 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("(contact.known or policy_of(records, profile) is Policy.EVERYBODY)", "False", "StrangerTests::test_known"),
         ("GAP_DELAY if gaps else 0", "0", "GapTests::test_patience"),
+        (
+            "begin = left_out(base, ours.index(incarnation), MAX_N) + 1",
+            "begin = 1",
+            "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_new_device",
+        ),
         ("if gap.asked < MAX_ASKED:", "if True:", "tests/client/sessions/test_reset_bounds.py::AskTests::test_given_up"),
         ("    if not _within_limit(records, contact.name, now):\n        return 0\n", "", "ResetTests::test_taken_a_few_times"),
         ("wanted[: MAX_RESENT - made]", "wanted", "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_resent"),

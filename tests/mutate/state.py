@@ -146,14 +146,19 @@ GUARDS: tuple[Guard, ...] = (
             "StreamTests::test_forked_before",
         ),
         (
-            "for end in reversed(content.continues if not base else ()):",
-            "for end in ():",
+            "for back, end in reversed([*enumerate(content.continues, 1)]):",
+            "for back, end in ():",
             "StreamTests::test_continued_past_a_gap",
         ),
         (
-            "for end in reversed(content.continues if not base else ()):",
-            "for end in reversed(content.continues):",
+            "    if before_us == end.counter:\n        return 0, 0, False\n",
+            "",
             "StreamTests::test_continued_elsewhere",
+        ),
+        (
+            "InStream(before_us, ended",
+            "InStream(ended",
+            "StreamTests::test_continued_in_part",
         ),
         (
             "return gap, lost, end.counter == before.highest and _differ(end.digest, before.digest)",
@@ -166,7 +171,19 @@ GUARDS: tuple[Guard, ...] = (
             'note="forked" if is_forked else ""',
             "StreamTests::test_late_from_before",
         ),
-        ("InStream(min(base or 0, content.counter - 1))", "InStream(base or 0)", "StreamTests::test_base_beyond"),
+    ),
+    *guards(
+        "client/state/counters.py",
+        "tests/client/state/test_counters.py",
+        ("if begin is None or here < begin:", "if True:", "ShareTests::test_old_device"),
+        ("if begin is None or here < begin:", "if begin is None:", "ShareTests::test_sealed_again"),
+        ("if base is None or back < base.back:", "if base is None:", "ShareTests::test_far_back"),
+        ("return min(base.counter, last) if back == base.back else last", "return base.counter", "ShareTests::test_new_device"),
+        (
+            "return min(base.counter, last) if",
+            "return base.counter if",
+            "tests/client/receiving/test_inbox.py::StreamTests::test_base_beyond",
+        ),
     ),
     *guards(
         "client/state/invites.py",

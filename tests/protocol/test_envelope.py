@@ -25,7 +25,7 @@ RECORDS: list[Any] = [
     e.Receipt([ID, ID]),
     e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
     e.ContentKey(bytes(64), KEY, None, (0, 0)),
-    e.ContentKey(bytes(64), KEY, 5, (7, 2)),
+    e.ContentKey(bytes(64), KEY, e.Share(1, 5), (7, 2)),
     e.ContentKey(bytes(32), KEY, None, (0, 0)),
     e.EnvelopeHeader("pqxdh", 1, KEY, 0, 0, PREKEY),
     e.EnvelopeHeader("pqxdh", 1, KEY, 3, 2**32 - 1, None),
@@ -64,6 +64,13 @@ class PaddingTests(SynchronousTestCase):
     def test_same_class_same_length(self) -> None:
         """Short texts all look alike."""
         self.assertEqual({len(e.pad(bytes(size))) for size in range(256)}, {256})
+
+    def test_own_parts(self) -> None:
+        """An own part does not show whether its content is counted: what it seals fills as many blocks of AES."""
+        for size, place in ((64, (2**63 - 1, 1)), (32, (0, 0))):
+            for base in (e.Share(0, 0), e.Share(9, 2**32 - 1)):
+                lengths = {len(e.encode_record(e.ContentKey(bytes(size), KEY, said, place))) // 16 for said in (None, base)}
+                self.assertEqual(len(lengths), 1)
 
     def test_classes(self) -> None:
         """The classes are those of the specification."""

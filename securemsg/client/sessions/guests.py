@@ -26,7 +26,7 @@ from securemsg.client.state.records import HISTORY, HistoryRow, load, load_all, 
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.interfaces import IProfileStore, IRecords
-from securemsg.protocol.envelope import PSK, Content, KeyHeader
+from securemsg.protocol.envelope import PSK, Content, KeyHeader, Share
 from securemsg.protocol.messages import Counter, Key, Name, Nonce, Record
 
 TABLE = "guests"  # bucket = device of a connection
@@ -126,10 +126,10 @@ class GuestPeer:
             save(records, TABLE, sender.device, GuestConnection(contact.name, header.nonce, contact.identity, now))
         return contact
 
-    def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+    def count(self, records: IRecords, content: Content, base: Share | None, now: int) -> Arrival:
         """See C{Peer.count}. A stream that is unknown begins, or was forgotten: nothing before it is missing."""
         is_known = gaps.in_stream(records, counters.stream_of(content)).highest > 0
-        arrival = gaps.receive(records, content, content.counter - 1, now)
+        arrival = gaps.receive(records, content, Share(0, content.counter - 1), now)
         return arrival if is_known else evolve(arrival, lost=0)
 
 

@@ -17,7 +17,7 @@ from securemsg.client.state.profile import DAY, Profile
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, Introduction, KeyHeader
+from securemsg.protocol.envelope import Content, Introduction, KeyHeader, Share
 from securemsg.protocol.messages import AccountRecord
 
 # A contact's list is fetched again this long after it was last confirmed, seconds.
@@ -71,7 +71,7 @@ class Peer(Protocol):
         @raise Refusal: C{unknown-device}, or its introduction is not believed.
         """
 
-    def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+    def count(self, records: IRecords, content: Content, base: Share | None, now: int) -> Arrival:
         """Take the counter of an authentic content into account: see L{gaps.receive}."""
 
 
@@ -109,7 +109,7 @@ class ContactPeer:
         assert contact is not None, "an identity without a contact"
         return _keep(records, contact, sender, now)
 
-    def count(self, records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+    def count(self, records: IRecords, content: Content, base: Share | None, now: int) -> Arrival:
         """See L{Peer.count}."""
         return gaps.receive(records, content, base, now)
 

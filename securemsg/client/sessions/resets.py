@@ -15,7 +15,15 @@ from securemsg.client.sessions.budgets import STRANGERS
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import conversation_of, incarnation_of, out_bucket, out_stream, own_incarnations
+from securemsg.client.state.counters import (
+    conversation_of,
+    incarnation_of,
+    left_out,
+    out_bucket,
+    out_stream,
+    own_incarnations,
+    share_of,
+)
 from securemsg.client.state.gaps import in_stream, load_gaps, note_asked, streams_in
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.receipts import Policy, policy_of
@@ -46,7 +54,7 @@ from securemsg.protocol.envelope import (
     decode_record,
     encode_record,
 )
-from securemsg.protocol.messages import MAX_EXPIRY, MIN_EXPIRY, Counter, Id, Name, Record
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_N, MIN_EXPIRY, Counter, Id, Name, Record
 
 RESETS = b"resets"
 RESETS_BY_PEER = b"reset/"
@@ -187,9 +195,13 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     if not _within_limit(records, contact.name, now):
         return 0
     asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
-    # A contact that does not name a stream of ours has seen nothing of it.
-    unknown = set(own_incarnations(records, profile, content.conversation)) - set(asked)
-    asked.update({incarnation: Missing(content.conversation, incarnation, [], 1) for incarnation in unknown})
+    # A device that does not name a stream of ours has seen nothing of it; but what was sent before it was there was not for it.
+    ours = own_incarnations(records, profile, content.conversation)
+    unknown = set(ours) - set(asked)
+    base = share_of(records, content.device, content.conversation, ours)
+    for incarnation in unknown:
+        begin = left_out(base, ours.index(incarnation), MAX_N) + 1
+        asked[incarnation] = Missing(content.conversation, incarnation, [], begin)
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
     waiting = {row.history for _, row in outbox if row.again and row.to == direct(contact.name)}
     made = 0

@@ -10,15 +10,15 @@ that come in.
 from __future__ import annotations
 
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import COUNTERS, SENT, Number, load, load_number, save, save_number
+from securemsg.client.state.records import COUNTERS, SENT, load, load_number, save, save_number
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_CONTINUED, Content, Kind, StreamEnd, encode_record
+from securemsg.protocol.envelope import MAX_CONTINUED, Content, Kind, Share, StreamEnd, encode_record
 from securemsg.protocol.messages import Counter, Record
 
 # Buckets of the table C{COUNTERS}, each with the prefix and what follows. Conversation and incarnation: how far we have come.
 STREAM_OUT = b"out/"
-# Device of the peer, and our stream: the counter before the first one that this device gets.
+# Device of the peer, and conversation: where the share of this device begins.
 BASES = b"base/"
 # Stream: how far it has come in. Stream, with counters as order: what is missing.
 STREAM_IN = b"in/"
@@ -40,6 +40,17 @@ class OutStream(Record, frozen=True):
     counter: Counter = 0
     digest: bytes = b""
     continues: tuple[StreamEnd, ...] = ()
+
+
+class Begin(Record, frozen=True, order=True):
+    """
+    Where the share of a device of the peer begins, in our streams of a conversation. Bucket: C{BASES}, device, conversation.
+
+    @ivar counter: before the first that this device gets in this incarnation; of earlier ones it gets nothing.
+    """
+
+    incarnation: Counter
+    counter: Counter
 
 
 def conversation_of(own: bytes, peer: bytes) -> bytes:
@@ -103,16 +114,38 @@ def chain_digest(content: Content) -> bytes:
     return keys.sha256(encode_record(content))
 
 
-def base_for(records: IRecords, device: bytes, content: Content) -> int | None:
-    """The counter before the first one in our stream that a device of the peer gets; C{None} outside the counters."""
+def base_for(records: IRecords, device: bytes, content: Content) -> Share | None:
+    """
+    Where the share of a device of the peer begins that gets this content; C{None} outside the counters. That is kept when
+    something is first sealed for a device, so whatever the server says then or later does not change it.
+    """
     if not content.counter:
         return None
-    bucket = BASES + device + stream_of(content)
-    base = load(records, Number, COUNTERS, bucket)
-    if base is None or content.counter <= base.value:
-        base = Number(content.counter - 1)
-        save(records, COUNTERS, bucket, base)
-    return base.value
+    bucket, here = BASES + device + content.conversation, Begin(content.incarnation, content.counter - 1)
+    begin = load(records, Begin, COUNTERS, bucket)
+    if begin is None or here < begin:
+        save(records, COUNTERS, bucket, here)
+    incarnations = [content.incarnation, *(end.incarnation for end in content.continues)]
+    return share_of(records, device, content.conversation, incarnations)
+
+
+def share_of(records: IRecords, device: bytes, conversation: bytes, incarnations: list[int]) -> Share | None:
+    """
+    Where the share of a device of the peer begins; C{None}: this state has sealed nothing for it.
+
+    @param incarnations: of our streams from which to count back, the newest first.
+    """
+    begin = load(records, Begin, COUNTERS, BASES + device + conversation)
+    if begin is None:
+        return None
+    return Share(sum(incarnation > begin.incarnation for incarnation in incarnations), begin.counter)
+
+
+def left_out(base: Share | None, back: int, last: int) -> int:
+    """How many counters of the stream that lies so far back, up to its last, come before a share; none if it is not known."""
+    if base is None or back < base.back:
+        return 0
+    return min(base.counter, last) if back == base.back else last
 
 
 def forget_conversation(records: IRecords, profile: Profile, conversation: bytes, device: bytes) -> None:
@@ -125,8 +158,7 @@ def forget_conversation(records: IRecords, profile: Profile, conversation: bytes
             records.delete(COUNTERS, GAPS + stream, counter)
         records.delete(COUNTERS, STREAM_IN + stream)
         records.delete(COUNTERS, STREAMS + conversation, seq)
-    base = BASES + device + stream_name(profile.device_id, profile.incarnation, conversation)
-    for bucket in (outgoing, STREAM_OUT + conversation, base, OPEN + conversation):
+    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + conversation, OPEN + conversation):
         records.delete(COUNTERS, bucket)
 
 

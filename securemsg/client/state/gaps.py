@@ -10,11 +10,21 @@ from __future__ import annotations
 import msgspec
 from attrs import frozen
 
-from securemsg.client.state.counters import GAPS, OPEN, STREAM_IN, STREAMS, chain_digest, incarnation_of, stream_name, stream_of
+from securemsg.client.state.counters import (
+    GAPS,
+    OPEN,
+    STREAM_IN,
+    STREAMS,
+    chain_digest,
+    incarnation_of,
+    left_out,
+    stream_name,
+    stream_of,
+)
 from securemsg.client.state.records import COUNTERS, load, load_all, load_number, next_seq, save, save_number
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAX_RESET_COUNTERS, MAX_RESET_STREAMS, Content, StreamEnd
+from securemsg.protocol.envelope import MAX_RESET_COUNTERS, MAX_RESET_STREAMS, Content, Share, StreamEnd
 from securemsg.protocol.messages import Counter, Record
 
 # Missing counters that are kept and asked for in one stream; what is missing besides is counted as lost.
@@ -108,25 +118,24 @@ def _missing_before(records: IRecords, stream: bytes, counter: int, most: int) -
     return count
 
 
-def receive(records: IRecords, content: Content, base: int | None, now: int) -> Arrival:
+def receive(records: IRecords, content: Content, base: Share | None, now: int) -> Arrival:
     """
     Take the counter of an authentic content into account.
 
-    @param base: what the sender says of the first counter that this device gets from it, where it says anything.
+    @param base: where the share of this device begins, as the sender says; C{None}: with the first of all.
     """
     stream = stream_of(content)
     digest = chain_digest(content)
     known = load(records, InStream, COUNTERS, STREAM_IN + stream)
-    # Only its first content can say where a stream begins; without a base it begins at 1.
-    start = known or InStream(min(base or 0, content.counter - 1))
+    # Only its first content can say where a stream begins.
+    start = known or InStream(left_out(base, 0, content.counter - 1))
     if known is None:
         start = msgspec.structs.replace(start, ended=_begin(records, content.conversation, stream))
     gap, lost, is_forked = 0, 0 if known else start.highest, False
     if not start.linked:
         start = msgspec.structs.replace(start, linked=True)
-        # A device whose share begins later had no share in what came before.
-        for end in reversed(content.continues if not base else ()):
-            opened, skipped, differs = _link(records, content, end, now)
+        for back, end in reversed([*enumerate(content.continues, 1)]):
+            opened, skipped, differs = _link(records, content, end, left_out(base, back, end.counter), now)
             gap, lost, is_forked = gap + opened, lost + skipped, is_forked or differs
         save(records, COUNTERS, STREAM_IN + stream, start)
     if content.counter <= start.highest:
@@ -141,16 +150,19 @@ def receive(records: IRecords, content: Content, base: int | None, now: int) -> 
     return Arrival(gap=gap, lost=lost, note="forked" if is_forked else "late" if start.ended else "")
 
 
-def _link(records: IRecords, content: Content, end: StreamEnd, now: int) -> tuple[int, int, bool]:
+def _link(records: IRecords, content: Content, end: StreamEnd, before_us: int, now: int) -> tuple[int, int, bool]:
     """
     Take into account how far a stream had come that this content's stream continues.
 
+    @param before_us: how many of its counters came before the share of this device.
     @return: how many of its counters are waited for, how many are not, and whether it contradicts what we know.
     """
+    if before_us == end.counter:
+        return 0, 0, False
     stream = _stream(content, end.incarnation)
     before = load(records, InStream, COUNTERS, STREAM_IN + stream)
     if before is None:
-        before = InStream(ended=_begin(records, content.conversation, stream))
+        before = InStream(before_us, ended=_begin(records, content.conversation, stream))
     gap, lost = 0, 0
     if end.counter > before.highest:
         gap, lost = _open(records, stream, before, end.counter, end.digest, now)

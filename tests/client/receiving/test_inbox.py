@@ -14,7 +14,7 @@ from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import COUNTERS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, ListMark, Receipt, StreamEnd, encode_record
+from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, ListMark, Receipt, Share, StreamEnd, encode_record
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
@@ -212,7 +212,8 @@ class StreamTests(SynchronousTestCase):
     def take(self, *counters: int, base: int | None = None) -> list[Arrival]:
         """Take messages in this order."""
         with self.store.writing() as records:
-            return [receive(records, self.contents[counter - 1], base, START) for counter in counters]
+            share = None if base is None else Share(0, base)
+            return [receive(records, self.contents[counter - 1], share, START) for counter in counters]
 
     def gaps(self) -> list[int]:
         """Which counters are missing."""
@@ -315,7 +316,7 @@ class StreamTests(SynchronousTestCase):
             content = msgspec.structs.replace(self.content(following, previous), incarnation=incarnation, continues=(end,))
         return content
 
-    def take_continued(self, counter: int, end: StreamEnd, base: int = 0) -> Arrival:
+    def take_continued(self, counter: int, end: StreamEnd, base: Share | None = None) -> Arrival:
         """Take a message of the second incarnation."""
         with self.store.writing() as records:
             return receive(records, self.continued(counter, end), base, START)
@@ -352,9 +353,24 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.gaps(), [1, 2])
 
     def test_continued_elsewhere(self) -> None:
-        """A device whose share begins within the new incarnation misses nothing of the one before."""
-        arrival = self.take_continued(3, StreamEnd(1, 4, b""), base=2)
-        self.assertEqual((arrival.gap, arrival.lost, self.gaps()), (0, 2, []))
+        """
+        A device whose share begins with the new incarnation, or within it, misses nothing of the one before, also if something
+        of that was sent again.
+        """
+        for base in (0, 2):
+            self.store = MemoryProfile()
+            self.take(2, base=1)
+            arrival = self.take_continued(3, StreamEnd(1, 4, b""), Share(0, base))
+            self.assertEqual((arrival.gap, arrival.lost, self.gaps()), (2 - base, base, []))
+
+    def test_continued_in_part(self) -> None:
+        """A device whose share begins within an earlier incarnation misses all that follows, and nothing before."""
+        with self.store.writing() as records:
+            ends = (StreamEnd(3, 2, b""), StreamEnd(2, 5, b""), StreamEnd(1, 4, b""))
+            content = msgspec.structs.replace(self.continued(1, ends[0], incarnation=4), continues=ends)
+            self.assertEqual(receive(records, content, Share(2, 3), START).gap, 4)
+            streams = [gaps.load_gaps(records, name) for name in gaps.streams_in(records, content.conversation)]
+        self.assertEqual([[counter for counter, _ in stream] for stream in streams], [[], [4, 5], [1, 2]])
 
     def test_late_from_before(self) -> None:
         """What comes of an incarnation after a later one went on from it is marked as late."""
@@ -366,9 +382,9 @@ class StreamTests(SynchronousTestCase):
         """A stream that is known by what a later one says of it is linked to the one before it, once something of it comes."""
         with self.store.writing() as records:
             third = self.continued(1, StreamEnd(2, 1, b""), incarnation=3)
-            self.assertEqual(receive(records, third, 0, START).gap, 1)
+            self.assertEqual(receive(records, third, None, START).gap, 1)
             second = self.continued(1, StreamEnd(1, 5, chain_digest(self.contents[4])))
-            self.assertEqual(receive(records, second, 0, START).note, "late")
+            self.assertEqual(receive(records, second, None, START).note, "late")
         self.assertEqual(self.gaps(), [1, 2, 3, 4, 5])
 
     def test_several_before(self) -> None:
@@ -376,7 +392,7 @@ class StreamTests(SynchronousTestCase):
         ends = (StreamEnd(2, 2, b""), StreamEnd(1, 3, chain_digest(self.contents[2])))
         third = msgspec.structs.replace(self.continued(1, ends[0], incarnation=3), continues=ends)
         with self.store.writing() as records:
-            self.assertEqual(receive(records, third, 0, START).gap, 5)
+            self.assertEqual(receive(records, third, None, START).gap, 5)
             self.assertEqual(open_gaps(records, third, 5), 5)
         self.assertEqual(self.gaps(), [1, 2, 3])
 

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.sessions import initiations, pruning, psk, store
 from securemsg.client.sessions.pruning import RECEIVE_LIFE
 from securemsg.client.state import contacts, gaps
-from securemsg.client.state.counters import BASES, STREAM_IN, conversation_of
+from securemsg.client.state.counters import BASES, STREAM_IN, Begin, conversation_of
 from securemsg.client.state.profile import DAY, Profile, resigned
-from securemsg.client.state.records import COUNTERS, Number, draft, save
+from securemsg.client.state.records import COUNTERS, draft, save
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, encode_device_list
 from securemsg.protocol.envelope import Content, Kind, StreamEnd
 from securemsg.protocol.messages import SignedDeviceList
@@ -104,8 +104,8 @@ class PruningTests(SynchronousTestCase):
         ends = (StreamEnd(sender.incarnation - 1, 2, b""),)
         content = msgspec.structs.replace(draft(sender, Kind.TEXT, NOW), conversation=conversation, counter=3, continues=ends)
         with self.alice.store.writing() as records:
-            gaps.receive(records, content, 0, NOW)
-            save(records, COUNTERS, BASES + content.device + bytes(24) + conversation, Number(0))
+            gaps.receive(records, content, None, NOW)
+            save(records, COUNTERS, BASES + content.device + conversation, Begin(1, 0))
         return content
 
     def test_guests(self) -> None:

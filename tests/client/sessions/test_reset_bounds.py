@@ -9,7 +9,7 @@ from securemsg.client.sessions import resets
 from securemsg.client.sessions.resets import MAX_ASKED, MAX_DUE, MAX_RESENT, RESEND_AGE, RESETS, Dues
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.counters import GAPS, STREAMS, conversation_of, out_bucket
+from securemsg.client.state.counters import BASES, GAPS, STREAMS, Begin, conversation_of, out_bucket
 from securemsg.client.state.gaps import Gap
 from securemsg.client.state.records import (
     COUNTERS,
@@ -144,6 +144,16 @@ class AnswerTests(SynchronousTestCase):
         self.sent(self.incarnations[1], 2, NOW)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [1], 3)]), 1)
         self.assertEqual(self.answered([Missing(self.conversation, self.incarnations[1], [], 1)]), 1)
+
+    def test_new_device(self) -> None:
+        """A device that names nothing of ours gets nothing again that was sent before it was there."""
+        for incarnation in self.incarnations:
+            for counter in (1, 2, 3):
+                self.sent(incarnation, counter, NOW)
+        begin = Begin(self.incarnations[1], 2)
+        with self.alice.store.writing() as records:
+            save(records, COUNTERS, BASES + self.bob.profile.device_id + self.conversation, begin)
+        self.assertEqual(self.answered([]), 1)
 
     def test_never_used(self) -> None:
         """What was never sent is not answered for, by a void or anything: it would only show that Alice is online."""
