@@ -24,10 +24,12 @@ from securemsg.client.messages import Received, Sent
 from securemsg.client.sessions import store, suites
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import Profile, resigned
+from securemsg.client.state.receipts import Policy
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_id, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import Device, decode_device_list
+from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.rig import MortalProfile, User, Wire, World
@@ -37,9 +39,11 @@ ALICE, BOB = "alice", "bob"
 PEER = {ALICE: BOB, BOB: ALICE}
 # What a server may say about n, beside the truth: how much more, or that it has seen nothing.
 HONEST, MORE, NOTHING = "honest", "more", "nothing"
-ROUNDS = 6
+# Days in which an honest server and those who are connected must mend whatever can be mended.
+ROUNDS = 4
 MAX_COPIES = 4
 HOUR = 3600
+DAY = 24 * HOUR
 
 
 @define(eq=False)
@@ -135,16 +139,29 @@ class TwoAndAServer(RuleBasedStateMachine):
         self.order: dict[str, int] = {}
         self.copies: list[Copy] = []
         self.ghosts: dict[str, set[tuple[bytes, bytes, bytes]]] = {ALICE: set(), BOB: set()}
+        # Those that were on the list before a state first met its owner: they are trusted on first use.
+        self.met: dict[str, set[tuple[bytes, bytes, bytes]]] = {ALICE: set(), BOB: set()}
+        self.bots: set[str] = set()
+        self.speakers = [ALICE, BOB]
         # Whose copy went on in the incarnation of the profile: the server named less, and the counters of both are the same.
         self.hidden: set[str] = set()
         self.check = SynchronousTestCase()
 
-    @initialize()
-    def meet(self) -> None:
-        """Both have talked."""
-        for name in (ALICE, BOB):
+    @initialize(
+        policies=st.tuples(*[st.sampled_from(Policy)] * 2),
+        bots=st.sets(people),
+        copied=st.sets(people),
+        speakers=st.permutations([ALICE, BOB]),
+    )
+    def meet(self, policies: tuple[Policy, Policy], bots: set[str], copied: set[str], speakers: list[str]) -> None:
+        """Both have talked; perhaps there are copies from before. Bots only answer, and so never know whoever asks."""
+        self.bots, self.speakers = bots, speakers
+        for name, policy in zip((ALICE, BOB), policies, strict=True):
             self.users[name] = self.world.user(name, connect=False)
+            self.users[name].confirm_to(policy)
             self.connect(name, HONEST)
+        for name in sorted(copied):
+            self.back_up(name)
         self.exchange()
         self.exchange()
 
@@ -157,7 +174,7 @@ class TwoAndAServer(RuleBasedStateMachine):
         text = f"{name} {len(self.order)}"
         self.order[text] = len(self.order)
         before = len(user.wire.log) if user.wire else 0
-        user.send(PEER[name], text)
+        user.send(PEER[name], text, kind=Kind.ANSWER if name in self.bots else Kind.TEXT)
         for side, message in user.wire.log[before:] if user.wire else []:
             if side is Side.CLIENT and isinstance(message, m.Deposit):
                 self.sealed(name, message)
@@ -257,10 +274,11 @@ class TwoAndAServer(RuleBasedStateMachine):
             agent.ask(m.Publish(0, stolen.devices), lambda answer: None)
             self.world.settle()
             self.ghosts[name].add(ghost.keys)
+        self.nobody_unseen(PEER[name])
         if writes:
             self.write(PEER[name])
 
-    @rule(seconds=st.sampled_from([70, HOUR + 60]))
+    @rule(seconds=st.sampled_from([70, HOUR + 60, DAY + 60]))
     def wait(self, seconds: int) -> None:
         """Time passes."""
         self.world.clock += seconds
@@ -283,6 +301,7 @@ class TwoAndAServer(RuleBasedStateMachine):
         self.server.lie = lie
         self.world.clock += 1
         user = self.users[name]
+        self.nobody_unseen(name)
         wire = user.connect(settle=False)
         self.server.stand_between(name, wire)
         self.world.settle()
@@ -380,8 +399,10 @@ class TwoAndAServer(RuleBasedStateMachine):
         self.check.assertEqual(own & self.ghosts[name], set(), "a device of a thief was adopted")
         with self.users[name].store.inner.reading() as records:
             contact = contacts.get_contact(records, PEER[name])
+        if contact is None:
+            self.met[PEER[name]] |= self.ghosts[PEER[name]]
         listed = contacts.devices(contact) if contact else []
-        ghosts = {device.keys for device in listed} & self.ghosts[PEER[name]]
+        ghosts = {device.keys for device in listed} & self.ghosts[PEER[name]] - self.met[PEER[name]]
         told = {notice.code for notice in messages.notices(self.users[name].store)}
         if contact is not None and ghosts:
             self.check.assertIn("contact-device-added", told)
@@ -400,33 +421,54 @@ class TwoAndAServer(RuleBasedStateMachine):
         if name in self.hidden:
             return
         peer = PEER[name]
-        sent = [line for line in self.users[name].lines(peer) if isinstance(line, Sent)]
-        accepted = {line.text for line in sent if line.status in ("accepted", "delivered")}
-        arrived = {line.text for line in self.received(peer)}
-        missing = accepted - arrived
+        missing = self.accepted(name) - self.arrived(name)
         gaps = sum(line.gap_before for line in self.received(peer))
-        if sent[-1].text in arrived and not any(messages.quarantined(self.users[peer].store)):
+        if not any(messages.quarantined(self.users[peer].store)):
             self.check.assertLessEqual(len(missing), gaps, f"lost without a trace: {missing}")
 
+    def accepted(self, name: str) -> set[str]:
+        """What somebody has sent, as far as the profile knows, and the server has accepted."""
+        sent = [line for line in self.users[name].lines(PEER[name]) if isinstance(line, Sent)]
+        return {line.text for line in sent if line.status in ("accepted", "delivered")}
+
+    def arrived(self, name: str) -> set[str]:
+        """What the other has received of somebody."""
+        return {line.text for line in self.received(PEER[name])}
+
     def teardown(self) -> None:
-        """In the end the server is honest, and everybody writes once more: then whatever is missing shows."""
+        """
+        In the end the server is honest, and first the one writes once more, then the other: whatever is missing shows, and both
+        read what is written.
+        """
         if not self.users:
             return
         self.server.old_answer = None
         for name in self.users:
             self.connect(name, HONEST)
+        for name in self.speakers:
+            self.write(name)
+            self.mend(name)
+        self.wait(8 * DAY)
         for name in self.users:
-            self.deliver_all(name)
-        self.exchange()
-        for name in self.users:
-            self.nothing_lost(name)
-        for _ in range(ROUNDS):
-            self.wait(HOUR + 60)
-            for name in self.users:
-                self.deliver_all(name)
-        for name in self.users:
+            # What came by another way is not kept any longer.
+            self.connect(name, HONEST)
+            self.check.assertEqual(messages.quarantined(self.users[name].store), (0, 0))
             self.nothing_lost(name)
             self.nobody_unseen(name)
+
+    def mend(self, name: str) -> None:
+        """Everything is delivered, for some days; the other only listens, and must read what somebody has written last."""
+        for round_ in range(ROUNDS + 1):
+            for recipient in self.users:
+                self.deliver_all(recipient)
+            if not round_ and self.last(name) in self.arrived(name):
+                self.nothing_lost(name)
+            self.wait(DAY + 60)
+        self.check.assertIn(self.last(name), self.accepted(name) & self.arrived(name), "never read")
+
+    def last(self, name: str) -> str:
+        """What somebody has written last."""
+        return next(text for text in reversed(self.order) if text.startswith(name))
 
 
 class ModelTests(SynchronousTestCase):
