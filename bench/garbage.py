@@ -106,7 +106,7 @@ class Attack:
             content = msgspec.structs.replace(draft(profile, Kind.TEXT, NOW), conversation=conversation, counter=counter)
             common, key = suites.make_common(encode_record(content))
             with self.peer.store.writing() as records:
-                suites.forget(records, contact.name, device)
+                suites.archive(records, contact.name, device)
                 pqxdh.begin(records, profile, contact, device, bundle, NOW)
                 number, session = max(store.all_sessions(records, bucket).items())
                 ratchet = load_ratchet(session.ratchet)

@@ -52,7 +52,7 @@ def received_record(message: Received) -> dict[str, object]:
         "suite": message.suite,
         "gap_before": message.gap_before,
         "note": message.note,
-        "last_resort": message.last_resort,
+        "lacks_one_time": message.lacks_one_time,
     }
 
 
@@ -81,7 +81,7 @@ def sent_record(message: Sent) -> dict[str, object]:
         "accepted_at": iso(message.accepted_at) if message.accepted_at else None,
         "delivered_at": iso(message.delivered_at) if message.delivered_at else None,
         "devices": [device.hex() for device in message.devices],
-        "last_resort": message.last_resort,
+        "lacks_one_time": message.lacks_one_time,
     }
 
 

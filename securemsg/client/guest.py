@@ -89,7 +89,7 @@ def begin(
     # Any server that has the file is ours, so another identity than before is no change of identity.
     records.delete(contacts.TABLE, SERVER_NAME.encode())
     forget_lists(records, SERVER_NAME)
-    suites.forget_all(records)
+    suites.archive_all(records)
     # What was delivered to another device cannot be delivered to this one, so it need not be remembered.
     for table in (COUNTERS, SENT, SEEN):
         for bucket, seq, _ in records.scan(table):

@@ -83,7 +83,7 @@ class Sent:
     @ivar code: why it waits or failed, or empty.
     @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when its receipt came; 0: not yet.
     @ivar devices: ids of the recipient's devices that confirmed it.
-    @ivar last_resort: it opened a session that began without a one-time prekey.
+    @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     """
 
     seq: int
@@ -98,7 +98,7 @@ class Sent:
     text: str = field(repr=False)
     kind: int
     suite: str
-    last_resort: bool = False
+    lacks_one_time: bool = False
 
     @property
     def to(self) -> str:
@@ -117,7 +117,7 @@ class Received:
     @ivar gap_before: how many messages of this sender, right before this one, are missing.
     @ivar device: the sender's device that sent it.
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
-    @ivar last_resort: it opened a session that began without a one-time prekey.
+    @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     """
 
     seq: int
@@ -133,7 +133,7 @@ class Received:
     gap_before: int
     note: str
     device: bytes = b""
-    last_resort: bool = False
+    lacks_one_time: bool = False
     conversation: Conversation = field()
 
     @conversation.default
@@ -160,7 +160,7 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
         text=content.body.decode("utf-8", "replace"),
         kind=content.kind,
         suite=row.suite,
-        last_resort=row.last_resort,
+        lacks_one_time=row.lacks_one_time,
     )
 
 
@@ -181,7 +181,7 @@ def as_received(records: IRecords, profile: Profile, account: str, seq: int, row
         gap_before=row.lost + open_gaps(records, content, row.gap),
         note=row.note,
         device=content.device,
-        last_resort=row.last_resort,
+        lacks_one_time=row.lacks_one_time,
         conversation=profile.conversation(account, content.device),
     )
 

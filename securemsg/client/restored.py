@@ -103,7 +103,7 @@ def _start_new_incarnation(records: IRecords, profile: Profile, highest: int) ->
     profile = reborn(profile, highest)
     save_profile(records, profile)
     prekeys.discard_one_time(records)
-    suites.forget_all(records)
+    suites.archive_all(records)
     save_number(records, COUNTERS, NUMBER, highest)
     return profile
 

@@ -15,7 +15,7 @@ from securemsg.interfaces import IRecords
 
 def check_trust(context: Context) -> None:
     """Warn of every contact whose row was changed from outside, and count the contact as unverified."""
-    if not context.profile.is_watched:
+    if not context.profile.has_trust_record:
         return
     with context.store.reading() as records:
         if integrity.entries(records) == _found(records):

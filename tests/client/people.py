@@ -209,7 +209,7 @@ class Person:
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""
         with self.store.writing() as records:
-            suites.forget(records, other.name, other.device.id)
+            suites.archive(records, other.name, other.device.id)
 
     def renew(self, renewed: Profile) -> None:
         """Go on with another profile."""

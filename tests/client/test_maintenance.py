@@ -150,7 +150,7 @@ class LastResortTests(WorldCase):
         carol.send("alice", "answer")
         self.alice.send("carol", "second")
         lines = [*self.alice.lines("carol"), *carol.lines("alice")]
-        return [line.last_resort for line in lines if line.text != "answer"]
+        return [line.lacks_one_time for line in lines if line.text != "answer"]
 
     def test_marked(self) -> None:
         """A message that opens a session without a one-time KEM prekey says so, sent and received; later ones do not."""

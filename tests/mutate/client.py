@@ -197,7 +197,7 @@ GUARDS: tuple[Guard, ...] = (
             "RestoredServerTests::test_told_of_each_loss",
         ),
         ("prekeys.discard_one_time(records)", "pass", "RestoredTests::test_new_life"),
-        ("suites.forget_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
+        ("suites.archive_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
         (
             "save_number(records, COUNTERS, NUMBER, highest)",
             "pass",

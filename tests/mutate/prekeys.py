@@ -161,7 +161,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_taken_back",
         ),
         (
-            "        if not due.gaps:\n            suites.forget(records, due.name, due.device)\n",
+            "        if not due.gaps:\n            suites.archive(records, due.name, due.device)\n",
             "",
             "LostSessionTests::test_recovered",
         ),

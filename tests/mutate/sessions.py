@@ -153,7 +153,7 @@ GUARDS: tuple[Guard, ...] = (
             "return Novelty.FRESH",
             "TableTests::test_every_row",
         ),
-        ("    if number <= index.forgotten:\n        return Novelty.FORGOTTEN\n", "", "TableTests::test_every_row"),
+        ("    if number <= index.archived:\n        return Novelty.ARCHIVED\n", "", "TableTests::test_every_row"),
         ("seen=max(index.seen, place), ", "", "ThiefTests::test_before_a_restore"),
         (
             "(Novelty.FIRST, Current.FIRST): Choice.LOWER,",
@@ -172,8 +172,8 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sessions/test_burden.py::SkippedTests::test_gone_with_the_session",
         ),
         (
-            "forgotten = max(index.forgotten, records.last(TABLE, bucket))",
-            "forgotten = index.forgotten",
+            "archived = max(index.archived, records.last(TABLE, bucket))",
+            "archived = index.archived",
             "tests/client/sessions/test_pqxdh.py::ChoiceTests::test_forget",
         ),
         ("sealed=0, generation=index.generation + 1)", "sealed=0)", "BothBeginTests::test_one_anew"),

@@ -87,7 +87,6 @@ def local_facts(context: CommandContext) -> dict[str, object]:
         "pin": fingerprint(profile.pin),
         "fingerprint": fingerprint(profile.identity.public),
         "device": profile.device_id.hex(),
-        "suite": profile.suite,
         "key_files": key_files(context),
         "receipts": receipts_to(context),
         "keys_protected": context.protection,

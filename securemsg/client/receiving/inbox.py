@@ -232,7 +232,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         gap=arrival.gap,
         lost=arrival.lost,
         note=note,
-        last_resort=opened.last_resort,
+        lacks_one_time=opened.lacks_one_time,
     )
     save(records, HISTORY, conversation.bucket, row, seq)
     save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), seq)
@@ -248,7 +248,7 @@ def _apply_silent(
     if content.kind == Kind.RESET:
         if opened.first and not suites.SUITES[opened.suite].states_place:
             # psk states no place in which this would show: begin anew as well, and introduce ourselves again.
-            suites.forget(records, opened.contact.name, opened.device_id)
+            suites.archive(records, opened.contact.name, opened.device_id)
         resets.answer_reset(records, profile, opened.contact, content, now)
     if content.kind == Kind.JOINED:
         invites.check_proof(records, profile, opened.contact, content.body, deposited_at, now)

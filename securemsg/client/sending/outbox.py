@@ -188,10 +188,10 @@ def _parts(
 
 def _is_last_resort(plans: Mapping[bytes, Plan]) -> bool:
     """Whether for any device this message opens a session that began without a one-time prekey."""
-    return any(plan.last_resort for plan in plans.values())
+    return any(plan.lacks_one_time for plan in plans.values())
 
 
-def _count(records: IRecords, row: OutboxRow, content: Content, suite: str, last_resort: bool) -> None:
+def _count(records: IRecords, row: OutboxRow, content: Content, suite: str, lacks_one_time: bool) -> None:
     """Use the counter of a content, and save the content as it is sealed."""
     bucket = out_bucket(content.conversation, content.incarnation)
     digest = chain_digest(content)
@@ -199,15 +199,15 @@ def _count(records: IRecords, row: OutboxRow, content: Content, suite: str, last
     save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
     assert history is not None, "a draft without history"
-    sealed = msgspec.structs.replace(history, content=content, code="", suite=suite, last_resort=last_resort)
+    sealed = msgspec.structs.replace(history, content=content, code="", suite=suite, lacks_one_time=lacks_one_time)
     save(records, HISTORY, row.to.bucket, sealed, row.history)
 
 
-def _note_sealing(records: IRecords, row: OutboxRow, suite: str, last_resort: bool) -> None:
+def _note_sealing(records: IRecords, row: OutboxRow, suite: str, lacks_one_time: bool) -> None:
     """Note in history how a message is sent that was sealed again for other devices."""
     history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history and not row.again else None
     if history is not None:
-        noted = msgspec.structs.replace(history, suite=suite, last_resort=history.last_resort or last_resort)
+        noted = msgspec.structs.replace(history, suite=suite, lacks_one_time=history.lacks_one_time or lacks_one_time)
         save(records, HISTORY, row.to.bucket, noted, row.history)
 
 

@@ -148,7 +148,7 @@ class Opened:
     @ivar device_id: of the sender.
     @ivar first: whether it made a new session, or is the first of an epoch.
     @ivar suite: that it was sealed with.
-    @ivar last_resort: it opens a session that began without a one-time prekey.
+    @ivar lacks_one_time: it opens a session that began without a one-time prekey.
     """
 
     conversation: Conversation
@@ -157,7 +157,7 @@ class Opened:
     content_key: ContentKey = field(repr=False)
     first: bool
     suite: str
-    last_resort: bool = False
+    lacks_one_time: bool = False
 
 
 def own_address(profile: Profile) -> DeviceAddress:

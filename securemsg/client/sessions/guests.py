@@ -108,18 +108,18 @@ class GuestPeer:
         contact = _contact(connection.name, connection.identity, connection.received_at)
         return Recipient(contact, (conversation.device,), connection.nonce)
 
-    def speaker(
+    def alleged_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact:
-        """See C{Peer.speaker}."""
+        """See C{Peer.alleged_sender}."""
         if header.epoch != CONNECTION or header.introduction is not None or keys.guest_device(header.nonce) != sender.device:
             raise WrongKey
         return _contact(sender.account, key.guest_identity(header.nonce).public, now)
 
-    def confirm(
+    def adopt_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See C{Peer.confirm}."""
+        """See C{Peer.adopt_sender}."""
         assert contact is not None, "a speaker"
         known = load(records, GuestConnection, TABLE, sender.device)
         if known is None or abs(now - known.received_at) >= RECEIVED_STEP:

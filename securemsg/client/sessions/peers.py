@@ -51,7 +51,7 @@ class Peer(Protocol):
         @raise Refusal: C{identity-changed}.
         """
 
-    def speaker(
+    def alleged_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact | None:
         """
@@ -60,7 +60,7 @@ class Peer(Protocol):
         @raise WrongKey: this end makes no such headers.
         """
 
-    def confirm(
+    def adopt_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
         """
@@ -86,22 +86,22 @@ class ContactPeer:
 
     def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
         """See L{Peer.recipient}."""
-        contact = _confirmed(records, conversation.account, now)
+        contact = _up_to_date(records, conversation.account, now)
         devices = tuple(device.id for device in contacts.devices(contact))
         return Recipient(contact, devices, introduction=Introduction(profile.identity.public, profile.devices))
 
-    def speaker(
+    def alleged_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact | None:
-        """See L{Peer.speaker}."""
+        """See L{Peer.alleged_sender}."""
         if header.epoch == CONNECTION:
             raise WrongKey
         return contacts.get_contact(records, sender.account)
 
-    def confirm(
+    def adopt_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.confirm}."""
+        """See L{Peer.adopt_sender}."""
         # It has the key, but its identity must still be checked.
         if header.introduction is not None:
             record = AccountRecord(sender.account, header.introduction.identity, header.introduction.devices)
@@ -121,21 +121,21 @@ class HostPeer(ContactPeer):
 
     def recipient(self, records: IRecords, profile: Profile, conversation: Conversation, now: int) -> Recipient:
         """See L{Peer.recipient}."""
-        contact = _confirmed(records, conversation.account, now)
+        contact = _up_to_date(records, conversation.account, now)
         return Recipient(contact, tuple(device.id for device in contacts.devices(contact)), profile.connection)
 
-    def speaker(
+    def alleged_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, key: SharedKey, header: KeyHeader, now: int
     ) -> Contact | None:
-        """See L{Peer.speaker}."""
+        """See L{Peer.alleged_sender}."""
         if (header.epoch, header.nonce, header.introduction) != (CONNECTION, profile.connection, None):
             raise WrongKey
         return contacts.get_contact(records, sender.account)
 
-    def confirm(
+    def adopt_sender(
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
-        """See L{Peer.confirm}."""
+        """See L{Peer.adopt_sender}."""
         assert contact is not None, "an identity without a contact"
         return _keep(records, msgspec.structs.replace(contact, verified=True), sender, now)
 
@@ -147,7 +147,7 @@ PEERS: dict[ConversationKind, Peer] = {
 }
 
 
-def _confirmed(records: IRecords, name: str, now: int) -> Contact:
+def _up_to_date(records: IRecords, name: str, now: int) -> Contact:
     """A contact, if the directory confirmed it recently, and the user was told of every device that was added."""
     contact = contacts.get_contact(records, name)
     if contact is not None and contact.is_blocked:

@@ -99,8 +99,8 @@ class Plan:
     _session: Session = field(repr=False)
 
     @property
-    def last_resort(self) -> bool:
-        """See C{suites.Plan.last_resort}."""
+    def lacks_one_time(self) -> bool:
+        """See C{suites.Plan.lacks_one_time}."""
         header = _opening_header(self._pair.profile, self._session)
         return header is not None and header.lacks_one_time
 
@@ -184,19 +184,19 @@ def open_part(
         store.save_skipped(records, pair.bucket, number, opened.skipped)
     sequence = 0 if prekey is None else prekeys.sequence_of(records, prekey.signed_id)
     selection.opened(records, pair.bucket, number, session, opened.content_key.place, sequence)
-    last_resort = header.prekey is not None and header.prekey.lacks_one_time
-    return Opened(conversation, pair.contact, sender.device, opened.content_key, prekey is not None, PQXDH, last_resort)
+    lacks_one_time = header.prekey is not None and header.prekey.lacks_one_time
+    return Opened(conversation, pair.contact, sender.device, opened.content_key, prekey is not None, PQXDH, lacks_one_time)
 
 
-def forget(records: IRecords, account: str, device: bytes) -> None:
+def archive(records: IRecords, account: str, device: bytes) -> None:
     """The next message for this device needs a new session."""
-    store.forget(records, store.bucket_of(account, device))
+    store.archive(records, store.bucket_of(account, device))
 
 
-def forget_all(records: IRecords) -> None:
+def archive_all(records: IRecords) -> None:
     """The next message for any device needs a new session: the ratchets were used since this state was saved."""
     for bucket in {bucket for bucket, _, _ in records.scan(store.TABLE)}:
-        store.forget(records, bucket)
+        store.archive(records, bucket)
 
 
 def _pair(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:

@@ -77,7 +77,7 @@ class PrivatePrekey(Private, frozen=True):
     @ivar uploaded: the server has confirmed it.
     @ivar retired_at: since when a newer one stands in its place, or, where it is for one use, since when the server is known to
         have handed it out; 0: it may be handed out yet.
-    @ivar seq: counts those of a rotating kind as they were made; ids follow a clock, which may have been wrong.
+    @ivar serial: counts those of a rotating kind as they were made; ids follow a clock, which may have been wrong.
     """
 
     private: bytes
@@ -86,7 +86,7 @@ class PrivatePrekey(Private, frozen=True):
     made_at: int
     uploaded: bool = False
     retired_at: int = 0
-    seq: int = 0
+    serial: int = 0
 
 
 @frozen
@@ -144,7 +144,7 @@ def mark_uploaded(records: IRecords, upload: Upload, now: int) -> None:
     for kind, newest in ((SIGNED, upload.signed), (LAST_RESORT, upload.last_resort)):
         confirmed = None if newest is None else find(records, kind, newest.id)
         for number, half in _in_sequence(records, kind) if confirmed is not None else ():
-            if confirmed is not None and half.seq < confirmed.seq and not half.retired_at:
+            if confirmed is not None and half.serial < confirmed.serial and not half.retired_at:
                 save(records, TABLE, kind, msgspec.structs.replace(half, retired_at=now), number)
     if upload.replace:
         records.delete(TABLE, REPLACE)
@@ -220,15 +220,15 @@ def find(records: IRecords, kind: bytes, prekey_id: int) -> PrivatePrekey | None
     return load(records, PrivatePrekey, TABLE, kind, prekey_id)
 
 
-def newest(records: IRecords) -> int:
+def newest_serial(records: IRecords) -> int:
     """The number of our newest signed prekey in the sequence in which they were made; 0: there is none."""
-    return max((half.seq for _, half in load_all(records, PrivatePrekey, TABLE, SIGNED)), default=0)
+    return max((half.serial for _, half in load_all(records, PrivatePrekey, TABLE, SIGNED)), default=0)
 
 
 def sequence_of(records: IRecords, signed_id: int) -> int:
     """The number of a signed prekey in that sequence; 0: it is gone."""
     half = find(records, SIGNED, signed_id)
-    return 0 if half is None else half.seq
+    return 0 if half is None else half.serial
 
 
 def responder_keys(records: IRecords, header: PrekeyHeader) -> ResponderKeys:
@@ -291,18 +291,18 @@ def _made(records: IRecords, profile: Profile, kind: bytes, count: int, now: int
         last = max((number for _, number, _ in records.scan(TABLE, kind) if number < end), default=0)
     first = max(last + 1, (now << ID_SHIFT) + int.from_bytes(random_bytes(4), "big") % RANDOM_IDS)
     halves = _in_sequence(records, kind)
-    seq = halves[-1][1].seq + 1 if halves else 1
+    serial = halves[-1][1].serial + 1 if halves else 1
     prekeys = []
     for number in range(first, first + count):
         private, public = _MAKERS[kind](profile.device_key, number)
-        save(records, TABLE, kind, PrivatePrekey(private, public.key, public.signature, now, seq=seq), number)
+        save(records, TABLE, kind, PrivatePrekey(private, public.key, public.signature, now, serial=serial), number)
         prekeys.append(Prekey(number, public.key, public.signature))
     return prekeys
 
 
 def _in_sequence(records: IRecords, kind: bytes) -> list[tuple[int, PrivatePrekey]]:
     """Those of a kind, by id, as they were made."""
-    return sorted(load_all(records, PrivatePrekey, TABLE, kind), key=lambda item: item[1].seq)
+    return sorted(load_all(records, PrivatePrekey, TABLE, kind), key=lambda item: item[1].serial)
 
 
 def _is_over(retired_at: int, now: int) -> bool:

@@ -66,7 +66,7 @@ class Epoch(Record, frozen=True):
 class Plan:
     """The next message for one device, with its epoch as it is after the message."""
 
-    last_resort = False
+    lacks_one_time = False
     _key: SharedKey
     _sender: DeviceAddress
     _recipient: DeviceAddress
@@ -108,19 +108,19 @@ def open_part(
     Open an own part, if the user gave us a key file for its sender. Nothing changes before it has proved itself.
 
     @param sender: as the server says; its identity is not proved yet.
-    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, C{Peer.speaker} and L{Peer.confirm}.
+    @raise Refusal: C{suite-unavailable}, C{no-session}; or see L{decipher}, C{Peer.alleged_sender} and L{Peer.adopt_sender}.
     """
     choice, peer = pinned_suite(records, conversation), PEERS[conversation.kind]
     if not choice.key:
         raise Refusal("suite-unavailable")
-    contact = peer.speaker(records, profile, sender, choice.shared, header, now)
+    contact = peer.alleged_sender(records, profile, sender, choice.shared, header, now)
     introduction = header.introduction
     identity = introduction.identity if introduction is not None else b"" if contact is None else contact.identity
     if not identity:
         raise Refusal("no-session")
     sender = evolve(sender, identity=identity)
     content_key = decipher(records, choice.shared, sender, own_address(profile), header, envelope, common)
-    contact = peer.confirm(records, profile, sender, contact, header, now)
+    contact = peer.adopt_sender(records, profile, sender, contact, header, now)
     note_received(records, sender, header, now)
     return Opened(conversation, contact, sender.device, content_key, header.counter == 1, PSK)
 
@@ -153,12 +153,12 @@ def decipher(
     return checked_key(PSK, plaintext, common)
 
 
-def forget(records: IRecords, account: str, device: bytes) -> None:
+def archive(records: IRecords, account: str, device: bytes) -> None:
     """The next message for this device begins an epoch, and introduces us."""
     _end(records, store.bucket_of(account, device))
 
 
-def forget_all(records: IRecords) -> None:
+def archive_all(records: IRecords) -> None:
     """The next message for any device begins an epoch: the counters may have been used since this state was saved."""
     for bucket in {bucket for bucket, _, _ in records.scan(EPOCHS)}:
         _end(records, bucket)

@@ -155,7 +155,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
             request_reset(records, profile, due.name, due.device, now + RESET_PAUSE, gaps=due.gaps)
             continue
         if not due.gaps:
-            suites.forget(records, due.name, due.device)
+            suites.archive(records, due.name, due.device)
         seq = next_seq(records)
         content = encode_record(draft(profile, Kind.RESET, now))
         save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, MAX_EXPIRY, content), seq)

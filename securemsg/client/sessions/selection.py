@@ -12,7 +12,7 @@ import enum
 
 import msgspec
 
-from securemsg.client.sessions.prekeys import newest
+from securemsg.client.sessions.prekeys import newest_serial
 from securemsg.client.sessions.store import Session, SessionIndex, load_index, load_session, save_index, send_in
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Place
@@ -23,7 +23,7 @@ class Novelty(enum.Enum):
 
     OLD = "not above all places seen"
     FRESH = "likewise, but it begins a session with a prekey that we made after a message last counted here"
-    FORGOTTEN = "in a session that we gave up"
+    ARCHIVED = "in a session that was archived"
     FIRST = "the first we see, in the first session in which the peer sends"
     NEWER = "above all places seen"
 
@@ -52,7 +52,7 @@ class Choice(enum.Enum):
 CHOICES: dict[tuple[Novelty, Current], Choice] = {
     **{(Novelty.OLD, current): Choice.STAY for current in Current},
     **{(Novelty.FRESH, current): Choice.MOVE for current in Current},
-    **{(Novelty.FORGOTTEN, current): Choice.STAY for current in Current},
+    **{(Novelty.ARCHIVED, current): Choice.STAY for current in Current},
     (Novelty.FIRST, Current.NONE): Choice.MOVE,
     (Novelty.FIRST, Current.FIRST): Choice.LOWER,
     (Novelty.FIRST, Current.LATER): Choice.STAY,
@@ -73,7 +73,7 @@ def opened(records: IRecords, bucket: bytes, number: int, session: Session, plac
         return
     current = session if number == index.current else load_session(records, bucket, index.current)
     chosen = choose(index, current, number, session, place, prekey)
-    index = msgspec.structs.replace(index, seen=max(index.seen, place), prekey=newest(records))
+    index = msgspec.structs.replace(index, seen=max(index.seen, place), prekey=newest_serial(records))
     if chosen == index.current:
         save_index(records, bucket, index)
     else:
@@ -96,8 +96,8 @@ def choose(index: SessionIndex, current: Session | None, number: int, session: S
 def _novelty(index: SessionIndex, number: int, place: Place, prekey: int) -> Novelty:
     if place <= index.seen:
         return Novelty.FRESH if prekey > index.prekey else Novelty.OLD
-    if number <= index.forgotten:
-        return Novelty.FORGOTTEN
+    if number <= index.archived:
+        return Novelty.ARCHIVED
     return Novelty.FIRST if (index.seen, place[1]) == ((0, 0), 1) else Novelty.NEWER
 
 

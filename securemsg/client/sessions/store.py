@@ -80,9 +80,9 @@ class SessionIndex(Record, frozen=True):
     What we remember of a device beyond its sessions.
 
     @ivar current: the session that sends; 0: none.
-    @ivar forgotten: sessions up to this number may still receive, but send no more.
+    @ivar archived: sessions up to this number may still receive, but send no more.
     @ivar spent: id of the one-time KEM prekey of the last bundle that we used; 0: none.
-    @ivar sealed: the session of the last message that we sealed; 0: none since the last L{forget}.
+    @ivar sealed: the session of the last message that we sealed; 0: none since the last L{archive}.
     @ivar generation: of that message.
     @ivar seen: the highest place of all messages opened from this device.
     @ivar before: the last session that sent before C{current} and that the peer is known to have; 0: none. Until the peer
@@ -91,7 +91,7 @@ class SessionIndex(Record, frozen=True):
     """
 
     current: int = 0
-    forgotten: int = 0
+    archived: int = 0
     spent: int = 0
     sealed: int = 0
     generation: int = 0
@@ -180,10 +180,10 @@ def send_in(records: IRecords, bucket: bytes, index: SessionIndex, number: int) 
     save_index(records, bucket, msgspec.structs.replace(index, current=number, before=before))
 
 
-def forget(records: IRecords, bucket: bytes) -> None:
+def archive(records: IRecords, bucket: bytes) -> None:
     """Send in none of the existing sessions; they may still receive."""
     index = load_index(records, bucket)
-    forgotten = max(index.forgotten, records.last(TABLE, bucket))
+    archived = max(index.archived, records.last(TABLE, bucket))
     # The generation rises here, too: what follows is then no first session, to whoever has begun one.
-    anew = msgspec.structs.replace(index, forgotten=forgotten, sealed=0, generation=index.generation + 1)
+    anew = msgspec.structs.replace(index, archived=archived, sealed=0, generation=index.generation + 1)
     send_in(records, bucket, anew, 0)

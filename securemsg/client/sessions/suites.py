@@ -38,11 +38,11 @@ class Plan(Protocol):
     """
     How the next message for one device is sealed.
 
-    @ivar last_resort: it opens a session that began without a one-time prekey.
+    @ivar lacks_one_time: it opens a session that began without a one-time prekey.
     """
 
     @property
-    def last_resort(self) -> bool:
+    def lacks_one_time(self) -> bool:
         """See above."""
 
     def seal(self, records: IRecords, content_key: ContentKey) -> bytes:
@@ -58,7 +58,7 @@ class Suite:
     @ivar plan: plans how to seal for a device; nothing changes.
     @ivar open_part: opens an own part with a header of this suite.
     @ivar states_place: its messages state a place, so a reset needs nothing else to move sending.
-    @ivar forget: the next message for a device begins anew; C{forget_all}: for all devices.
+    @ivar archive: the next message for a device begins anew; C{archive_all}: for all devices.
     """
 
     key_size: int
@@ -67,8 +67,8 @@ class Suite:
     plan: Callable[[IRecords, Profile, Chosen, Recipient, bytes, int], Plan]
     open_part: Callable[..., Opened]
     states_place: bool
-    forget: Callable[[IRecords, str, bytes], None]
-    forget_all: Callable[[IRecords], None]
+    archive: Callable[[IRecords, str, bytes], None]
+    archive_all: Callable[[IRecords], None]
 
 
 SUITES: dict[str, Suite] = {
@@ -79,8 +79,8 @@ SUITES: dict[str, Suite] = {
         pqxdh.plan,
         pqxdh.open_part,
         True,
-        pqxdh.forget,
-        pqxdh.forget_all,
+        pqxdh.archive,
+        pqxdh.archive_all,
     ),
     PSK: Suite(
         CONTENT_KEY_SIZES[PSK],
@@ -89,8 +89,8 @@ SUITES: dict[str, Suite] = {
         psk.plan,
         psk.open_part,
         False,
-        psk.forget,
-        psk.forget_all,
+        psk.archive,
+        psk.archive_all,
     ),
 }
 
@@ -165,13 +165,13 @@ def open_envelope(
     return SUITES[header.suite].open_part(records, profile, conversation, sender, envelope, header, common_digest, now)
 
 
-def forget(records: IRecords, account: str, device_id: bytes) -> None:
+def archive(records: IRecords, account: str, device_id: bytes) -> None:
     """Begin anew with the next message for this device, in every suite: for resets."""
     for suite in SUITES.values():
-        suite.forget(records, account, device_id)
+        suite.archive(records, account, device_id)
 
 
-def forget_all(records: IRecords) -> None:
+def archive_all(records: IRecords) -> None:
     """Begin anew with the next message for every device: this state was restored, and its keys were used since."""
     for suite in SUITES.values():
-        suite.forget_all(records)
+        suite.archive_all(records)

@@ -31,7 +31,6 @@ from securemsg.protocol.messages import Record, SignedDeviceList
 TABLE = "profile"
 
 DAY = 86400
-SUITE = "pqxdh"
 # The random bits that tell two incarnations apart that begin at the same C{n}: with that they fill the 63 bits of a number.
 INCARNATION_BITS = 23
 
@@ -71,7 +70,6 @@ class Profile:
     agreement: AgreementKey
     incarnation: int
     devices: SignedDeviceList = field(repr=False)
-    suite: str = SUITE
     connection: bytes = b""
 
     @property
@@ -80,7 +78,7 @@ class Profile:
         return is_guest(self.name)
 
     @property
-    def is_watched(self) -> bool:
+    def has_trust_record(self) -> bool:
         """Whether it is noted whom we trust: not by C{server}, which many write to and which verifies nobody, nor by guests."""
         return not self.is_guest and self.name != SERVER_NAME
 
@@ -123,7 +121,6 @@ class StoredProfile(Private, frozen=True):
     agreement: bytes
     incarnation: int
     devices: SignedDeviceList
-    suite: str
     connection: bytes = b""
 
 
@@ -204,13 +201,12 @@ def save_profile(records: IRecords, profile: Profile) -> None:
         profile.agreement.private,
         profile.incarnation,
         profile.devices,
-        profile.suite,
         profile.connection,
     )
     records.put(TABLE, b"", msgspec.msgpack.encode(kept))
     # Every device on our own list was put there by this profile's clock.
     remember_list(records, profile.listing, profile.devices.body, profile.listing.issued_at)
-    if profile.is_watched and integrity.entries(records) is None:
+    if profile.has_trust_record and integrity.entries(records) is None:
         integrity.save_entries(records, {})
 
 
@@ -234,7 +230,6 @@ def load_profile(records: IRecords) -> Profile | None:
         AgreementKey(kept.agreement),
         kept.incarnation,
         kept.devices,
-        kept.suite,
         kept.connection,
     )
 

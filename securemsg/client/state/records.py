@@ -77,7 +77,7 @@ class HistoryRow(Private, frozen=True):
     @ivar gap: of a received one: how many counters before it had not come when it came, and may still come.
     @ivar lost: how many before it will not come.
     @ivar note: a code for what is odd about it.
-    @ivar last_resort: it opened a session that began without a one-time prekey.
+    @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     """
 
     content: Content
@@ -94,7 +94,7 @@ class HistoryRow(Private, frozen=True):
     gap: Counter = 0
     lost: Counter = 0
     note: Code = ""
-    last_resort: bool = False
+    lacks_one_time: bool = False
 
 
 class OutboxRow(Private, frozen=True):

@@ -29,7 +29,7 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
 
     @raise Refusal: C{no-such-account}. C{not-shown}: the user was shown the number of another claim.
     """
-    contact = _known(records, name)
+    contact = _existing(records, name)
     if not contact.changed_to:
         if not contact.known:
             put_contact(records, contact := msgspec.structs.replace(contact, known=True))
@@ -63,7 +63,7 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
 
 def mark_shown(records: IRecords, contact: Contact) -> None:
     """Note that the user was shown the number with a contact, and its new devices."""
-    known = _known(records, contact.name)
+    known = _existing(records, contact.name)
     if known.shown_comparison != contact.comparison:
         shown = msgspec.structs.replace(known, shown_comparison=contact.comparison, shown_claim=contact.changed_to)
         put_contact(records, shown)
@@ -77,7 +77,7 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
     @raise Refusal: C{no-such-account}. C{identity-changed}: the new identity has to be accepted first. C{not-shown}: that
         number, or a new device, was not shown before. C{other-number}: the digits are of another number.
     """
-    contact = _known(records, name)
+    contact = _existing(records, name)
     if contact.is_blocked:
         raise Refusal("identity-changed")
     if digits and digits != safety(profile, contact).replace(" ", ""):
@@ -96,7 +96,7 @@ def safety(profile: Profile, contact: Contact) -> str:
     return keys.safety_number(profile.name, profile.identity.public, contact.name, offered(contact))
 
 
-def _known(records: IRecords, name: str) -> Contact:
+def _existing(records: IRecords, name: str) -> Contact:
     contact = get_contact(records, name)
     if contact is None:
         raise Refusal("no-such-account")

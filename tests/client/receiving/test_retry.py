@@ -113,7 +113,7 @@ class RetryTests(WorldCase):
         self.hold("no-session")
         self.hold("unauthentic")
         with self.alice.store.inner.writing() as records:
-            suites.forget_all(records)
+            suites.archive_all(records)
         self.alice.send("bob", "anew")
         receiver = self.receiver()
         receiver.delivered(m.Deliver(1, *self.fields(self.caught[-1])))

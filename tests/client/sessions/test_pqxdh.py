@@ -253,7 +253,7 @@ class ChoiceTests(SynchronousTestCase):
             other.read(self.alice.send(other, b"hi"))
             self.alice.read(other.send(self.alice, b"hi"))
         with self.alice.store.writing() as records:
-            suites.forget_all(records)
+            suites.archive_all(records)
         for other in (self.bob, carol):
             self.assertRaises(NeedBundle, self.alice.seal, other, b"ho")
             self.assertEqual(other.read(self.alice.send(other, b"ho")), b"ho")
@@ -288,7 +288,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertRaises(Unauthentic, self.bob.read, post)
         self.assertEqual(self.bob.dump(), before)
         with self.bob.store.writing() as records:
-            suites.forget_all(records)
+            suites.archive_all(records)
             prekeys.discard_one_time(records)
         self.bob.stock_up()
         self.assertEqual(self.alice.read(self.bob.send(self.alice, b"reset")), b"reset")

@@ -28,7 +28,7 @@ COLUMNS = (Current.NONE, Current.FIRST, Current.LATER, Current.SHARED)
 TABLE = {
     Novelty.OLD: (STAY, STAY, STAY, STAY),
     Novelty.FRESH: (MOVE, MOVE, MOVE, MOVE),
-    Novelty.FORGOTTEN: (STAY, STAY, STAY, STAY),
+    Novelty.ARCHIVED: (STAY, STAY, STAY, STAY),
     Novelty.FIRST: (MOVE, LOWER, STAY, MOVE),
     Novelty.NEWER: (MOVE, MOVE, MOVE, MOVE),
 }
@@ -46,7 +46,7 @@ def session(ephemeral: bytes, *, initiated: bool, confirmed: bool = False) -> Se
 MESSAGES = {
     Novelty.OLD: [(THEIRS, (5, 2), (5, 2)), (THEIRS, (4, 9), (5, 2)), (THEIRS, (5, 1), (5, 2)), (THEIRS, (5, 1), (6, 1))],
     Novelty.FRESH: [(THEIRS, (4, 9), (5, 2)), (THEIRS, (5, 2), (5, 2))],
-    Novelty.FORGOTTEN: [(1, (5, 1), (0, 0)), (1, (5, 3), (5, 2)), (1, (6, 1), (5, 2))],
+    Novelty.ARCHIVED: [(1, (5, 1), (0, 0)), (1, (5, 3), (5, 2)), (1, (6, 1), (5, 2))],
     Novelty.FIRST: [(THEIRS, (5, 1), (0, 0))],
     Novelty.NEWER: [(THEIRS, (5, 2), (0, 0)), (THEIRS, (5, 3), (5, 2)), (THEIRS, (6, 1), (5, 2))],
 }
@@ -114,7 +114,7 @@ class ThiefTests(SynchronousTestCase):
         """What was held back since before a restore brings no old session back: the copy does not open what follows."""
         self.alice.renew(evolve(self.alice.profile, incarnation=self.alice.profile.incarnation + 1))
         with self.alice.store.writing() as records:
-            suites.forget_all(records)
+            suites.archive_all(records)
         self.goes_on()
 
     def test_before_a_reset(self) -> None:
