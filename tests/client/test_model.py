@@ -143,8 +143,11 @@ class TwoAndAServer(RuleBasedStateMachine):
         # Those that were on the list before a state first met its owner: they are trusted on first use.
         self.met: dict[str, set[tuple[bytes, bytes, bytes]]] = {ALICE: set(), BOB: set()}
         self.parts: set[bytes] = set()
+        # Texts of copies in use elsewhere: between two lives there is no order.
+        self.elsewhere: set[str] = set()
         self.bots: set[str] = set()
         self.speakers = [ALICE, BOB]
+        self.restored = False
         # Whose copy went on in the incarnation of the profile: the server named less, and the counters of both are the same.
         self.hidden: set[str] = set()
         self.check = SynchronousTestCase()
@@ -154,10 +157,18 @@ class TwoAndAServer(RuleBasedStateMachine):
         bots=st.sets(people),
         copied=st.sets(people),
         speakers=st.permutations([ALICE, BOB]),
+        restored=st.booleans(),
     )
-    def meet(self, policies: tuple[Policy, Policy], bots: set[str], copied: set[str], speakers: list[str]) -> None:
-        """Both have talked; perhaps there are copies from before. Bots only answer, and so never know whoever asks."""
-        self.bots, self.speakers = bots, speakers
+    def meet(
+        self, policies: tuple[Policy, Policy], bots: set[str], copied: set[str], speakers: list[str], restored: bool
+    ) -> None:
+        """
+        Both have talked; perhaps there are copies from before. Bots only answer, and so never know whoever asks.
+
+        @param speakers: who writes in the end, in this order.
+        @param restored: before that, the second of them is put back.
+        """
+        self.bots, self.speakers, self.restored = bots, speakers, restored
         for name, policy in zip((ALICE, BOB), policies, strict=True):
             self.users[name] = self.world.user(name, connect=False)
             self.users[name].confirm_to(policy)
@@ -251,6 +262,7 @@ class TwoAndAServer(RuleBasedStateMachine):
         self.note_hidden(copy)
         if writes:
             self.write(copy.owner)
+            self.elsewhere.add([*self.order][-1])
         self.users[copy.owner].disconnect()
         self.world.settle()
         self.users[copy.owner] = theirs
@@ -394,7 +406,7 @@ class TwoAndAServer(RuleBasedStateMachine):
     def in_order(self, name: str) -> None:
         """What is not marked stands in the order in which it was written, up to where two lives part, and that is marked."""
         lines = takewhile(lambda line: line.note not in ("forked", "repeated"), self.received(name))
-        shown = [self.order[line.text] for line in lines if not line.note]
+        shown = [self.order[line.text] for line in lines if not line.note and line.text not in self.elsewhere]
         self.check.assertEqual(shown, sorted(shown), "out of order, and not marked")
 
     def nobody_unseen(self, name: str) -> None:
@@ -441,14 +453,17 @@ class TwoAndAServer(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """
-        In the end the server is honest, and first the one writes once more, then the other: whatever is missing shows, and both
-        read what is written.
+        In the end the server is honest, and first the one writes once more, then the other, who may be put back to the first
+        copy before: whatever is missing shows, and both read what is written.
         """
         if not self.users:
             return
         self.server.old_answer = None
         for name in self.users:
             self.connect(name, HONEST)
+        copies = [number for number, copy in enumerate(self.copies) if copy.owner == self.speakers[1]]
+        if self.restored and copies:
+            self.put_back(copies[0], HONEST)
         for name in self.speakers:
             self.write(name)
             self.mend(name)
