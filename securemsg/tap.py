@@ -21,6 +21,7 @@ from securemsg.coredump import forbid_core_dumps
 from securemsg.daemon.checks import EXPECTED, check_start
 from securemsg.daemon.options import Options, Setup
 from securemsg.daemon.service import APPLICATION, Daemon, end_process
+from securemsg.net.clock import count_passing_time
 from securemsg.responders.choice import BadAnswer, prepare
 
 __all__ = ["Options", "makeService"]
@@ -58,6 +59,7 @@ def makeService(options: Options) -> Service:
         raise SystemExit(1) from None
     from twisted.internet import reactor
 
+    count_passing_time(reactor)
     # twistd makes the log and the pid file before the service starts; they are private unless --umask says otherwise.
     if twistd.get("umask") is None:
         os.umask(0o077)
