@@ -230,6 +230,7 @@ WORDS: dict[str, _Words] = {
         Exit.REFUSED, "this profile already belongs to another server", "use another folder: --profile DIR"
     ),
     # the profile
+    "no-home": _Words(Exit.PROFILE, "this user has no home folder", "name a folder with {name}"),
     "wrong-passphrase": _Words(Exit.PROFILE, "wrong passphrase", "check the file of --passphrase-file"),
     "passphrase-needed": _Words(
         Exit.PROFILE,

@@ -26,6 +26,18 @@ LONGEST_TIMEOUT = 366 * 86400
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _in_home(path: Callable[[str], Path], option: str) -> Path:
+    """
+    A folder of ours in the user's home.
+
+    @raise SecuremsgError: C{no-home}: there is none, as for a user id without an account.
+    """
+    try:
+        return path(APPLICATION)
+    except (KeyError, RuntimeError):
+        raise error_for("no-home", option) from None
+
+
 @define
 class Settings:
     """
@@ -59,7 +71,7 @@ class Settings:
         if self.profile is not None:
             return self.profile
         named = os.environ.get("SECUREMSG_PROFILE")
-        return Path(named) if named else platformdirs.user_data_path(APPLICATION) / "profile"
+        return Path(named) if named else _in_home(platformdirs.user_data_path, "--profile") / "profile"
 
     @property
     def passphrase_source(self) -> Path | None:
@@ -75,7 +87,7 @@ class Settings:
         if self.state is not None:
             return self.state
         named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        return Path(named) if named else platformdirs.user_state_path(APPLICATION)
+        return Path(named) if named else _in_home(platformdirs.user_state_path, "--state")
 
     @property
     def time_limit(self) -> int | None:

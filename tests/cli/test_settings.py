@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import SecuremsgError
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.settings import NAME, Settings, settings_of, shared
 
 
@@ -80,6 +81,19 @@ class FolderTests(SynchronousTestCase):
         self.patch_environment("STATE_DIRECTORY", "/var/lib/securemsg:/var/lib/other")
         self.assertEqual(Settings(state=Path("/given")).state_folder, Path("/given"))
         self.assertEqual(Settings().state_folder, Path("/var/lib/securemsg"))
+
+    def test_no_home(self) -> None:
+        """A user id without an account, and no home: it is said which option to give."""
+
+        def nobody(number: int) -> None:
+            raise KeyError(number)
+
+        self.patch(os, "environ", {})
+        self.patch(pwd, "getpwuid", nobody)
+        for option, name in (("--profile", "folder"), ("--state", "state_folder")):
+            error = self.assertRaises(SecuremsgError, getattr, Settings(), name)
+            self.assertEqual((error.code, error.status), ("no-home", Exit.PROFILE))
+            self.assertIn(option, error.hint)
 
     def patch_environment(self, name: str, value: str) -> None:
         """Set a variable for the time of the test."""
