@@ -52,7 +52,7 @@ run: $(READY_RUN)
 
 run-server: $(READY_RUN)
 	@umask 077 && mkdir -p .run
-	@exec $(BIN)/twistd -n --pidfile= securemsg --host $(HOST) --port $(PORT) --state $(STATE) $(SERVER_ARGS)
+	@exec $(BIN)/twistd -n securemsg --host $(HOST) --port $(PORT) --state $(STATE) $(SERVER_ARGS)
 
 run-client: $(READY_RUN)
 	@HOST=$(HOST) PORT=$(PORT) NAME=$(NAME) TO=$(TO) sh deploy/run.sh client

@@ -87,7 +87,7 @@ def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None
     @param profile: where to write what cProfile saw of it; measured times are then useless.
     """
     port = free_port()
-    argv = [sys.executable, "-c", TWISTD, "-n", "--pidfile="]
+    argv = [sys.executable, "-c", TWISTD, "-n"]
     if profile is not None:
         argv += ["--profile", str(profile), "--profiler=cprofile", "--savestats"]
     argv += ["securemsg", "--host", HOST, "--port", str(port), "--state", str(folder / STATE)]

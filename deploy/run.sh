@@ -65,7 +65,7 @@ stop() {
 }
 
 start() {
-    "$bin/twistd" -n --pidfile= --logfile="$log" securemsg --host "$host" --port "$port" --state "$state" \
+    "$bin/twistd" -n --logfile="$log" securemsg --host "$host" --port "$port" --state "$state" \
         </dev/null >$printed 2>&1 &
     daemon=$!
     tries=150

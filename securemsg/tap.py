@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import platformdirs
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorFromThreads
 
 from securemsg.coredump import forbid_core_dumps
 from securemsg.daemon.checks import EXPECTED, check_start
+from securemsg.daemon.folder import StateError
 from securemsg.daemon.options import Options, Setup
-from securemsg.daemon.service import APPLICATION, Daemon, end_process
+from securemsg.daemon.service import APPLICATION, Daemon
+from securemsg.daemon.twistd import end_process, handle_signals, in_foreground, log_of
 from securemsg.net.clock import count_passing_time
 from securemsg.responders.choice import BadAnswer, prepare
 
@@ -28,10 +31,18 @@ __all__ = ["Options", "makeService"]
 
 
 def state_folder(setup: Setup) -> Path:
-    """The folder of the daemon's state."""
+    """
+    The folder of the daemon's state.
+
+    @raise StateError: none is named, and this user has no home.
+    """
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    usual = Path(given) if given else platformdirs.user_state_path(APPLICATION)
-    return setup.state or usual.absolute()
+    if setup.state is not None or given:
+        return setup.state or Path(given).absolute()
+    try:
+        return platformdirs.user_state_path(APPLICATION).absolute()
+    except (KeyError, RuntimeError):
+        raise StateError("this user has no home folder; name the state folder with --state") from None
 
 
 def makeService(options: Options) -> Service:
@@ -42,8 +53,8 @@ def makeService(options: Options) -> Service:
     """
     # Before a key is read. What twistd forks goes on without dumps.
     forbid_core_dumps()
-    twistd: Mapping[str, Any] = options.parent or {}
-    if options.setup.prints and twistd and not twistd.get("nodaemon"):
+    twistd: MutableMapping[str, Any] = {} if options.parent is None else options.parent
+    if options.setup.prints and twistd and not in_foreground(twistd):
         sys.stderr.write("securemsg: --print needs twistd's -n: in the background there is no standard output\n")
         raise SystemExit(2)
     try:
@@ -51,8 +62,8 @@ def makeService(options: Options) -> Service:
     except BadAnswer as error:
         sys.stderr.write(f"securemsg: {error}; see: securemsg serve --help\n")
         raise SystemExit(2) from None
-    state = state_folder(options.setup)
     try:
+        state = state_folder(options.setup)
         check_start(options.setup, state)
     except EXPECTED as error:
         sys.stderr.write(f"securemsg: {error}\n")
@@ -60,8 +71,10 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     count_passing_time(reactor)
+    log = log_of(twistd)
+    handle_signals(log, cast(IReactorFromThreads, reactor).callFromThread)
     # twistd makes the log and the pid file before the service starts; they are private unless --umask says otherwise.
     if twistd.get("umask") is None:
         os.umask(0o077)
     pid_file = Path(twistd["pidfile"]) if twistd.get("pidfile") else None
-    return Daemon(options.setup, state, reactor, partial(end_process, pid_file))
+    return Daemon(options.setup, state, reactor, partial(end_process, pid_file), log)

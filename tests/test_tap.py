@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import io
 import os
+import pwd
 import resource
 import socket
 import sqlite3
@@ -300,6 +301,16 @@ class FolderTests(SynchronousTestCase):
         others = {name: value for name, value in os.environ.items() if name != "STATE_DIRECTORY"}
         self.patch(os, "environ", {**others, "XDG_STATE_HOME": "/home/x/.state"})
         self.assertEqual(self.folder(), Path("/home/x/.state/securemsg"))
+
+    def test_no_home(self) -> None:
+        """A user id without an account has none: the option is named."""
+
+        def nobody(number: int) -> None:
+            raise KeyError(number)
+
+        self.patch(os, "environ", {})
+        self.patch(pwd, "getpwuid", nobody)
+        self.assertIn("--state", str(self.assertRaises(StateError, self.folder)))
 
 
 class FatalTests(FolderCase):

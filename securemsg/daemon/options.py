@@ -13,6 +13,7 @@ from attrs import frozen
 from twisted.python import usage
 
 from securemsg import __version__
+from securemsg.daemon.twistd import settle_pid_file
 from securemsg.protocol.invite import is_host
 
 MAX_PORT = 65535
@@ -67,7 +68,7 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "A private message service: end-to-end encrypted, and nothing is lost. The first start writes an invite to"
-        " STATE/first-invite; give it to `securemsg join`. `securemsg serve` is short for `twistd -n --pidfile= securemsg`:"
+        " STATE/first-invite; give it to `securemsg join`. `securemsg serve` is short for `twistd -n securemsg`:"
         " for twistd's own options, such as --logfile, run twistd."
     )
     optParameters = [
@@ -115,10 +116,12 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """
-        Check what was given.
+        Check what was given; twistd's pid file, which it looks at before it asks for the service, is settled here.
 
         @raise usage.UsageError: one line that says what is wrong.
         """
+        if self.parent is not None:
+            settle_pid_file(self.parent)
         port = _number("--port", self["port"], 1, MAX_PORT)
         host = _address(self["host"])
         if self["advertise"] is None and host in WILDCARDS:

@@ -7,7 +7,6 @@ with status 1: no daemon keeps running without listening.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
 from securemsg.crypto import keys
@@ -44,6 +43,7 @@ from securemsg.daemon.folder import (
 )
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.options import Setup
+from securemsg.daemon.twistd import Log
 from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
@@ -84,25 +84,20 @@ SPARE_FILES = 256
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 
 
-def end_process(pid_file: Path | None, status: int) -> None:
-    """End the process at once, and remove its pid file."""
-    if pid_file is not None:
-        with contextlib.suppress(OSError):
-            if pid_file.read_text("ascii") == str(os.getpid()):
-                pid_file.unlink()
-    os._exit(status)
-
-
 class Daemon(Service):
     """The running daemon."""
 
     _log = Logger()
     name = APPLICATION
 
-    def __init__(self, setup: Setup, state: Path, reactor: Any, leave: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self, setup: Setup, state: Path, reactor: Any, leave: Callable[[int], object] = os._exit, log_file: Log | None = None
+    ) -> None:
         """
         @param leave: ends the process at once.
+        @param log_file: for twistd's log, if it goes to one.
         """
+        self._log_file = log_file
         self._setup = setup
         self._state = state
         self._reactor = reactor
@@ -121,6 +116,12 @@ class Daemon(Service):
         self._core: Server | None = None
         self._contact: HostedContact | None = None
         self._public: PublicFactory | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Give twistd the observer of its log, which it takes from the application."""
+        super().setServiceParent(parent)
+        if self._log_file is not None:
+            parent.setComponent(ILogObserver, self._log_file.observe())
 
     def startService(self) -> None:
         """

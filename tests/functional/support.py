@@ -302,7 +302,7 @@ class Daemon:
 
         @param stdout: a descriptor for its log, instead of a file.
         """
-        arguments = ("-n", "--pidfile=", "securemsg", "--host", HOST, "--port", str(self.port), "--state", str(self.state))
+        arguments = ("-n", "securemsg", "--host", HOST, "--port", str(self.port), "--state", str(self.state))
         self.running = self.place.start_command("twistd", *arguments, *self.options, program="twistd", stdout=stdout)
         return self.running
 

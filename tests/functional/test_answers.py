@@ -289,7 +289,7 @@ class LoggingDaemon(Daemon):
 
     def launch(self, stdout: int | None = None) -> Running:
         """Start it, and do not wait."""
-        twistd = ("-n", "--pidfile=", f"--logfile={self.log_file}", "securemsg")
+        twistd = ("-n", f"--logfile={self.log_file}", "securemsg")
         state = ("--host", HOST, "--port", str(self.port), "--state", str(self.state))
         self.running = self.place.start_command("twistd", *twistd, *state, *self.options, program="twistd", stdout=stdout)
         return self.running

@@ -172,7 +172,7 @@ class PackagingTests(SynchronousTestCase):
         install(python, self.wheel)
         lend_twistd(python)
         serve = (python.parent / "securemsg", "serve")
-        told = run(python, "-c", TWISTD, "-n", "--pidfile=", "securemsg", "--help", cwd=self.elsewhere)
+        told = run(python, "-c", TWISTD, "-n", "securemsg", "--help", cwd=self.elsewhere)
         self.assertEqual(run(*serve, "--help", cwd=self.elsewhere), told)
         self.assertIn("run twistd", told)
         self.assertEqual(run(*serve, "--port", "0", cwd=self.elsewhere, code=2), "")

@@ -143,7 +143,59 @@ class UsageTests(StartCase):
     def test_usage(self) -> None:
         """Numbers that are none, options that are unknown, and a wildcard host that invites could not name."""
         for word, *options in (("--port", "--port", "abc"), ("no-such", "--no-such"), ("--advertise", "--host", "0.0.0.0")):  # noqa: S104
-            done = self.place.start("twistd", TWISTD, "-n", "--pidfile=", "securemsg", *options).wait()
+            done = self.place.start("twistd", TWISTD, "-n", "securemsg", *options).wait()
             self.assertEqual((done.status, done.out, done.err.count("\n")), (2, "", 1), done.out + done.err)
             self.assertTrue(done.err.startswith("securemsg: "), done.err)
             self.assertIn(word, done.err)
+
+
+class SignalTests(StartCase):
+    """Signals that end other programs."""
+
+    def test_log_file(self) -> None:
+        """With a log file, SIGHUP and SIGUSR1 open it again, as after logrotate has moved it."""
+        log = self.place.folder / "daemon.log"
+        where = ("--host", HOST, "--port", str(self.daemon.port), "--state", str(self.daemon.state))
+        self.daemon.running = self.place.start("twistd", TWISTD, "-n", f"--logfile={log}", "securemsg", *where)
+        until(lambda: is_listening(self.daemon.port), "a daemon that listens")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
+            log.rename(log.with_suffix(".1"))
+            self.daemon.running.process.send_signal(number)
+            until(lambda: log.exists() and "opened again" in log.read_text("utf-8"), "a new log")
+        self.daemon.admin("accounts")
+        self.daemon.stop()
+        self.assertIn("securemsg stopped", log.read_text("utf-8"))
+
+    def test_terminal(self) -> None:
+        """Where the log is standard output they end nothing."""
+        self.daemon.start()
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            self.daemon.running.process.send_signal(number)
+        until(lambda: self.daemon.log.count("a signal asked to open the log again") == 2, "two lines")
+        self.daemon.admin("accounts")
+
+
+class PidFileTests(StartCase):
+    """The file with the daemon's process id."""
+
+    def test_none(self) -> None:
+        """At the terminal none is made, so that nothing of a killed daemon blocks the next."""
+        (self.place.folder / "twistd.pid").write_text("1", "ascii")
+        self.daemon.start()
+        self.daemon.kill()
+        self.daemon.start()
+        self.assertEqual((self.place.folder / "twistd.pid").read_text("ascii"), "1")
+
+    def test_second_daemon(self) -> None:
+        """One that another daemon has made stays, and is a reason not to start."""
+        path = self.place.folder / "daemon.pid"
+        where = (f"--pidfile={path}", "securemsg", "--host", HOST, "--state")
+        self.daemon.running = self.place.start(
+            "twistd", TWISTD, "-n", *where, str(self.daemon.state), "--port", str(self.daemon.port)
+        )
+        until(lambda: is_listening(self.daemon.port), "a daemon that listens")
+        number = path.read_text("ascii")
+        second = self.place.start("twistd", TWISTD, "-n", *where, str(self.place.folder / "other"), "--port", "1").wait()
+        self.assertEqual(second.status, 1)
+        self.assertIn(f"PID {number}", second.err)
+        self.assertEqual(path.read_text("ascii"), number)

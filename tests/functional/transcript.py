@@ -8,7 +8,7 @@ A transcript is what stands in blocks fenced as C{console} in which at least one
 terminal. All blocks of a text are one transcript, in one folder, told in one go:
 
     ```console
-    server$ twistd -n --pidfile= securemsg --port 8443 --state state
+    server$ twistd -n securemsg --port 8443 --state state
     ...
     alice$ export SECUREMSG_PROFILE=alice
     alice$ securemsg join - alice < state/first-invite

@@ -11,8 +11,8 @@ from click.core import ParameterSource
 
 from securemsg.account.errors import Exit, SecuremsgError
 
-# In the foreground, and without a twistd.pid in the current folder, which would block a second daemon there.
-TWISTD = ("twistd", "-n", "--pidfile=", "securemsg")
+# In the foreground.
+TWISTD = ("twistd", "-n", "securemsg")
 
 
 class _PassThrough(click.Command):

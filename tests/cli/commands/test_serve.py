@@ -22,7 +22,7 @@ class ServeTests(CommandLineCase):
         runs: list[tuple[str, list[str]]] = []
         self.patch(os, "execv", lambda path, argv: runs.append((str(path), argv)))
         self.assertEqual(self.run_line("serve", *arguments), (Exit.DONE, "", ""))
-        wanted = ["twistd", "-n", "--pidfile=", "securemsg", *arguments]
+        wanted = ["twistd", "-n", "securemsg", *arguments]
         self.assertEqual(runs, [(str(self.folder / "twistd"), wanted)])
 
     def test_nothing(self) -> None:

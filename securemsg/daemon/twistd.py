@@ -1,0 +1,125 @@
+"""What the daemon changes about C{twistd}: its pid file, its log file, and what two signals do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, cast
+
+from twisted.logger import ILogObserver, Logger, textFileLogObserver
+from twisted.python.logfile import LogFile
+
+# twistd's names where none are given.
+PID_FILE = "twistd.pid"
+LOG_FILE = "twistd.log"
+# A log file grows to so many bytes, and so many older ones are kept.
+LOG_SIZE = 10 * 2**20
+LOGS_KEPT = 9
+LOG_MODE = 0o600
+# Other programs end at these.
+SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
+
+Twistd = MutableMapping[str, Any]
+
+
+def settle_pid_file(twistd: Twistd) -> None:
+    """
+    In the foreground make no pid file unless one is asked for, and remove one that names no other daemon, which would keep
+    twistd from starting. The lock in the state folder tells whether that is in use.
+    """
+    if twistd.get("pidfile") == PID_FILE and in_foreground(twistd):
+        twistd["pidfile"] = ""
+    if twistd.get("pidfile"):
+        path = Path(twistd["pidfile"])
+        with contextlib.suppress(OSError):
+            if not _names_daemon(path.read_bytes()):
+                path.unlink()
+
+
+def in_foreground(twistd: Twistd) -> bool:
+    """Whether twistd stays at the terminal."""
+    return bool(twistd.get("nodaemon") or twistd.get("debug"))
+
+
+def _names_daemon(content: bytes) -> bool:
+    """Whether this is the id of a running daemon other than this process, as far as one can see."""
+    if not content.strip().isdigit():
+        return False
+    pid = int(content)
+    if pid in (0, os.getpid()):
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    try:
+        return b"securemsg" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
+def end_process(pid_file: Path | None, status: int) -> None:
+    """End the process at once, and remove its pid file."""
+    if pid_file is not None:
+        with contextlib.suppress(OSError):
+            if pid_file.read_text("ascii") == str(os.getpid()):
+                pid_file.unlink()
+    os._exit(status)
+
+
+class Log:
+    """The log file, which is opened again when a signal asks for that, as after C{logrotate} has moved it."""
+
+    _log = Logger()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: LogFile | None = None
+
+    def observe(self) -> ILogObserver:
+        """Open it."""
+        self._file = LogFile.fromFullPath(
+            str(self._path), rotateLength=LOG_SIZE, maxRotatedFiles=LOGS_KEPT, defaultMode=LOG_MODE
+        )
+        return textFileLogObserver(cast("IO[Any]", self._file))
+
+    def reopen(self) -> None:
+        """Open it again, if it was opened."""
+        if self._file is not None:
+            self._file.reopen()
+
+
+def log_of(twistd: Twistd) -> Log | None:
+    """The file to which twistd is to write its log; C{None}: it goes elsewhere."""
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    name = twistd.get("logfile") or ("-" if in_foreground(twistd) else LOG_FILE)
+    if name == "-":
+        return None
+    # Absolute, because twistd may change its folder.
+    return Log(Path(name).absolute())
+
+
+def handle_signals(log: Log | None, call: Callable[[Callable[[], None]], object]) -> None:
+    """
+    Open the log again at these signals; by default they end a process.
+
+    @param call: makes a call in the reactor's thread, outside the signal's handler.
+    """
+
+    def reopen() -> None:
+        if log is not None:
+            log.reopen()
+        Log._log.info("the log was opened again" if log is not None else "a signal asked to open the log again; it is no file")
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        call(reopen)
+
+    for number in SIGNALS:
+        signal.signal(number, handle)

@@ -1,0 +1,130 @@
+"""Tests of L{securemsg.daemon.twistd}: what keeps the daemon from starting, and what happens to its log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.daemon import twistd
+from securemsg.daemon.twistd import Log, handle_signals, log_of, settle_pid_file
+from tests.net.fakes import scratch
+
+# Ids of processes end far below.
+NOBODY = 2**31 - 1
+
+
+class PidFileTests(SynchronousTestCase):
+    """A file that names no other daemon does not keep this one from starting."""
+
+    def setUp(self) -> None:
+        """Where it lies."""
+        self.path = scratch(self) / "twistd.pid"
+
+    def is_kept(self, content: bytes) -> bool:
+        """Whether a file with this content stays."""
+        self.path.write_bytes(content)
+        settle_pid_file({"pidfile": str(self.path), "nodaemon": 1})
+        return self.path.exists()
+
+    def test_of_nobody(self) -> None:
+        """Empty after a power cut; damaged; of a process that is gone; of this process, as in a container after a kill."""
+        for content in (b"", b"\0\0\0", b"x", b"0", b"-1", str(NOBODY).encode(), b"9" * 30, str(os.getpid()).encode()):
+            self.assertFalse(self.is_kept(content), content)
+
+    def test_of_another_program(self) -> None:
+        """Of a process that is no daemon of ours."""
+        self.assertFalse(self.is_kept(str(self.start("idle")).encode()))
+
+    def test_of_a_daemon(self) -> None:
+        """Of a daemon that runs: twistd says so."""
+        self.assertTrue(self.is_kept(f"{self.start('securemsg')}\n".encode()))
+
+    def start(self, name: str) -> int:
+        """Start a process with this argument: its id."""
+        code = "import sys; sys.stdin.read()"
+        process = subprocess.Popen([sys.executable, "-c", code, name], stdin=subprocess.PIPE)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.communicate)
+        return process.pid
+
+    def test_default(self) -> None:
+        """At the terminal there is none unless it is asked for; in the background twistd's stays, to end the daemon by."""
+        for options, expected in (
+            ({"nodaemon": 1}, ""),
+            ({"debug": 1}, ""),
+            ({}, "twistd.pid"),
+        ):
+            given: dict[str, Any] = {"pidfile": "twistd.pid", **options}
+            settle_pid_file(given)
+            self.assertEqual(given["pidfile"], expected)
+        settle_pid_file(given := {"pidfile": "", "nodaemon": 1})
+        self.assertEqual(given["pidfile"], "")
+
+
+class LogTests(SynchronousTestCase):
+    """The log file is opened again at a signal."""
+
+    def setUp(self) -> None:
+        """Signals of this process do afterwards what they did before."""
+        self.path = scratch(self) / "daemon.log"
+        for number in twistd.SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def test_opened_again(self) -> None:
+        """What is written after the signal goes to a new file of the old name."""
+        options: dict[str, Any] = {"logfile": str(self.path)}
+        log = log_of(options)
+        assert log is not None
+        write = Logger(observer=log.observe()).info
+        write("one")
+        calls: list[Callable[[], None]] = []
+        handle_signals(log, calls.append)
+        for count, number in enumerate(twistd.SIGNALS, 1):
+            moved = self.path.with_name(f"moved{count}")
+            self.path.rename(moved)
+            os.kill(os.getpid(), number)
+            [call] = calls
+            calls.clear()
+            call()
+            write("two")
+            self.assertIn("two", self.path.read_text("utf-8"))
+            self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+        self.assertIn("one", self.path.with_name("moved1").read_text("utf-8"))
+
+    def test_no_file(self) -> None:
+        """Where the log is no file the signals end nothing."""
+        calls: list[Callable[[], None]] = []
+        handle_signals(None, calls.append)
+        for number in twistd.SIGNALS:
+            os.kill(os.getpid(), number)
+        for call in calls:
+            call()
+        self.assertEqual(len(calls), len(twistd.SIGNALS))
+
+    def test_not_opened(self) -> None:
+        """A signal before twistd has opened the file makes none."""
+        Log(self.path).reopen()
+        self.assertFalse(self.path.exists())
+
+    def test_ours(self) -> None:
+        """twistd's own choices stay: standard output at the terminal, the system's log, another logger."""
+        for options in ({"nodaemon": 1}, {"nodaemon": 1, "logfile": "-"}, {"syslog": 1, "logfile": "x"}, {"logger": "x"}):
+            self.assertIsNone(log_of(dict(options)), options)
+        log = log_of({})
+        assert log is not None
+        self.assertEqual(log._path, Path("twistd.log").absolute())
+
+    def test_bounded(self) -> None:
+        """A log that grows is rotated, and so many older files are kept."""
+        log = Log(self.path)
+        log.observe()
+        assert log._file is not None
+        self.assertEqual((log._file.rotateLength, log._file.maxRotatedFiles), (twistd.LOG_SIZE, twistd.LOGS_KEPT))
