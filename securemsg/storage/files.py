@@ -59,12 +59,18 @@ def make_private_file(path: Path) -> None:
 
 def make_private_folder(folder: Path) -> None:
     """
-    Make a folder if there is none; an existing one keeps its mode, because its files have their own.
+    Make a folder if there is none, and those above it, durably; an existing one keeps its mode, because its files have their
+    own.
 
     @raise StateUnusable: it cannot be made.
     """
+    missing = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     try:
-        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        for path in reversed(missing):
+            path.mkdir(FOLDER_MODE if path == folder else 0o777, exist_ok=True)
+            sync_folder(path.parent)
+        # It may be something else, or have gone since.
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
     except OSError as error:
         raise StateUnusable(f"cannot create {folder}: {error.strerror}; give another folder") from error
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.storage import files
 from securemsg.storage.errors import StateUnusable
 from securemsg.storage.files import (
-    FileExposed,
     FileLock,
     NotAFile,
     check_private,
@@ -61,6 +61,15 @@ class MakeTests(FileCase):
         below.chmod(0o755)
         make_private_folder(below)
         self.assertEqual(self.mode(below), 0o755)
+
+    def test_folder_lasts(self) -> None:
+        """Each folder that is made survives a power cut: the one above it is synchronised; of one that is there, nothing is."""
+        synced: list[Path] = []
+        self.patch(files, "sync_folder", synced.append)
+        make_private_folder(self.folder / "a" / "b")
+        self.assertEqual(synced, [self.folder, self.folder / "a"])
+        make_private_folder(self.folder / "a" / "b")
+        self.assertEqual(len(synced), 2)
 
     def test_impossible(self) -> None:
         """What cannot be made is named."""
