@@ -64,7 +64,7 @@ def makeService(options: Options) -> Service:
         raise SystemExit(2) from None
     try:
         state = state_folder(options.setup)
-        check_start(options.setup, state)
+        check_start(options.setup, state, twistd.get("uid"))
     except EXPECTED as error:
         sys.stderr.write(f"securemsg: {error}\n")
         raise SystemExit(1) from None

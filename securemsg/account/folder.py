@@ -12,6 +12,7 @@ from securemsg.client.state.vault import VaultError
 from securemsg.interfaces import IProfileStore
 from securemsg.storage import errors as stored
 from securemsg.storage.errors import StorageError
+from securemsg.storage.files import FileExposed, check_owner
 from securemsg.storage.profile import PROFILE_FILE, open_profile
 
 # These errors bring their own text; here is the code for each.
@@ -48,8 +49,13 @@ def check_whole(folder: Path, *, joining: bool = False) -> None:
     Check that the store key and the store are both there: neither is of use alone.
 
     @param joining: for C{join}, which makes the key first: if it was killed, the key is alone, and the next join continues.
-    @raise SecuremsgError: C{profile-damaged}: one of them is missing.
+    @raise SecuremsgError: C{profile-damaged}: one of them is missing. C{profile-unreadable}: the folder belongs to another
+        user.
     """
+    try:
+        check_owner(folder)
+    except FileExposed as error:
+        raise error_for("profile-unreadable", text=error.text, hint=error.hint) from None
     key, store = (folder / name for name in (vault.KEY_FILE, PROFILE_FILE))
     missing = [path for path in (key, store) if not os.path.lexists(path)]
     if len(missing) == 1 and not (joining and missing == [store]):

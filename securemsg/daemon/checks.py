@@ -33,14 +33,15 @@ from securemsg.storage.sqlite.store import check_server_store
 EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
 
 
-def check_start(setup: Setup, state: Path) -> None:
+def check_start(setup: Setup, state: Path, user: int | None = None) -> None:
     """
     Check whether the daemon can start; nothing is changed.
 
+    @param user: id of the user whom it becomes, if it becomes another.
     @raise StateError: or another of L{EXPECTED}: it cannot.
     """
     check_socket_path(state / SOCKET)
-    check_folder(state)
+    check_folder(state, user)
     check_whole(state)
     for name in (TLS_KEY, TLS_CERTIFICATE):
         read_private(state / name)

@@ -12,6 +12,7 @@ from securemsg.storage.files import (
     FOLDER_MODE,
     OTHERS,
     FileLock,
+    check_owner,
     make_private_folder,
     read_private_file,
     write_private_file,
@@ -33,12 +34,15 @@ class StateError(Exception):
     """The state cannot be used; the text says in one line what is wrong and what to do."""
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, user: int | None = None) -> None:
     """
     Check whether the folder can be used or made; nothing is changed.
 
+    @param user: id of the user whom the daemon becomes, if it becomes another.
     @raise StateError: it cannot.
+    @raise FileExposed: it belongs to another user.
     """
+    check_owner(folder, *(() if user is None else (user,)))
     try:
         found = folder.stat()
     except FileNotFoundError:
@@ -71,7 +75,9 @@ def open_folder(folder: Path) -> None:
     Make the folder if it does not exist, and restrict it to this user.
 
     @raise StateError: that fails.
+    @raise FileExposed: it belongs to another user.
     """
+    check_owner(folder)
     try:
         make_private_folder(folder)
         if folder.stat().st_mode & OTHERS:

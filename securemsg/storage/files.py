@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -73,6 +74,19 @@ def make_private_folder(folder: Path) -> None:
         folder.mkdir(FOLDER_MODE, exist_ok=True)
     except OSError as error:
         raise StateUnusable(f"cannot create {folder}: {error.strerror}; give another folder") from error
+
+
+def check_owner(folder: Path, *users: int) -> None:
+    """
+    Check that a folder, if there is one, belongs to this user: what root made in somebody's folder would shut its owner out.
+
+    @param users: others who may own it.
+    @raise FileExposed: it belongs to somebody else.
+    """
+    with contextlib.suppress(OSError):
+        owner = folder.stat().st_uid
+        if owner not in (os.geteuid(), *users):
+            raise FileExposed(f"{folder} belongs to another user (uid {owner})", "run this as that user")
 
 
 def check_private(path: Path, found: os.stat_result) -> None:

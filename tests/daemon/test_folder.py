@@ -18,6 +18,7 @@ from securemsg.daemon.folder import (
     read_private,
     write_private,
 )
+from securemsg.storage.files import FileExposed
 from tests.net.fakes import scratch
 
 
@@ -55,6 +56,15 @@ class FolderTests(StateCase):
         self.assertEqual(mode(self.folder), 0o700)
         check_folder(self.folder)
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_of_another_user(self) -> None:
+        """Root does not start in a folder of another user, unless the daemon becomes that user."""
+        self.folder.mkdir(0o700, parents=True)
+        self.patch(os, "geteuid", lambda: os.getuid() + 1)
+        for refuse in (check_folder, open_folder):
+            self.assertIn("run this as that user", str(self.assertRaises(FileExposed, refuse, self.folder)))
+        self.assertEqual(list(self.folder.iterdir()), [])
+        check_folder(self.folder, os.getuid())
 
     def test_empty_is_tightened(self) -> None:
         """An empty folder that exists already is made private."""

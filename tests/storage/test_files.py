@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.storage import files
 from securemsg.storage.errors import StateUnusable
 from securemsg.storage.files import (
+    FileExposed,
     FileLock,
     NotAFile,
+    check_owner,
     check_private,
     create_private_file,
     make_private_file,
@@ -70,6 +72,14 @@ class MakeTests(FileCase):
         self.assertEqual(synced, [self.folder, self.folder / "a"])
         make_private_folder(self.folder / "a" / "b")
         self.assertEqual(len(synced), 2)
+
+    def test_owner(self) -> None:
+        """A folder of another user is refused, also to root; one that is missing is not."""
+        check_owner(self.folder)
+        self.patch(os, "geteuid", lambda: os.getuid() + 1)
+        self.assertIn(f"uid {os.getuid()}", str(self.assertRaises(FileExposed, check_owner, self.folder)))
+        check_owner(self.folder, os.getuid())
+        check_owner(self.folder / "missing")
 
     def test_impossible(self) -> None:
         """What cannot be made is named."""
