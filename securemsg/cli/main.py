@@ -100,8 +100,7 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return int(result or Exit.DONE)
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
@@ -153,12 +152,14 @@ def _see_help(error: click.ClickException) -> str:
 
 def ensure_descriptors() -> None:
     """
-    Open the null device for every closed standard stream; otherwise the next opened file would get its number.
-
-    A closed output still cannot be written to.
+    Open the null device for every closed standard stream; otherwise the next opened file would get its number, and what is said
+    there would change the exit status. Descriptor 1 still cannot be written to, so that no message is lost there.
     """
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, flags)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process

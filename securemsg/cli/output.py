@@ -8,6 +8,7 @@ reader that is gone is no error; output that cannot be written is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -33,6 +34,14 @@ class OutputClosed(Exception):
     """The reader of our output is gone: end quietly."""
 
 
+class OutputMissing(SecuremsgError):
+    """There was no standard output from the start."""
+
+    def __init__(self) -> None:
+        words = WORDS["output-failed"]
+        super().__init__(words.status, "output-failed", "there is no standard output to write to", words.hint)
+
+
 def say(text: str) -> None:
     """Write a line for people to standard error."""
     # Standard error may be closed.
@@ -47,14 +56,14 @@ def json_line(record: dict[str, object]) -> str:
 
 def write_line(text: str) -> None:
     """
-    Write a line of data and flush it; for commands that have nothing else to do meanwhile.
+    Write a line of data and flush it; for commands that have nothing else to do meanwhile. Whoever started us without a
+    standard output does not want it.
 
     @raise OutputClosed: nobody reads it.
     @raise SecuremsgError: it cannot be written.
     """
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    _write(text.encode("utf-8", "backslashreplace") + b"\n")
+    with contextlib.suppress(OutputMissing):
+        _write_line(text)
 
 
 def write_record(record: dict[str, object], as_json: bool, text: str) -> None:
@@ -69,7 +78,7 @@ def write_record(record: dict[str, object], as_json: bool, text: str) -> None:
 
 def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
     """
-    As L{write_line}, while the reactor goes on.
+    As L{write_line}, while the reactor goes on, for messages: without a standard output, they are not taken as read.
 
     The thread does not hold up the end of the program: a reader that does not read must not keep us.
     """
@@ -86,7 +95,7 @@ def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
     def work() -> None:
         problem: Exception | None = None
         try:
-            write_line(text)
+            _write_line(text)
         except Exception as error:  # noqa: BLE001 - passed to the Deferred
             problem = error
         # The reactor may have ended.
@@ -149,9 +158,10 @@ def silence() -> None:
         os.close(nowhere)
 
 
-def _write(data: bytes) -> None:
-    """Write everything, whether the descriptor blocks or not."""
-    view = memoryview(data)
+def _write_line(text: str) -> None:
+    """Write a line, whether the descriptor blocks or not."""
+    sys.stdout.flush()
+    view = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
     while view:
         try:
             view = view[os.write(STDOUT, view) :]
@@ -161,4 +171,6 @@ def _write(data: bytes) -> None:
         except BrokenPipeError:
             raise OutputClosed from None
         except OSError as error:
+            if error.errno == errno.EBADF:
+                raise OutputMissing from None
             raise error_for("output-failed", text=f"cannot write the output: {error.strerror}") from None
