@@ -12,7 +12,7 @@ from twisted.internet.stdio import StandardIO
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
-from securemsg.cli.chat.console import MAX_LINE, Console, blocking_restored
+from securemsg.cli.chat.console import Console, blocking_restored
 from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
@@ -20,12 +20,13 @@ from securemsg.cli.guest import context_for
 from securemsg.cli.output import OutputClosed, columns, report_note, say, write_later
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
+from securemsg.protocol.messages import MAX_TEXT
 
 # Lines that may wait while our output is read slowly.
 MAX_WAITING = 256
 
 _COMPLAINTS = {
-    "too-long": f"-- a line is longer than {MAX_LINE} bytes and was not sent",
+    "too-long": f"-- a line is longer than {MAX_TEXT} bytes and was not sent",
     "not-utf8": "-- a line is not UTF-8 and was not sent",
 }
 

@@ -187,7 +187,11 @@ def text_of(line: str) -> Intention | None:
     """What a line of data means, whatever it looks like; C{None}: it is blank."""
     if not line.strip():
         return None
-    if len(line.encode("utf-8", "surrogatepass")) > MAX_TEXT:
+    try:
+        size = len(line.encode("utf-8"))
+    except UnicodeEncodeError:
+        return Misunderstood("not sent: the line is not UTF-8; set your terminal to UTF-8")
+    if size > MAX_TEXT:
         return Misunderstood(f"not sent: the line is longer than {MAX_TEXT} bytes")
     return Say(line)
 

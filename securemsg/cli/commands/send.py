@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, BinaryIO
 
@@ -85,7 +86,7 @@ def send(
     show_wire: bool,
 ) -> int:
     """
-    Send TEXT, or standard input, to NAME.
+    Send TEXT, or standard input where there is none or it is -, to NAME.
 
     The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
     cannot be sent now, it is sent with the next connection.
@@ -102,7 +103,7 @@ def send(
             raise error_for("own-name", name)
         if wait == NONE and context.folder is None:
             raise click.UsageError("--wait none would send nothing: with --key-file alone no outbox is kept")
-        body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
+        body = given_text(text)
         number = message_id or random_id()
 
         pin(context, name)
@@ -113,14 +114,24 @@ def send(
         return _SentMessage(context, number, wait, no_queue, show_wire).run()
 
 
-def read_text(stream: BinaryIO | None) -> str:
+def given_text(text: str | None) -> str:
+    """
+    The text on the command line; without one, or for C{-}, that on standard input.
+
+    @raise SecuremsgError: see L{checked} and L{read_text}.
+    """
+    if text in (None, "-"):
+        return read_text(sys.stdin.buffer)
+    # The very bytes that were given: the locale's encoding may be another than UTF-8.
+    return checked(os.fsencode(text).decode("utf-8", "surrogateescape"))
+
+
+def read_text(stream: BinaryIO) -> str:
     """
     The text on standard input, without one line end.
 
     @raise SecuremsgError: C{too-large}: no more is read than that takes; C{not-utf8}; C{no-text}: nothing, or a line end alone.
     """
-    if stream is None:
-        raise error_for("no-text")
     if stream.isatty():
         say("securemsg: type the message; end it with Ctrl-D on a line of its own")
     # The longest text, a line end, and one byte that is too much.

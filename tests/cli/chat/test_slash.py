@@ -77,6 +77,12 @@ class UnderstandTests(SynchronousTestCase):
         """Two slashes begin a text with one."""
         self.assertEqual(slash.understand("//usr/bin"), Say("/usr/bin"))
 
+    def test_not_utf8(self) -> None:
+        """A byte that is no UTF-8, from a terminal with another encoding, is refused here, and not by the server."""
+        found = slash.understand(b"caf\xe9".decode("utf-8", "surrogateescape"))
+        assert isinstance(found, slash.Misunderstood)
+        self.assertIn("not UTF-8", found.reason)
+
     def test_too_long(self) -> None:
         """A line over the limit is not sent, and one at the limit is."""
         self.assertEqual(slash.understand("x" * MAX_TEXT), Say("x" * MAX_TEXT))

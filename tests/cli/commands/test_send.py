@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.compose import checked
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.commands.send import MessageId, read_text
+from securemsg.cli.commands.send import MessageId, given_text, read_text
 from securemsg.protocol.messages import MAX_TEXT
 
 
@@ -29,6 +31,20 @@ class TextTests(SynchronousTestCase):
         expected = {b"hi\n": "hi", b"hi\r\n": "hi", b"hi": "hi", b"a\n\n": "a\n", b" a ": " a ", b"\n\n": "\n", b"a\r": "a\r"}
         for data, text in expected.items():
             self.assertEqual(read_text(Pipe(data)), text)
+
+    def test_dash(self) -> None:
+        """A hyphen stands for standard input, as everywhere."""
+        for text in (None, "-"):
+            self.patch(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped\n")))
+            self.assertEqual(given_text(text), "piped")
+        self.assertEqual(given_text("--"), "--")
+
+    def test_other_locale(self) -> None:
+        """The bytes of an argument are UTF-8, whatever the locale has made of them."""
+        self.patch(os, "fsencode", lambda text: text.encode("ascii", "surrogateescape"))
+        self.assertEqual(given_text("für".encode().decode("ascii", "surrogateescape")), "für")
+        error = self.assertRaises(SecuremsgError, given_text, b"f\xfcr".decode("ascii", "surrogateescape"))
+        self.assertEqual(error.code, "not-utf8")
 
     def test_longest(self) -> None:
         """48 KiB are accepted, with or without a final line end."""
@@ -59,7 +75,7 @@ class TextTests(SynchronousTestCase):
         An empty text is none, in an argument or on standard input, where a line end alone counts as none; so does an input
         that is not there.
         """
-        for stream in (Pipe(b""), Pipe(b"\n"), Pipe(b"\r\n"), None):
+        for stream in (Pipe(b""), Pipe(b"\n"), Pipe(b"\r\n")):
             self.assertEqual(self.assertRaises(SecuremsgError, read_text, stream).code, "no-text")
         problem = self.assertRaises(SecuremsgError, checked, "")
         self.assertEqual((problem.status, problem.code), (Exit.USAGE, "no-text"))
