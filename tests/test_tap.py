@@ -30,9 +30,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
 from securemsg.coredump import PR_SET_DUMPABLE
+from securemsg.daemon import service
 from securemsg.daemon.folder import DATABASE, SERVER_KEY, FolderLock, StateError, open_folder, write_private
 from securemsg.daemon.hosted import HostedContact
-from securemsg.daemon.service import Daemon
+from securemsg.daemon.service import SPARE_FILES, Daemon
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.responders.choice import ANSWERS
 from securemsg.server.core import Server
@@ -311,6 +312,33 @@ class FolderTests(SynchronousTestCase):
         self.patch(os, "environ", {})
         self.patch(pwd, "getpwuid", nobody)
         self.assertIn("--state", str(self.assertRaises(StateError, self.folder)))
+
+
+class FileLimitTests(FolderCase):
+    """How many files the process may open bounds the connections: the accept that fails would be logged again and again."""
+
+    def limit(self, files: int, wanted: int = 1000) -> tuple[int, list[str]]:
+        """How many connections may be open with so many files, and what is logged."""
+        self.patch(service, "raise_file_limit", lambda most: min(most, files))
+        daemon = Daemon(self.options().setup, self.state, Clock())
+        with capturedLogs() as events:
+            limit = daemon._limit_connections(wanted)
+        return limit, [str(formatEvent(event)) for event in events]
+
+    def test_enough(self) -> None:
+        """Nothing is said."""
+        self.assertEqual(self.limit(10_000), (1000, []))
+
+    def test_few(self) -> None:
+        """The log says what to raise."""
+        limit, [line] = self.limit(1024)
+        self.assertEqual(limit, 1024 - SPARE_FILES)
+        self.assertIn("ulimit -n", line)
+        self.assertEqual(self.limit(100)[0], 50)
+
+    def test_too_few(self) -> None:
+        """A daemon that could serve nobody does not start."""
+        self.assertIn("ulimit -n", str(self.assertRaises(StateError, self.limit, 16)))
 
 
 class FatalTests(FolderCase):

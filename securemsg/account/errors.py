@@ -128,7 +128,11 @@ WORDS: dict[str, _Words] = {
         "a name is 1 to 32 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
     ),
     "reserved-name": _Words(Exit.REFUSED, "the name {name} is reserved", "choose another name"),
-    "name-taken": _Words(Exit.REFUSED, "the name {name} is taken", "join with the same invite and another name"),
+    "name-taken": _Words(
+        Exit.REFUSED,
+        "the name {name} is taken",
+        "join with the same invite and another name; if it was yours and its device is lost, the server's operator can free it",
+    ),
     "bad-device-list": _Words(
         Exit.REFUSED, "the device list of {name} is malformed or not signed", "ask the server's operator"
     ),
@@ -286,6 +290,8 @@ WORDS: dict[str, _Words] = {
     "path-too-long": _Words(
         Exit.USAGE, "the path of the socket is longer than 107 bytes: {name}", "use a shorter --state"
     ),
+    # the process
+    "too-many-files": _Words(Exit.INTERNAL, "this process may open too few files", "raise the limit: ulimit -n 1024"),
     # output
     "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "what was not written stays unread"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,7 +11,7 @@ from importlib import import_module
 import click
 
 from securemsg import __version__
-from securemsg.account.errors import Exit, SecuremsgError, explain, table
+from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, table
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import json_option, shared
 from securemsg.coredump import forbid_core_dumps
@@ -139,6 +140,8 @@ def _problem(error: Exception) -> SecuremsgError:
             known = known_error(error)
             if known is not None:
                 return known
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                return error_for("too-many-files")
             kind = type(error).__name__
             return SecuremsgError(
                 Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more"

@@ -196,7 +196,7 @@ def _address(text: str) -> str:
     if text == "localhost":
         return "127.0.0.1"
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.ip_address(text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text))
     except ValueError:
         raise usage.UsageError(f"--host is an IP address of this machine, not {text!r}") from None
 

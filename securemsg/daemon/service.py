@@ -79,6 +79,8 @@ LAST_TIME = 5
 MINUTE = 60
 # Open files besides connections.
 SPARE_FILES = 256
+# Fewer are of no use.
+MIN_CONNECTIONS = 16
 
 # Named here, because SQL belongs to the storage layer.
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
@@ -164,7 +166,7 @@ class Daemon(Service):
         open_folder(state)
         self._lock.take()
         check_whole(state)
-        raise_file_limit(connection_limit(setup.max_clients) + SPARE_FILES)
+        limit = self._limit_connections(connection_limit(setup.max_clients))
         if setup.certificate is not None and setup.key is not None:
             credentials = load_credentials(setup.certificate, setup.key, keys.spki_digest)
         else:
@@ -179,7 +181,8 @@ class Daemon(Service):
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)
         space = partial(free_space, state)
-        self._core = core = Server(stores, settings, identity, time.time, turn.later, spawn, space, key_file=known)
+        parts = stores, settings, identity, time.time, turn.later, spawn, space
+        self._core = core = Server(*parts, key_file=known, note=self._note)
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
         link = InviteLink(host, port, identity.public)
@@ -194,14 +197,14 @@ class Daemon(Service):
             on_hangup=self._hangups.count,
             idle_time=IDLE_TIME,
         )
-        self._public = PublicFactory(credentials, public, connection_limit(setup.max_clients), self._reactor)
+        self._public = PublicFactory(credentials, public, limit, self._reactor)
         self._ports.append(await listen_public(self._reactor, setup.host, setup.port, self._public))
         self._log.info(
             "securemsg listens on {host}, port {port}, with TLS 1.3; invites name {advertised};"
             " server fingerprint {fingerprint}",
             host=setup.host,
             port=setup.port,
-            advertised=f"{host}:{port}",
+            advertised=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             fingerprint=keys.fingerprint(identity.public),
         )
 
@@ -223,6 +226,26 @@ class Daemon(Service):
         self._hangups.report()
         self._lock.release()
         self._log.info("securemsg stopped")
+
+    def _limit_connections(self, wanted: int) -> int:
+        """
+        How many connections may be open with the files that this process may open.
+
+        @raise StateError: too few.
+        """
+        files = raise_file_limit(wanted + SPARE_FILES)
+        limit = min(wanted, max(files - SPARE_FILES, files // 2))
+        if limit < MIN_CONNECTIONS:
+            raise StateError(f"this process may open only {files} files; raise the limit: ulimit -n {wanted + SPARE_FILES}")
+        if limit < wanted:
+            self._log.warn(
+                "only {limit} of {wanted} connections can be open: this process may open {files} files; raise the limit"
+                " (ulimit -n, LimitNOFILE=), or lower --max-clients",
+                limit=limit,
+                wanted=wanted,
+                files=files,
+            )
+        return limit
 
     def _open_control(self, core: Server, turn: Turn) -> None:
         options = ConnectionOptions(
@@ -278,6 +301,10 @@ class Daemon(Service):
         # It must not stay in a log; a terminal does not keep it.
         if os.isatty(2):
             os.write(2, f"\nInvite for the first user, valid for 7 days:\n\n  {invite}\n\n".encode())
+
+    def _note(self, event: str, name: str) -> None:
+        """Log what has become of an account."""
+        self._log.info("account {name} was {event}", name=name, event=event)
 
     def _tick(self) -> None:
         """Do what is due; called every minute."""

@@ -73,12 +73,17 @@ async def listen_public(reactor: Any, host: str, port: int, factory: PublicFacto
     return opened
 
 
-def raise_file_limit(wanted: int) -> None:
-    """Raise the limit of open files to what the connections may need; with a lower one the last of them wait in the backlog."""
+def raise_file_limit(wanted: int) -> int:
+    """
+    Raise the limit of open files to what the connections may need.
+
+    @return: the limit then, if that is lower.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 class HangupCounter:

@@ -180,6 +180,8 @@ class StreamProtocol(Protocol):
     def close(self, code: str = "") -> None:
         """Say why, and hang up."""
         if self._code is None:
+            if code:
+                self._options.on_hangup(code)
             self._finish(code, code, self.connection.phase)
 
     def pause(self, wanted: bool) -> None:

@@ -38,6 +38,7 @@ class Server:
     @ivar free_space: free bytes on the store's disk.
     @ivar verify: checks the signatures of logins.
     @ivar key_file: the public part of the key file that admits guests; C{None}: there are none.
+    @ivar note: is told of what an operator wants to find in a log: C{registered} or C{removed}, and the account.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and port for invites.
@@ -56,6 +57,7 @@ class Server:
     free_space: Callable[[], int]
     verify: Callable[..., None] = verify
     key_file: KeyFile | None = None
+    note: Callable[[str, str], None] = lambda event, name: None
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -80,14 +82,20 @@ class Server:
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
         logins = Logins(self.identity, accounts, stores, delivery, commits, guests, now, self.verify)
-        registration_rates = self._bucket(settings.registrations), self._bucket(settings.failures)
+        registration_parts = (
+            identity, settings, accounts, stores, logins, delivery,
+            self._bucket(settings.registrations), self._bucket(settings.failures), now, self.note,
+        )  # fmt: skip
+        operator_parts = (
+            accounts, stores, identity, lambda: self.address, settings.accounts_page, guests, self._reply, self.note,
+        )  # fmt: skip
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now,
         )  # fmt: skip
         self.commands = command_table(
             logins=logins,
-            registrations=Registrations(identity, settings, accounts, stores, logins, delivery, *registration_rates, now),
+            registrations=Registrations(*registration_parts),
             mailboxes=Mailboxes(*mailbox_parts),
             guest_mailboxes=GuestMailboxes(*mailbox_parts, commits.acks),
             directory=directory,
@@ -102,7 +110,7 @@ class Server:
                 clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
-            operator=Operator(accounts, stores, identity, lambda: self.address, settings.accounts_page, guests, self._reply),
+            operator=Operator(*operator_parts),
             now=now,
         )
 

@@ -43,6 +43,7 @@ class Registrations:
     _rate: Buckets
     _failures: Buckets
     _now: Callable[[], float]
+    _note: Callable[[str, str], None]
 
     async def register(self, connection: ClientConnection, message: Register) -> None:
         """
@@ -82,8 +83,9 @@ class Registrations:
         )
         account = await self._accounts.read(message.account)
         device = account.devices.get(message.device) if account is not None else None
-        if device is None or (device.id, device.signing_key) not in device_keys(devices):
+        if account is None or device is None or (device.id, device.signing_key) not in device_keys(devices):
             raise RemoteProtocolError("login-failed")
+        self._note("registered", account.name)
         await self._logins.welcome(connection, device)
 
     def _token_of(self, connection: ClientConnection, message: Register) -> bytes:

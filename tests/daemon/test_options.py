@@ -87,6 +87,10 @@ class GoodTests(SynchronousTestCase):
         """C{localhost} is an address, too."""
         self.assertEqual(setup_of("--host", "localhost").host, "127.0.0.1")
 
+    def test_brackets(self) -> None:
+        """An IPv6 address may stand in brackets, as invites and the log show it."""
+        self.assertEqual(setup_of("--host", "[::1]").host, "::1")
+
     def test_path_stays(self) -> None:
         """A path is made absolute, for twistd may change its folder."""
         self.assertEqual(setup_of("--state", "here").state, Path.cwd() / "here")

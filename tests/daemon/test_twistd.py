@@ -49,8 +49,10 @@ class PidFileTests(SynchronousTestCase):
 
     def start(self, name: str) -> int:
         """Start a process with this argument: its id."""
-        code = "import sys; sys.stdin.read()"
-        process = subprocess.Popen([sys.executable, "-c", code, name], stdin=subprocess.PIPE)
+        code = "import sys; print(flush=True); sys.stdin.read()"
+        process = subprocess.Popen([sys.executable, "-c", code, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
         self.addCleanup(process.wait)
         self.addCleanup(process.communicate)
         return process.pid

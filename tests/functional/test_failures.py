@@ -47,7 +47,9 @@ class CommandTests(PlaceCase):
     def test_removed(self) -> None:
         """5: the account is gone; the message stays, and nobody says that it will go out."""
         vic = self.person("vic")
-        self.daemon.admin("remove", "vic")
+        self.assertEqual(self.daemon.admin("remove", "vic").err, "vic was removed\n")
+        for what in ("account vic was registered", "account vic was removed"):
+            self.assertIn(what, self.daemon.log)
         said = vic.error("send", "server", "hello", status=5)
         self.assertIn("may have been removed", said["hint"])
         self.assertIn("stays in the outbox", said["hint"])

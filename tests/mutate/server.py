@@ -86,7 +86,7 @@ GUARDS: tuple[Guard, ...] = (
             "OpenRegistrationTests::test_failures_cost_nothing",
         ),
         (
-            "if device is None or (device.id, device.signing_key) not in device_keys(devices):",
+            "if account is None or device is None or (device.id, device.signing_key) not in device_keys(devices):",
             "if device is None:",
             "OpenRegistrationTests::test_other_device_again",
         ),

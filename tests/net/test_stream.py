@@ -533,7 +533,7 @@ class EndTests(StreamCase):
         self.assertEqual(self.said(), [Pong(1, 2), Failed("replaced")])
         self.lose()
         self.assertEqual(self.peer.codes, ["replaced"])
-        self.assertEqual(self.end.on_hangup, [])
+        self.assertEqual(self.end.on_hangup, ["replaced"])
 
     def test_close_twice(self) -> None:
         """Only the first end counts."""

@@ -254,6 +254,7 @@ class Rig:
     key: SharedKey | None = None
     server: Server = field(init=False)
     failures: list[Failure] = field(factory=list)
+    notes: list[tuple[str, str]] = field(factory=list)
     _clients: list[Client] = field(factory=list)
     _later: list[Callable[[], None]] = field(factory=list)
 
@@ -275,6 +276,7 @@ class Rig:
             free_space=lambda: self.space,
             verify=self.verify,
             key_file=KeyFile(self.key.name, self.key.login) if self.key is not None else None,
+            note=lambda event, name: self.notes.append((event, name)),
         )
 
     def crash(self) -> None:

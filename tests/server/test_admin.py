@@ -58,6 +58,7 @@ class OperatorTests(TwoPeople):
         self.operator.ask(RemoveAccount(1, "bob"))
         self.operator.one(Done)
         self.assertEqual(self.reader.failed(), "removed")
+        self.assertEqual(self.rig.notes[-1], ("removed", "bob"))
         self.assertEqual(self.rig.try_login(self.bob).failed(), "login-failed")
         self.assertEqual(self.rig.server.logged_in, 1)
 

@@ -35,6 +35,12 @@ class OpenRegistrationTests(SynchronousTestCase):
         self.assertEqual((welcome.highest, welcome.now), (0, START))
         self.rig.login(self.alice)
 
+    def test_noted(self) -> None:
+        """An operator finds who has come in the log, and not who was refused: such a name may be anything."""
+        self.rig.try_register(self.alice).one(Welcome)
+        self.assertEqual(self.refused("alice"), "name-taken")
+        self.assertEqual(self.rig.notes, [("registered", "alice")])
+
     def test_lost_reply(self) -> None:
         """The same registration again, after a lost answer, succeeds as the first did."""
         self.rig.try_register(self.alice).one(Welcome)

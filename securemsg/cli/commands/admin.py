@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 import click
 from twisted.internet.defer import Deferred
 
-from securemsg.account.compose import checked
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.adminclient import AdminClient
-from securemsg.cli.commands.send import read_text
-from securemsg.cli.output import json_line, write_line, write_record
+from securemsg.cli.commands.send import given_text
+from securemsg.cli.output import json_line, say, write_line, write_record
 from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, json_option, settings_of, shared, state_option
 from securemsg.cli.times import Duration
@@ -70,7 +69,16 @@ def invite(ctx: click.Context, uses: int, expires: int) -> int:
 
     async def work(operator: AdminClient) -> None:
         address = await _ask(operator, m.GetAddress(0), m.Address)
-        invited = await _ask(operator, m.Invite(0, uses, expires), m.Invited)
+        try:
+            invited = await _ask(operator, m.Invite(0, uses, expires), m.Invited)
+        except SecuremsgError as problem:
+            if problem.code == "registration-closed":
+                raise error_for(
+                    problem.code,
+                    text="the daemon was started with --registration closed, so an invite would admit nobody",
+                    hint="start it with --registration invite",
+                ) from None
+            raise
         link = InviteLink(address.host, address.port, address.pin, invited.token, address.contact)
         record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
         write_record(record, settings_of(ctx).as_json, str(link))
@@ -131,12 +139,17 @@ def accounts(ctx: click.Context) -> int:
 
 @admin.command()
 @click.argument("name", type=NAME, metavar="NAME")
+@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
 @json_option("Print a JSON object.")
 @state_option
 @shared
 @click.pass_context
-def remove(ctx: click.Context, name: str) -> int:
-    """Delete an account, its devices, and the messages waiting for it."""
+def remove(ctx: click.Context, name: str, yes: bool) -> int:
+    """
+    Delete an account, its devices, and the messages waiting for it. At a terminal you are asked first.
+
+    The name is free again then: a person who has lost their only device can join anew with an invite.
+    """
     if name == SERVER_NAME:
         raise error_for(
             "forbidden",
@@ -144,10 +157,15 @@ def remove(ctx: click.Context, name: str) -> int:
             hint="to get no answers from it, start the daemon with --answer none",
         )
 
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"Delete {name}, with all devices and waiting messages?", abort=True, err=True)
+
     async def work(operator: AdminClient) -> None:
         await _ask(operator, m.RemoveAccount(0, name), m.Done, name)
         if settings_of(ctx).as_json:
             write_line(json_line({"name": name, "status": "removed"}))
+        else:
+            say(f"{name} was removed")
 
     return _operate(ctx, work)
 
@@ -161,13 +179,14 @@ def remove(ctx: click.Context, name: str) -> int:
 @click.pass_context
 def reply(ctx: click.Context, name: str, text: str | None) -> int:
     """
-    Send TEXT, or standard input, to an account as the contact `server`, once this command has ended.
+    Send TEXT, or standard input where there is none or it is -, to an account as the contact `server`, once this command has
+    ended.
 
     For a guest with a key file, named key-..., it goes to the connection that wrote last of those still open.
     """
     if name == SERVER_NAME:
         raise error_for("forbidden", text=f"{SERVER_NAME} cannot write to itself", hint="give an account or a guest")
-    body = checked(text) if text is not None else read_text(sys.stdin.buffer if sys.stdin else None)
+    body = given_text(text)
 
     async def work(operator: AdminClient) -> None:
         await _ask(operator, m.Reply(0, name, body), m.Done, name)
