@@ -79,6 +79,12 @@ class Seat:
         return termios.tcgetattr(self.keyboard) == self.before
 
 
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal itself shows what is typed."""
+        return bool(termios.tcgetattr(self.keyboard)[3] & termios.ECHO)
+
+
 class TerminalCase(PlaceCase):
     """Tests at a terminal."""
 
@@ -136,6 +142,21 @@ class PromptTests(TerminalCase):
         seat.type("exit\r")
         self.assertEqual(seat.end(), 0)
         self.assertEqual([row["text"] for row in cleo.recv()], ["half a line"])
+
+    def test_burst(self) -> None:
+        """Lines that are typed faster than they are taken are shown by their prompts, and never by the terminal besides."""
+        uli, vera = self.person("uli"), self.person("vera")
+        seat = self.sit_down(uli, "chat", "vera")
+        seat.expect("uli -> vera>")
+        lines = [f"line {number}" for number in range(12)]
+        seat.type("".join(f"{line}\r" for line in lines))
+        while "vera> line 11" not in seat.shown:
+            self.assertFalse(seat.echoes)
+            seat.look(0.001)
+        seat.type("exit\r")
+        self.assertEqual(seat.end(), 0)
+        self.assertEqual(vera.texts(len(lines)), lines)
+        self.assertTrue(seat.is_restored)
 
     def test_whose_line(self) -> None:
         """The prompt says who speaks and to whom, also after turning to somebody else."""

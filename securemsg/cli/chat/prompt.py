@@ -16,6 +16,7 @@ from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.patch_stdout import patch_stdout
 from twisted.internet.defer import Deferred
 
@@ -59,15 +60,29 @@ async def interact(context: CommandContext, connection: AccountConnection, name:
 
     @return: the exit status.
     """
-    with patch_stdout():
-        return await _interact(context, connection, name, reactor)
-
-
-async def _interact(context: CommandContext, connection: AccountConnection, name: str, reactor: Any) -> int:
-    """The same, with the terminal prepared."""
     conversation = Chat(context, connection, name, write=show, notify=show, columns=columns)
+    terminal = create_input()
+    # What is typed between two prompts, or while a line is shown, belongs to the next prompt, which shows it: it is not echoed.
+    terminal.cooked_mode = terminal.raw_mode  # type: ignore[method-assign]
+    with patch_stdout():
+        with terminal.raw_mode():
+            is_interrupted = await _talk(context, connection, conversation, terminal)
+        if is_interrupted:
+            return Exit.INTERRUPTED
+        status = await finish(context, connection, conversation, reactor, LEAVING_TIME)
+    # A mistyped command was already reported.
+    return Exit.DONE if status == Exit.USAGE else status
+
+
+async def _talk(context: CommandContext, connection: AccountConnection, conversation: Chat, terminal: Input) -> bool:
+    """
+    Take lines until the user leaves.
+
+    @return: whether that was with Ctrl-C.
+    """
     session: PromptSession[str] = PromptSession(
-        history=_history(context, name),
+        input=terminal,
+        history=_history(context, conversation.name),
         completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
         complete_while_typing=False,
         bottom_toolbar=conversation.toolbar,
@@ -92,7 +107,7 @@ async def _interact(context: CommandContext, connection: AccountConnection, name
                 except EOFError:
                     break
                 except Interrupted:
-                    return Exit.INTERRUPTED
+                    return True
                 typing = None
                 if not await conversation.enter(line):
                     break
@@ -108,9 +123,7 @@ async def _interact(context: CommandContext, connection: AccountConnection, name
             await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([typing])))
             if not typing.cancelled():
                 typing.exception()
-    status = await finish(context, connection, conversation, reactor, LEAVING_TIME)
-    # A mistyped command was already reported.
-    return Exit.DONE if status == Exit.USAGE else status
+    return False
 
 
 def _prompt(context: CommandContext, conversation: Chat) -> str:
