@@ -16,9 +16,9 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from securemsg.client import messages
-from securemsg.client.agent import Agent
+from securemsg.client.agent import LOCAL_ERROR, Agent
 from securemsg.client.autoresponder import Autoresponder, Source
-from securemsg.client.events import Changed, Event, Failed, Ready
+from securemsg.client.events import Changed, Disconnected, Event, Failed, Ready
 from securemsg.client.messages import Received
 from securemsg.client.sessions import guests
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
@@ -63,7 +63,8 @@ class Contact:
     """
     The contact C{server}: a client like any other, which lives in a thread of this process.
 
-    @ivar on_login: called with an empty code after a login, or with the code of a refusal.
+    @ivar on_login: called with an empty code after a login, with the code of a refusal, or with C{local-error} if the profile
+        cannot be used.
     """
 
     _log = Logger()
@@ -79,16 +80,27 @@ class Contact:
     answerer: Autoresponder = field(init=False)
     _swept_at: float = field(default=0.0, init=False)
     _is_held_up: bool = field(default=False, init=False)
+    _was_ready: bool = field(default=False, init=False)
+    _is_cut_off: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
 
     def on_event(self, event: Event) -> None:
         """Act on an event of the agent, after the agent's current step."""
         if isinstance(event, Changed):
+            self._is_cut_off = False
             self._worker.do(self._answer)
         elif isinstance(event, Ready):
+            self._was_ready = True
             self._on_login("")
             self._worker.do(self._answer)
         elif isinstance(event, Failed):
+            self._on_login(event.code)
+        elif isinstance(event, Disconnected) and event.code == LOCAL_ERROR:
+            # It connects again every second, and may get as far as this each time. Before the first login the start fails.
+            if self._was_ready and not self._is_cut_off:
+                self._is_cut_off = True
+                problem = str(self.peer.local_error)
+                self._log.error("the contact server does not work until this is fixed: {problem}", problem=problem)
             self._on_login(event.code)
 
     def tick(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -26,6 +27,8 @@ SOCKET = "control"
 FIRST_INVITE = "first-invite"
 CONTACT = "contact"
 
+# What the system says where there is no room.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # Of the server's key, bytes.
 KEY_SIZE = 32
 
@@ -133,7 +136,8 @@ def write_private(path: Path, data: bytes) -> None:
     try:
         write_private_file(path, data)
     except OSError as error:
-        raise StateError(f"{path} cannot be written: {error.strerror}") from error
+        advice = "; free some space" if error.errno in FULL else ""
+        raise StateError(f"{path} cannot be written: {error.strerror}{advice}") from error
 
 
 def read_private(path: Path) -> bytes | None:

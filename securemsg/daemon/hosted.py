@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from securemsg.client.agent import LOCAL_ERROR
 from securemsg.daemon.contact import EXPECTED_ERRORS, Contact
 from securemsg.daemon.folder import CONTACT, DATABASE, StateError
 from securemsg.daemon.proxy import PeerProxy
@@ -143,10 +144,13 @@ class HostedContact:
             await self._logged_in
 
     def _login_ended(self, code: str) -> None:
-        """The contact is logged in, or was refused."""
+        """The contact is logged in, or was refused, or its own profile fails."""
         if self._logged_in.called:
-            if code:
+            if code and code != LOCAL_ERROR:
                 self._log.error("the contact server was refused: {code}", code=code)
+        elif code == LOCAL_ERROR:
+            assert self._contact is not None, "it has tried to log in"
+            self._logged_in.errback(StateError(f"the contact server cannot log in: {self._contact.peer.local_error}"))
         elif code:
             together = f"{self._folder} and {DATABASE} belong together: restore both"
             self._logged_in.errback(StateError(f"the contact server was refused: {code}; {together}"))

@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
+from securemsg.client.events import Changed, Disconnected, Ready
 from securemsg.client.sessions import guests, pins
 from securemsg.client.state.contacts import DIRECTORY, adopt
 from securemsg.client.state.conversations import with_guest
@@ -33,12 +34,17 @@ class ContactTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A folder for the profile."""
         self.folder = Path(self.mktemp())
+        self.reported: list[str] = []
+
+    def report(self, code: str) -> None:
+        """Take what the contact reports of its logins."""
+        self.reported.append(code)
 
     def open(self, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
         """Open it as the daemon does. It receives nothing, and its thread never runs."""
         options = ContactOptions(partial(prepare("ack"), None), key=key)
         link = InviteLink("example.net", 8443, pin)
-        return open_contact(link, options, self.folder, Worker(cast(Any, None), "contact"), lambda code: None)
+        return open_contact(link, options, self.folder, Worker(cast(Any, None), "contact"), self.report)
 
     def store(self) -> ProfileStore:
         """Its profile, opened beside it."""
@@ -108,6 +114,24 @@ class ContactTests(SynchronousTestCase):
         self.assertEqual([self.is_known(key, device) for device in (here, gone)], [True, False])
         contact.close()
         contact.forget_gone(frozenset())
+
+    def test_own_disk(self) -> None:
+        """
+        A profile that cannot be written is reported each time it connects, and logged once until something was written; at the
+        start, the daemon says so.
+        """
+        contact = self.open()
+        self.addCleanup(contact.close)
+        contact.peer.local_error = OSError("the disk is full")
+        failed = Disconnected("local-error")
+        with capturedLogs() as events:
+            contact.on_event(failed)
+            self.assertEqual(events, [])
+            for _ in range(2):
+                for event in (Ready(None), failed, Ready(None), failed, Disconnected("lost"), Changed()):
+                    contact.on_event(event)
+        self.assertEqual([event["problem"] for event in events], ["the disk is full"] * 2)
+        self.assertEqual(self.reported, ["local-error", *(["", "local-error"] * 4)])
 
     def test_forgets_while_held_up(self) -> None:
         """That it can forget them does not say that it can answer: what is held up stays so, and is tried again."""

@@ -30,6 +30,12 @@ from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer
 FOLDER = Path("/state/contact")
 
 
+class FakeAgent(FakePeer):
+    """The contact's agent, whose profile fails."""
+
+    local_error = StateDamaged("profile.db is damaged")
+
+
 @define
 class FakeContact:
     """
@@ -38,7 +44,7 @@ class FakeContact:
     @ivar problem: what fails.
     """
 
-    peer: FakePeer = Factory(FakePeer)
+    peer: FakeAgent = Factory(FakeAgent)
     ticks: int = 0
     closed_in: str = ""
     threads: set[str] = Factory(set)
@@ -278,7 +284,7 @@ class RequestTests(HostedCase):
         """A login that is refused after the first one is logged."""
         self.successResultOf(self.started)
         with capturedLogs() as events:
-            for code in ("", "forbidden"):
+            for code in ("", "local-error", "forbidden"):
                 self.on_login(code)
             self.clock.settle(self.worker)
         (event,) = events
@@ -295,6 +301,16 @@ class RefusedTests(HostedCase):
         error = self.failureResultOf(self.started, StateError).value
         self.assertIn("bad-login", str(error))
         self.assertIn(f"{FOLDER} and server.db", str(error))
+
+
+class DamagedTests(HostedCase):
+    """A contact whose profile fails while it logs in."""
+
+    login = "local-error"
+
+    def test_start(self) -> None:
+        """It does not start, and says why at once."""
+        self.assertIn("profile.db is damaged", str(self.failureResultOf(self.started, StateError).value))
 
 
 class LateTests(HostedCase):
