@@ -370,6 +370,19 @@ class FatalTests(FolderCase):
         self.assertIn("disk I/O error", line)
         self.assertIn("check the disk", line)
 
+    def test_full_disk(self) -> None:
+        """A full disk ends nothing: a line says what to do, new connections are refused, and another line says it is over."""
+        daemon = Daemon(self.options().setup, self.state.parent, Clock(), lambda status: self.fail("it goes on"))
+        core = FakeServer(frozenset())
+        daemon._core = cast(Server, core)
+        with capturedLogs() as events:
+            for is_full in (True, False):
+                daemon._hold_up(is_full)
+        full, over = [str(formatEvent(event)) for event in events]
+        self.assertIn("free some space", full)
+        self.assertIn(DATABASE, over)
+        self.assertEqual(core.refused, ["retry-later", ""])
+
     def test_unexpected(self) -> None:
         """What was not is logged in full besides."""
         self.assertIn("securemsg ends: oh", self.end(ValueError("oh"))[-1])
@@ -426,6 +439,11 @@ class FakeServer:
     """A server core whose guests are these."""
 
     guests: frozenset[bytes]
+    refused: list[str] = field(factory=list)
+
+    def refuse(self, code: str) -> None:
+        """See L{securemsg.server.core.Server.refuse}."""
+        self.refused.append(code)
 
     def tick(self) -> None:
         """See L{securemsg.server.core.Server.tick}."""

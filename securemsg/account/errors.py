@@ -165,7 +165,7 @@ WORDS: dict[str, _Words] = {
     ),
     # deposits
     "rate-limited": _Words(Exit.NOT_CONNECTED, "too many requests for the server's rate limit", _LATER),
-    "retry-later": _Words(Exit.NOT_CONNECTED, "the server cannot accept the message at the moment", _LATER),
+    "retry-later": _Words(Exit.NOT_CONNECTED, "the server has no room at the moment", _LATER),
     "mailbox-full": _Words(Exit.NOT_CONNECTED, "the mailbox of {name} is full", _LATER),
     "stale-devices": _Words(Exit.NOT_CONNECTED, "the devices of {name} have just changed", _LATER),
     "conflict": _Words(

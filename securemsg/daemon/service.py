@@ -172,7 +172,9 @@ class Daemon(Service):
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
-        self._stores = stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store)
+        self._stores = stores = open_server_store(
+            state / DATABASE, reactor=self._reactor, fatal=self._lose_store, full=self._hold_up
+        )
         key = self._open_key_file()
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
         turn = Turn(self._reactor)
@@ -317,6 +319,24 @@ class Daemon(Service):
                 self._contact.forget_gone(self._core.guests)
         except Exception:  # noqa: BLE001 - logged in full, and tried again in a minute
             self._log.failure("the periodic work failed; it is tried again in a minute")
+
+    def _hold_up(self, is_full: bool) -> None:
+        """
+        The disk has become full, or has room again. Until it has, the store answers nothing. A connection leaves at most one
+        request in its queue, so new ones are refused.
+        """
+        path = str(self._state / DATABASE)
+        if is_full:
+            self._log.error(
+                "the disk is full ({free} bytes are free): {path} cannot be written, and nothing is answered until it can be;"
+                " free some space, no restart is needed",
+                path=path,
+                free=free_space(self._state),
+            )
+        else:
+            self._log.info("the disk has room again: {path} was written", path=path)
+        if self._core is not None:
+            self._core.refuse("retry-later" if is_full else "")
 
     def _lose_store(self, failure: Failure) -> None:
         """End the daemon: the store is not reliable any more. An error of the disk is not a bug, and gets its own line."""

@@ -93,7 +93,7 @@ TABLE = (
     Code("too-many-invites", SentIn.REFUSED, Consequence.RETRY),
     # deposits
     Code("rate-limited", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
-    Code("retry-later", SentIn.ANSWER, Consequence.RETRY),
+    Code("retry-later", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
     Code("mailbox-full", SentIn.ANSWER | SentIn.MISSED, Consequence.RETRY),
     Code("stale-devices", SentIn.DEPOSIT, Consequence.RETRY),
     Code("conflict", SentIn.DEPOSIT, Consequence.REFUSED),

@@ -69,6 +69,7 @@ class Server:
     commands: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
     _expiring: bool = field(init=False, default=False)
     _stopped: str = field(init=False, default="")
+    _refused: str = field(init=False, default="")
 
     def __attrs_post_init__(self) -> None:
         settings, stores, now = self.settings, self.stores, self.now
@@ -153,13 +154,17 @@ class Server:
             connection.end(code)
         self.commits.stop()
 
+    def refuse(self, code: str) -> None:
+        """End new connections with this code; with an empty one, no longer."""
+        self._refused = code
+
     def _bucket(self, rate: Rate) -> Buckets:
         return Buckets(rate, self.now, self.settings.rate_keys)
 
     def _opened(self, connection: ClientConnection) -> None:
         self._connections.add(connection)
-        if self._stopped:
-            connection.end(self._stopped)
+        if code := self._stopped or self._refused:
+            connection.end(code)
 
     def _ended(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)

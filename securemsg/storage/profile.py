@@ -28,7 +28,7 @@ from securemsg.storage.errors import (
 from securemsg.storage.files import make_private_file, make_private_folder
 from securemsg.storage.sealed import SCHEMA as RECORDS
 from securemsg.storage.sealed import Records
-from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
+from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 
 PROFILE_FILE = "profile.db"
 APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite file
@@ -86,6 +86,8 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
         return ProfileBusy(f"another process has locked {path} for too long; nothing was written, try again")
     if code in DAMAGED:
         return ProfileDamaged(f"{path} is damaged ({error}); nothing was changed, restore it from a backup or join again")
+    if is_full(error):
+        return StateUnusable(f"cannot write {path}: the disk is full; free some space")
     return StateUnusable(f"cannot use {path}: {error}; check the disk and the permissions of file and folder")
 
 

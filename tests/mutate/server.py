@@ -227,6 +227,12 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "server/core.py",
+        "tests/server/test_login.py",
+        ("self._stopped or self._refused", "self._stopped", "StopTests::test_new_ones_refused"),
+        ("self._stopped or self._refused", "self._refused", "StopTests::test_everybody_notified"),
+    ),
+    *guards(
         "server/limits.py",
         "tests/server/test_limits.py",
         (

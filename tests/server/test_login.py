@@ -594,6 +594,19 @@ class StopTests(SynchronousTestCase):
         self.assertEqual([one.failed() for one in (client, stranger, late)], ["stopping"] * 3)
         self.assertEqual(rig.server.connected, 0)
 
+    def test_new_ones_refused(self) -> None:
+        """While new connections are refused, those that are there stay; afterwards everybody gets in."""
+        rig = Rig()
+        alice, client = rig.register("alice")
+        rig.server.refuse("retry-later")
+        late = rig.connect()
+        rig.run()
+        self.assertEqual((late.failed(), rig.server.connected), ("retry-later", 1))
+        client.ask(Ping(1))
+        client.one(Pong)
+        rig.server.refuse("")
+        rig.login(alice)
+
     def test_acknowledgements_kept(self) -> None:
         """What was acknowledged in the last moment is deleted."""
         rig = Rig()

@@ -28,10 +28,12 @@ class HandReactor:
     Takes calls from threads, and makes them when it is told to.
 
     @ivar failures: what was fatal.
+    @ivar full: whether the disk was full, each time that changed.
     """
 
     _calls: SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = field(factory=SimpleQueue)
     failures: list[Failure] = field(factory=list)
+    full: list[bool] = field(factory=list)
 
     def callFromThread(self, function: Callable[..., object], *arguments: object, **named: object) -> None:
         """Take a call."""
@@ -50,7 +52,8 @@ class HandReactor:
 
     def open(self, path: Path) -> ServerStore:
         """A store on disk that reports here."""
-        return open_server_store(path, reactor=self, fatal=self.failures.append, timeout=0.01)  # type: ignore[arg-type]
+        fatal, full = self.failures.append, self.full.append
+        return open_server_store(path, reactor=self, fatal=fatal, full=full, timeout=0.01)  # type: ignore[arg-type]
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """The result of an awaitable, or what it raises."""

@@ -282,7 +282,7 @@ class ProfileTests(SynchronousTestCase):
         with self.assertRaises(StateUnusable) as caught, self.store.writing() as records:
             for order in range(2, 100):
                 records.put("history", b"bob", bytes(1000), order)
-        self.assertIn("full", str(caught.exception))
+        self.assertIn("free some space", str(caught.exception))
         self.store._connection.execute("PRAGMA max_page_count = 1000")
         with self.store.writing() as records:
             self.assertEqual(len(records.scan("history")), 1)

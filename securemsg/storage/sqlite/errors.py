@@ -12,3 +12,11 @@ def primary_code(error: sqlite3.Error) -> int:
     """The primary result code of an error; 0 where SQLite gave none."""
     code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself carry none
     return code & 0xFF
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """
+    Whether the disk was full, and nothing else is wrong: the same will succeed once there is room. Where a reader finds no room
+    for the index of the log, SQLite calls it an error of input or output.
+    """
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)

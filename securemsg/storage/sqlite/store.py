@@ -36,7 +36,7 @@ from securemsg.interfaces import (
 from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys
-from securemsg.storage.sqlite.errors import BUSY, DAMAGED, primary_code
+from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 from securemsg.storage.sqlite.schema import migrate, version_of
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 
@@ -91,6 +91,7 @@ def open_server_store(
     *,
     reactor: IReactorFromThreads,
     fatal: Callable[[Failure], None],
+    full: Callable[[bool], None],
     timeout: float = BUSY_TIMEOUT,
 ) -> ServerStore:
     """
@@ -98,6 +99,7 @@ def open_server_store(
 
     @param timeout: how long to wait for a daemon that is about to stop, in seconds.
     @param fatal: called in the reactor's thread when the file cannot be relied on any more; nothing will be answered then.
+    @param full: called there when a full disk holds up everything, and when it no longer does.
     @raise StorageError: as L{check_server_store}.
     """
     file = Path(path)
@@ -114,7 +116,7 @@ def open_server_store(
         if isinstance(error, sqlite3.Error):
             raise explained(error, file) from error
         raise
-    writer = ThreadWriter(connection, fatal, reactor)
+    writer = ThreadWriter(connection, fatal, reactor, full)
     writer.start()
     return ServerStore(writer, file.with_name(file.name + "-wal"), clock)
 
@@ -144,6 +146,8 @@ def explained(error: sqlite3.Error, path: Path) -> StorageError:
         return StateUnusable(f"another daemon uses {path}; stop it, or name another state folder")
     if code in DAMAGED:
         return damaged(path, str(error))
+    if is_full(error):
+        return StateUnusable(f"{path} cannot be used: the disk is full; free some space")
     return StateUnusable(f"{path} cannot be used: {error}; check the disk, and the permissions of file and folder")
 
 

@@ -2,8 +2,8 @@
 One thread, one connection, one queue: whatever the server asks of its database goes through here, in order.
 
 What has gathered while a commit ran shares the next one. Results travel back to the reactor's thread once per commit, and
-only when that commit has returned. An error of input or output is the end: nothing that was in that commit, and nothing
-behind it, is ever answered.
+only when that commit has returned. Where the disk is full, the same jobs are done again until there is room. An error of input
+or output is the end: nothing that was in that commit, and nothing behind it, is ever answered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar, TypeVarTuple
 
 from attrs import define, field, frozen
@@ -20,12 +20,15 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from securemsg.storage.errors import StateUnusable
+from securemsg.storage.sqlite.errors import is_full
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 # How many jobs share a commit at most, so that the first does not wait for all that come later.
 GROUP = 128
+# Seconds between two attempts to write to a full disk.
+PAUSE = 1.0
 # Errors of SQLite that are our own bugs and do no harm beyond one job; all others mean that the file cannot be relied on.
 OUR_BUGS = (
     sqlite3.IntegrityError,
@@ -126,10 +129,18 @@ class Writer:
 
 @define(eq=False)
 class ThreadWriter(Writer):
-    """The thread that owns a connection, which it closes in the end."""
+    """
+    The thread that owns a connection, which it closes in the end.
+
+    @ivar _full: called in the reactor's thread when a full disk holds up all jobs, and when it no longer does.
+    @ivar _pause: seconds between two attempts then.
+    """
 
     _reactor: IReactorFromThreads
+    _full: Callable[[bool], None]
+    _pause: float = PAUSE
     _queue: SimpleQueue[Job | None] = field(factory=SimpleQueue, init=False)
+    _leaving: Event = field(factory=Event, init=False)
     _closed: Deferred[None] = field(factory=Deferred, init=False)
 
     def start(self) -> None:
@@ -137,9 +148,10 @@ class ThreadWriter(Writer):
         Thread(target=self._run, name="securemsg writer", daemon=True).start()
 
     def close(self) -> Deferred[None]:
-        """See L{Writer.close}. The thread ends."""
+        """See L{Writer.close}. The thread ends; jobs that a full disk holds up are given up, and never answered."""
         if not self._closing:
             self._closing = True
+            self._leaving.set()
             self._queue.put(None)
         waiter: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: waiter.callback(None))
@@ -156,17 +168,47 @@ class ThreadWriter(Writer):
             if not usable:
                 continue
             try:
-                if answers := commit(self._connection, jobs):
-                    self._reactor.callFromThread(deliver, answers)
+                answers = self._commit(jobs)
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is reported
                 usable = False
                 self._reactor.callFromThread(self._end, error)
+                continue
+            if answers is None:
+                break
+            if answers:
+                self._reactor.callFromThread(deliver, answers)
         if usable:
             try:
                 self._connection.close()
             except sqlite3.Error as error:
                 self._reactor.callFromThread(self._end, error)
         self._reactor.callFromThread(self._closed.callback, None)
+
+    def _commit(self, jobs: list[Job]) -> list[Answer] | None:
+        """
+        See L{commit}. While the disk is full, do the same again.
+
+        @return: C{None}: the writer was closed while the disk was full.
+        @raise Exception: see L{commit}.
+        """
+        held_up = False
+        while True:
+            try:
+                answers = commit(self._connection, jobs)
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+            else:
+                if held_up:
+                    self._reactor.callFromThread(self._full, False)
+                return answers
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if not held_up:
+                held_up = True
+                self._reactor.callFromThread(self._full, True)
+            if self._leaving.wait(self._pause):
+                return None
 
     def _gather(self) -> tuple[list[Job], bool]:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, current_thread
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,12 +14,17 @@ from securemsg.errors import Refusal
 from securemsg.storage.sqlite.writer import GROUP, ThreadWriter
 from tests.storage.stores import TIMEOUT, HandReactor
 
+# Seconds between two attempts to write to a full disk: a thread waits here, and no clock of a test's can move it.
+PAUSE = 0.01
+# So many numbers do not fit a page.
+FILLING = 5000
+
 
 class Blunder(Exception):
     """A bug."""
 
 
-class WriterTests(SynchronousTestCase):
+class WriterCase(SynchronousTestCase):
     """A writer on a file with one table of numbers."""
 
     def setUp(self) -> None:
@@ -29,7 +35,9 @@ class WriterTests(SynchronousTestCase):
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
         connection.set_trace_callback(self.trace)
-        self.writer = ThreadWriter(connection, self.reactor.failures.append, self.reactor)  # type: ignore[arg-type]
+        self.connection = connection
+        failures, full = self.reactor.failures.append, self.reactor.full.append
+        self.writer = ThreadWriter(connection, failures, self.reactor, full, PAUSE)  # type: ignore[arg-type]
         self.writer.start()
         self.addCleanup(lambda: self.reactor.wait(self.writer.close()))
 
@@ -56,6 +64,10 @@ class WriterTests(SynchronousTestCase):
         self.writer.submit(wait, writes=False)
         assert begun.wait(TIMEOUT)
         return release
+
+
+class WriterTests(WriterCase):
+    """Work, and what becomes of it."""
 
     def test_result(self) -> None:
         """The result of work comes back."""
@@ -162,6 +174,67 @@ class WriterTests(SynchronousTestCase):
         self.reactor.until(lambda: self.reactor.failures)
         self.assertEqual(answered, [])
         self.assertIs(self.reactor.failures[0].type, sqlite3.OperationalError)
+
+
+class FullDiskTests(WriterCase):
+    """A disk that is full: nothing ends, and nothing is answered before it is written."""
+
+    def limit(self, pages: int) -> None:
+        """Let the file have so many pages; while the thread waits, anybody may say so."""
+        self.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill(self) -> list[object]:
+        """
+        Fill the disk, then ask for work of every kind.
+
+        @return: the answers, as they come.
+        """
+        release = self.hold()
+        self.limit(1)
+        answered: list[object] = []
+        self.writer.submit(insert(1)).addBoth(lambda _: answered.append("small"))
+        self.writer.post(lambda _: answered.append("large"), fill)
+        self.writer.submit(insert(1)).addErrback(lambda failure: answered.append(failure.type))
+        release.set()
+        self.reactor.until(lambda: self.reactor.full)
+        self.writer.submit(len_numbers, writes=False).addCallback(answered.append)
+        return answered
+
+    def test_room_again(self) -> None:
+        """Once there is room all is done, in order and once; that it was full is said once, and that it no longer is."""
+        answered = self.fill()
+        self.assertEqual((answered, self.reactor.full, self.numbers()), ([], [True], []))
+        self.limit(10**6)
+        self.reactor.until(lambda: len(answered) == 4)
+        self.assertEqual(answered, ["small", "large", sqlite3.IntegrityError, 1 + FILLING])
+        self.assertEqual(self.reactor.full, [True, False])
+        self.assertEqual(self.reactor.failures, [])
+        self.reactor.wait(self.writer.submit(insert(2)))
+
+    def test_attempts(self) -> None:
+        """It goes on trying, and says nothing more."""
+        self.fill()
+        attempts: SimpleQueue[str] = SimpleQueue()
+        self.connection.set_trace_callback(attempts.put)
+        for _ in range(4):
+            while attempts.get(timeout=TIMEOUT) != "BEGIN IMMEDIATE":
+                pass
+        self.reactor.wait(self.writer.close())
+        self.assertEqual(self.reactor.full, [True])
+
+    def test_closed(self) -> None:
+        """Closing does not wait for room: what waits, and all behind it, is given up unanswered, and the file is closed."""
+        answered = self.fill()
+        self.writer._pause = 2 * TIMEOUT
+        self.reactor.wait(self.writer.close())
+        self.assertEqual((answered, self.reactor.failures), ([], []))
+        self.assertRaises(sqlite3.ProgrammingError, self.connection.execute, "SELECT 1")
+        self.assertEqual(self.numbers(), [])
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """Work that needs more pages."""
+    connection.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(1000, 1000 + FILLING)])
 
 
 def insert(number: int) -> Callable[[sqlite3.Connection], None]:
