@@ -87,10 +87,7 @@ class UnitTests(SynchronousTestCase):
 
     @skipUnless(shutil.which("systemd-analyze"), "needs systemd")
     def test_systemd_agrees(self) -> None:
-        """
-        systemd itself has nothing to say against the unit, once the program is where it says, but that an older one does not know
-        how delays grow.
-        """
+        """systemd has nothing to say against the unit, once the program is where it says; older ones ignore how delays grow."""
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / UNIT.name
             program = shlex.split(self.service["ExecStart"])[0]

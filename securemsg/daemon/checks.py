@@ -19,6 +19,7 @@ from securemsg.daemon.folder import (
     read_key,
     read_private,
 )
+from securemsg.daemon.mark import check_mark
 from securemsg.daemon.options import Setup
 from securemsg.net.control import BadSocketPath, check_socket_path
 from securemsg.net.listener import PortUnavailable, check_port
@@ -78,18 +79,18 @@ def check_whole(state: Path) -> None:
 
     A first start makes the database, then the key, the contact and the first account; after a kill the next start continues.
 
-    @raise StateError: a part is missing, or the key is damaged.
+    @raise StateError: a part is missing, the key is damaged, or the database has lost something.
     @raise StorageError: the database cannot be used.
     """
     key, database, contact = state / SERVER_KEY, state / DATABASE, state / CONTACT
     has_key = read_key(key, KEY_SIZE) is not None
     has_database = database.exists() and database.stat().st_size > 0
     # An empty one is not opened: SQLite would remove the journal beside it.
-    is_used = has_database and check_server_store(database)
+    reached = check_server_store(database) if has_database else 0
     needed: list[Path] = []
-    if has_key or is_used or contact.exists():
+    if has_key or reached or contact.exists():
         needed = [key, database]
-    if is_used:
+    if reached:
         needed += [contact / KEY_FILE, contact / PROFILE_FILE]
     present = {key: has_key, database: has_database}
     for path in needed:
@@ -99,3 +100,4 @@ def check_whole(state: Path) -> None:
                 f"{path} {what}, but {state} holds other parts of the same state; nothing was changed; restore it from a"
                 f" backup, ideally the whole folder into an empty one, and leave no other {DATABASE}-wal beside it"
             )
+    check_mark(state, reached)

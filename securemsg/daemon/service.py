@@ -42,6 +42,7 @@ from securemsg.daemon.folder import (
     write_private,
 )
 from securemsg.daemon.hosted import HostedContact
+from securemsg.daemon.mark import Mark
 from securemsg.daemon.options import Setup
 from securemsg.daemon.twistd import Log
 from securemsg.net.control import listen_control, observe_operator
@@ -114,7 +115,7 @@ class Daemon(Service):
         self._starting: Deferred[None] | None = None
         self._closing: Deferred[None] | None = None
         self._ending = False
-        self._stores: ServerStore | None = None
+        self._mark: Mark | None = None
         self._core: Server | None = None
         self._contact: HostedContact | None = None
         self._public: PublicFactory | None = None
@@ -172,9 +173,9 @@ class Daemon(Service):
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
-        self._stores = stores = open_server_store(
-            state / DATABASE, reactor=self._reactor, fatal=self._lose_store, full=self._hold_up
-        )
+        stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store, full=self._hold_up)
+        self._mark = Mark(state, self._reactor, stores)
+        self._mark.start()
         key = self._open_key_file()
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
         turn = Turn(self._reactor)
@@ -223,8 +224,8 @@ class Daemon(Service):
         deadline = self._reactor.seconds() + CLOSING_TIME + 1
         while self._public is not None and self._public.protocols and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.02)
-        if self._stores is not None:
-            await self._stores.close()
+        if self._mark is not None:
+            await self._mark.stop()
         self._hangups.report()
         self._lock.release()
         self._log.info("securemsg stopped")

@@ -37,8 +37,10 @@ NEXT_EXPIRY = "SELECT coalesce(min(expires_at), ?) FROM messages WHERE place > ?
 SET_EXPIRY = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, next_expiry = ? WHERE mailbox = ?"
 READ_CLOCK = "SELECT now, wall FROM clock"
 KEEP_CLOCK = "UPDATE clock SET now = max(now, ?), wall = ?"
-OLDEST = "SELECT id, forget_at FROM deposits ORDER BY id LIMIT ?"
+# All but the newest, so that no number is given twice.
+OLDEST = "SELECT id, forget_at FROM deposits WHERE id < (SELECT max(id) FROM deposits) ORDER BY id LIMIT ?"
 FORGET = "DELETE FROM deposits WHERE id = ?"
+REACHED = "SELECT (SELECT coalesce(max(id), 0) FROM deposits) + (SELECT coalesce(max(seq), 0) FROM sqlite_sequence)"
 
 
 def place(mailbox: int, position: int) -> int:
@@ -167,6 +169,12 @@ def find_deposit(connection: sqlite3.Connection, sender: int, deposit_id: bytes)
 def read_clock(connection: sqlite3.Connection) -> ClockReading:
     """See L{securemsg.interfaces.IMailboxStore.last_clock}."""
     return ClockReading(*connection.execute(READ_CLOCK).fetchone())
+
+
+def reached(connection: sqlite3.Connection) -> int:
+    """See L{securemsg.storage.sqlite.store.ServerStore.reached}: the numbers of deposits and mailboxes are used once."""
+    (number,) = connection.execute(REACHED).fetchone()
+    return int(number)
 
 
 def expire(connection: sqlite3.Connection, clock: ClockReading, limit: int) -> dict[int, tuple[int, int]]:

@@ -51,12 +51,12 @@ LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
 CHECKED_SIZE = 64 * 2**20
 
 
-def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TIMEOUT) -> bool:
+def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TIMEOUT) -> int:
     """
     See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
 
     @param timeout: how long to wait for a daemon that is about to stop, in seconds.
-    @return: whether there is an account in it.
+    @return: how far it has come, see L{ServerStore.reached}; 0: there was never an account in it.
     @raise StateTooNew: a newer release wrote it.
     @raise StateDamaged: it is damaged, or something else.
     @raise StateUnusable: it cannot be read, or another daemon uses it.
@@ -65,7 +65,7 @@ def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TI
     try:
         size = file.stat().st_size
     except FileNotFoundError:
-        return False
+        return 0
     except OSError as error:
         raise StateUnusable(f"{file} cannot be read: {error.strerror}; check who owns it") from error
     connection = None
@@ -78,7 +78,7 @@ def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TI
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise damaged(file, verdict)
-        return version > 0 and connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is not None
+        return mailboxes.reached(connection) if version > 0 else 0
     except sqlite3.Error as error:
         raise explained(error, file) from error
     finally:
@@ -175,6 +175,10 @@ class ServerStore:
     def close(self) -> Deferred[None]:
         """Finish all jobs, then close the file. Later requests fail; later writes get no answer."""
         return self._writer.close()
+
+    def reached(self) -> Deferred[int]:
+        """How far the database has come: a number that rises with each deposit and each new device, and never falls."""
+        return self._writer.submit(mailboxes.reached, writes=False)
 
     def wal_size(self) -> int:
         """See L{IServerStore.wal_size}."""

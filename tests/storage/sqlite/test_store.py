@@ -184,7 +184,8 @@ class DurabilityTests(FileContract):
 
     def test_forgotten_in_steps(self) -> None:
         """
-        However many deposits are out of date, and however far in the future the wall clock was then, one call forgets them all.
+        However many deposits are out of date, and however far in the future the wall clock was then, one call forgets them all
+        but the newest.
         """
         rows = [
             until(deposit(self.alice, b"d%d" % n, n, (self.bob, n)), NOW + 1, NOW + 2, arrived_at=NOW + 365 * DAY)
@@ -194,7 +195,34 @@ class DurabilityTests(FileContract):
         self.reactor.wait(self.store.expire(ClockReading(NOW + DAY, NOW), 0, 0, len(rows)))
         known = "SELECT (SELECT count(*) FROM deposits) + (SELECT count(*) FROM messages)"
         left = self.store._writer.submit(lambda connection: connection.execute(known).fetchone())
-        self.assertEqual(self.reactor.wait(left), (0,))
+        self.assertEqual(self.reactor.wait(left), (1,))
+
+    def test_reached(self) -> None:
+        """How far it has come is found in the file, rises with each deposit and each device, and never falls."""
+        seen = [self.reactor.wait(self.store.reached())]
+
+        def look(difference: int) -> None:
+            seen.append(self.reactor.wait(self.store.reached()))
+            self.assertEqual(seen[-1] - seen[-2], difference)
+
+        self.send(1)
+        look(1)
+        self.send(1)
+        look(0)
+        self.send(2)
+        look(1)
+        self.reactor.write(self.store, batch(acknowledged={self.bob: 2}))
+        for _ in range(2):
+            self.reactor.wait(self.store.expire(ClockReading(NOW + 100 * DAY, NOW), 0, 0, 10))
+        look(0)
+        self.send(3)
+        look(1)
+        self.reactor.wait(self.store.remove_account("bob"))
+        look(0)
+        self.reactor.wait(self.store.register(account("bob")))
+        look(1)
+        self.close()
+        self.assertEqual(check_server_store(self.path), seen[-1])
 
 
 class OlderTests(FileContract):
@@ -209,7 +237,8 @@ class OlderTests(FileContract):
         for statement in MIGRATIONS[0]:
             connection.execute(statement)
         connection.execute("INSERT INTO mailboxes (mailbox, messages, size, next_expiry) VALUES (2, 1, 9, ?)", (NOW + DAY,))
-        connection.execute("INSERT INTO deposits VALUES (1, 1, x'01', x'02', ?, ?)", (NOW, NOW + DAY))
+        for number in (1, 2):
+            connection.execute("INSERT INTO deposits VALUES (?, ?, x'01', x'02', ?, ?)", (number, number, NOW, NOW + DAY))
         place = mailboxes.place(self.bob, 1)
         connection.execute("INSERT INTO messages VALUES (?, 9, ?, NULL, ?, 'a', '', '', '', '')", (place, NOW + DAY, NOW))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
