@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 
 from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
+from securemsg.account.limits import Limit, Stillness
 from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
@@ -141,6 +142,7 @@ class AccountConnection:
     _running_jobs: set[int] = field(factory=set, init=False)
     _condition: Condition = field(init=False)
     _was_waiting: bool = field(default=False, init=False)
+    _moved_at: float = field(default=0.0, init=False)
     _is_notify_due: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -195,16 +197,21 @@ class AccountConnection:
         """The store or the connection has changed: wake everybody who waits, to check again."""
         self._condition.notify()
 
-    async def until(self, check: Callable[[], T | None], timeout: float | None) -> T | None:
+    def left(self, since: float, limit: Limit) -> float | None:
+        """Seconds that are left of a limit of a wait that began at C{since}; C{None}: no limit."""
+        if isinstance(limit, Stillness):
+            since, limit = max(since, self._moved_at), limit.seconds
+        return None if limit is None else since + limit - self._clock.seconds()
+
+    async def until(self, check: Callable[[], T | None], timeout: Limit) -> T | None:
         """
         Wait until a check of the store gives a result.
 
         @param check: returns the result, or C{None} for not yet.
-        @param timeout: seconds; C{None}: forever.
         @return: the result, or C{None} after the timeout.
         @raise SecuremsgError: there is no connection and there will be none; or C{stopped}.
         """
-        deadline = None if timeout is None else self._clock.seconds() + timeout
+        since = self._clock.seconds()
         while True:
             self._take_lock()
             value = check()
@@ -212,7 +219,7 @@ class AccountConnection:
                 return value
             if self.is_stopped:
                 raise error_for("stopped")
-            left = None if deadline is None else deadline - self._clock.seconds()
+            left = self.left(since, timeout)
             self._raise_failure()
             self._report_waiting()
             if left is not None and left <= 0:
@@ -220,24 +227,23 @@ class AccountConnection:
             poll = OWNER_POLL if self.is_owner else WAITING_POLL
             await self._condition.wait(poll if left is None else min(poll, left))
 
-    async def ask(self, kind: str, argument: str = "", *, timeout: float | None) -> dict[str, str]:
+    async def ask(self, kind: str, argument: str = "", *, timeout: Limit) -> dict[str, str]:
         """
         Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
         @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device} or C{remove-device}.
-        @param timeout: seconds; C{None}: forever.
         @return: the facts.
         @raise SecuremsgError: it was refused, or not answered in time.
         """
-        deadline = None if timeout is None else self._clock.seconds() + timeout
+        since = self._clock.seconds()
         while True:
-            left = None if deadline is None else max(deadline - self._clock.seconds(), 0)
+            left = self.left(since, timeout)
             self._take_lock()
             if self.is_owner:
-                outcome = await self._ask_agent(kind, argument, left)
+                outcome = await self._ask_agent(kind, argument, timeout if isinstance(timeout, Stillness) else left)
             else:
-                outcome = await self._ask_owner(kind, argument, JOB_LIFE if left is None else left)
-            if outcome is None and deadline is None:
+                outcome = await self._ask_owner(kind, argument, JOB_LIFE if left is None else max(left, 0))
+            if outcome is None and timeout is None:
                 continue
             if outcome is not None and not outcome.code:
                 return outcome.facts
@@ -245,13 +251,13 @@ class AccountConnection:
                 problem = error_for(outcome.code, argument or self.where)
             else:
                 problem = error_for(self.last_failure or "timeout", self.where)
-            is_over = deadline is not None and deadline <= self._clock.seconds()
-            if self._retry is None or is_over or problem.status is not Exit.NOT_CONNECTED:
+            left = self.left(since, timeout)
+            if self._retry is None or (left is not None and left <= 0) or problem.status is not Exit.NOT_CONNECTED:
                 raise problem
             # Without a pause it would be asked and refused in a tight loop.
             await self.until(lambda: None, RETRY_PAUSE)
 
-    async def _ask_agent(self, kind: str, argument: str, timeout: float | None) -> Outcome | None:
+    async def _ask_agent(self, kind: str, argument: str, timeout: Limit) -> Outcome | None:
         """Ask over our own connection, once it is logged in."""
         outcomes: list[Outcome] = []
         is_asked = False
@@ -339,7 +345,8 @@ class AccountConnection:
 
     def _tick(self) -> None:
         if self._agent is not None:
-            self._agent.tick()
+            if self._agent.tick():
+                self._moved_at = self._clock.seconds()
             self._refresh()
 
     def _refresh(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.limits import Limit
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact
@@ -18,13 +19,12 @@ BLOCKING = "identity-changed"
 
 
 async def follow(
-    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: float | None
+    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: Limit
 ) -> Sent:
     """
     Wait for a message that was committed.
 
     @param wait: L{ACCEPTED} or L{DELIVERED}.
-    @param timeout: seconds; C{None}: forever.
     @return: the message as it stands then.
     @raise SecuremsgError: it did not get that far. If it is queued, it stays queued and is sent with the next connection.
     """

@@ -12,6 +12,7 @@ import platformdirs
 from attrs import define
 
 from securemsg.account.errors import error_for
+from securemsg.account.limits import Limit, Stillness
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
@@ -19,7 +20,7 @@ from securemsg.protocol.envelope import PQXDH, PSK
 from securemsg.protocol.invite import is_host
 
 APPLICATION = "securemsg"
-# How long to wait for an answer where the command says nothing else, seconds.
+# How long to wait for an answer while no bytes move, where the command says nothing else, seconds.
 DEFAULT_TIMEOUT = 30
 LONGEST_TIMEOUT = 366 * 86400
 
@@ -90,10 +91,10 @@ class Settings:
         return Path(named) if named else _in_home(platformdirs.user_state_path, "--state")
 
     @property
-    def time_limit(self) -> int | None:
-        """How long to wait for an answer, seconds; C{None}: forever."""
+    def time_limit(self) -> Limit:
+        """How long to wait for an answer. What the user named is a hard limit."""
         if self.timeout is None and not self.retry:
-            return DEFAULT_TIMEOUT
+            return Stillness(DEFAULT_TIMEOUT)
         return self.timeout
 
 

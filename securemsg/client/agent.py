@@ -161,10 +161,16 @@ class Agent:
             self.pump()
         return not self._receiver.is_retrying
 
-    def tick(self) -> None:
-        """Do what is due; to be called about once a second."""
+    def tick(self) -> bool:
+        """
+        Do what is due; to be called about once a second.
+
+        @return: whether bytes have moved since the last time.
+        """
+        has_moved = self._context.note_movement()
         if self.is_ready:
             self._guarded(self._tick)
+        return has_moved
 
     def ask(self, question: Question, callback: Callback) -> None:
         """
@@ -263,7 +269,7 @@ class Agent:
             self._schedule()
 
     def _tick(self) -> None:
-        self._context.requests.expire(self._now())
+        self._context.requests.expire(self._now(), self._context.moved_at)
         self._sender.check_time()
         if self.is_ready:
             self._maintenance.tick()

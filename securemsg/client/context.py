@@ -35,6 +35,7 @@ class Context:
     @ivar watch: called with every message that is sent; C{None}: nobody watches.
     @ivar is_writable: whether the channel takes more.
     @ivar last_sent_at: when we last sent something.
+    @ivar moved_at: when bytes last moved in either direction, to a second or so.
     @ivar clock_ahead: by how many seconds the server's clock was ahead of ours when it last reported its time.
     """
 
@@ -47,6 +48,8 @@ class Context:
     requests: Requests = field(factory=Requests, init=False)
     is_writable: bool = field(default=True, init=False)
     last_sent_at: float = field(default=0.0, init=False)
+    moved_at: float = field(default=0.0, init=False)
+    _moved: float = field(default=0.0, init=False)
     clock_ahead: int = field(default=0, init=False)
     _clock_noted: int = field(default=0, init=False)
     _events: list[Event] = field(factory=list, init=False)
@@ -60,6 +63,18 @@ class Context:
         """Note the time that the server reports."""
         self._clock_noted = self.time()
         self.clock_ahead = server_now - self._clock_noted
+
+    def note_movement(self) -> bool:
+        """
+        Look whether bytes are on the move.
+
+        @return: whether some have moved since the last look.
+        """
+        before, self._moved = self._moved, 0.0 if self.channel is None else self.channel.moved_at()
+        if self._moved == before:
+            return False
+        self.moved_at = self.now()
+        return True
 
     def time(self) -> int:
         """Now, in whole seconds."""

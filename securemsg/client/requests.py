@@ -14,7 +14,7 @@ Question = m.Fetch | m.Claim | m.Upload | m.Publish | m.Invite | m.Ping
 Answer = m.Account | m.Bundle | m.Done | m.Invited | m.Pong
 Callback = Callable[[Answer | Refusal], None]
 
-# How long an answer may take, seconds. The server has little work with each.
+# How long an answer may take while no bytes move, seconds. The server has little work with each.
 TIMEOUT = 30
 # Open questions: the user asks few, and the agent asks one for each conversation that waits.
 MAX_OPEN = 256
@@ -47,7 +47,7 @@ class Requests:
             callback(Refusal("busy"))
             return None
         self._last += 1
-        self._open[self._last] = (ANSWERS[type(question)], callback, now + TIMEOUT)
+        self._open[self._last] = (ANSWERS[type(question)], callback, now)
         return msgspec.structs.replace(question, request=self._last)
 
     def answer(self, message: Answer | m.Refused) -> bool:
@@ -69,10 +69,10 @@ class Requests:
             return False
         return True
 
-    def expire(self, now: float) -> None:
-        """Give up on what was not answered in time."""
-        for number, (_, callback, deadline) in list(self._open.items()):
-            if now >= deadline:
+    def expire(self, now: float, moved_at: float) -> None:
+        """Give up on what was not answered in time, which counts from when bytes last moved."""
+        for number, (_, callback, asked_at) in list(self._open.items()):
+            if abs(now - max(asked_at, moved_at)) >= TIMEOUT:
                 del self._open[number]
                 callback(Refusal("timeout"))
 

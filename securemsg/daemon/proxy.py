@@ -49,6 +49,10 @@ class ChannelProxy:
         self.connection.phase = Phase.CLOSED
         self._reactor.callFromThread(self._channel.close, code)
 
+    def moved_at(self) -> float:
+        """See L{IChannel.moved_at}. In memory, whatever is slow is not the link."""
+        return 0.0
+
     def pause(self, wanted: bool) -> None:
         """See L{IChannel.pause}."""
         self._reactor.callFromThread(self._channel.pause, wanted)

@@ -69,10 +69,10 @@ def innermost(transport: object) -> object:
     return transport
 
 
-def unsent_mark(transport: object) -> tuple[int, int, int]:
+def unsent(transport: object) -> int:
     """
-    A value that changes whenever the other end reads bytes: those that wait in Twisted, and those that wait in the kernel,
-    which may be a megabyte before it asks Twisted for more.
+    How many bytes the other end has not taken yet: those that wait in Twisted, and those that wait in the kernel, which may be
+    a megabyte before it asks Twisted for more. The number falls only when the other end takes some.
     """
     raw = innermost(transport)
     waiting = 0
@@ -80,7 +80,7 @@ def unsent_mark(transport: object) -> tuple[int, int, int]:
     if isinstance(handle, socket.socket):
         with contextlib.suppress(OSError):
             waiting = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    return len(getattr(raw, "dataBuffer", b"")), int(getattr(raw, "offset", 0)), waiting
+    return len(getattr(raw, "dataBuffer", b"")) - int(getattr(raw, "offset", 0)) + waiting
 
 
 def tune(transport: object) -> None:

@@ -191,6 +191,10 @@ class StreamProtocol(Protocol):
             if not wanted:
                 self._options.turn.later(self._resume)
 
+    def moved_at(self) -> float:
+        """See L{IChannel.moved_at}."""
+        return self._timeouts.moved_at()
+
     def when_ready(self, call: Callable[[], None]) -> None:
         """Make this call once the login is done; never, if it does not come to that."""
         self._ready = call

@@ -12,13 +12,15 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from securemsg.net.link import Wire, unsent_mark
+from securemsg.net.link import Wire, unsent
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.states import Phase
 
-# How long a peer may be silent in its handshake, and after it until it has logged in.
+# How long the handshake may take; after it, how long nothing may move until the login is done, and how long that may take in
+# all: a registration of 16 KiB at 1 kB/s passes, and who sends a byte now and then keeps no place.
 HANDSHAKE_TIME = 10
 LOGIN_TIME = 10
+LONGEST_LOGIN = 60
 # How long a full buffer may make no progress, seconds.
 STALL_TIME = 30
 # How long a device may be silent: the kernel of a stopped process still answers TCP's probes. Clients send something three
@@ -47,7 +49,19 @@ class Timeouts:
     @ivar is_paused: whether we do not read at present, so that silence says nothing.
     """
 
-    __slots__ = ("_clock", "_idle_time", "_mark", "_stream", "_timer", "last_received", "is_paused", "is_full")
+    __slots__ = (
+        "_clock",
+        "_idle_time",
+        "_login_end",
+        "_stalled",
+        "_stream",
+        "_taken_at",
+        "_timer",
+        "_unsent",
+        "last_received",
+        "is_paused",
+        "is_full",
+    )
 
     def __init__(self, stream: TimedConnection, clock: IReactorTime, idle_time: float) -> None:
         """
@@ -57,7 +71,9 @@ class Timeouts:
         self._clock = clock
         self._idle_time = idle_time
         self._timer: IDelayedCall | None = None
-        self._mark = (0, 0, 0)
+        self._login_end = 0.0
+        self._stalled = self._unsent = 0
+        self._taken_at = 0.0
         self.last_received = 0.0
         self.is_full = False
         self.is_paused = False
@@ -69,6 +85,7 @@ class Timeouts:
     def await_login(self) -> None:
         """Limit the login."""
         self.last_received = self._clock.seconds()
+        self._login_end = self.last_received + LONGEST_LOGIN
         self._arm(LOGIN_TIME, self._check_login)
 
     def await_reader(self) -> None:
@@ -86,6 +103,14 @@ class Timeouts:
         self.is_paused = False
         self.last_received = self._clock.seconds()
 
+    def moved_at(self) -> float:
+        """When bytes last moved in either direction, as far as this look and the one before it show."""
+        left = unsent(self._stream.transport)
+        if left < self._unsent:
+            self._taken_at = self._clock.seconds()
+        self._unsent = left
+        return max(self._taken_at, self.last_received)
+
     def cancel(self) -> None:
         """Stop the timer."""
         timer, self._timer = self._timer, None
@@ -100,8 +125,12 @@ class Timeouts:
     def _check_login(self) -> None:
         """The login may have taken too long."""
         self._timer = None
+        now = self._clock.seconds()
+        left = min(self.moved_at() + LOGIN_TIME, self._login_end) - now
         if self._stream.connection.phase is Phase.READY:
             self._await_next()
+        elif left > 0:
+            self._arm(left, self._check_login)
         else:
             self._stream.expire(True)
 
@@ -129,13 +158,13 @@ class Timeouts:
 
     def _await_drain(self) -> None:
         """Give a full buffer some time to move."""
-        self._mark = unsent_mark(self._stream.transport)
+        self._stalled = unsent(self._stream.transport)
         self._arm(STALL_TIME, self._check_buffer)
 
     def _check_buffer(self) -> None:
         """The buffer may have stood still for too long."""
         self._timer = None
-        if self.is_full and unsent_mark(self._stream.transport) == self._mark:
+        if self.is_full and unsent(self._stream.transport) >= self._stalled:
             self._stream.expire(False)
         else:
             self._await_next()

@@ -19,6 +19,13 @@ class IChannel(Interface):
     def close(code: str = "") -> None:
         """Say C{Failed(code)} where a code is given, and hang up; whatever is queued goes out first, within bounded time."""
 
+    def moved_at() -> float:
+        """
+        When bytes last moved, in either direction, by a clock of the channel's own: only a change of it says something.
+
+        Whoever limits the time of an answer looks about once a second.
+        """
+
     def pause(wanted: bool) -> None:
         """
         Stop (C{True}) or go on (C{False}) handing messages to the peer; it may be called while one is handed over.

@@ -8,18 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, AccountConnection, Retry
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.limits import Limit, Stillness
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
 from securemsg.client.state.profile import create_profile
-from securemsg.protocol.channel import IPeer
+from securemsg.protocol.auth import UNIX, Binding
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.connection import Connection
 from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import Message
+from securemsg.protocol.states import Side
 from securemsg.storage.errors import ProfileDamaged
 from securemsg.storage.files import FileLock
 from securemsg.storage.memory import MemoryProfile
@@ -46,6 +52,29 @@ class Line:
         """Count."""
         self.stops += 1
         return succeed(None)
+
+
+@implementer(IChannel)
+@define(eq=False)
+class SlowChannel:
+    """A channel on which nothing arrives completely."""
+
+    binding: Binding = UNIX
+    connection: Connection = field(factory=lambda: Connection(Side.CLIENT))
+    moves: int = 0
+
+    def send(self, message: Message) -> None:
+        """Nobody reads it."""
+
+    def close(self, code: str = "") -> None:
+        """Nobody hears it."""
+
+    def moved_at(self) -> float:
+        """See L{IChannel.moved_at}."""
+        return float(self.moves)
+
+    def pause(self, wanted: bool) -> None:
+        """Nothing comes anyway."""
 
 
 class ConnectionCase(SynchronousTestCase):
@@ -98,7 +127,7 @@ class ConnectionCase(SynchronousTestCase):
         self.addCleanup(lock.free)
         return lock
 
-    def wait(self, connection: AccountConnection, check: Callable[[], Any], timeout: float | None) -> Deferred[Any]:
+    def wait(self, connection: AccountConnection, check: Callable[[], Any], timeout: Limit) -> Deferred[Any]:
         """Begin to wait."""
         return Deferred.fromCoroutine(connection.until(check, timeout))
 
@@ -154,6 +183,23 @@ class OwnerTests(ConnectionCase):
         self.assertEqual(looks[-1], 2.5)
         self.made[-1].stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_movement(self) -> None:
+        """A limit that counts from when bytes last moved ends that long after; seconds that were named are a hard limit."""
+        connection = self.connection()
+        waiting, firm = self.wait(connection, lambda: None, Stillness(3)), self.wait(connection, lambda: None, 3)
+        agent = self.lines[0].peer
+        assert isinstance(agent, Agent)
+        channel = SlowChannel()
+        agent.opened(channel)
+        for _ in range(10):
+            channel.moves += 1
+            self.clock.advance(1)
+        self.assertIsNone(self.successResultOf(firm))
+        self.clock.advance(2)
+        self.assertNoResult(waiting)
+        self.clock.advance(1)
+        self.assertIsNone(self.successResultOf(waiting))
 
     def test_no_patience(self) -> None:
         """Without any time there is one look."""

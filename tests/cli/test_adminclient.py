@@ -38,6 +38,10 @@ class Wire:
         """Record it."""
         self.said.append(code)
 
+    def moved_at(self) -> float:
+        """Nothing moves."""
+        return 0.0
+
     def pause(self, wanted: bool) -> None:
         """Nothing is read here."""
 

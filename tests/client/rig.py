@@ -134,7 +134,11 @@ class MortalServerStore(MemoryServerStore):
 @implementer(IChannel)
 @define(eq=False)
 class WireEnd:
-    """One end of a wire: a channel for its peer."""
+    """
+    One end of a wire: a channel for its peer.
+
+    @ivar moves: how often something arrived here.
+    """
 
     wire: Wire
     connection: Connection
@@ -142,6 +146,7 @@ class WireEnd:
     binding: Binding
     is_paused: bool = False
     code: str | None = None
+    moves: int = 0
     _out: FrameDecoder = field(factory=lambda: FrameDecoder(MAX_FRAME))
 
     def send(self, message: Message) -> None:
@@ -176,6 +181,10 @@ class WireEnd:
             self.connection.close()
             self.wire.world.later(lambda: self.peer.closed(code))
 
+    def moved_at(self) -> float:
+        """See L{IChannel.moved_at}."""
+        return float(self.moves)
+
     def pause(self, wanted: bool) -> None:
         """See L{IChannel.pause}."""
         self.is_paused = wanted
@@ -184,6 +193,7 @@ class WireEnd:
         """Something arrives: a message, or bytes that only look like a frame's payload."""
         if self.code is not None:
             return
+        self.moves += 1
         payload = message if isinstance(message, bytes) else encode_message(message)
         phase = self.connection.phase
         try:
@@ -270,6 +280,11 @@ class Wire:
                 end.receive(message)
             return True
         return False
+
+    def trickle(self) -> None:
+        """Part of what is on its way arrives, at both ends."""
+        self.client.moves += 1
+        self.server.moves += 1
 
     def on_its_way(self, side: Side) -> int:
         """How much this side said and did not arrive yet."""

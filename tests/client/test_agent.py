@@ -269,6 +269,7 @@ class QuestionTests(WorldCase):
         """What is not answered in time is refused."""
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = {Side.SERVER}
+        self.world.advance(0)
         self.agent().ask(m.Ping(0), self.answers.append)
         self.world.advance(TIMEOUT)
         self.assertEqual([getattr(answer, "code", "") for answer in self.answers], ["timeout"])

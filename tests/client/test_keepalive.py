@@ -53,8 +53,17 @@ class KeepAliveTests(SynchronousTestCase):
     def test_nobody_there(self) -> None:
         """A server that does not answer a ping is left, so that another connection can be tried."""
         self.wire.held.add(Side.SERVER)
-        self.world.advance(KEEP_ALIVE)
+        self.world.advance(KEEP_ALIVE, ticks=2)
         self.world.advance(TIMEOUT - 1)
         self.assertIsNone(self.wire.client.code)
         self.world.advance(1)
         self.assertEqual(self.wire.client.code, "timeout")
+
+    def test_slow_link(self) -> None:
+        """A ping behind a long text on a slow link is given the time that the text takes."""
+        self.wire.held.add(Side.SERVER)
+        self.world.advance(KEEP_ALIVE, ticks=2)
+        for _ in range(4):
+            self.world.advance(TIMEOUT - 1)
+            self.wire.trickle()
+        self.assertIsNone(self.wire.client.code)

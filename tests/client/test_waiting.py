@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securemsg.client import messages
 from securemsg.client.events import Disconnected, Drained
+from securemsg.client.sending.sender import ANSWER_TIME
 from securemsg.client.state import verification
 from securemsg.client.state.profile import DAY
 from securemsg.protocol import messages as m
@@ -84,7 +85,39 @@ class WaitingTests(WorldCase):
         self.alice.send("bob", "zero")
         wire.held = {Side.CLIENT}
         self.alice.send("bob", "one")
-        self.world.advance(40, ticks=4)
+        self.world.advance(40, ticks=40)
+        self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
+
+    def test_slow_link(self) -> None:
+        """While bytes move, however few, an answer may take as long as it takes; from then on the time counts again."""
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        self.alice.send("bob", "zero")
+        wire.held = {Side.CLIENT}
+        message_id = self.alice.send("bob", "a long text")
+        for _ in range(10):
+            self.world.advance(ANSWER_TIME - 1, ticks=5)
+            wire.trickle()
+        self.assertTrue(self.alice.is_connected)
+        self.world.advance(ANSWER_TIME - 1)
+        self.assertTrue(self.alice.is_connected)
+        wire.held = set()
+        self.world.settle()
+        self.assertEqual(self.alice.sent(message_id).status, "accepted")
+        wire.held = {Side.CLIENT}
+        self.alice.send("bob", "another")
+        self.world.advance(ANSWER_TIME + 2, ticks=ANSWER_TIME + 2)
+        self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
+
+    def test_clock_set_back(self) -> None:
+        """A server that does not answer is hung up on though the clock stands before the question."""
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        self.alice.send("bob", "zero")
+        wire.held = {Side.CLIENT}
+        self.alice.send("bob", "one")
+        self.world.clock -= 3600
+        self.world.advance(0)
         self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
 
     def test_withdrawn_unsent(self) -> None:

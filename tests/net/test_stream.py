@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from securemsg.errors import RemoteProtocolError
 from securemsg.net.stream import UNREADABLE_CODE, StreamProtocol
-from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, STALL_TIME
+from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, LONGEST_LOGIN, STALL_TIME
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
@@ -46,6 +46,7 @@ class CountingTransport(StringTransport):
 
     writes = 0
     offset = 0
+    dataBuffer = b""
 
     def write(self, data: bytes) -> None:
         """Count, too."""
@@ -295,11 +296,45 @@ class TimeTests(StreamCase):
         self.assertEqual(self.end.on_hangup, ["timeout"])
 
     def test_dribbled_login(self) -> None:
-        """Bytes that trickle in do not lengthen the time for the login."""
-        for byte in frames(HELLO)[:LOGIN_TIME]:
+        """Bytes that trickle in lengthen the time for the login, but not beyond a minute."""
+        for byte in frames(HELLO)[: LONGEST_LOGIN // 5 - 1]:
             self.stream.dataReceived(bytes((byte,)))
-            self.clock.advance(1)
+            self.clock.advance(5)
+        self.assertFalse(self.transport.disconnecting)
+        self.stream.dataReceived(b"")
+        self.clock.advance(5)
+        self.assertEqual(self.said(), [Failed("timeout")])
+
+    def test_login_leaves_slowly(self) -> None:
+        """A login whose own bytes still leave goes on; ten seconds after the last of them it ends."""
+        self.transport.dataBuffer = bytes(5)
+        for _ in range(5):
+            self.assertFalse(self.transport.disconnecting)
+            self.stream.moved_at()
+            self.clock.advance(LOGIN_TIME / 2)
+            self.transport.offset += 1
+        self.stream.moved_at()
+        self.clock.advance(LOGIN_TIME - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
         self.assertTrue(self.transport.disconnecting)
+
+    def test_moved(self) -> None:
+        """What comes and what the other end takes is movement; what waits is none."""
+        self.log_in()
+        self.clock.advance(1)
+        before = self.stream.moved_at()
+        self.clock.advance(1)
+        self.transport.dataBuffer = bytes(10)
+        self.assertEqual(self.stream.moved_at(), before)
+        self.clock.advance(1)
+        self.transport.offset = 1
+        taken = self.stream.moved_at()
+        self.clock.advance(1)
+        self.assertEqual(self.stream.moved_at(), taken)
+        self.stream.dataReceived(frames(Ping(1))[:1])
+        self.assertGreater(self.stream.moved_at(), taken)
+        self.assertGreater(taken, before)
 
     def test_no_limit(self) -> None:
         """Where there is no such limit a peer that is logged in may be silent for ever, and costs no timer."""
@@ -332,6 +367,14 @@ class TimeTests(StreamCase):
         self.assertTrue(self.transport.disconnected)
         self.assertEqual(self.said(), [])
         self.assertEqual(self.end.on_hangup, ["timeout"])
+
+    def test_stalled_while_more_waits(self) -> None:
+        """What is added to a full buffer is no sign of a reader."""
+        self.log_in()
+        self.stream.pauseProducing()
+        self.transport.dataBuffer = bytes(10)
+        self.clock.advance(STALL_TIME)
+        self.assertTrue(self.transport.disconnected)
 
     def test_slow_reader(self) -> None:
         """Who takes little, but takes, is left alone."""

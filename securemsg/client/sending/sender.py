@@ -28,7 +28,7 @@ from securemsg.protocol.codes import DISTRUSTED, UNDELIVERABLE
 
 # Rows of the outbox that are loaded in one transaction.
 PAGE = 256
-# If a deposit is not answered within this time, the connection counts as lost, seconds.
+# If a deposit is not answered and no bytes move for this time, the connection counts as lost, seconds.
 ANSWER_TIME = 30
 # A contact's device list that messages mention is fetched no more often than this, seconds, and of so many contacts it is known
 # when that was last done.
@@ -70,9 +70,12 @@ class Sender:
 
     def check_time(self) -> None:
         """Hang up on a server that does not answer."""
-        oldest = self._queues.oldest_unanswered()
-        if oldest is not None and self._context.now() - oldest > ANSWER_TIME and self._context.channel is not None:
-            self._context.channel.close("timeout")
+        oldest, context = self._queues.oldest_unanswered(), self._context
+        if oldest is None or context.channel is None:
+            return
+        # Somebody may have set the clock back.
+        if abs(context.now() - max(oldest, context.moved_at)) > ANSWER_TIME:
+            context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
         """The server has accepted deposits."""
