@@ -303,6 +303,9 @@ class IPrekeyStore(Interface):
             is made; 0: none.
         """
 
+    def forget_claims(requester: int) -> Awaitable[None]:
+        """Forget which bundles a device got, before anything else is answered: it may not know what it has used."""
+
     def stock(mailbox: int) -> Awaitable[StoredStock]:
         """What is left."""
 

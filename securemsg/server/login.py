@@ -109,12 +109,14 @@ class Logins:
         device = account.devices.get(message.device) if account is not None else None
         if device is None or device.signing_key != key:
             raise RemoteProtocolError("login-failed")
-        await self.welcome(connection, device)
+        await self.welcome(connection, device, message.highest)
 
-    async def welcome(self, connection: ClientConnection, device: DeviceState) -> None:
+    async def welcome(self, connection: ClientConnection, device: DeviceState, highest: int) -> None:
         """
         Log in a connection that has proved to be this device, and deliver what waits for it.
 
+        @param highest: the highest C{n} that it knows of. Behind ours, it has come back with an older state, and does not know
+            which bundles it has used since.
         @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed meanwhile.
         """
         hello = connection.hello
@@ -122,6 +124,8 @@ class Logins:
         self._delivery.check_room(connection, device)
         device.account.pins += 1
         try:
+            if highest < device.highest:
+                await self._prekeys.forget_claims(device.mailbox)
             stock = await self._prekeys.stock(device.mailbox)
         finally:
             device.account.pins -= 1

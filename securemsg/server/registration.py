@@ -86,7 +86,7 @@ class Registrations:
         if account is None or device is None or (device.id, device.signing_key) not in device_keys(devices):
             raise RemoteProtocolError("login-failed")
         self._note("registered", account.name)
-        await self._logins.welcome(connection, device)
+        await self._logins.welcome(connection, device, 0)
 
     def _token_of(self, connection: ClientConnection, message: Register) -> bytes:
         """The SHA-256 of the token, as the store has it; empty where none is needed."""

@@ -18,7 +18,7 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
-from tests.client.rig import TLS, Fate, MortalProfile, User, decoded
+from tests.client.rig import TLS, Fate, MortalProfile, User, Wire, World, decoded
 from tests.client.sessions.test_resets import Loss
 from tests.client.test_malice import replacing
 
@@ -74,6 +74,59 @@ class RestoredTests(WorldCase):
         incarnation = self.alice.profile().incarnation
         self.alice.connect()
         self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+
+class SameCopyTests(WorldCase):
+    """The same copy of a profile is put back before each message, as by an image of a machine."""
+
+    def put_back(self, copy: MemoryProfile) -> Wire:
+        """Alice's profile is what it was."""
+        self.alice.die()
+        self.world.settle()
+        self.alice.store = MortalProfile(copy.snapshot())
+        return self.alice.connect(settle=False)
+
+    def test_every_message(self) -> None:
+        """All arrive in order, also beyond the limit of one-time prekeys, whether the two have met before or not; so do later ones."""
+        for met in ((), ("alice",), ("alice", "bob")):
+            world = self.world = World()
+            self.alice, self.bob = world.user("alice"), world.user("bob")
+            for name in met:
+                world.users[name].send("bob" if name == "alice" else "alice", "hello")
+            copy, self.bob.has_read = self.alice.backup(), []
+            self.bob.read()
+            self.bob.disconnect()
+            for number in range(6):
+                self.put_back(copy)
+                self.alice.send("bob", f"{number}")
+            self.bob.connect()
+            self.assertEqual(self.bob.read(), [f"{number}" for number in range(6)])
+            self.bob.send("alice", "reply")
+            self.alice.send("bob", "later")
+            self.assertEqual((self.bob.read(), self.alice.read()[-1:]), (["later"], ["reply"]))
+
+    def test_uploads_lost(self) -> None:
+        """Nor does that depend on what the client uploads: the server sees that its state is an older one."""
+        copy = self.alice.backup()
+        for number in range(4):
+            wire = self.put_back(copy)
+            wire.to_server = replacing(m.Upload, lambda upload: None)
+            self.alice.send("bob", f"{number}")
+        self.assertEqual(self.bob.read(), [f"{number}" for number in range(4)])
+
+    def test_in_turn(self) -> None:
+        """Two machines that use one copy in turn are both told, and what was accepted from either arrives."""
+        copy = self.alice.backup()
+        other = self.world.users["other"] = User(self.world, "other", MortalProfile(copy))
+        for number in range(3):
+            for user in (self.alice, other):
+                user.connect()
+                user.send("bob", f"{user.name} {number}")
+                user.disconnect()
+        self.assertEqual(self.bob.read(), [f"{name} {number}" for number in range(3) for name in ("alice", "other")])
+        for user, times in ((self.alice, 2), (other, 3)):
+            codes = [notice.code for notice in messages.notices(user.store) if notice.code.startswith("state-")]
+            self.assertEqual(len(codes), times, user.name)
 
 
 class StrangersTests(WorldCase):

@@ -251,6 +251,23 @@ class PrekeyTests(SynchronousTestCase):
         self.assertNotEqual(first.kem, second.kem)
         self.assertEqual(self.claim(spent=first.kem.id), second)
 
+    def test_older_state(self) -> None:
+        """Who comes back with an older state gets another bundle, within the limits; who does not gets the same."""
+        self.other.ask(upload(self.bob, count=9))
+        first = self.claim()
+        self.client.ask(self.client.deposit(self.bob))
+        self.assertEqual(len(self.client.accepted()), 1)
+        client = self.rig.greet()
+        client.ask(self.rig.proof(client, self.alice, 1))
+        self.assertEqual(client.one(Welcome).highest, 1)
+        self.assertEqual(self.claim(client), first)
+        bundles = [first]
+        self.alice.body = b""
+        for again in (self.rig.login, self.rig.try_register, self.rig.login):
+            bundles.append(self.claim(again(self.alice)))
+        self.assertEqual([bundle.kem_is_last_resort for bundle in bundles], [False, False, False, True])
+        self.assertEqual(len({bundle.kem.id for bundle in bundles[:3]}), 3)
+
     def test_each_once(self) -> None:
         """A one-time prekey is handed to one requester only."""
         _, third = self.rig.register("carol")

@@ -141,6 +141,11 @@ def _keep_claim(connection: sqlite3.Connection, mailbox: int, requester: int, no
     connection.execute(KEEP_CLAIM, values)
 
 
+def forget_claims(connection: sqlite3.Connection, requester: int) -> None:
+    """See L{securemsg.interfaces.IPrekeyStore.forget_claims}."""
+    connection.execute("DELETE FROM claims WHERE requester = ?", (requester,))
+
+
 def stock(connection: sqlite3.Connection, mailbox: int) -> StoredStock:
     """See L{securemsg.interfaces.IPrekeyStore.stock}."""
     statements = ((HIGHEST, SIGNED), (HIGHEST, LAST_RESORT), (COUNT, ONE_TIME), (COUNT, KEM))

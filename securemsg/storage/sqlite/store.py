@@ -244,6 +244,10 @@ class ServerStore:
         """See L{securemsg.interfaces.IPrekeyStore.claim}."""
         return self._writer.submit(prekeys.claim, mailbox, requester, now, fresh, spent)
 
+    def forget_claims(self, requester: int) -> Deferred[None]:
+        """See L{securemsg.interfaces.IPrekeyStore.forget_claims}."""
+        return self._writer.submit(prekeys.forget_claims, requester)
+
     def stock(self, mailbox: int) -> Deferred[StoredStock]:
         """See L{securemsg.interfaces.IPrekeyStore.stock}."""
         return self._writer.submit(prekeys.stock, mailbox, writes=False)
