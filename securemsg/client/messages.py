@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
+from securemsg.client.state import quarantine
 from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
@@ -65,6 +66,7 @@ __all__ = [
     "mark_read",
     "notices",
     "pending",
+    "pop_untold",
     "quarantined",
     "sent",
     "unread",
@@ -389,6 +391,14 @@ def held_back(store: IProfileStore) -> tuple[QuarantinedPeer, ...]:
     """Whose messages are in quarantine."""
     with store.reading() as records:
         return load_totals(records).peers
+
+
+def pop_untold(store: IProfileStore, name: str | None = None) -> list[QuarantinedPeer]:
+    """Whose messages could not be opened and were asked for again, of which the user does not know yet: each is told once."""
+    if not any(peer.untold for peer in held_back(store)):
+        return []
+    with store.writing() as records:
+        return quarantine.pop_untold(records, name or "")
 
 
 def notices(store: IProfileStore) -> list[Notice]:

@@ -87,7 +87,7 @@ class SameCopyTests(WorldCase):
         return self.alice.connect(settle=False)
 
     def test_every_message(self) -> None:
-        """All arrive in order, also beyond the limit of one-time prekeys, whether the two have met before or not; so do later ones."""
+        """All arrive in order, also beyond the limit of one-time prekeys, whether the two have met or not; so do later ones."""
         for met in ((), ("alice",), ("alice", "bob")):
             world = self.world = World()
             self.alice, self.bob = world.user("alice"), world.user("bob")

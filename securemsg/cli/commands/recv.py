@@ -85,6 +85,16 @@ class _Receiving:
                 text = f"messages from {peer.name} are waiting for a key file; unlock them with: {command}"
                 report_note("need-key-file", text, self._as_json)
 
+    def _tell_held_back(self) -> None:
+        """Say, once, of whom messages came that could not be opened, and why."""
+        for peer in messages.pop_untold(self._context.store, self._sender):
+            what = "1 message" if peer.untold == 1 else f"{peer.untold} messages"
+            text = (
+                f"{what} from {peer.name} could not be opened ({peer.why}), as when a profile or the server was put back to an"
+                f" older state; {peer.name} is asked to send again, and what comes is shown then"
+            )
+            report_note("held-back", text, self._as_json, peer.name)
+
     async def _read(self, reactor: Any, connection: AccountConnection) -> int:
         timeout = self._context.settings.timeout
         waits_for_drain = self._waits_for_drain
@@ -96,6 +106,8 @@ class _Receiving:
                 await self._print_waiting(reactor, shown)
                 if self._is_enough():
                     return Exit.DONE
+                if self._follow:
+                    self._tell_held_back()
                 if self._drained is not None and not self._waiting():
                     break
                 left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
@@ -105,6 +117,7 @@ class _Receiving:
         finally:
             shown.stop()
             asking.cancel()
+            self._tell_held_back()
         if self._problem is not None:
             raise self._problem
         failure = connection.last_failure if self._context.settings.retry else connection.unreached if self._follow else ""
@@ -179,7 +192,8 @@ class _Receiving:
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     def _has_news(self) -> bool | None:
-        return True if self._drained is not None or self._waiting() else None
+        has_untold = self._follow and any(peer.untold for peer in messages.held_back(self._context.store))
+        return True if self._drained is not None or self._waiting() or has_untold else None
 
     @property
     def _waits_for_drain(self) -> bool:

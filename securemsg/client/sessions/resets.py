@@ -59,8 +59,11 @@ from securemsg.protocol.messages import MAX_EXPIRY, MAX_N, MIN_EXPIRY, Counter, 
 RESETS = b"resets"
 RESETS_BY_PEER = b"reset/"
 
-# A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds.
+# A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds; but where messages
+# cannot be opened, so many are saved up, no closer together than late messages may take: a state that is put back again and
+# again needs one each time.
 RESET_PAUSE = 3600
+MAX_SAVED = 3
 # It also shows the peer that this user is online, which a stranger learns this rarely. With no reset at all, a state that was
 # put back to before it knew a contact, or has dropped its prekeys because the server lied, could never read that contact again.
 STRANGER_PAUSE = DAY
@@ -101,6 +104,7 @@ class ResetHistory(Record, frozen=True):
     The resets to and from a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
 
     @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
+    @ivar paid_until: one reset in C{RESET_PAUSE} is used up until then.
     @ivar answered_at: when the hour began in which C{answered} resets of the peer were answered; of strangers: were sent.
     """
 
@@ -108,6 +112,7 @@ class ResetHistory(Record, frozen=True):
     seq: Counter = 0
     answered_at: Counter = 0
     answered: Counter = 0
+    paid_until: Counter = 0
 
 
 def request_reset(records: IRecords, profile: Profile, name: str, device: bytes, now: int, *, gaps: bool) -> None:
@@ -118,8 +123,13 @@ def request_reset(records: IRecords, profile: Profile, name: str, device: bytes,
     """
     dues = _dues(records)
     peer = _history(records, name)
-    pause = STRANGER_PAUSE if _is_stranger(records, profile, name) else RESET_PAUSE
-    at = max(now + (GAP_DELAY if gaps else 0), peer.sent_at + pause if peer.sent_at <= now else 0)
+    if _is_stranger(records, profile, name):
+        allowed = peer.sent_at + STRANGER_PAUSE
+    elif gaps:
+        allowed = peer.sent_at + RESET_PAUSE
+    else:
+        allowed = max(peer.sent_at + GAP_DELAY, peer.paid_until - (MAX_SAVED - 1) * RESET_PAUSE)
+    at = max(now + (GAP_DELAY if gaps else 0), allowed if 0 < peer.sent_at <= now else 0)
     known = next((due for due in dues if due.name == name), None)
     if known is not None:
         merged = Due(name, known.device if gaps else device, min(known.at, at), known.gaps and gaps)
@@ -147,7 +157,7 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         peer = _history(records, due.name)
         if load(records, OutboxRow, OUTBOX, ROWS, peer.seq) is not None:
             # The previous one was not sent yet.
-            request_reset(records, profile, due.name, due.device, now, gaps=due.gaps)
+            request_reset(records, profile, due.name, due.device, now + GAP_DELAY, gaps=due.gaps)
             continue
         if due.gaps and not _is_anything_open(records, profile, due.name):
             continue
@@ -159,7 +169,10 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         seq = next_seq(records)
         content = encode_record(draft(profile, Kind.RESET, now))
         save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, MAX_EXPIRY, content), seq)
-        save(records, META, RESETS_BY_PEER + due.name.encode(), msgspec.structs.replace(peer, sent_at=now, seq=seq))
+        # A clock that was set back does not make this longer than it is.
+        paid_until = min(max(peer.paid_until, now), now + (MAX_SAVED - 1) * RESET_PAUSE) + RESET_PAUSE
+        sent = msgspec.structs.replace(peer, sent_at=now, seq=seq, paid_until=paid_until)
+        save(records, META, RESETS_BY_PEER + due.name.encode(), sent)
         made += 1
     return made
 

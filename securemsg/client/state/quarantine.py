@@ -22,7 +22,7 @@ from securemsg.client.state.records import (
     save,
 )
 from securemsg.interfaces import IRecords
-from securemsg.protocol.codes import HELD
+from securemsg.protocol.codes import HELD, NO_RESET
 from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
 
 MAX_ROWS = 1000
@@ -68,6 +68,8 @@ def add(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: i
         return False
     row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
     save(records, QUARANTINE, delivery.account.encode(), row, next_seq(records))
+    if code not in NO_RESET:
+        peer = msgspec.structs.replace(peer, untold=peer.untold + 1, why=code)
     peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
     _change(records, totals, peer, 1, size)
     return True
@@ -93,7 +95,8 @@ def release(records: IRecords, name: str, seq: int, row: QuarantinedRow) -> None
     records.delete(QUARANTINE, name.encode(), seq)
     totals = load_totals(records)
     peer = _with(_peer(totals, name), row.code, -1)
-    _change(records, totals, msgspec.structs.replace(peer, rows=peer.rows - 1), -1, -len(row.common) - len(row.own))
+    peer = msgspec.structs.replace(peer, rows=peer.rows - 1, untold=min(peer.untold, peer.rows - 1))
+    _change(records, totals, peer, -1, -len(row.common) - len(row.own))
 
 
 def set_code(records: IRecords, name: str, seq: int, row: QuarantinedRow, code: str) -> None:
@@ -112,6 +115,20 @@ def forget_identity(records: IRecords, name: str) -> None:
     peer = _peer(totals, name)
     if peer.identity:
         _change(records, totals, msgspec.structs.replace(peer, identity=b""), 0, 0)
+
+
+def pop_untold(records: IRecords, name: str) -> list[QuarantinedPeer]:
+    """
+    Take the peers of whose rows the user does not know yet; from now on the user does.
+
+    @param name: only of this one; empty: all.
+    """
+    totals = load_totals(records)
+    untold = [peer for peer in totals.peers if peer.untold and name in ("", peer.name)]
+    if untold:
+        told = tuple(msgspec.structs.replace(peer, untold=0) if peer in untold else peer for peer in totals.peers)
+        _save(records, msgspec.structs.replace(totals, peers=told))
+    return untold
 
 
 def mark_for_retry(records: IRecords, name: str) -> None:

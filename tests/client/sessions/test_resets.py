@@ -141,8 +141,8 @@ class LostSessionTests(WorldCase):
         self.assertLess(sent[0].n, sent[1].n)
         self.assertEqual(len(self.bob.texts("alice")), 2)
 
-    def test_once_an_hour(self) -> None:
-        """A peer gets at most one reset an hour, whatever arrives."""
+    def test_few_an_hour(self) -> None:
+        """A peer gets three resets within minutes, and then at most one an hour, whatever arrives."""
         wire = wire_of(self.bob)
         wire.log.clear()
         wire.to_client = lambda message: (
@@ -151,9 +151,22 @@ class LostSessionTests(WorldCase):
         for number in range(20):
             self.alice.send("bob", f"{number}")
             self.world.advance(60)
-        self.assertEqual(len(deposits(self.bob)), 1)
-        self.world.advance(HOUR)
-        self.assertEqual(len(deposits(self.bob)), 2)
+        self.assertEqual(len(deposits(self.bob)), resets.MAX_SAVED)
+        for hour in (1, 2, 3):
+            self.world.advance(HOUR)
+            self.alice.send("bob", "more")
+            self.world.advance(1)
+            self.assertEqual(len(deposits(self.bob)), resets.MAX_SAVED + hour)
+
+    def test_told_once(self) -> None:
+        """Whose messages could not be opened, how many, and why, is told once, and again only when more come."""
+        wire_of(self.alice).held = {Side.SERVER}
+        for number in (2, 1):
+            for _ in range(number):
+                self.alice.send("bob", "lost")
+            told = [(peer.name, peer.untold, peer.why) for peer in messages.pop_untold(self.bob.store)]
+            self.assertEqual(told, [("alice", number, "unauthentic")])
+            self.assertEqual(messages.pop_untold(self.bob.store), [])
 
     def test_quarantine_forgets(self) -> None:
         """What was asked for and came by another way is dropped after a while."""
