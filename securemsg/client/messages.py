@@ -293,7 +293,7 @@ def withdraw(store: IProfileStore, message_id: bytes) -> bool:
             records.delete(OUTBOX, ROWS, known.outbox)
         gone = msgspec.structs.replace(row, status=Status.WITHDRAWN, code="")
         save(records, HISTORY, known.conversation.bucket, gone, known.history)
-        return sealed
+        return sealed or row.content.counter > 0
 
 
 def unread(store: IProfileStore, sender: str | None = None, limit: int = PAGE, after: int = -1) -> list[Received]:

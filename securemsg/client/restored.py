@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from securemsg.client.context import Context
+from securemsg.client.sending import losses
 from securemsg.client.sessions import prekeys, suites
 from securemsg.client.state.profile import DAY, Profile, reborn, save_profile
 from securemsg.client.state.records import (
@@ -89,7 +90,8 @@ def check_welcome(
         context.warn(records, code, about=keys.digest(highest.to_bytes(8, "big"), *logins))
     stored = load_number(records, COUNTERS, STORED)
     if welcome.highest < stored:
-        # What is in the outbox is sent again anyway; the rest is for the user to look at, once for each loss.
+        # What is in the outbox is sent again anyway; this is for the rest. The user is told once for each loss.
+        losses.note_loss(records, welcome.highest, stored)
         save_number(records, COUNTERS, STORED, welcome.highest)
         context.warn(records, "server-behind", about=keys.digest(stored.to_bytes(8, "big"), welcome.highest.to_bytes(8, "big")))
     return profile

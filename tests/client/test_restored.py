@@ -10,9 +10,12 @@ from securemsg.client import messages
 from securemsg.client.login import greeting
 from securemsg.client.messages import Received, Sent
 from securemsg.client.restored import MAX_OWN_LOGINS, Logins, note_login
+from securemsg.client.sending import losses
+from securemsg.client.sending.outbox import HORIZON
 from securemsg.client.sessions.prekeys import BATCH_PAUSE
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.records import LOGINS, META, load
+from securemsg.client.state.receipts import Policy
+from securemsg.client.state.records import LOGINS, META, load, save
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Side
@@ -253,8 +256,10 @@ class RestoredServerTests(WorldCase):
 
     def test_told_once(self) -> None:
         """A server that has lost something it had accepted is found out, once for each loss."""
+        self.bob.confirm_to(Policy.EVERYBODY)
         for text in ("one", "two"):
-            self.alice.send("bob", text)
+            self.alice.send("bob", text, wants_receipt=True)
+        self.world.advance(2, ticks=2)
         self.assertEqual(self.connect(highest=1), ["server-behind"])
         self.assertEqual(self.connect(highest=1), [])
         self.world.clock += 2 * DAY
@@ -277,8 +282,127 @@ class RestoredServerTests(WorldCase):
         self.alice.send("bob", "two")
         wires.append(self.alice.wire)
         numbers = [deposit.n for wire in wires if wire for deposit in decoded(wire, Side.CLIENT, m.Deposit)]
-        self.assertEqual(numbers, [1, 2])
+        self.assertEqual(numbers, [1, 2, 3])
         self.assertEqual(self.bob.read(), ["one", "two"])
+
+    def lose(self, count: int, **options: bool) -> list[bytes]:
+        """Alice writes so many messages to Bob, who is away, and an older copy of the server's database is put back."""
+        self.bob.disconnect()
+        back = self.world.store.crash()
+        sent = [self.alice.send("bob", f"{number}", **options) for number in range(count)]
+        self.assertEqual(self.statuses(sent), {"accepted"})
+        self.alice.disconnect()
+        self.world.store = back
+        self.world.restart_server()
+        return sent
+
+    def statuses(self, sent: list[bytes]) -> set[str]:
+        """What became of messages of Alice's."""
+        return {str(self.alice.sent(message_id).status) for message_id in sent}
+
+    def test_sent_again(self) -> None:
+        """What was accepted and lost is queued, and sent again in order; it is read once, and the receipt counts."""
+        self.alice.send("bob", "before")
+        self.bob.confirm_to(Policy.EVERYBODY)
+        sent = self.lose(20, wants_receipt=True)
+        self.alice.send("bob", "written since")
+        wire = self.alice.connect(settle=False)
+        wire.to_server = replacing(m.Deposit, lambda deposit: None)
+        self.world.settle()
+        self.assertEqual(self.statuses(sent), {"queued"})
+        wire = self.alice.connect()
+        self.assertEqual(self.statuses(sent), {"accepted"})
+        self.alice.connect()
+        self.bob.connect()
+        self.assertEqual(self.bob.read(), ["before", *(f"{number}" for number in range(20)), "written since"])
+        self.world.advance(5, ticks=5)
+        self.assertEqual(self.statuses(sent), {"delivered"})
+        self.assertEqual({(line.gap_before, line.note) for line in self.bob.has_read}, {(0, "")})
+
+    def test_wherever_killed(self) -> None:
+        """So it is wherever the client is killed meanwhile."""
+        for moment in range(1, 12):
+            sent = self.lose(3)
+            self.alice.store.fate = Fate(deadline=moment)
+            self.world.survive(self.alice.connect)
+            self.alice.connect()
+            self.bob.connect()
+            self.assertEqual((self.bob.read(), self.statuses(sent)), (["0", "1", "2"], {"accepted"}), moment)
+
+    def test_not_for_ever(self) -> None:
+        """What is older than the outbox may be is not sent again."""
+        sent = self.lose(2)
+        self.world.clock += HORIZON + 1
+        self.alice.connect()
+        self.assertEqual(self.deposits(), 0)
+        self.assertEqual(self.statuses(sent), {"accepted"})
+
+    def test_hidden(self) -> None:
+        """A server that hides its loss gets nothing again, and the recipient sees that something is missing."""
+        self.alice.send("bob", "before")
+        self.bob.read()
+        sent = self.lose(1)
+        self.connect(highest=2)
+        self.alice.send("bob", "later")
+        self.bob.connect()
+        self.assertEqual([(line.text, line.gap_before) for line in messages.unread(self.bob.store)], [("later", 1)])
+        self.assertEqual(self.statuses(sent), {"accepted"})
+
+    def test_in_parts(self) -> None:
+        """However much it is, it goes out in order, before what is written meanwhile."""
+        sent = self.lose(losses.AT_ONCE + 3)
+        wire = self.alice.connect(settle=False)
+        wire.held = {Side.SERVER}
+        self.world.settle()
+        wire.held = set()
+        self.world.settle()
+        self.alice.send("bob", "written since")
+        self.bob.connect()
+        texts = self.bob.read() + self.bob.read()
+        self.assertEqual(texts, [*(f"{number}" for number in range(len(sent))), "written since"])
+        self.assertEqual({(line.gap_before, line.note) for line in self.bob.has_read}, {(0, "")})
+
+    def test_withdrawn(self) -> None:
+        """What is queued again can be withdrawn: the recipient misses nothing then."""
+        sent = self.lose(2)
+        wire = self.alice.connect(settle=False)
+        wire.to_server = replacing(m.Deposit, lambda deposit: None)
+        self.world.settle()
+        self.assertTrue(messages.withdraw(self.alice.store, sent[0]))
+        self.alice.connect()
+        self.bob.connect()
+        self.assertEqual(self.bob.read(), ["1"])
+        self.assertEqual(self.bob.has_read[-1].gap_before, 0)
+
+    def test_recipient_gone(self) -> None:
+        """What cannot be sent again has failed, with its code."""
+        sent = self.lose(1)
+        wire = self.alice.connect(settle=False)
+        wire.to_server = replacing(m.Deposit, lambda deposit: None)
+        self.world.settle()
+        self.world.clock += HORIZON + 1
+        self.alice.connect()
+        self.assertEqual(self.statuses(sent), {"failed"})
+
+    def test_lies_bounded(self) -> None:
+        """A server that says again and again that it lost something costs a bounded amount a day, and nobody reads twice."""
+        for number in range(40):
+            self.alice.send("bob", f"{number}")
+        with self.alice.store.writing() as records:
+            save(records, META, losses.LOSS, losses.Loss(since=int(self.world.now()), count=losses.MAX_A_DAY - 100))
+        resent = 0
+        for _ in range(5):
+            self.connect(highest=0)
+            resent += self.deposits()
+        self.assertEqual(resent, 100)
+        self.world.advance(DAY, ticks=2)
+        self.assertEqual(self.deposits(), 40)
+        self.assertEqual(self.bob.read(), [f"{number}" for number in range(40)])
+
+    def deposits(self) -> int:
+        """How many deposits Alice made on this connection."""
+        assert self.alice.wire is not None, "connected"
+        return len(decoded(self.alice.wire, Side.CLIENT, m.Deposit))
 
     def test_never_accepted(self) -> None:
         """What it has not answered for, it has not lost: that is in the outbox, and sent again."""

@@ -96,7 +96,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
     # Nothing is refused from here on.
     content = _completed(records, profile, recipient.contact, row, now)
     if content is None:
-        records.delete(OUTBOX, ROWS, seq)
+        give_up(records, seq, "identity-changed", now)
         return None
     common, key = suites.make_common(encode_record(content), choice.suite)
     parts = _parts(records, recipient, content, key, plans, {})

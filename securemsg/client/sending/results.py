@@ -34,23 +34,24 @@ from securemsg.protocol.envelope import Content, Kind, decode_record, encode_rec
 GONE = "no-such-account"
 
 
-def accepted(records: IRecords, seq: int, server_now: int) -> bool:
+def accepted(records: IRecords, seq: int, n: int, server_now: int) -> bool:
     """
     The server has accepted a deposit: update the history, and remove the row.
 
+    @param n: of the deposit, if it was stored; 0: it was not.
     @return: whether the history has changed.
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     remove(records, seq)
-    if row is None or not row.history or row.again:
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row is not None and row.history else None
+    if row is None or history is None:
         return False
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
-    if history is None:
-        return False
-    status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
-    done = msgspec.structs.replace(history, status=status, code="", accepted_at=server_now)
+    done = msgspec.structs.replace(history, n=n)
+    if not row.again or history.status is Status.QUEUED:
+        status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
+        done = msgspec.structs.replace(done, status=status, code="", accepted_at=server_now)
     save(records, HISTORY, row.to.bucket, done, row.history)
-    return True
+    return done.status is not history.status
 
 
 def note_stored(records: IRecords, n: int) -> None:
@@ -69,7 +70,7 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
     if row is None:
         return None
     content = content_of(records, row)
-    if row.history and not row.again and not row.withdrawn:
+    if row.history and not row.withdrawn and (not row.again or _is_queued(records, row)):
         _mark_history(records, row, Status.FAILED, code)
     remove(records, seq)
     if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code == GONE:
@@ -103,6 +104,12 @@ def note_waiting(records: IRecords, seq: int, code: str) -> bool:
     if row is None or not row.history or row.again or row.withdrawn:
         return False
     return _mark_history(records, row, Status.QUEUED, code)
+
+
+def _is_queued(records: IRecords, row: OutboxRow) -> bool:
+    """Whether the history says that this waits to be sent: also of what is sent again because the server has lost it."""
+    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
+    return history is not None and history.status is Status.QUEUED
 
 
 def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:

@@ -11,7 +11,7 @@ from attrs import define, field
 from securemsg.client.context import Context
 from securemsg.client.events import Changed
 from securemsg.client.requests import Answer, Question
-from securemsg.client.sending import outbox, results
+from securemsg.client.sending import losses, outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
 from securemsg.client.sessions import pqxdh, prekeys, resets
@@ -84,13 +84,13 @@ class Sender:
         if not answered:
             return
         with self._context.store.writing() as records:
-            for queue, seq, _ in answered:
+            for queue, seq, n in answered:
                 queue.failures = 0
-                if results.accepted(records, seq, message.now):
+                # What a guest gets is handed over from memory: the server may forget that it was sent.
+                stored = 0 if queue.conversation.kind is ConversationKind.GUEST else n
+                if results.accepted(records, seq, stored, message.now):
                     self._context.notify(Changed())
-            # What a guest gets is handed over from memory: the server may forget that it was sent.
-            stored = [n for queue, _, n in answered if queue.conversation.kind is not ConversationKind.GUEST]
-            results.note_stored(records, max(stored, default=0))
+                results.note_stored(records, stored)
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server has refused a deposit."""
@@ -122,18 +122,25 @@ class Sender:
     # --- sending --------------------------------------------------------------------------------------------------
 
     def _make_due(self, idle: bool) -> None:
-        """Put receipts and resets that are due into the outbox."""
+        """Put receipts and resets that are due, and what the server has lost, into the outbox."""
         now = self._context.time()
         wants_receipts = idle and self._receipts.is_due(self._context.now())
         with self._context.store.reading() as records:
             wants_receipts = wants_receipts and bool(records.scan(RECEIPTS, limit=1))
             due = resets.first_due(records)
-        if not wants_receipts and (due is None or due > now):
+            has_lost = losses.is_due(records, now)
+        if not wants_receipts and not has_lost and (due is None or due > now):
             return
         with self._context.store.writing() as records:
             if wants_receipts:
                 self._receipts.make(records, self._context.profile, self._context.now())
             resets.make_resets(records, self._context.profile, now)
+            if has_lost:
+                for conversation, seq in losses.send_again(records, now):
+                    # Those behind are loaded with the rest.
+                    if seq <= self._queues.last:
+                        self._queues.add(conversation, seq)
+                self._context.notify(Changed())
 
     def _load_new(self) -> None:
         with self._context.store.reading() as records:

@@ -78,6 +78,7 @@ class HistoryRow(Private, frozen=True):
     @ivar lost: how many before it will not come.
     @ivar note: a code for what is odd about it.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
+    @ivar n: of the last deposit of it that the server has stored; 0: of none.
     """
 
     content: Content
@@ -95,6 +96,7 @@ class HistoryRow(Private, frozen=True):
     lost: Counter = 0
     note: Code = ""
     lacks_one_time: bool = False
+    n: Counter = 0
 
 
 class OutboxRow(Private, frozen=True):
@@ -105,7 +107,8 @@ class OutboxRow(Private, frozen=True):
     @ivar history: seq of its history row; 0 where there is none.
     @ivar content: encoded, of what has no history row of its own.
     @ivar stale: the devices it was sealed for are not those of its recipient any more.
-    @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this.
+    @ivar again: send what the history row holds once more, as it is: the first time is not undone by what becomes of this,
+        unless the server has lost it, and the history says that it is queued.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: the user has withdrawn it.
     """

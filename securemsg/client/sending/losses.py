@@ -1,0 +1,107 @@
+"""
+What a server has accepted and lost, as after a restore from a backup, is sent again while it is still known here.
+
+Recipients who got it recognise it by its message id. Source: C{docs/protocol.md}, section "Login".
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from securemsg.client.state import contacts
+from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state.profile import DAY
+from securemsg.client.state.records import (
+    HISTORY,
+    INDEX,
+    META,
+    OUTBOX,
+    ROWS,
+    SEQUENCE,
+    HistoryRow,
+    MessageIndex,
+    OutboxRow,
+    Status,
+    load,
+    load_all,
+    load_number,
+    save,
+)
+from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import MAX_EXPIRY, MIN_EXPIRY, Counter, Record
+
+LOSS = b"loss"
+
+# What is queued in one transaction, and in a day: a server that lies over and over costs no more than a busy day does. The rest
+# of a true loss follows on the next.
+AT_ONCE = 512
+MAX_A_DAY = 2048
+# How far back it is looked for, in messages sent and received: unsealing them takes seconds.
+SEARCHED = 50_000
+
+
+class Loss(Record, frozen=True):
+    """
+    What the server has lost. Table C{META}, bucket C{LOSS}.
+
+    @ivar above: the highest C{n} that it knew of; C{upto}: the highest that it had accepted; 0: nothing is left to be sent.
+    @ivar since: when the day began in which C{count} messages were sent again.
+    """
+
+    above: Counter = 0
+    upto: Counter = 0
+    since: Counter = 0
+    count: Counter = 0
+
+
+def note_loss(records: IRecords, above: int, upto: int) -> None:
+    """The server has lost deposits above this C{n}, up to this one, which it had accepted."""
+    loss = _loss(records)
+    above = min(above, loss.above) if loss.upto else above
+    save(records, META, LOSS, replace(loss, above=above, upto=max(upto, loss.upto)))
+
+
+def is_due(records: IRecords, now: int) -> bool:
+    """Whether something is to be sent again, and may be."""
+    loss = _loss(records)
+    return loss.upto > 0 and (loss.count < MAX_A_DAY or not 0 <= now - loss.since < DAY)
+
+
+def send_again(records: IRecords, now: int) -> list[tuple[Conversation, int]]:
+    """
+    Put what was lost into the outbox once more, as it was and where it was, before all that was written since: some of it now,
+    the rest the next time.
+
+    @return: conversations and seqs of the outbox rows.
+    """
+    loss = _loss(records)
+    if not 0 <= now - loss.since < DAY:
+        loss = replace(loss, since=now, count=0)
+    room = min(AT_ONCE, MAX_A_DAY - loss.count)
+    lost = _find(records, loss, now)
+    for name, seq, row in lost[:room]:
+        left = min(row.at + row.expiry - now, MAX_EXPIRY)
+        save(records, OUTBOX, ROWS, OutboxRow(direct(name), row.content.kind, seq, now, left, again=True), seq)
+        save(records, INDEX, row.content.message_id, MessageIndex(direct(name), seq, seq))
+        save(records, HISTORY, direct(name).bucket, replace(row, status=Status.QUEUED), seq)
+    loss = replace(loss, count=loss.count + len(lost[:room]))
+    save(records, META, LOSS, loss if lost[room:] else replace(loss, above=0, upto=0))
+    return [(direct(name), seq) for name, seq, _ in lost[:room]]
+
+
+def _find(records: IRecords, loss: Loss, now: int) -> list[tuple[str, int, HistoryRow]]:
+    """Names, seqs and rows of the messages that were lost, in order."""
+    after = max(load_number(records, META, SEQUENCE) - SEARCHED, 0)
+    found = []
+    for contact in contacts.all_contacts(records):
+        for seq, row in load_all(records, HistoryRow, HISTORY, direct(contact.name).bucket, after):
+            if not (row.sent and row.status is Status.ACCEPTED and loss.above < row.n <= loss.upto):
+                continue
+            # An expiry is no longer than the outbox keeps a message.
+            if row.at + row.expiry - now >= MIN_EXPIRY:
+                found.append((contact.name, seq, row))
+    return sorted(found, key=lambda item: item[1])
+
+
+def _loss(records: IRecords) -> Loss:
+    return load(records, Loss, META, LOSS) or Loss()
