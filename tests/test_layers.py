@@ -144,8 +144,11 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.tap": (
         "securemsg.coredump",
         "securemsg.daemon.checks",
+        "securemsg.daemon.folder",
         "securemsg.daemon.options",
         "securemsg.daemon.service",
+        "securemsg.daemon.twistd",
+        "securemsg.net.clock",
         "securemsg.responders.choice",
     ),
     "securemsg.cli": (
@@ -193,7 +196,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "twisted": EDGE,
     "twisted.internet.reactor": ROOTS,
     "asyncio": ("securemsg.cli",),
-    "signal": ("securemsg.cli", "securemsg.responders"),
+    "signal": ("securemsg.cli", "securemsg.daemon.twistd", "securemsg.responders"),
     "socket": ("securemsg.net",),
     # Programs are run by the reactor.
     "subprocess": (),
