@@ -9,7 +9,8 @@ PORT ?= 8443
 # Who `make run-client` is, and with whom it chats.
 NAME ?= guest
 TO ?= server
-# How often `make rounds` kills a process; more arguments for pytest, the bench, the daemon and `make mutate`.
+# How often `make rounds` kills a process, and how many rounds `make faults` runs; SEED and KIND repeat one of the latter. More
+# arguments for pytest, the bench, the daemon and `make mutate`.
 ROUNDS ?= 500
 # How many histories `make model` tries.
 EXAMPLES ?= 3000
@@ -30,7 +31,7 @@ READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build run-server run-client bench lint clean model mutate rounds docs picture
+.PHONY: help run test build run-server run-client bench lint clean model mutate rounds faults docs picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -40,6 +41,7 @@ help:
 	@echo "make model        search for histories in which a promise breaks [EXAMPLES=3000]"
 	@echo "make mutate       remove each guard once: its test must fail [MUTATE_ARGS=server/]"
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
+	@echo "make faults       cut power, kill, fail, damage        [ROUNDS=500, SEED=, KIND=]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/"
@@ -68,6 +70,9 @@ mutate: $(READY_TEST)
 
 rounds: $(READY_TEST)
 	@$(BIN)/python -m pytest tests/functional --rounds $(ROUNDS) -k kill $(PYTEST_ARGS)
+
+faults: $(READY_TEST)
+	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
 bench: $(READY_TEST)
 	@$(BIN)/python -m bench.relay $(BENCH_ARGS)

@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = "from tests.functional.nursery import serve; serve()"
 # The bytes of a request: arguments with the program's name before them, folder, environment.
 MAX_REQUEST = 1 << 18
+# In the environment of a process: it stops before it begins, for a tracer to take hold of it.
+STOPPED = "NURSERY_STOPPED"
 # What goes with it: the line that the process is heard of by, and its three standard streams.
 DESCRIPTORS = 4
 
@@ -175,6 +177,8 @@ def serve() -> None:
     os.environ.update(environment)
     sys.argv = arguments
     random.seed()
+    if os.environ.pop(STOPPED, ""):
+        os.kill(os.getpid(), signal.SIGSTOP)
     {"securemsg": main, "twistd": run}[arguments[0]]()
 
 

@@ -190,9 +190,14 @@ class Running:
 
 @define(eq=False)
 class Place:
-    """A folder with everything of one small world: the daemon's state, profiles, logs."""
+    """
+    A folder with everything of one small world: the daemon's state, profiles, logs.
+
+    @ivar settings: more environment of the commands that are started.
+    """
 
     folder: Path
+    settings: dict[str, str] = field(factory=dict)
     _count: int = 0
     _running: list[Running] = field(factory=list)
 
@@ -226,7 +231,7 @@ class Place:
         out, err = self._logs(name)
         with out.open("wb") as out_file, err.open("wb") as err_file:
             output = out_file.fileno() if stdout is None else stdout
-            settings = {**environment(self.folder), **extra}
+            settings = {**environment(self.folder), **self.settings, **extra}
             process = _NURSERY.start([program, *arguments], self.folder, settings, pipe, output, err_file.fileno())
         return self._keep(Running(name, process, out, err))
 

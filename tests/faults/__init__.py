@@ -1,0 +1,1 @@
+"""The real daemon and real clients through power cuts, kills, failing disks, damaged files, stepping clocks and abuse."""
