@@ -37,6 +37,8 @@ CALLS = {
     "join": {"write": 5, "pwrite64": 230, "fdatasync": 34, "fsync": 4, "unlink": 2, "mkdir": 3, "link": 1, "sendto": 7},
 }
 FIRST = {"write": 30, "pwrite64": 400, "fdatasync": 54, "fsync": 18, "unlink": 11, "mkdir": 5, "rename": 5, "link": 3}
+# Messages that a round names, at most.
+NOTES = 8
 # Bytes that a full disk may still have.
 ROOM = 200_000
 # Exit statuses.
@@ -109,7 +111,7 @@ class Rounds:
             self.note += f"; {error}"
             verdict = Verdict(broken=1)
         verdict.rounds = 1
-        self.note += "".join(f"\n    {note}" for note in verdict.notes)
+        self.note += "".join(f"\n    {note}" for note in verdict.notes[:NOTES])
         return verdict
 
     def _start(self, world: World, chance: random.Random) -> None:
