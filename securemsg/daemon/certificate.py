@@ -56,7 +56,7 @@ def keep_credentials(
         try:
             return load_credentials(certificate, key, spki)
         except StateError:
-            # A daemon was killed between writing the two files, or one is lost.
+            # A daemon was killed between writing the two files, or one is lost or damaged.
             _log.info("the TLS key did not match its certificate; both were replaced")
     key_pem, certificate_pem = make(names, days=CERTIFICATE_DAYS)
     write_private(key, key_pem)

@@ -7,6 +7,7 @@ sending session tickets, but with stateless tickets and the cache both off nothi
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,9 @@ from securemsg.protocol.auth import ALPN, EXPORTER_LABEL, EXPORTER_SIZE, Binding
 
 # An idle connection gives its record buffers back: 24 kB each, as measured. pyOpenSSL has no name for it (openssl/ssl.h).
 RELEASE_BUFFERS = 0x10
+
+# Bytes that one end of a handshake sends at once, a chain of certificates included, at most.
+MAX_FLIGHT = 1 << 20
 
 # Takes a certificate, PEM or DER, and gives the SHA-256 of its SubjectPublicKeyInfo; a parameter: it needs a crypto library.
 Spki = Callable[[bytes], bytes]
@@ -70,6 +74,24 @@ def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     raise SSL.Error([("SSL routines", "", "no application protocol")])
 
 
+def _shake_hands(context: SSL.Context) -> None:
+    """
+    Try a server's context in memory: a private key whose secret part is damaged beside a good public one fits its certificate,
+    and shows only when it signs.
+
+    @raise SSL.Error: no client could connect.
+    """
+    server, client = SSL.Connection(context, None), SSL.Connection(_context(), None)
+    server.set_accept_state()
+    client.set_connect_state()
+    client.set_alpn_protos([ALPN])
+    # Hello, the server's answer, and what the client makes of it.
+    for end, other in ((client, server), (server, client), (client, server)):
+        with contextlib.suppress(SSL.WantReadError):
+            end.do_handshake()
+        other.bio_write(end.bio_read(MAX_FLIGHT))
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerCredentials:
     """The server's end: certificate chain and key, from PEM files."""
@@ -78,7 +100,7 @@ class ServerCredentials:
         """
         Read the files.
 
-        @raise SSL.Error: a file is no PEM of its kind, or they do not belong together.
+        @raise SSL.Error: a file is no PEM of its kind, they do not belong together, or the key is damaged.
         @raise OSError: a file cannot be read.
         """
         pem = certificate.read_bytes()
@@ -88,6 +110,7 @@ class ServerCredentials:
         self._context.use_privatekey_file(str(key))
         self._context.check_privatekey()
         self._context.set_alpn_select_callback(_select)
+        _shake_hands(self._context)
         self._spki = spki(pem)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:

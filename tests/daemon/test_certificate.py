@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -74,6 +75,20 @@ class OwnCertificateTests(SynchronousTestCase):
         write_private(self.folder / TLS_KEY, tls_key_pair(NAMES, days=9)[0])
         self.keep()
         self.assertEqual(self.made, 3)
+
+    def test_key_damaged(self) -> None:
+        """A bit that is flipped in the secret part of the key, beside a good public one, makes both new."""
+        self.keep()
+        path = self.folder / TLS_KEY
+        lines = path.read_text("ascii").splitlines()
+        der = bytearray(b64decode("".join(lines[1:-1])))
+        secret = der.index(b"\x02\x01\x01\x04\x20") + 5
+        der[secret + 7] ^= 1
+        write_private(path, f"{lines[0]}\n{b64encode(der).decode()}\n{lines[-1]}\n".encode())
+        self.keep()
+        self.assertEqual(self.made, 2)
+        self.keep()
+        self.assertEqual(self.made, 2)
 
     def test_nonsense(self) -> None:
         """A file that is no certificate is replaced."""
