@@ -59,7 +59,8 @@ def _names_daemon(content: bytes) -> bool:
     except PermissionError:
         pass
     try:
-        return b"securemsg" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        # The word alone: a path may hold it as well.
+        return b"securemsg" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return True
 

@@ -14,9 +14,10 @@ import click
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import Exit
+from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.join import prepare
 from securemsg.cli.main import group, run
+from securemsg.cli.profiles import read_passphrase
 from securemsg.cli.settings import Settings
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.profile import load_profile, save_profile
@@ -312,10 +313,10 @@ class ProfileTests(CommandLineCase):
         self.prepare(passphrase="correct horse")
         path = self.folder / "passphrase"
         give_away(self, path)
-        status, _, err = self.ours("whoami", "--passphrase-file", str(path))
-        self.assertEqual(status, Exit.PROFILE)
-        self.assert_one_line(err, "passphrase-exposed")
-        self.assertIn(f"the passphrase file {path} belongs to another user", err)
+        # Not through the command: where the file cannot be given away, the profile belongs to another user as well.
+        problem = self.assertRaises(SecuremsgError, read_passphrase, path)
+        self.assertEqual((problem.status, problem.code), (Exit.PROFILE, "passphrase-exposed"))
+        self.assertIn(f"the passphrase file {path} belongs to another user", problem.text)
 
     def test_exposed_passphrase(self) -> None:
         """A passphrase file that others can read is not used; a pipe is."""
