@@ -63,7 +63,8 @@ class MiddleTests(SynchronousTestCase):
         alice.disconnect()
         self.world.settle()
         self.events: list[Event] = []
-        self.agent = Agent(alice.store, alice.profile(), now=self.world.now, soon=self.world.later, notify=self.events.append)
+        world, parts = self.world, (alice.store, alice.profile())
+        self.agent = Agent(*parts, now=world.now, seconds=world.seconds, soon=world.later, notify=self.events.append)
         self.pumps: list[iosim.IOPump] = []
         self.server = ConnectionOptions(
             Side.SERVER, self.world.server.connect, self.credentials().observe, self.clock, self.turn

@@ -319,6 +319,7 @@ class AccountConnection:
             self._store,
             self._profile,
             now=self._now,
+            seconds=self._clock.seconds,
             soon=self._soon,
             notify=self._notified,
             expected_errors=(OSError, StorageError),

@@ -52,7 +52,9 @@ class Agent:
 
     _store: IProfileStore
     _profile: Profile
+    # The wall clock and the time that passes: see L{Context}.
     _now: Callable[[], float] = field(kw_only=True)
+    _seconds: Callable[[], float] = field(kw_only=True)
     _soon: Callable[[Callable[[], None]], None] = field(kw_only=True)
     _notify: Callable[[Event], None] = field(kw_only=True)
     # What the store may raise when the disk is full or gone. Anything else is a bug, and is raised after we hung up.
@@ -72,7 +74,7 @@ class Agent:
     _has_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._context = Context(self._store, self._profile, self._now, self._soon, self._watch)
+        self._context = Context(self._store, self._profile, self._now, self._seconds, self._soon, self._watch)
         self._sender = Sender(self._context, self._jitter)
         self._receiver = Receiver(self._context)
         is_guest = self._profile.is_guest
@@ -252,7 +254,7 @@ class Agent:
         """
         self._sender.restart()
         self._receiver.restart()
-        self._context.last_sent_at = self._context.now()
+        self._context.last_sent_at = self._context.seconds()
         self._maintenance.welcome(welcome)
         self._context.notify(Ready(getattr(self._channel(), "link", None)))
         self._pump()
@@ -269,12 +271,12 @@ class Agent:
             self._schedule()
 
     def _tick(self) -> None:
-        self._context.requests.expire(self._now(), self._context.moved_at)
+        self._context.requests.expire(self._seconds(), self._context.moved_at)
         self._sender.check_time()
         if self.is_ready:
             self._maintenance.tick()
             self._receiver.refresh()
-            if abs(self._context.now() - self._context.last_sent_at) >= KEEP_ALIVE:
+            if self._seconds() - self._context.last_sent_at >= KEEP_ALIVE:
                 self._context.ask(m.Ping(0), self._ponged)
             self._pump()
 

@@ -31,6 +31,8 @@ CLOCK_TOLERANCE = 3600
 class Context:
     """
     @ivar profile: as it is committed.
+    @ivar now: the wall clock, which people and NTP set: for what people see and for what is stored.
+    @ivar seconds: the time that passes, for everything that lasts as long as this process.
     @ivar channel: the current one; C{None}: not connected.
     @ivar watch: called with every message that is sent; C{None}: nobody watches.
     @ivar is_writable: whether the channel takes more.
@@ -42,6 +44,7 @@ class Context:
     store: IProfileStore
     profile: Profile
     now: Callable[[], float]
+    seconds: Callable[[], float]
     soon: Callable[[Callable[[], None]], None]
     watch: Callable[[Message | Unknown], None] | None = None
     channel: IChannel | None = field(default=None, init=False)
@@ -73,17 +76,17 @@ class Context:
         before, self._moved = self._moved, 0.0 if self.channel is None else self.channel.moved_at()
         if self._moved == before:
             return False
-        self.moved_at = self.now()
+        self.moved_at = self.seconds()
         return True
 
     def time(self) -> int:
-        """Now, in whole seconds."""
+        """Now, in whole seconds, by the wall clock."""
         return int(self.now())
 
     def send(self, message: Message) -> None:
         """Send a message; without a connection nothing happens."""
         if self.channel is not None:
-            self.last_sent_at = self.now()
+            self.last_sent_at = self.seconds()
             self.channel.send(message)
             if self.watch is not None:
                 self.watch(message)
@@ -93,7 +96,7 @@ class Context:
         if self.channel is None:
             callback(Refusal("not-connected"))
             return
-        numbered = self.requests.number(question, callback, self.now())
+        numbered = self.requests.number(question, callback, self.seconds())
         if numbered is not None:
             self.send(numbered)
 

@@ -71,7 +71,7 @@ class Maintenance:
     def refresh(self) -> None:
         """Upload and publish what is due, see whether our list is still ours, and delete what is of no more use."""
         context, now = self._context, self._context.time()
-        self._refreshed_at = context.now()
+        self._refreshed_at = context.seconds()
         with context.store.writing() as records:
             profile = owndevices.renew(records, context.profile, now)
             self._prune(records, profile, now)
@@ -85,7 +85,7 @@ class Maintenance:
 
     def tick(self) -> None:
         """Refresh when it is time; to be called about once a second."""
-        if abs(self._context.now() - self._refreshed_at) >= PERIOD:
+        if self._context.seconds() - self._refreshed_at >= PERIOD:
             self.refresh()
 
     def _prune(self, records: IRecords, profile: Profile, now: int) -> None:

@@ -57,9 +57,9 @@ class OwnDevices:
 
     def check_own_list(self) -> None:
         """A contact names a list of ours that we never made: ask the directory, but not for every message that says so."""
-        now = self._context.now()
-        if now - self._checked_at >= CHECK_PAUSE:
-            self._checked_at = now
+        seconds = self._context.seconds()
+        if seconds - self._checked_at >= CHECK_PAUSE:
+            self._checked_at = seconds
             self.fetch_own()
 
     def accept_device(self, device_id: bytes, callback: Callback) -> None:

@@ -37,7 +37,7 @@ class Requests:
     _last: int = 0
     _open: dict[int, tuple[type, Callback, float]] = field(init=False, factory=dict, repr=False)
 
-    def number(self, question: Question, callback: Callback, now: float) -> Question | None:
+    def number(self, question: Question, callback: Callback, seconds: float) -> Question | None:
         """
         Give a question its number.
 
@@ -47,7 +47,7 @@ class Requests:
             callback(Refusal("busy"))
             return None
         self._last += 1
-        self._open[self._last] = (ANSWERS[type(question)], callback, now)
+        self._open[self._last] = (ANSWERS[type(question)], callback, seconds)
         return msgspec.structs.replace(question, request=self._last)
 
     def answer(self, message: Answer | m.Refused) -> bool:
@@ -69,10 +69,10 @@ class Requests:
             return False
         return True
 
-    def expire(self, now: float, moved_at: float) -> None:
+    def expire(self, seconds: float, moved_at: float) -> None:
         """Give up on what was not answered in time, which counts from when bytes last moved."""
         for number, (_, callback, asked_at) in list(self._open.items()):
-            if abs(now - max(asked_at, moved_at)) >= TIMEOUT:
+            if seconds - max(asked_at, moved_at) >= TIMEOUT:
                 del self._open[number]
                 callback(Refusal("timeout"))
 

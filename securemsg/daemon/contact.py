@@ -185,11 +185,17 @@ class Contact:
 
 
 def open_contact(
-    link: InviteLink, options: ContactOptions, folder: Path, worker: Worker, on_login: Callable[[str], None]
+    link: InviteLink,
+    options: ContactOptions,
+    seconds: Callable[[], float],
+    folder: Path,
+    worker: Worker,
+    on_login: Callable[[str], None],
 ) -> Contact:
     """
     Open the contact's profile, and make it at the first start.
 
+    @param seconds: the time that passes; called in the worker's thread.
     @raise StateError: the profile is of another server.
     @raise StorageError: or C{VaultError}: it cannot be used, or the record cannot.
     """
@@ -220,7 +226,13 @@ def open_contact(
     printer = Printer() if options.prints else None
     contact = Contact(store, profile, worker, on_login, source, retention, options.record, printer)
     contact.peer = Agent(
-        store, profile, now=time.time, soon=worker.do, notify=contact.on_event, expected_errors=EXPECTED_ERRORS
+        store,
+        profile,
+        now=time.time,
+        seconds=seconds,
+        soon=worker.do,
+        notify=contact.on_event,
+        expected_errors=EXPECTED_ERRORS,
     )
     on_received = contact.on_received if options.record is not None or options.prints else None
     contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)

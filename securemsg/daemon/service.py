@@ -184,7 +184,7 @@ class Daemon(Service):
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)
         space = partial(free_space, state)
-        parts = stores, settings, identity, time.time, turn.later, spawn, space
+        parts = stores, settings, identity, time.time, self._reactor.seconds, turn.later, spawn, space
         self._core = core = Server(*parts, key_file=known, note=self._note)
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
@@ -282,7 +282,7 @@ class Daemon(Service):
         setup = self._setup
         record = None if setup.record is None else LineFile(setup.record, setup.record_size)
         options = ContactOptions(partial(self._answers, self._reactor), record, setup.prints, key)
-        make = partial(open_contact, link, options)
+        make = partial(open_contact, link, options, self._reactor.seconds)
         self._contact = HostedContact(self._reactor, turn, core.connect, self._state / CONTACT, make)
         await self._contact.start()
         core.reply = self._contact.reply

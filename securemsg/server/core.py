@@ -33,6 +33,8 @@ class Server:
     """
     All parts of the server except the network.
 
+    @ivar now: the wall clock.
+    @ivar seconds: the time that passes, for rates.
     @ivar soon: runs a function at the end of this reactor turn.
     @ivar spawn: runs a coroutine to its end; an exception from it is a bug.
     @ivar free_space: free bytes on the store's disk.
@@ -52,6 +54,7 @@ class Server:
     settings: Settings
     identity: SigningKey
     now: Callable[[], float]
+    seconds: Callable[[], float]
     soon: Callable[[Callable[[], None]], None]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     free_space: Callable[[], int]
@@ -91,7 +94,7 @@ class Server:
             accounts, stores, identity, lambda: self.address, settings.accounts_page, guests, self._reply, self.note,
         )  # fmt: skip
         mailbox_parts = (
-            accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, now), requests,
+            accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now,
         )  # fmt: skip
         self.commands = command_table(
@@ -159,7 +162,7 @@ class Server:
         self._refused = code
 
     def _bucket(self, rate: Rate) -> Buckets:
-        return Buckets(rate, self.now, self.settings.rate_keys)
+        return Buckets(rate, self.seconds, self.settings.rate_keys)
 
     def _opened(self, connection: ClientConnection) -> None:
         self._connections.add(connection)

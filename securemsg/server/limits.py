@@ -122,16 +122,15 @@ class Buckets:
     """
 
     _rate: Rate
-    _now: Callable[[], float]
+    _seconds: Callable[[], float]
     _capacity: int
     _levels: OrderedDict[Hashable, tuple[float, float]] = field(init=False, factory=OrderedDict)
 
     def consume(self, key: Hashable, count: int = 1) -> bool:
         """Consume tokens; C{False}: there are not that many, and none was consumed."""
-        now = self._now()
+        now = self._seconds()
         level, then = self._levels.pop(key, (float(self._rate.burst), now))
-        # A clock that was set back neither refills nor empties the bucket.
-        level = min(float(self._rate.burst), level + max(0.0, now - then) / self._rate.seconds)
+        level = min(float(self._rate.burst), level + (now - then) / self._rate.seconds)
         taken = level >= count
         self._levels[key] = (level - count if taken else level, now)
         if len(self._levels) > self._capacity:
@@ -153,14 +152,14 @@ class DiskGuard:
 
     _free_space: Callable[[], int]
     _wal_size: Callable[[], int]
-    _now: Callable[[], float]
+    _seconds: Callable[[], float]
     _sampled_at: float = field(init=False, default=float("-inf"))
     _room: bool = field(init=False, default=True)
 
     def has_room(self) -> bool:
         """Whether there is room to store something new."""
-        now = self._now()
-        if abs(now - self._sampled_at) >= DISK_SAMPLE:
+        now = self._seconds()
+        if now - self._sampled_at >= DISK_SAMPLE:
             self._sampled_at = now
             self._room = self._free_space() >= max(MIN_FREE_SPACE, WAL_FACTOR * self._wal_size())
         return self._room

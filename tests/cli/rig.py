@@ -108,6 +108,7 @@ class Place:
             limits.Settings(registration="open"),
             SigningKey.generate(),
             self.now,
+            self.clock.seconds,
             self.turn.later,
             spawn,
             lambda: 2**40,

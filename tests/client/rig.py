@@ -320,6 +320,7 @@ class User:
                 self.store,
                 self.profile(),
                 now=self.world.now,
+                seconds=self.world.seconds,
                 soon=self.world.later,
                 notify=self.events.append,
                 jitter=lambda: 0.5,
@@ -426,6 +427,8 @@ class World:
     """
     One server, its users, and time.
 
+    @ivar clock: what the clocks show.
+    @ivar leaps: by how much they were set, in all.
     @ivar key_file: what the server is given of a key file, from its next start on.
     @ivar wires: of the moment.
     @ivar loses_last_words: what a process said before it died does not arrive; else it does.
@@ -434,6 +437,7 @@ class World:
 
     settings: Settings = field(factory=lambda: Settings(registration="open"))
     clock: float = START
+    leaps: float = 0.0
     identity: SigningKey = field(factory=SigningKey.generate)
     store: MortalServerStore = field(factory=MortalServerStore)
     server: Server = field(init=False)
@@ -452,6 +456,15 @@ class World:
     def now(self) -> float:
         """The time."""
         return self.clock
+
+    def seconds(self) -> float:
+        """The time that passes, wherever the clocks are set."""
+        return self.clock - self.leaps
+
+    def set_clocks(self, seconds: float) -> None:
+        """Somebody sets the clocks, forward or back."""
+        self.clock += seconds
+        self.leaps += seconds
 
     def later(self, call: Callable[[], None]) -> None:
         """Make a call at the end of this turn."""
@@ -569,6 +582,7 @@ class World:
             self.settings,
             self.identity,
             now=self.now,
+            seconds=self.seconds,
             soon=self.later,
             spawn=self._spawn,
             free_space=lambda: 10**12,

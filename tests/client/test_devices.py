@@ -246,9 +246,9 @@ class OwnTests(DeviceCase):
         self.alice.send("bob", "one")
         self.alice.die()
         self.world.settle()
-        self.world.clock -= 2 * DAY
+        self.world.set_clocks(-2 * DAY)
         self.alice.store = MortalProfile(backup)
-        self.world.clock -= 6 * DAY
+        self.world.set_clocks(-6 * DAY)
         self.alice.connect()
         self.assertEqual(self.alice.profile().devices, newer)
         self.assertEqual(self.notices(self.alice, "own-device-added"), 0)

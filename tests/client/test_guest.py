@@ -304,7 +304,13 @@ class ResendTests(SynchronousTestCase):
         world = world_with(KEY)
         server = world.user("server", connect=False)
         server.agent = Agent(
-            server.store, server.profile(), now=world.now, soon=world.later, notify=server.events.append, jitter=lambda: 0.5
+            server.store,
+            server.profile(),
+            now=world.now,
+            seconds=world.seconds,
+            soon=world.later,
+            notify=server.events.append,
+            jitter=lambda: 0.5,
         )
         world.join(server.agent, MEMORY)
         world.settle()

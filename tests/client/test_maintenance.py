@@ -68,6 +68,7 @@ class ClearingTests(WorldCase):
             self.alice.store,
             self.alice.profile(),
             now=lambda: self.world.clock + 2 * RETIRED_LIFE,
+            seconds=self.world.seconds,
             soon=self.world.later,
             notify=self.alice.events.append,
         )

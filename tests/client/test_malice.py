@@ -198,7 +198,7 @@ class DirectoryTests(MaliceCase):
 
     def test_stale_answer(self) -> None:
         """A refusal that brings another identity's list does not turn a sealed message over to it."""
-        self.world.clock -= 2 * DAY
+        self.world.set_clocks(-2 * DAY)
         mallory = self.mallory()
         record = AccountRecord("bob", mallory.identity.public, mallory.devices)
         wire = self.wire(self.alice)

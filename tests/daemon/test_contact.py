@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -44,7 +45,7 @@ class ContactTests(SynchronousTestCase):
         """Open it as the daemon does. It receives nothing, and its thread never runs."""
         options = ContactOptions(partial(prepare("ack"), None), key=key)
         link = InviteLink("example.net", 8443, pin)
-        return open_contact(link, options, self.folder, Worker(cast(Any, None), "contact"), self.report)
+        return open_contact(link, options, time.monotonic, self.folder, Worker(cast(Any, None), "contact"), self.report)
 
     def store(self) -> ProfileStore:
         """Its profile, opened beside it."""

@@ -27,6 +27,7 @@ from securemsg.client.requests import Answer
 from securemsg.client.state.profile import create_profile, save_profile
 from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
+from securemsg.net.clock import passed_seconds
 from securemsg.net.dialer import Dialer, dial_tcp
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
@@ -67,7 +68,8 @@ class Member:
         profile = create_profile(self.link, self.name, int(time.time()))
         with self.store.writing() as records:
             save_profile(records, profile)
-        self.agent = Agent(self.store, profile, now=time.time, soon=self.turn.later, notify=lambda event: None)
+        parts = self.store, profile
+        self.agent = Agent(*parts, now=time.time, seconds=passed_seconds, soon=self.turn.later, notify=lambda event: None)
 
     def connect(self) -> None:
         """Go to the daemon, and register there if that was not done yet."""

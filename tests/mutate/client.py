@@ -91,6 +91,11 @@ GUARDS: tuple[Guard, ...] = (
         "client/maintenance.py",
         "tests/client/test_devices.py",
         (
+            "self._context.seconds() - self._refreshed_at",
+            "self._context.now() - self._refreshed_at",
+            "tests/client/test_set_clock.py::SetClockTests::test_maintenance",
+        ),
+        (
             'registered=True, token=b"")',
             "registered=True)",
             "tests/client/test_login.py::RegistrationTests::test_token_is_dropped",
@@ -110,7 +115,12 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/owndevices.py",
         "tests/client/test_devices.py",
-        ("if now - self._checked_at >= CHECK_PAUSE:", "if True:", "OwnTests::test_not_for_every_message"),
+        (
+            "seconds = self._context.seconds()",
+            "seconds = self._context.now()",
+            "tests/client/test_set_clock.py::SetClockTests::test_own_list",
+        ),
+        ("if seconds - self._checked_at >= CHECK_PAUSE:", "if True:", "OwnTests::test_not_for_every_message"),
         ("if len(listed) >= m.MAX_DEVICES:", "if False:", "ChangeTests::test_full"),
         ("        if device_id == profile.device_id:\n", "        if False:\n", "ChangeTests::test_refusals"),
         ("        if len(others) == len(profile.listing.devices):\n", "        if False:\n", "ChangeTests::test_refusals"),
@@ -206,8 +216,24 @@ GUARDS: tuple[Guard, ...] = (
         ("    profile = reborn(profile, highest)\n", "", "RestoredTests::test_new_life"),
     ),
     *guards(
+        "client/agent.py",
+        "tests/client/test_set_clock.py",
+        ("expire(self._seconds(), self", "expire(self._now(), self", "SetClockTests::test_question"),
+        ("if self._seconds() - self._context", "if self._now() - self._context", "SetClockTests::test_keep_alive"),
+    ),
+    *guards(
         "client/context.py",
         "tests/client/test_waiting.py",
+        (
+            "self.moved_at = self.seconds()",
+            "self.moved_at = self.now()",
+            "tests/client/test_set_clock.py::SetClockTests::test_unanswered",
+        ),
+        (
+            "callback, self.seconds())",
+            "callback, self.now())",
+            "tests/client/test_set_clock.py::SetClockTests::test_question",
+        ),
         (
             "if (notice.code, notice.name, notice.about) == (code, name, about)",
             "if (notice.code, notice.name) == (code, name)",
@@ -235,7 +261,7 @@ GUARDS: tuple[Guard, ...] = (
         ("if len(self._open) >= MAX_OPEN:", "if False:", "QuestionTests::test_too_many"),
         ("return 0 < message.request <= self._last", "return True", "ProtocolTests::test_unasked"),
         ("elif type(message) is expected:", "elif True:", "ProtocolTests::test_wrong_answer"),
-        ("if abs(now - max(asked_at, moved_at)) >= TIMEOUT:", "if False:", "QuestionTests::test_timeout"),
+        ("if seconds - max(asked_at, moved_at) >= TIMEOUT:", "if False:", "QuestionTests::test_timeout"),
         ("max(asked_at, moved_at)", "asked_at", "tests/client/test_keepalive.py::KeepAliveTests::test_slow_link"),
     ),
     *guards(

@@ -61,7 +61,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/sending/receipts.py",
         "tests/client/sending/test_receipts.py",
-        ("return self._at is None or abs(now - self._at) >= ROUND", "return True", "ReceiptTests::test_one_a_second"),
+        ("return seconds - self._at >= ROUND", "return True", "ReceiptTests::test_one_a_second"),
         ("        self._left -= made\n", "", "ReceiptTests::test_own_rate"),
         ("if wanted.conversation in asked or len(asked) < limit:", "if True:", "ReceiptTests::test_own_rate"),
         (
@@ -86,7 +86,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/test_agent.py::ConversationTests::test_window",
         ),
         (
-            "not self.is_asking and not self.is_blocked and now >= self.not_before",
+            "not self.is_asking and not self.is_blocked and seconds >= self.not_before",
             "not self.is_asking and not self.is_blocked",
             "WaitingTests::test_backoff",
         ),
@@ -113,15 +113,30 @@ GUARDS: tuple[Guard, ...] = (
         ("if age > prekeys.OLD_BUNDLE:", "if False:", "tests/client/test_maintenance.py::BundleAgeTests::test_warned"),
         ("        if refusal.code in DISTRUSTED:\n", "        if False:\n", "DirectoryTests::test_forked"),
         (
-            "if abs(context.now() - max(oldest, context.moved_at)) > ANSWER_TIME",
+            "if context.seconds() - max(oldest, context.moved_at) > ANSWER_TIME",
             "if False",
             "tests/client/test_waiting.py::WaitingTests::test_silent_server",
         ),
         ("max(oldest, context.moved_at)", "oldest", "tests/client/test_waiting.py::WaitingTests::test_slow_link"),
         (
-            "if abs(context.now() - max(oldest, context.moved_at)) >",
-            "if context.now() - max(oldest, context.moved_at) >",
-            "tests/client/test_waiting.py::WaitingTests::test_clock_set_back",
+            "deposit.n, self._context.seconds())",
+            "deposit.n, self._context.now())",
+            "tests/client/test_set_clock.py::SetClockTests::test_unanswered",
+        ),
+        (
+            "seconds = self._context.seconds()",
+            "seconds = self._context.now()",
+            "tests/client/test_set_clock.py::SetClockTests::test_named_list",
+        ),
+        (
+            "pause(queue, self._context.seconds())",
+            "pause(queue, self._context.now())",
+            "tests/client/test_set_clock.py::SetClockTests::test_refused_for_now",
+        ),
+        (
+            "self._receipts.is_due(self._context.seconds())",
+            "self._receipts.is_due(self._context.now())",
+            "tests/client/test_set_clock.py::SetClockTests::test_receipts",
         ),
     ),
 )

@@ -253,6 +253,7 @@ class Rig:
     store: MemoryServerStore = field(factory=MemoryServerStore)
     identity: SigningKey = field(factory=SigningKey.generate)
     time: float = START
+    leaps: float = 0.0
     space: int = ROOMY
     verify: Callable[..., None] = keys.verify
     key: SharedKey | None = None
@@ -275,6 +276,7 @@ class Rig:
             settings=self.settings,
             identity=self.identity,
             now=lambda: self.time,
+            seconds=lambda: self.time - self.leaps,
             soon=self._later.append,
             spawn=self._spawn,
             free_space=lambda: self.space,

@@ -2,7 +2,7 @@
 The send queues: in which order, and when, the rows of the outbox are sent.
 
 Each conversation has a queue, which is sent in order: a row that waits holds up those behind it, but no other queue. The queues
-are in memory only, and are filled from the outbox after each login.
+are in memory only, and are filled from the outbox after each login. Their C{seconds} are those of the time that passes.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class SendQueue:
     not_before: float = 0.0
     failures: int = 0
 
-    def may_send(self, now: float) -> bool:
+    def may_send(self, seconds: float) -> bool:
         """Whether there is a row that may be sent."""
-        return bool(self.waiting) and not self.is_asking and not self.is_blocked and now >= self.not_before
+        return bool(self.waiting) and not self.is_asking and not self.is_blocked and seconds >= self.not_before
 
 
 @define(eq=False)
@@ -65,11 +65,11 @@ class SendQueues:
         self.last = max(self.last, seq)
         insort(self._queues.setdefault(conversation, SendQueue(conversation)).waiting, seq)
 
-    def next(self, now: float) -> SendQueue | None:
+    def next(self, seconds: float) -> SendQueue | None:
         """The queue whose first row is the next to be sent; C{None}: nothing may be sent now."""
         if len(self._unanswered) >= WINDOW:
             return None
-        ready = [queue for queue in self._queues.values() if queue.may_send(now)]
+        ready = [queue for queue in self._queues.values() if queue.may_send(seconds)]
         return min(ready, key=lambda queue: queue.waiting[0], default=None)
 
     def drop(self, queue: SendQueue) -> None:
@@ -77,11 +77,11 @@ class SendQueues:
         queue.waiting.pop(0)
         self._tidy(queue)
 
-    def mark_sent(self, queue: SendQueue, deposit_id: bytes, n: int, now: float) -> None:
+    def mark_sent(self, queue: SendQueue, deposit_id: bytes, n: int, seconds: float) -> None:
         """Note that the first row of a queue was sent."""
         seq = queue.waiting.pop(0)
         queue.unanswered += 1
-        self._unanswered[deposit_id] = (queue, seq, n, now)
+        self._unanswered[deposit_id] = (queue, seq, n, seconds)
 
     def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int, int] | None:
         """
@@ -102,11 +102,11 @@ class SendQueues:
         self._queues[queue.conversation] = queue
         insort(queue.waiting, seq)
 
-    def pause(self, queue: SendQueue, now: float) -> None:
+    def pause(self, queue: SendQueue, seconds: float) -> None:
         """Hold a queue back, for longer than the last time."""
         pause = min(FIRST_PAUSE * 2.0 ** min(queue.failures, 10), MAX_PAUSE)
         queue.failures += 1
-        queue.not_before = now + pause * (0.5 + self._jitter() / 2)
+        queue.not_before = seconds + pause * (0.5 + self._jitter() / 2)
 
     def oldest_unanswered(self) -> float | None:
         """When the oldest unanswered deposit was sent."""

@@ -28,21 +28,20 @@ class ReceiptRounds:
     """When receipts may be made, and how many; what was not made waits in the store."""
 
     _left: float = field(default=BURST, init=False)
-    _at: float | None = field(default=None, init=False)
+    _at: float = field(default=float("-inf"), init=False)
 
-    def is_due(self, now: float) -> bool:
+    def is_due(self, seconds: float) -> bool:
         """Whether it is time for a round."""
-        return self._at is None or abs(now - self._at) >= ROUND
+        return seconds - self._at >= ROUND
 
-    def make(self, records: IRecords, profile: Profile, now: float) -> int:
+    def make(self, records: IRecords, profile: Profile, now: int, seconds: float) -> int:
         """
         Put the receipts that are due into the outbox, one message for each conversation.
 
         @return: how many messages.
         """
-        passed = max(now - self._at, 0) if self._at is not None else 0
-        self._left, self._at = min(self._left + passed / SECONDS, BURST), now
-        made = make_receipts(records, profile, int(now), int(self._left))
+        self._left, self._at = min(self._left + (seconds - self._at) / SECONDS, BURST), seconds
+        made = make_receipts(records, profile, now, int(self._left))
         self._left -= made
         return made
 

@@ -15,7 +15,7 @@ from securemsg.client.sending import losses, outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
 from securemsg.client.sessions import pqxdh, prekeys, resets
-from securemsg.client.sessions.peers import CHECK_AGE, NeedAccount
+from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
@@ -65,7 +65,7 @@ class Sender:
         self._unblock()
         self._make_due(idle)
         self._load_new()
-        while self._context.is_writable and self._queues.next(self._context.now()) is not None:
+        while self._context.is_writable and self._queues.next(self._context.seconds()) is not None:
             self._send_some()
 
     def check_time(self) -> None:
@@ -73,8 +73,7 @@ class Sender:
         oldest, context = self._queues.oldest_unanswered(), self._context
         if oldest is None or context.channel is None:
             return
-        # Somebody may have set the clock back.
-        if abs(context.now() - max(oldest, context.moved_at)) > ANSWER_TIME:
+        if context.seconds() - max(oldest, context.moved_at) > ANSWER_TIME:
             context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
@@ -111,12 +110,12 @@ class Sender:
 
     def fetch_list(self, name: str, version: int = 0) -> None:
         """Fetch a device list that a contact has mentioned, but not too often."""
-        now = self._context.now()
-        if now - self._fetched.get(name, now - CHECK_AGE) < LIST_PAUSE:
+        seconds = self._context.seconds()
+        if seconds - self._fetched.get(name, float("-inf")) < LIST_PAUSE:
             return
         if len(self._fetched) > MAX_FETCHED:
             self._fetched.clear()
-        self._fetched[name] = now
+        self._fetched[name] = seconds
         self._context.ask(m.Fetch(0, name), lambda answer: self._list_received(name, version, answer))
 
     # --- sending --------------------------------------------------------------------------------------------------
@@ -124,7 +123,7 @@ class Sender:
     def _make_due(self, idle: bool) -> None:
         """Put receipts and resets that are due, and what the server has lost, into the outbox."""
         now = self._context.time()
-        wants_receipts = idle and self._receipts.is_due(self._context.now())
+        wants_receipts = idle and self._receipts.is_due(self._context.seconds())
         with self._context.store.reading() as records:
             wants_receipts = wants_receipts and bool(records.scan(RECEIPTS, limit=1))
             due = resets.first_due(records)
@@ -133,7 +132,7 @@ class Sender:
             return
         with self._context.store.writing() as records:
             if wants_receipts:
-                self._receipts.make(records, self._context.profile, self._context.now())
+                self._receipts.make(records, self._context.profile, now, self._context.seconds())
             resets.make_resets(records, self._context.profile, now)
             if has_lost:
                 for conversation, seq in losses.send_again(records, now):
@@ -165,7 +164,7 @@ class Sender:
         questions: list[Callable[[], None]] = []
         context, now = self._context, self._context.time()
         with context.store.writing() as records:
-            while (queue := self._queues.next(self._context.now())) is not None:
+            while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
                 try:
                     deposit = outbox.prepare(records, context.profile, seq, now, may_expire=context.is_clock_right)
@@ -176,7 +175,7 @@ class Sender:
                     self._queues.drop(queue)
                     self._context.notify(Changed())
                 else:
-                    self._queues.mark_sent(queue, deposit.deposit_id, deposit.n, self._context.now())
+                    self._queues.mark_sent(queue, deposit.deposit_id, deposit.n, self._context.seconds())
                     deposits.append(deposit)
         for deposit in deposits:
             self._context.send(deposit)
@@ -203,7 +202,7 @@ class Sender:
             queue.is_blocked = True
             self._context.warn(records, code, queue.conversation.account)
         else:
-            self._queues.pause(queue, self._context.now())
+            self._queues.pause(queue, self._context.seconds())
         if results.note_waiting(records, seq, code):
             self._context.notify(Changed())
 
@@ -223,7 +222,7 @@ class Sender:
             return
         # An honest server refuses once for each change.
         if queue.failures:
-            self._queues.pause(queue, context.now())
+            self._queues.pause(queue, context.seconds())
         queue.failures += 1
 
     def _distrust(self, records: IRecords, queue: SendQueue, refusal: Refusal) -> None:

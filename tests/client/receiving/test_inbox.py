@@ -161,7 +161,7 @@ class SenselessTests(WorldCase):
             self.world.advance(moment)
             self.send(wants_receipt=True, counter=counter)
             self.world.advance(1)
-            self.world.clock -= 1
+            self.world.set_clocks(-1)
             self.assertEqual(len(decoded(self.bob.wire, Side.CLIENT, m.Deposit)), receipts)
 
     def test_verified_then(self) -> None:

@@ -49,7 +49,7 @@ class RetryTests(WorldCase):
 
     def receiver(self) -> Receiver:
         """The incoming half of a client of Bob's."""
-        return Receiver(Context(self.bob.store, self.bob.profile(), self.world.now, self.world.later))
+        return Receiver(Context(self.bob.store, self.bob.profile(), self.world.now, self.world.seconds, self.world.later))
 
     def test_what_a_session_mends(self) -> None:
         """When a device has begun a session, only what lacked one is tried."""

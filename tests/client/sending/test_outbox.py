@@ -328,6 +328,7 @@ class HorizonTests(WorldCase):
             self.alice.store,
             self.alice.profile(),
             now=lambda: self.world.clock + self.ahead,
+            seconds=self.world.seconds,
             soon=self.world.later,
             notify=self.alice.events.append,
             jitter=lambda: 0.5,

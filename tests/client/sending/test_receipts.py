@@ -106,7 +106,7 @@ class ReceiptTests(WorldCase):
                 for number in range(64):
                     name = f"n{second % 10}.{number}"
                     save(records, RECEIPTS, name.encode(), ReceiptRow(direct(name), bytes(16)), 1)
-                made += rounds.make(records, profile, START + second)
+                made += rounds.make(records, profile, START, second)
                 for bucket, order, _ in records.scan(OUTBOX, ROWS):
                     records.delete(OUTBOX, bucket, order)
         self.assertEqual(made, BURST + 1999 // SECONDS)
