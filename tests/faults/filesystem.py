@@ -273,7 +273,9 @@ if mfusepy is not None:
                 self._disk.touch(path, growth)
             except PowerOff:
                 _, _, caller = mfusepy.fuse_get_context()
-                os.kill(caller, signal.SIGKILL)
+                # The kernel itself is 0, which here would mean everybody who was started with us.
+                if caller:
+                    os.kill(caller, signal.SIGKILL)
                 raise
 
         def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
