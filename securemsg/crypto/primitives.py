@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from Crypto.Cipher import AES
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -455,5 +455,5 @@ def spki_of_certificate(certificate: bytes) -> bytes:
         else:
             parsed = x509.load_der_x509_certificate(certificate)
         return parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise Unauthentic("certificate") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 from OpenSSL import SSL, crypto
-from service_identity import CertificateError, VerificationError
+from service_identity import VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -202,15 +202,15 @@ def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: fl
     try:
         certificate = crypto.load_certificate(crypto.FILETYPE_PEM, pem)
         patterns = extract_patterns(certificate)
-    except (crypto.Error, CertificateError):
+        end = datetime.strptime((certificate.get_notAfter() or b"").decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except Exception:  # noqa: BLE001 - a damaged one fails in more ways than anybody lists, and is replaced
         return False
     named = {getattr(pattern, "pattern", None) for pattern in patterns}
     for name in names:
         wanted: object = ipaddress.ip_address(name) if _is_address(name) else name.encode("ascii")
         if wanted not in named:
             return False
-    ends = datetime.strptime((certificate.get_notAfter() or b"").decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    return ends.timestamp() > now + margin
+    return end.timestamp() > now + margin
 
 
 def _is_address(host: str) -> bool:

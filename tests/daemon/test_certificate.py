@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -89,6 +90,20 @@ class OwnCertificateTests(SynchronousTestCase):
         self.assertEqual(self.made, 2)
         self.keep()
         self.assertEqual(self.made, 2)
+
+    def test_any_damage(self) -> None:
+        """Wherever a bit of either file is flipped, the daemon starts: the pair is still good, or both are made new."""
+        self.keep()
+        for path in (self.folder / TLS_CERTIFICATE, self.folder / TLS_KEY):
+            whole = path.read_bytes()
+            for place in range(0, len(whole), 3):
+                damaged = bytearray(whole)
+                damaged[place] ^= 1 << place % 7
+                path.write_bytes(damaged)
+                certificate_is_good((self.folder / TLS_CERTIFICATE).read_bytes(), NAMES, 0, 0)
+                with contextlib.suppress(StateError):
+                    load_credentials(self.folder / TLS_CERTIFICATE, self.folder / TLS_KEY, spki_digest)
+            path.write_bytes(whole)
 
     def test_nonsense(self) -> None:
         """A file that is no certificate is replaced."""
