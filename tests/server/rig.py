@@ -294,6 +294,11 @@ class Rig:
         """Run a coroutine; the test checks what has failed."""
         Deferred.fromCoroutine(work).addErrback(self.failures.append)
 
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock, forward or back."""
+        self.time += seconds
+        self.leaps += seconds
+
     def turn(self) -> bool:
         """
         One turn of the reactor: every client's bytes arrive, what was put off is done, every answer goes out.

@@ -47,7 +47,7 @@ class WallClockContract(SynchronousTestCase):
     def pass_time(self, seconds: int, step: int = MINUTE) -> None:
         """Let time pass, with the server's work of every minute."""
         for _ in range(seconds // step):
-            self.rig.time += step
+            self.rig.set_clock(step)
             self.tick()
 
     def tick(self) -> None:
@@ -57,7 +57,7 @@ class WallClockContract(SynchronousTestCase):
 
     def set_clock(self, seconds: int) -> None:
         """Somebody sets the clock, and the server runs on."""
-        self.rig.time += seconds
+        self.rig.set_clock(seconds)
         self.tick()
 
     def restart(self) -> None:
@@ -81,7 +81,7 @@ class WallClockContract(SynchronousTestCase):
     def test_set_back(self) -> None:
         """What was accepted after the clock was set back half an hour, for ten minutes, is delivered."""
         self.pass_time(5 * MINUTE)
-        self.rig.time -= 30 * MINUTE
+        self.rig.set_clock(-30 * MINUTE)
         self.accept(b"short", expiry=10 * MINUTE)
         self.accept(b"long")
         self.assertEqual(self.read(), [b"short", b"long"])
@@ -89,7 +89,7 @@ class WallClockContract(SynchronousTestCase):
     def test_set_back_restart(self) -> None:
         """So it is when the server was restarted in between, before and after."""
         self.pass_time(5 * MINUTE)
-        self.rig.time -= 30 * MINUTE
+        self.rig.set_clock(-30 * MINUTE)
         self.restart()
         self.accept(b"short", expiry=10 * MINUTE)
         self.accept(b"long")
@@ -104,7 +104,7 @@ class WallClockContract(SynchronousTestCase):
         self.pass_time(5 * MINUTE)
         window = self.rig.settings.window_frames
         self.accept(*(b"%d" % number for number in range(window)))
-        self.rig.time -= 30 * MINUTE
+        self.rig.set_clock(-30 * MINUTE)
         self.accept(b"short", expiry=10 * MINUTE)
         self.accept(b"long")
         self.assertEqual(len(reader.delivered()), window)
@@ -125,10 +125,10 @@ class WallClockContract(SynchronousTestCase):
 
     def test_year_behind_from_start(self) -> None:
         """So it is where the clock was wrong from the first start on."""
-        self.rig.time -= YEAR
+        self.rig.set_clock(-YEAR)
         self.restart()
         self.accept(b"kept")
-        self.rig.time += YEAR
+        self.rig.set_clock(YEAR)
         self.restart()
         self.pass_time(3 * HOUR)
         self.assertEqual(self.read(), [b"kept"])
@@ -265,7 +265,7 @@ class ClockMachine(RuleBasedStateMachine):
     @rule(step=STEPS)
     def step(self, step: int) -> None:
         """The clock goes, or is set."""
-        self.rig.time += step
+        self.rig.set_clock(step)
 
     @rule(step=STEPS)
     def tick(self, step: int) -> None:
@@ -276,7 +276,7 @@ class ClockMachine(RuleBasedStateMachine):
         self.rig.commit()
         before = self.rig.server.clock.now
         assert before >= self.clock
-        self.rig.time += step
+        self.rig.set_clock(step)
         self.rig.server.tick()
         self.rig.commit()
         self.clock = self.rig.server.clock.now
