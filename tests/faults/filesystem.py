@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,11 @@ class Node:
                 if how == PREFIX or chance.random() < 0.5:
                     _apply(self.data, place, data)
                 continue
-            for start in range(0, len(data), SECTOR):
+            end = place + len(data)
+            # At the sectors of the disk, wherever the write began.
+            for start, stop in pairwise([place, *range((place // SECTOR + 1) * SECTOR, end, SECTOR), end]):
                 if chance.random() < 0.5:
-                    _apply(self.data, place + start, data[start : start + SECTOR])
+                    _apply(self.data, start, data[start - place : stop - place])
         self.sync()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import stat
+from itertools import product
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.faults.filesystem import LOSSES, SECTOR, WHOLE, Disk, Node
+from tests.faults.filesystem import LOSSES, SECTOR, TORN, WHOLE, Disk, Node
 from tests.faults.rounds import Rounds, missing
 from tests.faults.verdict import Verdict, judge, printed
 
@@ -95,6 +96,23 @@ class DiskTests(SynchronousTestCase):
                 disk.cut("", how, seed)
                 found[how].add(bytes(node.data[::SECTOR]))
         self.assertEqual(list(found.values()), [{b"a"}, {b"a", b"ab", b"abc"}, {b"a", b"ab", b"abc", b"a\0c"}])
+
+    def test_torn(self) -> None:
+        """A write is torn where the sectors of the disk end, wherever it began."""
+        found = set()
+        for seed in range(50):
+            disk, node = self.disk(strict=False)
+            node.change(0, bytes(1100))
+            disk.sync(node)
+            node.change(100, b"b" * 1000)
+            disk.cut("", TORN, seed)
+            found.add(bytes(node.data))
+        sizes = (412, 512, 76)
+        every = {
+            bytes(100) + b"".join(bytes([98 * bit]) * size for bit, size in zip(bits, sizes, strict=True))
+            for bits in product((0, 1), repeat=3)
+        }
+        self.assertEqual(found, every)
 
     def test_names(self) -> None:
         """A strict folder keeps a name once it is synchronised itself; an ordered one once anything is."""
