@@ -13,11 +13,11 @@ from pathlib import Path
 
 from attrs import define
 
-from tests.faults import calls, filesystem
+from tests.faults import calls, mount
 from tests.faults.abuse import abused
 from tests.faults.calls import Fault, Traced, stopped
 from tests.faults.damage import files, harm
-from tests.faults.filesystem import FOLDERS, LOSSES, SIZE
+from tests.faults.disk import FOLDERS, LOSSES, ORDERED, SIZE
 from tests.faults.verdict import Verdict
 from tests.faults.world import DAEMON, PASSING, RECORD, Ledger, World, make_base
 from tests.functional.support import Running, until
@@ -266,7 +266,7 @@ class Rounds:
 
     def full(self, chance: random.Random) -> Verdict:
         """The disk has no room for a while."""
-        with self._world(filesystem.ORDERED) as world:
+        with self._world(ORDERED) as world:
             assert world.mount is not None
             world.start_all()
             world.talk(self.lines)
@@ -373,7 +373,7 @@ KINDS: dict[str, Callable[[Rounds, random.Random], Verdict]] = {
 # What a kind needs of the machine.
 NEEDS = {
     **dict.fromkeys(("kill", "first", "fail"), calls.missing),
-    **dict.fromkeys(("cut", "first-cut", "full"), filesystem.missing),
+    **dict.fromkeys(("cut", "first-cut", "full"), mount.missing),
 }
 
 

@@ -8,7 +8,7 @@ from itertools import product
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.faults.filesystem import LOSSES, SECTOR, TORN, WHOLE, Disk, Node
+from tests.faults.disk import LOSSES, SECTOR, TORN, WHOLE, Disk, Node
 from tests.faults.rounds import Rounds, missing
 from tests.faults.verdict import Verdict, judge, printed
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from tests.faults.calls import Fault, Traced, stopped, trace
-from tests.faults.filesystem import Mount
+from tests.faults.mount import Mount
 from tests.faults.verdict import Verdict, judge, printed
 from tests.functional.support import HOST, LIMIT, SECUREMSG, TWISTD, Daemon, Done, Json, Person, Place, Running, until
 from tests.functional.test_clock import STEPPING
