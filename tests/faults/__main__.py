@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.faults.rounds import KINDS, Rounds, missing
+from tests.faults.rounds import KINDS, Rounds, skip_reason
 from tests.faults.verdict import Verdict
 
-# The order of kinds in twenty rounds: what there is most to choose from comes most often.
+# The order of kinds, repeated: what there is most to choose from comes most often.
 CYCLE = (
     *("kill", "damage", "kill", "cut", "kill", "damage", "kill", "fail", "damage", "kill"),
     *("first", "damage", "kill", "first-cut", "kill", "damage", "clock", "kill", "abuse", "damage", "kill", "full"),
@@ -39,7 +39,7 @@ def plan(rounds: int, seed: int, kind: str) -> Iterator[tuple[str, int]]:
 def table(verdicts: dict[str, Verdict]) -> Table:
     """What came of it, for people."""
     counts = [name for name, number in asdict(Verdict()).items() if isinstance(number, int)]
-    made = Table(title=None)
+    made = Table()
     for name in ("", *counts):
         made.add_column(name, justify="left" if not name else "right")
     total = Verdict()
@@ -52,7 +52,7 @@ def table(verdicts: dict[str, Verdict]) -> Table:
 
 
 def main() -> int:
-    """Run them, two or more at a time."""
+    """Run them, as many at a time as there are processors."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None, help="of the first round; the next ones have the next numbers")
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="rounds at the same time")
     options = parser.parse_args()
     for kind in sorted({options.kind} - {""} or KINDS):
-        if why := missing(kind):
+        if why := skip_reason(kind):
             parser.exit(2, f"{kind}: {why}\n")
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     console = Console(stderr=True)

@@ -31,7 +31,7 @@ KINDS = {
 KILL = "signal=SIGKILL"
 
 
-def missing() -> str:
+def skip_reason() -> str:
     """Why nothing can be traced here; empty if it can."""
     if shutil.which("strace") is None:
         return "needs strace; on Debian: apt-get install strace"

@@ -12,7 +12,7 @@ import errno
 import random
 import stat
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import filterfalse, pairwise
 from pathlib import Path
 
 from attrs import define, field
@@ -32,7 +32,7 @@ class Node:
     A file or a folder.
 
     @ivar pending: changes of the content since the last fsync: a place and bytes, or a new size and nothing.
-    @ivar names: of a folder; C{kept}: those that a power cut leaves.
+    @ivar names: of a folder; C{durable_names}: those that a power cut leaves.
     """
 
     mode: int
@@ -40,7 +40,7 @@ class Node:
     durable: bytes = b""
     pending: list[tuple[int, bytes | None]] = field(factory=list)
     names: dict[str, Node] = field(factory=dict)
-    kept: dict[str, Node] = field(factory=dict)
+    durable_names: dict[str, Node] = field(factory=dict)
 
     def change(self, place: int, data: bytes | None) -> None:
         """Write, or set the size."""
@@ -81,11 +81,11 @@ def _apply(content: bytearray, place: int, data: bytes | None) -> None:
 
 
 # A change of names: of which folder, which name, to what.
-Renaming = list[tuple[Node, str, Node | None]]
+NameChanges = list[tuple[Node, str, Node | None]]
 
 
 class PowerOff(OSError):
-    """Whoever wants to change something is dead."""
+    """The power is off."""
 
 
 @define(eq=False)
@@ -98,9 +98,9 @@ class Disk:
 
     strict: bool
     root: Node = field(factory=lambda: Node(stat.S_IFDIR | 0o700))
-    journal: list[Renaming] = field(factory=list)
+    journal: list[NameChanges] = field(factory=list)
     room: int = SIZE
-    is_dead: bool = False
+    is_off: bool = False
     _left: int = -1
     _tree: str = ""
 
@@ -123,16 +123,16 @@ class Disk:
         folder, _, name = path.rpartition("/")
         return self.find(folder), name
 
-    def touch(self, path: str, growth: int = 0) -> None:
+    def before_change(self, path: str, growth: int = 0) -> None:
         """
         See to it that a change may happen: the power may go off right before it.
 
         @raise PowerOff: there is no power; C{OSError}: no room.
         """
         if (path + "/").startswith(self._tree):
-            self.is_dead |= self._left == 0
+            self.is_off |= self._left == 0
             self._left -= 1
-            if self.is_dead:
+            if self.is_off:
                 raise PowerOff(errno.EIO, "no power")
         if growth > 0:
             if growth > self.room:
@@ -143,7 +143,7 @@ class Disk:
         """Let the power of a tree go off after so many changes."""
         self._tree, self._left = f"/{tree}/".replace("//", "/"), left
 
-    def rename(self, *changes: tuple[Node, str, Node | None]) -> None:
+    def change_names(self, *changes: tuple[Node, str, Node | None]) -> None:
         """Change names, all of them at the same time."""
         for folder, name, node in changes:
             _name(folder.names, name, node)
@@ -152,7 +152,7 @@ class Disk:
     def sync(self, node: Node) -> None:
         """An fsync."""
         node.sync()
-        rest: list[Renaming] = []
+        rest: list[NameChanges] = []
         for changes in self.journal:
             if self.strict and all(folder is not node for folder, _, _ in changes):
                 rest.append(changes)
@@ -160,22 +160,26 @@ class Disk:
             _keep(changes)
         self.journal = rest
 
-    def set_room(self, room: int = SIZE) -> None:
+    def set_room(self, room: int) -> None:
         """Leave so many bytes."""
         self.room = room
 
     def cut(self, tree: str, how: str, seed: int) -> None:
         """The power of a tree is off, and comes back."""
         chance = random.Random(seed)
-        self._left, self.is_dead = -1, False
+        self._left, self.is_off = -1, False
         top = self.find(tree)
-        inside = {id(node) for node in _walk(top)}
-        mine = [changes for changes in self.journal if any(id(folder) in inside for folder, _, _ in changes)]
-        self.journal = [changes for changes in self.journal if changes not in mine]
+        inside = set(_walk(top))
+
+        def is_inside(changes: NameChanges) -> bool:
+            return any(folder in inside for folder, _, _ in changes)
+
+        mine = list(filter(is_inside, self.journal))
+        self.journal = list(filterfalse(is_inside, self.journal))
         for changes in mine[: 0 if self.strict else chance.randint(0, len(mine))]:
             _keep(changes)
         for node in _walk(top):
-            node.names = dict(node.kept)
+            node.names = dict(node.durable_names)
             node.lose(how, chance)
 
 
@@ -187,20 +191,20 @@ def _name(names: dict[str, Node], name: str, node: Node | None) -> None:
         names[name] = node
 
 
-def _keep(changes: Renaming) -> None:
+def _keep(changes: NameChanges) -> None:
     """Have changes of names survive."""
     for folder, name, node in changes:
-        _name(folder.kept, name, node)
+        _name(folder.durable_names, name, node)
 
 
 def _walk(node: Node) -> Iterator[Node]:
     """A node, and whatever is or was below it."""
-    seen, waiting = set[int](), [node]
+    seen, waiting = set[Node](), [node]
     while waiting:
         node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            waiting += [*node.names.values(), *node.kept.values()]
+        if node not in seen:
+            seen.add(node)
+            waiting += [*node.names.values(), *node.durable_names.values()]
             yield node
 
 
@@ -209,7 +213,7 @@ def loaded(folder: Path) -> Node:
     node = Node(folder.lstat().st_mode)
     if folder.is_dir():
         node.names = {path.name: loaded(path) for path in folder.iterdir() if not path.is_socket() and not path.is_fifo()}
-        node.kept = dict(node.names)
+        node.durable_names = dict(node.names)
     else:
         node.data = bytearray(folder.read_bytes())
         node.sync()

@@ -16,7 +16,7 @@ from typing import Any
 import mfusepy
 
 from tests.faults.disk import SECTOR, SIZE, STRICT, Disk, Node, PowerOff, loaded
-from tests.faults.mount import DEAD
+from tests.faults.mount import OFF, ORDER
 
 
 class Operations(mfusepy.Operations):  # type: ignore[misc]
@@ -26,6 +26,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        # By their ids, for ever, so that no other node is given the same id.
         self._open: dict[int, Node] = {}
 
     def init_with_config(self, info: Any, config: Any) -> None:
@@ -34,20 +35,22 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
 
     def setxattr(self, path: str, name: str, value: bytes, options: int, position: int = 0) -> int:
         """Take an order of L{Mount}."""
+        if name != ORDER:
+            raise OSError(errno.ENOTSUP, "no such attribute")
         order, *arguments = json.loads(value)
         getattr(self._disk, order)(*arguments)
         return 0
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         """Whether the power is off."""
-        if name != DEAD:
+        if name != OFF:
             raise OSError(errno.ENODATA, "no such attribute")
-        return b"%d" % self._disk.is_dead
+        return b"%d" % self._disk.is_off
 
-    def _touch(self, path: str, growth: int = 0) -> None:
-        """A change is about to be made: without power, who makes it dies before he hears of that."""
+    def _before_change(self, path: str, growth: int = 0) -> None:
+        """Without power, whoever wants to make a change is killed before the call returns."""
         try:
-            self._disk.touch(path, growth)
+            self._disk.before_change(path, growth)
         except PowerOff:
             _, _, caller = mfusepy.fuse_get_context()
             # The kernel itself is 0, which here would mean everybody who was started with us.
@@ -80,9 +83,9 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
 
     def mknod(self, path: str, mode: int, dev: int) -> int:
         """A file, a pipe or a socket."""
-        self._touch(path)
+        self._before_change(path)
         folder, name = self._disk.parent(path)
-        self._disk.rename((folder, name, Node(mode)))
+        self._disk.change_names((folder, name, Node(mode)))
         return 0
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:
@@ -110,52 +113,48 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
         """As C{pwrite}."""
         node = self._node(path, fh)
-        self._touch(path, offset + len(data) - len(node.data))
+        self._before_change(path, offset + len(data) - len(node.data))
         node.change(offset, data)
         return len(data)
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         """As C{ftruncate}."""
         node = self._node(path, fh)
-        self._touch(path, length - len(node.data))
+        self._before_change(path, length - len(node.data))
         node.change(length, None)
         return 0
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         """As C{fsync}."""
-        self._touch(path)
+        self._before_change(path)
         self._disk.sync(self._node(path, fh))
         return 0
 
-    def fsyncdir(self, path: str, datasync: int, fh: int) -> int:
-        """As C{fsync} of a folder."""
-        self._touch(path)
-        self._disk.sync(self._disk.find(path))
-        return 0
+    fsyncdir = fsync
 
     def unlink(self, path: str) -> int:
         """As C{unlink}."""
-        self._touch(path)
+        self._before_change(path)
         self._disk.find(path)
-        self._disk.rename((*self._disk.parent(path), None))
+        self._disk.change_names((*self._disk.parent(path), None))
         return 0
 
     rmdir = unlink
 
     def rename(self, old: str, new: str) -> int:
         """As C{rename}."""
-        self._touch(old)
+        self._before_change(old)
         node = self._disk.find(old)
-        self._disk.rename((*self._disk.parent(old), None), (*self._disk.parent(new), node))
+        self._disk.change_names((*self._disk.parent(old), None), (*self._disk.parent(new), node))
         return 0
 
     def link(self, target: str, source: str) -> int:
         """As C{link}."""
-        self._touch(target)
+        self._before_change(target)
         folder, name = self._disk.parent(target)
         if name in folder.names:
             raise OSError(errno.EEXIST, "there")
-        self._disk.rename((folder, name, self._disk.find(source)))
+        self._disk.change_names((folder, name, self._disk.find(source)))
         return 0
 
     def chmod(self, path: str, mode: int) -> int:

@@ -16,10 +16,10 @@ from tests.functional.nursery import ROOT
 from tests.functional.support import until
 
 # How a L{Mount} gives orders to its process, and asks it.
-ORDER, DEAD = "user.order", "user.dead"
+ORDER, OFF = "user.order", "user.off"
 
 
-def missing() -> str:
+def skip_reason() -> str:
     """Why no file system can be mounted here; empty if one can."""
     try:
         importlib.import_module("mfusepy")
@@ -55,9 +55,9 @@ class Mount:
         os.setxattr(self.path, ORDER, json.dumps([name, *arguments]).encode())
 
     @property
-    def is_dead(self) -> bool:
+    def is_off(self) -> bool:
         """Whether the power is off."""
-        return os.getxattr(self.path, DEAD) == b"1"
+        return os.getxattr(self.path, OFF) == b"1"
 
     def close(self) -> None:
         """Unmount it."""

@@ -258,7 +258,7 @@ class Rounds:
         world.mount.order("arm", tree, left)
         work()
         deadline = time.monotonic() + SPAN
-        while not world.mount.is_dead and time.monotonic() < deadline:
+        while not world.mount.is_off and time.monotonic() < deadline:
             time.sleep(0.01)
         for running in world.of(tree):
             running.kill()
@@ -372,11 +372,11 @@ KINDS: dict[str, Callable[[Rounds, random.Random], Verdict]] = {
 
 # What a kind needs of the machine.
 NEEDS = {
-    **dict.fromkeys(("kill", "first", "fail"), calls.missing),
-    **dict.fromkeys(("cut", "first-cut", "full"), mount.missing),
+    **dict.fromkeys(("kill", "first", "fail"), calls.skip_reason),
+    **dict.fromkeys(("cut", "first-cut", "full"), mount.skip_reason),
 }
 
 
-def missing(kind: str) -> str:
+def skip_reason(kind: str) -> str:
     """Why rounds of a kind cannot be run here; empty if they can."""
     return NEEDS[kind]() if kind in NEEDS else ""

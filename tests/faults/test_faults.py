@@ -9,7 +9,7 @@ from itertools import product
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.faults.disk import LOSSES, SECTOR, TORN, WHOLE, Disk, Node
-from tests.faults.rounds import Rounds, missing
+from tests.faults.rounds import Rounds, skip_reason
 from tests.faults.verdict import Verdict, judge, printed
 
 
@@ -19,7 +19,7 @@ class FaultTests(SynchronousTestCase):
     def run_rounds(self, *rounds: tuple[str, int]) -> Verdict:
         """Run rounds of these kinds with these seeds, if they can be run here."""
         for kind, _ in rounds:
-            if why := missing(kind):
+            if why := skip_reason(kind):
                 raise SkipTest(why)
         total = Verdict()
         with Rounds.make(faults=2, lines=8) as place:
@@ -80,7 +80,7 @@ class DiskTests(SynchronousTestCase):
     def disk(self, strict: bool) -> tuple[Disk, Node]:
         """A disk with an empty file that no fsync covered."""
         disk, node = Disk(strict), Node(stat.S_IFREG)
-        disk.rename((disk.root, "file", node))
+        disk.change_names((disk.root, "file", node))
         return disk, node
 
     def test_writes(self) -> None:
@@ -126,7 +126,7 @@ class DiskTests(SynchronousTestCase):
         """After so many changes there is no power, until the cut."""
         disk, _ = self.disk(strict=False)
         disk.arm("", 1)
-        disk.touch("/file")
-        self.assertEqual(self.assertRaises(OSError, disk.touch, "/file").errno, errno.EIO)
+        disk.before_change("/file")
+        self.assertEqual(self.assertRaises(OSError, disk.before_change, "/file").errno, errno.EIO)
         disk.cut("", WHOLE, 0)
-        disk.touch("/")
+        disk.before_change("/")
