@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.faults.rounds import KINDS, Rounds, skip_reason
+from tests.faults.kinds import KINDS, run, skip_reason
+from tests.faults.rounds import Rounds
 from tests.faults.verdict import Verdict
 
 # The order of kinds, repeated: what there is most to choose from comes most often.
@@ -65,21 +66,21 @@ def main() -> int:
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     console = Console(stderr=True)
     console.print(f"seed {seed}", highlight=False)
-    work, lock = plan(options.rounds, seed, options.kind), threading.Lock()
+    planned, lock = plan(options.rounds, seed, options.kind), threading.Lock()
     verdicts: dict[str, Verdict] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("rounds", total=options.rounds)
 
-        def run() -> None:
+        def work() -> None:
             with Rounds.make() as rounds:
                 while True:
                     with lock:
-                        kind, number = next(work, ("", 0))
+                        kind, number = next(planned, ("", 0))
                     if not kind:
                         return
                     began = time.monotonic()
-                    verdict = rounds.run(kind, number)
+                    verdict = run(rounds, kind, number)
                     with lock:
                         verdicts.setdefault(kind, Verdict()).add(verdict)
                         bad = sum(found.is_bad for found in verdicts.values())
@@ -89,7 +90,7 @@ def main() -> int:
                         took = f"{time.monotonic() - began:.0f} s"
                         console.print(f"{kind}, {took}: {rounds.note}\n    again: {again}", markup=False, highlight=False)
 
-        threads = [threading.Thread(target=run) for _ in range(min(options.jobs, options.rounds))]
+        threads = [threading.Thread(target=work) for _ in range(min(options.jobs, options.rounds))]
         for thread in threads:
             thread.start()
         for thread in threads:

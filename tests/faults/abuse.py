@@ -1,16 +1,20 @@
-"""Connections that are silent, dribble, come and go, or send rubbish, for as long as somebody wants."""
+"""Rounds with connections that are silent, dribble, come and go, or send rubbish."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import random
+import signal
 import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 
+from tests.faults.rounds import Rounds
+from tests.faults.verdict import Verdict
 from tests.functional.support import HOST
 from tests.functional.test_abuse import context
 
@@ -79,3 +83,18 @@ def abused(port: int, chance: random.Random) -> Iterator[None]:
         stopped.set()
         for thread in threads:
             thread.join()
+
+
+def abuse(rounds: Rounds, chance: random.Random) -> Verdict:
+    """Strangers do their worst, and a reader is deaf for a while."""
+    with rounds.world() as world:
+        world.start_all()
+        with abused(world.daemon.port, chance):
+            world.talk(rounds.lines)
+            reader = world.running["reader"].process
+            reader.send_signal(signal.SIGSTOP)
+            for _ in range(rounds.faults):
+                world.talk(rounds.lines)
+                time.sleep(0.3)
+            reader.send_signal(signal.SIGCONT)
+            return rounds.finish(world)

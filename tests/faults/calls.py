@@ -39,7 +39,7 @@ def skip_reason() -> str:
     tracer = subprocess.Popen(["strace", "-qq", "-o", os.devnull, "-p", str(process.pid)], stderr=subprocess.DEVNULL)
     try:
         until(lambda: tracer.poll() is not None or _is_traced(process.pid), "strace")
-        return "" if tracer.poll() is None else "needs leave to trace processes, as with kernel.yama.ptrace_scope=0"
+        return "" if tracer.poll() is None else "needs permission to trace processes, as with kernel.yama.ptrace_scope=0"
     finally:
         process.kill()
         process.wait()

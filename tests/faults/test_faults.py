@@ -9,7 +9,8 @@ from itertools import product
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.faults.disk import LOSSES, SECTOR, TORN, WHOLE, Disk, Node
-from tests.faults.rounds import Rounds, skip_reason
+from tests.faults.kinds import run, skip_reason
+from tests.faults.rounds import Rounds
 from tests.faults.verdict import Verdict, judge, printed
 
 
@@ -24,7 +25,7 @@ class FaultTests(SynchronousTestCase):
         total = Verdict()
         with Rounds.make(faults=2, lines=8) as place:
             for kind, seed in rounds:
-                verdict = place.run(kind, seed)
+                verdict = run(place, kind, seed)
                 self.assertFalse(verdict.is_bad, f"{kind} {seed}: {place.note}\n{verdict}")
                 total.add(verdict)
         return total
