@@ -23,7 +23,7 @@ from securemsg.daemon.checks import EXPECTED, check_start
 from securemsg.daemon.folder import StateError
 from securemsg.daemon.options import Options, Setup
 from securemsg.daemon.service import APPLICATION, Daemon
-from securemsg.daemon.twistd import end_process, handle_signals, in_foreground, log_of
+from securemsg.daemon.twistd import end_process, in_foreground, install_signal_handlers, log_file_of
 from securemsg.net.clock import count_passing_time
 from securemsg.responders.choice import BadAnswer, prepare
 
@@ -71,8 +71,8 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     count_passing_time(reactor)
-    log = log_of(twistd)
-    handle_signals(log, cast(IReactorFromThreads, reactor).callFromThread)
+    log = log_file_of(twistd)
+    install_signal_handlers(log, cast(IReactorFromThreads, reactor).callFromThread)
     # twistd makes the log and the pid file before the service starts; they are private unless --umask says otherwise.
     if twistd.get("umask") is None:
         os.umask(0o077)

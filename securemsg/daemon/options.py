@@ -13,7 +13,7 @@ from attrs import frozen
 from twisted.python import usage
 
 from securemsg import __version__
-from securemsg.daemon.twistd import settle_pid_file
+from securemsg.daemon.twistd import clear_pid_file
 from securemsg.protocol.invite import is_host
 
 MAX_PORT = 65535
@@ -121,7 +121,7 @@ class Options(usage.Options):
         @raise usage.UsageError: one line that says what is wrong.
         """
         if self.parent is not None:
-            settle_pid_file(self.parent)
+            clear_pid_file(self.parent)
         port = _number("--port", self["port"], 1, MAX_PORT)
         host = _address(self["host"])
         if self["advertise"] is None and host in WILDCARDS:

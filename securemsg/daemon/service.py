@@ -44,7 +44,7 @@ from securemsg.daemon.folder import (
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.mark import Mark
 from securemsg.daemon.options import Setup
-from securemsg.daemon.twistd import Log
+from securemsg.daemon.twistd import DaemonLog
 from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
@@ -94,7 +94,12 @@ class Daemon(Service):
     name = APPLICATION
 
     def __init__(
-        self, setup: Setup, state: Path, reactor: Any, leave: Callable[[int], object] = os._exit, log_file: Log | None = None
+        self,
+        setup: Setup,
+        state: Path,
+        reactor: Any,
+        leave: Callable[[int], object] = os._exit,
+        log_file: DaemonLog | None = None,
     ) -> None:
         """
         @param leave: ends the process at once.

@@ -19,14 +19,14 @@ LOG_FILE = "twistd.log"
 # A log file grows to so many bytes, and so many older ones are kept.
 LOG_SIZE = 10 * 2**20
 LOGS_KEPT = 9
-LOG_MODE = 0o600
-# Other programs end at these.
+# Their default action would end the process.
 SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
 
 Twistd = MutableMapping[str, Any]
+_log = Logger()
 
 
-def settle_pid_file(twistd: Twistd) -> None:
+def clear_pid_file(twistd: Twistd) -> None:
     """
     In the foreground make no pid file unless one is asked for, and remove one that names no other daemon, which would keep
     twistd from starting. The lock in the state folder tells whether that is in use.
@@ -74,10 +74,8 @@ def end_process(pid_file: Path | None, status: int) -> None:
     os._exit(status)
 
 
-class Log:
-    """The log file, which is opened again when a signal asks for that, as after C{logrotate} has moved it."""
-
-    _log = Logger()
+class DaemonLog:
+    """The log file, which is reopened when a signal asks for that, as after C{logrotate} has moved it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,18 +83,16 @@ class Log:
 
     def observe(self) -> ILogObserver:
         """Open it."""
-        self._file = LogFile.fromFullPath(
-            str(self._path), rotateLength=LOG_SIZE, maxRotatedFiles=LOGS_KEPT, defaultMode=LOG_MODE
-        )
+        self._file = LogFile.fromFullPath(str(self._path), rotateLength=LOG_SIZE, maxRotatedFiles=LOGS_KEPT)
         return textFileLogObserver(cast("IO[Any]", self._file))
 
     def reopen(self) -> None:
-        """Open it again, if it was opened."""
+        """Reopen it, if it was opened."""
         if self._file is not None:
             self._file.reopen()
 
 
-def log_of(twistd: Twistd) -> Log | None:
+def log_file_of(twistd: Twistd) -> DaemonLog | None:
     """The file to which twistd is to write its log; C{None}: it goes elsewhere."""
     if twistd.get("syslog") or twistd.get("logger"):
         return None
@@ -104,12 +100,12 @@ def log_of(twistd: Twistd) -> Log | None:
     if name == "-":
         return None
     # Absolute, because twistd may change its folder.
-    return Log(Path(name).absolute())
+    return DaemonLog(Path(name).absolute())
 
 
-def handle_signals(log: Log | None, call: Callable[[Callable[[], None]], object]) -> None:
+def install_signal_handlers(log: DaemonLog | None, call: Callable[[Callable[[], None]], object]) -> None:
     """
-    Open the log again at these signals; by default they end a process.
+    Reopen the log at these signals, which by default end a process.
 
     @param call: makes a call in the reactor's thread, outside the signal's handler.
     """
@@ -117,7 +113,7 @@ def handle_signals(log: Log | None, call: Callable[[Callable[[], None]], object]
     def reopen() -> None:
         if log is not None:
             log.reopen()
-        Log._log.info("the log was opened again" if log is not None else "a signal asked to open the log again; it is no file")
+        _log.info("the log was reopened" if log is not None else "signal ignored: the log does not go to a file")
 
     def handle(number: int, frame: FrameType | None) -> None:
         call(reopen)

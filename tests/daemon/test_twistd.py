@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.daemon import twistd
-from securemsg.daemon.twistd import Log, handle_signals, log_of, settle_pid_file
+from securemsg.daemon.twistd import DaemonLog, clear_pid_file, install_signal_handlers, log_file_of
 from tests.net.fakes import scratch
 
 # Ids of processes end far below.
@@ -31,7 +31,7 @@ class PidFileTests(SynchronousTestCase):
     def is_kept(self, content: bytes) -> bool:
         """Whether a file with this content stays."""
         self.path.write_bytes(content)
-        settle_pid_file({"pidfile": str(self.path), "nodaemon": 1})
+        clear_pid_file({"pidfile": str(self.path), "nodaemon": 1})
         return self.path.exists()
 
     def test_of_nobody(self) -> None:
@@ -65,14 +65,14 @@ class PidFileTests(SynchronousTestCase):
             ({}, "twistd.pid"),
         ):
             given: dict[str, Any] = {"pidfile": "twistd.pid", **options}
-            settle_pid_file(given)
+            clear_pid_file(given)
             self.assertEqual(given["pidfile"], expected)
-        settle_pid_file(given := {"pidfile": "", "nodaemon": 1})
+        clear_pid_file(given := {"pidfile": "", "nodaemon": 1})
         self.assertEqual(given["pidfile"], "")
 
 
 class LogTests(SynchronousTestCase):
-    """The log file is opened again at a signal."""
+    """The log file is reopened at a signal."""
 
     def setUp(self) -> None:
         """Signals of this process do afterwards what they did before."""
@@ -80,15 +80,16 @@ class LogTests(SynchronousTestCase):
         for number in twistd.SIGNALS:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
-    def test_opened_again(self) -> None:
-        """What is written after the signal goes to a new file of the old name."""
+    def test_reopened(self) -> None:
+        """What is written after the signal goes to a new file of the old name, whose mode follows the umask."""
+        self.addCleanup(os.umask, os.umask(0o027))
         options: dict[str, Any] = {"logfile": str(self.path)}
-        log = log_of(options)
+        log = log_file_of(options)
         assert log is not None
         write = Logger(observer=log.observe()).info
         write("one")
         calls: list[Callable[[], None]] = []
-        handle_signals(log, calls.append)
+        install_signal_handlers(log, calls.append)
         for count, number in enumerate(twistd.SIGNALS, 1):
             moved = self.path.with_name(f"moved{count}")
             self.path.rename(moved)
@@ -98,13 +99,13 @@ class LogTests(SynchronousTestCase):
             call()
             write("two")
             self.assertIn("two", self.path.read_text("utf-8"))
-            self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+            self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
         self.assertIn("one", self.path.with_name("moved1").read_text("utf-8"))
 
     def test_no_file(self) -> None:
         """Where the log is no file the signals end nothing."""
         calls: list[Callable[[], None]] = []
-        handle_signals(None, calls.append)
+        install_signal_handlers(None, calls.append)
         for number in twistd.SIGNALS:
             os.kill(os.getpid(), number)
         for call in calls:
@@ -113,20 +114,20 @@ class LogTests(SynchronousTestCase):
 
     def test_not_opened(self) -> None:
         """A signal before twistd has opened the file makes none."""
-        Log(self.path).reopen()
+        DaemonLog(self.path).reopen()
         self.assertFalse(self.path.exists())
 
     def test_ours(self) -> None:
         """twistd's own choices stay: standard output at the terminal, the system's log, another logger."""
         for options in ({"nodaemon": 1}, {"nodaemon": 1, "logfile": "-"}, {"syslog": 1, "logfile": "x"}, {"logger": "x"}):
-            self.assertIsNone(log_of(dict(options)), options)
-        log = log_of({})
+            self.assertIsNone(log_file_of(dict(options)), options)
+        log = log_file_of({})
         assert log is not None
         self.assertEqual(log._path, Path("twistd.log").absolute())
 
     def test_bounded(self) -> None:
         """A log that grows is rotated, and so many older files are kept."""
-        log = Log(self.path)
+        log = DaemonLog(self.path)
         log.observe()
         assert log._file is not None
         self.assertEqual((log._file.rotateLength, log._file.maxRotatedFiles), (twistd.LOG_SIZE, twistd.LOGS_KEPT))
