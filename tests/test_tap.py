@@ -31,7 +31,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.messages import Received
 from securemsg.coredump import PR_SET_DUMPABLE
 from securemsg.daemon import service
-from securemsg.daemon.folder import DATABASE, MARK, SERVER_KEY, FolderLock, StateError, open_folder, write_private
+from securemsg.daemon.folder import DATABASE, HIGH_WATER, SERVER_KEY, FolderLock, StateError, open_folder, write_private
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.service import SPARE_FILES, Daemon
 from securemsg.net.control import MAX_SOCKET_PATH
@@ -216,9 +216,9 @@ class CheckTests(FolderCase):
     def test_lost(self) -> None:
         """A database that is behind its mark, or gone with everything but that, keeps the daemon from starting."""
         open_folder(self.state)
-        write_private(self.state / MARK, b"1\n")
-        self.assertIn(f"rm {self.state / MARK}", self.complaint())
-        self.assertEqual(list(self.state.iterdir()), [self.state / MARK])
+        write_private(self.state / HIGH_WATER, b"1\n")
+        self.assertIn(f"rm {self.state / HIGH_WATER}", self.complaint())
+        self.assertEqual(list(self.state.iterdir()), [self.state / HIGH_WATER])
 
     def test_function(self) -> None:
         """A function that cannot be imported is an error before the daemon leaves the terminal, whatever the cause."""

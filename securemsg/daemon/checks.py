@@ -19,7 +19,7 @@ from securemsg.daemon.folder import (
     read_key,
     read_private,
 )
-from securemsg.daemon.mark import check_mark
+from securemsg.daemon.highwater import check_high_water
 from securemsg.daemon.options import Setup
 from securemsg.net.control import BadSocketPath, check_socket_path
 from securemsg.net.listener import PortUnavailable, check_port
@@ -86,11 +86,11 @@ def check_whole(state: Path) -> None:
     has_key = read_key(key, KEY_SIZE) is not None
     has_database = database.exists() and database.stat().st_size > 0
     # An empty one is not opened: SQLite would remove the journal beside it.
-    reached = check_server_store(database) if has_database else 0
+    high_water = check_server_store(database) if has_database else 0
     needed: list[Path] = []
-    if has_key or reached or contact.exists():
+    if has_key or high_water or contact.exists():
         needed = [key, database]
-    if reached:
+    if high_water:
         needed += [contact / KEY_FILE, contact / PROFILE_FILE]
     present = {key: has_key, database: has_database}
     for path in needed:
@@ -100,4 +100,4 @@ def check_whole(state: Path) -> None:
                 f"{path} {what}, but {state} holds other parts of the same state; nothing was changed; restore it from a"
                 f" backup, ideally the whole folder into an empty one, and leave no other {DATABASE}-wal beside it"
             )
-    check_mark(state, reached)
+    check_high_water(state, high_water)

@@ -23,7 +23,7 @@ from securemsg.storage.files import (
 LOCK_FILE = "lock"
 SERVER_KEY = "server.key"
 DATABASE = "server.db"
-MARK = "mark"
+HIGH_WATER = "high-water"
 SOCKET = "control"
 FIRST_INVITE = "first-invite"
 CONTACT = "contact"

@@ -41,8 +41,8 @@ from securemsg.daemon.folder import (
     open_folder,
     write_private,
 )
+from securemsg.daemon.highwater import HighWaterMark
 from securemsg.daemon.hosted import HostedContact
-from securemsg.daemon.mark import Mark
 from securemsg.daemon.options import Setup
 from securemsg.daemon.twistd import DaemonLog
 from securemsg.net.control import listen_control, observe_operator
@@ -120,7 +120,7 @@ class Daemon(Service):
         self._starting: Deferred[None] | None = None
         self._closing: Deferred[None] | None = None
         self._ending = False
-        self._mark: Mark | None = None
+        self._high_water: HighWaterMark | None = None
         self._core: Server | None = None
         self._contact: HostedContact | None = None
         self._public: PublicFactory | None = None
@@ -179,8 +179,8 @@ class Daemon(Service):
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
         stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store, full=self._hold_up)
-        self._mark = Mark(state, self._reactor, stores)
-        self._mark.start()
+        self._high_water = HighWaterMark(state, self._reactor, stores)
+        self._high_water.start()
         key = self._open_key_file()
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
         turn = Turn(self._reactor)
@@ -229,8 +229,8 @@ class Daemon(Service):
         deadline = self._reactor.seconds() + CLOSING_TIME + 1
         while self._public is not None and self._public.protocols and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.02)
-        if self._mark is not None:
-            await self._mark.stop()
+        if self._high_water is not None:
+            await self._high_water.stop()
         self._hangups.report()
         self._lock.release()
         self._log.info("securemsg stopped")

@@ -63,20 +63,20 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "storage/sqlite/mailboxes.py",
         "tests/storage/sqlite/test_store.py",
-        (" WHERE id < (SELECT max(id) FROM deposits)", "", "DurabilityTests::test_reached"),
+        (" WHERE id < (SELECT max(id) FROM deposits)", "", "DurabilityTests::test_high_water"),
     ),
     *guards(
-        "daemon/mark.py",
-        "tests/daemon/test_mark.py",
-        ("if reached < int(content):", "if False:", "CheckTests::test_lost"),
+        "daemon/highwater.py",
+        "tests/daemon/test_highwater.py",
+        ("if high_water < int(content):", "if False:", "CheckTests::test_lost"),
         ("if not content.strip().isdigit():", "if False:", "CheckTests::test_damaged"),
-        ("        if reached <= self._written:\n            return\n", "", "WriteTests::test_unchanged"),
+        ("        if high_water <= self._written:\n            return\n", "", "WriteTests::test_unchanged"),
         ("        self._write().addErrback(self._log_failure)\n", "", "WriteTests::test_stop"),
     ),
     *guards(
         "daemon/checks.py",
         "tests/test_tap.py",
-        ("    check_mark(state, reached)\n", "", "CheckTests::test_lost"),
+        ("    check_high_water(state, high_water)\n", "", "CheckTests::test_lost"),
     ),
     *guards(
         "net/timeouts.py",

@@ -40,7 +40,7 @@ KEEP_CLOCK = "UPDATE clock SET now = max(now, ?), wall = ?"
 # All but the newest, so that no number is given twice.
 OLDEST = "SELECT id, forget_at FROM deposits WHERE id < (SELECT max(id) FROM deposits) ORDER BY id LIMIT ?"
 FORGET = "DELETE FROM deposits WHERE id = ?"
-REACHED = "SELECT (SELECT coalesce(max(id), 0) FROM deposits) + (SELECT coalesce(max(seq), 0) FROM sqlite_sequence)"
+HIGH_WATER = "SELECT (SELECT coalesce(max(id), 0) FROM deposits) + (SELECT coalesce(max(seq), 0) FROM sqlite_sequence)"
 
 
 def place(mailbox: int, position: int) -> int:
@@ -171,9 +171,9 @@ def read_clock(connection: sqlite3.Connection) -> ClockReading:
     return ClockReading(*connection.execute(READ_CLOCK).fetchone())
 
 
-def reached(connection: sqlite3.Connection) -> int:
-    """See L{securemsg.storage.sqlite.store.ServerStore.reached}: the numbers of deposits and mailboxes are used once."""
-    (number,) = connection.execute(REACHED).fetchone()
+def high_water(connection: sqlite3.Connection) -> int:
+    """See L{securemsg.storage.sqlite.store.ServerStore.high_water}: the numbers of deposits and mailboxes are used once."""
+    (number,) = connection.execute(HIGH_WATER).fetchone()
     return int(number)
 
 

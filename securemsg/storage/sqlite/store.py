@@ -56,7 +56,7 @@ def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TI
     See whether a daemon could use this file, without keeping it open or changing it. No file is fine: it will be made.
 
     @param timeout: how long to wait for a daemon that is about to stop, in seconds.
-    @return: how far it has come, see L{ServerStore.reached}; 0: there was never an account in it.
+    @return: how far it has come, see L{ServerStore.high_water}; 0: there was never an account in it.
     @raise StateTooNew: a newer release wrote it.
     @raise StateDamaged: it is damaged, or something else.
     @raise StateUnusable: it cannot be read, or another daemon uses it.
@@ -78,7 +78,7 @@ def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TI
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise damaged(file, verdict)
-        return mailboxes.reached(connection) if version > 0 else 0
+        return mailboxes.high_water(connection) if version > 0 else 0
     except sqlite3.Error as error:
         raise explained(error, file) from error
     finally:
@@ -176,9 +176,9 @@ class ServerStore:
         """Finish all jobs, then close the file. Later requests fail; later writes get no answer."""
         return self._writer.close()
 
-    def reached(self) -> Deferred[int]:
+    def high_water(self) -> Deferred[int]:
         """How far the database has come: a number that rises with each deposit and each new device, and never falls."""
-        return self._writer.submit(mailboxes.reached, writes=False)
+        return self._writer.submit(mailboxes.high_water, writes=False)
 
     def wal_size(self) -> int:
         """See L{IServerStore.wal_size}."""

@@ -197,12 +197,12 @@ class DurabilityTests(FileContract):
         left = self.store._writer.submit(lambda connection: connection.execute(known).fetchone())
         self.assertEqual(self.reactor.wait(left), (1,))
 
-    def test_reached(self) -> None:
+    def test_high_water(self) -> None:
         """How far it has come is found in the file, rises with each deposit and each device, and never falls."""
-        seen = [self.reactor.wait(self.store.reached())]
+        seen = [self.reactor.wait(self.store.high_water())]
 
         def look(difference: int) -> None:
-            seen.append(self.reactor.wait(self.store.reached()))
+            seen.append(self.reactor.wait(self.store.high_water()))
             self.assertEqual(seen[-1] - seen[-2], difference)
 
         self.send(1)

@@ -1,4 +1,4 @@
-"""Tests of L{securemsg.daemon.mark}: how far the database had come. The threads are real; the reactor is not."""
+"""Tests of L{securemsg.daemon.highwater}: how far the database had come. The threads are real; the reactor is not."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.daemon.folder import MARK, StateError
-from securemsg.daemon.mark import PERIOD, Mark, check_mark
+from securemsg.daemon.folder import HIGH_WATER, StateError
+from securemsg.daemon.highwater import PERIOD, HighWaterMark, check_high_water
 from tests.daemon.threads import ThreadCase
 
 
@@ -28,8 +28,8 @@ class FakeStore:
     waiting: bool = False
     closed: Deferred[None] = field(factory=lambda: succeed(None))
 
-    def reached(self) -> Deferred[int]:
-        """See L{securemsg.storage.sqlite.store.ServerStore.reached}."""
+    def high_water(self) -> Deferred[int]:
+        """See L{securemsg.storage.sqlite.store.ServerStore.high_water}."""
         return Deferred() if self.waiting else succeed(self.number)
 
     def close(self) -> Deferred[None]:
@@ -47,32 +47,32 @@ class CheckTests(SynchronousTestCase):
 
     def write(self, content: bytes) -> None:
         """There is a mark."""
-        (self.state / MARK).write_bytes(content)
-        (self.state / MARK).chmod(0o600)
+        (self.state / HIGH_WATER).write_bytes(content)
+        (self.state / HIGH_WATER).chmod(0o600)
 
     def test_none(self) -> None:
         """A state without one is older."""
-        check_mark(self.state, 0)
+        check_high_water(self.state, 0)
 
     def test_lags(self) -> None:
         """It is where the database is, or behind that."""
         self.write(b"7\n")
-        for reached in (7, 8, 1000):
-            check_mark(self.state, reached)
+        for number in (7, 8, 1000):
+            check_high_water(self.state, number)
 
     def test_lost(self) -> None:
         """A database behind it has lost something: that is said, and what to do."""
         self.write(b"7\n")
-        for reached in (6, 0):
-            said = str(self.assertRaises(StateError, check_mark, self.state, reached))
-            for part in ("server.db has lost messages", "server.db-wal", "backup", f"rm {self.state / MARK}"):
+        for number in (6, 0):
+            said = str(self.assertRaises(StateError, check_high_water, self.state, number))
+            for part in ("server.db lacks messages", "server.db-wal", "older copy", "backup", f"rm {self.state / HIGH_WATER}"):
                 self.assertIn(part, said)
 
     def test_damaged(self) -> None:
         """What is no number is not passed over."""
         for content in (b"", b"-7", b"seven", b"7 7", b"\xff"):
             self.write(content)
-            self.assertIn("damaged", str(self.assertRaises(StateError, check_mark, self.state, 10)))
+            self.assertIn("damaged", str(self.assertRaises(StateError, check_high_water, self.state, 10)))
 
 
 class WriteTests(ThreadCase):
@@ -84,7 +84,7 @@ class WriteTests(ThreadCase):
         self.state = Path(self.mktemp())
         self.state.mkdir()
         self.store = FakeStore(3)
-        self.mark = Mark(self.state, self.reactor, cast(Any, self.store))
+        self.mark = HighWaterMark(self.state, self.reactor, cast(Any, self.store))
         self.mark.start()
         self.settle()
 
@@ -102,12 +102,12 @@ class WriteTests(ThreadCase):
     @property
     def content(self) -> bytes:
         """What is in the file."""
-        return (self.state / MARK).read_bytes()
+        return (self.state / HIGH_WATER).read_bytes()
 
     def test_once_a_second(self) -> None:
         """It follows the store, once in a second, and is for us alone."""
         self.assertEqual(self.content, b"3\n")
-        self.assertEqual((self.state / MARK).stat().st_mode & 0o777, 0o600)
+        self.assertEqual((self.state / HIGH_WATER).stat().st_mode & 0o777, 0o600)
         for number in (4, 5):
             self.store.number = number
             self.settle()
@@ -119,7 +119,7 @@ class WriteTests(ThreadCase):
 
     def test_unchanged(self) -> None:
         """Where nothing was accepted nothing is written."""
-        (self.state / MARK).unlink()
+        (self.state / HIGH_WATER).unlink()
         self.clock.advance(PERIOD)
         self.settle()
         self.assertEqual(list(self.state.iterdir()), [])
@@ -141,7 +141,7 @@ class WriteTests(ThreadCase):
 
     def test_unwritable(self) -> None:
         """A mark that cannot be written is logged once, and written as soon as it can be."""
-        draft = self.state / f"{MARK}.new"
+        draft = self.state / f"{HIGH_WATER}.new"
         draft.mkdir()
         with capturedLogs() as events:
             for number in (4, 5):
@@ -149,7 +149,7 @@ class WriteTests(ThreadCase):
                 self.clock.advance(PERIOD)
                 self.settle()
         (line,) = [str(formatEvent(event)) for event in events]
-        self.assertIn(str(self.state / MARK), line)
+        self.assertIn(str(self.state / HIGH_WATER), line)
         draft.rmdir()
         self.clock.advance(PERIOD)
         self.settle()

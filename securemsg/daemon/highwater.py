@@ -1,5 +1,5 @@
 """
-The mark: how far the database had come, in a file of its own.
+The high-water mark: how far the database had come, in a file of its own.
 
 SQLite drops a damaged write-ahead log from the first wrong byte on, without a word. A database that is behind its mark has lost
 what was accepted. The mark may lag behind by a second, because no message waits for it; it is never ahead.
@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from securemsg.daemon.folder import DATABASE, MARK, StateError, read_private
+from securemsg.daemon.folder import DATABASE, HIGH_WATER, StateError, read_private
 from securemsg.daemon.worker import Worker
 from securemsg.storage.files import write_private_file
 from securemsg.storage.sqlite.store import ServerStore
@@ -24,35 +24,39 @@ from securemsg.storage.sqlite.store import ServerStore
 PERIOD = 1.0
 
 
-def check_mark(state: Path, reached: int) -> None:
+def check_high_water(state: Path, high_water: int) -> None:
     """
     Check that the database has not fallen behind its mark. A state from before there were marks has none.
 
-    @param reached: how far the database has come, see L{ServerStore.reached}.
+    @param high_water: how far the database has come, see L{ServerStore.high_water}.
     @raise StateError: it is behind, or the mark is damaged.
     """
-    path = state / MARK
+    path = state / HIGH_WATER
     content = read_private(path)
     if content is None:
         return
     if not content.strip().isdigit():
-        raise StateError(f"{path} is damaged, so that nobody can tell whether {DATABASE} has lost messages; remove it to go on")
-    if reached < int(content):
         raise StateError(
-            f"{state / DATABASE} has lost messages that were accepted: {DATABASE}-wal beside it was damaged or deleted; nothing"
-            f" was changed; restore the whole folder from a backup, or go on without those messages: rm {path}"
+            f"{path} is damaged, so a loss of messages from {DATABASE} cannot be ruled out; restore the whole folder from a"
+            f" backup, or start anyway: rm {path}"
+        )
+    if high_water < int(content):
+        raise StateError(
+            f"{state / DATABASE} lacks messages that were accepted: it or {DATABASE}-wal was damaged, deleted or replaced by"
+            f" an older copy; nothing was changed; restore the whole folder from a backup, or go on without those messages:"
+            f" rm {path}"
         )
 
 
-class Mark:
+class HighWaterMark:
     """Writes the mark of an open store, which it closes in the end, in a thread of its own."""
 
     _log = Logger()
 
     def __init__(self, state: Path, reactor: Any, store: ServerStore) -> None:
-        self._path = state / MARK
+        self._path = state / HIGH_WATER
         self._store = store
-        self._worker = Worker(reactor, MARK)
+        self._worker = Worker(reactor, HIGH_WATER)
         self._written = 0
         self._has_failed = False
         self._loop = LoopingCall(self._write)
@@ -76,18 +80,18 @@ class Mark:
 
     async def _advance(self) -> None:
         """Write how far the store has come, if that is further than before."""
-        reached = await self._store.reached()
-        if reached <= self._written:
+        high_water = await self._store.high_water()
+        if high_water <= self._written:
             return
         try:
-            await self._worker.call(write_private_file, self._path, b"%d\n" % reached)
+            await self._worker.call(write_private_file, self._path, b"%d\n" % high_water)
         except OSError as error:
             # It lags until it can be written again.
             if not self._has_failed:
                 self._log.warn("{path} cannot be written: {problem}", path=str(self._path), problem=error.strerror)
             self._has_failed = True
         else:
-            self._written, self._has_failed = reached, False
+            self._written, self._has_failed = high_water, False
 
     def _log_failure(self, failure: Failure) -> None:
-        self._log.failure("the mark is not written any more", failure)
+        self._log.failure("the high-water mark is no longer written", failure)

@@ -9,7 +9,7 @@ from securemsg.storage.sqlite.store import check_server_store
 from tests.functional.support import PlaceCase, until
 
 
-class MarkTests(PlaceCase):
+class HighWaterTests(PlaceCase):
     """Between two starts, something happens to the write-ahead log."""
 
     @property
@@ -20,9 +20,9 @@ class MarkTests(PlaceCase):
     @property
     def mark(self) -> Path:
         """How far the daemon says that its database had come."""
-        return self.daemon.state / "mark"
+        return self.daemon.state / "high-water"
 
-    def reached(self) -> int:
+    def high_water(self) -> int:
         """How far the database has come, as a kill would leave it now."""
         copy = self.place.folder / "copy"
         copy.mkdir()
@@ -42,7 +42,7 @@ class MarkTests(PlaceCase):
         """The start fails in one line, before the daemon leaves the terminal."""
         said = self.daemon.launch().wait()
         self.assertEqual((said.status, said.out, said.err.count("\n")), (1, "", 1), said)
-        for part in ("has lost messages", "server.db-wal", f"rm {self.mark}"):
+        for part in ("lacks messages", "server.db-wal", f"rm {self.mark}"):
             self.assertIn(part, said.err)
 
     def test_damaged_log(self) -> None:
@@ -58,8 +58,8 @@ class MarkTests(PlaceCase):
         self.daemon.start()
         for number in range(8):
             ada.send("bob", f"message {number}")
-        reached = self.reached()
-        until(lambda: int(self.mark.read_bytes()) >= reached, "the mark")
+        high_water = self.high_water()
+        until(lambda: int(self.mark.read_bytes()) >= high_water, "the mark")
         self.daemon.kill()
         self.flip()
         self.assert_refused()
@@ -67,7 +67,7 @@ class MarkTests(PlaceCase):
         whole = self.log.rename(self.place.folder / "whole")
         self.assert_refused()
         whole.rename(self.log)
-        self.assertEqual((int(self.mark.read_bytes()), self.reached()), (reached, reached))
+        self.assertEqual((int(self.mark.read_bytes()), self.high_water()), (high_water, high_water))
         self.flip()
         self.mark.unlink()
         self.daemon.start()
