@@ -24,7 +24,7 @@ from securemsg.daemon.folder import StateError
 from securemsg.daemon.options import Options, Setup
 from securemsg.daemon.service import APPLICATION, Daemon
 from securemsg.daemon.twistd import end_process, in_foreground, install_signal_handlers, log_file_of
-from securemsg.net.clock import count_passing_time
+from securemsg.net.clock import use_monotonic_clock
 from securemsg.responders.choice import BadAnswer, prepare
 
 __all__ = ["Options", "makeService"]
@@ -70,7 +70,7 @@ def makeService(options: Options) -> Service:
         raise SystemExit(1) from None
     from twisted.internet import reactor
 
-    count_passing_time(reactor)
+    use_monotonic_clock(reactor)
     log = log_file_of(twistd)
     install_signal_handlers(log, cast(IReactorFromThreads, reactor).callFromThread)
     # twistd makes the log and the pid file before the service starts; they are private unless --umask says otherwise.

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.output import report
-from securemsg.net.clock import count_passing_time
+from securemsg.net.clock import use_monotonic_clock
 
 # After an internal error.
 SEE_MORE = "run it again with --debug to see more"
@@ -40,7 +40,7 @@ def run(work: Work, *, debug: bool = False, as_json: bool = False, prompt: bool 
         asyncioreactor.install()
     from twisted.internet import reactor
 
-    count_passing_time(reactor)
+    use_monotonic_clock(reactor)
     return _Run(reactor, work).go()
 
 

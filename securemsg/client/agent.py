@@ -52,7 +52,7 @@ class Agent:
 
     _store: IProfileStore
     _profile: Profile
-    # The wall clock and the time that passes: see L{Context}.
+    # The wall clock and monotonic time: see L{Context}.
     _now: Callable[[], float] = field(kw_only=True)
     _seconds: Callable[[], float] = field(kw_only=True)
     _soon: Callable[[Callable[[], None]], None] = field(kw_only=True)

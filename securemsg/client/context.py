@@ -32,7 +32,7 @@ class Context:
     """
     @ivar profile: as it is committed.
     @ivar now: the wall clock, which people and NTP set: for what people see and for what is stored.
-    @ivar seconds: the time that passes, for everything that lasts as long as this process.
+    @ivar seconds: monotonic time, for everything that lasts no longer than this process.
     @ivar channel: the current one; C{None}: not connected.
     @ivar watch: called with every message that is sent; C{None}: nobody watches.
     @ivar is_writable: whether the channel takes more.

@@ -195,7 +195,7 @@ def open_contact(
     """
     Open the contact's profile, and make it at the first start.
 
-    @param seconds: the time that passes; called in the worker's thread.
+    @param seconds: monotonic time; called in the worker's thread.
     @raise StateError: the profile is of another server.
     @raise StorageError: or C{VaultError}: it cannot be used, or the record cannot.
     """

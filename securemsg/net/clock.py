@@ -1,4 +1,4 @@
-"""The clock for timers and for all that lasts: not the wall clock, which people and NTP set."""
+"""Monotonic time, for timers and durations; people and NTP set the wall clock."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def passed_seconds() -> float:
-    """Seconds that have passed since some moment in the past; never fewer than before."""
+def monotonic_seconds() -> float:
+    """Seconds since some moment in the past, on a monotonic clock."""
     return time.clock_gettime(_CLOCK)
 
 
-def count_passing_time(reactor: Any) -> None:
+def use_monotonic_clock(reactor: Any) -> None:
     """
-    Have the timers of a reactor count the time that passes; Twisted's follow the wall clock, and stand still for as long as
-    that is set back. To be called before the first timer is set.
+    Have a reactor's timers use monotonic time; Twisted's follow the wall clock, and stand still for as long as that is set
+    back. Call it before the first timer starts.
     """
-    reactor.seconds = passed_seconds
+    reactor.seconds = monotonic_seconds

@@ -34,7 +34,7 @@ class Server:
     All parts of the server except the network.
 
     @ivar now: the wall clock.
-    @ivar seconds: the time that passes, for rates.
+    @ivar seconds: monotonic time, for rates.
     @ivar soon: runs a function at the end of this reactor turn.
     @ivar spawn: runs a coroutine to its end; an exception from it is a bug.
     @ivar free_space: free bytes on the store's disk.

@@ -458,7 +458,7 @@ class World:
         return self.clock
 
     def seconds(self) -> float:
-        """The time that passes, wherever the clocks are set."""
+        """Monotonic time."""
         return self.clock - self.leaps
 
     def set_clocks(self, seconds: float) -> None:

@@ -27,7 +27,7 @@ from securemsg.client.requests import Answer
 from securemsg.client.state.profile import create_profile, save_profile
 from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
-from securemsg.net.clock import passed_seconds
+from securemsg.net.clock import monotonic_seconds
 from securemsg.net.dialer import Dialer, dial_tcp
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
@@ -69,7 +69,7 @@ class Member:
         with self.store.writing() as records:
             save_profile(records, profile)
         parts = self.store, profile
-        self.agent = Agent(*parts, now=time.time, seconds=passed_seconds, soon=self.turn.later, notify=lambda event: None)
+        self.agent = Agent(*parts, now=time.time, seconds=monotonic_seconds, soon=self.turn.later, notify=lambda event: None)
 
     def connect(self) -> None:
         """Go to the daemon, and register there if that was not done yet."""

@@ -110,7 +110,7 @@ class AccountRateTests(SynchronousTestCase):
         self.refused(Claim(1, "bob", bytes(16), 0), claims_between=Rate(1, 10_000))
 
     def test_clock_set(self) -> None:
-        """Rates follow the time that passes: a clock that is set, forward or back, gives nothing and takes nothing."""
+        """Rates follow monotonic time: a clock that is set, forward or back, gives nothing and takes nothing."""
         rig = Rig(Settings(registration="open", requests=Rate(1, 60)))
         _, client = rig.register("alice")
         refusals = []

@@ -2,7 +2,7 @@
 The send queues: in which order, and when, the rows of the outbox are sent.
 
 Each conversation has a queue, which is sent in order: a row that waits holds up those behind it, but no other queue. The queues
-are in memory only, and are filled from the outbox after each login. Their C{seconds} are those of the time that passes.
+are in memory only, and are filled from the outbox after each login. Their C{seconds} are monotonic time.
 """
 
 from __future__ import annotations
