@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 
 from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.limits import Limit, Stillness
+from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
@@ -197,13 +197,13 @@ class AccountConnection:
         """The store or the connection has changed: wake everybody who waits, to check again."""
         self._condition.notify()
 
-    def left(self, since: float, limit: Limit) -> float | None:
+    def time_left(self, since: float, limit: Timeout) -> float | None:
         """Seconds that are left of a limit of a wait that began at C{since}; C{None}: no limit."""
-        if isinstance(limit, Stillness):
+        if isinstance(limit, IdleTimeout):
             since, limit = max(since, self._moved_at), limit.seconds
         return None if limit is None else since + limit - self._clock.seconds()
 
-    async def until(self, check: Callable[[], T | None], timeout: Limit) -> T | None:
+    async def until(self, check: Callable[[], T | None], timeout: Timeout) -> T | None:
         """
         Wait until a check of the store gives a result.
 
@@ -219,7 +219,7 @@ class AccountConnection:
                 return value
             if self.is_stopped:
                 raise error_for("stopped")
-            left = self.left(since, timeout)
+            left = self.time_left(since, timeout)
             self._raise_failure()
             self._report_waiting()
             if left is not None and left <= 0:
@@ -227,7 +227,7 @@ class AccountConnection:
             poll = OWNER_POLL if self.is_owner else WAITING_POLL
             await self._condition.wait(poll if left is None else min(poll, left))
 
-    async def ask(self, kind: str, argument: str = "", *, timeout: Limit) -> dict[str, str]:
+    async def ask(self, kind: str, argument: str = "", *, timeout: Timeout) -> dict[str, str]:
         """
         Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
@@ -237,10 +237,10 @@ class AccountConnection:
         """
         since = self._clock.seconds()
         while True:
-            left = self.left(since, timeout)
+            left = self.time_left(since, timeout)
             self._take_lock()
             if self.is_owner:
-                outcome = await self._ask_agent(kind, argument, timeout if isinstance(timeout, Stillness) else left)
+                outcome = await self._ask_agent(kind, argument, timeout if isinstance(timeout, IdleTimeout) else left)
             else:
                 outcome = await self._ask_owner(kind, argument, JOB_LIFE if left is None else max(left, 0))
             if outcome is None and timeout is None:
@@ -251,13 +251,13 @@ class AccountConnection:
                 problem = error_for(outcome.code, argument or self.where)
             else:
                 problem = error_for(self.last_failure or "timeout", self.where)
-            left = self.left(since, timeout)
+            left = self.time_left(since, timeout)
             if self._retry is None or (left is not None and left <= 0) or problem.status is not Exit.NOT_CONNECTED:
                 raise problem
             # Without a pause it would be asked and refused in a tight loop.
             await self.until(lambda: None, RETRY_PAUSE)
 
-    async def _ask_agent(self, kind: str, argument: str, timeout: Limit) -> Outcome | None:
+    async def _ask_agent(self, kind: str, argument: str, timeout: Timeout) -> Outcome | None:
         """Ask over our own connection, once it is logged in."""
         outcomes: list[Outcome] = []
         is_asked = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.limits import Limit
+from securemsg.account.timeouts import Timeout
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact
@@ -19,7 +19,7 @@ BLOCKING = "identity-changed"
 
 
 async def follow(
-    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: Limit
+    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: Timeout
 ) -> Sent:
     """
     Wait for a message that was committed.

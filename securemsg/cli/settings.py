@@ -12,7 +12,7 @@ import platformdirs
 from attrs import define
 
 from securemsg.account.errors import error_for
-from securemsg.account.limits import Limit, Stillness
+from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
@@ -91,10 +91,10 @@ class Settings:
         return Path(named) if named else _in_home(platformdirs.user_state_path, "--state")
 
     @property
-    def time_limit(self) -> Limit:
+    def time_limit(self) -> Timeout:
         """How long to wait for an answer. What the user named is a hard limit."""
         if self.timeout is None and not self.retry:
-            return Stillness(DEFAULT_TIMEOUT)
+            return IdleTimeout(DEFAULT_TIMEOUT)
         return self.timeout
 
 

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, AccountConnection, Retry
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.limits import Limit, Stillness
+from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
 from securemsg.client.state.profile import create_profile
@@ -127,7 +127,7 @@ class ConnectionCase(SynchronousTestCase):
         self.addCleanup(lock.free)
         return lock
 
-    def wait(self, connection: AccountConnection, check: Callable[[], Any], timeout: Limit) -> Deferred[Any]:
+    def wait(self, connection: AccountConnection, check: Callable[[], Any], timeout: Timeout) -> Deferred[Any]:
         """Begin to wait."""
         return Deferred.fromCoroutine(connection.until(check, timeout))
 
@@ -187,7 +187,7 @@ class OwnerTests(ConnectionCase):
     def test_movement(self) -> None:
         """A limit that counts from when bytes last moved ends that long after; seconds that were named are a hard limit."""
         connection = self.connection()
-        waiting, firm = self.wait(connection, lambda: None, Stillness(3)), self.wait(connection, lambda: None, 3)
+        waiting, firm = self.wait(connection, lambda: None, IdleTimeout(3)), self.wait(connection, lambda: None, 3)
         agent = self.lines[0].peer
         assert isinstance(agent, Agent)
         channel = SlowChannel()

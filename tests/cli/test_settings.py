@@ -52,18 +52,19 @@ class SharedTests(SynchronousTestCase):
 
     def test_retry(self) -> None:
         """C{--retry} waits until C{--timeout}, or forever; without both the time counts while nothing moves."""
-        still = "Stillness(seconds=30)"
+        still = "IdleTimeout(seconds=30)"
         for arguments, timeout in (((), still), (("--retry",), "None"), (("--timeout", "30"), "30")):
             self.assertEqual(self.show("show", *arguments).split()[-1], timeout)
 
     def test_after_wins(self) -> None:
         """An option after the command wins."""
-        self.assertEqual(self.show("--host", "a", "show", "--host", "b"), "None b None None False False Stillness(seconds=30)")
+        expected = "None b None None False False IdleTimeout(seconds=30)"
+        self.assertEqual(self.show("--host", "a", "show", "--host", "b"), expected)
 
     def test_not_kept(self) -> None:
         """Options of one call do not affect the next."""
         self.show("--host", "a", "show")
-        self.assertEqual(self.show("show"), "None None None None False False Stillness(seconds=30)")
+        self.assertEqual(self.show("show"), "None None None None False False IdleTimeout(seconds=30)")
 
 
 class FolderTests(SynchronousTestCase):

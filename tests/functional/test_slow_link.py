@@ -11,7 +11,7 @@ from tests.functional.support import HOST, PlaceCase
 # Bytes a second, in steps of this many seconds; and the silence that ends a wait, seconds.
 RATE = 6000
 STEP = 0.1
-STILLNESS = 2
+IDLE = 2
 # As long as a text may be: it takes four times as long.
 TEXT = "slow " * (48 * 1024 // 5)
 # Sends a text through a port, and says how that ended.
@@ -23,7 +23,7 @@ from twisted.internet.task import react
 from securemsg.account.connection import make_connection
 from securemsg.account.errors import SecuremsgError
 from securemsg.account.folder import open_joined
-from securemsg.account.limits import Stillness
+from securemsg.account.timeouts import IdleTimeout
 from securemsg.account.tracking import follow
 from securemsg.client.messages import compose
 
@@ -35,7 +35,7 @@ async def main(reactor, folder, port, limit):
     number = compose(store, "ben", text, now=time.time())
     connection.start()
     try:
-        limit = Stillness({STILLNESS}) if limit == "still" else float(limit)
+        limit = IdleTimeout({IDLE}) if limit == "still" else float(limit)
         print((await follow(store, connection, number, "accepted", limit)).status)
     except SecuremsgError as problem:
         print(problem.code)
@@ -106,7 +106,7 @@ class SlowLinkTests(PlaceCase):
         started_at = time.monotonic()
         done = self.place.start("ann", PROGRAM, str(self.ann.profile), str(self.link.port), "still").wait()
         self.assertEqual((done.out, done.err), ("accepted\n", ""))
-        self.assertGreater(time.monotonic() - started_at, 3 * STILLNESS)
+        self.assertGreater(time.monotonic() - started_at, 3 * IDLE)
         self.assertEqual(self.ben.texts(2), ["hello", TEXT])
         self.link.is_stuck = True
         done = self.place.start("ann", PROGRAM, str(self.ann.profile), str(self.link.port), "1").wait()

@@ -8,8 +8,8 @@ from typing import Any
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
-from securemsg.account.limits import Limit, Stillness
 from securemsg.account.readlocks import ReadLocks
+from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import BLOCKING, waits_for_user
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.pending import PendingAnswers
@@ -391,7 +391,7 @@ async def finish(
     since = reactor.seconds()
     # Two seconds at the end of a terminal are not worth a line.
     is_silent = timeout > LEAVING_TIME
-    limit: Limit = Stillness(timeout) if is_silent and context.settings.timeout is None else timeout
+    limit: Timeout = IdleTimeout(timeout) if is_silent and context.settings.timeout is None else timeout
     accepted_at: float | None = None
 
     def is_done() -> bool:
@@ -400,7 +400,7 @@ async def finish(
 
     while True:
         await conversation.show_new()
-        left = connection.left(since, limit) or 0
+        left = connection.time_left(since, limit) or 0
         if is_done() or conversation.held_up or left <= 0:
             break
         if is_silent and not conversation.pending:
