@@ -114,7 +114,7 @@ GUARDS: tuple[Guard, ...] = (
         ("elif len(dues) < MAX_DUE:", "else:", "tests/client/sessions/test_reset_bounds.py::DueTests::test_bounded"),
         ("elif len(dues) < MAX_DUE:", "elif False:", "tests/client/test_model.py::ModelTests::test_any_history"),
         (", allowed if 0 < peer.sent_at <= now else 0)", ")", "LostSessionTests::test_few_an_hour"),
-        ("peer.paid_until - (MAX_SAVED - 1) * RESET_PAUSE)", "0)", "LostSessionTests::test_few_an_hour"),
+        ("peer.bucket_full_at - (RESET_BURST - 1) * RESET_PAUSE)", "0)", "LostSessionTests::test_few_an_hour"),
         (
             "    if _is_stranger(records, profile, name):\n        allowed",
             "    if False:\n        allowed",

@@ -59,11 +59,11 @@ from securemsg.protocol.messages import MAX_EXPIRY, MAX_N, MIN_EXPIRY, Counter, 
 RESETS = b"resets"
 RESETS_BY_PEER = b"reset/"
 
-# A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds; but where messages
-# cannot be opened, so many are saved up, no closer together than late messages may take: a state that is put back again and
-# again needs one each time.
+# A reset costs the peer a session and us its prekeys, so each peer gets at most one in this time, seconds. For messages that
+# cannot be opened this is a token bucket of so many, because a state that is put back again and again needs one each time; they
+# go no closer together than late messages may take.
 RESET_PAUSE = 3600
-MAX_SAVED = 3
+RESET_BURST = 3
 # It also shows the peer that this user is online, which a stranger learns this rarely. With no reset at all, a state that was
 # put back to before it knew a contact, or has dropped its prekeys because the server lied, could never read that contact again.
 STRANGER_PAUSE = DAY
@@ -104,7 +104,7 @@ class ResetHistory(Record, frozen=True):
     The resets to and from a peer. Table C{META}, bucket C{RESETS_BY_PEER} and the name.
 
     @ivar sent_at: when our last reset was made; C{seq}: of its outbox row.
-    @ivar paid_until: one reset in C{RESET_PAUSE} is used up until then.
+    @ivar bucket_full_at: when the token bucket, which gets a token each C{RESET_PAUSE}, has C{RESET_BURST} again.
     @ivar answered_at: when the hour began in which C{answered} resets of the peer were answered; of strangers: were sent.
     """
 
@@ -112,7 +112,7 @@ class ResetHistory(Record, frozen=True):
     seq: Counter = 0
     answered_at: Counter = 0
     answered: Counter = 0
-    paid_until: Counter = 0
+    bucket_full_at: Counter = 0
 
 
 def request_reset(records: IRecords, profile: Profile, name: str, device: bytes, now: int, *, gaps: bool) -> None:
@@ -128,7 +128,7 @@ def request_reset(records: IRecords, profile: Profile, name: str, device: bytes,
     elif gaps:
         allowed = peer.sent_at + RESET_PAUSE
     else:
-        allowed = max(peer.sent_at + GAP_DELAY, peer.paid_until - (MAX_SAVED - 1) * RESET_PAUSE)
+        allowed = max(peer.sent_at + GAP_DELAY, peer.bucket_full_at - (RESET_BURST - 1) * RESET_PAUSE)
     at = max(now + (GAP_DELAY if gaps else 0), allowed if 0 < peer.sent_at <= now else 0)
     known = next((due for due in dues if due.name == name), None)
     if known is not None:
@@ -170,8 +170,8 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
         content = encode_record(draft(profile, Kind.RESET, now))
         save(records, OUTBOX, ROWS, OutboxRow(direct(due.name), int(Kind.RESET), 0, now, MAX_EXPIRY, content), seq)
         # A clock that was set back does not make this longer than it is.
-        paid_until = min(max(peer.paid_until, now), now + (MAX_SAVED - 1) * RESET_PAUSE) + RESET_PAUSE
-        sent = msgspec.structs.replace(peer, sent_at=now, seq=seq, paid_until=paid_until)
+        bucket_full_at = min(max(peer.bucket_full_at, now), now + (RESET_BURST - 1) * RESET_PAUSE) + RESET_PAUSE
+        sent = msgspec.structs.replace(peer, sent_at=now, seq=seq, bucket_full_at=bucket_full_at)
         save(records, META, RESETS_BY_PEER + due.name.encode(), sent)
         made += 1
     return made

@@ -151,12 +151,12 @@ class LostSessionTests(WorldCase):
         for number in range(20):
             self.alice.send("bob", f"{number}")
             self.world.advance(60)
-        self.assertEqual(len(deposits(self.bob)), resets.MAX_SAVED)
+        self.assertEqual(len(deposits(self.bob)), resets.RESET_BURST)
         for hour in (1, 2, 3):
             self.world.advance(HOUR)
             self.alice.send("bob", "more")
             self.world.advance(1)
-            self.assertEqual(len(deposits(self.bob)), resets.MAX_SAVED + hour)
+            self.assertEqual(len(deposits(self.bob)), resets.RESET_BURST + hour)
 
     def test_told_once(self) -> None:
         """Whose messages could not be opened, how many, and why, is told once, and again only when more come."""
