@@ -384,7 +384,7 @@ class FatalTests(FolderCase):
         daemon._core = cast(Server, core)
         with capturedLogs() as events:
             for is_full in (True, False):
-                daemon._hold_up(is_full)
+                daemon._disk_full_changed(is_full)
         full, over = [str(formatEvent(event)) for event in events]
         self.assertIn("free some space", full)
         self.assertIn(DATABASE, over)
@@ -448,8 +448,8 @@ class FakeServer:
     guests: frozenset[bytes]
     refused: list[str] = field(factory=list)
 
-    def refuse(self, code: str) -> None:
-        """See L{securemsg.server.core.Server.refuse}."""
+    def refuse_connections(self, code: str) -> None:
+        """See L{securemsg.server.core.Server.refuse_connections}."""
         self.refused.append(code)
 
     def tick(self) -> None:

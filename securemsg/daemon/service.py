@@ -178,7 +178,9 @@ class Daemon(Service):
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
-        stores = open_server_store(state / DATABASE, reactor=self._reactor, fatal=self._lose_store, full=self._hold_up)
+        stores = open_server_store(
+            state / DATABASE, reactor=self._reactor, fatal=self._lose_store, on_disk_full=self._disk_full_changed
+        )
         self._high_water = HighWaterMark(state, self._reactor, stores)
         self._high_water.start()
         key = self._open_key_file()
@@ -188,9 +190,18 @@ class Daemon(Service):
         settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)
-        space = partial(free_space, state)
-        parts = stores, settings, identity, time.time, self._reactor.seconds, turn.later, spawn, space
-        self._core = core = Server(*parts, key_file=known, note=self._note)
+        self._core = core = Server(
+            stores=stores,
+            settings=settings,
+            identity=identity,
+            now=time.time,
+            seconds=self._reactor.seconds,
+            soon=turn.later,
+            spawn=spawn,
+            free_space=partial(free_space, state),
+            key_file=known,
+            log_account=self._log_account,
+        )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
         link = InviteLink(host, port, identity.public)
@@ -310,7 +321,7 @@ class Daemon(Service):
         if os.isatty(2):
             os.write(2, f"\nInvite for the first user, valid for 7 days:\n\n  {invite}\n\n".encode())
 
-    def _note(self, event: str, name: str) -> None:
+    def _log_account(self, event: str, name: str) -> None:
         """Log what has become of an account."""
         self._log.info("account {name} was {event}", name=name, event=event)
 
@@ -326,7 +337,7 @@ class Daemon(Service):
         except Exception:  # noqa: BLE001 - logged in full, and tried again in a minute
             self._log.failure("the periodic work failed; it is tried again in a minute")
 
-    def _hold_up(self, is_full: bool) -> None:
+    def _disk_full_changed(self, is_full: bool) -> None:
         """
         The disk has become full, or has room again. Until it has, the store answers nothing. A connection leaves at most one
         request in its queue, so new ones are refused.
@@ -342,7 +353,7 @@ class Daemon(Service):
         else:
             self._log.info("the disk has room again: {path} was written", path=path)
         if self._core is not None:
-            self._core.refuse("retry-later" if is_full else "")
+            self._core.refuse_connections("retry-later" if is_full else "")
 
     def _lose_store(self, failure: Failure) -> None:
         """End the daemon: the store is not reliable any more. An error of the disk is not a bug, and gets its own line."""

@@ -52,7 +52,7 @@ class Operator:
     _page: int
     _guests: Guests
     _reply: SendReply
-    _note: Callable[[str, str], None]
+    _log_account: Callable[[str, str], None]
 
     async def list_accounts(self, connection: ClientConnection, message: ListAccounts) -> Accounts:
         """List one page of accounts."""
@@ -73,7 +73,7 @@ class Operator:
         self._accounts.forget(message.account)
         await self._store.remove_account(message.account)
         self._accounts.forget(message.account)
-        self._note("removed", message.account)
+        self._log_account("removed", message.account)
         return Done(message.request)
 
     async def get_address(self, connection: ClientConnection, message: GetAddress) -> Address:

@@ -40,7 +40,7 @@ class Server:
     @ivar free_space: free bytes on the store's disk.
     @ivar verify: checks the signatures of logins.
     @ivar key_file: the public part of the key file that admits guests; C{None}: there are none.
-    @ivar note: is told of what an operator wants to find in a log: C{registered} or C{removed}, and the account.
+    @ivar log_account: logs for the operator that an account was C{registered} or C{removed}.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and port for invites.
@@ -60,7 +60,7 @@ class Server:
     free_space: Callable[[], int]
     verify: Callable[..., None] = verify
     key_file: KeyFile | None = None
-    note: Callable[[str, str], None] = lambda event, name: None
+    log_account: Callable[[str, str], None] = lambda event, name: None
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -86,20 +86,24 @@ class Server:
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)
         logins = Logins(self.identity, accounts, stores, delivery, commits, guests, now, self.verify)
-        registration_parts = (
-            identity, settings, accounts, stores, logins, delivery,
-            self._bucket(settings.registrations), self._bucket(settings.failures), now, self.note,
-        )  # fmt: skip
-        operator_parts = (
-            accounts, stores, identity, lambda: self.address, settings.accounts_page, guests, self._reply, self.note,
-        )  # fmt: skip
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now,
         )  # fmt: skip
         self.commands = command_table(
             logins=logins,
-            registrations=Registrations(*registration_parts),
+            registrations=Registrations(
+                identity=identity,
+                settings=settings,
+                accounts=accounts,
+                store=stores,
+                logins=logins,
+                delivery=delivery,
+                rate=self._bucket(settings.registrations),
+                failures=self._bucket(settings.failures),
+                now=now,
+                log_account=self.log_account,
+            ),
             mailboxes=Mailboxes(*mailbox_parts),
             guest_mailboxes=GuestMailboxes(*mailbox_parts, commits.acks),
             directory=directory,
@@ -114,7 +118,16 @@ class Server:
                 clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
-            operator=Operator(*operator_parts),
+            operator=Operator(
+                accounts=accounts,
+                store=stores,
+                identity=identity,
+                address=lambda: self.address,
+                page=settings.accounts_page,
+                guests=guests,
+                reply=self._reply,
+                log_account=self.log_account,
+            ),
             now=now,
         )
 
@@ -157,7 +170,7 @@ class Server:
             connection.end(code)
         self.commits.stop()
 
-    def refuse(self, code: str) -> None:
+    def refuse_connections(self, code: str) -> None:
         """End new connections with this code; with an empty one, no longer."""
         self._refused = code
 

@@ -43,7 +43,7 @@ class Registrations:
     _rate: Buckets
     _failures: Buckets
     _now: Callable[[], float]
-    _note: Callable[[str, str], None]
+    _log_account: Callable[[str, str], None]
 
     async def register(self, connection: ClientConnection, message: Register) -> None:
         """
@@ -85,7 +85,7 @@ class Registrations:
         device = account.devices.get(message.device) if account is not None else None
         if account is None or device is None or (device.id, device.signing_key) not in device_keys(devices):
             raise RemoteProtocolError("login-failed")
-        self._note("registered", account.name)
+        self._log_account("registered", account.name)
         await self._logins.welcome(connection, device, 0)
 
     def _token_of(self, connection: ClientConnection, message: Register) -> bytes:

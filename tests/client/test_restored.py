@@ -350,7 +350,7 @@ class RestoredServerTests(WorldCase):
 
     def test_in_parts(self) -> None:
         """However much it is, it goes out in order, before what is written meanwhile."""
-        sent = self.lose(losses.AT_ONCE + 3)
+        sent = self.lose(losses.BATCH + 3)
         wire = self.alice.connect(settle=False)
         wire.held = {Side.SERVER}
         self.world.settle()

@@ -73,7 +73,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/sending/losses.py",
         "tests/client/test_restored.py",
-        ("min(AT_ONCE, MAX_A_DAY - loss.count)", "AT_ONCE", "RestoredServerTests::test_lies_bounded"),
+        ("min(BATCH, MAX_A_DAY - loss.count)", "BATCH", "RestoredServerTests::test_lies_bounded"),
         ("if row.at + row.expiry - now >= MIN_EXPIRY:", "if True:", "RestoredServerTests::test_not_for_ever"),
         ("sorted(found, key=lambda item: item[1])", "found[::-1]", "RestoredServerTests::test_in_parts"),
     ),

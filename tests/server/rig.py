@@ -282,7 +282,7 @@ class Rig:
             free_space=lambda: self.space,
             verify=self.verify,
             key_file=KeyFile(self.key.name, self.key.login) if self.key is not None else None,
-            note=lambda event, name: self.notes.append((event, name)),
+            log_account=lambda event, name: self.notes.append((event, name)),
         )
 
     def crash(self) -> None:

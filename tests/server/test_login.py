@@ -598,13 +598,13 @@ class StopTests(SynchronousTestCase):
         """While new connections are refused, those that are there stay; afterwards everybody gets in."""
         rig = Rig()
         alice, client = rig.register("alice")
-        rig.server.refuse("retry-later")
+        rig.server.refuse_connections("retry-later")
         late = rig.connect()
         rig.run()
         self.assertEqual((late.failed(), rig.server.connected), ("retry-later", 1))
         client.ask(Ping(1))
         client.one(Pong)
-        rig.server.refuse("")
+        rig.server.refuse_connections("")
         rig.login(alice)
 
     def test_acknowledgements_kept(self) -> None:

@@ -53,7 +53,7 @@ class HandReactor:
     def open(self, path: Path) -> ServerStore:
         """A store on disk that reports here."""
         fatal, full = self.failures.append, self.full.append
-        return open_server_store(path, reactor=self, fatal=fatal, full=full, timeout=0.01)  # type: ignore[arg-type]
+        return open_server_store(path, reactor=self, fatal=fatal, on_disk_full=full, timeout=0.01)  # type: ignore[arg-type]
 
     def wait(self, awaitable: Awaitable[T]) -> T:
         """The result of an awaitable, or what it raises."""

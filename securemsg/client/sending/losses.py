@@ -32,42 +32,42 @@ from securemsg.protocol.messages import MAX_EXPIRY, MIN_EXPIRY, Counter, Record
 
 LOSS = b"loss"
 
-# What is queued in one transaction, and in a day: a server that lies over and over costs no more than a busy day does. The rest
-# of a true loss follows on the next.
-AT_ONCE = 512
+# Messages queued in one transaction, and in a day, at most: a server that reports losses again and again costs no more than a
+# busy day does. What is left of a real loss follows the next day.
+BATCH = 512
 MAX_A_DAY = 2048
-# How far back it is looked for, in messages sent and received: unsealing them takes seconds.
-SEARCHED = 50_000
+# Only so many of the newest messages, sent and received, are searched for lost ones: to unseal them takes seconds.
+SEARCH_DEPTH = 50_000
 
 
 class Loss(Record, frozen=True):
     """
     What the server has lost. Table C{META}, bucket C{LOSS}.
 
-    @ivar above: the highest C{n} that it knew of; C{upto}: the highest that it had accepted; 0: nothing is left to be sent.
+    @ivar above: the highest C{n} that it knew of; C{up_to}: the highest that it had accepted; 0: nothing is left to be sent.
     @ivar since: when the day began in which C{count} messages were sent again.
     """
 
     above: Counter = 0
-    upto: Counter = 0
+    up_to: Counter = 0
     since: Counter = 0
     count: Counter = 0
 
 
-def note_loss(records: IRecords, above: int, upto: int) -> None:
+def note_loss(records: IRecords, above: int, up_to: int) -> None:
     """The server has lost deposits above this C{n}, up to this one, which it had accepted."""
     loss = _loss(records)
-    above = min(above, loss.above) if loss.upto else above
-    save(records, META, LOSS, replace(loss, above=above, upto=max(upto, loss.upto)))
+    above = min(above, loss.above) if loss.up_to else above
+    save(records, META, LOSS, replace(loss, above=above, up_to=max(up_to, loss.up_to)))
 
 
 def is_due(records: IRecords, now: int) -> bool:
     """Whether something is to be sent again, and may be."""
     loss = _loss(records)
-    return loss.upto > 0 and (loss.count < MAX_A_DAY or not 0 <= now - loss.since < DAY)
+    return loss.up_to > 0 and (loss.count < MAX_A_DAY or not 0 <= now - loss.since < DAY)
 
 
-def send_again(records: IRecords, now: int) -> list[tuple[Conversation, int]]:
+def requeue(records: IRecords, now: int) -> list[tuple[Conversation, int]]:
     """
     Put what was lost into the outbox once more, as it was and where it was, before all that was written since: some of it now,
     the rest the next time.
@@ -77,7 +77,7 @@ def send_again(records: IRecords, now: int) -> list[tuple[Conversation, int]]:
     loss = _loss(records)
     if not 0 <= now - loss.since < DAY:
         loss = replace(loss, since=now, count=0)
-    room = min(AT_ONCE, MAX_A_DAY - loss.count)
+    room = min(BATCH, MAX_A_DAY - loss.count)
     lost = _find(records, loss, now)
     for name, seq, row in lost[:room]:
         left = min(row.at + row.expiry - now, MAX_EXPIRY)
@@ -85,17 +85,17 @@ def send_again(records: IRecords, now: int) -> list[tuple[Conversation, int]]:
         save(records, INDEX, row.content.message_id, MessageIndex(direct(name), seq, seq))
         save(records, HISTORY, direct(name).bucket, replace(row, status=Status.QUEUED), seq)
     loss = replace(loss, count=loss.count + len(lost[:room]))
-    save(records, META, LOSS, loss if lost[room:] else replace(loss, above=0, upto=0))
+    save(records, META, LOSS, loss if lost[room:] else replace(loss, above=0, up_to=0))
     return [(direct(name), seq) for name, seq, _ in lost[:room]]
 
 
 def _find(records: IRecords, loss: Loss, now: int) -> list[tuple[str, int, HistoryRow]]:
     """Names, seqs and rows of the messages that were lost, in order."""
-    after = max(load_number(records, META, SEQUENCE) - SEARCHED, 0)
+    after = max(load_number(records, META, SEQUENCE) - SEARCH_DEPTH, 0)
     found = []
     for contact in contacts.all_contacts(records):
         for seq, row in load_all(records, HistoryRow, HISTORY, direct(contact.name).bucket, after):
-            if not (row.sent and row.status is Status.ACCEPTED and loss.above < row.n <= loss.upto):
+            if not (row.sent and row.status is Status.ACCEPTED and loss.above < row.n <= loss.up_to):
                 continue
             # An expiry is no longer than the outbox keeps a message.
             if row.at + row.expiry - now >= MIN_EXPIRY:

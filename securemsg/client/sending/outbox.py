@@ -101,7 +101,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
     common, key = suites.make_common(encode_record(content), choice.suite)
     parts = _parts(records, recipient, content, key, plans, {})
     if not row.content and not row.again:
-        _count(records, row, content, choice.suite, _is_last_resort(plans))
+        _count(records, row, content, choice.suite, _lacks_one_time(plans))
     contact = recipient.contact
     if content.kind == Kind.TEXT and PEERS[row.to.kind].has_account and not contact.known:
         contacts.put_contact(records, msgspec.structs.replace(contact, known=True))
@@ -131,7 +131,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
         common, key = suites.make_common(encode_record(content), choice.suite)
     plans = suites.plan(records, profile, choice, recipient, now, kept)
     parts = _parts(records, recipient, content, key, plans, kept)
-    _note_sealing(records, row, choice.suite, _is_last_resort(plans))
+    _note_sealing(records, row, choice.suite, _lacks_one_time(plans))
     anew = SealedDeposit(
         keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
     )
@@ -186,7 +186,7 @@ def _parts(
     return tuple(parts)
 
 
-def _is_last_resort(plans: Mapping[bytes, Plan]) -> bool:
+def _lacks_one_time(plans: Mapping[bytes, Plan]) -> bool:
     """Whether for any device this message opens a session that began without a one-time prekey."""
     return any(plan.lacks_one_time for plan in plans.values())
 

@@ -135,7 +135,7 @@ class Sender:
                 self._receipts.make(records, self._context.profile, now, self._context.seconds())
             resets.make_resets(records, self._context.profile, now)
             if has_lost:
-                for conversation, seq in losses.send_again(records, now):
+                for conversation, seq in losses.requeue(records, now):
                     # Those behind are loaded with the rest.
                     if seq <= self._queues.last:
                         self._queues.add(conversation, seq)

@@ -120,7 +120,7 @@ class GuestPeer:
         self, records: IRecords, profile: Profile, sender: DeviceAddress, contact: Contact | None, header: KeyHeader, now: int
     ) -> Contact:
         """See C{Peer.adopt_sender}."""
-        assert contact is not None, "a speaker"
+        assert contact is not None, "an alleged sender"
         known = load(records, GuestConnection, TABLE, sender.device)
         if known is None or abs(now - known.received_at) >= RECEIVED_STEP:
             save(records, TABLE, sender.device, GuestConnection(contact.name, header.nonce, contact.identity, now))

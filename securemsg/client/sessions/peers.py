@@ -66,7 +66,7 @@ class Peer(Protocol):
         """
         A message of suite C{psk} has proved that its sender holds the key file.
 
-        @param contact: its L{speaker}.
+        @param contact: its L{alleged_sender}.
         @return: the sender, as it is known from now on.
         @raise Refusal: C{unknown-device}, or its introduction is not believed.
         """

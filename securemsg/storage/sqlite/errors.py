@@ -16,7 +16,7 @@ def primary_code(error: sqlite3.Error) -> int:
 
 def is_full(error: sqlite3.Error) -> bool:
     """
-    Whether the disk was full, and nothing else is wrong: the same will succeed once there is room. Where a reader finds no room
-    for the index of the log, SQLite calls it an error of input or output.
+    Whether the disk is full and nothing else is wrong; the same call will succeed once there is room. C{SQLITE_IOERR_SHMSIZE}
+    means that there is no room to grow the wal-index.
     """
     return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)

@@ -91,7 +91,7 @@ def open_server_store(
     *,
     reactor: IReactorFromThreads,
     fatal: Callable[[Failure], None],
-    full: Callable[[bool], None],
+    on_disk_full: Callable[[bool], None],
     timeout: float = BUSY_TIMEOUT,
 ) -> ServerStore:
     """
@@ -99,7 +99,7 @@ def open_server_store(
 
     @param timeout: how long to wait for a daemon that is about to stop, in seconds.
     @param fatal: called in the reactor's thread when the file cannot be relied on any more; nothing will be answered then.
-    @param full: called there when a full disk holds up everything, and when it no longer does.
+    @param on_disk_full: called there when a full disk holds up everything, and when it no longer does.
     @raise StorageError: as L{check_server_store}.
     """
     file = Path(path)
@@ -116,7 +116,7 @@ def open_server_store(
         if isinstance(error, sqlite3.Error):
             raise explained(error, file) from error
         raise
-    writer = ThreadWriter(connection, fatal, reactor, full)
+    writer = ThreadWriter(connection, fatal, reactor, on_disk_full)
     writer.start()
     return ServerStore(writer, file.with_name(file.name + "-wal"), clock)
 

@@ -132,15 +132,15 @@ class ThreadWriter(Writer):
     """
     The thread that owns a connection, which it closes in the end.
 
-    @ivar _full: called in the reactor's thread when a full disk holds up all jobs, and when it no longer does.
+    @ivar _on_disk_full: called in the reactor's thread when a full disk holds up all jobs, and when it no longer does.
     @ivar _pause: seconds between two attempts then.
     """
 
     _reactor: IReactorFromThreads
-    _full: Callable[[bool], None]
+    _on_disk_full: Callable[[bool], None]
     _pause: float = PAUSE
     _queue: SimpleQueue[Job | None] = field(factory=SimpleQueue, init=False)
-    _leaving: Event = field(factory=Event, init=False)
+    _stopping: Event = field(factory=Event, init=False)
     _closed: Deferred[None] = field(factory=Deferred, init=False)
 
     def start(self) -> None:
@@ -151,7 +151,7 @@ class ThreadWriter(Writer):
         """See L{Writer.close}. The thread ends; jobs that a full disk holds up are given up, and never answered."""
         if not self._closing:
             self._closing = True
-            self._leaving.set()
+            self._stopping.set()
             self._queue.put(None)
         waiter: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: waiter.callback(None))
@@ -200,14 +200,14 @@ class ThreadWriter(Writer):
                     raise
             else:
                 if held_up:
-                    self._reactor.callFromThread(self._full, False)
+                    self._reactor.callFromThread(self._on_disk_full, False)
                 return answers
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             if not held_up:
                 held_up = True
-                self._reactor.callFromThread(self._full, True)
-            if self._leaving.wait(self._pause):
+                self._reactor.callFromThread(self._on_disk_full, True)
+            if self._stopping.wait(self._pause):
                 return None
 
     def _gather(self) -> tuple[list[Job], bool]:
