@@ -142,7 +142,6 @@ class AccountConnection:
     _running_jobs: set[int] = field(factory=set, init=False)
     _condition: Condition = field(init=False)
     _was_waiting: bool = field(default=False, init=False)
-    _moved_at: float = field(default=0.0, init=False)
     _is_notify_due: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -200,7 +199,7 @@ class AccountConnection:
     def time_left(self, since: float, limit: Timeout) -> float | None:
         """Seconds that are left of a limit of a wait that began at C{since}; C{None}: no limit."""
         if isinstance(limit, IdleTimeout):
-            since, limit = max(since, self._moved_at), limit.seconds
+            since, limit = since if self._agent is None else max(since, self._agent.moved_at), limit.seconds
         return None if limit is None else since + limit - self._clock.seconds()
 
     async def until(self, check: Callable[[], T | None], timeout: Timeout) -> T | None:
@@ -346,8 +345,7 @@ class AccountConnection:
 
     def _tick(self) -> None:
         if self._agent is not None:
-            if self._agent.tick():
-                self._moved_at = self._clock.seconds()
+            self._agent.tick()
             self._refresh()
 
     def _refresh(self) -> None:

@@ -152,6 +152,11 @@ class Agent:
         if self.is_ready:
             self._guarded(self._pump)
 
+    @property
+    def moved_at(self) -> float:
+        """When bytes last moved: see L{Context}."""
+        return self._context.moved_at
+
     def retry(self) -> bool:
         """
         Try again what is in quarantine, where the user has accepted an identity or given a key.
@@ -163,16 +168,11 @@ class Agent:
             self.pump()
         return not self._receiver.is_retrying
 
-    def tick(self) -> bool:
-        """
-        Do what is due; to be called about once a second.
-
-        @return: whether bytes have moved since the last time.
-        """
-        has_moved = self._context.note_movement()
+    def tick(self) -> None:
+        """Do what is due; to be called about once a second."""
+        self._context.note_movement()
         if self.is_ready:
             self._guarded(self._tick)
-        return has_moved
 
     def ask(self, question: Question, callback: Callback) -> None:
         """

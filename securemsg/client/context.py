@@ -67,17 +67,11 @@ class Context:
         self._clock_noted = self.time()
         self.clock_ahead = server_now - self._clock_noted
 
-    def note_movement(self) -> bool:
-        """
-        Look whether bytes are on the move.
-
-        @return: whether some have moved since the last look.
-        """
+    def note_movement(self) -> None:
+        """Look whether bytes have moved since the last look."""
         before, self._moved = self._moved, 0.0 if self.channel is None else self.channel.moved_at()
-        if self._moved == before:
-            return False
-        self.moved_at = self.seconds()
-        return True
+        if self._moved != before:
+            self.moved_at = self.seconds()
 
     def time(self) -> int:
         """Now, in whole seconds, by the wall clock."""

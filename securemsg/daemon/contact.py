@@ -81,13 +81,13 @@ class Contact:
     _swept_at: float = field(default=0.0, init=False)
     _is_held_up: bool = field(default=False, init=False)
     _was_ready: bool = field(default=False, init=False)
-    _is_cut_off: bool = field(default=False, init=False)
+    _has_logged_failure: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
 
     def on_event(self, event: Event) -> None:
         """Act on an event of the agent, after the agent's current step."""
         if isinstance(event, Changed):
-            self._is_cut_off = False
+            self._has_logged_failure = False
             self._worker.do(self._answer)
         elif isinstance(event, Ready):
             self._was_ready = True
@@ -97,8 +97,8 @@ class Contact:
             self._on_login(event.code)
         elif isinstance(event, Disconnected) and event.code == LOCAL_ERROR:
             # It connects again every second, and may get as far as this each time. Before the first login the start fails.
-            if self._was_ready and not self._is_cut_off:
-                self._is_cut_off = True
+            if self._was_ready and not self._has_logged_failure:
+                self._has_logged_failure = True
                 problem = str(self.peer.local_error)
                 self._log.error("the contact server does not work until this is fixed: {problem}", problem=problem)
             self._on_login(event.code)

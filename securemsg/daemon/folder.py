@@ -46,7 +46,7 @@ def check_folder(folder: Path, user: int | None = None) -> None:
     @raise StateError: it cannot.
     @raise FileExposed: it belongs to another user.
     """
-    check_owner(folder, *(() if user is None else (user,)))
+    check_owner(folder, user)
     try:
         found = folder.stat()
     except FileNotFoundError:

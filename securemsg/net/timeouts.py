@@ -20,7 +20,7 @@ from securemsg.protocol.states import Phase
 # all: a registration of 16 KiB at 1 kB/s passes, and who sends a byte now and then keeps no place.
 HANDSHAKE_TIME = 10
 LOGIN_TIME = 10
-LONGEST_LOGIN = 60
+LOGIN_LIMIT = 60
 # How long a full buffer may make no progress, seconds.
 STALL_TIME = 30
 # How long a device may be silent: the kernel of a stopped process still answers TCP's probes. Clients send something three
@@ -53,11 +53,11 @@ class Timeouts:
         "_clock",
         "_idle_time",
         "_login_end",
-        "_stalled",
         "_stream",
         "_taken_at",
         "_timer",
         "_unsent",
+        "_unsent_when_full",
         "last_received",
         "is_paused",
         "is_full",
@@ -72,7 +72,7 @@ class Timeouts:
         self._idle_time = idle_time
         self._timer: IDelayedCall | None = None
         self._login_end = 0.0
-        self._stalled = self._unsent = 0
+        self._unsent_when_full = self._unsent = 0
         self._taken_at = 0.0
         self.last_received = 0.0
         self.is_full = False
@@ -85,7 +85,7 @@ class Timeouts:
     def await_login(self) -> None:
         """Limit the login."""
         self.last_received = self._clock.seconds()
-        self._login_end = self.last_received + LONGEST_LOGIN
+        self._login_end = self.last_received + LOGIN_LIMIT
         self._arm(LOGIN_TIME, self._check_login)
 
     def await_reader(self) -> None:
@@ -158,13 +158,13 @@ class Timeouts:
 
     def _await_drain(self) -> None:
         """Give a full buffer some time to move."""
-        self._stalled = unsent(self._stream.transport)
+        self._unsent_when_full = unsent(self._stream.transport)
         self._arm(STALL_TIME, self._check_buffer)
 
     def _check_buffer(self) -> None:
         """The buffer may have stood still for too long."""
         self._timer = None
-        if self.is_full and unsent(self._stream.transport) >= self._stalled:
+        if self.is_full and unsent(self._stream.transport) >= self._unsent_when_full:
             self._stream.expire(False)
         else:
             self._await_next()

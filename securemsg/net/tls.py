@@ -74,10 +74,10 @@ def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     raise SSL.Error([("SSL routines", "", "no application protocol")])
 
 
-def _shake_hands(context: SSL.Context) -> None:
+def _test_handshake(context: SSL.Context) -> None:
     """
-    Try a server's context in memory: a private key whose secret part is damaged beside a good public one fits its certificate,
-    and shows only when it signs.
+    Do a handshake in memory. A private key whose secret part is damaged still fits its certificate by its public part; only a
+    signature shows the damage.
 
     @raise SSL.Error: no client could connect.
     """
@@ -110,7 +110,7 @@ class ServerCredentials:
         self._context.use_privatekey_file(str(key))
         self._context.check_privatekey()
         self._context.set_alpn_select_callback(_select)
-        _shake_hands(self._context)
+        _test_handshake(self._context)
         self._spki = spki(pem)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:

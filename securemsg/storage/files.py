@@ -76,16 +76,16 @@ def make_private_folder(folder: Path) -> None:
         raise StateUnusable(f"cannot create {folder}: {error.strerror}; give another folder") from error
 
 
-def check_owner(folder: Path, *users: int) -> None:
+def check_owner(folder: Path, other: int | None = None) -> None:
     """
     Check that a folder, if there is one, belongs to this user: what root made in somebody's folder would shut its owner out.
 
-    @param users: others who may own it.
+    @param other: another user who may own it.
     @raise FileExposed: it belongs to somebody else.
     """
     with contextlib.suppress(OSError):
         owner = folder.stat().st_uid
-        if owner not in (os.geteuid(), *users):
+        if owner not in (os.geteuid(), other):
             raise FileExposed(f"{folder} belongs to another user (uid {owner})", "run this as that user")
 
 

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from securemsg.errors import RemoteProtocolError
 from securemsg.net.stream import UNREADABLE_CODE, StreamProtocol
-from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME, LOGIN_TIME, LONGEST_LOGIN, STALL_TIME
+from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME, LOGIN_LIMIT, LOGIN_TIME, STALL_TIME
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
@@ -297,7 +297,7 @@ class TimeTests(StreamCase):
 
     def test_dribbled_login(self) -> None:
         """Bytes that trickle in lengthen the time for the login, but not beyond a minute."""
-        for byte in frames(HELLO)[: LONGEST_LOGIN // 5 - 1]:
+        for byte in frames(HELLO)[: LOGIN_LIMIT // 5 - 1]:
             self.stream.dataReceived(bytes((byte,)))
             self.clock.advance(5)
         self.assertFalse(self.transport.disconnecting)

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from securemsg.account.errors import Exit, SecuremsgError
 
-# In the foreground.
+# In the foreground, where the daemon makes no pid file (L{securemsg.daemon.twistd}).
 TWISTD = ("twistd", "-n", "securemsg")
 
 
