@@ -234,7 +234,7 @@ WORDS: dict[str, _Words] = {
         Exit.REFUSED, "this profile already belongs to another server", "use another folder: --profile DIR"
     ),
     # the profile
-    "no-home": _Words(Exit.PROFILE, "this user has no home folder", "name a folder with {name}"),
+    "no-home": _Words(Exit.PROFILE, "this user has no home folder", "name a folder with {name} DIR"),
     "wrong-passphrase": _Words(Exit.PROFILE, "wrong passphrase", "check the file of --passphrase-file"),
     "passphrase-needed": _Words(
         Exit.PROFILE,
@@ -291,7 +291,7 @@ WORDS: dict[str, _Words] = {
         Exit.USAGE, "the path of the socket is longer than 107 bytes: {name}", "use a shorter --state"
     ),
     # the process
-    "too-many-files": _Words(Exit.INTERNAL, "this process may open too few files", "raise the limit: ulimit -n 1024"),
+    "too-many-files": _Words(Exit.INTERNAL, "too many open files", "raise the limit: ulimit -n 1024"),
     # output
     "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "what was not written stays unread"),
 }

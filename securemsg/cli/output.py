@@ -35,11 +35,11 @@ class OutputClosed(Exception):
 
 
 class OutputMissing(SecuremsgError):
-    """There was no standard output from the start."""
+    """Standard output was closed from the start."""
 
     def __init__(self) -> None:
         words = WORDS["output-failed"]
-        super().__init__(words.status, "output-failed", "there is no standard output to write to", words.hint)
+        super().__init__(words.status, "output-failed", "standard output is closed", words.hint)
 
 
 def say(text: str) -> None:

@@ -66,7 +66,7 @@ __all__ = [
     "mark_read",
     "notices",
     "pending",
-    "pop_untold",
+    "pop_unreported",
     "quarantined",
     "sent",
     "unread",
@@ -393,12 +393,12 @@ def held_back(store: IProfileStore) -> tuple[QuarantinedPeer, ...]:
         return load_totals(records).peers
 
 
-def pop_untold(store: IProfileStore, name: str | None = None) -> list[QuarantinedPeer]:
+def pop_unreported(store: IProfileStore, name: str | None = None) -> list[QuarantinedPeer]:
     """Whose messages could not be opened and were asked for again, of which the user does not know yet: each is told once."""
-    if not any(peer.untold for peer in held_back(store)):
+    if not any(peer.unreported for peer in held_back(store)):
         return []
     with store.writing() as records:
-        return quarantine.pop_untold(records, name or "")
+        return quarantine.pop_unreported(records, name or "")
 
 
 def notices(store: IProfileStore) -> list[Notice]:

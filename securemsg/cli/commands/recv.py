@@ -85,13 +85,13 @@ class _Receiving:
                 text = f"messages from {peer.name} are waiting for a key file; unlock them with: {command}"
                 report_note("need-key-file", text, self._as_json)
 
-    def _tell_held_back(self) -> None:
+    def _report_held_back(self) -> None:
         """Say, once, of whom messages came that could not be opened, and why."""
-        for peer in messages.pop_untold(self._context.store, self._sender):
-            what = "1 message" if peer.untold == 1 else f"{peer.untold} messages"
+        for peer in messages.pop_unreported(self._context.store, self._sender):
+            what = "1 message" if peer.unreported == 1 else f"{peer.unreported} messages"
             text = (
-                f"{what} from {peer.name} could not be opened ({peer.why}), as when a profile or the server was put back to an"
-                f" older state; {peer.name} is asked to send again, and what comes is shown then"
+                f"{what} from {peer.name} could not be opened ({peer.why}): a profile or the server may have been restored from"
+                f" an older copy; {peer.name} is asked to send again, nothing else to do"
             )
             report_note("held-back", text, self._as_json, peer.name)
 
@@ -107,7 +107,7 @@ class _Receiving:
                 if self._is_enough():
                     return Exit.DONE
                 if self._follow:
-                    self._tell_held_back()
+                    self._report_held_back()
                 if self._drained is not None and not self._waiting():
                     break
                 left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
@@ -117,7 +117,7 @@ class _Receiving:
         finally:
             shown.stop()
             asking.cancel()
-            self._tell_held_back()
+            self._report_held_back()
         if self._problem is not None:
             raise self._problem
         failure = connection.last_failure if self._context.settings.retry else connection.unreached if self._follow else ""
@@ -192,8 +192,8 @@ class _Receiving:
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     def _has_news(self) -> bool | None:
-        has_untold = self._follow and any(peer.untold for peer in messages.held_back(self._context.store))
-        return True if self._drained is not None or self._waiting() or has_untold else None
+        has_unreported = self._follow and any(peer.unreported for peer in messages.held_back(self._context.store))
+        return True if self._drained is not None or self._waiting() or has_unreported else None
 
     @property
     def _waits_for_drain(self) -> bool:

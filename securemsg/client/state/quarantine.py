@@ -69,7 +69,7 @@ def add(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: i
     row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
     save(records, QUARANTINE, delivery.account.encode(), row, next_seq(records))
     if code not in NO_RESET:
-        peer = msgspec.structs.replace(peer, untold=peer.untold + 1, why=code)
+        peer = msgspec.structs.replace(peer, unreported=peer.unreported + 1, why=code)
     peer = msgspec.structs.replace(_with(peer, code, 1), rows=peer.rows + 1, identity=identity or peer.identity)
     _change(records, totals, peer, 1, size)
     return True
@@ -95,7 +95,7 @@ def release(records: IRecords, name: str, seq: int, row: QuarantinedRow) -> None
     records.delete(QUARANTINE, name.encode(), seq)
     totals = load_totals(records)
     peer = _with(_peer(totals, name), row.code, -1)
-    peer = msgspec.structs.replace(peer, rows=peer.rows - 1, untold=min(peer.untold, peer.rows - 1))
+    peer = msgspec.structs.replace(peer, rows=peer.rows - 1, unreported=min(peer.unreported, peer.rows - 1))
     _change(records, totals, peer, -1, -len(row.common) - len(row.own))
 
 
@@ -117,18 +117,18 @@ def forget_identity(records: IRecords, name: str) -> None:
         _change(records, totals, msgspec.structs.replace(peer, identity=b""), 0, 0)
 
 
-def pop_untold(records: IRecords, name: str) -> list[QuarantinedPeer]:
+def pop_unreported(records: IRecords, name: str) -> list[QuarantinedPeer]:
     """
     Take the peers of whose rows the user does not know yet; from now on the user does.
 
     @param name: only of this one; empty: all.
     """
     totals = load_totals(records)
-    untold = [peer for peer in totals.peers if peer.untold and name in ("", peer.name)]
-    if untold:
-        told = tuple(msgspec.structs.replace(peer, untold=0) if peer in untold else peer for peer in totals.peers)
+    unreported = [peer for peer in totals.peers if peer.unreported and name in ("", peer.name)]
+    if unreported:
+        told = tuple(msgspec.structs.replace(peer, unreported=0) if peer in unreported else peer for peer in totals.peers)
         _save(records, msgspec.structs.replace(totals, peers=told))
-    return untold
+    return unreported
 
 
 def mark_for_retry(records: IRecords, name: str) -> None:

@@ -214,7 +214,7 @@ class QuarantinedPeer(Record, frozen=True):
     @ivar identity: which the peer had when somebody else's claim to its name put something here; else empty.
     @ivar again: it is to be tried again: the user gave a key.
     @ivar locked: how many of these rows wait for a key file.
-    @ivar untold: how many were asked for again, and the user does not know yet; C{why}: the code of the last one.
+    @ivar unreported: how many were asked for again, and the user does not know yet; C{why}: the code of the last one.
     """
 
     name: Name
@@ -222,7 +222,7 @@ class QuarantinedPeer(Record, frozen=True):
     identity: bytes = b""
     again: bool = False
     locked: Counter = 0
-    untold: Counter = 0
+    unreported: Counter = 0
     why: Code = ""
 
 

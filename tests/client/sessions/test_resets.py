@@ -164,9 +164,9 @@ class LostSessionTests(WorldCase):
         for number in (2, 1):
             for _ in range(number):
                 self.alice.send("bob", "lost")
-            told = [(peer.name, peer.untold, peer.why) for peer in messages.pop_untold(self.bob.store)]
+            told = [(peer.name, peer.unreported, peer.why) for peer in messages.pop_unreported(self.bob.store)]
             self.assertEqual(told, [("alice", number, "unauthentic")])
-            self.assertEqual(messages.pop_untold(self.bob.store), [])
+            self.assertEqual(messages.pop_unreported(self.bob.store), [])
 
     def test_quarantine_forgets(self) -> None:
         """What was asked for and came by another way is dropped after a while."""
