@@ -19,6 +19,10 @@ def main() -> None:
         is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if is_ours:
             signal.signal(signal.SIGINT, _end)
+        if "serve" in sys.argv[1:]:
+            # They never end a daemon, not even one that is still starting.
+            for number in (signal.SIGHUP, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)
         from securemsg.cli.main import main as command_line
 
         if is_ours:

@@ -13,7 +13,7 @@ from attrs import frozen
 from twisted.python import usage
 
 from securemsg import __version__
-from securemsg.daemon.twistd import clear_pid_file
+from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.protocol.invite import is_host
 
 MAX_PORT = 65535
@@ -119,9 +119,15 @@ class Options(usage.Options):
         Check what was given; twistd's pid file, which it looks at before it asks for the service, is settled here.
 
         @raise usage.UsageError: one line that says what is wrong.
+        @raise SystemExit: the pid file cannot be used.
         """
         if self.parent is not None:
-            clear_pid_file(self.parent)
+            ignore_signals()
+            try:
+                clear_pid_file(self.parent)
+            except PidFileTaken as error:
+                sys.stderr.write(f"securemsg: {error}\n")
+                raise SystemExit(1) from None
         port = _number("--port", self["port"], 1, MAX_PORT)
         host = _address(self["host"])
         if self["advertise"] is None and host in WILDCARDS:

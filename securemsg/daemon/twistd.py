@@ -26,18 +26,33 @@ Twistd = MutableMapping[str, Any]
 _log = Logger()
 
 
+class PidFileTaken(Exception):
+    """The daemon cannot start with this pid file; the text says in one line why, and what to do."""
+
+
 def clear_pid_file(twistd: Twistd) -> None:
     """
     In the foreground make no pid file unless one is asked for, and remove one that names no other daemon, which would keep
     twistd from starting. The lock in the state folder tells whether that is in use.
+
+    @raise PidFileTaken: it names another daemon, as far as one can see, or cannot be read.
     """
     if twistd.get("pidfile") == PID_FILE and in_foreground(twistd):
         twistd["pidfile"] = ""
     if twistd.get("pidfile"):
         path = Path(twistd["pidfile"])
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise PidFileTaken(f"{path} is no pid file: {error.strerror}; name another with --pidfile") from error
+        if _names_daemon(content):
+            raise PidFileTaken(
+                f"{path} names process {int(content)}, which seems to be a running daemon; stop it, or name another --pidfile"
+            )
         with contextlib.suppress(OSError):
-            if not _names_daemon(path.read_bytes()):
-                path.unlink()
+            path.unlink()
 
 
 def in_foreground(twistd: Twistd) -> bool:
@@ -87,8 +102,14 @@ class DaemonLog:
         return textFileLogObserver(cast("IO[Any]", self._file))
 
     def reopen(self) -> None:
-        """Reopen it, if it was opened."""
+        """
+        Reopen it, if it was opened.
+
+        @raise OSError: it cannot be opened; the log goes on where it went.
+        """
         if self._file is not None:
+            # Twisted closes the old one first, and would have none.
+            self._path.open("ab").close()
             self._file.reopen()
 
 
@@ -103,6 +124,12 @@ def log_file_of(twistd: Twistd) -> DaemonLog | None:
     return DaemonLog(Path(name).absolute())
 
 
+def ignore_signals() -> None:
+    """Have these signals end nothing until there are handlers."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def install_signal_handlers(log: DaemonLog | None, call: Callable[[Callable[[], None]], object]) -> None:
     """
     Reopen the log at these signals, which by default end a process.
@@ -111,8 +138,12 @@ def install_signal_handlers(log: DaemonLog | None, call: Callable[[Callable[[], 
     """
 
     def reopen() -> None:
-        if log is not None:
-            log.reopen()
+        try:
+            if log is not None:
+                log.reopen()
+        except OSError as error:
+            _log.error("the log cannot be reopened, and goes on in the old file: {problem}", problem=str(error))
+            return
         _log.info("the log was reopened" if log is not None else "signal ignored: the log does not go to a file")
 
     def handle(number: int, frame: FrameType | None) -> None:

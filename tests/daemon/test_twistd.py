@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.daemon import twistd
-from securemsg.daemon.twistd import DaemonLog, clear_pid_file, install_signal_handlers, log_file_of
+from securemsg.daemon.twistd import DaemonLog, PidFileTaken, clear_pid_file, install_signal_handlers, log_file_of
 from tests.net.fakes import scratch
 
 # Ids of processes end far below.
@@ -44,8 +44,15 @@ class PidFileTests(SynchronousTestCase):
         self.assertFalse(self.is_kept(str(self.start("idle")).encode()))
 
     def test_of_a_daemon(self) -> None:
-        """Of a daemon that runs: twistd says so."""
-        self.assertTrue(self.is_kept(f"{self.start('securemsg')}\n".encode()))
+        """Of a daemon that runs: one line says so."""
+        pid = self.start("securemsg")
+        self.assertIn(f"names process {pid}", str(self.assertRaises(PidFileTaken, self.is_kept, f"{pid}\n".encode())))
+        self.assertTrue(self.path.exists())
+
+    def test_folder(self) -> None:
+        """A folder is no pid file."""
+        given = {"pidfile": str(self.path.parent), "nodaemon": 1}
+        self.assertIn("Is a directory", str(self.assertRaises(PidFileTaken, clear_pid_file, given)))
 
     def start(self, name: str) -> int:
         """Start a process with this argument: its id."""
@@ -111,6 +118,22 @@ class LogTests(SynchronousTestCase):
         for call in calls:
             call()
         self.assertEqual(len(calls), len(twistd.SIGNALS))
+
+    def test_no_folder(self) -> None:
+        """Where it cannot be opened it goes on in the old file, and the next signal opens it."""
+        folder = self.path.parent / "logs"
+        folder.mkdir()
+        log = log_file_of({"logfile": str(folder / "log")})
+        assert log is not None
+        write = Logger(observer=log.observe()).info
+        folder.rename(folder.with_name("old"))
+        self.assertRaises(OSError, log.reopen)
+        write("one")
+        folder.mkdir()
+        log.reopen()
+        write("two")
+        self.assertIn("one", (folder.with_name("old") / "log").read_text("utf-8"))
+        self.assertIn("two", (folder / "log").read_text("utf-8"))
 
     def test_not_opened(self) -> None:
         """A signal before twistd has opened the file makes none."""
