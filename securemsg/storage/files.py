@@ -78,15 +78,18 @@ def make_private_folder(folder: Path) -> None:
 
 def check_owner(folder: Path, other: int | None = None) -> None:
     """
-    Check that a folder, if there is one, belongs to this user: what root made in somebody's folder would shut its owner out.
+    Check that a folder belongs to this user, or if it is still to be made, that it would not lie in somebody else's: what root
+    made there would shut its owner out.
 
     @param other: another user who may own it.
     @raise FileExposed: it belongs to somebody else.
     """
     with contextlib.suppress(OSError):
-        owner = folder.stat().st_uid
-        if owner not in (os.geteuid(), other):
-            raise FileExposed(f"{folder} belongs to another user (uid {owner})", "run this as that user")
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        owner = nearest.stat().st_uid
+        # Anybody may make a folder in /tmp, which is root's.
+        if owner not in (os.geteuid(), other) and (nearest == folder or owner != ROOT):
+            raise FileExposed(f"{nearest} belongs to another user (uid {owner})", "run this as that user")
 
 
 def check_private(path: Path, found: os.stat_result) -> None:

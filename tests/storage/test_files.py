@@ -74,12 +74,17 @@ class MakeTests(FileCase):
         self.assertEqual(len(synced), 2)
 
     def test_owner(self) -> None:
-        """A folder of another user is refused, also to root; one that is missing is not."""
+        """A folder of another user is refused, also to root; so is one that would lie in it, but for root's, such as /tmp."""
+        missing = self.folder / "missing" / "below"
         check_owner(self.folder)
+        check_owner(missing)
         self.patch(os, "geteuid", lambda: os.getuid() + 1)
         self.assertIn(f"uid {os.getuid()}", str(self.assertRaises(FileExposed, check_owner, self.folder)))
         check_owner(self.folder, os.getuid())
-        check_owner(self.folder / "missing")
+        self.patch(files, "ROOT", -1)
+        self.assertIn(str(self.folder), str(self.assertRaises(FileExposed, check_owner, missing)))
+        self.patch(files, "ROOT", os.getuid())
+        check_owner(missing)
 
     def test_impossible(self) -> None:
         """What cannot be made is named."""
