@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sys
 import traceback
 from importlib import import_module
@@ -18,6 +19,8 @@ from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
 PROGRAM = "securemsg"
+# What a command may have open at once, with some to spare.
+MIN_FILES = 40
 
 EPILOG = f"""
 \b
@@ -89,6 +92,11 @@ def main() -> None:
     """Run the command line, and end the process."""
     forbid_core_dumps()
     ensure_descriptors()
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MIN_FILES:
+        # Wherever the next one is opened, the error would be about something else.
+        problem = error_for("too-many-files")
+        report(problem, "--json" in sys.argv)
+        sys.exit(problem.status)
     sys.exit(run(sys.argv[1:]))
 
 
