@@ -30,6 +30,7 @@ from securemsg.client.state.profile import Profile
 from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
+from securemsg.net.clock import monotonic_seconds
 from securemsg.net.dialer import dial_tcp
 from securemsg.net.link import LinkInfo
 from securemsg.net.turn import Turn
@@ -128,6 +129,8 @@ class AccountConnection:
     where: str = "the server"
     _retry: Retry | None = None
     _watch: Callable[[m.Message | m.Unknown], None] | None = None
+    # For what passes between processes, which all have it; a program's reactor may have another.
+    _seconds: Callable[[], float] = monotonic_seconds
     is_stopped: bool = field(default=False, init=False)
     is_ready: bool = field(default=False, init=False)
     was_ready: bool = field(default=False, init=False)
@@ -274,7 +277,7 @@ class AccountConnection:
 
     async def _ask_owner(self, kind: str, argument: str, timeout: float) -> Outcome | None:
         """Leave a job to the process that has the connection, and wait for its outcome."""
-        number = jobs.request(self._store, kind, argument, now=self._now(), timeout=timeout)
+        number = jobs.request(self._store, kind, argument, seconds=self._seconds(), timeout=timeout)
         self.nudge()
         outcome: Outcome | None = None
         try:
@@ -354,7 +357,7 @@ class AccountConnection:
             return
         self._agent.pump()
         try:
-            for job in jobs.pending(self._store, now=self._now()):
+            for job in jobs.pending(self._store, seconds=self._seconds()):
                 if job.number in self._running_jobs:
                     continue
                 # Before it starts: it may be done at once.
@@ -467,7 +470,7 @@ class AccountConnection:
 
         def done(code: str, facts: dict[str, str]) -> None:
             self._running_jobs.discard(number)
-            jobs.finish(self._store, number, code, facts, now=self._now())
+            jobs.finish(self._store, number, code, facts, seconds=self._seconds())
             # The process that asked may be this one, which has taken the lock since.
             self._notify_later()
 

@@ -2,7 +2,7 @@
 Jobs that a process leaves to the process that owns the connection: ping, fetch, invite, changes of our device list, and
 questions about the connection.
 
-Both lie in the store's table C{META}: the job with a deadline, then its outcome, which the asking process removes. Messages
+Both lie in the store's table C{META}: the job with a timeout, then its outcome, which the asking process removes. Messages
 need no job: the owner sends every draft in the outbox.
 """
 
@@ -27,12 +27,14 @@ class Job(Private, frozen=True):
 
     @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{link}, C{accept-device}, C{remove-device}.
     @ivar argument: the name to fetch, the lifetime of the invite, the id of the device in hex; mostly empty.
-    @ivar deadline: when the process that asked stops waiting.
+    @ivar asked_at: on the monotonic clock of this machine, which a restart of it begins anew.
+    @ivar timeout: seconds after which the process that asked stops waiting.
     """
 
     kind: str
     argument: str
-    deadline: int
+    asked_at: float
+    timeout: float
 
 
 class Outcome(Private, frozen=True):
@@ -45,7 +47,7 @@ class Outcome(Private, frozen=True):
 
     code: str
     facts: dict[str, str]
-    at: int
+    at: float
 
 
 @frozen
@@ -57,7 +59,7 @@ class PendingJob:
     argument: str = field(repr=False)
 
 
-def request(store: IProfileStore, kind: str, argument: str = "", *, now: float, timeout: float) -> int:
+def request(store: IProfileStore, kind: str, argument: str = "", *, seconds: float, timeout: float) -> int:
     """
     Leave a job to the owner of the connection.
 
@@ -65,7 +67,7 @@ def request(store: IProfileStore, kind: str, argument: str = "", *, now: float, 
     """
     with store.writing() as records:
         number = records.last(META, JOBS) + 1
-        save(records, META, JOBS, Job(kind, argument, int(now + timeout) + 1), number)
+        save(records, META, JOBS, Job(kind, argument, seconds, timeout), number)
         return number
 
 
@@ -87,12 +89,13 @@ def cancel(store: IProfileStore, number: int) -> None:
         records.delete(META, OUTCOMES, number)
 
 
-def pending(store: IProfileStore, *, now: float) -> list[PendingJob]:
+def pending(store: IProfileStore, *, seconds: float) -> list[PendingJob]:
     """The jobs to be run, oldest first. Jobs and outcomes that nobody waits for are deleted."""
     with store.reading() as records:
         rows = load_all(records, Job, META, JOBS)
-        stale = [number for number, job in rows if job.deadline < now]
-        unwanted = [seq for seq, outcome in load_all(records, Outcome, META, OUTCOMES) if outcome.at < now - OUTCOME_LIFE]
+        stale = [number for number, job in rows if not 0 <= seconds - job.asked_at <= job.timeout]
+        outcomes = load_all(records, Outcome, META, OUTCOMES)
+        unwanted = [seq for seq, outcome in outcomes if not 0 <= seconds - outcome.at <= OUTCOME_LIFE]
     if stale or unwanted:
         with store.writing() as records:
             for number in stale:
@@ -102,11 +105,11 @@ def pending(store: IProfileStore, *, now: float) -> list[PendingJob]:
     return [PendingJob(number, job.kind, job.argument) for number, job in rows if number not in stale]
 
 
-def finish(store: IProfileStore, number: int, code: str, facts: dict[str, str], *, now: float) -> None:
+def finish(store: IProfileStore, number: int, code: str, facts: dict[str, str], *, seconds: float) -> None:
     """Save the outcome of a job, unless it was cancelled."""
     with store.writing() as records:
         if records.get(META, JOBS, number) is None:
             return
         records.delete(META, JOBS, number)
-        outcome = Outcome(code, facts, int(now))
+        outcome = Outcome(code, facts, seconds)
         records.put(META, OUTCOMES, msgspec.msgpack.encode(outcome), number)

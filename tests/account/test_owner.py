@@ -12,6 +12,7 @@ from securemsg.client.sessions import pins
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.wiredump import WireDump, dump_wire
+from securemsg.net.clock import monotonic_seconds
 from securemsg.protocol.envelope import PSK
 from securemsg.protocol.framing import LENGTH_SIZE
 from securemsg.protocol.messages import Message, Unknown
@@ -87,7 +88,7 @@ class OwnerTests(PlaceCase):
             asked = Deferred.fromCoroutine(self.place.beside(ada).ask("link", timeout=5))
             self.place.settle(1.5)
             self.successResultOf(asked)
-        self.assertEqual(jobs.pending(ada.context.store, now=self.place.now()), [])
+        self.assertEqual(jobs.pending(ada.context.store, seconds=monotonic_seconds()), [])
 
     def test_unknown_account(self) -> None:
         """A refusal of the server comes back as one."""

@@ -20,12 +20,12 @@ class JobTests(SynchronousTestCase):
 
     def test_there_and_back(self) -> None:
         """A job is seen by the runner, its outcome by the asker, and nothing is left of either."""
-        number = jobs.request(self.store, "fetch", "bob", now=NOW, timeout=30)
+        number = jobs.request(self.store, "fetch", "bob", seconds=NOW, timeout=30)
         self.assertIsNone(jobs.pop_outcome(self.store, number))
-        (job,) = jobs.pending(self.store, now=NOW)
+        (job,) = jobs.pending(self.store, seconds=NOW)
         self.assertEqual((job.number, job.kind, job.argument), (number, "fetch", "bob"))
-        jobs.finish(self.store, number, "", {"a": "b"}, now=NOW)
-        self.assertEqual(jobs.pending(self.store, now=NOW), [])
+        jobs.finish(self.store, number, "", {"a": "b"}, seconds=NOW)
+        self.assertEqual(jobs.pending(self.store, seconds=NOW), [])
         outcome = jobs.pop_outcome(self.store, number)
         assert outcome is not None
         self.assertEqual((outcome.code, outcome.facts), ("", {"a": "b"}))
@@ -33,34 +33,42 @@ class JobTests(SynchronousTestCase):
 
     def test_in_order(self) -> None:
         """Jobs are numbered as they come, and a number never comes again."""
-        first = jobs.request(self.store, "ping", now=NOW, timeout=30)
-        jobs.finish(self.store, first, "", {}, now=NOW)
+        first = jobs.request(self.store, "ping", seconds=NOW, timeout=30)
+        jobs.finish(self.store, first, "", {}, seconds=NOW)
         jobs.pop_outcome(self.store, first)
-        later = [jobs.request(self.store, "ping", now=NOW, timeout=30) for _ in range(3)]
-        self.assertEqual([job.number for job in jobs.pending(self.store, now=NOW)], later)
+        later = [jobs.request(self.store, "ping", seconds=NOW, timeout=30) for _ in range(3)]
+        self.assertEqual([job.number for job in jobs.pending(self.store, seconds=NOW)], later)
         self.assertNotIn(first, later)
 
     def test_given_up(self) -> None:
         """What the asker gave up is neither run nor answered."""
-        number = jobs.request(self.store, "ping", now=NOW, timeout=30)
+        number = jobs.request(self.store, "ping", seconds=NOW, timeout=30)
         jobs.cancel(self.store, number)
-        self.assertEqual(jobs.pending(self.store, now=NOW), [])
-        jobs.finish(self.store, number, "", {}, now=NOW)
+        self.assertEqual(jobs.pending(self.store, seconds=NOW), [])
+        jobs.finish(self.store, number, "", {}, seconds=NOW)
         self.assertIsNone(jobs.pop_outcome(self.store, number))
 
     def test_asker_died(self) -> None:
         """What nobody waits for any more is cleared away: jobs after their deadline, outcomes after a while."""
-        number = jobs.request(self.store, "ping", now=NOW, timeout=30)
-        self.assertEqual(jobs.pending(self.store, now=NOW + 60), [])
+        number = jobs.request(self.store, "ping", seconds=NOW, timeout=30)
+        self.assertEqual(jobs.pending(self.store, seconds=NOW + 60), [])
         with self.store.reading() as records:
             self.assertEqual(records.scan("meta", jobs.JOBS), [])
-        number = jobs.request(self.store, "ping", now=NOW, timeout=30)
-        jobs.finish(self.store, number, "", {}, now=NOW)
-        jobs.pending(self.store, now=NOW + OUTCOME_LIFE + 1)
+        number = jobs.request(self.store, "ping", seconds=NOW, timeout=30)
+        jobs.finish(self.store, number, "", {}, seconds=NOW)
+        jobs.pending(self.store, seconds=NOW + OUTCOME_LIFE + 1)
         self.assertIsNone(jobs.pop_outcome(self.store, number))
+
+    def test_restarted_machine(self) -> None:
+        """What was asked before the machine started anew, whose clock began again with that, is run no more."""
+        jobs.finish(self.store, jobs.request(self.store, "ping", seconds=NOW, timeout=30), "", {}, seconds=NOW)
+        jobs.request(self.store, "remove-device", "ab", seconds=NOW, timeout=30)
+        self.assertEqual(jobs.pending(self.store, seconds=60), [])
+        with self.store.reading() as records:
+            self.assertEqual(records.scan("meta", jobs.JOBS) + records.scan("meta", jobs.OUTCOMES), [])
 
     def test_no_secret_shown(self) -> None:
         """An outcome may hold the token of an invite: its representation does not."""
-        number = jobs.request(self.store, "invite", now=NOW, timeout=30)
-        jobs.finish(self.store, number, "", {"token": "secret"}, now=NOW)
+        number = jobs.request(self.store, "invite", seconds=NOW, timeout=30)
+        jobs.finish(self.store, number, "", {"token": "secret"}, seconds=NOW)
         self.assertNotIn("secret", repr(jobs.pop_outcome(self.store, number)))

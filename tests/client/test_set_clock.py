@@ -12,6 +12,8 @@ from securemsg.client.requests import TIMEOUT
 from securemsg.client.sending.queues import MAX_PAUSE
 from securemsg.client.sending.receipts import ROUND
 from securemsg.client.sending.sender import ANSWER_TIME, LIST_PAUSE
+from securemsg.client.sessions import resets
+from securemsg.client.sessions.resets import GAP_DELAY
 from securemsg.client.state.receipts import Policy
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
@@ -58,7 +60,8 @@ class SetClockTests(WorldCase):
             self.world.set_clocks(step)
             self.world.advance(ANSWER_TIME)
             self.assertTrue(self.alice.is_connected)
-            self.world.advance(1)
+            # A few for the bytes that are on their way.
+            self.world.advance(9)
             self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
 
     def test_question(self) -> None:
@@ -116,6 +119,17 @@ class SetClockTests(WorldCase):
             self.assertEqual(self.bob.sent(message_id).status, "accepted")
             self.world.advance(ROUND)
             self.assertEqual(self.bob.sent(message_id).status, "delivered")
+
+    def test_reset(self) -> None:
+        """What did not arrive is asked for a minute later, not once a clock that was set back has caught up."""
+        for step in self.steps():
+            profile, device = self.alice.profile(), self.bob.profile().device_id
+            with self.alice.store.inner.writing() as records:
+                resets.request_reset(records, profile, "bob", device, int(self.world.now()), gaps=True)
+            self.world.set_clocks(step)
+            self.world.advance(2 * GAP_DELAY, ticks=20)
+            with self.alice.store.reading() as records:
+                self.assertEqual(resets._dues(records), ())
 
     def test_maintenance(self) -> None:
         """A long connection looks after its list every hour."""

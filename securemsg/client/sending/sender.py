@@ -126,9 +126,9 @@ class Sender:
         wants_receipts = idle and self._receipts.is_due(self._context.seconds())
         with self._context.store.reading() as records:
             wants_receipts = wants_receipts and bool(records.scan(RECEIPTS, limit=1))
-            due = resets.first_due(records)
+            has_resets = resets.is_due(records, now)
             has_lost = losses.is_due(records, now)
-        if not wants_receipts and not has_lost and (due is None or due > now):
+        if not wants_receipts and not has_lost and not has_resets:
             return
         with self._context.store.writing() as records:
             if wants_receipts:

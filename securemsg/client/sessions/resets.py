@@ -85,12 +85,18 @@ class Due(Record, frozen=True):
     A reset that is to be sent.
 
     @ivar gaps: only counters are missing: sessions are well.
+    @ivar asked_at: when it was asked for; a clock that was set back since does not hold it up.
     """
 
     name: Name
     device: Id
     at: Counter
     gaps: bool
+    asked_at: Counter = 0
+
+    def is_ripe(self, now: int) -> bool:
+        """Whether it is to be sent."""
+        return not self.asked_at <= now < self.at
 
 
 class Dues(Record, frozen=True):
@@ -132,15 +138,15 @@ def request_reset(records: IRecords, profile: Profile, name: str, device: bytes,
     at = max(now + (GAP_DELAY if gaps else 0), allowed if 0 < peer.sent_at <= now else 0)
     known = next((due for due in dues if due.name == name), None)
     if known is not None:
-        merged = Due(name, known.device if gaps else device, min(known.at, at), known.gaps and gaps)
+        merged = Due(name, known.device if gaps else device, min(known.at, at), known.gaps and gaps, now)
         _keep(records, tuple(merged if due is known else due for due in dues))
     elif len(dues) < MAX_DUE:
-        _keep(records, (*dues, Due(name, device, at, gaps)))
+        _keep(records, (*dues, Due(name, device, at, gaps, now)))
 
 
-def first_due(records: IRecords) -> int | None:
-    """When the next reset is due."""
-    return min((due.at for due in _dues(records)), default=None)
+def is_due(records: IRecords, now: int) -> bool:
+    """Whether a reset is to be sent."""
+    return any(due.is_ripe(now) for due in _dues(records))
 
 
 def make_resets(records: IRecords, profile: Profile, now: int) -> int:
@@ -150,8 +156,8 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     @return: how many there are.
     """
     dues = _dues(records)
-    ripe = [due for due in dues if due.at <= now]
-    _keep(records, tuple(due for due in dues if due.at > now))
+    ripe = [due for due in dues if due.is_ripe(now)]
+    _keep(records, tuple(due for due in dues if due not in ripe))
     made = 0
     for due in ripe:
         peer = _history(records, due.name)
