@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 
 from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.timeouts import IdleTimeout, Timeout
+from securemsg.account.timeouts import LONGEST_WAIT, IdleTimeout, Timeout
 from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
@@ -202,7 +202,8 @@ class AccountConnection:
     def time_left(self, since: float, limit: Timeout) -> float | None:
         """Seconds that are left of a limit of a wait that began at C{since}; C{None}: no limit."""
         if isinstance(limit, IdleTimeout):
-            since, limit = since if self._agent is None else max(since, self._agent.moved_at), limit.seconds
+            quiet_since = since if self._agent is None else max(since, self._agent.quiet_since)
+            since, limit = min(quiet_since, since + LONGEST_WAIT), limit.seconds
         return None if limit is None else since + limit - self._clock.seconds()
 
     async def until(self, check: Callable[[], T | None], timeout: Timeout) -> T | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from attrs import frozen
 
+# Seconds.
+LONGEST_WAIT = 600
+
 
 @frozen
 class IdleTimeout:
     """
-    A timeout that counts from when bytes last moved on our connection, so that a slow link does not reach it. Nor does a server
-    that sends a byte now and then: a number of seconds is the end in any case.
+    A timeout that counts from when bytes last moved on our connection, and what we have sent had time to arrive on a slow link;
+    but from L{LONGEST_WAIT} after the beginning at the latest, because others may write to us all the time.
     """
 
     seconds: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.timeouts import Timeout
+from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact
@@ -28,6 +28,11 @@ async def follow(
     @return: the message as it stands then.
     @raise SecuremsgError: it did not get that far. If it is queued, it stays queued and is sent with the next connection.
     """
+    if isinstance(timeout, IdleTimeout):
+        # What a slow link takes is one thing; a server that refuses for now, or a recipient who does not confirm, is another.
+        if await connection.until(lambda: _has_arrived(store, connection, message_id), timeout) is None:
+            raise _too_late(store, connection, message_id)
+        timeout = timeout.seconds
     sent = await connection.until(lambda: _settled(store, connection, message_id, wait), timeout)
     if sent is None:
         raise _too_late(store, connection, message_id)
@@ -50,6 +55,12 @@ def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     with store.reading() as records:
         contact = get_contact(records, sent.to)
     return sent.code == BLOCKING if contact is None else contact.is_blocked
+
+
+def _has_arrived(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> bool | None:
+    """C{True} once the server has said anything about a message."""
+    sent = _settled(store, connection, message_id, ACCEPTED)
+    return True if sent is not None or _found(store, message_id).code else None
 
 
 def _settled(store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str) -> Sent | None:

@@ -153,9 +153,9 @@ class Agent:
             self._guarded(self._pump)
 
     @property
-    def moved_at(self) -> float:
-        """When bytes last moved: see L{Context}."""
-        return self._context.moved_at
+    def quiet_since(self) -> float:
+        """See L{Sender.quiet_since}."""
+        return self._sender.quiet_since
 
     def retry(self) -> bool:
         """
@@ -271,7 +271,7 @@ class Agent:
             self._schedule()
 
     def _tick(self) -> None:
-        self._context.requests.expire(self._seconds(), self._context.moved_at)
+        self._context.requests.expire(self._seconds(), self._sender.quiet_since)
         self._sender.check_time()
         if self.is_ready:
             self._maintenance.tick()

@@ -35,7 +35,7 @@ class Requests:
     """The questions of one connection, by number."""
 
     _last: int = 0
-    _open: dict[int, tuple[type, Callback, float]] = field(init=False, factory=dict, repr=False)
+    _open: dict[int, tuple[type, Callback, float, int]] = field(init=False, factory=dict, repr=False)
 
     def number(self, question: Question, callback: Callback, seconds: float) -> Question | None:
         """
@@ -47,8 +47,9 @@ class Requests:
             callback(Refusal("busy"))
             return None
         self._last += 1
-        self._open[self._last] = (ANSWERS[type(question)], callback, seconds)
-        return msgspec.structs.replace(question, request=self._last)
+        numbered = msgspec.structs.replace(question, request=self._last)
+        self._open[self._last] = (ANSWERS[type(question)], callback, seconds, len(m.encode_message(numbered)))
+        return numbered
 
     def answer(self, message: Answer | m.Refused) -> bool:
         """
@@ -59,7 +60,7 @@ class Requests:
         found = self._open.pop(message.request, None)
         if found is None:
             return 0 < message.request <= self._last
-        expected, callback, _ = found
+        expected, callback, *_ = found
         if isinstance(message, m.Refused):
             callback(Refusal(message.code))
         elif type(message) is expected:
@@ -69,10 +70,15 @@ class Requests:
             return False
         return True
 
-    def expire(self, seconds: float, moved_at: float) -> None:
-        """Give up on what was not answered in time, which counts from when bytes last moved."""
-        for number, (_, callback, asked_at) in list(self._open.items()):
-            if seconds - max(asked_at, moved_at) >= TIMEOUT:
+    @property
+    def size(self) -> int:
+        """The bytes of all open questions."""
+        return sum(size for *_, size in self._open.values())
+
+    def expire(self, seconds: float, quiet_since: float) -> None:
+        """Give up on what was not answered in time, which counts from when nothing was on its way any more."""
+        for number, (_, callback, asked_at, _) in list(self._open.items()):
+            if seconds - max(asked_at, quiet_since) >= TIMEOUT:
                 del self._open[number]
                 callback(Refusal("timeout"))
 
@@ -80,5 +86,5 @@ class Requests:
         """Refuse all open questions: the connection is gone."""
         waiting = list(self._open.values())
         self._open.clear()
-        for _, callback, _ in waiting:
+        for _, callback, *_ in waiting:
             callback(Refusal(code))

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from securemsg.account.connection import JOB_LIFE, OWNER_POLL, RETRY_PAUSE, WAITING_POLL, AccountConnection, Retry
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.timeouts import IdleTimeout, Timeout
+from securemsg.account.timeouts import LONGEST_WAIT, IdleTimeout, Timeout
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
 from securemsg.client.state.profile import create_profile
@@ -200,6 +200,19 @@ class OwnerTests(ConnectionCase):
         self.clock.advance(2)
         self.assertNoResult(waiting)
         self.clock.advance(1)
+        self.assertIsNone(self.successResultOf(waiting))
+
+    def test_movement_of_others(self) -> None:
+        """However much others write to us meanwhile, such a limit ends."""
+        connection = self.connection()
+        waiting = self.wait(connection, lambda: None, IdleTimeout(3))
+        agent = self.lines[0].peer
+        assert isinstance(agent, Agent)
+        channel = SlowChannel()
+        agent.opened(channel)
+        for _ in range(LONGEST_WAIT + 4):
+            channel.moves += 1
+            self.clock.advance(1)
         self.assertIsNone(self.successResultOf(waiting))
 
     def test_no_patience(self) -> None:

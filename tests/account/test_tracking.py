@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.tracking import ACCEPTED, follow
+from securemsg.account.timeouts import IdleTimeout
+from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.contacts import get_contact, put_contact
@@ -62,3 +63,32 @@ class BlockedTests(PlaceCase):
         connection.fatal = "server-identity"
         problem = self.failureResultOf(self.write(connection), SecuremsgError).value
         self.assertEqual(problem.status, Exit.WRONG_SERVER)
+
+
+class LimitTests(PlaceCase):
+    """A limit that counts from when bytes moved counts from there no more, once the server has said something."""
+
+    def follow(self, wait: str) -> Deferred[Sent]:
+        """Ada writes to Ben, who is not there, while Carl writes to her all the time."""
+        ada, carl = (self.place.person(name) for name in ("ada", "carl"))
+        ben = self.place.person("ben")
+        ben.connection.stop()
+        self.place.settle()
+        store = ada.context.store
+        number = messages.compose(store, "ben", "hello", now=self.place.now())
+        ada.connection.nudge()
+        following = Deferred.fromCoroutine(follow(store, ada.connection, number, wait, IdleTimeout(5)))
+        for _ in range(12):
+            messages.compose(carl.context.store, "ada", "hello", now=self.place.now())
+            carl.connection.nudge()
+            self.place.settle(1)
+        return following
+
+    def test_accepted(self) -> None:
+        """It is accepted."""
+        self.assertEqual(self.successResultOf(self.follow(ACCEPTED)).status, "accepted")
+
+    def test_not_delivered(self) -> None:
+        """7, though bytes move: they are others'."""
+        problem = self.failureResultOf(self.follow(DELIVERED), SecuremsgError).value
+        self.assertEqual(problem.status, Exit.TIMED_OUT)

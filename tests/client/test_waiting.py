@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securemsg.client import messages
 from securemsg.client.events import Disconnected, Drained
-from securemsg.client.sending.sender import ANSWER_TIME
+from securemsg.client.sending.sender import ANSWER_TIME, MIN_RATE
 from securemsg.client.state import verification
 from securemsg.client.state.profile import DAY
 from securemsg.protocol import messages as m
@@ -106,8 +106,39 @@ class WaitingTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
         wire.held = {Side.CLIENT}
         self.alice.send("bob", "another")
-        self.world.advance(ANSWER_TIME + 2, ticks=ANSWER_TIME + 2)
+        self.world.advance(ANSWER_TIME + 9, ticks=ANSWER_TIME + 9)
         self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
+
+    def test_hidden_by_a_buffer(self) -> None:
+        """Where something on the way takes everything at once, a long text has the time that it takes on a slow link."""
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        self.alice.send("bob", "zero")
+        wire.held = {Side.CLIENT}
+        message_id = self.alice.send("bob", "x" * 40_000)
+        self.world.advance(0)
+        self.world.advance(ANSWER_TIME + 40_000 // MIN_RATE, ticks=20)
+        self.assertTrue(self.alice.is_connected)
+        self.world.advance(ANSWER_TIME, ticks=20)
+        self.assertEqual(self.alice.events[-1], Disconnected("timeout"))
+        self.alice.connect()
+        self.assertEqual(self.alice.sent(message_id).status, "accepted")
+
+    def test_question_behind_it(self) -> None:
+        """A question that is sent behind a long text has as much time."""
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        self.alice.send("bob", "zero")
+        wire.held = {Side.CLIENT}
+        self.alice.send("bob", "x" * 40_000)
+        answers: list[object] = []
+        assert self.alice.agent is not None, "connected"
+        self.alice.agent.ask(m.Ping(0), answers.append)
+        self.world.advance(0)
+        self.world.advance(ANSWER_TIME + 40_000 // MIN_RATE, ticks=20)
+        wire.held = set()
+        self.world.settle()
+        self.assertIsInstance(answers[0], m.Pong)
 
     def test_withdrawn_unsent(self) -> None:
         """A sealed message that is withdrawn becomes a void: nobody misses or reads it, and what follows fits behind it."""

@@ -261,8 +261,8 @@ GUARDS: tuple[Guard, ...] = (
         ("if len(self._open) >= MAX_OPEN:", "if False:", "QuestionTests::test_too_many"),
         ("return 0 < message.request <= self._last", "return True", "ProtocolTests::test_unasked"),
         ("elif type(message) is expected:", "elif True:", "ProtocolTests::test_wrong_answer"),
-        ("if seconds - max(asked_at, moved_at) >= TIMEOUT:", "if False:", "QuestionTests::test_timeout"),
-        ("max(asked_at, moved_at)", "asked_at", "tests/client/test_keepalive.py::KeepAliveTests::test_slow_link"),
+        ("if seconds - max(asked_at, quiet_since) >= TIMEOUT:", "if False:", "QuestionTests::test_timeout"),
+        ("max(asked_at, quiet_since)", "asked_at", "tests/client/test_keepalive.py::KeepAliveTests::test_slow_link"),
     ),
     *guards(
         "client/trustcheck.py",

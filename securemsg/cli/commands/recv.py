@@ -91,7 +91,7 @@ class _Receiving:
             what = "1 message" if peer.unreported == 1 else f"{peer.unreported} messages"
             text = (
                 f"{what} from {peer.name} could not be opened ({peer.why}): a profile or the server may have been restored from"
-                f" an older copy; {peer.name} is asked to send again, nothing else to do"
+                f" an older copy; {peer.name} is asked to send again, which takes a minute, or a day where it happens often"
             )
             report_note("held-back", text, self._as_json, peer.name)
 

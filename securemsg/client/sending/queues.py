@@ -58,7 +58,7 @@ class SendQueues:
     _jitter: Callable[[], float]
     last: int = 0
     _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
-    _unanswered: dict[bytes, tuple[SendQueue, int, int, float]] = field(init=False, factory=dict)
+    _unanswered: dict[bytes, tuple[SendQueue, int, int, float, int]] = field(init=False, factory=dict)
 
     def add(self, conversation: Conversation, seq: int) -> None:
         """Add a row of the outbox."""
@@ -77,11 +77,11 @@ class SendQueues:
         queue.waiting.pop(0)
         self._tidy(queue)
 
-    def mark_sent(self, queue: SendQueue, deposit_id: bytes, n: int, seconds: float) -> None:
-        """Note that the first row of a queue was sent."""
+    def mark_sent(self, queue: SendQueue, deposit_id: bytes, n: int, seconds: float, size: int) -> None:
+        """Note that the first row of a queue was sent, in so many bytes."""
         seq = queue.waiting.pop(0)
         queue.unanswered += 1
-        self._unanswered[deposit_id] = (queue, seq, n, seconds)
+        self._unanswered[deposit_id] = (queue, seq, n, seconds, size)
 
     def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int, int] | None:
         """
@@ -92,7 +92,7 @@ class SendQueues:
         found = self._unanswered.pop(deposit_id, None)
         if found is None:
             return None
-        queue, seq, n, _ = found
+        queue, seq, n, *_ = found
         queue.unanswered -= 1
         self._tidy(queue)
         return queue, seq, n
@@ -110,7 +110,12 @@ class SendQueues:
 
     def oldest_unanswered(self) -> float | None:
         """When the oldest unanswered deposit was sent."""
-        return min((since for *_, since in self._unanswered.values()), default=None)
+        return min((since for *_, since, _ in self._unanswered.values()), default=None)
+
+    @property
+    def unanswered_size(self) -> int:
+        """The bytes of all unanswered deposits."""
+        return sum(size for *_, size in self._unanswered.values())
 
     def blocked(self) -> list[SendQueue]:
         """Queues that wait for the user."""

@@ -30,6 +30,8 @@ from securemsg.protocol.codes import DISTRUSTED, UNDELIVERABLE
 PAGE = 256
 # If a deposit is not answered and no bytes move for this time, the connection counts as lost, seconds.
 ANSWER_TIME = 30
+# Bytes a second of the slowest link that is of any use.
+MIN_RATE = 500
 # A contact's device list that messages mention is fetched no more often than this, seconds, and of so many contacts it is known
 # when that was last done.
 LIST_PAUSE = 3600
@@ -37,6 +39,11 @@ MAX_FETCHED = 256
 
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
+
+
+def size_of(deposit: m.Deposit) -> int:
+    """About how many bytes it takes on the wire."""
+    return len(deposit.common) + sum(len(part.own) for destination in deposit.to for part in destination.parts)
 
 
 @define(eq=False)
@@ -68,12 +75,21 @@ class Sender:
         while self._context.is_writable and self._queues.next(self._context.seconds()) is not None:
             self._send_some()
 
+    @property
+    def quiet_since(self) -> float:
+        """
+        When bytes last moved, and as long after that as what is not answered takes on a slow link: whatever buffers on the way
+        takes it from us at once, and hides how it moves on.
+        """
+        size = self._queues.unanswered_size + self._context.requests.size
+        return self._context.moved_at + size // MIN_RATE
+
     def check_time(self) -> None:
         """Hang up on a server that does not answer."""
         oldest, context = self._queues.oldest_unanswered(), self._context
         if oldest is None or context.channel is None:
             return
-        if context.seconds() - max(oldest, context.moved_at) > ANSWER_TIME:
+        if context.seconds() - max(oldest, self.quiet_since) > ANSWER_TIME:
             context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
@@ -175,7 +191,7 @@ class Sender:
                     self._queues.drop(queue)
                     self._context.notify(Changed())
                 else:
-                    self._queues.mark_sent(queue, deposit.deposit_id, deposit.n, self._context.seconds())
+                    self._queues.mark_sent(queue, deposit.deposit_id, deposit.n, self._context.seconds(), size_of(deposit))
                     deposits.append(deposit)
         for deposit in deposits:
             self._context.send(deposit)

@@ -75,8 +75,8 @@ class QueueTests(SynchronousTestCase):
             queues.add(direct("bob"), order)
         queue = queues.next(0)
         assert queue is not None
-        queues.mark_sent(queue, b"1", 1, 0)
-        queues.mark_sent(queue, b"2", 2, 0)
+        queues.mark_sent(queue, b"1", 1, 0, 0)
+        queues.mark_sent(queue, b"2", 2, 0, 0)
         for deposit_id in (b"2", b"1"):
             landed = queues.pop_sent(deposit_id)
             assert landed is not None
@@ -99,7 +99,7 @@ class GuestTests(SynchronousTestCase):
         second = queues.next(0.0)
         assert second is not None
         self.assertEqual((second.conversation.device, second.waiting), (b"2" * 16, [2]))
-        queues.mark_sent(second, b"deposit", 7, 0.0)
+        queues.mark_sent(second, b"deposit", 7, 0.0, 0)
         self.assertIsNone(queues.next(0.0))
         self.assertIs(queues.next(10.0), first)
         self.assertEqual(queues.pop_sent(b"deposit"), (second, 2, 7))
