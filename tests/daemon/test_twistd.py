@@ -14,7 +14,14 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.daemon import twistd
-from securemsg.daemon.twistd import DaemonLog, PidFileTaken, clear_pid_file, install_signal_handlers, log_file_of
+from securemsg.daemon.twistd import (
+    DaemonLog,
+    PidFileTaken,
+    clear_pid_file,
+    ignore_signals,
+    install_signal_handlers,
+    log_file_of,
+)
 from tests.net.fakes import scratch
 
 # Ids of processes end far below.
@@ -108,6 +115,14 @@ class LogTests(SynchronousTestCase):
             self.assertIn("two", self.path.read_text("utf-8"))
             self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
         self.assertIn("one", self.path.with_name("moved1").read_text("utf-8"))
+
+    def test_still_starting(self) -> None:
+        """Before there are handlers the signals end nothing either."""
+        for number in twistd.SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        ignore_signals()
+        for number in twistd.SIGNALS:
+            os.kill(os.getpid(), number)
 
     def test_no_file(self) -> None:
         """Where the log is no file the signals end nothing."""
