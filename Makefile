@@ -14,6 +14,8 @@ TO ?= server
 ROUNDS ?= 500
 # How many histories `make model` tries.
 EXAMPLES ?= 3000
+# How many datagrams of each kind `make noise` sends.
+NOISE ?= 1000000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SERVER_ARGS ?=
@@ -31,7 +33,7 @@ READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build run-server run-client bench lint clean model mutate rounds faults docs picture
+.PHONY: help run test build run-server run-client bench lint clean model mutate rounds faults noise docs picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -42,6 +44,7 @@ help:
 	@echo "make mutate       remove each guard once: its test must fail [MUTATE_ARGS=server/]"
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
 	@echo "make faults       cut power, kill, fail, damage        [ROUNDS=500, SEED=, KIND=]"
+	@echo "make noise        send the UDP port a million datagrams of noise [NOISE=1000000]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/"
@@ -74,6 +77,9 @@ rounds: $(READY_TEST)
 faults: $(READY_TEST)
 	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
+noise: $(READY_TEST)
+	@$(BIN)/python -m pytest -n auto tests/net/test_quic.py -k Noise --noise $(NOISE) $(PYTEST_ARGS)
+
 bench: $(READY_TEST)
 	@$(BIN)/python -m bench.relay $(BENCH_ARGS)
 
@@ -97,9 +103,9 @@ clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	@find . -path "./.*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/.ready-run: EXTRAS :=
-.venv/.ready-test: EXTRAS := [test]
-.venv/.ready-dev: EXTRAS := [test,dev]
+.venv/.ready-run: EXTRAS := [udp]
+.venv/.ready-test: EXTRAS := [udp,test]
+.venv/.ready-dev: EXTRAS := [udp,test,dev]
 .venv/.ready-run .venv/.ready-test .venv/.ready-dev: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is not Python 3.11 or newer; choose one: make PYTHON=python3.11 ..." >&2; exit 1; }

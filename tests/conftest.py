@@ -14,10 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # Enough to meet the interesting moments, few enough for the default run; `make rounds` asks for many more.
 DEFAULT_ROUNDS = 20
 DEFAULT_EXAMPLES = 60
+DEFAULT_NOISE = 1000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer C{--rounds} and C{--examples}."""
+    """Offer C{--rounds}, C{--examples} and C{--noise}."""
     parser.addoption(
         "--rounds",
         type=int,
@@ -31,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEFAULT_EXAMPLES,
         metavar="N",
         help=f"how many histories the model of tests/client/test_model.py tries (default: {DEFAULT_EXAMPLES})",
+    )
+    parser.addoption(
+        "--noise",
+        type=int,
+        default=DEFAULT_NOISE,
+        metavar="N",
+        help=f"how many datagrams of each kind of noise the server is sent (default: {DEFAULT_NOISE})",
     )
 
 
@@ -89,4 +97,11 @@ def rounds(pytestconfig: pytest.Config) -> int:
 def examples(pytestconfig: pytest.Config) -> int:
     """How many histories of the model to try. As C{rounds}."""
     wanted: int = pytestconfig.getoption("examples")
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def noise(pytestconfig: pytest.Config) -> int:
+    """How many datagrams of each kind. As C{rounds}."""
+    wanted: int = pytestconfig.getoption("noise")
     return wanted

@@ -192,6 +192,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "os.urandom": VAULT,
     "OpenSSL": ("securemsg.daemon.certificate", "securemsg.net"),
     "service_identity": ("securemsg.net",),
+    "aioquic": ("securemsg.net.quic", "securemsg.net.udp"),
     "ssl": ("securemsg.net",),
     "twisted": EDGE,
     "twisted.internet.reactor": ROOTS,
@@ -246,6 +247,9 @@ DISTRIBUTIONS = {
     "_pytest": "pytest",
     "zope": "zope.interface",
 }
+
+# What comes with an extra, which its users import when it is asked for.
+EXTRAS = {"securemsg.net.quic": "udp", "securemsg.net.udp": "udp"}
 
 # Names that say nothing: a class is called by what it is.
 EMPTY_WORDS = ("Manager", "Handler", "Processor", "Engine", "Helper", "Helpers", "Util", "Utils", "Common", "Base")
@@ -495,15 +499,19 @@ class TreeTests(SynchronousTestCase):
 
     def test_libraries_declared(self) -> None:
         """Whatever the package imports is installed with it."""
-        declared = distributions(setup_cfg()["options"]["install_requires"])
+        config = setup_cfg()
+        always = distributions(config["options"]["install_requires"])
         for name, path in modules("securemsg"):
+            extra = EXTRAS.get(name)
+            declared = always if extra is None else always | distributions(config["options.extras_require"][extra])
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
 
     def test_test_libraries_declared(self) -> None:
-        """Whatever tests and benches import besides is in the extra C{test}."""
+        """Whatever tests and benches import besides is in an extra that C{make} installs."""
         config = setup_cfg()
         declared = distributions(config["options"]["install_requires"])
-        declared |= distributions(config["options.extras_require"]["test"])
+        for extra in ("udp", "test"):
+            declared |= distributions(config["options.extras_require"][extra])
         for name, path in modules("tests", "bench"):
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)
 

@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
+from securemsg.account.address import ServerAddress, routes
 from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.timeouts import LONGEST_WAIT, IdleTimeout, Timeout
@@ -27,11 +28,10 @@ from securemsg.client.events import Changed, Disconnected, Drained, Event, Faile
 from securemsg.client.jobs import Outcome
 from securemsg.client.requests import Question
 from securemsg.client.state.profile import Profile
-from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.net.clock import monotonic_seconds
-from securemsg.net.dialer import dial_tcp
+from securemsg.net.dialer import Dialer
 from securemsg.net.link import LinkInfo
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
@@ -435,7 +435,9 @@ class AccountConnection:
     def link_facts(self) -> dict[str, str]:
         """How the connection is protected."""
         link = self.link
-        return {} if link is None else {"tls": link.version, "cipher": link.cipher, "group": link.group}
+        return {} if link is None else {
+            "transport": link.binding.transport, "tls": link.version, "cipher": link.cipher, "group": link.group,
+        }  # fmt: skip
 
     def _facts_of(self, answer: object, asked_at: float) -> tuple[str, dict[str, str]]:
         """The code and the facts in an answer of the server."""
@@ -490,7 +492,7 @@ def make_connection(
     folder: Path | None,
     store: IProfileStore,
     profile: Profile,
-    server: tuple[str, int],
+    server: ServerAddress,
     *,
     now: Callable[[], float],
     again: bool,
@@ -499,16 +501,15 @@ def make_connection(
     watch: Callable[[m.Message | m.Unknown], None] | None = None,
 ) -> AccountConnection:
     """
-    Make the connection of a profile to its server, over TCP and TLS. It must be started.
+    Make the connection of a profile to its server, over TCP, UDP or both. It must be started.
 
     @param folder: of the profile; C{None}: it is in memory, so that no other process can share the connection.
-    @param server: host and port.
     """
     turn = Turn(reactor)
-    host, port = server
+    ways = routes(reactor, server)
 
     def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
-        return dial_tcp(reactor, host, port, peer, turn=turn, spki=spki_digest, failed=failed, again=persistent)
+        return Dialer(ways, peer, reactor, turn, failed, persistent)
 
     return AccountConnection(
         reactor,
@@ -522,12 +523,7 @@ def make_connection(
         lambda: wake(folder),
         warn,
         again,
-        host_port(host, port),
+        str(server),
         retry,
         watch,
     )
-
-
-def host_port(host: str, port: int) -> str:
-    """Host and port as they are written."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -107,11 +107,17 @@ WORDS: dict[str, _Words] = {
         "check --host and --port; if the server really was replaced, ask its operator for a new invite",
     ),
     "internal": _Words(Exit.NOT_CONNECTED, "internal server error", "tell the server's operator, and try again later"),
+    "no-udp": _Words(Exit.USAGE, "{name} has no port for UDP", "add --port PORT if you know it, or use --transport tcp"),
     "not-connected": _Words(
         Exit.NOT_CONNECTED, "cannot connect to {name}", "check that the server is running, and --host and --port"
     ),
     "tls": _Words(
         Exit.NOT_CONNECTED, "no TLS connection to {name}", "check that --host and --port are those of a securemsg server"
+    ),
+    "not-post-quantum": _Words(
+        Exit.NOT_CONNECTED,
+        "no post-quantum key exchange with {name}",
+        "omit --require-pq, or use --transport tcp; over TCP both ends need OpenSSL 3.5 or newer, over UDP there is none",
     ),
     "lost": _Words(Exit.NOT_CONNECTED, "the connection was lost", _LATER),
     "local-error": _Words(Exit.PROFILE, "cannot write to the profile", "check free space and the folder's owner"),

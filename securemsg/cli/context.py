@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.account.connection import AccountConnection, Retry, host_port, make_connection
+from securemsg.account.address import ServerAddress
+from securemsg.account.connection import AccountConnection, Retry, make_connection
 from securemsg.account.flush import flush
 from securemsg.account.wake import wake
 from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
@@ -59,9 +60,16 @@ class CommandContext:
         return self.settings.port or self.profile.port
 
     @property
+    def address(self) -> ServerAddress:
+        """The ways to the server. C{--port} is that of whichever transport is used."""
+        udp_port = self.settings.port or self.profile.udp_port
+        transport = self.settings.transport or self.profile.transport
+        return ServerAddress(self.host, self.port, udp_port, transport, self.settings.require_pq)
+
+    @property
     def where(self) -> str:
         """Host and port, for messages."""
-        return host_port(self.host, self.port)
+        return str(self.address)
 
     def wake_owner(self) -> bool:
         """Wake the process that has the connection, if there is one, so that it looks into the store."""
@@ -96,7 +104,7 @@ class CommandContext:
                 self.folder,
                 self.store,
                 self.profile,
-                (self.host, self.port),
+                self.address,
                 now=self.now,
                 again=again,
                 warn=lambda event: report_warning(event, as_json),

@@ -17,7 +17,7 @@ from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.envelope import PQXDH, PSK
-from securemsg.protocol.invite import is_host
+from securemsg.protocol.invite import TRANSPORTS, is_host
 
 APPLICATION = "securemsg"
 # How long to wait for an answer while no bytes move, where the command says nothing else, seconds.
@@ -44,6 +44,8 @@ class Settings:
     """
     The values of the shared options; C{None} if not given.
 
+    @ivar transport: C{tcp}, C{udp} or C{auto}.
+    @ivar require_pq: refuse a connection whose key exchange is not post-quantum.
     @ivar timeout: seconds.
     @ivar retry: keep trying while the server is unreachable, full or shutting down, until C{timeout}.
     @ivar as_json: data and whatever goes to standard error are for a program.
@@ -56,6 +58,8 @@ class Settings:
     profile: Path | None = None
     host: str | None = None
     port: int | None = None
+    transport: str | None = None
+    require_pq: bool = False
     timeout: int | None = None
     retry: bool = False
     passphrase_file: Path | None = None
@@ -161,6 +165,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
     _option("--host", callback=_host, metavar="HOST", help="Host to connect to, instead of the one in the invite."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port to connect to, likewise."),
+    _option("--transport", type=click.Choice(TRANSPORTS), help="How to connect: both ways at once is auto, the default."),
+    _option("--require-pq", is_flag=True, help="Refuse a connection whose key exchange is not post-quantum."),
     _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),
     _option(
         "--retry",

@@ -28,8 +28,12 @@ from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Challenge, Hello, Proof, Register
 
 # What a login must be tied to, by transport.
-_KINDS = {"tcp": "tls-exporter", "unix": "none", "memory": "none"}
-_TRANSPORTS: dict[str, Literal["tcp", "unix", "memory"]] = {"tcp": "tcp", "unix": "unix", "memory": "memory"}
+_KINDS = {"tcp": "tls-exporter", "quic": "spki", "unix": "none", "memory": "none"}
+_TRANSPORTS: dict[str, Literal["tcp", "quic", "unix", "memory"]] = {
+    "tcp": "tcp", "quic": "quic", "unix": "unix", "memory": "memory",
+}  # fmt: skip
+# Bytes of exporter and of the server's key, by kind.
+_SIZES = {"tls-exporter": (auth.EXPORTER_SIZE, 32), "spki": (0, 32), "none": (0, 0)}
 
 
 class Login(Protocol):
@@ -87,8 +91,8 @@ def greeting(role: Literal["key", "device", "register"], binding: Binding) -> He
 
     @raise Refusal: C{server-identity}: the channel has no binding, so that somebody could be in between.
     """
-    exporter = auth.EXPORTER_SIZE if binding.kind == "tls-exporter" else 0
-    if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:
+    sizes = len(binding.exporter), len(binding.spki)
+    if _KINDS.get(binding.transport) != binding.kind or sizes != _SIZES[binding.kind]:
         raise Refusal("server-identity", "no channel binding")
     transport = _TRANSPORTS[binding.transport]
     return Hello([auth.VERSION], list(auth.FEATURES), role, transport, keys.nonce())

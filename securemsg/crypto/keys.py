@@ -64,6 +64,7 @@ INVITE_PROOF = b"securemsg/1 invite proof"
 KEY_CONNECTION = b"securemsg/1 key connection"
 KEY_DEVICE = b"securemsg/1 key device"
 KEY_MESSAGE = b"securemsg/1 key message"
+STATELESS_RESET = b"securemsg/1 stateless reset"
 
 ID_SIZE = 16  # random ids of messages, deposits and devices
 NONCE_SIZE = 32  # what each side adds to a login

@@ -21,6 +21,7 @@ from securemsg.storage.files import (
 
 # Files in the folder.
 LOCK_FILE = "lock"
+RESET_KEY = "reset.key"
 SERVER_KEY = "server.key"
 DATABASE = "server.db"
 HIGH_WATER = "high-water"

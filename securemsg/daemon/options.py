@@ -17,6 +17,7 @@ from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.protocol.invite import is_host
 
 MAX_PORT = 65535
+MAX_DESCRIPTOR = 1023
 # Each takes about 40 kB of memory, and at most two open files.
 MAX_CLIENTS = 100_000
 # Of one file of the record, in bytes.
@@ -35,6 +36,8 @@ class Setup:
 
     @ivar host: IP address to listen on.
     @ivar advertise: host and port that invites name.
+    @ivar udp_port: UDP port to listen on; 0: none.
+    @ivar udp_descriptor: of a socket to listen on instead; 0: none.
     @ivar state: folder, or C{None} for the usual one.
     @ivar certificate: PEM files of an issued pair, or C{None}.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
@@ -56,6 +59,8 @@ class Setup:
     record: Path | None = None
     record_size: int = 16 << 20
     prints: bool = False
+    udp_port: int = 0
+    udp_descriptor: int = 0
 
 
 class Options(usage.Options):
@@ -73,6 +78,7 @@ class Options(usage.Options):
     )
     optParameters = [
         ["port", "p", "8443", "TCP port to listen on."],
+        ["udp-port", None, None, "UDP port to listen on as well, for QUIC; fd:3 is the socket that systemd handed over first."],
         ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
         ["advertise", None, None, "HOST[:PORT] under which clients reach this server, for invites; default: --host, --port."],
         ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],
@@ -145,11 +151,14 @@ class Options(usage.Options):
             raise usage.UsageError("--loose needs a key file; give one with --key-file FILE")
         if self["record-size"] is not None and self["record"] is None:
             raise usage.UsageError("--record-size needs a record; give one with --record FILE")
+        udp_port, udp_descriptor = _udp_port(self["udp-port"])
         record_size = DEFAULT_RECORD if self["record-size"] is None else self["record-size"]
         self.setup = Setup(
             host=host,
             port=port,
             advertise=_advertised(self["advertise"], host, port),
+            udp_port=udp_port,
+            udp_descriptor=udp_descriptor,
             state=_path(self["state"]),
             registration=cast(Literal["invite", "open", "closed"], self["registration"]),
             max_clients=_number("--max-clients", self["max-clients"], 1, MAX_CLIENTS),
@@ -178,6 +187,19 @@ def _number(option: str, text: str, least: int, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
         raise usage.UsageError(f"{option} is a number from {least} to {most}, not {text!r}")
     return int(text)
+
+
+def _udp_port(text: str | None) -> tuple[int, int]:
+    """
+    A port, and a descriptor; 0: none.
+
+    @raise usage.UsageError: it is neither.
+    """
+    if text is None:
+        return 0, 0
+    if text.startswith("fd:"):
+        return 0, _number("the descriptor of --udp-port", text[3:], 3, MAX_DESCRIPTOR)
+    return _number("--udp-port", text, 1, MAX_PORT), 0
 
 
 def _size(option: str, text: str) -> int:

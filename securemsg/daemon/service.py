@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
@@ -45,6 +46,7 @@ from securemsg.daemon.highwater import HighWaterMark
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.options import Setup
 from securemsg.daemon.twistd import DaemonLog
+from securemsg.daemon.udp import UdpPort
 from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
@@ -66,6 +68,9 @@ from securemsg.server.limits import Settings
 from securemsg.storage.jsonlog import LineFile
 from securemsg.storage.keyfiles import KeyFileMissing, make_key_file, read_key_file
 from securemsg.storage.sqlite.store import ServerStore, open_server_store
+
+if TYPE_CHECKING:
+    from securemsg.net.udp import UdpListener
 
 APPLICATION = "securemsg"
 
@@ -124,6 +129,7 @@ class Daemon(Service):
         self._core: Server | None = None
         self._contact: HostedContact | None = None
         self._public: PublicFactory | None = None
+        self._udp: UdpListener | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """Give twistd the observer of its log, which it takes from the application."""
@@ -172,6 +178,8 @@ class Daemon(Service):
         open_folder(state)
         self._lock.take()
         check_whole(state)
+        udp_port = UdpPort(setup) if setup.udp_port or setup.udp_descriptor else None
+        udp_number = 0 if udp_port is None else udp_port.number
         limit = self._limit_connections(connection_limit(setup.max_clients))
         if setup.certificate is not None and setup.key is not None:
             credentials = load_credentials(setup.certificate, setup.key, keys.spki_digest)
@@ -187,7 +195,9 @@ class Daemon(Service):
         identity = keys.SigningKey(keep_key(state / SERVER_KEY, lambda: keys.SigningKey.generate().private, KEY_SIZE))
         turn = Turn(self._reactor)
         host, port = setup.advertise
-        settings = Settings(host=host, port=port, registration=setup.registration, max_clients=setup.max_clients)
+        settings = Settings(
+            host=host, port=port, udp_port=udp_number, registration=setup.registration, max_clients=setup.max_clients
+        )
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)
         self._core = core = Server(
@@ -204,7 +214,7 @@ class Daemon(Service):
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
-        link = InviteLink(host, port, identity.public)
+        link = InviteLink(host, port, identity.public, udp_port=udp_number)
         await self._open_contact(core, turn, link, key)
         await self._write_first_invite(stores, link)
         public = ConnectionOptions(
@@ -217,12 +227,17 @@ class Daemon(Service):
             idle_time=IDLE_TIME,
         )
         self._public = PublicFactory(credentials, public, limit, self._reactor)
+        if udp_port is not None:
+            self._public.others = self._udp_count
+            count = partial(len, self._public.protocols)
+            self._udp = udp_port.listen(self._reactor, state, credentials, public, limit, count)
         self._ports.append(await listen_public(self._reactor, setup.host, setup.port, self._public))
         self._log.info(
-            "securemsg listens on {host}, port {port}, with TLS 1.3; invites name {advertised};"
+            "securemsg listens on {host}, port {port}{udp}, with TLS 1.3; invites name {advertised};"
             " server fingerprint {fingerprint}",
             host=setup.host,
             port=setup.port,
+            udp=f" and UDP port {udp_number}" if udp_number else "",
             advertised=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             fingerprint=keys.fingerprint(identity.public),
         )
@@ -238,8 +253,10 @@ class Daemon(Service):
             await self._contact.stop()
         # The last messages go out; peers that do not read them are cut off.
         deadline = self._reactor.seconds() + CLOSING_TIME + 1
-        while self._public is not None and self._public.protocols and self._reactor.seconds() < deadline:
+        while self._count_open() and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.02)
+        if self._udp is not None:
+            await self._udp.stop()
         if self._high_water is not None:
             await self._high_water.stop()
         self._hangups.report()
@@ -265,6 +282,14 @@ class Daemon(Service):
                 files=files,
             )
         return limit
+
+    def _udp_count(self) -> int:
+        """The number of open connections over UDP."""
+        return 0 if self._udp is None else len(self._udp)
+
+    def _count_open(self) -> int:
+        """The number of open connections from the network."""
+        return (0 if self._public is None else len(self._public.protocols)) + self._udp_count()
 
     def _open_control(self, core: Server, turn: Turn) -> None:
         options = ConnectionOptions(
@@ -313,7 +338,7 @@ class Daemon(Service):
         if self._setup.registration == "invite":
             token = keys.random_bytes(TOKEN_SIZE)
             await stores.add_token(keys.sha256(token), 1, int(time.time()) + FIRST_INVITE_LIFETIME, "")
-        invite = InviteLink(link.host, link.port, link.pin, token, server.identity if server is not None else b"")
+        invite = evolve(link, token=token, contact=server.identity if server is not None else b"")
         path = self._state / FIRST_INVITE
         write_private(path, f"{invite}\n".encode())
         self._log.info("an invite for the first user is in {path}", path=str(path))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -31,10 +32,41 @@ FULL_CODE = "server-full"
 MAX_FULL_DELAY = 4
 
 
+@frozen
+class Route:
+    """
+    One way to the server.
+
+    @ivar observe: says what protects a connection that came this way.
+    @ivar trust: what TLS is to trust that is put under the stream; C{None}: the endpoint brings its own protection.
+    @ivar handshake: whether its protection has a handshake.
+    @ivar delay: seconds by which other ways are ahead of it.
+    @ivar post_quantum: see L{ConnectionOptions}.
+    """
+
+    endpoint: IStreamClientEndpoint
+    observe: Callable[[Wire], LinkInfo | None]
+    trust: ClientTrust | None = None
+    handshake: bool = True
+    delay: float = 0
+    post_quantum: bool = False
+
+
+@define(eq=False)
+class _Attempt:
+    """An attempt to go one way: it waits for its start, or for its transport, or has a stream."""
+
+    route: Route
+    start: IDelayedCall | None = None
+    connecting: Deferred[IProtocol] | None = None
+    stream: StreamProtocol | None = None
+
+
 @define(eq=False)
 class Dialer:
     """
-    Keeps one peer connected, or tries to once.
+    Keeps one peer connected, or tries to once. Where there are several ways to the server they are tried together, and the
+    first whose handshake is done has won.
 
     Twisted's C{ClientService} does not fit: its delay depends on the number of attempts alone (a full server is asked again
     sooner), it does not report why an attempt failed, and it logs the address of every attempt.
@@ -44,19 +76,17 @@ class Dialer:
     @ivar again: whether to connect again after an end or a failure; L{stop} ends that.
     """
 
-    _endpoint: IStreamClientEndpoint
-    _observe: Callable[[Wire], LinkInfo | None]
-    _trust: ClientTrust | None
+    _routes: Sequence[Route]
     _peer: IPeer
     _clock: IReactorTime
     _turn: Turn
     _failed: Callable[[str], None]
     _again: bool = False
     _jitter: Callable[[], float] = random.random
-    _attempts: int = field(default=0, init=False)
-    _connecting: Deferred[IProtocol] | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+    _attempts: list[_Attempt] = field(factory=list, init=False)
+    _codes: list[str] = field(factory=list, init=False)
     _waiting: IDelayedCall | None = field(default=None, init=False)
-    _stream: StreamProtocol | None = field(default=None, init=False)
     _active: bool = field(default=False, init=False)
     _stopped: list[Deferred[None]] = field(factory=list, init=False)
 
@@ -75,92 +105,128 @@ class Dialer:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self._stream is None:
+        streams = [attempt.stream for attempt in self._attempts if attempt.stream is not None]
+        for attempt in self._attempts:
+            self._cancel(attempt)
+        if not streams:
             return succeed(None)
         done: Deferred[None] = Deferred()
         self._stopped.append(done)
-        self._stream.close(code)
+        for stream in streams:
+            stream.close(code)
         return done
 
     def _connect(self) -> None:
         self._waiting = None
+        self._codes = []
+        self._attempts = [_Attempt(route) for route in self._routes]
+        for attempt in list(self._attempts):
+            if attempt.route.delay:
+                attempt.start = self._clock.callLater(attempt.route.delay, self._begin, attempt)
+            else:
+                self._begin(attempt)
+
+    def _begin(self, attempt: _Attempt) -> None:
+        attempt.start = None
+        route = attempt.route
         options = ConnectionOptions(
             Side.CLIENT,
-            lambda: self._peer,
-            self._observe,
+            partial(self._won, attempt),
+            route.observe,
             self._clock,
             self._turn,
-            handshake=self._trust is not None,
-            on_end=self._lost,
+            handshake=route.handshake,
+            on_end=partial(self._lost, attempt),
+            post_quantum=route.post_quantum,
         )
         factory: IProtocolFactory = StreamFactory(options)
-        if self._trust is not None:
-            factory = SecureFactory(self._trust, True, factory, self._clock)
-        self._connecting = self._endpoint.connect(factory)
-        self._connecting.addCallbacks(self._connected, self._refused)
+        if route.trust is not None:
+            factory = SecureFactory(route.trust, True, factory, self._clock)
+        attempt.connecting = route.endpoint.connect(factory)
+        attempt.connecting.addCallbacks(partial(self._connected, attempt), partial(self._refused, attempt))
 
-    def _connected(self, protocol: IProtocol) -> None:
-        self._connecting = None
+    def _connected(self, attempt: _Attempt, protocol: IProtocol) -> None:
+        attempt.connecting = None
         stream = getattr(protocol, "wrappedProtocol", protocol)
         # The other end may have hung up within the same turn.
         if isinstance(stream, StreamProtocol) and stream.connected:
-            self._stream = stream
+            attempt.stream = stream
             stream.when_ready(self._ready)
+
+    def _won(self, winner: _Attempt) -> IPeer:
+        """A handshake is done: nobody else is needed."""
+        others, self._attempts = [attempt for attempt in self._attempts if attempt is not winner], [winner]
+        for attempt in others:
+            self._cancel(attempt)
+            if attempt.stream is not None:
+                attempt.stream.expire(False)
+        return self._peer
+
+    def _cancel(self, attempt: _Attempt) -> None:
+        """Drop what has no stream yet."""
+        if attempt.start is not None:
+            attempt.start.cancel()
+            attempt.start = None
+        if attempt.connecting is not None:
+            attempt.connecting.cancel()
 
     def _ready(self) -> None:
         """Logged in: the next delay is a short one again."""
-        self._attempts = 0
+        self._failures = 0
 
-    def _refused(self, reason: Failure) -> None:
-        self._connecting = None
-        if self._active:
-            self._failed("timeout" if reason.check(ConnectTimeout) else "not-connected")
-            self._try_again(MAX_DELAY)
+    def _refused(self, attempt: _Attempt, reason: Failure) -> None:
+        attempt.connecting = None
+        self._give_up(attempt, "timeout" if reason.check(ConnectTimeout) else "not-connected", MAX_DELAY)
 
-    def _lost(self, stream: StreamProtocol, reason: Failure) -> None:
+    def _lost(self, attempt: _Attempt, stream: StreamProtocol, reason: Failure) -> None:
         """A connection ended, whether it was ever established or not."""
-        self._stream = None
-        if stream.link is None and self._active:
+        attempt.stream = None
+        code = ""
+        if stream.link is None:
             code = stream.code or "lost"
-            self._failed("tls" if is_tls_failure(reason) else "not-connected" if code == "lost" else code)
-        waiting, self._stopped = self._stopped, []
-        for done in waiting:
-            done.callback(None)
-        self._try_again(MAX_FULL_DELAY if stream.code == FULL_CODE else MAX_DELAY)
+            code = "tls" if is_tls_failure(reason) else "not-connected" if code == "lost" else code
+        self._give_up(attempt, code, MAX_FULL_DELAY if stream.code == FULL_CODE else MAX_DELAY)
+        if not any(attempt.stream for attempt in self._attempts):
+            waiting, self._stopped = self._stopped, []
+            for done in waiting:
+                done.callback(None)
+
+    def _give_up(self, attempt: _Attempt, code: str, longest: float) -> None:
+        """An attempt is over; the last of them says why."""
+        if attempt not in self._attempts:
+            return
+        self._attempts.remove(attempt)
+        self._codes.append(code)
+        if self._attempts and self._active:
+            # The others need not wait any longer.
+            for other in [other for other in self._attempts if other.start is not None]:
+                self._cancel(other)
+                self._begin(other)
+        if not self._attempts and self._active:
+            if code:
+                # That nobody answered says least.
+                self._failed(min(self._codes, key=lambda one: one in ("timeout", "not-connected")))
+            self._try_again(longest)
 
     def _try_again(self, longest: float) -> None:
         """Wait a while, then connect."""
         if self._active and self._again and self._waiting is None:
-            delay = min(longest, FIRST_DELAY * 2 ** min(self._attempts, 10)) * (0.5 + self._jitter())
-            self._attempts += 1
+            delay = min(longest, FIRST_DELAY * 2 ** min(self._failures, 10)) * (0.5 + self._jitter())
+            self._failures += 1
             self._waiting = self._clock.callLater(delay, self._connect)
 
 
-def dial_tcp(
-    reactor: IReactorTime,
-    host: str,
-    port: int,
-    peer: IPeer,
-    *,
-    turn: Turn,
-    spki: Spki,
-    failed: Callable[[str], None],
-    again: bool = False,
-    authorities: Path | None = None,
-) -> Dialer:
+def tcp_route(reactor: IReactorTime, host: str, port: int, spki: Spki, authorities: Path | None = None) -> Route:
     """
-    A dialer for a server over TCP and TLS; it must be started.
+    TCP and TLS.
 
     @param authorities: see L{ClientTrust}.
     """
     trust = ClientTrust(host, spki, authorities)
-    endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIME)
-    return Dialer(endpoint, trust.observe, trust, peer, reactor, turn, failed, again)
+    return Route(HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIME), trust.observe, trust)
 
 
 def dial_unix(reactor: IReactorTime, path: Path, peer: IPeer, *, turn: Turn, failed: Callable[[str], None]) -> Dialer:
     """A dialer for the control socket of a daemon; it must be started."""
     endpoint = UNIXClientEndpoint(reactor, str(path), timeout=CONNECT_TIME)
-    return Dialer(endpoint, observe_daemon, None, peer, reactor, turn, failed)
+    return Dialer([Route(endpoint, observe_daemon, handshake=False)], peer, reactor, turn, failed)

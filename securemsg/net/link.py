@@ -28,7 +28,7 @@ class LinkInfo:
     How a connection is protected, for C{status} and for logins.
 
     @ivar version: TLS version, as C{TLSv1.3}; empty without TLS, like the next two.
-    @ivar group: of the key exchange; two default ends agree on C{X25519MLKEM768}.
+    @ivar group: of the key exchange; over TCP two default ends agree on C{X25519MLKEM768}.
     """
 
     binding: Binding
@@ -37,8 +37,13 @@ class LinkInfo:
     group: str = ""
 
 
+def is_post_quantum(group: str) -> bool:
+    """Whether what a connection carries stays secret from whoever records it now and has a quantum computer later."""
+    return "MLKEM" in group
+
+
 class Wire(Protocol):
-    """The transport of a stream: TLS, a UNIX socket or memory."""
+    """The transport of a stream: TLS, QUIC, a UNIX socket or memory."""
 
     def write(self, data: bytes, /) -> object:
         """Queue bytes."""
@@ -75,6 +80,8 @@ def unsent(transport: object) -> int:
     a megabyte before it asks Twisted for more. The number falls only when the other end takes some.
     """
     raw = innermost(transport)
+    if callable(counted := getattr(raw, "unsent", None)):
+        return int(counted())
     waiting = 0
     handle = getattr(raw, "socket", None)
     if isinstance(handle, socket.socket):

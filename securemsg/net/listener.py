@@ -6,6 +6,7 @@ import errno
 import resource
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
@@ -37,6 +38,7 @@ class PublicFactory(SecureFactory):
     """
     Accepts connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
 
+    @ivar others: how many open connections of other transports share the limit.
     @ivar turned_away: how many were closed.
     """
 
@@ -46,11 +48,12 @@ class PublicFactory(SecureFactory):
         """
         super().__init__(credentials, False, StreamFactory(options), clock)
         self._limit = limit
+        self.others: Callable[[], int] = lambda: 0
         self.turned_away = 0
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
         """Accept a connection, if there is room."""
-        if len(self.protocols) >= self._limit:
+        if len(self.protocols) + self.others() >= self._limit:
             self.turned_away += 1
             return None
         return super().buildProtocol(addr)
@@ -127,12 +130,12 @@ def check_port(host: str, port: int) -> None:
             raise PortUnavailable(port_error(host, port, error)) from error
 
 
-def port_error(host: str, port: int, error: OSError) -> str:
+def port_error(host: str, port: int, error: OSError, option: str = "--port") -> str:
     """Why we cannot listen, and what helps, in one line."""
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken; stop what listens there, or choose another with --port"
+        return f"port {port} on {host} is taken; stop what listens there, or choose another with {option}"
     if error.errno == errno.EACCES:
-        return f"port {port} is reserved for the system's services; choose one above 1023 with --port"
+        return f"port {port} is reserved for the system's services; choose one above 1023 with {option}"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this machine; choose another with --host"
     return f"cannot listen on {host}, port {port}: {error.strerror}"

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
-from securemsg.net.link import LinkInfo, Wire, tune
+from securemsg.net.link import LinkInfo, Wire, is_post_quantum, tune
 from securemsg.net.timeouts import Timeouts
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import Binding
@@ -43,6 +43,7 @@ class ConnectionOptions:
     @ivar handshake: whether a TLS handshake comes first.
     @ivar on_hangup: is called with the code whenever we hang up on a peer.
     @ivar on_end: is called at every end, after the peer, whether the connection was ever established or not.
+    @ivar post_quantum: whether a connection whose key exchange is not post-quantum is refused.
     @ivar idle_time: how long a peer that is logged in may be silent; 0: forever.
     """
 
@@ -55,6 +56,7 @@ class ConnectionOptions:
     on_hangup: Callable[[str], None] = lambda code: None
     on_end: Callable[[StreamProtocol, Failure], None] = lambda stream, reason: None
     idle_time: float = 0
+    post_quantum: bool = False
 
 
 class StreamFactory(Factory):
@@ -216,6 +218,10 @@ class StreamProtocol(Protocol):
             self.link = self._options.observe(self.transport)
             if self.link is None:
                 self._abandon("tls" if self._options.handshake else "forbidden")
+                return
+            if self._options.post_quantum and not is_post_quantum(self.link.group):
+                self.link = None
+                self._abandon("not-post-quantum")
                 return
             tune(self.transport)
             self._timeouts.await_login()

@@ -94,7 +94,12 @@ def _test_handshake(context: SSL.Context) -> None:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerCredentials:
-    """The server's end: certificate chain and key, from PEM files."""
+    """
+    The server's end: certificate chain and key, from PEM files.
+
+    @ivar files: both.
+    @ivar spki: SHA-256 of the SubjectPublicKeyInfo.
+    """
 
     def __init__(self, certificate: Path, key: Path, spki: Spki) -> None:
         """
@@ -111,7 +116,8 @@ class ServerCredentials:
         self._context.check_privatekey()
         self._context.set_alpn_select_callback(_select)
         _test_handshake(self._context)
-        self._spki = spki(pem)
+        self.files = certificate, key
+        self.spki = spki(pem)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """The server's end of one connection."""
@@ -119,7 +125,7 @@ class ServerCredentials:
 
     def observe(self, transport: Wire) -> LinkInfo | None:
         """What protects a connection that a client made."""
-        return _observe(transport, lambda connection: self._spki)
+        return _observe(transport, lambda connection: self.spki)
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -34,8 +34,9 @@ class Binding:
     """
     What ties a signature to the very channel it travels in.
 
-    @ivar transport: C{tcp}, C{unix} or C{memory}, as in Hello.
-    @ivar kind: C{tls-exporter} over TLS; C{none} inside one machine, where nobody stands between.
+    @ivar transport: C{tcp}, C{quic}, C{unix} or C{memory}, as in Hello.
+    @ivar kind: C{tls-exporter} over TLS; C{spki} over QUIC, whose exporter is not to be had: the server's key alone; C{none}
+        inside one machine, where nobody stands between.
     @ivar exporter: 32 bytes of keying material over TLS, else empty.
     @ivar spki: SHA-256 of the server's SubjectPublicKeyInfo I{as observed in this handshake}; empty without TLS.
     """

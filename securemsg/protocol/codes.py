@@ -62,6 +62,7 @@ TABLE = (
     Code("internal", SentIn.LOGIN | SentIn.REFUSED, Consequence.RETRY),
     Code("not-connected", SentIn.LOCAL, Consequence.RETRY),
     Code("tls", SentIn.LOCAL, Consequence.RETRY),
+    Code("not-post-quantum", SentIn.LOCAL, Consequence.RETRY),
     Code("lost", SentIn.LOCAL, Consequence.RETRY),
     Code("local-error", SentIn.LOCAL, Consequence.RETRY),
     # the peer broke the protocol

@@ -1,8 +1,9 @@
 """
 Invites: C{securemsg://host:port/#...}, all that a newcomer needs, in one string to pass on.
 
-The fragment holds C{pin} (the server identity), C{token}, C{server} (the identity of the contact C{server}), C{from} and C{id}
-(name and identity of the user who issued it) and C{secret} (that user's), all binary values in base64url without padding.
+The fragment holds C{pin} (the server identity), C{token}, C{server} (the identity of the contact C{server}), C{udp} (a port),
+C{from} and C{id} (name and identity of the user who issued it) and C{secret} (that user's), all binary values in base64url
+without padding.
 Items that are not known are ignored, so that a newer server may add some. Source: C{docs/protocol.md}, section "Invites".
 """
 
@@ -27,6 +28,12 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
 MAX_HOST = 253
 # What the inviter has made for this invite and the server never sees.
 SECRET_SIZE = 32
+MAX_PORT = 65535
+# The ways to a server; AUTO is whichever is there first.
+TCP = "tcp"
+UDP = "udp"
+AUTO = "auto"
+TRANSPORTS = (TCP, UDP, AUTO)
 
 
 @frozen
@@ -34,6 +41,7 @@ class InviteLink:
     """
     A parsed invite.
 
+    @ivar port: for TCP; C{udp_port}: for UDP, on the same host; 0: none.
     @ivar pin: Ed25519 server identity key, 32 bytes.
     @ivar token: what admits a registration; empty where none is needed.
     @ivar contact: identity key of the contact C{server}, or empty.
@@ -50,10 +58,13 @@ class InviteLink:
     inviter: str = ""
     inviter_identity: bytes = b""
     secret: bytes = field(default=b"", repr=False)
+    udp_port: int = 0
 
     def __str__(self) -> str:
         """The invite as it is passed on. It holds token and secret: show it to the invited only."""
         items = [("pin", _encode(self.pin))]
+        if self.udp_port:
+            items.append(("udp", str(self.udp_port)))
         if self.token:
             items.append(("token", _encode(self.token)))
         if self.contact:
@@ -88,13 +99,14 @@ def parse_invite(text: str) -> InviteLink:
             inviter=items.get("from", ""),
             inviter_identity=_decode(items.get("id", "")),
             secret=_decode(items.get("secret", "")),
+            udp_port=int(items.get("udp", "0")),
         )
     except (ValueError, binascii.Error) as error:
         raise Refusal("bad-invite") from error
     sizes_fit = len(link.pin) == 32 and len(link.token) <= 64 and len(link.contact) in (0, 32)
     inviter_fits = len(link.inviter_identity) == (32 if link.inviter else 0) and len(link.inviter) <= 32
     secret_fits = len(link.secret) in ((0, SECRET_SIZE) if link.inviter else (0,))
-    fits = sizes_fit and inviter_fits and secret_fits
+    fits = sizes_fit and inviter_fits and secret_fits and 0 <= link.udp_port <= MAX_PORT
     if url.scheme != SCHEME or not is_host(link.host) or not link.port or not fits:
         raise Refusal("bad-invite")
     return link

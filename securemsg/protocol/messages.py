@@ -151,7 +151,7 @@ class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
     versions: Annotated[list[Version], Meta(min_length=1, max_length=16)]
     features: Annotated[list[Code], Meta(max_length=64)]
     role: Literal["device", "register", "operator", "key"]
-    transport: Literal["tcp", "unix", "memory"]
+    transport: Literal["tcp", "quic", "unix", "memory"]
     nonce: Nonce
 
     @property
@@ -440,6 +440,7 @@ class Address(Record, tag=44, frozen=True):
     """
     Server: answer to L{GetAddress}.
 
+    @ivar udp_port: 0: none.
     @ivar pin: the server identity key.
     @ivar contact: the identity key of the contact C{server}; empty where there is none.
     """
@@ -447,6 +448,7 @@ class Address(Record, tag=44, frozen=True):
     request: Request
     host: Annotated[str, Meta(max_length=255)]
     port: Annotated[int, Meta(ge=1, le=65535)]
+    udp_port: Annotated[int, Meta(ge=0, le=65535)]
     pin: Key
     contact: Annotated[bytes, Meta(max_length=32)]
 

@@ -48,7 +48,7 @@ class Operator:
     _accounts: AccountCache
     _store: IDirectoryStore
     _identity: bytes
-    _address: Callable[[], tuple[str, int]]
+    _address: Callable[[], tuple[str, int, int]]
     _page: int
     _guests: Guests
     _reply: SendReply
@@ -78,9 +78,9 @@ class Operator:
 
     async def get_address(self, connection: ClientConnection, message: GetAddress) -> Address:
         """The address and identities that an invite contains."""
-        host, port = self._address()
+        host, port, udp_port = self._address()
         contact = await self._accounts.load(SERVER_NAME)
-        return Address(message.request, host, port, self._identity, contact.identity if contact is not None else b"")
+        return Address(message.request, host, port, udp_port, self._identity, contact.identity if contact is not None else b"")
 
     async def reply(self, connection: ClientConnection, message: Reply) -> Done:
         """

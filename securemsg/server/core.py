@@ -43,7 +43,7 @@ class Server:
     @ivar log_account: logs for the operator that an account was C{registered} or C{removed}.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
-    @ivar address: host and port for invites.
+    @ivar address: host and ports for invites, TCP's and UDP's.
     @ivar accounts: accounts in memory.
     @ivar commits: deposits on their way to the store.
     @ivar clock: the clock for expiry.
@@ -62,7 +62,7 @@ class Server:
     key_file: KeyFile | None = None
     log_account: Callable[[str, str], None] = lambda event, name: None
     reply: SendReply = field(default=refuse_reply, repr=False)
-    address: tuple[str, int] = field(init=False)
+    address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
     accounts: AccountCache = field(init=False, repr=False)
     commits: GroupCommit = field(init=False, repr=False)
@@ -77,7 +77,7 @@ class Server:
     def __attrs_post_init__(self) -> None:
         settings, stores, now = self.settings, self.stores, self.now
         identity = self.identity.public
-        self.address = (settings.host, settings.port)
+        self.address = (settings.host, settings.port, settings.udp_port)
         self.clock = clock = ExpiryClock(now, stores.last_clock())
         self.accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._delivery = delivery = Delivery(stores, settings)

@@ -35,7 +35,7 @@ class Settings:
     """
     Everything that an operator or a test may set.
 
-    @ivar host: with C{port}, the address in invites.
+    @ivar host: with C{port} and C{udp_port}, the address in invites; 0: no UDP.
     @ivar registration: who may register: holders of a token, everybody or nobody.
     @ivar users_invite: whether users may issue tokens.
     @ivar max_clients: how many devices may be logged in at once.
@@ -43,6 +43,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8443
+    udp_port: int = 0
     registration: Literal["invite", "open", "closed"] = "invite"
     users_invite: bool = True
     max_clients: int = 1000

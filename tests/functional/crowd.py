@@ -28,7 +28,7 @@ from securemsg.client.state.profile import create_profile, save_profile
 from securemsg.crypto.keys import spki_digest
 from securemsg.errors import Refusal
 from securemsg.net.clock import monotonic_seconds
-from securemsg.net.dialer import Dialer, dial_tcp
+from securemsg.net.dialer import Dialer, tcp_route
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IChannel, IPeer
@@ -74,15 +74,8 @@ class Member:
     def connect(self) -> None:
         """Go to the daemon, and register there if that was not done yet."""
         self.channel, self.code, self.kept_away = None, None, None
-        self._dialer = dial_tcp(
-            self.reactor,
-            self.link.host,
-            self.link.port,
-            self,
-            turn=self.turn,
-            spki=spki_digest,
-            failed=lambda code: setattr(self, "code", code),
-        )
+        route = tcp_route(self.reactor, self.link.host, self.link.port, spki_digest)
+        self._dialer = Dialer([route], self, self.reactor, self.turn, lambda code: setattr(self, "code", code))
         self._dialer.start()
 
     def leave(self) -> Deferred[None]:

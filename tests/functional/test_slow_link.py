@@ -20,6 +20,7 @@ import sys, time
 from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
+from securemsg.account.address import ServerAddress
 from securemsg.account.connection import make_connection
 from securemsg.account.errors import SecuremsgError
 from securemsg.account.folder import open_joined
@@ -29,7 +30,7 @@ from securemsg.client.messages import compose
 
 async def main(reactor, folder, port, limit):
     store, profile = open_joined(Path(folder), None)
-    server = ({HOST!r}, int(port))
+    server = ServerAddress({HOST!r}, int(port))
     connection = make_connection(reactor, Path(folder), store, profile, server, now=time.time, again=False, warn=print)
     text = {TEXT!r} if limit == "still" else "short"
     number = compose(store, "ben", text, now=time.time())

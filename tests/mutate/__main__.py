@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.progress import track
 
-from tests.mutate import client, crypto, mailboxes, prekeys, protocol, sending, server, sessions, state, storage
+from tests.mutate import client, crypto, mailboxes, network, prekeys, protocol, sending, server, sessions, state, storage
 from tests.mutate.mutation import Guard, Stale
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -37,6 +37,7 @@ GUARDS: tuple[Guard, ...] = (
     *server.GUARDS,
     *mailboxes.GUARDS,
     *storage.GUARDS,
+    *network.GUARDS,
 )
 # Without a guard something may never end, seconds.
 PATIENCE = 300

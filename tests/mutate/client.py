@@ -67,12 +67,12 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/test_guest.py::LoginTests::test_no_identity",
         ),
         (
-            "if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:",
-            "if len(binding.exporter) != exporter:",
+            "if _KINDS.get(binding.transport) != binding.kind or sizes != _SIZES[binding.kind]:",
+            "if sizes != _SIZES[binding.kind]:",
             "LoginTests::test_no_exporter",
         ),
         (
-            "if _KINDS.get(binding.transport) != binding.kind or len(binding.exporter) != exporter:",
+            "if _KINDS.get(binding.transport) != binding.kind or sizes != _SIZES[binding.kind]:",
             "if _KINDS.get(binding.transport) != binding.kind:",
             "LoginTests::test_no_exporter",
         ),

@@ -110,6 +110,7 @@ class End:
     unopened: list[str] = field(factory=list)
     reasons: list[Failure] = field(factory=list)
     idle_time: float = 0
+    post_quantum: bool = False
 
     def options(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> ConnectionOptions:
         """Terms that lead here."""
@@ -131,6 +132,7 @@ class End:
             self.on_hangup.append,
             ended,
             self.idle_time,
+            self.post_quantum,
         )
 
 
@@ -179,10 +181,11 @@ def secure_pair(
     client_protocol: Protocol | None = None,
     server_creator: IOpenSSLServerConnectionCreator | None = None,
     greet: bool = True,
+    post_quantum: bool = False,
 ) -> SecurePair:
     """Connect two ends; either may be another than ours."""
     clock = Clock()
-    client, server = End(Side.CLIENT, clock), End(Side.SERVER, clock)
+    client, server = End(Side.CLIENT, clock, post_quantum=post_quantum), End(Side.SERVER, clock)
     credentials = ServerCredentials(*key_files(), spki_digest)
     trust = ClientTrust("localhost", spki_digest)
     server_stream = StreamProtocol(server.options(credentials.observe))

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from securemsg.crypto.keys import spki_digest
 from securemsg.net.control import observe_daemon
-from securemsg.net.dialer import FIRST_DELAY, FULL_CODE, MAX_DELAY, MAX_FULL_DELAY, Dialer
+from securemsg.net.dialer import FIRST_DELAY, FULL_CODE, MAX_DELAY, MAX_FULL_DELAY, Dialer, Route
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
 from securemsg.net.tls import ClientTrust
@@ -64,9 +64,7 @@ class DialerCase(SynchronousTestCase):
         """A dialer that has begun."""
         trust = ClientTrust("localhost", spki_digest) if secure else None
         made = Dialer(
-            self.endpoint,
-            trust.observe if trust else observe_daemon,
-            trust,
+            [Route(self.endpoint, trust.observe if trust else observe_daemon, trust, trust is not None)],
             self.peer,
             self.clock,
             Turn(self.clock),

@@ -49,7 +49,7 @@ EXAMPLES: dict[type, Message] = {
         m.Accounts(1, [m.AccountRow("bob", 1, 2, 3, 4)], False),
         m.RemoveAccount(1, "bob"),
         m.GetAddress(1),
-        m.Address(1, "127.0.0.1", 8443, KEY, b""),
+        m.Address(1, "127.0.0.1", 8443, 0, KEY, b""),
         m.Reply(1, "bob", "text"),
     )
 }

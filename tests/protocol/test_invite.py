@@ -43,7 +43,7 @@ class InviteTests(SynchronousTestCase):
 
     def test_newer(self) -> None:
         """Items of later times are ignored."""
-        self.assertEqual(parse_invite(f"{FULL}&udp=8443&later=x"), FULL)
+        self.assertEqual(parse_invite(f"{FULL}&sctp=8443&later=x"), FULL)
 
     def test_plain(self) -> None:
         """It is one line of plain characters that no shell or mail program breaks."""

@@ -82,9 +82,9 @@ class OperatorTests(TwoPeople):
 
     def test_address(self) -> None:
         """The address names host, port, the server identity, and the contact once there is one."""
-        self.rig.server.address = ("chat.example", 8443)
+        self.rig.server.address = ("chat.example", 8443, 8444)
         self.operator.ask(GetAddress(1))
-        self.assertEqual(self.operator.one(Address), Address(1, "chat.example", 8443, self.rig.identity.public, b""))
+        self.assertEqual(self.operator.one(Address), Address(1, "chat.example", 8443, 8444, self.rig.identity.public, b""))
         contact = self.rig.user("server")
         self.rig.try_register(contact, binding=auth.MEMORY).one(Welcome)
         self.operator.ask(GetAddress(2))

@@ -79,7 +79,9 @@ def invite(ctx: click.Context, uses: int, expires: int) -> int:
                     hint="start it with --registration invite",
                 ) from None
             raise
-        link = InviteLink(address.host, address.port, address.pin, invited.token, address.contact)
+        link = InviteLink(
+            address.host, address.port, address.pin, invited.token, address.contact, udp_port=address.udp_port
+        )
         record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
         write_record(record, settings_of(ctx).as_json, str(link))
 
@@ -100,7 +102,8 @@ def address(ctx: click.Context) -> int:
             "host": found.host,
             "port": found.port,
             "pin": fingerprint(found.pin),
-            "address": str(InviteLink(found.host, found.port, found.pin, b"", found.contact)),
+            "udp_port": found.udp_port,
+            "address": str(InviteLink(found.host, found.port, found.pin, b"", found.contact, udp_port=found.udp_port)),
         }
         write_record(record, settings_of(ctx).as_json, str(record["address"]))
 

@@ -49,6 +49,7 @@ def invite(ctx: click.Context, expires: int) -> int:
                 inviter=profile.name,
                 inviter_identity=profile.identity.public,
                 secret=secret,
+                udp_port=profile.udp_port,
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link))

@@ -96,14 +96,14 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
     except (VaultError, StorageError) as error:
         raise storage_error(error) from error
     try:
-        _save(store, link, name)
+        _save(store, link, name, settings.transport)
     finally:
         store.close()
     settings.folder.chmod(0o700)
 
 
-def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
-    """One transaction: either the whole profile is there, or nothing."""
+def _save(store: IProfileStore, link: InviteLink, name: str, transport: str | None) -> None:
+    """One transaction: either the whole profile is there, or nothing. The transport is kept if one is named."""
     now = int(time.time())
     try:
         with store.writing() as records:
@@ -116,6 +116,8 @@ def _save(store: IProfileStore, link: InviteLink, name: str) -> None:
                 profile = create_profile(link, name, now)
             else:
                 profile = _resumed(known, link, name)
+            if transport is not None:
+                profile = evolve(profile, transport=transport)
             save_profile(records, profile)
             trust_inviter(records, profile, link, now)
             write_proof(records, profile, link, now)
@@ -142,7 +144,8 @@ def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:
         raise error_for("other-server")
     if known.registered:
         return known
-    return evolve(known, host=link.host, port=link.port, token=link.token, contact=link.contact or known.contact)
+    contact = link.contact or known.contact
+    return evolve(known, host=link.host, port=link.port, udp_port=link.udp_port, token=link.token, contact=contact)
 
 
 def _key(settings: Settings) -> vault.Vault:

@@ -21,6 +21,7 @@ from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
 from securemsg.client.times import iso
 from securemsg.crypto.keys import fingerprint
+from securemsg.net.link import is_post_quantum
 
 # The last warnings of the agent; older ones were shown when they came.
 SHOWN_NOTICES = 10
@@ -43,6 +44,7 @@ def status(ctx: click.Context) -> int:
         async def look(reactor: Any, connection: AccountConnection) -> int:
             facts.update(await connection.ask("link", timeout=context.settings.time_limit))
             facts["connected"] = True
+            facts["post_quantum"] = is_post_quantum(str(facts["group"]))
             return Exit.DONE
 
         result = int(Exit.DONE)
@@ -81,9 +83,11 @@ def local_facts(context: CommandContext) -> dict[str, object]:
         "name": profile.name,
         "server": context.where,
         "connected": False,
+        "transport": None,
         "tls": None,
         "cipher": None,
         "group": None,
+        "post_quantum": None,
         "pin": fingerprint(profile.pin),
         "fingerprint": fingerprint(profile.identity.public),
         "device": profile.device_id.hex(),

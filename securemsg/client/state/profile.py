@@ -25,8 +25,8 @@ from securemsg.protocol.devices import (
     encode_device_list,
 )
 from securemsg.protocol.envelope import ListMark
-from securemsg.protocol.invite import InviteLink
-from securemsg.protocol.messages import Record, SignedDeviceList
+from securemsg.protocol.invite import AUTO, InviteLink
+from securemsg.protocol.messages import Counter, Record, SignedDeviceList
 
 TABLE = "profile"
 
@@ -48,6 +48,8 @@ class Profile:
     """
     An account as its own device knows it.
 
+    @ivar udp_port: on the same host; 0: none.
+    @ivar transport: C{tcp}, C{udp}, or C{auto} for whichever is faster.
     @ivar pin: the server identity key.
     @ivar contact: identity of the contact C{server}, or empty.
     @ivar token: of the invite; kept until registration is done.
@@ -71,6 +73,8 @@ class Profile:
     incarnation: int
     devices: SignedDeviceList = field(repr=False)
     connection: bytes = b""
+    udp_port: int = 0
+    transport: str = AUTO
 
     @property
     def is_guest(self) -> bool:
@@ -122,6 +126,8 @@ class StoredProfile(Private, frozen=True):
     incarnation: int
     devices: SignedDeviceList
     connection: bytes = b""
+    udp_port: Counter = 0
+    transport: str = AUTO
 
 
 def create_profile(link: InviteLink, name: str, now: int) -> Profile:
@@ -147,6 +153,7 @@ def create_profile(link: InviteLink, name: str, now: int) -> Profile:
         agreement=agreement,
         incarnation=_new_incarnation(0),
         devices=_signed(identity, DeviceList(link.pin, name, 1, b"", now, [device])),
+        udp_port=link.udp_port,
     )
 
 
@@ -202,6 +209,8 @@ def save_profile(records: IRecords, profile: Profile) -> None:
         profile.incarnation,
         profile.devices,
         profile.connection,
+        profile.udp_port,
+        profile.transport,
     )
     records.put(TABLE, b"", msgspec.msgpack.encode(kept))
     # Every device on our own list was put there by this profile's clock.
@@ -231,6 +240,8 @@ def load_profile(records: IRecords) -> Profile | None:
         kept.incarnation,
         kept.devices,
         kept.connection,
+        kept.udp_port,
+        kept.transport,
     )
 
 

@@ -1,0 +1,226 @@
+"""Real processes over UDP, through a network that loses, delays, repeats, reorders and cuts off."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from queue import PriorityQueue
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional.support import HOST, TWISTD, Daemon, Person, Place, free_port, is_listening, until
+
+# What becomes of datagrams, both ways: the share that is lost, that comes twice, and the seconds that they take.
+LOSS = 0.2
+TWICE = 0.05
+DELAY = 0.1
+JITTER = 0.05
+# Nothing passes for so many seconds.
+CUT = 5
+LINES = 60
+LARGEST = 65_535
+# Does what systemd does before it starts a service (sd_listen_fds(3)).
+HANDED = """
+import os, socket
+handed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+handed.bind(("127.0.0.1", int(os.environ["UDP_PORT"])))
+os.dup2(handed.fileno(), 3)
+"""
+# How long sending everything may take, seconds.
+PATIENCE = 120
+
+
+class BadNetwork:
+    """A proxy for one port. Each client has a port of its own at its other end, as behind an address translator."""
+
+    def __init__(self, target: int, seed: int) -> None:
+        """Pass on what comes."""
+        self._target = (HOST, target)
+        self._chance = random.Random(seed)
+        self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._front.bind((HOST, 0))
+        self.port: int = self._front.getsockname()[1]
+        self._backs: dict[tuple[str, int], socket.socket] = {}
+        self._way: PriorityQueue[tuple[float, int, socket.socket, bytes, tuple[str, int]]] = PriorityQueue()
+        self._count = 0
+        self._cut_until = 0.0
+        self._is_open = True
+        for work in (self._listen, self._deliver):
+            threading.Thread(target=work, daemon=True).start()
+
+    def cut(self) -> None:
+        """Nothing passes for a while."""
+        self._cut_until = time.monotonic() + CUT
+
+    def move(self) -> None:
+        """All clients get other ports, as after a restart of the address translator."""
+        self._backs.clear()
+
+    def close(self) -> None:
+        """That is all."""
+        self._is_open = False
+        for one in (self._front, *self._backs.values()):
+            one.close()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._is_open:
+                data, client = self._front.recvfrom(LARGEST)
+                if client not in self._backs:
+                    back = self._backs[client] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    back.bind((HOST, 0))
+                    threading.Thread(target=self._answer, args=(back, client), daemon=True).start()
+                self._send(self._backs[client], data, self._target)
+
+    def _answer(self, back: socket.socket, client: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):
+            while self._is_open:
+                self._send(self._front, back.recv(LARGEST), client)
+
+    def _send(self, through: socket.socket, data: bytes, target: tuple[str, int]) -> None:
+        now = time.monotonic()
+        if now < self._cut_until or self._chance.random() < LOSS:
+            return
+        for _ in range(1 + (self._chance.random() < TWICE)):
+            self._count += 1
+            due = now + DELAY + self._chance.uniform(-JITTER, JITTER)
+            self._way.put((due, self._count, through, data, target))
+
+    def _deliver(self) -> None:
+        while self._is_open:
+            due, _, through, data, target = self._way.get()
+            time.sleep(max(due - time.monotonic(), 0))
+            with contextlib.suppress(OSError):
+                through.sendto(data, target)
+
+
+class UdpCase(SynchronousTestCase):
+    """A daemon that listens on UDP as well."""
+
+    def setUp(self) -> None:
+        """It listens."""
+        self.place = Place.make()
+        self.addCleanup(self.place.forget)
+        self.udp_port = free_port()
+        self.daemon = Daemon(self.place, ("--udp-port", str(self.udp_port)))
+        self.daemon.start()
+
+    def join(self, *names: str) -> Iterator[Person]:
+        """People who use UDP alone."""
+        for name in names:
+            person = Person(self.place, name)
+            person.run("join", "-", name, "--transport", "udp", text=self.daemon.invite() + "\n")
+            yield person
+
+
+class BadNetworkTests(UdpCase):
+    """Everything arrives once and in order, whatever the network does."""
+
+    def test_everything(self) -> None:
+        """Losses, delays, another order, repetitions, a break of some seconds, and other ports in between."""
+        ann, ben = self.join("ann", "ben")
+        network = BadNetwork(self.udp_port, 1)
+        self.addCleanup(network.close)
+        way = ("--port", str(network.port))
+        reader = ben.start("recv", "--follow", *way)
+        chat = ann.start("chat", "ben", *way, pipe=True)
+        texts = [f"line {number}" for number in range(LINES)]
+        for number, text in enumerate(texts):
+            chat.type(text + "\n")
+            if number == LINES // 3:
+                until(lambda: reader.line_count > LINES // 6, "some lines", PATIENCE)
+                network.cut()
+            if number == 2 * LINES // 3:
+                until(lambda: reader.line_count > LINES // 3, "more lines", PATIENCE)
+                network.move()
+        chat.end_input()
+        until(lambda: reader.line_count >= LINES, "all lines", PATIENCE)
+        self.assertEqual(chat.wait(PATIENCE).status, 0)
+        reader.interrupt()
+        self.assertEqual([line.rpartition("ann: ")[2] for line in reader.out.splitlines()], texts)
+
+
+class RestartTests(UdpCase):
+    """The daemon dies."""
+
+    def test_back_at_once(self) -> None:
+        """A client that says something to the next process is told, and comes back."""
+        ann, ben = self.join("ann", "ben")
+        reader = ben.start("recv", "--follow")
+        ann.send("ben", "one")
+        until(lambda: reader.line_count == 1, "the first line")
+        chat = ann.start("chat", "ben", pipe=True)
+        chat.type("two\n")
+        until(lambda: reader.line_count == 2, "the second line")
+        self.daemon.kill()
+        self.daemon.start()
+        chat.type("three\n")
+        until(lambda: reader.line_count == 3, "the third line")
+        chat.end_input()
+        self.assertEqual(chat.wait().status, 0)
+
+
+class WayTests(UdpCase):
+    """How a client connects."""
+
+    def test_tcp_is_blocked(self) -> None:
+        """Where TCP leads nowhere, UDP does, without being asked for; its protection is said."""
+        ann = Person(self.place, "ann")
+        invite = self.daemon.invite()
+        blocked = invite.replace(f":{self.daemon.port}/", f":{free_port()}/")
+        self.assertNotEqual(blocked, invite)
+        ann.run("join", "-", "ann", text=blocked + "\n")
+        [facts] = ann.run("status", "--json").rows
+        self.assertEqual((facts["transport"], facts["group"], facts["post_quantum"]), ("quic", "x25519", False))
+
+    def test_both_open(self) -> None:
+        """Where both do, TCP is first."""
+        ann = Person(self.place, "ann").join(self.daemon.invite())
+        [facts] = ann.run("status", "--json").rows
+        self.assertEqual((facts["transport"], facts["post_quantum"]), ("tcp", facts["group"] == "X25519MLKEM768"))
+
+    def test_no_udp(self) -> None:
+        """UDP alone, where the server has none, is a mistake that is named at once."""
+        plain = Daemon(self.place, name="plain")
+        plain.start()
+        ann = Person(self.place, "ann").join(plain.invite())
+        self.assertEqual(ann.error("ping", "--transport", "udp", status=2)["code"], "no-udp")
+
+    def test_post_quantum(self) -> None:
+        """Who insists on it is not connected over UDP: at once where that is all that is wanted, else TCP alone is tried."""
+        [ann] = self.join("ann")
+        self.assertEqual(ann.error("ping", "--require-pq", status=6)["code"], "not-post-quantum")
+        away = ("--transport", "auto", "--port", str(self.udp_port))
+        self.assertEqual(ann.error("ping", "--require-pq", *away, status=6)["code"], "not-connected")
+        ann.run("ping", *away)
+
+    def test_systemd(self) -> None:
+        """The socket may be systemd's; invites name its port."""
+        place = self.place
+        plain = Daemon(place, name="handed")
+        options = ("--host", HOST, "--port", str(plain.port), "--state", str(plain.state), "--udp-port", "fd:3")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handed:
+            handed.bind((HOST, 0))
+            number = handed.getsockname()[1]
+        plain.running = place.start("twistd", HANDED + TWISTD, "-n", "securemsg", *options, UDP_PORT=str(number))
+        until(lambda: (plain.state / "first-invite").exists() and is_listening(plain.port), "a daemon that listens")
+        invite = (plain.state / "first-invite").read_text("utf-8")
+        self.assertIn(f"udp={number}", invite)
+        ann = Person(place, "ann")
+        ann.run("join", "-", "ann", "--transport", "udp", text=invite)
+
+    def test_nothing_handed(self) -> None:
+        """A daemon that is promised a socket and gets none says so, and ends."""
+        plain = Daemon(self.place, ("--udp-port", "fd:40"), name="none")
+        self.assertEqual(plain.launch().wait().status, 1)
+        self.assertIn("ListenDatagram=", plain.log)
+
+    def test_invites_name_both(self) -> None:
+        """What users and operators pass on names both ways."""
+        [ann] = self.join("ann")
+        for invite in (self.daemon.invite(), ann.run("invite").out):
+            self.assertIn(f"udp={self.udp_port}", invite)

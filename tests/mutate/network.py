@@ -1,0 +1,79 @@
+"""Guards of the network edge: QUIC and the ways to a server."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "net/quic.py",
+        "tests/net/test_quic.py",
+        (".sent = 0 if self._is_client else 1\n", ".sent = 128\n", "HandshakeTests::test_second_stream"),
+        (
+            "            stream.max_stream_data_local = self.taken + WINDOW\n",
+            "            stream.max_stream_data_local *= 2\n",
+            "tests/net/test_transports.py::QuicTests::test_window",
+        ),
+        (
+            "while self._waiting and not self._is_paused and",
+            "while self._waiting and",
+            "tests/net/test_transports.py::QuicTests::test_paused",
+        ),
+        (
+            "        super()._replenish_connection_ids()\n        self._set_reset_tokens()\n",
+            "        super()._replenish_connection_ids()\n",
+            "ResetTests::test_after_changed_id",
+        ),
+        ("        if self.state.is_reset(datagram):\n", "        if False:\n", "ResetTests::test_told"),
+        (
+            "if self._is_closing and (self._is_aborted or not self.state.unsent):",
+            "if self._is_closing:",
+            "tests/net/test_transports.py::QuicTests::test_close",
+        ),
+        ("case events.StreamReset() | events.StopSendingReceived():", "case None:", "HandshakeTests::test_stopped"),
+        ("            due = min(due, self._heard_at + KEEP_ALIVE)\n", "            pass\n", "PathTests::test_kept_alive"),
+        ('logging.getLogger("quic").propagate = False\n', "", "HandshakeTests::test_second_stream"),
+        (
+            "                self._producer.pauseProducing()\n",
+            "                pass\n",
+            "tests/net/test_transports.py::QuicTests::test_full",
+        ),
+    ),
+    *guards(
+        "net/stream.py",
+        "tests/net/test_transports.py",
+        ("self._options.post_quantum and not", "False and not", "QuicTests::test_post_quantum"),
+        ("is_post_quantum(self.link.group)", "False", "TlsTests::test_post_quantum"),
+    ),
+    *guards(
+        "net/udp.py",
+        "tests/net/test_quic.py",
+        ("elif not header.token:", "elif False:", "AddressTests::test_retry_first"),
+        (
+            "            except ValueError:\n                return\n            self._open",
+            '            except ValueError:\n                original = b""\n            self._open',
+            "AddressTests::test_spoofed_source",
+        ),
+        ("len(datagram) >= SMALLEST_FIRST and", "", "AddressTests::test_other_version"),
+        ("header.packet_type is not QuicPacketType.VERSION_NEGOTIATION", "True", "AddressTests::test_other_version"),
+        ("len(self._open) + self._others() >= self._limit", "len(self._open) >= self._limit", "LimitTests::test_shared"),
+        ("len(self._open) + self._others() >= self._limit", "False", "LimitTests::test_open"),
+        (
+            " or len(self._in_handshake) >= max(1, self._limit // HANDSHAKES)",
+            "",
+            "LimitTests::test_half_open",
+        ),
+        ("min(len(datagram) - 1, LONGEST_RESET)", "LONGEST_RESET", "ResetTests::test_guessed_id"),
+    ),
+    *guards(
+        "net/dialer.py",
+        "tests/net/test_race.py",
+        ("                attempt.stream.expire(False)\n", "                pass\n", "RaceTests::test_first_wins"),
+        ("        if attempt not in self._attempts:\n            return\n", "", "RaceTests::test_first_wins"),
+        (
+            "                self._cancel(other)\n                self._begin(other)\n",
+            "                pass\n",
+            "RaceTests::test_no_head_start",
+        ),
+    ),
+)

@@ -1,0 +1,101 @@
+"""Several ways to a server: they are tried together, and one wins."""
+
+from __future__ import annotations
+
+from twisted.internet import error
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from securemsg.net.control import observe_daemon
+from securemsg.net.dialer import Dialer, Route
+from securemsg.net.stream import StreamProtocol
+from securemsg.net.timeouts import HANDSHAKE_TIME
+from securemsg.net.turn import Turn
+from tests.net.fakes import FakePeer
+from tests.net.test_dialer import FakeEndpoint
+
+DELAY = 0.25
+
+
+class RaceTests(SynchronousTestCase):
+    """A fast way, and another that is a little behind; both have handshakes."""
+
+    def setUp(self) -> None:
+        """Begin."""
+        self.clock = Clock()
+        self.first, self.second = FakeEndpoint(), FakeEndpoint()
+        self.peer = FakePeer()
+        self.failures: list[str] = []
+        routes = [Route(self.first, observe_daemon), Route(self.second, observe_daemon, delay=DELAY)]
+        self.dialer = Dialer(routes, self.peer, self.clock, Turn(self.clock), self.failures.append)
+        self.dialer.start()
+
+    def lose(self, protocol: IProtocol) -> None:
+        """Its transport is gone."""
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+    def finish(self, endpoint: FakeEndpoint) -> tuple[StreamProtocol, StringTransport]:
+        """One way stands, but for its handshake."""
+        protocol, transport = endpoint.succeed()
+        assert isinstance(protocol, StreamProtocol)
+        return protocol, transport
+
+    def test_head_start(self) -> None:
+        """The second is not tried at once."""
+        self.assertEqual((len(self.first.attempts), len(self.second.attempts)), (1, 0))
+        self.clock.advance(DELAY)
+        self.assertEqual((len(self.first.attempts), len(self.second.attempts)), (1, 1))
+
+    def test_not_needed(self) -> None:
+        """If the first is done before that it is not tried at all."""
+        protocol, _ = self.finish(self.first)
+        protocol.handshakeCompleted()
+        self.clock.advance(DELAY)
+        self.assertEqual(len(self.second.attempts), 0)
+        self.assertIs(self.peer.channel, protocol)
+
+    def test_no_head_start(self) -> None:
+        """If the first fails the second begins at once, and nothing is said of that."""
+        self.first.attempts[-1][1].errback(Failure(error.ConnectionRefusedError()))
+        self.assertEqual(len(self.second.attempts), 1)
+        protocol, _ = self.finish(self.second)
+        protocol.handshakeCompleted()
+        self.assertIs(self.peer.channel, protocol)
+        self.assertEqual(self.failures, [])
+
+    def test_first_wins(self) -> None:
+        """Whoever ends its handshake first gets the peer; the other is cut off, and its end means nothing."""
+        self.clock.advance(DELAY)
+        slow, slow_transport = self.finish(self.first)
+        fast, _ = self.finish(self.second)
+        fast.handshakeCompleted()
+        self.assertIs(self.peer.channel, fast)
+        self.assertTrue(slow_transport.disconnecting or slow_transport.disconnected)
+        self.lose(slow)
+        self.assertEqual((self.failures, self.peer.codes), ([], []))
+        self.lose(fast)
+        self.assertEqual((self.failures, self.peer.codes), ([], ["lost"]))
+
+    def test_both_fail(self) -> None:
+        """If both fail it is said once, and why as well as it is known."""
+        self.clock.advance(DELAY)
+        self.first.attempts[-1][1].errback(Failure(error.ConnectionRefusedError()))
+        self.assertEqual(self.failures, [])
+        protocol, _ = self.finish(self.second)
+        self.clock.advance(HANDSHAKE_TIME)
+        self.lose(protocol)
+        self.assertEqual(len(self.failures), 1)
+
+    def test_stopped(self) -> None:
+        """Whoever gives up leaves nothing behind."""
+        protocol, transport = self.finish(self.first)
+        done: list[None] = []
+        self.dialer.stop().addCallback(done.append)
+        self.assertTrue(transport.disconnecting)
+        self.lose(protocol)
+        self.assertEqual((len(done), len(self.second.attempts)), (1, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
