@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from attrs import evolve
 
+from securemsg.client.relay import copy_id
 from securemsg.client.sessions import psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
 from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, SessionIndex, add_session, save_index
 from securemsg.client.state import contacts, invites
+from securemsg.client.state.conversations import ConversationKind
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import save
@@ -25,7 +27,8 @@ from tests.client.people import seal_part, seal_with_file
 from tests.given import Given, octets, signed_list, value_of
 
 NOW = 1_790_000_000
-RECORDS: dict[str, type[envelope.Receipt | envelope.Reset]] = {"Receipt": envelope.Receipt, "Reset": envelope.Reset}
+Body = envelope.Receipt | envelope.Reset | envelope.RelayedLine | envelope.Person | envelope.Members | envelope.RefusedLine
+RECORDS: dict[str, type[Body]] = {kind.__name__: kind for kind in get_args(Body)}
 
 
 def conversation(given: Given) -> Given:
@@ -33,6 +36,18 @@ def conversation(given: Given) -> Given:
     one, other = (bytes.fromhex(identity) for identity in given["identities"])
     assert conversation_of(one, other) == conversation_of(other, one)
     return {"conversation": conversation_of(one, other).hex()}
+
+
+def lobby_conversation(given: Given) -> Given:
+    """The lobby, of an account and the contact C{server}."""
+    one, other = (bytes.fromhex(identity) for identity in given["identities"])
+    assert conversation_of(one, other, ConversationKind.LOBBY) == conversation_of(other, one, ConversationKind.LOBBY)
+    return {"conversation": conversation_of(one, other, ConversationKind.LOBBY).hex()}
+
+
+def lobby_copy(given: Given) -> Given:
+    """The message id of a relayed line."""
+    return {"message_id": copy_id(given["author"], octets(given, "message_id"), given["recipient"]).hex()}
 
 
 def invite_proof(given: Given) -> Given:
@@ -51,9 +66,9 @@ def content(given: Given) -> Given:
 
 
 def body(given: Given) -> Given:
-    """The body of a receipt or a reset."""
+    """The body of a message that is no text."""
     kind = RECORDS[given["record"]]
-    made: envelope.Receipt | envelope.Reset = msgspec.convert(value_of(given["items"]), type=kind)
+    made: Body = msgspec.convert(value_of(given["items"]), type=kind)
     encoded = envelope.encode_record(made)
     assert envelope.decode_record(kind, encoded) == made
     return {"body": encoded.hex()}
@@ -223,6 +238,8 @@ def key_own_part(given: Given) -> Given:
 
 SECTIONS: dict[str, Callable[[Given], Given]] = {
     "conversation": conversation,
+    "lobby_conversation": lobby_conversation,
+    "lobby_copy": lobby_copy,
     "invite_proof": invite_proof,
     "content": content,
     "body": body,

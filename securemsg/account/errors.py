@@ -8,6 +8,8 @@ import re
 from attrs import frozen
 
 from securemsg.errors import RemoteProtocolError
+from securemsg.protocol.devices import LOBBY_NAME
+from securemsg.protocol.envelope import MAX_LOBBY_TEXT
 from securemsg.protocol.messages import MAX_DEVICES
 
 
@@ -179,6 +181,17 @@ WORDS: dict[str, _Words] = {
     ),
     "too-large": _Words(
         Exit.REFUSED, "the text is longer than 48 KiB (49152 bytes of UTF-8)", "send it in parts"
+    ),
+    "no-lobby": _Words(Exit.REFUSED, "this server has no lobby", "its operator opens one with: securemsg serve --lobby"),
+    "lobby-full": _Words(Exit.REFUSED, f"{LOBBY_NAME} is full", "try again once somebody has left"),
+    "lobby-busy": _Words(
+        Exit.REFUSED, f"too many messages in {LOBBY_NAME}; yours was not relayed", "send it again in a minute"
+    ),
+    "not-in-lobby": _Words(
+        Exit.REFUSED, f"this account is not in {LOBBY_NAME}", f"enter it: securemsg chat '{LOBBY_NAME}'"
+    ),
+    "lobby-too-large": _Words(
+        Exit.REFUSED, f"a text in {LOBBY_NAME} has at most {MAX_LOBBY_TEXT} bytes of UTF-8", "send it in parts"
     ),
     "bad-request": _Words(Exit.REFUSED, "the server rejected the request", "check the versions of both sides"),
     "unknown-message": _Words(

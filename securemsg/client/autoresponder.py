@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from attrs import define, field, frozen
 
-from securemsg.client.messages import PAGE, Received, as_received, compose_in, unread_after
+from securemsg.client.messages import PAGE, Received, as_received, compose_in, text_limit, unread_after
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import (
@@ -41,6 +41,8 @@ from securemsg.protocol.messages import MAX_TEXT
 ANSWER_LABEL = b"securemsg/1 answer"
 # How many questions may wait in one conversation. Beyond that the oldest are answered with L{BUSY}.
 MAX_WAITING = 1000
+# How many lines of the lobby are relayed in one go: each is written to everybody there, and other work waits meanwhile.
+MAX_RELAYED = 8
 # How many waiting questions are kept in memory, over all conversations; the others are loaded when there is room.
 MAX_KNOWN = 100_000
 BUSY = "error: busy"
@@ -103,6 +105,9 @@ class Autoresponder:
         get the last messages again.
     @ivar retention: what is kept of what was answered; C{None}: everything.
     @ivar sender: whose messages are answered; C{None}: everybody's.
+    @ivar relay: takes what is said in the lobby, given the store, and says whether there is something to send; C{None}: it is
+        answered like anything else.
+    @ivar is_unfinished: L{run} has left something to be relayed; call it again soon.
     @ivar known: how many waiting questions are in memory.
     @ivar leaves_others: whether messages that are not questions stay unread, for other readers.
     """
@@ -115,6 +120,8 @@ class Autoresponder:
     _retention: Retention | None = None
     _sender: str | None = None
     _leaves_others: bool = False
+    _relay: Callable[[IProfileStore, Received], bool] | None = None
+    is_unfinished: bool = field(default=False, init=False)
     # The conversations with a question under way, and its seq; and those that wait, in the order of their turns.
     _asked: dict[Conversation, int] = field(factory=dict, init=False)
     _waiting: dict[Conversation, deque[int]] = field(factory=dict, init=False)
@@ -161,20 +168,32 @@ class Autoresponder:
         fresh, reached = unread_after(self._store, self._sender, limit, self._last)
         if self._on_received is not None and fresh:
             self._show(self._on_received, fresh)
-        self._last = reached
         under_way = set(self._asked.values())
+        relayed = 0
+        self.is_unfinished = False
         for message in fresh:
-            if message.seq in under_way or (self._leaves_others and message.kind != Kind.TEXT):
-                continue
-            conversation = message.conversation
-            queue = self._waiting.get(conversation)
-            if queue is None:
-                queue = self._waiting[conversation] = deque()
-                if conversation not in self._asked:
-                    self._turns.append(conversation)
-            queue.append(message.seq)
-            self.known += 1
+            if relayed == MAX_RELAYED:
+                self.is_unfinished = True
+                return False
+            self._last = message.seq
+            if self._relay is not None and message.room:
+                relayed += 1
+                self._has_written |= self._relay(self._store, message)
+            elif message.seq not in under_way and not (self._leaves_others and message.kind != Kind.TEXT):
+                self._queue(message)
+        self._last = reached
         return 0 < limit == len(fresh)
+
+    def _queue(self, message: Received) -> None:
+        """Have a message wait for its conversation's turn."""
+        conversation = message.conversation
+        queue = self._waiting.get(conversation)
+        if queue is None:
+            queue = self._waiting[conversation] = deque()
+            if conversation not in self._asked:
+                self._turns.append(conversation)
+        queue.append(message.seq)
+        self.known += 1
 
     def _check_late(self) -> None:
         """Start over if a message came late: its seq may be lower than those that were loaded."""
@@ -261,7 +280,7 @@ class Autoresponder:
             row = None if waiting is None else load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
             if waiting is None or profile is None or row is None:
                 return None
-            return as_received(records, profile, waiting.conversation.account, seq, row)
+            return as_received(records, profile, waiting.conversation, seq, row)
 
     def _commit(self, question: Received, text: str | None) -> None:
         """Commit the answer, and mark the question as read."""
@@ -287,7 +306,12 @@ def commit_answer(
         if text is not None and written:
             try:
                 compose_in(
-                    records, question.conversation, fitting(text), now=int(now), message_id=message_id, kind=Kind.ANSWER
+                    records,
+                    question.conversation,
+                    fitting(text, text_limit(question.conversation)),
+                    now=int(now),
+                    message_id=message_id,
+                    kind=Kind.ANSWER,
                 )
             except Refusal:
                 # No message can be sent to this name; the question is marked as read anyway.
@@ -297,6 +321,6 @@ def commit_answer(
     return written
 
 
-def fitting(text: str) -> str:
+def fitting(text: str, limit: int = MAX_TEXT) -> str:
     """As much of a text as fits in one message; characters that cannot be encoded become question marks."""
-    return text.encode("utf-8", "replace")[:MAX_TEXT].decode("utf-8", "ignore")
+    return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
@@ -45,15 +45,27 @@ from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import check_name
-from securemsg.protocol.envelope import Kind
+from securemsg.protocol.envelope import (
+    FROM_LOBBY,
+    MAX_LOBBY_TEXT,
+    Content,
+    Kind,
+    Person,
+    RefusedLine,
+    RelayedLine,
+    decode_record,
+)
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 # Messages that are read in one transaction, to bound memory.
 PAGE = 500
+# What happens in a room, and is not said there.
+EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT})
 # The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
 __all__ = [
+    "EVENTS",
     "PAGE",
     "Line",
     "Received",
@@ -69,10 +81,12 @@ __all__ = [
     "pop_unreported",
     "quarantined",
     "sent",
+    "text_limit",
     "unread",
     "unread_after",
     "unread_counts",
     "withdraw",
+    "write_in",
 ]
 
 
@@ -104,8 +118,13 @@ class Sent:
 
     @property
     def to(self) -> str:
-        """The name of the recipient."""
-        return self.conversation.account
+        """The name of the recipient, or of the room."""
+        return self.conversation.name
+
+    @property
+    def room(self) -> str:
+        """The name of the room that it was said in; empty: in none."""
+        return self.conversation.room
 
 
 @frozen
@@ -114,6 +133,7 @@ class Received:
     A received message.
 
     @ivar seq: its place in the profile's history, for L{mark_read}.
+    @ivar sender: an account, or a guest; in the lobby: whom C{server} says it is from, or about.
     @ivar sent_at: the sender's clock; C{received_at}: when it was committed here.
     @ivar verified: whether the sender's identity was verified when it came.
     @ivar gap_before: how many messages of this sender, right before this one, are missing.
@@ -142,6 +162,11 @@ class Received:
     def _of_accounts(self) -> Conversation:
         return direct(self.sender)
 
+    @property
+    def room(self) -> str:
+        """The name of the room that it was said in; empty: in none."""
+        return self.conversation.room
+
 
 Line = Sent | Received
 
@@ -166,10 +191,13 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
     )
 
 
-def as_received(records: IRecords, profile: Profile, account: str, seq: int, row: HistoryRow) -> Received:
+def as_received(records: IRecords, profile: Profile, conversation: Conversation, seq: int, row: HistoryRow) -> Received:
     """A row of history as a message."""
-    content = row.content
-    return Received(
+    content, account = row.content, conversation.account
+    if not conversation.room:
+        # Guests with one key file share a history.
+        conversation = profile.conversation(account, content.device)
+    said = Received(
         seq=seq,
         id=content.message_id,
         sender=account,
@@ -184,8 +212,25 @@ def as_received(records: IRecords, profile: Profile, account: str, seq: int, row
         note=row.note,
         device=content.device,
         lacks_one_time=row.lacks_one_time,
-        conversation=profile.conversation(account, content.device),
+        conversation=conversation,
     )
+    return _from_lobby(said, content) if content.kind in FROM_LOBBY else said
+
+
+def _from_lobby(said: Received, content: Content) -> Received:
+    """What C{server} says of the lobby, as from the person that it is about; nobody's number was compared for that."""
+    said = evolve(said, verified=False, device=b"", text="")
+    match content.kind:
+        case Kind.RELAYED:
+            line = decode_record(RelayedLine, content.body)
+            text, sent_at = line.text.decode("utf-8", "replace"), min(line.sent_at, LAST_SECOND)
+            return evolve(said, sender=line.author, id=line.message_id, kind=line.kind, sent_at=sent_at, text=text)
+        case Kind.ENTERED | Kind.LEFT:
+            return evolve(said, sender=decode_record(Person, content.body).name)
+        case Kind.REFUSED:
+            refused = decode_record(RefusedLine, content.body)
+            return evolve(said, id=refused.message_id, text=refused.code)
+    return said
 
 
 def compose(
@@ -237,10 +282,38 @@ def compose_in(
     """
     As L{compose}, within a transaction.
 
-    @raise Refusal: C{no-such-account}: no guest of this name is known. C{too-large}, C{illegal-name}, C{bad-request} (to
-        ourselves, or an invalid expiry), C{conflict} (the id belongs to another message), C{no-profile}.
+    @raise Refusal: C{no-such-account}: no guest of this name is known. C{too-large}, C{lobby-too-large}, C{illegal-name},
+        C{bad-request} (to ourselves, or an invalid expiry), C{conflict} (the id belongs to another message), C{no-profile}.
     """
     body = _encode_text(text)
+    if len(body) > text_limit(to):
+        raise Refusal("lobby-too-large" if to.room else "too-large")
+    return write_in(
+        records, to, body, now=now, message_id=message_id, wants_receipt=wants_receipt, expiry=expiry, kind=kind
+    )
+
+
+def text_limit(conversation: Conversation) -> int:
+    """The longest text of a message there, in bytes."""
+    return MAX_LOBBY_TEXT if conversation.room else MAX_TEXT
+
+
+def write_in(
+    records: IRecords,
+    to: Conversation,
+    body: bytes,
+    *,
+    now: int,
+    message_id: bytes | None = None,
+    wants_receipt: bool = False,
+    expiry: int = MAX_EXPIRY,
+    kind: int = Kind.TEXT,
+) -> bytes:
+    """
+    As L{compose_in}, with a body that is made already.
+
+    @raise Refusal: likewise.
+    """
     check_name(to.account)
     profile = _own(records)
     if to.account == profile.name or not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
@@ -298,7 +371,7 @@ def withdraw(store: IProfileStore, message_id: bytes) -> bool:
 
 def unread(store: IProfileStore, sender: str | None = None, limit: int = PAGE, after: int = -1) -> list[Received]:
     """
-    The unread messages, in order; of all, or of one sender.
+    The unread messages, in order; of all, or of one sender or room.
 
     @param after: only messages with a higher seq.
     """
@@ -320,12 +393,11 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
                 if len(found) == limit:
                     break
                 after = seq
-                account = waiting.conversation.account
-                if sender not in (None, account):
+                if sender not in (None, waiting.conversation.name):
                     continue
                 row = load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
                 if row is not None:
-                    found.append(as_received(records, profile, account, seq, row))
+                    found.append(as_received(records, profile, waiting.conversation, seq, row))
             if len(page) < PAGE:
                 break
         return found, after
@@ -347,7 +419,7 @@ def mark_read(store: IProfileStore, seqs: Iterable[int]) -> None:
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
-    """The last messages to and from a contact, in order."""
+    """The last messages to and from a contact, or in a room, in order."""
     with store.reading() as records:
         profile = _own(records)
         conversation = profile.conversation(name)
@@ -359,18 +431,19 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
             window *= 4
             rows = load_all(records, HistoryRow, HISTORY, bucket, max(last - window, -1))
         return [
-            as_sent(conversation, seq, row) if row.sent else as_received(records, profile, name, seq, row)
+            as_sent(conversation, seq, row) if row.sent else as_received(records, profile, conversation, seq, row)
             for seq, row in rows[-limit:]
         ]
 
 
 def unread_counts(store: IProfileStore) -> dict[str, int]:
-    """How many messages of each sender are unread."""
+    """How many messages of each sender, and in each room, are unread."""
     counts: dict[str, int] = {}
     with store.reading() as records:
         for _, waiting in load_all(records, UnreadRow, INBOUND, ROWS):
-            name = waiting.conversation.account
-            counts[name] = counts.get(name, 0) + 1
+            name = waiting.conversation.name
+            if waiting.kind not in EVENTS:
+                counts[name] = counts.get(name, 0) + 1
     return counts
 
 
@@ -416,12 +489,9 @@ def _own(records: IRecords) -> Profile:
 
 def _encode_text(text: str) -> bytes:
     try:
-        body = text.encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise Refusal("bad-request", "not a text") from error
-    if len(body) > MAX_TEXT:
-        raise Refusal("too-large")
-    return body
 
 
 def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int) -> None:

@@ -20,6 +20,7 @@ from securemsg.client.agent import LOCAL_ERROR, Agent
 from securemsg.client.autoresponder import Autoresponder, Source
 from securemsg.client.events import Changed, Disconnected, Event, Failed, Ready
 from securemsg.client.messages import Received
+from securemsg.client.relay import Relay
 from securemsg.client.sessions import guests
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.retention import Retention
@@ -50,12 +51,14 @@ class ContactOptions:
     @ivar record: where a line is written for each message; C{None}: nowhere.
     @ivar prints: whether each message is printed on standard output.
     @ivar key: of the key file that admits guests; C{None}: no guests.
+    @ivar lobby: whether there is a lobby.
     """
 
     answers: Callable[[Callable[[Call], None]], Source]
     record: LineFile | None = None
     prints: bool = False
     key: SharedKey | None = None
+    lobby: bool = False
 
 
 @define(eq=False)
@@ -182,6 +185,8 @@ class Contact:
 
     def _answer(self) -> None:
         self.attempt(self.answerer.run)
+        if self.answerer.is_unfinished and not self._is_held_up and not self._is_closed:
+            self._worker.do(self._answer)
 
 
 def open_contact(
@@ -235,5 +240,6 @@ def open_contact(
         expected_errors=EXPECTED_ERRORS,
     )
     on_received = contact.on_received if options.record is not None or options.prints else None
-    contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention)
+    relay = Relay(options.lobby, time.time, seconds, retention)
+    contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention, relay=relay.take)
     return contact

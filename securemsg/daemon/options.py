@@ -43,6 +43,7 @@ class Setup:
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
+    @ivar lobby: whether the contact C{server} relays what is said in the lobby.
     """
 
     host: str
@@ -61,6 +62,7 @@ class Setup:
     prints: bool = False
     udp_port: int = 0
     udp_descriptor: int = 0
+    lobby: bool = False
 
 
 class Options(usage.Options):
@@ -97,6 +99,7 @@ class Options(usage.Options):
         ["record-size", None, None, "Start a new FILE at this size, with K, M or G; default: 16M; nine older ones are kept."],
     ]
     optFlags = [
+        ["lobby", None, "Everybody with an account may talk in '#lobby', which you can read."],
         ["loose", None, "Take a --key-file that other users may read."],
         ["print", None, "Print each message to `server` on standard output; needs twistd's -n."],
     ]
@@ -170,6 +173,7 @@ class Options(usage.Options):
             record=_path(self["record"]),
             record_size=_size("--record-size", record_size),
             prints=bool(self["print"]),
+            lobby=bool(self["lobby"]),
         )
 
 

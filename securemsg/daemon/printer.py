@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from securemsg.client.escape import escape
+from securemsg.client.lobby import event_text
 from securemsg.client.messages import Received
 from securemsg.client.times import iso
 from securemsg.protocol.envelope import Kind
@@ -36,6 +37,7 @@ def record_line(message: Received) -> bytes:
     record = {
         "id": message.id.hex(),
         "from": message.sender,
+        "room": message.room or None,
         "device": message.device.hex(),
         "sent_at": iso(message.sent_at),
         "received_at": iso(message.received_at),
@@ -48,7 +50,10 @@ def record_line(message: Received) -> bytes:
 
 def printed_line(message: Received) -> str:
     """A message for people, in one line whatever it holds."""
-    return f"[{iso(message.sent_at)}] {escape(message.sender)}: {escape(message.text)}"
+    where = f"{message.room} " if message.room else ""
+    event = event_text(message, "")
+    said = f"-- {escape(event)}" if event else f"{escape(message.sender)}: {escape(message.text)}"
+    return f"[{iso(message.sent_at)}] {where}{said}"
 
 
 class Printer:

@@ -58,7 +58,7 @@ from securemsg.net.listener import (
 from securemsg.net.stream import ConnectionOptions
 from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
 from securemsg.net.turn import Turn, spawn
-from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
 from securemsg.responders.choice import prepare
@@ -322,10 +322,12 @@ class Daemon(Service):
         """
         setup = self._setup
         record = None if setup.record is None else LineFile(setup.record, setup.record_size)
-        options = ContactOptions(partial(self._answers, self._reactor), record, setup.prints, key)
+        options = ContactOptions(partial(self._answers, self._reactor), record, setup.prints, key, setup.lobby)
         make = partial(open_contact, link, options, self._reactor.seconds)
         self._contact = HostedContact(self._reactor, turn, core.connect, self._state / CONTACT, make)
         await self._contact.start()
+        if setup.lobby:
+            self._log.info("{room} is open to everybody with an account; the contact server reads it", room=LOBBY_NAME)
         core.reply = self._contact.reply
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:

@@ -20,6 +20,7 @@ class SentIn(Flag):
     REFUSED = auto()  # the server, in Refused: it answers a question
     DEPOSIT = auto()  # the server, in DepositRefused
     MISSED = auto()  # the server, in Missed: one device of several gets nothing
+    LOBBY = auto()  # the contact `server`, inside the encryption, in Members or RefusedLine
     LOCAL = auto()  # nobody on the wire: a client finds it out by itself
 
     ANSWER = REFUSED | DEPOSIT
@@ -100,6 +101,12 @@ TABLE = (
     Code("conflict", SentIn.DEPOSIT, Consequence.REFUSED),
     Code("too-large", SentIn.ANSWER, Consequence.REFUSED),
     Code("bad-request", SentIn.ANSWER, Consequence.REFUSED),
+    # the lobby
+    Code("no-lobby", SentIn.LOBBY, Consequence.REFUSED),
+    Code("lobby-full", SentIn.LOBBY, Consequence.REFUSED),
+    Code("lobby-busy", SentIn.LOBBY, Consequence.REFUSED),
+    Code("not-in-lobby", SentIn.LOBBY, Consequence.REFUSED),
+    Code("lobby-too-large", SentIn.LOBBY | SentIn.LOCAL, Consequence.REFUSED),
     Code("expired", SentIn.LOCAL, Consequence.REFUSED),
     Code("busy", SentIn.LOCAL, Consequence.RETRY),
     Code("unknown-account", SentIn.LOCAL, Consequence.RETRY),

@@ -16,10 +16,12 @@ from msgspec import Meta
 from securemsg.errors import LocalProtocolError, Refusal
 from securemsg.protocol.messages import (
     MAX_TEXT,
+    Code,
     Counter,
     Discreet,
     Id,
     Key,
+    Name,
     Nonce,
     Record,
     SignedDeviceList,
@@ -42,8 +44,13 @@ SUITES = {PQXDH: 1, PSK: 1}
 CONTENT_KEY_SIZES = {PQXDH: 64, PSK: 32}
 MAX_RECEIPT_IDS = 256
 MAX_RESET_COUNTERS = 512
-# Streams of one conversation that a reset speaks of, the newest.
+# Streams of one conversation that a reset speaks of, the newest; two have two conversations at most, with the lobby.
 MAX_RESET_STREAMS = 16
+MAX_RESET_ENTRIES = 2 * MAX_RESET_STREAMS
+# Of the lobby: who is in it at once, because each line is encrypted for each; and the text of a line, because a relayed one
+# names its author as well.
+MAX_LOBBY_MEMBERS = 100
+MAX_LOBBY_TEXT = MAX_TEXT - 128
 # Streams that a content says its own goes on from: what the oldest of these continues, its own contents say.
 MAX_CONTINUED = 8
 
@@ -57,6 +64,15 @@ class Kind(enum.IntEnum):
     RESET = 4       # asks for what did not arrive
     VOID = 5        # fills the counter of a message that will never come
     JOINED = 6      # proves that the sender joined with an invite of the recipient
+    # of the lobby, from a member to `server`, where texts and answers go as well
+    ENTER = 7       # lets the sender in
+    LEAVE = 8       # lets the sender out
+    # of the lobby, from `server` to a member
+    RELAYED = 9     # a text or an answer of another member
+    ENTERED = 10    # somebody has come in
+    LEFT = 11       # somebody is gone
+    MEMBERS = 12    # answers an `ENTER`: who is in it, or why the sender is not
+    REFUSED = 13    # a text or an answer was not relayed
 
 
 class ListMark(Record, frozen=True):
@@ -128,7 +144,48 @@ class Missing(Record, frozen=True):
 class Reset(Record, frozen=True):
     """Body of a C{RESET}: asks for these to be sent again."""
 
-    missing: Annotated[list[Missing], Meta(max_length=MAX_RESET_STREAMS)]
+    missing: Annotated[list[Missing], Meta(max_length=MAX_RESET_ENTRIES)]
+
+
+class RelayedLine(Discreet, frozen=True):
+    """
+    Body of a C{RELAYED}: what a member has written.
+
+    @ivar author: its account, whose session brought it to C{server}.
+    @ivar message_id: that its author gave it; C{sent_at}: by its author's clock.
+    @ivar kind: C{TEXT} or C{ANSWER}.
+    """
+
+    author: Name
+    message_id: Id
+    sent_at: Counter
+    kind: Annotated[int, Meta(ge=1, le=2)]
+    text: Annotated[bytes, Meta(max_length=MAX_LOBBY_TEXT)]
+
+
+class Person(Record, frozen=True):
+    """Body of an C{ENTERED} or a C{LEFT}: who it was."""
+
+    name: Name
+
+
+class Members(Record, frozen=True):
+    """
+    Body of a C{MEMBERS}.
+
+    @ivar code: why the recipient is not in the lobby; empty: it is.
+    @ivar names: of those who are in it, the recipient included.
+    """
+
+    code: Code
+    names: Annotated[list[Name], Meta(max_length=MAX_LOBBY_MEMBERS)]
+
+
+class RefusedLine(Record, frozen=True):
+    """Body of a C{REFUSED}: which message was not relayed, and why."""
+
+    code: Code
+    message_id: Id
 
 
 @frozen
@@ -144,7 +201,7 @@ class KindRules:
 
     counted: bool = True
     shown: bool = True
-    record: type[Receipt | Reset] | None = None
+    record: type[Receipt | Reset | RelayedLine | Person | Members | RefusedLine] | None = None
     size: int = 0
 
 
@@ -158,7 +215,18 @@ KINDS: dict[int, KindRules] = {
     # The digest of what it stands for.
     Kind.VOID: KindRules(shown=False, size=32),
     Kind.JOINED: KindRules(counted=False, shown=False),
+    Kind.ENTER: KindRules(),
+    Kind.LEAVE: KindRules(),
+    Kind.RELAYED: KindRules(record=RelayedLine),
+    Kind.ENTERED: KindRules(record=Person),
+    Kind.LEFT: KindRules(record=Person),
+    Kind.MEMBERS: KindRules(shown=False, record=Members),
+    Kind.REFUSED: KindRules(record=RefusedLine),
 }
+# Who says what in the lobby: its members; its members alone; the contact `server` alone.
+LINES = frozenset({Kind.TEXT, Kind.ANSWER})
+TO_LOBBY = frozenset({Kind.ENTER, Kind.LEAVE})
+FROM_LOBBY = frozenset({Kind.RELAYED, Kind.ENTERED, Kind.LEFT, Kind.MEMBERS, Kind.REFUSED})
 
 
 class Share(Record, frozen=True):

@@ -74,11 +74,12 @@ class GoodTests(SynchronousTestCase):
 
     def test_duties(self) -> None:
         """Key file and record are paths that stay; sizes may have a letter."""
-        found = setup_of("--key-file", "k", "--loose", "--record", "/r", "--record-size", "64K", "--print")
+        found = setup_of("--key-file", "k", "--loose", "--record", "/r", "--record-size", "64K", "--print", "--lobby")
         self.assertEqual((found.key_file, found.loose), (Path.cwd() / "k", True))
-        self.assertEqual((found.record, found.record_size, found.prints), (Path("/r"), 65536, True))
+        self.assertEqual((found.record, found.record_size, found.prints, found.lobby), (Path("/r"), 65536, True, True))
         found = setup_of()
-        self.assertEqual((found.key_file, found.loose, found.record, found.prints), (None, False, None, False))
+        self.assertEqual((found.key_file, found.loose, found.record), (None, False, None))
+        self.assertEqual((found.prints, found.lobby), (False, False))
         self.assertEqual(found.record_size, 16 << 20)
         for text, size in (("4096", 4096), ("1M", 1 << 20), ("4G", 4 << 30)):
             self.assertEqual(setup_of("--record", "r", "--record-size", text).record_size, size)

@@ -8,10 +8,12 @@ import os
 import threading
 import time
 
+from attrs import evolve
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
+from securemsg.client.state.conversations import lobby
 from securemsg.daemon.printer import Printer, printed_line, record_line
 
 # The least that a pipe can hold.
@@ -39,6 +41,7 @@ class LineTests(SynchronousTestCase):
             {
                 "id": "ab" * 16,
                 "from": "key-1a2b3c4d",
+                "room": None,
                 "device": "cd" * 16,
                 "sent_at": "2026-11-21T10:00:00Z",
                 "received_at": "2026-11-21T10:01:40Z",
@@ -58,6 +61,16 @@ class LineTests(SynchronousTestCase):
         shown = printed_line(message(EVIL))
         self.assertIn("two\\nlines \\x1b]0;\\u202e", shown)
         self.assertTrue(shown.isprintable())
+
+
+    def test_lobby(self) -> None:
+        """What is said in the lobby says so, and so does who comes and goes."""
+        said = evolve(message("Hello all!"), sender="alice", conversation=lobby("alice"))
+        self.assertEqual(json.loads(record_line(said))["room"], "#lobby")
+        self.assertEqual(printed_line(said), "[2026-11-21T10:00:00Z] #lobby alice: Hello all!")
+        came = evolve(said, kind=7, text="")
+        self.assertEqual((json.loads(record_line(came))["kind"], json.loads(record_line(came))["from"]), ("enter", "alice"))
+        self.assertEqual(printed_line(came), "[2026-11-21T10:00:00Z] #lobby -- alice entered")
 
 
 class PrinterTests(SynchronousTestCase):

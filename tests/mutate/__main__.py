@@ -20,7 +20,9 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.progress import track
 
-from tests.mutate import client, crypto, mailboxes, network, prekeys, protocol, sending, server, sessions, state, storage
+from tests.mutate import (
+    client, crypto, lobby, mailboxes, network, prekeys, protocol, sending, server, sessions, state, storage,
+)  # fmt: skip
 from tests.mutate.mutation import Guard, Stale
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,6 +36,7 @@ GUARDS: tuple[Guard, ...] = (
     *sessions.GUARDS,
     *prekeys.GUARDS,
     *sending.GUARDS,
+    *lobby.GUARDS,
     *server.GUARDS,
     *mailboxes.GUARDS,
     *storage.GUARDS,

@@ -147,7 +147,7 @@ GUARDS: tuple[Guard, ...] = (
             "StrangerTests::test_together",
         ),
         (
-            "for entry in reset.missing if entry.conversation == content.conversation}",
+            "for entry in reset.missing if entry.conversation in conversations}",
             "for entry in reset.missing}",
             "tests/client/receiving/test_greed.py::GreedTests::test_other_conversation",
         ),

@@ -127,7 +127,7 @@ GUARDS: tuple[Guard, ...] = (
         ("Annotated[bytes, Meta(min_length=1088, max_length=1088)]", "bytes", "RecordTests::test_limits"),
         ("Meta(max_length=MAX_RECEIPT_IDS)", "Meta()", "RecordTests::test_limits"),
         ("Meta(max_length=MAX_RESET_COUNTERS)", "Meta()", "RecordTests::test_limits"),
-        ("Annotated[list[Missing], Meta(max_length=MAX_RESET_STREAMS)]", "list[Missing]", "RecordTests::test_limits"),
+        ("Annotated[list[Missing], Meta(max_length=MAX_RESET_ENTRIES)]", "list[Missing]", "RecordTests::test_limits"),
         ("Meta(max_length=MAX_CONTINUED)", "Meta()", "RecordTests::test_limits"),
         (
             '(data + _PAD_MARK).ljust(bucket(len(data)), b"\\x00")',

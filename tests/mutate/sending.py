@@ -15,8 +15,9 @@ GUARDS: tuple[Guard, ...] = (
             "HorizonTests::test_wrong_clock",
         ),
         (
-            "if content is None or content.conversation != conversation_of(profile.identity.public, "
-            "recipient.contact.identity):",
+            "if content is None or content.conversation != conversation_of(\n"
+            "        profile.identity.public, recipient.contact.identity, row.to.kind\n"
+            "    ):",
             "if content is None:",
             "tests/client/test_waiting.py::IdentityTests::test_accepted",
         ),

@@ -24,6 +24,10 @@ RECORDS: list[Any] = [
     msgspec.structs.replace(CONTENT, continues=(e.StreamEnd(3, 9, KEY), e.StreamEnd(1, 2, b""))),
     e.Receipt([ID, ID]),
     e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
+    e.RelayedLine("alice", ID, 1_800_000_000, e.Kind.ANSWER, b"hello"),
+    e.Person("alice"),
+    e.Members("no-lobby", ["alice", "bob"]),
+    e.RefusedLine("lobby-busy", ID),
     e.ContentKey(bytes(64), KEY, None, (0, 0)),
     e.ContentKey(bytes(64), KEY, e.Share(1, 5), (7, 2)),
     e.ContentKey(bytes(32), KEY, None, (0, 0)),
@@ -98,6 +102,13 @@ class PaddingTests(SynchronousTestCase):
         self.assertLessEqual(len(encoded), e.MAX_CONTENT)
         self.assertLessEqual(len(e.pad(bytes(e.MAX_CONTENT))) + SEALED_MORE, MAX_COMMON)
 
+    def test_lobby_fits(self) -> None:
+        """So do the longest line of the lobby, with the longest name, and the list of who is in a full one."""
+        line = e.RelayedLine("x" * 32, ID, 2**63 - 1, e.Kind.ANSWER, bytes(e.MAX_LOBBY_TEXT))
+        self.assertLessEqual(len(e.encode_record(line)), MAX_TEXT)
+        everybody = e.Members("", ["x" * 32] * e.MAX_LOBBY_MEMBERS)
+        self.assertLessEqual(len(e.encode_record(everybody)), MAX_TEXT)
+
     def test_largest_first_message_fits(self) -> None:
         """The own part of a first message, with a list of ten devices that all have an RSA key of 2048 bits, fits."""
         devices = [Device(bytes([n]) * 16, bytes([n]) * 32, bytes([n]) * 32, bytes(RSA_2048)) for n in range(MAX_DEVICES)]
@@ -143,7 +154,11 @@ class RecordTests(SynchronousTestCase):
         """Lists and numbers are bounded."""
         for record in (
             e.Receipt([ID] * (e.MAX_RECEIPT_IDS + 1)),
-            e.Reset([e.Missing(ID, 1, [], 1)] * 17),
+            e.Reset([e.Missing(ID, 1, [], 1)] * (e.MAX_RESET_ENTRIES + 1)),
+            e.RelayedLine("a" * 33, ID, 1, 1, b""),
+            e.RelayedLine("a", ID, 1, e.Kind.RECEIPT, b""),
+            e.RelayedLine("a", ID, 1, 1, bytes(e.MAX_LOBBY_TEXT + 1)),
+            e.Members("", ["a"] * (e.MAX_LOBBY_MEMBERS + 1)),
             e.Reset([e.Missing(ID, 1, [1] * (e.MAX_RESET_COUNTERS + 1), 1)]),
             e.EnvelopeHeader("pqxdh", 1, KEY, 0, 2**32, None),
             e.EnvelopeHeader("pqxdh", -1, KEY, 0, 0, None),

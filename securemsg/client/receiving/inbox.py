@@ -16,9 +16,10 @@ from securemsg.client.receiving.listchecks import check_lists
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
-from securemsg.client.state import contacts, invites, quarantine
+from securemsg.client.state import contacts, invites, lobby, quarantine
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.counters import conversation_of
+from securemsg.client.state.conversations import Conversation, ConversationKind
+from securemsg.client.state.counters import conversations_with
 from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
@@ -46,7 +47,18 @@ from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.codes import NO_RESET
-from securemsg.protocol.envelope import KINDS, UNKNOWN, Content, Kind, Receipt, decode_record
+from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.envelope import (
+    FROM_LOBBY,
+    KINDS,
+    LINES,
+    TO_LOBBY,
+    UNKNOWN,
+    Content,
+    Kind,
+    Receipt,
+    decode_record,
+)
 from securemsg.protocol.messages import Deliver
 
 
@@ -147,21 +159,23 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
     opened = suites.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
     try:
         content = decode_record(Content, suites.open_common(delivery.common, opened.content_key, opened.suite))
-        _check(profile, opened, content)
+        conversation = _check(profile, opened, content)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal
-    return _accept(records, profile, opened, content, delivery.time, now)
+    return _accept(records, profile, evolve(opened, conversation=conversation), content, delivery.time, now)
 
 
-def _check(profile: Profile, opened: Opened, content: Content) -> None:
+def _check(profile: Profile, opened: Opened, content: Content) -> Conversation:
     """
     Check that what a content claims is what its session proved.
 
+    @return: the conversation that it names.
     @raise Refusal: it differs.
     """
-    conversation = conversation_of(profile.identity.public, opened.contact.identity)
-    rules = KINDS.get(content.kind, UNKNOWN)
-    if (content.device, content.conversation) != (opened.device_id, conversation):
+    contact, rules = opened.contact, KINDS.get(content.kind, UNKNOWN)
+    known = conversations_with(profile, contact.name, contact.identity, opened.device_id)
+    conversation = known.get(content.conversation)
+    if conversation is None or content.device != opened.device_id or not _belongs(profile, conversation, content.kind):
         raise Refusal("bad-content")
     if rules.counted != bool(content.counter) and content.kind in KINDS:
         raise Refusal("bad-content")
@@ -171,7 +185,15 @@ def _check(profile: Profile, opened: Opened, content: Content) -> None:
     if rules.size not in (0, len(content.body)):
         raise Refusal("bad-content")
     if rules.record is not None:
-        decode_record(rules.record, content.body)
+        lobby.check_names(decode_record(rules.record, content.body))
+    return conversation
+
+
+def _belongs(profile: Profile, conversation: Conversation, kind: int) -> bool:
+    """Whether a kind comes in a conversation, from its peer: in the lobby the one side says what the other must not."""
+    if conversation.kind is not ConversationKind.LOBBY:
+        return kind not in TO_LOBBY | FROM_LOBBY
+    return kind not in (FROM_LOBBY if profile.name == SERVER_NAME else TO_LOBBY | LINES)
 
 
 def _accept(records: IRecords, profile: Profile, opened: Opened, content: Content, deposited_at: int, now: int) -> Change:
@@ -198,6 +220,8 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
     has_news = arrival.note == "late"
+    if is_new and content.kind in FROM_LOBBY:
+        has_news = lobby.apply(records, content) or has_news
     if is_new and is_shown:
         _keep(records, opened, content, arrival, now)
         has_news = True

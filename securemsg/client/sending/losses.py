@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from securemsg.client.state import contacts
-from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state.conversations import Conversation, direct, lobby
 from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import (
     HISTORY,
@@ -79,27 +79,28 @@ def requeue(records: IRecords, now: int) -> list[tuple[Conversation, int]]:
         loss = replace(loss, since=now, count=0)
     room = min(BATCH, MAX_A_DAY - loss.count)
     lost = _find(records, loss, now)
-    for name, seq, row in lost[:room]:
+    for to, seq, row in lost[:room]:
         left = min(row.at + row.expiry - now, MAX_EXPIRY)
-        save(records, OUTBOX, ROWS, OutboxRow(direct(name), row.content.kind, seq, now, left, again=True), seq)
-        save(records, INDEX, row.content.message_id, MessageIndex(direct(name), seq, seq))
-        save(records, HISTORY, direct(name).bucket, replace(row, status=Status.QUEUED), seq)
+        save(records, OUTBOX, ROWS, OutboxRow(to, row.content.kind, seq, now, left, again=True), seq)
+        save(records, INDEX, row.content.message_id, MessageIndex(to, seq, seq))
+        save(records, HISTORY, to.bucket, replace(row, status=Status.QUEUED), seq)
     loss = replace(loss, count=loss.count + len(lost[:room]))
     save(records, META, LOSS, loss if lost[room:] else replace(loss, above=0, up_to=0))
-    return [(direct(name), seq) for name, seq, _ in lost[:room]]
+    return [(to, seq) for to, seq, _ in lost[:room]]
 
 
-def _find(records: IRecords, loss: Loss, now: int) -> list[tuple[str, int, HistoryRow]]:
-    """Names, seqs and rows of the messages that were lost, in order."""
+def _find(records: IRecords, loss: Loss, now: int) -> list[tuple[Conversation, int, HistoryRow]]:
+    """Conversations, seqs and rows of the messages that were lost, in order."""
     after = max(load_number(records, META, SEQUENCE) - SEARCH_DEPTH, 0)
     found = []
-    for contact in contacts.all_contacts(records):
-        for seq, row in load_all(records, HistoryRow, HISTORY, direct(contact.name).bucket, after):
+    names = [contact.name for contact in contacts.all_contacts(records)]
+    for to in (of(name) for name in names for of in (direct, lobby)):
+        for seq, row in load_all(records, HistoryRow, HISTORY, to.bucket, after):
             if not (row.sent and row.status is Status.ACCEPTED and loss.above < row.n <= loss.up_to):
                 continue
             # An expiry is no longer than the outbox keeps a message.
             if row.at + row.expiry - now >= MIN_EXPIRY:
-                found.append((contact.name, seq, row))
+                found.append((to, seq, row))
     return sorted(found, key=lambda item: item[1])
 
 

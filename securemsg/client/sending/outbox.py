@@ -118,7 +118,9 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
     """Rebuild a deposit for the current devices. Devices that remain get the same bytes again."""
     recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
     content = content_of(records, row)
-    if content is None or content.conversation != conversation_of(profile.identity.public, recipient.contact.identity):
+    if content is None or content.conversation != conversation_of(
+        profile.identity.public, recipient.contact.identity, row.to.kind
+    ):
         draft = _return_to_draft(records, row, seq)
         return None if draft is None else _seal(records, profile, draft, seq, now)
     sealed = _load_deposit(records, seq)
@@ -143,7 +145,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
 def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, now: int) -> Content | None:
     """The content of a row, with its counter and everything that it names."""
     content = content_of(records, row)
-    conversation = conversation_of(profile.identity.public, contact.identity)
+    conversation = conversation_of(profile.identity.public, contact.identity, row.to.kind)
     if content is None or content.counter:
         # A content that has a counter keeps it, and every byte, but only in the conversation where it was counted.
         return content if content is not None and content.conversation == conversation else None
@@ -151,7 +153,7 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
         return None
     body = content.body
     if row.kind == Kind.RESET:
-        body = make_reset_body(records, profile, contact, conversation, now)
+        body = make_reset_body(records, profile, contact, now)
     counted = KINDS.get(row.kind, UNKNOWN).counted
     before = out_stream(records, conversation, profile.incarnation) if counted else OutStream()
     return msgspec.structs.replace(

@@ -144,6 +144,7 @@ PEERS: dict[ConversationKind, Peer] = {
     ConversationKind.DIRECT: ContactPeer(),
     ConversationKind.GUEST: GuestPeer(),
     ConversationKind.HOST: HostPeer(),
+    ConversationKind.LOBBY: ContactPeer(),
 }
 
 

@@ -12,7 +12,7 @@ from securemsg.client.sessions import initiations, store
 from securemsg.client.sessions.store import EPOCHS, SESSION_INDEX, SKIPPED, TABLE, Session
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import is_guest
-from securemsg.client.state.counters import conversation_of, forget_devices
+from securemsg.client.state.counters import conversations_with, forget_devices
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import load_all
 from securemsg.interfaces import IRecords
@@ -35,7 +35,7 @@ def prune(records: IRecords, profile: Profile, now: int) -> None:
             initiations.forget(records, account, device)
             contact = contacts.get_contact(records, account)
             if contact is not None:
-                left.add((device, conversation_of(profile.identity.public, contact.identity)))
+                left.update((device, conversation) for conversation in conversations_with(profile, account, contact.identity))
         else:
             _prune_sessions(records, bucket, now)
     if left:

@@ -14,9 +14,9 @@ from securemsg.client.sessions import suites
 from securemsg.client.sessions.budgets import STRANGERS
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
-from securemsg.client.state.conversations import direct
+from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.counters import (
-    conversation_of,
+    conversations_with,
     incarnation_of,
     left_out,
     out_bucket,
@@ -183,14 +183,14 @@ def make_resets(records: IRecords, profile: Profile, now: int) -> int:
     return made
 
 
-def make_reset_body(records: IRecords, profile: Profile, contact: Contact, conversation: bytes, now: int) -> bytes:
+def make_reset_body(records: IRecords, profile: Profile, contact: Contact, now: int) -> bytes:
     """
     List the counters that are missing from a contact when the reset is sealed. They count as asked for, and another reset is
     scheduled in case they do not come.
     """
     missing = []
     remains = False
-    for stream in streams_in(records, conversation):
+    for conversation, stream in _streams_from(records, profile, contact):
         counters = []
         for counter, gap in load_gaps(records, stream)[:MAX_RESET_COUNTERS]:
             if gap.asked < MAX_ASKED:
@@ -213,16 +213,19 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     reset = decode_record(Reset, content.body)
     if not _within_limit(records, contact.name, now):
         return 0
-    asked = {entry.incarnation: entry for entry in reset.missing if entry.conversation == content.conversation}
+    conversations = conversations_with(profile, contact.name, contact.identity)
+    asked = {(entry.conversation, entry.incarnation): entry for entry in reset.missing if entry.conversation in conversations}
     # A device that does not name a stream of ours has seen nothing of it; but what was sent before it was there was not for it.
-    ours = own_incarnations(records, profile, content.conversation)
-    unknown = set(ours) - set(asked)
-    base = share_of(records, content.device, content.conversation, ours)
-    for incarnation in unknown:
-        begin = left_out(base, ours.index(incarnation), MAX_N) + 1
-        asked[incarnation] = Missing(content.conversation, incarnation, [], begin)
+    unknown = set()
+    for conversation in conversations:
+        ours = own_incarnations(records, profile, conversation)
+        base = share_of(records, content.device, conversation, ours)
+        for incarnation in set(ours) - {incarnation for known, incarnation in asked if known == conversation}:
+            begin = left_out(base, ours.index(incarnation), MAX_N) + 1
+            unknown.add((conversation, incarnation))
+            asked[conversation, incarnation] = Missing(conversation, incarnation, [], begin)
     outbox = load_all(records, OutboxRow, OUTBOX, ROWS)
-    waiting = {row.history for _, row in outbox if row.again and row.to == direct(contact.name)}
+    waiting = {row.history for _, row in outbox if row.again and row.to in conversations.values()}
     made = 0
     for entry in asked.values():
         bucket = out_bucket(entry.conversation, entry.incarnation)
@@ -230,12 +233,12 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
         if not last and entry.incarnation != profile.incarnation and len(profile.listing.devices) > 1:
             # It may have been sent by another device of ours.
             continue
-        oldest = now - RESEND_AGE if entry.incarnation in unknown else 0
+        oldest = now - RESEND_AGE if (entry.conversation, entry.incarnation) in unknown else 0
         wanted = sorted({*entry.counters, *range(entry.next, min(last, entry.next + MAX_RESENT) + 1)})
         for counter in wanted[: MAX_RESENT - made]:
             if not counter or (counter > last and entry.incarnation == profile.incarnation):
                 continue
-            row = _again(records, profile, contact, entry, counter, oldest, now)
+            row = _again(records, profile, contact, conversations[entry.conversation], entry, counter, oldest, now)
             if row is not None and row.history not in waiting:
                 save(records, OUTBOX, ROWS, row, next_seq(records))
                 made += 1
@@ -243,7 +246,14 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
 
 
 def _again(
-    records: IRecords, profile: Profile, contact: Contact, entry: Missing, counter: int, oldest: int, now: int
+    records: IRecords,
+    profile: Profile,
+    contact: Contact,
+    to: Conversation,
+    entry: Missing,
+    counter: int,
+    oldest: int,
+    now: int,
 ) -> OutboxRow | None:
     """
     The outbox row for a counter that a contact is missing: the message again, or a void if it was given up.
@@ -261,7 +271,7 @@ def _again(
     if is_same and history.status not in (Status.FAILED, Status.WITHDRAWN):
         if left < MIN_EXPIRY:
             return None
-        return OutboxRow(direct(contact.name), content.kind, sent.history, now, min(left, MAX_EXPIRY), again=True)
+        return OutboxRow(to, content.kind, sent.history, now, min(left, MAX_EXPIRY), again=True)
     before = out_stream(records, entry.conversation, entry.incarnation).continues
     void = msgspec.structs.replace(
         draft(profile, Kind.VOID, now),
@@ -273,7 +283,7 @@ def _again(
         peer_list=contact.mark,
         body=sent.digest,
     )
-    return OutboxRow(direct(contact.name), int(Kind.VOID), 0, now, MAX_EXPIRY, encode_record(void))
+    return OutboxRow(to, int(Kind.VOID), 0, now, MAX_EXPIRY, encode_record(void))
 
 
 def _is_stranger(records: IRecords, profile: Profile, name: str) -> bool:
@@ -287,8 +297,14 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
     contact = contacts.get_contact(records, name)
     if contact is None:
         return False
-    conversation = conversation_of(profile.identity.public, contact.identity)
-    return any(gap.asked < MAX_ASKED for stream in streams_in(records, conversation) for _, gap in load_gaps(records, stream))
+    streams = [stream for _, stream in _streams_from(records, profile, contact)]
+    return any(gap.asked < MAX_ASKED for stream in streams for _, gap in load_gaps(records, stream))
+
+
+def _streams_from(records: IRecords, profile: Profile, contact: Contact) -> list[tuple[bytes, bytes]]:
+    """The streams that come from a contact, each with its conversation."""
+    conversations = conversations_with(profile, contact.name, contact.identity)
+    return [(found, stream) for found in conversations for stream in streams_in(records, found)]
 
 
 def _within_limit(records: IRecords, name: str, now: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from securemsg.crypto.keyfile import NAME_PREFIX
+from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import Record
 
 
@@ -14,6 +15,7 @@ class ConversationKind(enum.StrEnum):
     DIRECT = "direct"   # two accounts; id: the contact's name
     GUEST = "guest"     # the contact `server` with one connection of a guest; id: the guest's name and device
     HOST = "host"       # a guest with the contact `server`; id: its name
+    LOBBY = "lobby"     # an account with the contact `server`, which relays to everybody; id: the name at the other end
 
 
 class Conversation(Record, frozen=True):
@@ -26,6 +28,16 @@ class Conversation(Record, frozen=True):
     def account(self) -> str:
         """The name of the account at the other end."""
         return self.id.partition("/")[0]
+
+    @property
+    def room(self) -> str:
+        """The name of the room that it is; empty: it is none."""
+        return LOBBY_NAME if self.kind is ConversationKind.LOBBY else ""
+
+    @property
+    def name(self) -> str:
+        """What people call it: the name of the room, or of the account at the other end."""
+        return self.room or self.account
 
     @property
     def device(self) -> bytes:
@@ -46,6 +58,11 @@ def direct(name: str) -> Conversation:
 def with_guest(name: str, device: bytes = b"") -> Conversation:
     """The conversation of the contact C{server} with a connection of a guest; without a device: with all of them."""
     return Conversation(ConversationKind.GUEST, f"{name}/{device.hex()}")
+
+
+def lobby(name: str) -> Conversation:
+    """The conversation of an account with the contact C{server} that is the lobby; C{name}: the other end's."""
+    return Conversation(ConversationKind.LOBBY, name)
 
 
 def account_of(bucket: bytes) -> str:

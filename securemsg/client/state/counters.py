@@ -9,10 +9,12 @@ that come in.
 
 from __future__ import annotations
 
+from securemsg.client.state.conversations import Conversation, ConversationKind, is_guest, lobby
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import COUNTERS, SENT, load, load_number, save, save_number
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
+from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import MAX_CONTINUED, Content, Kind, Share, StreamEnd, encode_record
 from securemsg.protocol.messages import Counter, Record
 
@@ -53,9 +55,23 @@ class Begin(Record, frozen=True, order=True):
     counter: Counter
 
 
-def conversation_of(own: bytes, peer: bytes) -> bytes:
-    """The conversation of two identities, the same on both sides: 16 bytes."""
-    return keys.digest(keys.CONVERSATION, *sorted((own, peer)))[: keys.ID_SIZE]
+def conversation_of(own: bytes, peer: bytes, kind: ConversationKind = ConversationKind.DIRECT) -> bytes:
+    """The conversation of two identities, the same on both sides: 16 bytes. The lobby has one of its own."""
+    label = keys.LOBBY_CONVERSATION if kind is ConversationKind.LOBBY else keys.CONVERSATION
+    return keys.digest(label, *sorted((own, peer)))[: keys.ID_SIZE]
+
+
+def conversations_with(profile: Profile, name: str, identity: bytes, device: bytes = b"") -> dict[bytes, Conversation]:
+    """
+    All conversations that there can be with somebody: that of the two, and, where one of them is C{server}, the lobby.
+
+    @param device: of a guest: which of its connections.
+    """
+    own = profile.identity.public
+    found = {conversation_of(own, identity): profile.conversation(name, device)}
+    if SERVER_NAME in (profile.name, name) and not (profile.is_guest or is_guest(name)):
+        found[conversation_of(own, identity, ConversationKind.LOBBY)] = lobby(name)
+    return found
 
 
 def stream_of(content: Content) -> bytes:

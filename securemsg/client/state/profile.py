@@ -11,12 +11,20 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from securemsg.client.state import integrity
-from securemsg.client.state.conversations import Conversation, ConversationKind, direct, is_guest, with_guest
+from securemsg.client.state.conversations import (
+    Conversation,
+    ConversationKind,
+    direct,
+    is_guest,
+    lobby,
+    with_guest,
+)
 from securemsg.client.state.lists import LIST_AGE, remember_list
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_bytes, random_id, sha256
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
     DEVICE_LIST_LABEL,
+    LOBBY_NAME,
     SERVER_NAME,
     Device,
     DeviceList,
@@ -98,15 +106,17 @@ class Profile:
             return ListMark(0, b"")
         return ListMark(self.listing.version, sha256(self.devices.body))
 
-    def conversation(self, account: str, device: bytes = b"") -> Conversation:
+    def conversation(self, name: str, device: bytes = b"") -> Conversation:
         """
-        Our conversation with an account.
+        Our conversation with an account, or the room of this name.
 
         @param device: of a guest: which of its connections.
         """
         if self.is_guest:
-            return Conversation(ConversationKind.HOST, account)
-        return with_guest(account, device) if is_guest(account) else direct(account)
+            return Conversation(ConversationKind.HOST, name)
+        if name == LOBBY_NAME:
+            return lobby(SERVER_NAME)
+        return with_guest(name, device) if is_guest(name) else direct(name)
 
 
 class StoredProfile(Private, frozen=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from securemsg.client.state import contacts
-from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.conversations import Conversation, lobby
 from securemsg.client.state.counters import out_bucket
 from securemsg.client.state.profile import DAY, load_profile
 from securemsg.client.state.records import (
@@ -85,6 +85,7 @@ class Retention:
                 for name in names[first : first + PERSONS]:
                     if profile is not None:
                         self.trim(records, profile.conversation(name), int(now))
+                        self.trim(records, lobby(name), int(now))
 
     def _clear_outbox(self, records: IRecords) -> None:
         """Keep only the newest of the rows that are not in history and were not sealed."""

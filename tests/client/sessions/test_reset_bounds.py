@@ -62,7 +62,7 @@ class AskTests(SynchronousTestCase):
                 save(records, COUNTERS, GAPS + stream, Gap(counter, NOW, asked=asked), counter)
             contact = contacts.get_contact(records, "bob")
             assert contact is not None, "they are friends"
-            body = resets.make_reset_body(records, alice.profile, contact, conversation, NOW)
+            body = resets.make_reset_body(records, alice.profile, contact, NOW)
         self.assertEqual([missing.counters for missing in decode_record(Reset, body).missing], [[2, 3]])
 
 

@@ -1,0 +1,100 @@
+"""The guards of the lobby: who may say what there, how much, and what is believed of it."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "client/relay.py",
+        "tests/client/test_relay.py",
+        ("at <= now + key[1]", "True", "BoundTests::test_lines"),
+        ("if len(self._full_at) >= MAX_RATES and", "if False and", "BoundTests::test_rates"),
+        ("(most * OWN_PART)", "most", "BoundTests::test_own_copies"),
+        ('costs["", period] = period * copies / most', 'costs["", period] = 0', "BoundTests::test_copies"),
+        ("DAY: 200_000}", "DAY: 2_000_000}", "BoundTests::test_copies_of_a_day"),
+        (
+            "            self._retention.trim(records, message.conversation, int(self._now()))\n",
+            "",
+            "BoundTests::test_history",
+        ),
+        ("        self._retention.trim(self._records, to, self._now)\n", "", "BoundTests::test_history"),
+        ("if records.get(INBOUND, ROWS, message.seq) is None or row is None:", "if row is None:", "TakenTests::test_once"),
+        ("if not is_open:", "if False:", "ClosedTests::test_refused"),
+        ("if len(content.body) > MAX_LOBBY_TEXT:", "if False:", "TalkTests::test_too_long_from_another_client"),
+        ("if content.kind != Kind.TEXT:", "if False:", "TalkTests::test_machine_outside"),
+        ("if len(self.members) >= MAX_LOBBY_MEMBERS:", "if False:", "BoundTests::test_members"),
+        ("if not self._enter():", "if self._enter() is None:", "BoundTests::test_members"),
+        (
+            "        self._records.delete(SEEN, seen_message(self.name, self._content.message_id))\n",
+            "",
+            "BoundTests::test_refused_again",
+        ),
+        ("contact is None or contact.identity != member.identity", "contact is None", "GoneTests::test_same_name"),
+        ("        if contact.is_blocked:\n            return True\n", "", "GoneTests::test_claimed"),
+        ("last.sent and last.status is Status.FAILED", "False", "GoneTests::test_removed"),
+        (
+            "copy_id(self.name, self._content.message_id, name) if kind is Kind.RELAYED else None",
+            "None",
+            "TakenTests::test_put_back",
+        ),
+    ),
+    *guards(
+        "client/autoresponder.py",
+        "tests/client/test_relay.py",
+        ("if relayed == MAX_RELAYED:", "if False:", "BoundTests::test_in_one_go"),
+        ("fitting(text, text_limit(question.conversation))", "fitting(text)", "TalkTests::test_long_answer"),
+    ),
+    *guards(
+        "client/receiving/inbox.py",
+        "tests/client/test_relay.py",
+        (
+            "FROM_LOBBY if profile.name == SERVER_NAME else TO_LOBBY | LINES",
+            "() if profile.name == SERVER_NAME else TO_LOBBY | LINES",
+            "LieTests::test_author",
+        ),
+        ("return kind not in TO_LOBBY | FROM_LOBBY", "return True", "LieTests::test_from_a_contact"),
+        (
+            "lobby.check_names(decode_record(rules.record, content.body))",
+            "decode_record(rules.record, content.body)",
+            "LieTests::test_bad_names",
+        ),
+    ),
+    *guards(
+        "client/state/counters.py",
+        "tests/client/test_relay.py",
+        (
+            "if SERVER_NAME in (profile.name, name) and not (profile.is_guest or is_guest(name)):",
+            "if not (profile.is_guest or is_guest(name)):",
+            "LieTests::test_from_a_contact",
+        ),
+    ),
+    *guards(
+        "client/state/lobby.py",
+        "tests/client/test_relay.py",
+        (
+            "    if state.presence is Presence.OUT:\n        return state\n    return replace(state, presence=Presence.IN",
+            "    return replace(state, presence=Presence.IN",
+            "TalkTests::test_left_meanwhile",
+        ),
+        ("(state.presence is Presence.IN and code not in OUTSIDE)", "False", "BoundTests::test_lines"),
+    ),
+    *guards(
+        "client/sending/losses.py",
+        "tests/client/test_relay.py",
+        ("for of in (direct, lobby)", "for of in (direct,)", "TalkTests::test_lost_by_the_server"),
+    ),
+    *guards(
+        "client/messages.py",
+        "tests/client/test_relay.py",
+        ("    if len(body) > text_limit(to):", "    if len(body) > MAX_TEXT:", "TalkTests::test_longest"),
+    ),
+    *guards(
+        "protocol/envelope.py",
+        "tests/protocol/test_envelope.py",
+        ("Meta(max_length=MAX_LOBBY_TEXT)", "Meta()", "RecordTests::test_limits"),
+        ("Meta(max_length=MAX_LOBBY_MEMBERS)", "Meta()", "RecordTests::test_limits"),
+        ("Annotated[int, Meta(ge=1, le=2)]", "int", "RecordTests::test_limits"),
+        ("MAX_LOBBY_TEXT = MAX_TEXT - 128", "MAX_LOBBY_TEXT = MAX_TEXT", "PaddingTests::test_lobby_fits"),
+    ),
+)
