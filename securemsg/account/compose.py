@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.tracking import DELIVERED
-from securemsg.client import messages
+from securemsg.client import lobby, messages
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
+from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 
@@ -50,13 +51,17 @@ def commit(
     store: IProfileStore, to: str, text: str, wait: str, *, now: float, message_id: bytes | None, expiry: int
 ) -> bytes:
     """
-    Commit a message to be sent.
+    Commit a message to be sent; one to the lobby enters it first.
 
     @param wait: what the program waits for; a receipt is requested only with L{DELIVERED}.
     @return: its id.
     @raise SecuremsgError: it is refused; what the store raises is raised as it is.
     """
+    if to == LOBBY_NAME and wait == DELIVERED:
+        raise error_for("no-receipts", to)
     try:
+        if to == LOBBY_NAME:
+            lobby.enter(store, now)
         return messages.compose(
             store, to, text, now=now, message_id=message_id, wants_receipt=wait == DELIVERED, expiry=expiry
         )

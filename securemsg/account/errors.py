@@ -288,6 +288,11 @@ WORDS: dict[str, _Words] = {
     "not-utf8": _Words(Exit.USAGE, "the text is not UTF-8", "convert it, or encode it, for example with base64"),
     "no-text": _Words(Exit.USAGE, "there is no text to send", "give TEXT, or write it to standard input"),
     "own-name": _Words(Exit.USAGE, "{name} is your own name", "give somebody else's name"),
+    "no-receipts": _Words(
+        Exit.USAGE,
+        "nobody confirms messages in {name}: they go to everybody there",
+        "use --wait accepted, which is the default",
+    ),
     "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),
     # waiting
     "not-accepted": _Words(Exit.NOT_CONNECTED, "the server did not accept the message in time", _LATER),

@@ -67,7 +67,7 @@ class MessageReader:
         """Free the lock of a handled message: other processes may show messages from its sender."""
         if self._in_hand is not None and self._in_hand.seq == message.seq:
             self._in_hand = None
-            self._read_locks.free(message.sender)
+            self._read_locks.free(message.conversation.name)
 
     def end(self) -> None:
         """End the loop; a message in hand is received again."""
@@ -90,9 +90,9 @@ class MessageReader:
         after, found = -1, PAGE
         while not self._page and found == PAGE and not self._is_over:
             waiting = messages.unread(self._store, self._sender, PAGE, after)
-            ours = self._read_locks.free_of([message for message in waiting if message.sender not in busy])
+            ours = self._read_locks.free_of([message for message in waiting if message.conversation.name not in busy])
             # A sender who is busy now stays busy for this whole look, so that messages stay in order.
-            busy.update({message.sender for message in waiting} - {message.sender for message in ours})
+            busy.update({message.conversation.name for message in waiting} - {message.conversation.name for message in ours})
             self._page.extend(ours)
             found, after = len(waiting), waiting[-1].seq if waiting else after
         return True if self._page or self._is_over else None

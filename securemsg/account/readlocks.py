@@ -2,8 +2,8 @@
 Locks that decide which process shows a message: C{recv} and any number of chats may read one profile at the same time.
 
 A message is marked read after it was shown, so that a kill in between loses nothing. Until then a lock keeps others away from
-its sender's messages: one byte of a file, which the kernel frees when the process dies. Each sender has a byte, so that a slow
-reader holds up the messages of that sender only.
+its sender's messages: one byte of a file, which the kernel frees when the process dies. Each sender, or room, has a byte, so
+that a slow reader holds up nothing else.
 """
 
 from __future__ import annotations
@@ -60,15 +60,16 @@ class ReadLocks:
         @return: whether it is ours: no other process shows a message of this sender just now, or has shown this one.
         @raise SecuremsgError: the profile cannot be locked.
         """
-        if not self._lock(message.sender):
+        name = message.conversation.name
+        if not self._lock(name):
             return False
         if not messages.is_unread(self._store, message.seq):
-            self.free(message.sender)
+            self.free(name)
             return False
         return True
 
     def free(self, sender: str) -> None:
-        """Let other processes show what this sender wrote."""
+        """Let other processes show what this sender wrote, or what was said in this room."""
         if self._descriptor >= 0:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _offset(sender))
 
@@ -84,9 +85,9 @@ class ReadLocks:
 
         @raise SecuremsgError: the profile cannot be locked.
         """
-        senders = {message.sender for message in messages}
+        senders = {message.conversation.name for message in messages}
         free = {sender for sender in senders if self._is_free(sender)}
-        return [message for message in messages if message.sender in free]
+        return [message for message in messages if message.conversation.name in free]
 
     def _is_free(self, sender: str) -> bool:
         """Whether nobody else holds this sender's lock."""

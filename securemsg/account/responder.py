@@ -57,7 +57,7 @@ class LockedSource:
         See L{Source.ask}. This waits while another process shows messages from the sender, or the system is out of resources.
         """
         if self._read_locks.take(question):
-            self._held[question.sender] = question.seq
+            self._held[question.conversation.name] = question.seq
             try:
                 self._source.ask(question, lambda text: self._reply(question, reply, text))
             except OSError:
@@ -94,9 +94,9 @@ class LockedSource:
 
     def _free(self, question: Received) -> None:
         """Free the lock, unless another question of this sender holds it."""
-        if self._held.get(question.sender) == question.seq:
-            del self._held[question.sender]
-            self._read_locks.free(question.sender)
+        if self._held.get(question.conversation.name) == question.seq:
+            del self._held[question.conversation.name]
+            self._read_locks.free(question.conversation.name)
 
 
 @define(eq=False)

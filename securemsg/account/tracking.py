@@ -41,7 +41,7 @@ async def follow(
     if sent.status == "withdrawn":
         raise error_for("withdrawn")
     if sent.status == "queued":
-        raise error_for(BLOCKING, sent.to)
+        raise error_for(BLOCKING, sent.conversation.account)
     raise error_for(sent.code or "refused", sent.to)
 
 
@@ -53,7 +53,7 @@ def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     if sent.status != "queued":
         return False
     with store.reading() as records:
-        contact = get_contact(records, sent.to)
+        contact = get_contact(records, sent.conversation.account)
     return sent.code == BLOCKING if contact is None else contact.is_blocked
 
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "respond": "Answer every text message with the output of a command.",
     "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
+    "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",
     "devices": "List your devices or those of NAME; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --confirm marks NAME verified.",

@@ -8,6 +8,7 @@ from securemsg.cli.chat import slash
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
+from securemsg.client.lobby import event_text
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import Contact, offered
@@ -44,6 +45,7 @@ def received_record(message: Received) -> dict[str, object]:
         "id": message.id.hex(),
         "from": message.sender,
         "to": message.to,
+        "room": message.room or None,
         "sent_at": iso(message.sent_at),
         "received_at": iso(message.received_at),
         "text": message.text,
@@ -58,16 +60,25 @@ def received_record(message: Received) -> dict[str, object]:
 
 def received_text(message: Received, columns: int = 0) -> str:
     """A received message, for people."""
-    return slash.line_of(iso(message.sent_at), message.sender, message.text, columns)
+    return _text_of(message, "", message.sender, columns)
+
+
+def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") -> str:
+    """A message, or what happened in a room, for people."""
+    event = event_text(line, own)
+    if event:
+        return slash.event_line(iso(line.sent_at), line.room, event, mark)
+    return slash.line_of(iso(line.sent_at), sender, line.text, columns, mark, line.room)
 
 
 def remark(message: Received) -> str:
     """A remark about a message, or an empty text."""
     remarks = []
     if message.gap_before:
-        remarks.append(slash.gap_line(message.sender, message.gap_before))
+        remarks.append(slash.gap_line(message.conversation.name, message.gap_before))
     if message.note:
-        remarks.append(f"-- the next message from {escape(message.sender)} {NOTES.get(message.note, escape(message.note))}")
+        whom = escape(message.conversation.name)
+        remarks.append(f"-- the next message from {whom} {NOTES.get(message.note, escape(message.note))}")
     return "\n".join(remarks)
 
 
@@ -76,6 +87,7 @@ def sent_record(message: Sent) -> dict[str, object]:
     return {
         "id": message.id.hex(),
         "to": message.to,
+        "room": message.room or None,
         "status": message.status,
         "code": message.code,
         "accepted_at": iso(message.accepted_at) if message.accepted_at else None,
@@ -107,7 +119,7 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
-    return slash.line_of(iso(line.sent_at), own, line.text, columns, mark=state)
+    return _text_of(line, own, own, columns, state)
 
 
 def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:

@@ -15,7 +15,7 @@ from securemsg.account.errors import error_for
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import check_name
+from securemsg.protocol.devices import LOBBY_NAME, check_name
 from securemsg.protocol.envelope import PQXDH, PSK
 from securemsg.protocol.invite import TRANSPORTS, is_host
 
@@ -224,7 +224,20 @@ class AccountName(click.ParamType[str]):
         return value
 
 
+class ConversationName(AccountName):
+    """An argument that takes the name of an account, or of a room."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """
+        Check a name.
+
+        @raise SecuremsgError: it is invalid.
+        """
+        return value if value == LOBBY_NAME else super().convert(value, param, ctx)
+
+
 NAME = AccountName()
+PEER = ConversationName()
 
 
 def name_or_action(actions: Container[str]) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, str]]:

@@ -18,7 +18,7 @@ from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
 from securemsg.cli.output import OutputClosed, columns, report_note, say, write_later
-from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
+from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 from securemsg.protocol.messages import MAX_TEXT
 
@@ -32,7 +32,7 @@ _COMPLAINTS = {
 
 
 @click.command()
-@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("name", type=PEER, metavar="NAME")
 @suite_options("Key file: for --suite psk, or alone to chat with `server` without a profile.", "--suite")
 @wire_option
 @click.option("--commands", is_flag=True, help="Obey `exit` and /commands in piped input.")
@@ -45,6 +45,9 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
 
     At a terminal, `exit`, /quit or Ctrl-D leaves and /help lists the commands. Piped lines are sent as text, unless --commands
     is given.
+
+    In '#lobby' you talk with everybody there, through the server, whose operator can read it. `chat` enters it, and what is
+    said there waits for you until /leave.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file.
     With --suite psk you chat from your profile with a contact who has the same file.
@@ -105,12 +108,13 @@ class _Piped:
         """Take lines to the end of the input, then wait for what is still on its way."""
         conversation, connection = self._conversation, self._connection
         if self._at_terminal:
-            await self._notify(f"-- chatting with {conversation.title()}. /help lists the commands, `{LEAVING_WORD}` leaves")
+            await self._notify(f"-- chatting {conversation.title_in_line()}. /help lists the commands, `{LEAVING_WORD}` leaves")
         try:
             self._input = StandardIO(self._console, reactor=self._reactor)
         except OSError:
             # Standard input is not there: it has ended.
             self._is_over = True
+        await conversation.open_room()
         while True:
             await conversation.show_new()
             while self._lines and not self._is_left:

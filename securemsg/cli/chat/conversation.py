@@ -19,10 +19,12 @@ from securemsg.cli.chat.slash import (
     Explain,
     Intention,
     Leave,
+    LeaveRoom,
     Misunderstood,
     Say,
     ShowContacts,
     ShowHistory,
+    ShowMembers,
     ShowSafety,
     ShowState,
     SwitchTo,
@@ -46,13 +48,14 @@ from securemsg.cli.rendering import (
     safety_text,
 )
 from securemsg.cli.suites import key_name, pinned_suite
-from securemsg.client import messages
+from securemsg.client import lobby, messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Received, Sent
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
+from securemsg.client.state.lobby import Presence
 from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 
 # Seconds to wait after the last line of a pipe, until everything is accepted and, by the contact `server`, answered.
 ENDING_TIME = 30
@@ -71,6 +74,7 @@ class Chat:
     @ivar answers: that are still expected from the contact C{server}.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
+    @ivar kept_out: why we are not let into the lobby, as was said; empty: nothing was.
     """
 
     def __init__(
@@ -101,6 +105,8 @@ class Chat:
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
+        self.kept_out = ""
+        self._presence = Presence.OUT
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
@@ -136,6 +142,10 @@ class Chat:
                 await self._accept_keys()
             case SwitchTo(name):
                 await self._switch(name)
+            case ShowMembers():
+                await self._show_members()
+            case LeaveRoom():
+                await self._leave_room()
             case ShowState():
                 facts = self.facts()
                 await self._write(self._shown(facts, fact_lines(facts)))
@@ -145,6 +155,7 @@ class Chat:
 
     async def _say(self, text: str) -> None:
         """Commit a message; the agent sends it."""
+        self._enter_room()
         try:
             number = messages.compose(self._context.store, self.name, text, now=self._context.now())
         except Refusal as refusal:
@@ -228,7 +239,10 @@ class Chat:
         await self._notify(f"-- {what}")
 
     async def _refuse_guest(self) -> bool:
-        """Tell a guest that there are no keys to compare; C{False}: this is none."""
+        """Say that there are no keys to compare, with a guest or in a room; C{False}: there are."""
+        if self._is_in_room:
+            await self._notify(f"-- {self.name} has no number to compare; /to NAME first, then /verify")
+            return True
         if not isinstance(self._context, GuestContext):
             return False
         held = self._context.profile.name
@@ -244,8 +258,64 @@ class Chat:
             await self._notify(f"-- with a key file alone you can only chat with `{SERVER_NAME}`")
             return
         self.name = name
-        await self._notify(f"-- chatting with {self.title()}")
+        await self._notify(f"-- chatting {self.title_in_line()}")
+        await self.open_room()
         self._connection.changed()
+
+    # --- rooms ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_in_room(self) -> bool:
+        return self.name == LOBBY_NAME
+
+    @property
+    def is_entering(self) -> bool:
+        """Whether we have asked to be let into the room that lines go to, and were not answered."""
+        return self._is_in_room and lobby.state_of(self._context.store).presence is Presence.ENTERING
+
+    async def open_room(self) -> None:
+        """Enter the room that lines go to, if they go to one, and say who can read along."""
+        if self._is_in_room:
+            await self._notify(f"-- {lobby.READABLE}")
+            self._enter_room()
+
+    def _enter_room(self) -> None:
+        if self._is_in_room and lobby.enter(self._context.store, self._context.now()):
+            self._presence = Presence.ENTERING
+            self._connection.nudge()
+
+    async def _leave_room(self) -> None:
+        if await self._refuse_no_room():
+            return
+        if lobby.leave(self._context.store, self._context.now()) is None:
+            await self._notify(f"-- you are not in {self.name}")
+            return
+        self._connection.nudge()
+        await self._notify(f"-- you have left {self.name}; a line that you type here enters it again")
+
+    async def _show_members(self) -> None:
+        if await self._refuse_no_room():
+            return
+        members = lobby.state_of(self._context.store).members
+        rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in members]
+        await self._write_rows(rows, f"-- who is in {self.name} is not known yet")
+
+    async def _refuse_no_room(self) -> bool:
+        """Say that this is no room; C{False}: it is one."""
+        if self._is_in_room:
+            return False
+        await self._notify(f"-- {self.name} is not a room; /to {LOBBY_NAME} first")
+        return True
+
+    async def _look_at_room(self) -> None:
+        """See whether we were let in, and say why not."""
+        if not self._is_in_room:
+            return
+        state = lobby.state_of(self._context.store)
+        if state.presence is Presence.REFUSED and self._presence is not Presence.REFUSED:
+            problem = error_for(state.code)
+            await self._notify(f"-- {problem.text}; {problem.hint}")
+        self._presence, self.kept_out = state.presence, state.code
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
@@ -256,6 +326,7 @@ class Chat:
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
                 await self._notify(f"-- the connection was lost, and {what} with it; ask again")
+            await self._look_at_room()
             if not self.has_news():
                 return
             for message in messages.unread(self._context.store, self.name, PAGE):
@@ -264,7 +335,7 @@ class Chat:
                 try:
                     await self._show_message(message)
                 finally:
-                    self._read_locks.free(message.sender)
+                    self._read_locks.free(message.conversation.name)
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
                     self.answers.accepted(sent.id)
@@ -285,7 +356,7 @@ class Chat:
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.answers.has_news:
+        if self.answers.has_news or (self._is_in_room and lobby.state_of(self._context.store).presence is not self._presence):
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
@@ -328,13 +399,20 @@ class Chat:
         with self._context.store.reading() as records:
             return all_contacts(records)
 
+    def names(self) -> list[str]:
+        """Whom lines may go to: all contacts, and the lobby."""
+        return [LOBBY_NAME, *(contact.name for contact in self.contacts())]
+
     def contact(self) -> Contact | None:
         """The contact, if there is one of this name."""
         with self._context.store.reading() as records:
             return get_contact(records, self.name)
 
     def title(self) -> str:
-        """The name, with marks: unverified, keys changed, key file."""
+        """The name, with marks: unverified, keys changed, key file; of the lobby: how many are there."""
+        if self._is_in_room:
+            count = len(lobby.state_of(self._context.store).members)
+            return f"{self.name} ({count})" if count else self.name
         contact = self.contact()
         choice = pinned_suite(self._context, self.name)
         if isinstance(self._context, GuestContext):
@@ -342,6 +420,10 @@ class Chat:
         mark = mark_of(contact) if contact else "unknown"
         marks = ", ".join(part for part in (mark, key_name(choice)) if part)
         return f"{self.name} ({marks})" if marks else self.name
+
+    def title_in_line(self) -> str:
+        """With whom, or where."""
+        return f"{'in' if self._is_in_room else 'with'} {self.title()}"
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""
@@ -396,7 +478,8 @@ async def finish(
 
     def is_done() -> bool:
         # Answers are awaited only while the chat is with `server`.
-        return not conversation.pending and not (conversation.name == SERVER_NAME and len(conversation.answers))
+        is_asking = conversation.name == SERVER_NAME and len(conversation.answers) > 0
+        return not (conversation.pending or conversation.is_entering or is_asking)
 
     while True:
         await conversation.show_new()
@@ -415,7 +498,7 @@ async def finish(
         await connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
     held_up = conversation.held_up
     if held_up is not None:
-        raise error_for(BLOCKING, held_up.to)
+        raise error_for(BLOCKING, held_up.conversation.account)
     if conversation.pending:
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"
@@ -426,6 +509,8 @@ async def finish(
         raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
     if conversation.refused is not None:
         raise error_for(conversation.refused.code, conversation.refused.to)
+    if conversation.kept_out:
+        raise error_for(conversation.kept_out)
     if not is_done():
         raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
     if conversation.answers.lost:

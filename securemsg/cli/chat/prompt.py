@@ -83,13 +83,14 @@ async def _talk(context: CommandContext, connection: AccountConnection, conversa
     session: PromptSession[str] = PromptSession(
         input=terminal,
         history=_history(context, conversation.name),
-        completer=Words(lambda: [contact.name for contact in conversation.contacts()]),
+        completer=Words(conversation.names),
         complete_while_typing=False,
         bottom_toolbar=conversation.toolbar,
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
     )
-    await show(f"-- chatting with {conversation.title()}. /help lists the commands, Ctrl-D leaves")
+    await show(f"-- chatting {conversation.title_in_line()}. /help lists the commands, Ctrl-D leaves")
+    await conversation.open_room()
     typing: asyncio.Future[str] | None = None
 
     def something() -> bool | None:
@@ -152,6 +153,6 @@ def _history(context: CommandContext, name: str) -> InMemoryHistory:
     except Refusal:
         return remembered
     for line in lines:
-        if isinstance(line, Sent) and "\n" not in line.text:
+        if isinstance(line, Sent) and line.text and "\n" not in line.text:
             remembered.append_string(line.text)
     return remembered

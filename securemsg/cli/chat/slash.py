@@ -14,7 +14,7 @@ from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import check_name
+from securemsg.protocol.devices import LOBBY_NAME, check_name
 from securemsg.protocol.messages import MAX_TEXT
 
 # Lines of /history where no number is given, and the most that may be asked for.
@@ -82,6 +82,16 @@ class SwitchTo:
 
 
 @frozen
+class ShowMembers:
+    """Show who is in this room."""
+
+
+@frozen
+class LeaveRoom:
+    """Leave this room for good."""
+
+
+@frozen
 class ShowState:
     """Show connection and outbox."""
 
@@ -107,6 +117,8 @@ Intention = (
     | Confirm
     | AcceptKeys
     | SwitchTo
+    | ShowMembers
+    | LeaveRoom
     | ShowState
     | Misunderstood
 )
@@ -149,18 +161,23 @@ def _verify(words: list[str]) -> Intention:
 
 
 def _switch(words: list[str]) -> Intention:
+    # As typed in a shell, or without the quotes that only a shell needs.
+    name = words[0].strip("'\"") if len(words) == 1 else ""
     try:
-        check_name(words[0] if len(words) == 1 else "")
+        if name != LOBBY_NAME:
+            check_name(name)
     except Refusal:
-        return Misunderstood("usage: /to NAME")
-    return SwitchTo(words[0])
+        return Misunderstood(f"usage: /to NAME, or /to {LOBBY_NAME}")
+    return SwitchTo(name)
 
 
 COMMANDS: dict[str, Command] = {
     "/help": Command("", "show this list", _alone(Explain())),
     "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
     "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
-    "/to": Command("NAME", "chat with somebody else", _switch),
+    "/to": Command("NAME", f"chat with somebody else, or in {LOBBY_NAME}", _switch),
+    "/members": Command("", "list who is in this room", _alone(ShowMembers())),
+    "/leave": Command("", "leave this room; you get nothing more of it", _alone(LeaveRoom())),
     "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
@@ -217,15 +234,21 @@ def help_lines() -> list[str]:
     return [f"{titles[name]:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
 
 
-def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "") -> str:
+def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "", room: str = "") -> str:
     """
-    One message as people read it: C{[time] sender: text}.
+    One message as people read it: C{[time] sender: text}, in a room C{[time] #room sender: text}.
 
     @param time: already written out.
     @param mark: a note about the sender, such as C{unverified}.
     """
     whom = f"{sender} ({mark})" if mark else sender
-    return block(f"[{time}] {escape(whom)}: ", text, columns)
+    where = f"{room} " if room else ""
+    return block(f"[{time}] {where}{escape(whom)}: ", text, columns)
+
+
+def event_line(time: str, room: str, event: str, mark: str = "") -> str:
+    """What happened in a room: C{[time] #room -- event}."""
+    return f"[{time}] {room} -- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
 
 
 def gap_line(sender: str, missing: int) -> str:

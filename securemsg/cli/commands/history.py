@@ -9,23 +9,25 @@ from securemsg.cli.commands.contacts import find_contact
 from securemsg.cli.output import columns, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import line_record, line_text
-from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.cli.rooms import announce_room
+from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
 
 MAX_LINES = 1_000_000
 
 
 @click.command()
-@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("name", type=PEER, metavar="NAME")
 @click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="Only the last N messages.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
 def history(ctx: click.Context, name: str, limit: int) -> int:
-    """Print the messages to and from NAME; marks nothing as read."""
+    """Print the messages to and from NAME, or in '#lobby'; marks nothing as read."""
     with opened(settings_of(ctx)) as context:
         lines = messages.history(context.store, name, limit)
-        if not lines and find_contact(context.store, name) is None:
+        announce_room(context, name)
+        if not lines and find_contact(context.store, context.profile.conversation(name).account) is None:
             raise error_for("no-such-account", name)
         width = columns()
         for line in lines:

@@ -14,6 +14,7 @@ import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.account.connection import AccountConnection
+from securemsg.account.entering import entered, is_answered
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
@@ -21,10 +22,12 @@ from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, repor
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark
-from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.cli.rooms import open_room
+from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.state.contacts import get_contact
+from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.storage.errors import StorageError
 
 # Messages that are read from the store in one go.
@@ -34,7 +37,7 @@ PAGE = 64
 @click.command()
 @click.option("--follow", is_flag=True, help="Keep running, and reconnect when necessary.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Wait for N messages, then end.")
-@click.option("--from", "sender", type=NAME, metavar="NAME", help="Only messages from NAME; others stay.")
+@click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in '#lobby'; others stay.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
@@ -44,11 +47,12 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
 
     Without --count or --follow, recv prints what is waiting and ends. --timeout limits the wait; with 0 only messages that are
     already here are printed. If messages are waiting for a key file, their senders are listed, with the command that unlocks
-    them.
+    them. --from '#lobby' enters it; what was said there before is not sent.
     """
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
+            open_room(context, sender)
             return _Receiving(context, follow, count, sender).run()
         finally:
             lock.free()
@@ -62,6 +66,8 @@ class _Receiving:
         self._follow = follow
         self._count = count
         self._sender = sender
+        # Whose session brings that.
+        self._account = None if sender is None else context.profile.conversation(sender).account
         self._as_json = context.settings.as_json
         self._printed = 0
         self._read_locks = ReadLocks(context.folder, context.store)
@@ -80,14 +86,14 @@ class _Receiving:
     def _list_locked(self) -> None:
         """Say whose messages wait for a key file, and what unlocks them."""
         for peer in messages.held_back(self._context.store):
-            if peer.locked and not peer.again and self._sender in (None, peer.name):
+            if peer.locked and not peer.again and self._account in (None, peer.name):
                 command = f"securemsg contacts {peer.name} --set-suite psk --key-file FILE"
                 text = f"messages from {peer.name} are waiting for a key file; unlock them with: {command}"
                 report_note("need-key-file", text, self._as_json)
 
     def _report_held_back(self) -> None:
         """Say, once, of whom messages came that could not be opened, and why."""
-        for peer in messages.pop_unreported(self._context.store, self._sender):
+        for peer in messages.pop_unreported(self._context.store, self._account):
             what = "1 message" if peer.unreported == 1 else f"{peer.unreported} messages"
             text = (
                 f"{what} from {peer.name} could not be opened ({peer.why}): a profile or the server may have been restored from"
@@ -132,6 +138,8 @@ class _Receiving:
         """Wait until everything that waited on the server is here."""
         try:
             await connection.ask("drained", timeout=self._context.settings.time_limit)
+            if self._is_in_room:
+                await entered(self._context.store, connection, self._context.settings.time_limit)
             self._drained = True
         except CancelledError:
             return
@@ -155,11 +163,11 @@ class _Receiving:
         @raise SecuremsgError: C{no-such-account}: nothing is known of this name.
         """
         held_back = {peer.name for peer in messages.held_back(self._context.store)}
-        if self._sender is None or self._printed or self._sender in held_back:
+        if self._account is None or self._printed or self._account in held_back or self._is_in_room:
             return
         with self._context.store.reading() as records:
-            if get_contact(records, self._sender) is None:
-                raise error_for("no-such-account", self._sender, text="{name} is not among your contacts")
+            if get_contact(records, self._account) is None:
+                raise error_for("no-such-account", self._account, text="{name} is not among your contacts")
 
     async def _print_waiting(self, reactor: Any, shown: Count) -> None:
         """Print what is there, as long as more is wanted."""
@@ -173,7 +181,7 @@ class _Receiving:
                 try:
                     await self._print_message(reactor, message)
                 finally:
-                    self._read_locks.free(message.sender)
+                    self._read_locks.free(message.conversation.name)
                 shown.step()
 
     async def _print_message(self, reactor: Any, message: Received) -> None:
@@ -191,7 +199,13 @@ class _Receiving:
         limit = PAGE if self._count is None else min(PAGE, self._count - self._printed)
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
+    @property
+    def _is_in_room(self) -> bool:
+        return self._sender == LOBBY_NAME
+
     def _has_news(self) -> bool | None:
+        if self._is_in_room:
+            is_answered(self._context.store)
         has_unreported = self._follow and any(peer.unreported for peer in messages.held_back(self._context.store))
         return True if self._drained is not None or self._waiting() or has_unreported else None
 

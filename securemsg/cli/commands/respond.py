@@ -23,7 +23,8 @@ from securemsg.account.responder import Responder
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_warning, say
 from securemsg.cli.profiles import opened
-from securemsg.cli.settings import NAME, json_option, settings_of, shared
+from securemsg.cli.rooms import open_room
+from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
 from securemsg.client.messages import Received
@@ -51,7 +52,7 @@ _ADVICE = {
 )
 @click.option("--exec", "command", metavar="COMMAND", help="Answer with the output of COMMAND.")
 @click.option("--python", "function", metavar="MODULE.FUNCTION", help="Answer with the return value of a Python function.")
-@click.option("--from", "sender", type=NAME, metavar="NAME", help="Answer NAME only; messages from others stay.")
+@click.option("--from", "sender", type=PEER, metavar="NAME", help="Answer NAME only, or in '#lobby'; other messages stay.")
 @json_option("Print warnings and errors as JSON, one object per line.")
 @shared
 @click.pass_context
@@ -72,6 +73,7 @@ def respond(ctx: click.Context, command: str | None, function: str | None, sende
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
                 report_warning(Warned("not-started", "", text), settings.as_json, "stop this, and give another --exec COMMAND")
+            open_room(context, sender)
             return _Responding(context, ReportingWork(work, settings.as_json, settings.debug), sender).run()
         finally:
             lock.free()

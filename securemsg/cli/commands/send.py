@@ -10,13 +10,15 @@ import click
 
 from securemsg.account.compose import checked, commit
 from securemsg.account.connection import AccountConnection
+from securemsg.account.entering import entered
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
 from securemsg.cli.output import json_line, say, write_line
 from securemsg.cli.rendering import sent_record
-from securemsg.cli.settings import NAME, json_option, settings_of, shared, suite_options, wire_option
+from securemsg.cli.rooms import announce_room
+from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 from securemsg.cli.times import Duration
 from securemsg.client import messages
@@ -49,7 +51,7 @@ class MessageId(click.ParamType[bytes]):
 
 
 @click.command()
-@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("name", type=PEER, metavar="NAME")
 @click.argument("text", required=False)
 @click.option(
     "--wait", type=click.Choice([ACCEPTED, DELIVERED, NONE]), default=ACCEPTED, show_default=True, help="What to wait for."
@@ -91,6 +93,8 @@ def send(
     The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
     cannot be sent now, it is sent with the next connection.
 
+    To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it.
+
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
     and what cannot be sent now is not kept. With --suite psk you write from your profile to a contact who has the same file.
     """
@@ -107,6 +111,7 @@ def send(
         number = message_id or random_id()
 
         pin(context, name)
+        announce_room(context, name)
         commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
         if wait == NONE:
             context.wake_owner()
@@ -179,7 +184,10 @@ class _SentMessage:
         return _finish(self._context, self._number)
 
     async def _wait_for(self, reactor: Any, connection: AccountConnection) -> int:
-        await follow(self._context.store, connection, self._number, self._wait, self._context.settings.time_limit)
+        context = self._context
+        sent = await follow(context.store, connection, self._number, self._wait, context.settings.time_limit)
+        if sent.room:
+            await entered(context.store, connection, context.settings.time_limit)
         return Exit.DONE
 
     def _failure(self, problem: SecuremsgError) -> SecuremsgError:

@@ -1,0 +1,226 @@
+"""The lobby as its members use it: in a chat, and with the other commands."""
+
+from __future__ import annotations
+
+import json
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from securemsg.account.compose import commit
+from securemsg.account.entering import entered
+from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.readlocks import ReadLocks
+from securemsg.account.tracking import ACCEPTED, DELIVERED
+from securemsg.cli.chat import slash
+from securemsg.cli.chat.conversation import finish
+from securemsg.cli.chat.slash import LeaveRoom, Misunderstood, ShowMembers, SwitchTo
+from securemsg.cli.rendering import line_record, line_text
+from securemsg.cli.settings import NAME, PEER, Settings
+from securemsg.client import lobby, messages
+from securemsg.client.autoresponder import Autoresponder, Immediate
+from securemsg.client.relay import Relay
+from securemsg.client.state.lobby import Presence
+from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
+from tests.cli.chat.test_conversation import ChatCase
+
+
+class LobbyChatCase(ChatCase):
+    """Ada chats in the lobby; Ben may be there as well."""
+
+    is_open = True
+
+    def setUp(self) -> None:
+        """Set up the contact."""
+        super().setUp()
+        self.server = self.place.person(SERVER_NAME, again=True)
+        relay = Relay(self.is_open, self.place.now, self.place.clock.seconds)
+        store = self.server.context.store
+        self.contact = Autoresponder(
+            store, Immediate(lambda question: None), self.place.now, self.server.connection.nudge, relay=relay.take
+        )
+        self.chat = self.talk(self.ada, LOBBY_NAME)
+
+    def open(self) -> None:
+        """Open the lobby, as at the start of a chat."""
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.relay()
+
+    def relay(self) -> None:
+        """Let everything be relayed."""
+        for _ in range(2):
+            for person in (self.ada, self.ben):
+                person.connection.nudge()
+            self.place.settle(1)
+            self.contact.run()
+            self.place.settle(1)
+
+    def ben_says(self, text: str) -> None:
+        """Ben says something there."""
+        self.ben.context = evolve(self.ben.context)
+        commit(self.ben.context.store, LOBBY_NAME, text, ACCEPTED, now=self.place.now(), message_id=None, expiry=86400)
+        self.relay()
+
+
+class LobbyChatTests(LobbyChatCase):
+    """Lines in, lines out."""
+
+    def test_opened(self) -> None:
+        """Whoever opens it is told at once that the operator reads it, and enters."""
+        self.open()
+        self.assertEqual(self.notes, [f"-- {lobby.READABLE}"])
+        self.assertEqual(lobby.state_of(self.ada.context.store).presence, Presence.IN)
+        self.assertEqual(self.chat.title_in_line(), f"in {LOBBY_NAME} (1)")
+
+    def test_lines(self) -> None:
+        """Lines say where and who; our own have their state."""
+        self.open()
+        self.ben_says("hello\nall\x1b")
+        self.show()
+        self.assertTrue(self.data[0].endswith("Z] #lobby -- ben entered"), self.data)
+        self.assertTrue(self.data[1].endswith("Z] #lobby ben: hello\n    | all\\x1b"), self.data)
+        self.take("and to you")
+        self.relay()
+        self.show()
+        self.assertEqual(self.chat.pending, 0)
+        own = messages.history(self.ada.context.store, LOBBY_NAME)[-1]
+        self.assertTrue(line_text(own, "ada").endswith("Z] #lobby ada (accepted): and to you"), line_text(own, "ada"))
+        self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["and to you"])
+
+    def test_json(self) -> None:
+        """A program is told the room and the person."""
+        self.open()
+        self.ben_says("hello")
+        came, said = (line_record(line, "ada") for line in messages.unread(self.ada.context.store))
+        self.assertEqual((came["room"], came["from"], came["kind"]), (LOBBY_NAME, "ben", "entered"))
+        self.assertEqual((said["room"], said["from"], said["text"], said["to"]), (LOBBY_NAME, "ben", "hello", "ada"))
+        own = line_record(messages.history(self.ben.context.store, LOBBY_NAME)[-1], "ben")
+        self.assertEqual((own["room"], own["from"], own["to"]), (LOBBY_NAME, "ben", LOBBY_NAME))
+
+    def test_unread(self) -> None:
+        """What is said there counts in the bar of another chat, and who comes and goes does not."""
+        self.open()
+        self.take("/to ben")
+        self.ben_says("hello")
+        self.assertIn(f"unread: {LOBBY_NAME} 1", self.chat.toolbar())
+        self.show()
+        self.assertEqual(self.data, [])
+        self.take(f"/to {LOBBY_NAME}")
+        self.show()
+        self.assertNotIn("unread", self.chat.toolbar())
+        self.assertEqual(len(self.data), 2)
+
+    def test_members(self) -> None:
+        """Who is there is listed; elsewhere there is nobody to list."""
+        self.open()
+        self.ben_says("hello")
+        self.take("/members")
+        self.assertEqual(self.data, ["ada\nben"])
+        self.take("/to ben")
+        self.take("/members")
+        self.assertEqual(self.notes[-1], f"-- ben is not a room; /to {LOBBY_NAME} first")
+
+    def test_left(self) -> None:
+        """Whoever leaves hears nothing more, until the next line enters again."""
+        self.open()
+        self.take("/leave")
+        self.relay()
+        self.assertIn("you have left", self.notes[-1])
+        self.ben_says("gone?")
+        self.show()
+        self.assertEqual(self.data, [])
+        self.take("/leave")
+        self.assertIn("you are not in", self.notes[-1])
+        self.take("back")
+        self.relay()
+        self.assertEqual(lobby.state_of(self.ada.context.store).members, ("ben", "ada"))
+
+    def test_no_number(self) -> None:
+        """There is no number to compare, and no key to accept."""
+        for line in ("/verify", "/verify confirm", "/accept"):
+            self.take(line)
+            self.assertIn("no number to compare", self.notes[-1])
+
+    def test_names(self) -> None:
+        """It is offered among the names."""
+        self.assertEqual(slash.complete("/to #", self.chat.names()), [LOBBY_NAME])
+        self.assertEqual(slash.complete("hello @#", self.chat.names()), ["@" + LOBBY_NAME])
+
+    def test_as_json(self) -> None:
+        """With C{--json} members are records."""
+        self.ada.context = evolve(self.ada.context, settings=Settings(as_json=True))
+        self.chat = self.talk(self.ada, LOBBY_NAME)
+        self.open()
+        self.take("/members")
+        self.assertEqual(json.loads(self.data[0]), {"room": LOBBY_NAME, "name": "ada"})
+
+    def test_locks(self) -> None:
+        """Two processes do not show two of its lines at the same time, whoever wrote them."""
+        self.open()
+        self.ben_says("one")
+        first, second = messages.unread(self.ada.context.store, LOBBY_NAME)
+        locks = ReadLocks(self.ada.context.folder, self.ada.context.store)
+        self.addCleanup(locks.close)
+        self.assertTrue(locks.take(first))
+        locks.free(first.conversation.name)
+        self.assertEqual(first.conversation.name, second.conversation.name)
+
+
+class ClosedTests(LobbyChatCase):
+    """A daemon without a lobby."""
+
+    is_open = False
+
+    def test_told(self) -> None:
+        """The chat says so once, and ends with the status of a refusal."""
+        self.open()
+        self.show()
+        self.show()
+        self.assertEqual([note for note in self.notes if "no lobby" in note], [
+            "-- this server has no lobby; its operator opens one with: securemsg serve --lobby"
+        ])  # fmt: skip
+        ended = Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, 3))
+        self.place.settle(4)
+        self.assertEqual(self.failureResultOf(ended, SecuremsgError).value.code, "no-lobby")
+
+    def test_commands(self) -> None:
+        """Commands that wait for an answer fail with it."""
+        lobby.enter(self.ada.context.store, self.place.now())
+        waiting = Deferred.fromCoroutine(entered(self.ada.context.store, self.ada.connection, 60))
+        self.relay()
+        problem = self.failureResultOf(waiting, SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("no-lobby", Exit.REFUSED))
+
+
+class WordTests(LobbyChatCase):
+    """What is typed."""
+
+    def test_switch(self) -> None:
+        """The name may be in quotes, as in a shell; another room there is not."""
+        for line in ("/to #lobby", "/to '#lobby'", '/to "#lobby"'):
+            self.assertEqual(slash.understand(line), SwitchTo(LOBBY_NAME))
+        self.assertIsInstance(slash.understand("/to #attic"), Misunderstood)
+        self.assertEqual((slash.understand("/members"), slash.understand("/leave")), (ShowMembers(), LeaveRoom()))
+
+    def test_arguments(self) -> None:
+        """Only commands that know rooms take its name, so that it never gets to the directory; no other room's is taken."""
+        self.assertEqual(PEER.convert(LOBBY_NAME, None, None), LOBBY_NAME)
+        self.assertEqual(PEER.convert("ben", None, None), "ben")
+        for kind, value in ((NAME, LOBBY_NAME), (PEER, "#attic"), (PEER, "#")):
+            self.assertEqual(self.assertRaises(SecuremsgError, kind.convert, value, None, None).code, "illegal-name")
+
+    def test_no_receipts(self) -> None:
+        """Nobody can wait for receipts there: nothing is sent, and the reason is given."""
+        store = self.ada.context.store
+        problem = self.assertRaises(
+            SecuremsgError, commit, store, LOBBY_NAME, "x", DELIVERED, now=1.0, message_id=None, expiry=86400
+        )
+        self.assertEqual((problem.code, problem.status), ("no-receipts", Exit.USAGE))
+        self.assertIn("nobody confirms", problem.text)
+        self.assertEqual(messages.pending(store), 0)
+
+    def test_too_long(self) -> None:
+        """The limit of a text there is named."""
+        self.take("x" * 49_100)
+        self.assertEqual(self.notes[-1], f"-- not sent: a text in {LOBBY_NAME} has at most 49024 bytes of UTF-8")
+
