@@ -11,6 +11,7 @@ from attrs import define, evolve, frozen
 from bench.devices import MESSAGE_SIZE, PARTS, Daemon
 from bench.flows import Flow, Pace, percentile
 from bench.garbage import measure as measure_garbage
+from bench.lobby import measure as measure_lobby
 from bench.machine import Unmeasurable
 from bench.report import Figure
 from bench.target import Target, Waiting
@@ -301,9 +302,15 @@ class Bench:
 
     async def garbage(self, folder: Path) -> list[Figure]:
         """What garbage costs a client. No server is needed for that."""
-        figures = measure_garbage(folder / "victim")
+        return self._told("client", measure_garbage(folder / "victim"))
+
+    async def lobby(self, folder: Path) -> list[Figure]:
+        """How much the contact C{server} relays. No server is needed for that either."""
+        return self._told("contact", measure_lobby(folder / "contact"))
+
+    def _told(self, who: str, figures: list[Figure]) -> list[Figure]:
         for figure in figures:
-            self.say(f"client: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
+            self.say(f"{who}: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
         return figures
 
 

@@ -17,11 +17,12 @@ KEYS = {
     "cpu_1", "cpu_1_total", "cpu_16", "cpu_16_total", "rate_1", "rate_16", "p50_500", "p99_500", "p50_5000", "p99_5000",
     "idle_kb", "logins", "stored", "drained", "stored_cpu", "drained_cpu", "growth", "p50_few", "p99_few", "p50_many",
     "p99_many", "p99_alone", "p99_beside", "company", "queue_stored", "queue_drained", "queue_disk", "garbage", "garbage_kept",
+    "lobby",
 }  # fmt: skip
 # What only the daemon can do.
 ALONE = {
     "stored", "drained", "stored_cpu", "drained_cpu", "p99_alone", "p99_beside", "company", "queue_stored", "queue_drained",
-    "queue_disk", "garbage", "garbage_kept",
+    "queue_disk", "garbage", "garbage_kept", "lobby",
 }  # fmt: skip
 
 
