@@ -10,7 +10,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import pins
 from securemsg.client.sessions.pins import SECRET_SIZES, Chosen
-from securemsg.protocol.devices import SERVER_NAME
+from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 
 # Names in one warning.
 SHOWN = 5
@@ -30,6 +30,9 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
                 Exit.USAGE, "usage", "only suite psk uses a key file", "omit --key-file, or choose suite psk"
             )
         return Chosen(settings.suite)
+    if name == LOBBY_NAME:
+        text = f"{LOBBY_NAME} has no suite of its own: what you say there goes to `{SERVER_NAME}` in suite pqxdh"
+        raise SecuremsgError(Exit.USAGE, "usage", text, "omit --suite and --key-file")
     if name == SERVER_NAME:
         raise SecuremsgError(
             Exit.USAGE,

@@ -23,6 +23,7 @@ class LobbyTests(PlaceCase):
         What each of three says the other two get, present or away, once and in order, over a kill of the daemon; the record has
         it, too.
         """
+        self.assertIn("#lobby is open to everybody with an account", self.daemon.log)
         ada, ben, cleo = (self.person(name) for name in ("ada", "ben", "cleo"))
         for person in (ada, ben, cleo):
             self.assertIn("operator", person.run("recv", "--from", LOBBY).err)

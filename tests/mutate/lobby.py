@@ -95,6 +95,11 @@ GUARDS: tuple[Guard, ...] = (
         ("if to == LOBBY_NAME and wait == DELIVERED:", "if False:", "WordTests::test_no_receipts"),
     ),
     *guards(
+        "cli/suites.py",
+        "tests/cli/chat/test_lobby.py",
+        ("if name == LOBBY_NAME:", "if False:", "WordTests::test_no_suite"),
+    ),
+    *guards(
         "cli/settings.py",
         "tests/cli/chat/test_lobby.py",
         ("return value if value == LOBBY_NAME else", 'return value if value.startswith("#") else', "WordTests::test_arguments"),

@@ -17,9 +17,11 @@ from securemsg.cli.chat.conversation import finish
 from securemsg.cli.chat.slash import LeaveRoom, Misunderstood, ShowMembers, SwitchTo
 from securemsg.cli.rendering import line_record, line_text
 from securemsg.cli.settings import NAME, PEER, Settings
+from securemsg.cli.suites import wanted
 from securemsg.client import lobby, messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.relay import Relay
+from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.lobby import Presence
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from tests.cli.chat.test_conversation import ChatCase
@@ -218,6 +220,12 @@ class WordTests(LobbyChatCase):
         self.assertEqual((problem.code, problem.status), ("no-receipts", Exit.USAGE))
         self.assertIn("nobody confirms", problem.text)
         self.assertEqual(messages.pending(store), 0)
+
+    def test_no_suite(self) -> None:
+        """No key file is pinned for it, and no other suite."""
+        problem = self.assertRaises(SecuremsgError, wanted, Settings(suite="psk"), LOBBY_NAME, Chosen())
+        self.assertEqual(problem.status, Exit.USAGE)
+        self.assertIn("no suite of its own", problem.text)
 
     def test_too_long(self) -> None:
         """The limit of a text there is named."""
