@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,22 +12,38 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
+from securemsg.client.autoresponder import MAX_RELAYED
 from securemsg.client.events import Changed, Disconnected, Ready
 from securemsg.client.sessions import guests, pins
 from securemsg.client.state.contacts import DIRECTORY, adopt
+from securemsg.client.state.conversations import lobby as lobby_with
 from securemsg.client.state.conversations import with_guest
 from securemsg.client.state.profile import load_profile
-from securemsg.client.state.records import save
+from securemsg.client.state.records import HISTORY, INBOUND, ROWS, HistoryRow, Status, UnreadRow, draft, save
 from securemsg.client.state.vault import open_vault
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.contact import Contact, ContactOptions, open_contact
 from securemsg.daemon.folder import StateError
-from securemsg.daemon.worker import Worker
+from securemsg.daemon.worker import Call, Worker
+from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
 from securemsg.responders.choice import prepare
 from securemsg.storage.profile import ProfileStore, open_profile
 from tests.client.people import LINK, NOW, person
+
+
+class Kept(Worker):
+    """A thread that does nothing."""
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        """It has nothing to do."""
+        super().__init__(reactor, name)
+        self.calls: deque[Call] = deque()
+
+    def do(self, call: Call) -> None:
+        """Keep a call."""
+        self.calls.append(call)
 
 
 class ContactTests(SynchronousTestCase):
@@ -41,11 +58,12 @@ class ContactTests(SynchronousTestCase):
         """Take what the contact reports of its logins."""
         self.reported.append(code)
 
-    def open(self, key: SharedKey | None = None, pin: bytes = LINK.pin) -> Contact:
-        """Open it as the daemon does. It receives nothing, and its thread never runs."""
-        options = ContactOptions(partial(prepare("ack"), None), key=key)
+    def open(self, key: SharedKey | None = None, pin: bytes = LINK.pin, *, lobby: bool = False) -> Contact:
+        """Open it as the daemon does. It receives nothing, and its thread never runs: its calls are kept."""
+        options = ContactOptions(partial(prepare("ack"), None), key=key, lobby=lobby)
         link = InviteLink("example.net", 8443, pin)
-        return open_contact(link, options, time.monotonic, self.folder, Worker(cast(Any, None), "contact"), self.report)
+        self.worker = Kept(cast(Any, None), "contact")
+        return open_contact(link, options, time.monotonic, self.folder, self.worker, self.report)
 
     def store(self) -> ProfileStore:
         """Its profile, opened beside it."""
@@ -87,6 +105,26 @@ class ContactTests(SynchronousTestCase):
         messages.compose(store, "alice", "long ago", now=1, message_id=keys.random_id())
         contact.tick()
         self.assertEqual(len(messages.history(store, "alice")), 1, "not every second")
+
+    def test_lobby(self) -> None:
+        """Lines of the lobby are relayed some at a time, with other calls in between, until none is left."""
+        contact = self.open(lobby=True)
+        self.addCleanup(contact.close)
+        alice, store = person("alice"), self.store()
+        with store.writing() as records:
+            profile = load_profile(records)
+            assert profile is not None, "made with the contact"
+            adopt(records, profile, alice.record, NOW, DIRECTORY)
+            for seq in range(1, MAX_RELAYED + 2):
+                row = HistoryRow(draft(alice.profile, Kind.TEXT, NOW), sent=False, at=NOW, status=Status.RECEIVED)
+                save(records, HISTORY, lobby_with("alice").bucket, row, seq)
+                save(records, INBOUND, ROWS, UnreadRow(lobby_with("alice"), Kind.TEXT), seq)
+        contact.on_event(Ready(None))
+        left = []
+        while self.worker.calls:
+            self.worker.calls.popleft()()
+            left.append(messages.unread_counts(store).get("#lobby", 0))
+        self.assertEqual(left, [1, 0])
 
     def make_guest(self, key: SharedKey) -> bytes:
         """
