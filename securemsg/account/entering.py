@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import error_for
-from securemsg.account.limits import Limit
+from securemsg.account.timeouts import Timeout
 from securemsg.client.lobby import state_of
 from securemsg.client.state.lobby import Presence
 from securemsg.interfaces import IProfileStore
 
 
-async def entered(store: IProfileStore, connection: AccountConnection, limit: Limit) -> None:
+async def entered(store: IProfileStore, connection: AccountConnection, limit: Timeout) -> None:
     """
     Wait until C{server} has let us into the lobby, if we have asked for that; once we are in it, this does not wait.
 

@@ -21,7 +21,18 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.mutate import (
-    client, crypto, lobby, mailboxes, network, prekeys, protocol, sending, server, sessions, state, storage,
+    client,
+    crypto,
+    lobby,
+    mailboxes,
+    network,
+    prekeys,
+    protocol,
+    sending,
+    server,
+    sessions,
+    state,
+    storage,
 )  # fmt: skip
 from tests.mutate.mutation import Guard, Stale
 
