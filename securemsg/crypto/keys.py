@@ -15,6 +15,7 @@ from securemsg.crypto import primitives
 from securemsg.crypto.primitives import (
     hmac_sha256,
     is_ed25519_key,
+    is_rsa_key,
     is_x25519_key,
     random_bytes,
     sha256,
@@ -32,6 +33,7 @@ __all__ = [
     "guest_device",
     "hmac_sha256",
     "is_ed25519_key",
+    "is_rsa_key",
     "is_x25519_key",
     "length_prefixed",
     "mac",
@@ -67,6 +69,9 @@ KEY_CONNECTION = b"securemsg/1 key connection"
 KEY_DEVICE = b"securemsg/1 key device"
 KEY_MESSAGE = b"securemsg/1 key message"
 STATELESS_RESET = b"securemsg/1 stateless reset"
+RSA_TRANSPORT = b"securemsg/1 rsa transport"
+RSA_EPOCH = b"securemsg/1 rsa epoch"
+RSA_MESSAGE = b"securemsg/1 rsa message"
 
 ID_SIZE = 16  # random ids of messages, deposits and devices
 NONCE_SIZE = 32  # what each side adds to a login
@@ -185,9 +190,12 @@ def spki_digest(certificate: bytes) -> bytes:
     return sha256(primitives.spki_of_certificate(certificate))
 
 
-def are_device_keys(signing_key: bytes, agreement_key: bytes) -> bool:
-    """Whether these are public keys that a device may have: of Ed25519 and X25519, canonical and not of small order."""
-    return is_ed25519_key(signing_key) and is_x25519_key(agreement_key)
+def are_device_keys(signing_key: bytes, agreement_key: bytes, rsa_key: bytes | None) -> bool:
+    """
+    Whether these are public keys that a device may have: of Ed25519 and X25519, canonical and not of small order, and of RSA,
+    if it has one, as L{is_rsa_key} says.
+    """
+    return is_ed25519_key(signing_key) and is_x25519_key(agreement_key) and (rsa_key is None or is_rsa_key(rsa_key))
 
 
 def fingerprint(public: bytes) -> str:

@@ -1,8 +1,9 @@
 """
 The one place that touches crypto libraries: bytes in, bytes out.
 
-AES-CBC comes from pycryptodome; X25519, Ed25519, ML-KEM-768, AES-256-GCM-SIV and X.509 from C{cryptography}; SHA-256,
-HMAC, HKDF and scrypt from the standard library. Nothing here knows of messages, sessions or accounts. Sizes are bytes.
+AES-CBC and RSA-OAEP come from pycryptodome; X25519, Ed25519, ML-KEM-768, AES-256-GCM-SIV, X.509 and the making of RSA keys,
+which takes pycryptodome several times as long, from C{cryptography}; SHA-256, HMAC, HKDF and scrypt from the standard library.
+Nothing here knows of messages, sessions or accounts. Sizes are bytes.
 
 Bytes of a peer that do not fit (length, tag, signature, low-order point) raise L{Unauthentic}; a private key of our own
 that has the wrong length is our bug and raises C{ValueError}.
@@ -18,11 +19,13 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 
-from Crypto.Cipher import AES
+from Crypto.Cipher import AES, PKCS1_OAEP
+from Crypto.Hash import SHA256
+from Crypto.PublicKey import RSA
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -37,6 +40,10 @@ KEM_SEED_SIZE = 64  # FIPS 203: d and z
 KEM_PUBLIC_SIZE = 1184  # FIPS 203, table 3, ML-KEM-768
 KEM_CIPHERTEXT_SIZE = 1088
 NONCE_SIZE = 12  # RFC 8452: 96 bits
+RSA_SIZES = (2048, 3072, 4096)  # bits; NIST SP 800-56B, revision 2, 6.2: at least 2048
+RSA_EXPONENT = 65537
+RSA_PREFIX = b"\x30\x82"  # DER: a sequence whose length takes two bytes, as that of each of our keys does
+RSA_KEYS_KEPT = 256  # parsed public keys: a new epoch for each device of some contacts; a process has one private key or two
 VERIFIERS_KEPT = 4096  # parsed public keys: logins and deposits of the same devices come again and again
 SEALERS_KEPT = 8  # a process works with one or two store keys
 FIELD = 2**255 - 19  # RFC 7748 4.1: of Curve25519, and of Ed25519
@@ -251,6 +258,76 @@ def mlkem768_decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
     return MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(ciphertext)
 
 
+@lru_cache(maxsize=RSA_KEYS_KEPT)
+def _rsa_key(der: bytes) -> RSA.RsaKey:
+    """
+    Parse a key once: of a private one that checks its numbers, which takes longer than to use it.
+
+    @raise ValueError: this is none.
+    """
+    try:
+        return RSA.import_key(der)
+    except (IndexError, TypeError) as error:
+        raise ValueError("not an RSA key") from error
+
+
+def rsa_generate(bits: int) -> tuple[bytes, bytes]:
+    """
+    Make an RSA key pair (RFC 8017) with exponent 65537.
+
+    @param bits: one of C{RSA_SIZES}.
+    @return: the private key, PKCS #8, and the public one, SubjectPublicKeyInfo: 294, 422 or 550 bytes; both DER.
+    """
+    if bits not in RSA_SIZES:
+        raise ValueError("no size of ours")
+    key = rsa.generate_private_key(RSA_EXPONENT, bits)
+    der = serialization.Encoding.DER
+    return (
+        key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        key.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+def is_rsa_key(public: bytes) -> bool:
+    """
+    Whether these bytes may be a public key of RSA: a canonical SubjectPublicKeyInfo with a modulus that is odd and of one of
+    C{RSA_SIZES}, and the exponent 65537.
+    """
+    if not public.startswith(RSA_PREFIX):
+        return False
+    try:
+        key = _rsa_key(public)
+    except ValueError:
+        return False
+    is_ours = not key.has_private() and bool(key.n & 1) and key.e == RSA_EXPONENT and key.size_in_bits() in RSA_SIZES
+    return is_ours and key.export_key("DER") == public
+
+
+def rsa_oaep_encrypt(public: bytes, secret: bytes) -> bytes:
+    """
+    Encrypt a short secret with RSAES-OAEP (RFC 8017 7.1): SHA-256 as hash and in MGF1, an empty label.
+
+    @return: as many bytes as the modulus has.
+    @raise Unauthentic: the key is invalid, as L{is_rsa_key} says.
+    """
+    if not is_rsa_key(public):
+        raise Unauthentic("RSA key")
+    return bytes(PKCS1_OAEP.new(_rsa_key(public), SHA256).encrypt(secret))
+
+
+def rsa_oaep_decrypt(private: bytes, ciphertext: bytes) -> bytes:
+    """
+    Decrypt a secret of 32 bytes, or yield 32 random ones where there is none: whoever made the ciphertext cannot see in what
+    follows why it does not open, which would let him decrypt others (Manger's attack, CRYPTO 2001).
+    """
+    secret = random_bytes(KEY_SIZE)
+    try:
+        opened = PKCS1_OAEP.new(_rsa_key(private), SHA256).decrypt(ciphertext)
+    except ValueError:
+        return secret
+    return bytes(opened) if len(opened) == KEY_SIZE else secret
+
+
 # Encryption
 
 
@@ -312,6 +389,26 @@ def a128cbc_hs256_decrypt(key: bytes, sealed: bytes, associated_data: bytes = b"
     @raise Unauthentic: key, bytes or associated data are not those it was made with.
     """
     return _check_then_decrypt(16, "sha256", key, sealed, associated_data)
+
+
+def cbc_hmac_encrypt(key: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+    """
+    Encrypt with the cipher that the size of the key names: A256CBC-HS512 for 64 bytes, A128CBC-HS256 for 32.
+
+    @return: as these have it.
+    """
+    encrypt = a128cbc_hs256_encrypt if len(key) == KEY_SIZE else a256cbc_hs512_encrypt
+    return encrypt(key, plaintext, associated_data)
+
+
+def cbc_hmac_decrypt(key: bytes, sealed: bytes, associated_data: bytes) -> bytes:
+    """
+    Check, then decrypt, what L{cbc_hmac_encrypt} made.
+
+    @raise Unauthentic: key, bytes or associated data are not those it was made with.
+    """
+    decrypt = a128cbc_hs256_decrypt if len(key) == KEY_SIZE else a256cbc_hs512_decrypt
+    return decrypt(key, sealed, associated_data)
 
 
 def _encrypt_then_mac(

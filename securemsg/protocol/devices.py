@@ -24,6 +24,7 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})
 RESERVED_PREFIX = "key-"
 MAX_VERSION = 2**62
+MAX_RSA_KEY = 550  # of 4096 bits
 
 
 class Device(Record, frozen=True):
@@ -32,13 +33,13 @@ class Device(Record, frozen=True):
 
     @ivar signing_key: Ed25519, proves logins and signs prekeys.
     @ivar agreement_key: X25519, the identity agreement key of PQXDH.
-    @ivar rsa_key: DER SubjectPublicKeyInfo, where the device has one.
+    @ivar rsa_key: SubjectPublicKeyInfo, DER, where the device has one.
     """
 
     id: Id
     signing_key: Key
     agreement_key: Key
-    rsa_key: Annotated[bytes, Meta(max_length=600)] | None
+    rsa_key: Annotated[bytes, Meta(max_length=MAX_RSA_KEY)] | None
 
     @property
     def keys(self) -> tuple[bytes, bytes, bytes]:

@@ -17,8 +17,9 @@ LENGTH_SIZE = 4
 MAX_GREETING_FRAME = 4 * 1024
 # A registration carries two signatures, a device list and a token.
 MAX_REGISTRATION_FRAME = 16 * 1024
-# After login: the largest content (48 KiB), its padding, and an own part for each device.
-MAX_FRAME = 96 * 1024
+# After login: the largest common part (56 KiB) and ten own parts of 8 KiB, each of which may repeat a list of ten devices with
+# RSA keys of 4096 bits.
+MAX_FRAME = 144 * 1024
 
 
 def encode_frame(payload: bytes) -> bytes:

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import Device, DeviceList, check_name, decode_device_list, encode_device_list, is_reserved
+from securemsg.protocol.devices import (
+    MAX_RSA_KEY,
+    Device,
+    DeviceList,
+    check_name,
+    decode_device_list,
+    encode_device_list,
+    is_reserved,
+)
 from securemsg.protocol.messages import MAX_DEVICES, MAX_LIST_BODY
 from tests.protocol.examples import KEY, reencoded, values
 
@@ -38,7 +46,7 @@ class DeviceListTests(SynchronousTestCase):
 
     def test_largest(self) -> None:
         """A list of as many devices as there may be, each with an RSA key, fits into a record."""
-        body = encode_device_list(device_list(*[device(number, bytes(600)) for number in range(MAX_DEVICES)]))
+        body = encode_device_list(device_list(*[device(number, bytes(MAX_RSA_KEY)) for number in range(MAX_DEVICES)]))
         decode_device_list(body)
         self.assertLessEqual(len(body), MAX_LIST_BODY)
 

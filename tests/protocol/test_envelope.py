@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import LocalProtocolError, Refusal
 from securemsg.protocol import envelope as e
-from securemsg.protocol.devices import MAX_VERSION, Device, DeviceList, encode_device_list
+from securemsg.protocol.devices import MAX_RSA_KEY, MAX_VERSION, Device, DeviceList, encode_device_list
 from securemsg.protocol.messages import MAX_COMMON, MAX_DEVICES, MAX_OWN, MAX_TEXT
 from tests.protocol.examples import ID, KEY, LIST, reencoded, values
 
@@ -40,7 +40,6 @@ RECORDS: list[Any] = [
 ]
 HEADERS: list[e.Header] = [record for record in RECORDS if isinstance(record, e.EnvelopeHeader | e.KeyHeader)]
 # A SubjectPublicKeyInfo, DER.
-RSA_2048 = 294
 # IV and tag of the common part.
 SEALED_MORE = 16 + 32
 
@@ -110,8 +109,8 @@ class PaddingTests(SynchronousTestCase):
         self.assertLessEqual(len(e.encode_record(everybody)), MAX_TEXT)
 
     def test_largest_first_message_fits(self) -> None:
-        """The own part of a first message, with a list of ten devices that all have an RSA key of 2048 bits, fits."""
-        devices = [Device(bytes([n]) * 16, bytes([n]) * 32, bytes([n]) * 32, bytes(RSA_2048)) for n in range(MAX_DEVICES)]
+        """The own part of a first message, with a list of ten devices that all have an RSA key of 4096 bits, fits."""
+        devices = [Device(bytes([n]) * 16, bytes([n]) * 32, bytes([n]) * 32, bytes(MAX_RSA_KEY)) for n in range(MAX_DEVICES)]
         body = encode_device_list(DeviceList(KEY, "x" * 32, MAX_VERSION, KEY, 2**40, devices))
         prekey = msgspec.structs.replace(PREKEY, devices=msgspec.structs.replace(LIST, body=body))
         header = e.encode_record(e.EnvelopeHeader("pqxdh", 1, KEY, 2**32 - 1, 2**32 - 1, prekey))

@@ -239,7 +239,7 @@ class MessageTests(SynchronousTestCase):
         small = m.Prekey(2**63 - 1, KEY, SIGNATURE)
         upload = m.Upload(2**31 - 1, small, kem, [small] * m.MAX_PREKEYS_A_PAGE, [kem] * m.MAX_PREKEYS_A_PAGE, True)
         self.assertLessEqual(len(encode_message(upload)), MAX_FRAME)
-        parts = [m.Part(ID, bytes(3 * 1024)) for _ in range(m.MAX_DEVICES)]
+        parts = [m.Part(ID, bytes(m.MAX_OWN)) for _ in range(m.MAX_DEVICES)]
         deposit = m.Deposit(ID, 2**63 - 1, 30 * 86400, bytes(m.MAX_COMMON), [m.Destination("x" * 32, parts)])
         self.assertLessEqual(len(encode_message(deposit)), MAX_FRAME)
         deliver = m.Deliver(2**63 - 1, "x" * 32, ID, ID, 2**40, bytes(m.MAX_COMMON), bytes(m.MAX_OWN))

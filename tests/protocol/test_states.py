@@ -19,7 +19,7 @@ from tests.protocol.examples import EXAMPLES, KINDS
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
 
 # The specification's numbers, written once more.
-BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN = 4096, 16_384, 98_304
+BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN = 4096, 16_384, 147_456
 
 # The specification's table, written once more.
 FROM_CLIENT = {
@@ -242,7 +242,7 @@ class PairTests(SynchronousTestCase):
     def test_too_large_to_send(self) -> None:
         """A message that fits no frame is our own bug, and changes nothing."""
         parts = [m.Part(bytes(16), bytes(m.MAX_OWN)) for _ in range(10)]
-        deposit = m.Deposit(bytes(16), 1, 1, bytes(m.MAX_COMMON), [m.Destination("bob", parts)])
+        deposit = m.Deposit(bytes(16), 1, 1, bytes(m.MAX_COMMON), [m.Destination(name, parts) for name in ("bob", "carol")])
         self.log_in()
         self.assertRaises(LocalProtocolError, self.client.send, deposit)
         self.assertEqual((self.client.phase, self.client.data_to_send()), (Phase.READY, b""))

@@ -164,7 +164,7 @@ class OrderTests(TwoPeople):
         self.rig.crash()
         self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
         self.wait()
-        wire, count = self.sender.wire, 50_000
+        wire, count = self.sender.wire, 60_000
         self.sender.ask(self.sender.deposit(self.rig.user("carol")), *[Ping(number) for number in range(count)])
         self.assertFalse(wire.reads)
         self.assertLessEqual(wire.connection.unread, MAX_FRAME + LENGTH_SIZE + READ_SIZE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from securemsg.crypto import keys
+from securemsg.crypto.rsa import RsaKey
 from securemsg.protocol.messages import (
     MAX_N,
     Accepted,
@@ -360,14 +361,15 @@ class DepositTests(TwoPeople):
         self.sender.send(self.sender.deposit(*many))
         self.rig.commit()
         self.assertEqual(len(self.sender.one(DepositRefused).accounts), 64)
+        rsa_key = RsaKey.generate(4096).public
         largest = [self.rig.user(f"large{number}") for number in range(20)]
         for user in largest:
-            user.others = [replace(User(user.name, user.server).own, rsa_key=bytes(600)) for _ in range(9)]
+            user.others = [replace(User(user.name, user.server).own, rsa_key=rsa_key) for _ in range(9)]
             self.rig.try_register(user).one(Welcome)
             user.others.clear()
         self.sender.send(self.sender.deposit(*largest))
         self.rig.commit()
-        self.assertEqual(len(self.sender.one(DepositRefused).accounts), 10)
+        self.assertEqual(len(self.sender.one(DepositRefused).accounts), 11)
 
     def test_not_in_memory(self) -> None:
         """An account that is not in memory is loaded, and what comes behind keeps its place."""

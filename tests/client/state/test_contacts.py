@@ -18,6 +18,7 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_dev
 from securemsg.protocol.envelope import Content, Kind, ListMark
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 from tests.client.people import NOW, friends, person
+from tests.rsakeys import RSA_KEY
 
 
 def signed(identity: SigningKey, listing: DeviceList, label: bytes = DEVICE_LIST_LABEL) -> SignedDeviceList:
@@ -99,7 +100,7 @@ class AdoptTests(SynchronousTestCase):
 
     def test_other_keys(self) -> None:
         """A known id with another key is another device; an RSA key that was added does not make one."""
-        with_rsa = msgspec.structs.replace(self.bob.device, rsa_key=b"rsa")
+        with_rsa = msgspec.structs.replace(self.bob.device, rsa_key=RSA_KEY.public)
         self.bob.profile = resigned(self.bob.profile, NOW + 7, [with_rsa])
         self.assertEqual(self.adopt(self.bob.record).unconfirmed, ())
         other = person("bob").device
