@@ -11,6 +11,7 @@ from attrs import evolve
 from securemsg.client.relay import copy_id
 from securemsg.client.sessions import psk, suites
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
+from securemsg.client.sessions.epochs import Epoch
 from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, SessionIndex, add_session, save_index
 from securemsg.client.state import contacts, invites
 from securemsg.client.state.conversations import ConversationKind
@@ -209,14 +210,14 @@ def key_own_part(given: Given) -> Given:
     encoded = envelope.encode_record(header)
     content_key = _content_key(given)
     message_key = psk.message_key(key, sender, recipient, nonce, number)
-    tied = psk.associated_data(sender, recipient, encoded, content_key.common)
+    tied = psk.EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
     plaintext = envelope.encode_record(content_key)
     sealed = envelope.Envelope(
         encoded, primitives.a128cbc_hs256_encrypt(message_key, plaintext, tied, octets(given, "iv"))
     )
 
     with MemoryProfile().writing() as records:
-        before = psk.Epoch(nonce, number, counter - 1, NOW, recipient.identity, has_replied=introduction is None)
+        before = Epoch(nonce, number, counter - 1, NOW, recipient.identity, has_replied=introduction is None)
         save(records, EPOCHS, recipient.bucket, before)
         connection = b"" if number else nonce
         made = seal_with_file(

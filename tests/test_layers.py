@@ -273,7 +273,7 @@ FORMER_NAMES = frozenset(
 FORMER_MODULES = frozenset(
     (
         "caller", "batches", "waits", "router", "visitors", "lanes", "post", "arrivals", "outcomes", "streams", "marks",
-        "recovery", "wiring", "upkeep", "errands", "exposure", "opening", "archive", "pair", "epochs", "journal", "trust",
+        "recovery", "wiring", "upkeep", "errands", "exposure", "opening", "archive", "pair", "journal", "trust",
         "answering", "callers", "calling", "holder", "composing", "following", "leaving", "giving", "draft", "folders",
         "troubles", "crew", "leash", "guard", "witness", "patience", "far", "desk", "owing", "kept", "standing",
         "pinning", "operator", "keystore", "linefile", "tables", "station",

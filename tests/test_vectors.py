@@ -151,7 +151,7 @@ def common_part(given: Given) -> Given:
     """A padded and encrypted content."""
     padded = envelope.pad(octets(given, "content"))
     key = octets(given, "key")
-    is_long = len(key) == envelope.CONTENT_KEY_SIZES[envelope.PQXDH]
+    is_long = len(key) in envelope.KEY_SIZES[envelope.PQXDH]
     encrypt = primitives.a256cbc_hs512_encrypt if is_long else primitives.a128cbc_hs256_encrypt
     sealed = encrypt(key, padded, keys.COMMON_PART, octets(given, "iv"))
     return {"padded_size": len(padded), "common": sealed.hex(), "digest": keys.sha256(sealed).hex()}

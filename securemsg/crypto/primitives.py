@@ -299,7 +299,8 @@ def is_rsa_key(public: bytes) -> bool:
         key = _rsa_key(public)
     except ValueError:
         return False
-    is_ours = not key.has_private() and bool(key.n & 1) and key.e == RSA_EXPONENT and key.size_in_bits() in RSA_SIZES
+    # The parser takes no even modulus.
+    is_ours = not key.has_private() and key.e == RSA_EXPONENT and key.size_in_bits() in RSA_SIZES
     return is_ours and key.export_key("DER") == public
 
 

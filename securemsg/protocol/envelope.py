@@ -40,8 +40,9 @@ PQXDH = "pqxdh"
 PSK = "psk"
 # The suites of session messages, and the version of each that we speak.
 SUITES = {PQXDH: 1, PSK: 1}
-# The key of a common part, which says how it is encrypted: A256CBC-HS512 or A128CBC-HS256.
-CONTENT_KEY_SIZES = {PQXDH: 64, PSK: 32}
+# How large the keys of a suite are, bytes, the usual size first. The size says what they are for: A256CBC-HS512 (64) or
+# A128CBC-HS256 (32).
+KEY_SIZES: dict[str, tuple[int, ...]] = {PQXDH: (64,), PSK: (32,)}
 MAX_RECEIPT_IDS = 256
 MAX_RESET_COUNTERS = 512
 # Streams of one conversation that a reset speaks of, the newest; two have two conversations at most, with the lobby.
@@ -256,7 +257,7 @@ class ContentKey(Discreet, frozen=True):
         device, from 1. The content cannot say the first: one that is sent again keeps its own. (0, 0) in suite C{psk}.
     """
 
-    key: Annotated[bytes, Meta(min_length=min(CONTENT_KEY_SIZES.values()), max_length=max(CONTENT_KEY_SIZES.values()))]
+    key: Annotated[bytes, Meta(min_length=32, max_length=64)]
     common: Key
     base: Share | None
     place: Place

@@ -179,7 +179,7 @@ class Person:
         """Seal a text in a session that is there."""
         contact = self.contact(other)
         with self.store.writing() as records:
-            common, content_key = suites.make_common(text, pins.pinned_suite(records, direct(other.name)).suite)
+            common, content_key = suites.make_common(text, pins.pinned_suite(records, direct(other.name)).key_size)
             own = seal_part(records, self.profile, contact, other.device.id, content_key, now)
         return Sender(self.name, self.profile.device_id, own, common)
 
@@ -199,7 +199,7 @@ class Person:
     def read(self, post: Sender, now: int = NOW) -> bytes:
         """Open a message whole."""
         opened = self.open(post, now)
-        return suites.open_common(post.common, opened.content_key, opened.suite)
+        return suites.open_common(post.common, opened.content_key)
 
     def pin_suite(self, other: Person, suite: str, key: bytes = b"") -> None:
         """Choose the suite of a conversation."""

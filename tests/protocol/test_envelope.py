@@ -240,4 +240,4 @@ class HeaderTests(SynchronousTestCase):
     def test_suites(self) -> None:
         """Every suite has its version, its header and the size of its content keys."""
         self.assertEqual(set(e.SUITES), {"pqxdh", "psk"})
-        self.assertEqual(set(e.CONTENT_KEY_SIZES), set(e.SUITES))
+        self.assertEqual(set(e.KEY_SIZES), set(e.SUITES))

@@ -158,7 +158,7 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
     digest = keys.sha256(delivery.common)
     opened = suites.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
     try:
-        content = decode_record(Content, suites.open_common(delivery.common, opened.content_key, opened.suite))
+        content = decode_record(Content, suites.open_common(delivery.common, opened.content_key))
         conversation = _check(profile, opened, content)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal

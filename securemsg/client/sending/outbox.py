@@ -98,7 +98,7 @@ def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: in
     if content is None:
         give_up(records, seq, "identity-changed", now)
         return None
-    common, key = suites.make_common(encode_record(content), choice.suite)
+    common, key = suites.make_common(encode_record(content), choice.key_size)
     parts = _parts(records, recipient, content, key, plans, {})
     if not row.content and not row.again:
         _count(records, row, content, choice.suite, _lacks_one_time(plans))
@@ -130,7 +130,7 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
     if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
         # The user has chosen another suite or file since: new devices get nothing that was sealed with the old one.
         kept = {}
-        common, key = suites.make_common(encode_record(content), choice.suite)
+        common, key = suites.make_common(encode_record(content), choice.key_size)
     plans = suites.plan(records, profile, choice, recipient, now, kept)
     parts = _parts(records, recipient, content, key, plans, kept)
     _note_sealing(records, row, choice.suite, _lacks_one_time(plans))

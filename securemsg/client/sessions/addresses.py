@@ -16,9 +16,9 @@ from securemsg.client.state.profile import DAY, Profile
 from securemsg.crypto.dump import dump_ratchet
 from securemsg.crypto.keys import SESSION_DATA, length_prefixed
 from securemsg.crypto.ratchet import Ratchet
-from securemsg.errors import Refusal, Unauthentic
+from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
 from securemsg.protocol.devices import Device
-from securemsg.protocol.envelope import CONTENT_KEY_SIZES, PQXDH, SUITES, ContentKey, Introduction, decode_record
+from securemsg.protocol.envelope import PQXDH, SUITES, ContentKey, Introduction, decode_record
 
 # Seconds for which an unanswered initiation is repeated. After that its bundle may be too old for the responder, and a new one
 # is claimed.
@@ -165,16 +165,28 @@ def own_address(profile: Profile) -> DeviceAddress:
     return DeviceAddress(profile.name, profile.device_id, profile.identity.public)
 
 
-def checked_key(suite: str, plaintext: bytes, common: bytes) -> ContentKey:
+def check_size(content_key: ContentKey, size: int) -> None:
+    """
+    Check a content key that we are about to seal.
+
+    @param size: of the keys of its suite and cipher.
+    @raise LocalProtocolError: it is one of another.
+    """
+    if len(content_key.key) != size:
+        raise LocalProtocolError("a content key of another suite")
+
+
+def checked_key(size: int, plaintext: bytes, common: bytes) -> ContentKey:
     """
     The key in a decrypted own part, checked against the common part that came with it.
 
-    @param common: SHA-256 of that.
+    @param size: that it must have, as the suite and cipher of the own part say.
+    @param common: SHA-256 of that part.
     @raise Unauthentic: it belongs to another common part.
     @raise Refusal: C{bad-envelope}: it is malformed, or its key is not one of this suite.
     """
     content_key = decode_record(ContentKey, plaintext)
-    if len(content_key.key) != CONTENT_KEY_SIZES[suite]:
+    if len(content_key.key) != size:
         raise Refusal("bad-envelope")
     if content_key.common != common:
         raise Unauthentic("common part")

@@ -18,11 +18,13 @@ from securemsg.crypto.ratchet import MAX_JUMP, AlreadyUsed, Header, Ratchet, ope
 from securemsg.crypto.skipped import SkippedKeys
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import PQXDH, ContentKey, Envelope, EnvelopeHeader
+from securemsg.protocol.envelope import KEY_SIZES, PQXDH, ContentKey, Envelope, EnvelopeHeader
 
 # Sessions that are tried with a message whose ratchet key is new: the one that sends, the one before it, and the newest other
 # one in which we have had no answer.
 MAX_TRIED = 3
+
+(KEY_SIZE,) = KEY_SIZES[PQXDH]
 
 
 @frozen
@@ -114,7 +116,7 @@ def open_first(
                 worst = error
             wasted += jump
             continue
-        content_key = checked_key(PQXDH, plaintext, common)
+        content_key = checked_key(KEY_SIZE, plaintext, common)
         skipped = None if ratchet.skipped == (before or SkippedKeys()) else ratchet.skipped
         if skipped is not None and before is None:
             skipped = store.load_skipped(records, pair.bucket, number).join(skipped)

@@ -21,7 +21,7 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SECRET_SIZE, SharedKey
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import PQXDH, PSK, SUITES
+from securemsg.protocol.envelope import KEY_SIZES, PQXDH, PSK, SUITES
 
 TABLE = "suites"  # bucket = that of the conversation
 
@@ -45,6 +45,11 @@ class Chosen(Private, frozen=True):
 
     suite: Annotated[str, Meta(max_length=16)] = PQXDH
     key: bytes = b""
+
+    @property
+    def key_size(self) -> int:
+        """Of the keys that messages are encrypted with, which says with which cipher."""
+        return KEY_SIZES[self.suite][0]
 
     @property
     def shared(self) -> SharedKey:

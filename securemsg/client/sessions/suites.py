@@ -22,7 +22,7 @@ from securemsg.crypto.keys import COMMON_PART, random_bytes, sha256
 from securemsg.errors import Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (
-    CONTENT_KEY_SIZES,
+    KEY_SIZES,
     PQXDH,
     PSK,
     ContentKey,
@@ -54,16 +54,12 @@ class Suite:
     """
     A row.
 
-    @ivar key_size: of the key of a common part, bytes; C{encrypt} and C{decrypt} take key, text and associated data.
     @ivar plan: plans how to seal for a device; nothing changes.
     @ivar open_part: opens an own part with a header of this suite.
     @ivar states_place: its messages state a place, so a reset needs nothing else to move sending.
     @ivar archive: the next message for a device begins anew; C{archive_all}: for all devices.
     """
 
-    key_size: int
-    encrypt: Callable[[bytes, bytes, bytes], bytes]
-    decrypt: Callable[[bytes, bytes, bytes], bytes]
     plan: Callable[[IRecords, Profile, Chosen, Recipient, bytes, int], Plan]
     open_part: Callable[..., Opened]
     states_place: bool
@@ -72,40 +68,21 @@ class Suite:
 
 
 SUITES: dict[str, Suite] = {
-    PQXDH: Suite(
-        CONTENT_KEY_SIZES[PQXDH],
-        primitives.a256cbc_hs512_encrypt,
-        primitives.a256cbc_hs512_decrypt,
-        pqxdh.plan,
-        pqxdh.open_part,
-        True,
-        pqxdh.archive,
-        pqxdh.archive_all,
-    ),
-    PSK: Suite(
-        CONTENT_KEY_SIZES[PSK],
-        primitives.a128cbc_hs256_encrypt,
-        primitives.a128cbc_hs256_decrypt,
-        psk.plan,
-        psk.open_part,
-        False,
-        psk.archive,
-        psk.archive_all,
-    ),
+    PQXDH: Suite(pqxdh.plan, pqxdh.open_part, True, pqxdh.archive, pqxdh.archive_all),
+    PSK: Suite(psk.plan, psk.open_part, False, psk.archive, psk.archive_all),
 }
 
 
-def make_common(content: bytes, suite: str = PQXDH) -> tuple[bytes, ContentKey]:
+def make_common(content: bytes, key_size: int = KEY_SIZES[PQXDH][0]) -> tuple[bytes, ContentKey]:
     """
     Encrypt a content once for all devices, under a key that serves this message alone.
 
-    @param suite: of the own parts.
+    @param key_size: as the suite of the own parts has it; it says which cipher.
     @return: the common part, and its L{content_key}.
     @raise LocalProtocolError: the content is larger than any we make.
     """
-    row = SUITES[suite]
-    key = random_bytes(row.key_size)
-    common = row.encrypt(key, pad(content), COMMON_PART)
+    key = random_bytes(key_size)
+    common = primitives.cbc_hmac_encrypt(key, pad(content), COMMON_PART)
     return common, content_key(key, common)
 
 
@@ -114,17 +91,16 @@ def content_key(key: bytes, common: bytes) -> ContentKey:
     return ContentKey(key, sha256(common), None, (0, 0))
 
 
-def open_common(common: bytes, content_key: ContentKey, suite: str = PQXDH) -> bytes:
+def open_common(common: bytes, content_key: ContentKey) -> bytes:
     """
     The content of a common part. That the key is one of the message's suite was seen when the own part was opened.
 
-    @param suite: of the own part.
     @raise Unauthentic: it is not the one that was sealed with this key.
     @raise Refusal: C{bad-envelope}: its padding is not ours.
     """
     if sha256(common) != content_key.common:
         raise Unauthentic("common part")
-    return unpad(SUITES[suite].decrypt(content_key.key, common, COMMON_PART))
+    return unpad(primitives.cbc_hmac_decrypt(content_key.key, common, COMMON_PART))
 
 
 def plan(

@@ -263,7 +263,7 @@ class EnvelopeTests(AttackTests):
         """
         self.converse()
         contact = self.alice.contact(self.bob)
-        common, content_key = suites.make_common(b"hi", "psk")
+        common, content_key = suites.make_common(b"hi", 32)
         with self.alice.store.writing() as records:
             own = seal_part(records, self.alice.profile, contact, self.bob.device.id, content_key)
         post = Sender(self.alice.name, self.alice.profile.device_id, own, common)

@@ -38,7 +38,6 @@ from securemsg.errors import Refusal
 from securemsg.protocol.auth import MEMORY
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import (
-    PSK,
     Envelope,
     Introduction,
     KeyHeader,
@@ -508,7 +507,7 @@ class AttackTests(GuestCase):
     def test_nonce_of_its_own(self) -> None:
         """Not even who holds the file can take another nonce than its connection's, which depends on both ends and on TLS."""
         device, contact = self.one.profile().device_id, self.contact.profile()
-        common, content_key = suites.make_common(b"text", PSK)
+        common, content_key = suites.make_common(b"text", psk.KEY_SIZE)
         recipient = DeviceAddress(SERVER_NAME, contact.device_id, contact.identity.public)
         for nonce in (bytes(32), self.one.profile().connection):
             sender = DeviceAddress(KEY.name, device, KEY.guest_identity(nonce).public)
@@ -527,10 +526,10 @@ class AttackTests(GuestCase):
 
         @return: the own part, and the digest of the common part.
         """
-        _, content_key = suites.make_common(b"text", PSK)
+        _, content_key = suites.make_common(b"text", psk.KEY_SIZE)
         raw = encode_record(header)
         key = psk.message_key(KEY, sender, recipient, header.nonce, header.epoch)
-        associated = psk.associated_data(sender, recipient, raw, content_key.common)
+        associated = psk.EPOCHS.associated_data(sender, recipient, raw, content_key.common)
         sealed = primitives.a128cbc_hs256_encrypt(key, encode_record(content_key), associated)
         return encode_record(Envelope(raw, sealed)), content_key.common
 

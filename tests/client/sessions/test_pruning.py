@@ -6,7 +6,8 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sessions import initiations, pruning, psk, store
+from securemsg.client.sessions import initiations, pruning, store
+from securemsg.client.sessions.epochs import Epoch
 from securemsg.client.sessions.pruning import RECEIVE_LIFE
 from securemsg.client.state import contacts, gaps
 from securemsg.client.state.counters import BASES, STREAM_IN, Begin, conversation_of
@@ -57,7 +58,7 @@ class PruningTests(SynchronousTestCase):
         carol.meet(self.alice)
         self.alice.read(carol.send(self.alice, b"hi"))
         with self.alice.store.writing() as records:
-            save(records, store.EPOCHS, self.bucket, psk.Epoch(bytes(32), 1, 1, NOW, self.bob.profile.identity.public))
+            save(records, store.EPOCHS, self.bucket, Epoch(bytes(32), 1, 1, NOW, self.bob.profile.identity.public))
         before = self.rows(self.alice)
         self.prune(NOW)
         self.assertEqual(self.rows(self.alice), before)
@@ -112,7 +113,7 @@ class PruningTests(SynchronousTestCase):
         """What belongs to a guest's connection is not judged by a list that there is not."""
         with self.alice.store.writing() as records:
             bucket = store.bucket_of("key-abc", bytes(16))
-            save(records, store.EPOCHS, bucket, psk.Epoch(bytes(32), 0, 1, NOW, bytes(32)))
+            save(records, store.EPOCHS, bucket, Epoch(bytes(32), 0, 1, NOW, bytes(32)))
             pruning.prune(records, self.alice.profile, NOW)
             self.assertEqual(len(records.scan(store.EPOCHS, bucket)), 1)
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.sessions import pins, psk, store, suites
 from securemsg.client.sessions.addresses import DeviceAddress
+from securemsg.client.sessions.epochs import Epoch
 from securemsg.client.sessions.pins import WrongKey
-from securemsg.client.sessions.psk import Epoch
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import DAY
@@ -156,14 +156,14 @@ class SealingTests(EpochCase):
             DeviceAddress("bob", bob.device_id, bob.identity.public),
         )
         introduction = Introduction(alice.identity.public, alice.devices)
-        _, content_key = suites.make_common(b"text", PSK)
+        _, content_key = suites.make_common(b"text", psk.KEY_SIZE)
         headers = []
         with self.alice.store.writing() as records:
             for peer in (before, before, evolve(before, identity=person("bob").profile.identity.public)):
                 sealed = seal_with_file(records, KEY, own, peer, content_key, introduction=introduction)
                 headers.append(decode_record(KeyHeader, decode_record(Envelope, sealed).header))
                 if peer is before:
-                    psk.note_received(records, before, KeyHeader("psk", 1, bytes(32), 1, len(headers), None), NOW)
+                    psk.EPOCHS.note_received(records, before, bytes(32), len(headers), NOW)
         first, second, third = headers
         self.assertEqual((second.nonce, second.introduction), (first.nonce, None))
         self.assertNotEqual(third.nonce, second.nonce)
@@ -406,7 +406,7 @@ class AttackTests(EpochCase):
         A message made from the specification alone, by whoever holds the key, with something changed in what it is tied to or
         in what it says.
         """
-        common, content_key = suites.make_common(b"forged", PSK)
+        common, content_key = suites.make_common(b"forged", psk.KEY_SIZE)
         nonce = keys.nonce()
         header = encode_record(KeyHeader("psk", 1, nonce, 9, counter, None))
         number = (9).to_bytes(8, "big")
@@ -427,7 +427,7 @@ class AttackTests(EpochCase):
         """Between accounts there are no connections: what is sealed without an epoch is refused, key or no key."""
         alice, bob = self.alice.profile, self.bob.profile
         sender, own_end = (DeviceAddress(profile.name, profile.device_id, profile.identity.public) for profile in (alice, bob))
-        common, content_key = suites.make_common(b"text", PSK)
+        common, content_key = suites.make_common(b"text", psk.KEY_SIZE)
         with MemoryProfile().writing() as records:
             own = seal_with_file(records, KEY, sender, own_end, content_key, connection=keys.nonce())
         self.assert_refused(self.bob, Sender("alice", alice.device_id, own, common), "wrong-key")
@@ -436,7 +436,7 @@ class AttackTests(EpochCase):
         """Two devices of one account, or two accounts, may use one nonce: neither uses up the other's counters."""
         identity, bob = self.alice.profile.identity.public, self.bob.profile
         own = DeviceAddress("bob", bob.device_id, bob.identity.public)
-        _, content_key = suites.make_common(b"text", PSK)
+        _, content_key = suites.make_common(b"text", psk.KEY_SIZE)
         nonce = keys.nonce()
         for account, device in (("alice", b"1" * 16), ("alice", b"2" * 16), ("carol", b"1" * 16)):
             sender = DeviceAddress(account, device, identity)
@@ -446,7 +446,7 @@ class AttackTests(EpochCase):
             with self.bob.store.writing() as records:
                 opened = psk.decipher(records, KEY, sender, own, header, envelope, content_key.common)
                 self.assertEqual(opened, content_key)
-                psk.note_received(records, sender, header, NOW)
+                psk.EPOCHS.note_received(records, sender, header.nonce, header.counter, NOW)
                 arguments = (records, KEY, sender, own, header, envelope, content_key.common)
                 self.assertRaises(AlreadyUsed, psk.decipher, *arguments)
 
