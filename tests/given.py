@@ -42,7 +42,7 @@ def signed_list(given: Given) -> messages.SignedDeviceList:
             octets(row, "id"),
             keys.SigningKey(octets(row, "signing_private")).public,
             keys.AgreementKey(octets(row, "agreement_private")).public,
-            None,
+            octets(row, "rsa_key") if "rsa_key" in row else None,
         )
         for row in given["devices"]
     ]

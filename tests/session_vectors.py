@@ -9,8 +9,8 @@ import msgspec
 from attrs import evolve
 
 from securemsg.client.relay import copy_id
-from securemsg.client.sessions import psk, suites
-from securemsg.client.sessions.addresses import DeviceAddress, DevicePair
+from securemsg.client.sessions import psk, rsa, suites
+from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, own_address
 from securemsg.client.sessions.epochs import Epoch
 from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, SessionIndex, add_session, save_index
 from securemsg.client.state import contacts, invites
@@ -18,9 +18,11 @@ from securemsg.client.state.conversations import ConversationKind
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import save
+from securemsg.client.state.rsakeys import save_rsa_key
 from securemsg.crypto import keys, pqxdh, primitives
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.ratchet import Ratchet
+from securemsg.crypto.rsa import RsaKey, message_key
 from securemsg.protocol import envelope
 from securemsg.protocol.messages import AccountRecord
 from securemsg.storage.memory import MemoryProfile
@@ -77,8 +79,7 @@ def body(given: Given) -> Given:
 
 def header(given: Given) -> Given:
     """The clear header of an own part."""
-    suite = given["items"][0]
-    kind: type[Any] = envelope.KeyHeader if suite == envelope.PSK else envelope.EnvelopeHeader
+    kind: type[Any] = envelope.HEADERS[given["items"][0]]
     made = msgspec.convert(value_of(given["items"]), type=kind)
     encoded = envelope.encode_record(made)
     assert envelope.decode_header(encoded) == made
@@ -209,11 +210,11 @@ def key_own_part(given: Given) -> Given:
     header = envelope.KeyHeader(envelope.PSK, 1, nonce, number, counter, introduction)
     encoded = envelope.encode_record(header)
     content_key = _content_key(given)
-    message_key = psk.message_key(key, sender, recipient, nonce, number)
+    derived = psk.message_key(key, sender, recipient, nonce, number)
     tied = psk.EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
     plaintext = envelope.encode_record(content_key)
     sealed = envelope.Envelope(
-        encoded, primitives.a128cbc_hs256_encrypt(message_key, plaintext, tied, octets(given, "iv"))
+        encoded, primitives.a128cbc_hs256_encrypt(derived, plaintext, tied, octets(given, "iv"))
     )
 
     with MemoryProfile().writing() as records:
@@ -231,7 +232,59 @@ def key_own_part(given: Given) -> Given:
         "sender_account": sender.account,
         "sender_device": sender.device.hex(),
         "sender_identity": sender.identity.hex(),
-        "message_key": message_key.hex(),
+        "message_key": derived.hex(),
+        "associated_data": tied.hex(),
+        "own": envelope.encode_record(sealed).hex(),
+    }
+
+
+def rsa_own_part(given: Given) -> Given:
+    """
+    A whole own part of suite C{rsa}, with a ciphertext that is given. It is what a client makes that came as far as this in the
+    epoch, but for the IV; and a client opens it.
+    """
+    own, peer = _profile(given["sender"]), _profile(given["recipient"])
+    sender, recipient = own_address(own), own_address(peer)
+    public, ciphertext = octets(given["recipient"]["devices"][0], "rsa_key"), octets(given, "ciphertext")
+    number, counter, size = given["epoch"], given["counter"], given["key_size"]
+    rsa_key = RsaKey(octets(given, "rsa_private"), public)
+    secret = rsa_key.unwrap(ciphertext)
+    context = rsa.context_of(sender, recipient, keys.sha256(public), number, ciphertext)
+    transport = envelope.Transport(ciphertext, own.device_key.sign(keys.RSA_TRANSPORT, *context))
+    introduction = envelope.Introduction(sender.identity, own.devices)
+    introduced = introduction if given["introduced"] else None
+    header = envelope.RsaHeader(envelope.RSA, 1, number, counter, size, transport, introduced)
+    encoded = envelope.encode_record(header)
+    content_key = _content_key(given)
+    key = message_key(secret, size, *context)
+    tied = rsa.EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
+    encrypt = primitives.a256cbc_hs512_encrypt if size == 64 else primitives.a128cbc_hs256_encrypt
+    sealed = envelope.Envelope(encoded, encrypt(key, envelope.encode_record(content_key), tied, octets(given, "iv")))
+
+    with MemoryProfile().writing() as records:
+        epoch = Epoch(
+            keys.sha256(ciphertext),
+            number,
+            counter,
+            NOW,
+            recipient.identity,
+            not given["introduced"],
+            secret=secret,
+            transport=transport,
+            rsa_key=keys.sha256(public),
+        )
+        made = rsa.Plan(sender, recipient, epoch, size, introduction).seal(records, content_key)
+        assert envelope.decode_record(envelope.Envelope, made).header == encoded
+    for each in (made, envelope.encode_record(sealed)):
+        with MemoryProfile().writing() as records:
+            save_rsa_key(records, rsa_key)
+            contacts.put_contact(records, _pair(peer, own).contact)
+            opened = suites.open_envelope(records, peer, own.name, own.device_id, each, content_key.common, NOW)
+            assert opened.content_key == content_key
+    return {
+        "epoch_secret": secret.hex(),
+        "signature": transport.signature.hex(),
+        "message_key": key.hex(),
         "associated_data": tied.hex(),
         "own": envelope.encode_record(sealed).hex(),
     }
@@ -249,4 +302,5 @@ SECTIONS: dict[str, Callable[[Given], Given]] = {
     "associated_data": associated,
     "own_part": own_part,
     "key_own_part": key_own_part,
+    "rsa_own_part": rsa_own_part,
 }

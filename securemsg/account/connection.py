@@ -234,7 +234,7 @@ class AccountConnection:
         """
         Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
-        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device} or C{remove-device}.
+        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device}, C{remove-device} or C{publish-key}.
         @return: the facts.
         @raise SecuremsgError: it was refused, or not answered in time.
         """
@@ -424,7 +424,7 @@ class AccountConnection:
         if question is not None:
             asked_at = self._clock.seconds()
             self._agent.ask(question(argument), lambda answer: done(*self._facts_of(answer, asked_at)))
-        elif kind in ("accept-device", "remove-device"):
+        elif kind in ("accept-device", "remove-device", "publish-key"):
             self._agent.change_devices(kind, bytes.fromhex(argument), lambda answer: done(*self._facts_of(answer, 0)))
         elif kind in ("drained", "link"):
             done("", self.link_facts() if kind == "link" else {})

@@ -205,6 +205,12 @@ WORDS: dict[str, _Words] = {
         "the keys of {name} have changed: a new device, or somebody posing as {name}",
         "compare the numbers of `securemsg verify {name}` with {name}, then run: securemsg contacts accept {name}",
     ),
+    "suite-unavailable": _Words(
+        Exit.REFUSED,
+        "{name} has no RSA key, which suite rsa needs",
+        "ask {name} to make one with `securemsg contacts YOUR-NAME --set-suite rsa`, or choose another suite:"
+        " securemsg contacts {name} --set-suite pqxdh",
+    ),
     "not-shown": _Words(
         Exit.REFUSED,
         "the number with {name} was not shown before, or it has changed since, or {name} has a new device",

@@ -16,6 +16,8 @@ ACCEPTED, DELIVERED = "accepted", "delivered"
 _ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
 # The code of a message that waits for the user.
 BLOCKING = "identity-changed"
+# The code of a message whose recipient must act first.
+NO_KEY = "suite-unavailable"
 
 
 async def follow(
@@ -41,17 +43,19 @@ async def follow(
     if sent.status == "withdrawn":
         raise error_for("withdrawn")
     if sent.status == "queued":
-        raise error_for(BLOCKING, sent.conversation.account)
+        raise error_for(NO_KEY if sent.code == NO_KEY else BLOCKING, sent.conversation.account)
     raise error_for(sent.code or "refused", sent.to)
 
 
 def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
     """
-    Whether a message cannot be sent until the user accepts the contact's new identity. The message itself says so only if it is
-    the first in its queue; the contact always says so.
+    Whether a message cannot be sent until the user accepts the contact's new identity, or the contact makes an RSA key. The
+    message itself says so only if it is the first in its queue; of an identity the contact always says so.
     """
     if sent.status != "queued":
         return False
+    if sent.code == NO_KEY:
+        return True
     with store.reading() as records:
         contact = get_contact(records, sent.conversation.account)
     return sent.code == BLOCKING if contact is None else contact.is_blocked

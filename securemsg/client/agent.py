@@ -204,15 +204,19 @@ class Agent:
         """
         Change our own device list on the user's behalf.
 
-        @param kind: C{accept-device} or C{remove-device}.
+        @param kind: C{accept-device}, C{remove-device} or C{publish-key}.
         @param callback: see L{ask}.
         """
         devices = self._own_devices
         if devices is None:
             callback(Refusal("forbidden"))
             return
-        change = {"accept-device": devices.accept_device, "remove-device": devices.remove_device}[kind]
-        self._guarded(lambda: change(device_id, callback))
+        changes = {
+            "accept-device": devices.accept_device,
+            "remove-device": devices.remove_device,
+            "publish-key": devices.publish_key,
+        }
+        self._guarded(lambda: changes[kind](device_id, callback))
 
     def close(self, code: str = "") -> None:
         """Hang up."""

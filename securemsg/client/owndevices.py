@@ -17,11 +17,12 @@ from securemsg.client.state import ownlist
 from securemsg.client.state.lists import device_digest
 from securemsg.client.state.profile import Profile, is_due, resigned, save_profile
 from securemsg.client.state.records import META, load_number, save_number
+from securemsg.client.state.rsakeys import load_rsa_key, with_rsa_key
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.devices import SERVER_NAME, Device
+from securemsg.protocol.devices import SERVER_NAME, Device, DeviceList
 
 # The version of our list that the server has confirmed.
 PUBLISHED = b"published"
@@ -46,6 +47,13 @@ def renew(records: IRecords, profile: Profile, now: int) -> Profile:
         profile = resigned(profile, now, rise=age if profile.name == SERVER_NAME else 1)
         save_profile(records, profile)
     return profile
+
+
+def _foreign_rsa_key(records: IRecords, profile: Profile, listing: DeviceList) -> bytes | None:
+    """The RSA key under which a list has this device, where this profile has another or none."""
+    key = load_rsa_key(records)
+    shown = next((device.rsa_key for device in listing.devices if device.id == profile.device_id), None)
+    return None if key is not None and shown == key.public else shown
 
 
 @define(eq=False)
@@ -99,6 +107,24 @@ class OwnDevices:
         try:
             with self._context.store.writing() as records:
                 self._sign(records, others)
+        except Refusal as refusal:
+            callback(refusal)
+            return
+        self._publish(callback)
+
+    def publish_key(self, device_id: bytes, callback: Callback) -> None:
+        """
+        Sign the RSA key that was made for this device into our list, and publish it.
+
+        @param device_id: is not used.
+        @param callback: gets the server's answer, or a refusal: C{list-unpublished}: the change before is not confirmed yet.
+        """
+        del device_id
+        try:
+            with self._context.store.writing() as records:
+                listed = with_rsa_key(records, self._context.profile)
+                if listed != self._context.profile.listing.devices:
+                    self._sign(records, listed)
         except Refusal as refusal:
             callback(refusal)
             return
@@ -165,6 +191,9 @@ class OwnDevices:
             if added:
                 # Signed by a copy of this profile. What follows it is valid, and has this device, and not what we did not add.
                 context.warn(records, "own-device-added", about=keys.digest(*map(device_digest, added)))
+            foreign = _foreign_rsa_key(records, profile, listing)
+            if foreign is not None:
+                context.warn(records, "own-key-changed", about=keys.sha256(foreign))
             if is_old and (displaced or not ownlist.may_follow(profile, record.devices)):
                 profile = resigned(profile, context.time(), kept)
             elif added and not is_old:
@@ -172,6 +201,9 @@ class OwnDevices:
             elif not is_old:
                 # The list that the server shows to others; a newer one was signed before the state was restored.
                 profile = evolve(profile, devices=record.devices)
+                listed = with_rsa_key(records, profile)
+                if listed != listing.devices:
+                    profile = resigned(profile, context.time(), listed)
             save_number(records, META, PUBLISHED, listing.version)
             if profile.devices != context.profile.devices:
                 save_profile(records, profile)

@@ -69,6 +69,8 @@ WARNINGS: dict[str, str] = {
     " operator",
     "prekeys-unconfirmed": "the server has not confirmed new keys of this device for two weeks; new contacts may soon be unable"
     " to write to it; ask the server's operator",
+    "own-key-changed": "the server shows an RSA key of this device that this profile does not have; a list with the right one,"
+    " or none, was published. Unless this profile was put back to an older copy, " + _STOLEN,
     "own-list-invalid": "the server shows a device list of this account that is malformed or not signed by its keys; it was"
     " ignored; ask the server's operator",
 }

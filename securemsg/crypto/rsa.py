@@ -12,8 +12,7 @@ from attrs import field, frozen
 from securemsg.crypto import primitives
 from securemsg.crypto.keys import RSA_EPOCH, length_prefixed
 
-BITS = primitives.RSA_SIZES
-DEFAULT_BITS = BITS[0]
+DEFAULT_BITS = primitives.RSA_SIZES[0]
 SECRET_SIZE = primitives.KEY_SIZE
 
 

@@ -24,7 +24,9 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})
 RESERVED_PREFIX = "key-"
 MAX_VERSION = 2**62
-MAX_RSA_KEY = 550  # of 4096 bits
+# Of an RSA key, bits; and the longest of them, bytes.
+RSA_BITS = (2048, 3072, 4096)
+MAX_RSA_KEY = 550
 
 
 class Device(Record, frozen=True):

@@ -24,6 +24,7 @@ from securemsg.protocol.messages import (
     Name,
     Nonce,
     Record,
+    Signature,
     SignedDeviceList,
     Version,
     check_canonical,
@@ -38,11 +39,14 @@ _PAD_MARK = b"\x80"
 
 PQXDH = "pqxdh"
 PSK = "psk"
+RSA = "rsa"
 # The suites of session messages, and the version of each that we speak.
-SUITES = {PQXDH: 1, PSK: 1}
+SUITES = {PQXDH: 1, PSK: 1, RSA: 1}
 # How large the keys of a suite are, bytes, the usual size first. The size says what they are for: A256CBC-HS512 (64) or
 # A128CBC-HS256 (32).
-KEY_SIZES: dict[str, tuple[int, ...]] = {PQXDH: (64,), PSK: (32,)}
+KEY_SIZES: dict[str, tuple[int, ...]] = {PQXDH: (64,), PSK: (32,), RSA: (64, 32)}
+# What users call these sizes, where they have the choice.
+CIPHERS = {"a256": 64, "a128": 32}
 MAX_RECEIPT_IDS = 256
 MAX_RESET_COUNTERS = 512
 # Streams of one conversation that a reset speaks of, the newest; two have two conversations at most, with the lobby.
@@ -254,7 +258,8 @@ class ContentKey(Discreet, frozen=True):
     @ivar common: SHA-256 of the common part, so that no recipient can change it for another.
     @ivar base: where the share of this device begins; C{None} for kinds outside the counters.
     @ivar place: the sender's incarnation, and its generation: how often it has changed the session in which it sends to this
-        device, from 1. The content cannot say the first: one that is sent again keeps its own. (0, 0) in suite C{psk}.
+        device, from 1. The content cannot say the first: one that is sent again keeps its own. (0, 0) in the suites C{psk} and
+        C{rsa}.
     """
 
     key: Annotated[bytes, Meta(min_length=32, max_length=64)]
@@ -336,6 +341,38 @@ class KeyHeader(Record, frozen=True):
     introduction: Introduction | None
 
 
+class Transport(Record, frozen=True):
+    """
+    How the secret of an epoch of suite C{rsa} travels.
+
+    @ivar ciphertext: the secret, under RSA-OAEP-SHA-256 of the recipient device's RSA key: as many bytes as its modulus.
+    @ivar signature: of the sender's device, over both ends, that key, the epoch and the ciphertext.
+    """
+
+    ciphertext: Annotated[bytes, Meta(min_length=256, max_length=512)]
+    signature: Signature
+
+
+class RsaHeader(Record, frozen=True):
+    """
+    The clear header of an own part of suite C{rsa}; all of it is associated data.
+
+    @ivar epoch: its number, above that of every epoch before.
+    @ivar counter: of this message in this epoch, from 1; no two messages have the same.
+    @ivar key_size: of the keys of this message, which says with which cipher.
+    @ivar transport: of the epoch, in each of its messages: whichever comes first can be opened.
+    @ivar introduction: repeated until the sender has decrypted something of this device.
+    """
+
+    suite: Annotated[str, Meta(max_length=16)]
+    version: Version
+    epoch: Positive
+    counter: Positive
+    key_size: Annotated[int, Meta(ge=32, le=64, multiple_of=32)]
+    transport: Transport
+    introduction: Introduction | None
+
+
 class _Suited(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Any header, as far as all suites agree; open, so that whatever follows is left to the suite."""
 
@@ -343,15 +380,19 @@ class _Suited(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: Version
 
 
-Header = EnvelopeHeader | KeyHeader
-HEADERS: dict[str, type[EnvelopeHeader] | type[KeyHeader]] = {PQXDH: EnvelopeHeader, PSK: KeyHeader}
+Header = EnvelopeHeader | KeyHeader | RsaHeader
+HEADERS: dict[str, type[EnvelopeHeader] | type[KeyHeader] | type[RsaHeader]] = {
+    PQXDH: EnvelopeHeader,
+    PSK: KeyHeader,
+    RSA: RsaHeader,
+}
 
 
 class Envelope(Record, frozen=True):
     """
     An own part on the wire.
 
-    @ivar header: an encoded L{EnvelopeHeader} or L{KeyHeader}, as authenticated.
+    @ivar header: an encoded header of its suite, as authenticated.
     @ivar sealed: an encrypted L{ContentKey}.
     """
 

@@ -9,12 +9,13 @@ from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.sessions.store import EPOCHS, SKIPPED, Session
 from securemsg.client.sessions.store import TABLE as SESSIONS
-from securemsg.client.state import contacts, lists, profile
+from securemsg.client.state import contacts, lists, profile, rsakeys
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.profile import Profile, create_profile, save_profile
+from securemsg.client.state.profile import Profile, create_profile, resigned, save_profile
 from securemsg.client.state.records import SEEN
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey, sha256
+from securemsg.crypto.rsa import RsaKey
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import ContentKey, Introduction
@@ -201,10 +202,17 @@ class Person:
         opened = self.open(post, now)
         return suites.open_common(post.common, opened.content_key)
 
-    def pin_suite(self, other: Person, suite: str, key: bytes = b"") -> None:
+    def pin_suite(self, other: Person, suite: str, key: bytes = b"", cipher: str = "a256") -> None:
         """Choose the suite of a conversation."""
         with self.store.writing() as records:
-            pins.pin_suite(records, direct(other.name), suite, key)
+            pins.pin_suite(records, direct(other.name), suite, key, cipher)
+
+    def have_rsa_key(self, key: RsaKey, now: int = NOW) -> None:
+        """Get an RSA key, and sign it into the list."""
+        with self.store.writing() as records:
+            rsakeys.save_rsa_key(records, key)
+            listed = rsakeys.with_rsa_key(records, self.profile)
+        self.renew(resigned(self.profile, now, listed))
 
     def forget(self, other: Person) -> None:
         """Begin anew with the next message."""

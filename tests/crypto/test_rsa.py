@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.crypto import keys, primitives, rsa
 from securemsg.crypto.rsa import RsaKey
 from securemsg.errors import Unauthentic
+from securemsg.protocol.devices import RSA_BITS
 from tests.rsakeys import RSA_KEY
 
 # The key of the vectors; its exponent is 65537.
@@ -147,7 +148,8 @@ class LibraryTests(SynchronousTestCase):
             self.assertTrue(keys.is_rsa_key(key.public))
 
     def test_size(self) -> None:
-        """A key of another size is not made."""
+        """A key of another size is not made, nor stands it in a device list."""
+        self.assertEqual(primitives.RSA_SIZES, RSA_BITS)
         for bits in (0, 1024, 2047, 8192):
             self.assertRaises(ValueError, RsaKey.generate, bits)
 

@@ -35,11 +35,12 @@ RECORDS: list[Any] = [
     e.EnvelopeHeader("pqxdh", 1, KEY, 3, 2**32 - 1, None),
     e.KeyHeader("psk", 1, KEY, 2**63 - 1, 1, None),
     e.KeyHeader("psk", 1, KEY, 0, 2**63 - 1, e.Introduction(KEY, LIST)),
+    e.RsaHeader("rsa", 1, 2**63 - 1, 1, 64, e.Transport(bytes(512), bytes(64)), None),
+    e.RsaHeader("rsa", 1, 1, 2**63 - 1, 32, e.Transport(bytes(256), bytes(64)), e.Introduction(KEY, LIST)),
     e.Introduction(KEY, LIST),
     e.Envelope(b"header", b"sealed"),
 ]
-HEADERS: list[e.Header] = [record for record in RECORDS if isinstance(record, e.EnvelopeHeader | e.KeyHeader)]
-# A SubjectPublicKeyInfo, DER.
+HEADERS: list[e.Header] = [record for record in RECORDS if isinstance(record, e.EnvelopeHeader | e.KeyHeader | e.RsaHeader)]
 # IV and tag of the common part.
 SEALED_MORE = 16 + 32
 
@@ -116,7 +117,9 @@ class PaddingTests(SynchronousTestCase):
         header = e.encode_record(e.EnvelopeHeader("pqxdh", 1, KEY, 2**32 - 1, 2**32 - 1, prekey))
         introduction = e.Introduction(KEY, prekey.devices)
         shorter = e.encode_record(e.KeyHeader("psk", 1, KEY, 2**63 - 1, 2**63 - 1, introduction))
-        for each in (header, shorter):
+        transport = e.Transport(bytes(512), bytes(64))
+        longer = e.encode_record(e.RsaHeader("rsa", 1, 2**63 - 1, 2**63 - 1, 64, transport, introduction))
+        for each in (header, shorter, longer):
             own = e.encode_record(e.Envelope(each, bytes(256)))
             self.assertLessEqual(len(own), MAX_OWN)
 
@@ -209,7 +212,7 @@ class HeaderTests(SynchronousTestCase):
 
     def test_unknown_suite(self) -> None:
         """Another suite or version is unavailable, whatever stands behind."""
-        for data in (["rsa", 1], ["rsa", 1, KEY, {}], ["psk", 2, 3], ["pqxdh", 0], ["", 1], ["psk", 2**32 - 1]):
+        for data in (["rsb", 1], ["rsa", 2, KEY, {}], ["psk", 2, 3], ["pqxdh", 0], ["", 1], ["psk", 2**32 - 1]):
             self.assertEqual(self.code(msgspec.msgpack.encode(data)), "suite-unavailable")
 
     def test_other_shape(self) -> None:
@@ -239,5 +242,5 @@ class HeaderTests(SynchronousTestCase):
 
     def test_suites(self) -> None:
         """Every suite has its version, its header and the size of its content keys."""
-        self.assertEqual(set(e.SUITES), {"pqxdh", "psk"})
+        self.assertEqual(set(e.SUITES), {"pqxdh", "psk", "rsa"})
         self.assertEqual(set(e.KEY_SIZES), set(e.SUITES))

@@ -16,6 +16,7 @@ from securemsg.client.receiving.listchecks import check_lists
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
+from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state import contacts, invites, lobby, quarantine
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.conversations import Conversation, ConversationKind
@@ -246,6 +247,8 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
     conversation = opened.conversation
     seq = arrival.seq or next_seq(records)
     note = arrival.note if content.kind in KINDS else "unsupported"
+    if opened.suite != pinned_suite(records, conversation).suite:
+        note = note or "other-suite"
     row = HistoryRow(
         content,
         sent=False,

@@ -127,8 +127,8 @@ def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: 
     common, key = sealed.common, suites.content_key(sealed.key, sealed.common)
     kept = {part.device: part.own for part in sealed.parts}
     choice = pinned_suite(records, row.to)
-    if (sealed.suite, sealed.key_file) != (choice.suite, choice.key_file):
-        # The user has chosen another suite or file since: new devices get nothing that was sealed with the old one.
+    if (sealed.suite, sealed.key_file, len(sealed.key)) != (choice.suite, choice.key_file, choice.key_size):
+        # The user has chosen another suite, file or cipher since: new devices get nothing that was sealed with the old one.
         kept = {}
         common, key = suites.make_common(encode_record(content), choice.key_size)
     plans = suites.plan(records, profile, choice, recipient, now, kept)

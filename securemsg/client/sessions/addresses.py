@@ -10,15 +10,18 @@ from attrs import field, frozen
 
 from securemsg.client.sessions import store
 from securemsg.client.sessions.store import PrekeyInfo, Session
-from securemsg.client.state.contacts import Contact
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact, IdentityChanged
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.crypto.dump import dump_ratchet
 from securemsg.crypto.keys import SESSION_DATA, length_prefixed
 from securemsg.crypto.ratchet import Ratchet
 from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
+from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
-from securemsg.protocol.envelope import PQXDH, SUITES, ContentKey, Introduction, decode_record
+from securemsg.protocol.envelope import PQXDH, SUITES, ContentKey, Introduction, PrekeyHeader, decode_record
+from securemsg.protocol.messages import AccountRecord
 
 # Seconds for which an unanswered initiation is repeated. After that its bundle may be too old for the responder, and a new one
 # is claimed.
@@ -158,6 +161,48 @@ class Opened:
     first: bool
     suite: str
     lacks_one_time: bool = False
+
+
+def pair_of(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
+    """
+    Us and a device on a contact's list.
+
+    @raise IdentityChanged: the user must accept the contact's other identity first.
+    @raise Refusal: C{unknown-device}.
+    """
+    if contact.is_blocked:
+        raise IdentityChanged(contact)
+    return _listed_pair(profile, contact, device_id)
+
+
+def introduced_pair(
+    records: IRecords,
+    profile: Profile,
+    account: str,
+    device_id: bytes,
+    introduction: PrekeyHeader | Introduction | None,
+    now: int,
+) -> DevicePair:
+    """
+    Us and the claimed sender: a known contact, or the one that a header introduces. Nothing is kept.
+
+    @raise Refusal: C{no-session}, C{unknown-device}, or as L{contacts.judge}.
+    """
+    if introduction is not None:
+        record = AccountRecord(account, introduction.identity, introduction.devices)
+        contact: Contact | None = contacts.introduced(records, profile, record, now)
+    else:
+        contact = contacts.get_contact(records, account)
+    if contact is None:
+        raise Refusal("no-session")
+    return _listed_pair(profile, contact, device_id)
+
+
+def _listed_pair(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
+    device = contacts.device(contact, device_id)
+    if device is None:
+        raise Refusal("unknown-device")
+    return DevicePair(profile, contact, device)
 
 
 def own_address(profile: Profile) -> DeviceAddress:

@@ -1,7 +1,7 @@
 """
 What one account can make us keep.
 
-Budgets count all devices of an account together, and only authentic messages are charged, so nobody can use up another's. The
+Budgets count all devices of an account together, and only what these have made is charged, so nobody can use up another's. The
 exception is keys derived in vain: when that budget is used up, messages up to L{FREE_JUMP} ahead still open. Source:
 C{docs/protocol.md}, section "Sessions".
 """
@@ -32,6 +32,9 @@ MAX_REMEMBERED = 40
 # After that a message may still be so far ahead.
 MAX_WASTED = 10_000
 FREE_JUMP = 100
+# Secrets of epochs of suite C{rsa} that are decrypted in an hour, whether what came with them opened or not: those of a hundred
+# messages a second, and less than a minute of work even with keys of 4096 bits.
+MAX_UNWRAPPED = 3600
 # Skipped message keys of an account, as many as two full sessions hold.
 MAX_SKIPPED = 4000
 
@@ -50,6 +53,7 @@ class Budget(Record, frozen=True):
     @ivar hour: when the hour began in which it began C{count} sessions.
     @ivar begun: the last of them, the oldest first.
     @ivar failing_hour: when the hour began in which C{wasted} keys were derived for messages that did not open.
+    @ivar unwrapping_hour: when the hour began in which C{unwrapped} secrets of epochs were decrypted.
     """
 
     hour: Counter = 0
@@ -57,6 +61,8 @@ class Budget(Record, frozen=True):
     begun: tuple[BegunSession, ...] = ()
     failing_hour: Counter = 0
     wasted: Counter = 0
+    unwrapping_hour: Counter = 0
+    unwrapped: Counter = 0
 
 
 def check_begin(records: IRecords, account: str, now: int) -> None:
@@ -100,6 +106,21 @@ def note_wasted(records: IRecords, account: str, keys: int, now: int) -> None:
     save(records, META, BUDGETS + charged.encode(), msgspec.structs.replace(budget, wasted=budget.wasted + keys))
 
 
+def note_unwrapped(records: IRecords, account: str, now: int) -> None:
+    """
+    Charge an account with the secret of an epoch that we are about to decrypt: its device has signed it.
+
+    @raise Refusal: C{too-many-sessions}: not within this hour.
+    """
+    charged = _charged(records, account)
+    budget = _budget(records, charged)
+    if not _is_this_hour(budget.unwrapping_hour, now):
+        budget = msgspec.structs.replace(budget, unwrapping_hour=now, unwrapped=0)
+    if budget.unwrapped >= MAX_UNWRAPPED:
+        raise Refusal("too-many-sessions")
+    save(records, META, BUDGETS + charged.encode(), msgspec.structs.replace(budget, unwrapped=budget.unwrapped + 1))
+
+
 def check_skipped(records: IRecords, contact: Contact, more: int) -> None:
     """
     See whether so many more skipped message keys may be kept for an account.
@@ -124,7 +145,7 @@ def _is_answered(session: Session) -> bool:
 
 
 def _charged(records: IRecords, account: str) -> str:
-    """Who is charged for what did not open: all strangers together, for a server can make up as many as it likes."""
+    """Who is charged for what may not open: all strangers together, for a server can make up as many as it likes."""
     return account if contacts.get_contact(records, account) is not None else STRANGERS
 
 

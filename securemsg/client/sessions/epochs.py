@@ -1,5 +1,5 @@
 """
-Epochs: what suites without a ratchet have in common.
+Epochs: what the suites without a ratchet, C{psk} and C{rsa}, have in common.
 
 A sender's messages to one device belong to an epoch, which has a key, and are counted in it from 1. No two messages have the
 same epoch and counter, and none is accepted twice. Source: C{docs/protocol.md}, section "Suites".
@@ -17,7 +17,7 @@ from securemsg.client.state.records import SEEN, load, save
 from securemsg.crypto import keys
 from securemsg.crypto.keys import length_prefixed
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import SUITES
+from securemsg.protocol.envelope import SUITES, Transport
 from securemsg.protocol.messages import Counter
 
 # An epoch of ours ends after this many messages, or at this age in seconds.
@@ -29,11 +29,12 @@ class Epoch(Private, frozen=True):
     """
     The state of our messages to one device.
 
-    @ivar nonce: names it: random, or of the connection.
+    @ivar nonce: names it: random, of the connection, or the hash of its transport.
     @ivar counter: of the last message.
     @ivar identity: of the device's account.
     @ivar has_replied: we have opened something from this device, so it knows us.
     @ivar over: the next message begins a new epoch.
+    @ivar secret: under suite C{rsa}: of the epoch; C{transport}: how it travels; C{rsa_key}: hash of the key that it is for.
     """
 
     nonce: bytes
@@ -43,6 +44,9 @@ class Epoch(Private, frozen=True):
     identity: bytes
     has_replied: bool = False
     over: bool = False
+    secret: bytes = b""
+    transport: Transport | None = None
+    rsa_key: bytes = b""
 
 
 @frozen

@@ -1,8 +1,9 @@
 """
 The suite of a conversation: chosen by the user, pinned, and never changed by anybody else.
 
-Sent messages use the pinned suite and no other. Received messages may always use suite C{pqxdh}, and suite C{psk} if a key file
-is pinned for the sender; messages under another file wait in quarantine until that file is pinned.
+Sent messages use the pinned suite and no other. Received messages may always use the suites C{pqxdh} and C{rsa}, and suite
+C{psk} if a key file is pinned for the sender; messages under another file wait in quarantine until that file is pinned. What
+comes in another suite than the pinned one is marked.
 Source: C{docs/protocol.md}, section "Suites".
 """
 
@@ -21,12 +22,16 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SECRET_SIZE, SharedKey
 from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import KEY_SIZES, PQXDH, PSK, SUITES
+from securemsg.protocol.envelope import CIPHERS, KEY_SIZES, PQXDH, PSK, RSA, SUITES
 
+DEFAULT_CIPHER = "a256"
 TABLE = "suites"  # bucket = that of the conversation
 
 # Suites that need a key file; the size of its secret.
 SECRET_SIZES = {PSK: SECRET_SIZE}
+# What a suite lacks that C{pqxdh} has.
+FORWARD_SECRECY, POST_QUANTUM = "forward-secrecy", "post-quantum"
+LACKS: dict[str, tuple[str, ...]] = {PQXDH: (), PSK: (FORWARD_SECRECY,), RSA: (FORWARD_SECRECY, POST_QUANTUM)}
 
 
 class WrongKey(Unauthentic):
@@ -41,15 +46,23 @@ class Chosen(Private, frozen=True):
     What the user chose for a conversation.
 
     @ivar key: the secret of the key file, where the suite has one; else empty.
+    @ivar cipher: one of L{CIPHERS}, for suites that leave the choice.
     """
 
     suite: Annotated[str, Meta(max_length=16)] = PQXDH
     key: bytes = b""
+    cipher: Annotated[str, Meta(max_length=16)] = DEFAULT_CIPHER
 
     @property
     def key_size(self) -> int:
         """Of the keys that messages are encrypted with, which says with which cipher."""
-        return KEY_SIZES[self.suite][0]
+        sizes, wanted = KEY_SIZES[self.suite], CIPHERS[self.cipher]
+        return wanted if wanted in sizes else sizes[0]
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the suite lacks."""
+        return LACKS[self.suite]
 
     @property
     def shared(self) -> SharedKey:
@@ -67,15 +80,18 @@ def pinned_suite(records: IRecords, conversation: Conversation) -> Chosen:
     return load(records, Chosen, TABLE, conversation.bucket) or Chosen()
 
 
-def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: bytes = b"") -> None:
+def pin_suite(
+    records: IRecords, conversation: Conversation, suite: str, key: bytes = b"", cipher: str = DEFAULT_CIPHER
+) -> None:
     """
     Pin the suite that the user chose. Sealed messages are sent unchanged; messages in quarantine are tried again.
 
     @param key: the secret of a key file, for suite C{psk}; without one the pinned key stays.
-    @raise Refusal: C{suite-unavailable}: there is no such suite. C{bad-request}: suite C{psk} without a key, another with one,
-        or a key of another size.
+    @param cipher: one of L{CIPHERS}.
+    @raise Refusal: C{suite-unavailable}: there is no such suite or cipher. C{bad-request}: suite C{psk} without a key, another
+        with one, or a key of another size.
     """
-    if suite not in SUITES:
+    if suite not in SUITES or cipher not in CIPHERS:
         raise Refusal("suite-unavailable")
     size = SECRET_SIZES.get(suite, 0)
     if size and not key:
@@ -83,7 +99,7 @@ def pin_suite(records: IRecords, conversation: Conversation, suite: str, key: by
     if len(key) != size:
         raise Refusal("bad-request")
     before = records.get(TABLE, conversation.bucket)
-    save(records, TABLE, conversation.bucket, Chosen(suite, key))
+    save(records, TABLE, conversation.bucket, Chosen(suite, key, cipher))
     _note(records, conversation, before)
     quarantine.mark_for_retry(records, conversation.account)
 

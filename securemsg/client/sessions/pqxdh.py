@@ -11,11 +11,11 @@ import msgspec
 from attrs import field, frozen
 
 from securemsg.client.sessions import budgets, candidates, initiations, prekeys, selection, store
-from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient
+from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, Opened, Recipient, introduced_pair, pair_of
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.sessions.store import PrekeyInfo, Session
 from securemsg.client.state import contacts
-from securemsg.client.state.contacts import Contact, IdentityChanged
+from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import pqxdh as agreement
@@ -33,7 +33,7 @@ from securemsg.protocol.envelope import (
     PrekeyHeader,
     encode_record,
 )
-from securemsg.protocol.messages import AccountRecord, Bundle, Prekey
+from securemsg.protocol.messages import Bundle, Prekey
 
 
 class NeedBundle(Refusal):
@@ -59,7 +59,7 @@ def begin(records: IRecords, profile: Profile, contact: Contact, device_id: byte
     @raise Refusal: C{spent-bundle}: we used this one before. C{stale-bundle}: see L{prekeys.bundle_age}. C{unknown-device}: it
         is not on the contact's list.
     """
-    pair = _pair(profile, contact, device_id)
+    pair = pair_of(profile, contact, device_id)
     public = PrekeyBundle(
         _public(bundle.signed),
         _public(bundle.kem),
@@ -137,7 +137,7 @@ def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipie
     @raise NeedBundle: there is none, or none that was answered in time.
     @raise Refusal: C{unknown-device}: it is not on the contact's list.
     """
-    pair = _pair(profile, recipient.contact, device)
+    pair = pair_of(profile, recipient.contact, device)
     found = _sending(records, pair, now)
     if found is None:
         raise NeedBundle(pair.contact.name, device, store.load_index(records, pair.bucket).spent)
@@ -160,7 +160,7 @@ def open_part(
     @param sender: as the server says; the session proves it.
     @raise Refusal: C{no-session}, C{unknown-device}, C{unknown-prekey}, as L{budgets} has it, or as L{contacts.judge}.
     """
-    pair = _introduced(records, profile, sender.account, sender.device, header.prekey, now)
+    pair = introduced_pair(records, profile, sender.account, sender.device, header.prekey, now)
     tried = candidates.find(records, pair, header)
     # Of a message that begins a session.
     prekey = None if tried else header.prekey
@@ -199,21 +199,6 @@ def archive_all(records: IRecords) -> None:
         store.archive(records, bucket)
 
 
-def _pair(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
-    """
-    Us and a device on a contact's list.
-
-    @raise IdentityChanged: the user must accept the contact's other identity first.
-    @raise Refusal: C{unknown-device}.
-    """
-    if contact.is_blocked:
-        raise IdentityChanged(contact)
-    device = contacts.device(contact, device_id)
-    if device is None:
-        raise Refusal("unknown-device")
-    return DevicePair(profile, contact, device)
-
-
 def _sending(records: IRecords, pair: DevicePair, now: int) -> tuple[int, Session] | None:
     """The session that sends, if the peer can open what is sealed in it now."""
     number = store.load_index(records, pair.bucket).current
@@ -240,23 +225,6 @@ def _opening_header(profile: Profile, session: Session) -> PrekeyHeader | None:
 
 def _public(prekey: Prekey) -> PublicPrekey:
     return PublicPrekey(prekey.id, prekey.key, prekey.signature)
-
-
-def _introduced(
-    records: IRecords, profile: Profile, account: str, device_id: bytes, prekey: PrekeyHeader | None, now: int
-) -> DevicePair:
-    """The claimed sender: a known contact, or the one that the header introduces."""
-    if prekey is not None:
-        record = AccountRecord(account, prekey.identity, prekey.devices)
-        contact: Contact | None = contacts.introduced(records, profile, record, now)
-    else:
-        contact = contacts.get_contact(records, account)
-    if contact is None:
-        raise Refusal("no-session")
-    device = contacts.device(contact, device_id)
-    if device is None:
-        raise Refusal("unknown-device")
-    return DevicePair(profile, contact, device)
 
 
 def _answered(records: IRecords, pair: DevicePair, prekey: PrekeyHeader, now: int) -> Session:

@@ -19,7 +19,7 @@ from securemsg.protocol.messages import Record
 
 TABLE = "sessions"  # bucket = device of an account, order = number of the session
 SKIPPED = "skipped"  # likewise; its skipped message keys, which only the few messages that need them read
-EPOCHS = "epochs"  # bucket = likewise; of suite C{psk}
+EPOCHS = "epochs"  # bucket = likewise; of the suites C{psk} and C{rsa}
 SESSION_INDEX = 0  # no session has this number: the index has
 
 # Kept for one device: the one that sends, the one before it, and a few more that may receive: those that we began weekly for a

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from securemsg.client.sessions import pqxdh, psk
+from securemsg.client.sessions import pqxdh, psk, rsa
 from securemsg.client.sessions.addresses import DeviceAddress, Opened, Recipient
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import IdentityChanged
@@ -25,6 +25,7 @@ from securemsg.protocol.envelope import (
     KEY_SIZES,
     PQXDH,
     PSK,
+    RSA,
     ContentKey,
     Envelope,
     decode_header,
@@ -70,6 +71,7 @@ class Suite:
 SUITES: dict[str, Suite] = {
     PQXDH: Suite(pqxdh.plan, pqxdh.open_part, True, pqxdh.archive, pqxdh.archive_all),
     PSK: Suite(psk.plan, psk.open_part, False, psk.archive, psk.archive_all),
+    RSA: Suite(rsa.plan, rsa.open_part, False, rsa.archive, rsa.archive_all),
 }
 
 

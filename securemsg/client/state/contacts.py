@@ -80,13 +80,13 @@ class Contact(Record, frozen=True):
     @property
     def comparison(self) -> bytes:
         """What there is to compare, as a digest: the identity, of two the new one, and the devices that are not confirmed."""
-        fresh = [device_digest(device) for device in devices(self) if device.id in self.unconfirmed]
+        fresh = [_keys_digest(device) for device in devices(self) if device.id in self.unconfirmed]
         return keys.digest(offered(self), *(() if self.is_blocked else fresh))
 
     @property
     def trust_digest(self) -> bytes:
         """A digest of what decides whom and what we trust: identities, whether one was compared, and the devices."""
-        listed = sorted(device_digest(device) for device in devices(self))
+        listed = sorted(_keys_digest(device) for device in devices(self))
         state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown_comparison, self.shown_claim))
         return integrity.row_digest(self.identity, self.changed_to, state, *listed)
 
@@ -174,9 +174,14 @@ def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: i
     if record.identity != known.identity:
         raise IdentityChanged(_claimed(known, record, listing))
     _check_follows(known, listing, digest)
-    before = {device.keys for device in devices(known)}
-    # The first list that is known of somebody adds nothing.
-    added = {device.id for device in listing.devices if before and device.keys not in before}
+    before = {device.keys: device.rsa_key for device in devices(known)}
+    # The first list that is known of somebody adds nothing. An RSA key may be added, but neither changes nor goes: else whoever
+    # has the account's keys could read, and nobody would be told.
+    added = {
+        device.id
+        for device in listing.devices
+        if before and before.get(device.keys, b"") not in (None, device.rsa_key)
+    }
     contact = msgspec.structs.replace(
         known,
         devices=record.devices,
@@ -232,6 +237,12 @@ def is_list_old(contact: Contact, now: int) -> bool:
     if contact.devices is None:
         return False
     return now - decode_device_list(contact.devices.body).issued_at >= LIST_WARNING
+
+
+def _keys_digest(device: Device) -> bytes:
+    """SHA-256 of all keys of a device, with the one that may be added later."""
+    digest = device_digest(device)
+    return digest if device.rsa_key is None else keys.digest(digest, device.rsa_key)
 
 
 def _check_follows(known: Contact, listing: DeviceList, digest: bytes) -> None:

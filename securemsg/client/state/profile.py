@@ -140,15 +140,16 @@ class StoredProfile(Private, frozen=True):
     transport: str = AUTO
 
 
-def create_profile(link: InviteLink, name: str, now: int) -> Profile:
+def create_profile(link: InviteLink, name: str, now: int, rsa_key: bytes | None = None) -> Profile:
     """
     Make all keys of a new account with one device, and its first list.
 
+    @param rsa_key: the public RSA key of the device, if one was made.
     @raise Refusal: C{illegal-name}.
     """
     check_name(name)
     identity, device_key, agreement = SigningKey.generate(), SigningKey.generate(), AgreementKey.generate()
-    device = Device(random_id(), device_key.public, agreement.public, None)
+    device = Device(random_id(), device_key.public, agreement.public, rsa_key)
     return Profile(
         name=name,
         host=link.host,

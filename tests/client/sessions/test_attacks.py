@@ -253,7 +253,7 @@ class EnvelopeTests(AttackTests):
 
     def test_other_suite(self) -> None:
         """A suite or version that we do not speak is refused, not guessed at."""
-        for suite, version in (("rsa", 1), ("psk", 2), ("pqxdh", 2), ("pqxdh", 0)):
+        for suite, version in (("rsa", 2), ("psk", 2), ("pqxdh", 2), ("pqxdh", 0)):
             self.assert_refused(self.bob, with_step(self.first, suite=suite, version=version), "suite-unavailable")
         self.assert_refused(self.bob, with_step(self.first, suite="psk"), "bad-envelope")
 

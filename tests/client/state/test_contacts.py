@@ -18,7 +18,7 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_dev
 from securemsg.protocol.envelope import Content, Kind, ListMark
 from securemsg.protocol.messages import AccountRecord, SignedDeviceList
 from tests.client.people import NOW, friends, person
-from tests.rsakeys import RSA_KEY
+from tests.rsakeys import OTHER_KEY, RSA_KEY
 
 
 def signed(identity: SigningKey, listing: DeviceList, label: bytes = DEVICE_LIST_LABEL) -> SignedDeviceList:
@@ -108,6 +108,21 @@ class AdoptTests(SynchronousTestCase):
             changed = msgspec.structs.replace(with_rsa, **{name: getattr(other, name)})
             self.bob.profile = resigned(self.bob.profile, NOW + 8, [changed])
             self.assertEqual(self.adopt(self.bob.record).unconfirmed, (self.bob.device.id,))
+
+    def test_other_rsa_key(self) -> None:
+        """
+        Once a device has an RSA key, another one makes it another device, and so does its absence: else it could be exchanged
+        in two steps. There is something else to compare then, and to be trusted.
+        """
+        seen = []
+        for key in (None, RSA_KEY.public, OTHER_KEY.public, None):
+            device = msgspec.structs.replace(self.bob.device, rsa_key=key)
+            self.bob.profile = resigned(self.bob.profile, NOW + 7, [device])
+            contact = self.adopt(self.bob.record)
+            seen.append((contact.unconfirmed == (device.id,), contact.comparison, contact.trust_digest))
+        self.assertEqual([changed for changed, _, _ in seen], [False, False, True, True])
+        self.assertNotEqual(seen[2][1], seen[3][1])
+        self.assertNotEqual(seen[0][2], seen[1][2])
 
     def test_several_at_first(self) -> None:
         """A first contact with several devices has added none."""
