@@ -10,13 +10,13 @@ from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.lobby import event_text
 from securemsg.client.messages import Line, Received, Sent
-from securemsg.client.sessions.pins import Chosen
+from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
 from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.devices import Device
-from securemsg.protocol.envelope import Kind
+from securemsg.protocol.envelope import PQXDH, Kind
 
 # Notes about messages in words; an unknown code is shown as it is.
 NOTES = {
@@ -24,7 +24,12 @@ NOTES = {
     "repeated": "repeats the number of an earlier one",
     "forked": "contradicts earlier ones",
     "unsupported": "is of a kind unknown to this version",
+    "other-suite": "is encrypted with suite {suite}, and not with the one that you have chosen",
 }
+# The ciphers, by the sizes of their keys.
+CIPHER_NAMES = {64: "A256CBC-HS512", 32: "A128CBC-HS256"}
+# What a suite may lack.
+LACKS = {FORWARD_SECRECY: "no forward secrecy", POST_QUANTUM: "not post-quantum"}
 # How many encrypted bytes are shown: the random bytes at the beginning, and as many of ciphertext.
 SHOWN_BYTES = 32
 # How many bytes of a deposit id are shown: enough to distinguish those on one screen.
@@ -77,8 +82,9 @@ def remark(message: Received) -> str:
     if message.gap_before:
         remarks.append(slash.gap_line(message.conversation.name, message.gap_before))
     if message.note:
-        whom = escape(message.conversation.name)
-        remarks.append(f"-- the next message from {whom} {NOTES.get(message.note, escape(message.note))}")
+        known = NOTES.get(message.note)
+        what = escape(message.note) if known is None else known.format(suite=escape(message.suite))
+        remarks.append(f"-- the next message from {escape(message.conversation.name)} {what}")
     return "\n".join(remarks)
 
 
@@ -139,8 +145,25 @@ def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, o
 
 
 def suite_facts(choice: Chosen) -> dict[str, object]:
-    """How a conversation is encrypted, for programs: the suite, and the name of its key file."""
-    return {"suite": choice.suite, "key": choice.shared.name if choice.key else None}
+    """How a conversation is encrypted, for programs: the suite, the name of its key file, its cipher, and what it lacks."""
+    return {
+        "suite": choice.suite,
+        "key": choice.shared.name if choice.key else None,
+        "cipher": CIPHER_NAMES[choice.key_size],
+        "lacks": list(choice.lacks),
+    }
+
+
+def suite_mark(choice: Chosen) -> str:
+    """The mark of a suite that is not the usual one: the name of its key file, or its own."""
+    if choice.key:
+        return choice.shared.name
+    return "" if choice.suite == PQXDH else choice.suite
+
+
+def lack_words(choice: Chosen) -> str:
+    """What a suite lacks, in words."""
+    return ", ".join(LACKS[code] for code in choice.lacks)
 
 
 def mark_of(contact: Contact) -> str:
@@ -156,8 +179,8 @@ def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
     """A contact, for people."""
     mark = mark_of(contact) or "verified"
     news = f"  {unread} unread" if unread else ""
-    key = f"  {choice.shared.name}" if choice.key else ""
-    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{key}{news}"
+    suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
+    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{news}"
 
 
 @frozen

@@ -15,8 +15,8 @@ from securemsg.account.errors import error_for
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import LOBBY_NAME, check_name
-from securemsg.protocol.envelope import PQXDH, PSK
+from securemsg.protocol.devices import LOBBY_NAME, RSA_BITS, check_name
+from securemsg.protocol.envelope import CIPHERS, PQXDH, PSK, RSA
 from securemsg.protocol.invite import TRANSPORTS, is_host
 
 APPLICATION = "securemsg"
@@ -52,6 +52,8 @@ class Settings:
     @ivar suite: that the conversation is to have from now on; C{None}: the one it has.
     @ivar key_file: for suite C{psk}, or, where no suite is named, in place of a profile.
     @ivar loose: use the key file even if others can read it.
+    @ivar cipher: for suite C{rsa}.
+    @ivar rsa_bits: of the RSA key of this device, if one is made.
     @ivar state: the state folder of the daemon on this machine.
     """
 
@@ -68,6 +70,8 @@ class Settings:
     suite: str | None = None
     key_file: Path | None = None
     loose: bool = False
+    cipher: str | None = None
+    rsa_bits: int | None = None
     state: Path | None = None
 
     @property
@@ -185,17 +189,19 @@ state_option = _option(
 
 def suite_options(key_file_help: str, *suite_names: str) -> Callable[[F], F]:
     """
-    C{--suite} (or another name for it), C{--key-file} and C{--loose}, for commands that choose how a conversation is encrypted.
+    C{--suite} (or another name for it), C{--key-file}, C{--loose} and C{--cipher}, for commands that choose how a conversation
+    is encrypted.
     """
     options: tuple[Callable[[Any], Any], ...] = (
         _option(
             *suite_names,
             "suite",
-            type=click.Choice([PQXDH, PSK]),
+            type=click.Choice([PQXDH, PSK, RSA]),
             help="How the conversation with NAME is encrypted from now on.",
         ),
         _option("--key-file", type=_FILE, metavar="FILE", help=key_file_help),
         _option("--loose", is_flag=True, help="Use the key file even if others can read it."),
+        _option("--cipher", type=click.Choice(list(CIPHERS)), help="For suite rsa: AES-256 (the default) or AES-128."),
     )
 
     def add(command: F) -> F:
@@ -204,6 +210,13 @@ def suite_options(key_file_help: str, *suite_names: str) -> Callable[[F], F]:
         return command
 
     return add
+
+
+rsa_bits_option = _option(
+    "--rsa-bits",
+    type=click.Choice(RSA_BITS),
+    help="Size of the RSA key that is made.  [default: 2048]",
+)
 
 
 class AccountName(click.ParamType[str]):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.commands.keygen import load_key
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
+from securemsg.cli.rendering import lack_words, suite_mark
 from securemsg.cli.settings import Settings
+from securemsg.client.owndevices import is_published
 from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import pins
 from securemsg.client.sessions.pins import SECRET_SIZES, Chosen
+from securemsg.client.state.profile import load_profile
+from securemsg.client.state.rsakeys import load_rsa_key, save_rsa_key, with_rsa_key
+from securemsg.crypto.rsa import DEFAULT_BITS, RsaKey
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
+from securemsg.protocol.envelope import PQXDH, RSA
 
 # Names in one warning.
 SHOWN = 5
+_RSA_READERS = "whoever gets a device's RSA key, now or later, can read everything that was sent to it"
 
 
 def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
@@ -22,17 +29,22 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 
     @raise SecuremsgError: the options make no sense, or the key file cannot be used.
     """
+    if settings.cipher is not None and settings.suite != RSA:
+        raise SecuremsgError(Exit.USAGE, "usage", "only suite rsa has a choice of ciphers", "omit --cipher, or choose rsa")
     if settings.suite is None:
         return pinned
+    if name == LOBBY_NAME and settings.suite != PQXDH:
+        text = f"{LOBBY_NAME} has no suite of its own: what you say there goes to `{SERVER_NAME}` in suite pqxdh"
+        raise SecuremsgError(Exit.USAGE, "usage", text, "omit --suite and --key-file")
     if settings.suite not in SECRET_SIZES:
         if settings.key_file is not None:
             raise SecuremsgError(
                 Exit.USAGE, "usage", "only suite psk uses a key file", "omit --key-file, or choose suite psk"
             )
-        return Chosen(settings.suite)
-    if name == LOBBY_NAME:
-        text = f"{LOBBY_NAME} has no suite of its own: what you say there goes to `{SERVER_NAME}` in suite pqxdh"
-        raise SecuremsgError(Exit.USAGE, "usage", text, "omit --suite and --key-file")
+        if settings.suite == RSA and name == SERVER_NAME:
+            text = f"`{SERVER_NAME}` has no RSA key"
+            raise error_for("suite-unavailable", name, Exit.USAGE, text, "omit the suite; messages go out with suite pqxdh")
+        return Chosen(settings.suite, cipher=settings.cipher or pinned.cipher)
     if name == SERVER_NAME:
         raise SecuremsgError(
             Exit.USAGE,
@@ -68,13 +80,14 @@ def pin(context: CommandContext, name: str) -> bool:
     """
     pinned = pinned_suite(context, name)
     choice = wanted(context.settings, name, pinned)
-    if (choice.suite, choice.key) == (pinned.suite, pinned.key):
+    if (choice.suite, choice.key, choice.cipher) == (pinned.suite, pinned.key, pinned.cipher):
         return False
     with context.store.writing() as records:
         conversation = context.profile.conversation(name)
-        pins.pin_suite(records, conversation, choice.suite, choice.key)
+        pins.pin_suite(records, conversation, choice.suite, choice.key, choice.cipher)
         sharing, waiting = pins.sharing(records, name), drafts(records, conversation)
-    report_note("suite-pinned", _consequences(context, name, choice), context.settings.as_json)
+        has_rsa_key = load_rsa_key(records) is not None
+    report_note("suite-pinned", _consequences(context, name, choice, has_rsa_key), context.settings.as_json)
     if waiting:
         report_note("suite-of-waiting", _outbox_note(name, choice, waiting), context.settings.as_json)
     if sharing:
@@ -82,13 +95,39 @@ def pin(context: CommandContext, name: str) -> bool:
     return True
 
 
-def key_name(choice: Chosen) -> str | None:
-    """The name of the key file that is pinned, if one is."""
-    return choice.shared.name if choice.key else None
+def caution(choice: Chosen) -> str:
+    """What a suite lacks, in words; empty where it lacks nothing."""
+    if choice.key:
+        return f"messages are encrypted with {suite_mark(choice)}: anyone who has this file, now or later, can read them"
+    if choice.lacks:
+        return f"messages are encrypted with suite {choice.suite}: {lack_words(choice)}; {_RSA_READERS}"
+    return ""
 
 
-def _consequences(context: CommandContext, name: str, choice: Chosen) -> str:
+def have_rsa_key(context: CommandContext) -> bool:
+    """
+    Make the RSA key of this device, if it has none.
+
+    @return: whether the account's list lacks it so far: the owner of the connection has to publish it.
+    """
+    with context.store.reading() as records:
+        is_made = load_rsa_key(records) is not None
+    if not is_made:
+        # Not inside a transaction: it may take seconds.
+        key = RsaKey.generate(context.settings.rsa_bits or DEFAULT_BITS)
+        with context.store.writing() as records:
+            save_rsa_key(records, key)
+    with context.store.reading() as records:
+        profile = load_profile(records) or context.profile
+        return with_rsa_key(records, profile) != profile.listing.devices or not is_published(records, profile)
+
+
+def _consequences(context: CommandContext, name: str, choice: Chosen, has_rsa_key: bool) -> str:
     """The consequences of a choice, in words."""
+    if choice.suite == RSA:
+        same = f"securemsg contacts {name} --set-suite rsa"
+        answers = "" if has_rsa_key else f". {name} cannot answer in this suite until you have an RSA key, too: {same}"
+        return f"from now on messages to {name} are encrypted with suite rsa: {lack_words(choice)}; {_RSA_READERS}{answers}"
     if not choice.key:
         return (
             f"from now on messages to {name} are encrypted with suite {choice.suite}, without a key file; what {name} encrypts"
@@ -96,8 +135,8 @@ def _consequences(context: CommandContext, name: str, choice: Chosen) -> str:
         )
     same = f"securemsg contacts {context.profile.name} --set-suite psk --key-file FILE"
     return (
-        f"from now on messages to {name} are encrypted with suite psk and {key_name(choice)}: anyone who has this file, now or"
-        " later, can read everything, including the daemon's operator if the daemon has the same file."
+        f"from now on messages to {name} are encrypted with suite psk and {suite_mark(choice)}: anyone who has this file, now"
+        " or later, can read everything, including the daemon's operator if the daemon has the same file."
         f" {name} needs this file too: {same}"
     )
 
@@ -105,7 +144,7 @@ def _consequences(context: CommandContext, name: str, choice: Chosen) -> str:
 def _outbox_note(name: str, choice: Chosen, waiting: int) -> str:
     """A note about messages that were written before the choice, and are not sealed yet."""
     what = f"1 message waiting for {name} goes" if waiting == 1 else f"{waiting} messages waiting for {name} go"
-    with_key = f" and {key_name(choice)}" if choice.key else ""
+    with_key = f" and {suite_mark(choice)}" if choice.key else ""
     return f"{what} out with suite {choice.suite}{with_key} as well"
 
 

@@ -50,7 +50,8 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
     said there waits for you until /leave.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file.
-    With --suite psk you chat from your profile with a contact who has the same file.
+    With --suite psk you chat from your profile with a contact who has the same file, with --suite rsa with one who has an RSA
+    key.
     """
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:

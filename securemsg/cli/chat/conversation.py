@@ -46,8 +46,9 @@ from securemsg.cli.rendering import (
     remark,
     safety_record,
     safety_text,
+    suite_mark,
 )
-from securemsg.cli.suites import key_name, pinned_suite
+from securemsg.cli.suites import caution, pinned_suite
 from securemsg.client import lobby, messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Received, Sent
@@ -201,9 +202,12 @@ class Chat:
             await self._notify(f"-- nothing is known about {self.name} yet; send a message first")
             return
         number = safety(self._context.profile, contact)
-        record = safety_record(contact, number, pinned_suite(self._context, contact.name))
+        choice = pinned_suite(self._context, contact.name)
+        record = safety_record(contact, number, choice)
         await self._write(self._shown(record, safety_text(contact, number)))
         remember_shown(self._context.store, contact)
+        if caution(choice):
+            await self._notify(f"-- {caution(choice)}")
         added = new_devices(self._context.store, contact)
         for line in added:
             await self._notify(f"-- {line}")
@@ -409,16 +413,16 @@ class Chat:
             return get_contact(records, self.name)
 
     def title(self) -> str:
-        """The name, with marks: unverified, keys changed, key file; of the lobby: how many are there."""
+        """The name, with marks: unverified, keys changed, key file or suite; of the lobby: how many are there."""
         if self._is_in_room:
             count = len(lobby.state_of(self._context.store).members)
             return f"{self.name} ({count})" if count else self.name
         contact = self.contact()
         choice = pinned_suite(self._context, self.name)
         if isinstance(self._context, GuestContext):
-            return f"{self.name} ({key_name(choice)})"
+            return f"{self.name} ({suite_mark(choice)})"
         mark = mark_of(contact) if contact else "unknown"
-        marks = ", ".join(part for part in (mark, key_name(choice)) if part)
+        marks = ", ".join(part for part in (mark, suite_mark(choice)) if part)
         return f"{self.name} ({marks})" if marks else self.name
 
     def title_in_line(self) -> str:

@@ -13,8 +13,8 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
-from securemsg.cli.settings import json_option, name_or_action, settings_of, shared, suite_options
-from securemsg.cli.suites import pin, pinned_suite, wanted
+from securemsg.cli.settings import json_option, name_or_action, rsa_bits_option, settings_of, shared, suite_options
+from securemsg.cli.suites import have_rsa_key, pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import pins
 from securemsg.client.state import receipts
@@ -22,6 +22,7 @@ from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
+from securemsg.protocol.envelope import RSA
 
 
 @click.command()
@@ -33,6 +34,7 @@ from securemsg.interfaces import IProfileStore
     type=click.Choice([policy.value for policy in receipts.Policy]),
     help="Who gets delivery receipts.",
 )
+@rsa_bits_option
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
@@ -45,6 +47,9 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
     messages that were waiting for it. Anyone who has the file can read everything, including the daemon's operator if the
     daemon has the same file. --set-suite pqxdh goes back to encryption without a file.
 
+    --set-suite rsa encrypts messages to NAME with NAME's RSA key, and makes one for this device, so that NAME can do the same:
+    not post-quantum, and whoever gets such a key, now or later, can read everything that was sent to it.
+
     accept NAME accepts the new keys of a contact whose keys have changed; messages flow again, and the contact is unverified.
     Compare numbers first: securemsg verify NAME. A contact whose keys have not changed counts as known from then on.
 
@@ -55,21 +60,26 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
     action, name = words[0], words[1] or None
     if action and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("accept cannot be combined with --set-suite or --key-file")
-    if name is None and (settings.suite is not None or settings.key_file is not None):
+    if name is None and (settings.suite is not None or settings.key_file is not None or settings.cipher is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
     if name is not None and policy is not None:
         raise click.UsageError("receipts are set for all contacts: securemsg contacts --set-receipts WHO")
     check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
         raise click.UsageError("--key-file needs --set-suite psk")
+    if settings.suite != RSA and (settings.cipher is not None or settings.rsa_bits is not None):
+        raise click.UsageError("--cipher and --rsa-bits need --set-suite rsa")
     with opened(settings) as context:
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
             wanted(context.settings, name, pinned_suite(context, name))
-            status = known_or_fetched(context, name)
+            more = ["publish-key"] if settings.suite == RSA and have_rsa_key(context) else []
+            # Somebody who is known needs no connection; what is to be published goes out with the next one.
+            has_changed = find_contact(context.store, name) is not None and pin(context, name)
+            status = known_or_fetched(context, name, *more)
             if status != Exit.DONE:
                 return status
-            if pin(context, name):
+            if pin(context, name) or has_changed:
                 context.wake_owner()
         elif action and name is not None:
             is_new = accept_keys(context, name)
@@ -115,17 +125,20 @@ def accept_keys(context: CommandContext, name: str) -> bool:
     return before.is_blocked
 
 
-def known_or_fetched(context: CommandContext, name: str) -> int:
+def known_or_fetched(context: CommandContext, name: str, *more: str) -> int:
     """
     See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
 
+    @param more: what else to ask the owner of the connection.
     @return: 0, or 130 when that was interrupted.
     @raise SecuremsgError: C{own-name}, C{no-such-account}, or there is no connection.
     """
     if name == context.profile.name:
         raise error_for("own-name", name)
-    if find_contact(context.store, name) is None:
-        status = context.run_connected(_fetching(name, context))
+    questions = [] if find_contact(context.store, name) else [("fetch", name)]
+    questions += [(kind, "") for kind in more]
+    if questions:
+        status = context.run_connected(_asking(questions, context))
         if status != Exit.DONE:
             return status
         if find_contact(context.store, name) is None:
@@ -139,11 +152,12 @@ def find_contact(store: IProfileStore, name: str) -> Contact | None:
         return get_contact(records, name)
 
 
-def _fetching(name: str, context: CommandContext) -> Any:
-    """Have the directory asked for somebody we do not know yet."""
+def _asking(questions: list[tuple[str, str]], context: CommandContext) -> Any:
+    """Have the owner of the connection asked, one question after the other."""
 
     async def ask(reactor: Any, connection: AccountConnection) -> int:
-        await connection.ask("fetch", name, timeout=context.settings.time_limit)
+        for kind, argument in questions:
+            await connection.ask(kind, argument, timeout=context.settings.time_limit)
         return Exit.DONE
 
     return ask

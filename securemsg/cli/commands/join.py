@@ -17,7 +17,7 @@ from securemsg.account.folder import check_whole, storage_error
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import open_vault, opened, read_passphrase
-from securemsg.cli.settings import NAME, Settings, json_option, settings_of, shared
+from securemsg.cli.settings import NAME, Settings, json_option, rsa_bits_option, settings_of, shared
 from securemsg.client.state import integrity, vault
 from securemsg.client.state.contacts import TABLE as CONTACTS
 from securemsg.client.state.invites import is_proof_waiting, trust_inviter, write_proof
@@ -25,8 +25,10 @@ from securemsg.client.state.lists import LISTS
 from securemsg.client.state.profile import TABLE as PROFILE
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
 from securemsg.client.state.records import OUTBOX
+from securemsg.client.state.rsakeys import load_rsa_key, save_rsa_key
 from securemsg.client.state.vault import VaultError
 from securemsg.crypto.keys import fingerprint, is_ed25519_key
+from securemsg.crypto.rsa import DEFAULT_BITS, RsaKey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import is_reserved
@@ -41,10 +43,12 @@ ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 @click.command()
 @click.argument("invite", metavar="INVITE")
 @click.argument("name", type=NAME, metavar="NAME")
+@click.option("--rsa", "wants_rsa", is_flag=True, help="Make an RSA key as well, so that contacts can use suite rsa.")
+@rsa_bits_option
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def join(ctx: click.Context, invite: str, name: str) -> int:
+def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool) -> int:
     """
     Create keys, pin the server, and register NAME with INVITE; `-` reads the invite from standard input.
 
@@ -59,7 +63,8 @@ def join(ctx: click.Context, invite: str, name: str) -> int:
             raise Refusal("bad-invite", "an invalid key")
     except (Refusal, UnicodeDecodeError):
         raise error_for("bad-invite") from None
-    prepare(settings, link, name)
+    bits = settings.rsa_bits or DEFAULT_BITS if wants_rsa or settings.rsa_bits else 0
+    prepare(settings, link, name, bits)
     with opened(settings, joined=False) as context:
         with context.store.reading() as records:
             is_done = context.profile.registered and not is_proof_waiting(records)
@@ -82,10 +87,11 @@ def join(ctx: click.Context, invite: str, name: str) -> int:
     return Exit.DONE
 
 
-def prepare(settings: Settings, link: InviteLink, name: str) -> None:
+def prepare(settings: Settings, link: InviteLink, name: str, rsa_bits: int = 0) -> None:
     """
     Make the profile, or see that the one in the folder is the one that was begun with this name and server.
 
+    @param rsa_bits: of the RSA key of this device; 0: make none.
     @raise SecuremsgError: C{other-name}, C{other-server}, or the folder cannot be used.
     """
     folder = settings.folder
@@ -96,13 +102,14 @@ def prepare(settings: Settings, link: InviteLink, name: str) -> None:
     except (VaultError, StorageError) as error:
         raise storage_error(error) from error
     try:
-        _save(store, link, name, settings.transport)
+        rsa_key = RsaKey.generate(rsa_bits) if rsa_bits else None
+        _save(store, link, name, settings.transport, rsa_key)
     finally:
         store.close()
     settings.folder.chmod(0o700)
 
 
-def _save(store: IProfileStore, link: InviteLink, name: str, transport: str | None) -> None:
+def _save(store: IProfileStore, link: InviteLink, name: str, transport: str | None, rsa_key: RsaKey | None) -> None:
     """One transaction: either the whole profile is there, or nothing. The transport is kept if one is named."""
     now = int(time.time())
     try:
@@ -112,8 +119,12 @@ def _save(store: IProfileStore, link: InviteLink, name: str, transport: str | No
                 # We never registered with that server, and this invite is for another one: drop everything.
                 _forget(records)
                 known = None
+            if rsa_key is not None:
+                # One that is there stays; the owner of the connection signs it into a list that lacks it.
+                save_rsa_key(records, rsa_key)
             if known is None:
-                profile = create_profile(link, name, now)
+                kept = load_rsa_key(records)
+                profile = create_profile(link, name, now, None if kept is None else kept.public)
             else:
                 profile = _resumed(known, link, name)
             if transport is not None:

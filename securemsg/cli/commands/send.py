@@ -97,6 +97,7 @@ def send(
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
     and what cannot be sent now is not kept. With --suite psk you write from your profile to a contact who has the same file.
+    With --suite rsa you write to a contact who has an RSA key.
     """
     if no_queue and wait == NONE:
         raise click.UsageError("--no-queue needs --wait accepted or delivered")

@@ -11,11 +11,12 @@ from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.rendering import fact_lines
+from securemsg.cli.rendering import fact_lines, lack_words, suite_facts
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.sessions import pins
+from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state import invites, receipts
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.records import Notice
@@ -55,7 +56,7 @@ def status(ctx: click.Context) -> int:
         facts.update(queue_facts(context))
         warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
-        shown = {**facts, "key_files": named, "held_back": held_back(context)}
+        shown = {**facts, "key_files": named, "suites": _suites_text(context), "held_back": held_back(context)}
         # Facts that need a connection are marked as unknown; zero needs no line.
         shown = {name: value for name, value in shown.items() if value or value is None or value is False}
         text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
@@ -92,6 +93,7 @@ def local_facts(context: CommandContext) -> dict[str, object]:
         "fingerprint": fingerprint(profile.identity.public),
         "device": profile.device_id.hex(),
         "key_files": key_files(context),
+        "suites": suites_in_use(context),
         "receipts": receipts_to(context),
         "keys_protected": context.protection,
         "profile": str(context.folder),
@@ -104,12 +106,27 @@ def receipts_to(context: CommandContext) -> str:
         return receipts.policy_of(records, context.profile)
 
 
-def key_files(context: CommandContext) -> dict[str, str]:
-    """With whom a key file is pinned, by name, and what the file is called."""
+def suites_in_use(context: CommandContext) -> dict[str, dict[str, object]]:
+    """With whom another suite than the usual one is pinned, by name, and what it lacks."""
+    return {name: suite_facts(choice) for name, choice in _pinned(context).items() if choice.lacks}
+
+
+def _suites_text(context: CommandContext) -> str:
+    """The same, for people."""
+    rows = [(name, choice) for name, choice in _pinned(context).items() if choice.lacks]
+    return "; ".join(f"{choice.suite} with {escape(name)}: {lack_words(choice)}" for name, choice in rows)
+
+
+def _pinned(context: CommandContext) -> dict[str, Chosen]:
+    """The pinned suites, by name."""
     with context.store.reading() as records:
         names = [contact.name for contact in all_contacts(records)]
-        pinned = {name: pins.pinned_suite(records, context.profile.conversation(name)) for name in names}
-    return {name: choice.shared.name for name, choice in pinned.items() if choice.key}
+        return {name: pins.pinned_suite(records, context.profile.conversation(name)) for name in names}
+
+
+def key_files(context: CommandContext) -> dict[str, str]:
+    """With whom a key file is pinned, by name, and what the file is called."""
+    return {name: choice.shared.name for name, choice in _pinned(context).items() if choice.key}
 
 
 def queue_facts(context: CommandContext) -> dict[str, object]:

@@ -15,7 +15,7 @@ from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import device_text, safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
-from securemsg.cli.suites import key_name, pinned_suite
+from securemsg.cli.suites import caution, pinned_suite
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.verification import confirm, mark_shown, safety
 from securemsg.crypto import keys
@@ -53,8 +53,8 @@ def verify(ctx: click.Context, name: str, digits: str, compared: bool) -> int:
         remember_shown(context.store, contact)
         if not context.settings.as_json:
             _advise(context.store, contact, number)
-            if choice.key:
-                say(f"Messages are encrypted with {key_name(choice)}: anyone who has this file, now or later, can read them.")
+            if words := caution(choice):
+                say(f"{words[:1].upper()}{words[1:]}.")
     return Exit.DONE
 
 
