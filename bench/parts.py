@@ -14,6 +14,7 @@ from bench.garbage import measure as measure_garbage
 from bench.lobby import measure as measure_lobby
 from bench.machine import Unmeasurable
 from bench.report import Figure
+from bench.suites import measure as measure_suites
 from bench.target import Target, Waiting
 
 PAIRS = 50
@@ -311,6 +312,13 @@ class Bench:
     def _told(self, who: str, figures: list[Figure]) -> list[Figure]:
         for figure in figures:
             self.say(f"{who}: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
+        return figures
+
+    async def suites(self) -> list[Figure]:
+        """What a message costs its clients in each suite. No server is needed for that either."""
+        figures = measure_suites()
+        for figure in figures:
+            self.say(f"client: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
         return figures
 
 

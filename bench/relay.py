@@ -31,7 +31,7 @@ from bench.strings import Yardstick
 from bench.target import Waiting
 
 DEFAULT_JSON = served.ROOT / "build" / "bench.json"
-PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth", "garbage", "lobby", "ancestors")
+PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth", "garbage", "lobby", "suites", "ancestors")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -74,6 +74,7 @@ async def measure(
             "growth": lambda: bench.growth(daemon, yardstick),
             "garbage": lambda: bench.garbage(folder),
             "lobby": lambda: bench.lobby(folder),
+            "suites": bench.suites,
             "ancestors": lambda: Ancestors(bench, reactor).measure(daemon, yardstick),
         }
         found = {part: await run() for part, run in runs.items() if part in parts}

@@ -18,11 +18,13 @@ KEYS = {
     "idle_kb", "logins", "stored", "drained", "stored_cpu", "drained_cpu", "growth", "p50_few", "p99_few", "p50_many",
     "p99_many", "p99_alone", "p99_beside", "company", "queue_stored", "queue_drained", "queue_disk", "garbage", "garbage_kept",
     "lobby",
+    "suite_pqxdh", "suite_rsa", "suite_rsa_epoch",
 }  # fmt: skip
 # What only the daemon can do.
 ALONE = {
     "stored", "drained", "stored_cpu", "drained_cpu", "p99_alone", "p99_beside", "company", "queue_stored", "queue_drained",
     "queue_disk", "garbage", "garbage_kept", "lobby",
+    "suite_pqxdh", "suite_rsa", "suite_rsa_epoch",
 }  # fmt: skip
 
 
