@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from securemsg.account.errors import error_for
 from securemsg.crypto.keys import same, spki_digest
 from securemsg.net.dialer import Route, tcp_route
-from securemsg.protocol.invite import TCP, UDP
+from securemsg.protocol.invite import AUTO, TCP, UDP
 
 # By how much TCP, whose key exchange is post-quantum, is ahead of UDP, seconds (RFC 8305 8 has the same for addresses).
 HEAD_START = 0.25
@@ -33,9 +33,10 @@ class ServerAddress:
 
     def __str__(self) -> str:
         """Host and port, for people."""
-        port, way = (self.udp_port or self.port, " over UDP") if self.transport == UDP else (self.port, "")
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{port}{way}"
+        if self.transport == UDP:
+            return f"{host}:{self.udp_port or self.port} over UDP"
+        return f"{host}:{self.port}" + (f" or UDP port {self.udp_port}" if self.transport == AUTO and self.udp_port else "")
 
 
 def routes(reactor: Any, server: ServerAddress) -> list[Route]:

@@ -48,6 +48,10 @@ class AncestorTests(SynchronousTestCase):
         """B: the server acknowledges and records; C{--host} and C{--port} go before what the profile says."""
         self.replay("B", "--record", "cat messages.jsonl", "--port 9 ")
 
+    def test_relay(self) -> None:
+        """C: five processes over UDP, with nothing at the TCP port that they are told; everybody reads everybody."""
+        self.replay("C", "--udp-port", "--advertise 127.0.0.1:9 ", "--lobby", "--suite rsa --cipher a128")
+
     def test_store_and_forward(self) -> None:
         """D: what is sent to somebody who is away waits, through C{kill -9}; a server that is full lets one wait for a turn."""
         self.replay("D", "kill -9", "--max-clients 1", "--retry", "accounts")
