@@ -506,10 +506,9 @@ def make_connection(
     @param folder: of the profile; C{None}: it is in memory, so that no other process can share the connection.
     """
     turn = Turn(reactor)
-    ways = routes(reactor, server)
 
     def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> Dialing:
-        return Dialer(ways, peer, reactor, turn, failed, persistent)
+        return Dialer(routes(reactor, server), peer, reactor, turn, failed, persistent)
 
     return AccountConnection(
         reactor,
