@@ -18,7 +18,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from securemsg.account.address import ServerAddress
+from securemsg.account.address import address_of
 from securemsg.account.compose import check_draft, commit
 from securemsg.account.connection import AccountConnection, make_connection
 from securemsg.account.errors import SecuremsgError, explain
@@ -69,7 +69,7 @@ def open_bot(
     """
     path = Path(folder)
     store, profile = open_joined(path, passphrase.encode("utf-8") if isinstance(passphrase, str) else passphrase)
-    server = ServerAddress(host or profile.host, port or profile.port, port or profile.udp_port, profile.transport)
+    server = address_of(profile, host, port)
     connection = make_connection(reactor, path, store, profile, server, now=time.time, again=True, warn=warn or _log_warning)
     return Bot(reactor, path, store, profile, connection)
 

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from securemsg.account.errors import error_for
+from securemsg.client.state.profile import Profile
 from securemsg.crypto.keys import same, spki_digest
 from securemsg.net.dialer import Route, tcp_route
 from securemsg.protocol.invite import AUTO, TCP, UDP
@@ -37,6 +38,21 @@ class ServerAddress:
         if self.transport == UDP:
             return f"{host}:{self.udp_port or self.port} over UDP"
         return f"{host}:{self.port}" + (f" or UDP port {self.udp_port}" if self.transport == AUTO and self.udp_port else "")
+
+
+def address_of(
+    profile: Profile, host: str | None, port: int | None, transport: str | None = None, post_quantum: bool = False
+) -> ServerAddress:
+    """
+    The address of a profile's server, with what the user says instead.
+
+    @param port: of whichever transport is used.
+    """
+    way = transport or profile.transport
+    # A server that is not known to have UDP is tried there only if that is asked for.
+    udp_port = port or profile.udp_port if profile.udp_port or way == UDP else 0
+    tcp_port = profile.port if way == UDP else port or profile.port
+    return ServerAddress(host or profile.host, tcp_port, udp_port or 0, way, post_quantum)
 
 
 def routes(reactor: Any, server: ServerAddress) -> list[Route]:

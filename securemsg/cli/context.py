@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from securemsg.account.address import ServerAddress
+from securemsg.account.address import ServerAddress, address_of
 from securemsg.account.connection import AccountConnection, Retry, make_connection
 from securemsg.account.flush import flush
 from securemsg.account.wake import wake
@@ -50,21 +50,10 @@ class CommandContext:
         return self.folder
 
     @property
-    def host(self) -> str:
-        """The host of the server: from the options, else from the invite."""
-        return self.settings.host or self.profile.host
-
-    @property
-    def port(self) -> int:
-        """Likewise."""
-        return self.settings.port or self.profile.port
-
-    @property
     def address(self) -> ServerAddress:
-        """The ways to the server. C{--port} is that of whichever transport is used."""
-        udp_port = self.settings.port or self.profile.udp_port
-        transport = self.settings.transport or self.profile.transport
-        return ServerAddress(self.host, self.port, udp_port, transport, self.settings.require_pq)
+        """The ways to the server."""
+        settings = self.settings
+        return address_of(self.profile, settings.host, settings.port, settings.transport, settings.require_pq)
 
     @property
     def where(self) -> str:

@@ -262,7 +262,7 @@ class WordsTests(CommandLineCase):
         self.assertIn("no profile is used", err)
         with context_for(Settings(key_file=self.path), "server") as context:
             self.assertIsInstance(context, GuestContext)
-            self.assertEqual((context.host, context.port), ("127.0.0.1", DEFAULT_PORT))
+            self.assertEqual((context.address.host, context.address.port), ("127.0.0.1", DEFAULT_PORT))
 
     def test_loose_alone(self) -> None:
         """C{--loose} without a key file is wrong usage."""

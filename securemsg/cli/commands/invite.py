@@ -41,15 +41,15 @@ def invite(ctx: click.Context, expires: int) -> int:
             with context.store.writing() as records:
                 secret = make_secret(records, expires_at, int(context.now()))
             link = InviteLink(
-                host=context.host,
-                port=context.port,
+                host=context.address.host,
+                port=context.address.port,
                 pin=profile.pin,
                 token=bytes.fromhex(facts["token"]),
                 contact=profile.contact,
                 inviter=profile.name,
                 inviter_identity=profile.identity.public,
                 secret=secret,
-                udp_port=profile.udp_port,
+                udp_port=context.address.udp_port,
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link))
