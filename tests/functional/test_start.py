@@ -197,5 +197,6 @@ class PidFileTests(StartCase):
         number = path.read_text("ascii")
         second = self.place.start("twistd", TWISTD, "-n", *where, str(self.place.folder / "other"), "--port", "1").wait()
         self.assertEqual(second.status, 1)
-        self.assertIn(f"PID {number}", second.err)
+        self.assertIn(f"names process {number}", second.err)
+        self.assertEqual(second.err.count("\n"), 1)
         self.assertEqual(path.read_text("ascii"), number)

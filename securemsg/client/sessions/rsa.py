@@ -59,7 +59,7 @@ OPENED = 2
 KEPT = 2
 # A contact without an RSA key is looked up again before each attempt to send: if the directory said so longer ago than this,
 # seconds.
-RECHECK_AGE = 2
+RECHECK_AGE = 0
 
 
 class OpenedEpoch(Private, frozen=True):
