@@ -239,6 +239,8 @@ class QuicWire:
         self._heard_at = self._clock.seconds()
         if self.state.is_reset(datagram):
             self._lose(ConnectionLost("the server does not know this connection any more"))
+            self._cancel()
+            self._on_event(self, events.ConnectionTerminated(0, None, "stateless reset"))
             return
         self.state.receive_datagram(datagram, address, self._heard_at)
         self._work()

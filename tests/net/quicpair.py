@@ -130,6 +130,7 @@ class Pair:
     A listener and its first client.
 
     @ivar ends: of the server, one for each connection in the order in which they came.
+    @ivar events: those of the clients' connections.
     """
 
     network: Network = field(factory=Network)
@@ -137,7 +138,7 @@ class Pair:
     post_quantum: bool = False
     client: End = field(init=False)
     ends: list[End] = field(factory=list)
-    streams: list[StreamProtocol] = field(factory=list)
+    events: list[Any] = field(factory=list)
     listener: UdpListener = field(init=False)
     wire: QuicWire = field(init=False)
     stream: StreamProtocol = field(init=False)
@@ -178,7 +179,7 @@ class Pair:
         """Another client, with a connection of its own."""
         network = self.network
         end = End(Side.CLIENT, network.clock, post_quantum=self.post_quantum)
-        wire = QuicWire(state, network.clock, partial(network.send, address), lambda wire, event: None)
+        wire = QuicWire(state, network.clock, partial(network.send, address), lambda wire, event: self.events.append(event))
         stream = StreamProtocol(end.options(observe_client))
         network.hosts[address] = wire.receive
         wire.attach(stream)

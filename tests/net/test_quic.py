@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # as in securemsg.net.udp
+from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -294,6 +295,9 @@ class ResetTests(QuicCase):
         self.pair.stream.send(Ping(1))
         self.network.settle()
         self.assertEqual(self.pair.client.peer.codes, ["lost"])
+        # Nothing keeps it alive any more, and its socket may be closed.
+        self.assertIsNone(self.pair.wire._timer)
+        self.assertIsInstance(self.pair.events[-1], ConnectionTerminated)
 
     def test_after_changed_id(self) -> None:
         """So is one that has taken another of the server's ids."""
