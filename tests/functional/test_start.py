@@ -193,7 +193,7 @@ class PidFileTests(StartCase):
         self.daemon.running = self.place.start(
             "twistd", TWISTD, "-n", *where, str(self.daemon.state), "--port", str(self.daemon.port)
         )
-        until(lambda: is_listening(self.daemon.port), "a daemon that listens")
+        until(lambda: path.exists() and is_listening(self.daemon.port), "a daemon with a pid file that listens")
         number = path.read_text("ascii")
         second = self.place.start("twistd", TWISTD, "-n", *where, str(self.place.folder / "other"), "--port", "1").wait()
         self.assertEqual(second.status, 1)
