@@ -36,6 +36,7 @@ from securemsg.net.link import LinkInfo
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IPeer
+from securemsg.protocol.invite import UDP
 from securemsg.storage.errors import StateDamaged, StorageError
 from securemsg.storage.files import FileLock
 
@@ -435,9 +436,12 @@ class AccountConnection:
     def link_facts(self) -> dict[str, str]:
         """How the connection is protected."""
         link = self.link
-        return {} if link is None else {
-            "transport": link.binding.transport, "tls": link.version, "cipher": link.cipher, "group": link.group,
-        }  # fmt: skip
+        if link is None:
+            return {}
+        transport = link.binding.transport
+        # As users call it.
+        way = UDP if transport == "quic" else transport
+        return {"transport": way, "tls": link.version, "cipher": link.cipher, "group": link.group}
 
     def _facts_of(self, answer: object, asked_at: float) -> tuple[str, dict[str, str]]:
         """The code and the facts in an answer of the server."""

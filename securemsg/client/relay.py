@@ -116,7 +116,7 @@ class Rates:
 class Relay:
     """
     @ivar is_open: whether there is a lobby; if not, everybody is told so.
-    @ivar now: the time, in seconds; C{seconds}: the time that passes.
+    @ivar now: the wall clock, in seconds; C{seconds}: monotonic time.
     @ivar retention: what is kept of what was relayed.
     """
 

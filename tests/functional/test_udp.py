@@ -31,7 +31,7 @@ handed.bind(("127.0.0.1", int(os.environ["UDP_PORT"])))
 os.dup2(handed.fileno(), 3)
 """
 # How long sending everything may take, seconds.
-PATIENCE = 120
+SEND_LIMIT = 120
 
 
 class BadNetwork:
@@ -132,14 +132,14 @@ class BadNetworkTests(UdpCase):
         for number, text in enumerate(texts):
             chat.type(text + "\n")
             if number == LINES // 3:
-                until(lambda: reader.line_count > LINES // 6, "some lines", PATIENCE)
+                until(lambda: reader.line_count > LINES // 6, "some lines", SEND_LIMIT)
                 network.cut()
             if number == 2 * LINES // 3:
-                until(lambda: reader.line_count > LINES // 3, "more lines", PATIENCE)
+                until(lambda: reader.line_count > LINES // 3, "more lines", SEND_LIMIT)
                 network.move()
         chat.end_input()
-        until(lambda: reader.line_count >= LINES, "all lines", PATIENCE)
-        self.assertEqual(chat.wait(PATIENCE).status, 0)
+        until(lambda: reader.line_count >= LINES, "all lines", SEND_LIMIT)
+        self.assertEqual(chat.wait(SEND_LIMIT).status, 0)
         reader.interrupt()
         self.assertEqual([line.rpartition("ann: ")[2] for line in reader.out.splitlines()], texts)
 
@@ -175,7 +175,7 @@ class WayTests(UdpCase):
         self.assertNotEqual(blocked, invite)
         ann.run("join", "-", "ann", text=blocked + "\n")
         [facts] = ann.run("status", "--json").rows
-        self.assertEqual((facts["transport"], facts["group"], facts["post_quantum"]), ("quic", "x25519", False))
+        self.assertEqual((facts["transport"], facts["group"], facts["post_quantum"]), ("udp", "x25519", False))
 
     def test_both_open(self) -> None:
         """Where both do, TCP is first."""

@@ -31,7 +31,7 @@ from tests.net.fakes import End, key_files
 SERVER: Address = ("192.0.2.1", 8443)
 CLIENT: Address = ("192.0.2.2", 50000)
 # More datagrams than any exchange takes.
-PATIENCE = 100_000
+MAX_STEPS = 100_000
 # Seconds in which delayed acknowledgements and paced datagrams go out.
 MOMENT = 0.05
 
@@ -90,7 +90,7 @@ class Network:
     def settle(self) -> None:
         """Let everything arrive that is on its way, and what is sent within a moment."""
         end = self.clock.seconds() + MOMENT
-        for _ in range(PATIENCE):
+        for _ in range(MAX_STEPS):
             self.clock.advance(0)
             if self.way:
                 datagram = self.way.popleft()
