@@ -157,7 +157,8 @@ class LoadDevice:
         """Say who we are."""
         self._channel = channel
         role = "register" if self._registering else "device"
-        channel.send(m.Hello([VERSION], list(FEATURES), role, "tcp", nonce()))  # type: ignore[arg-type]
+        transport = channel.binding.transport
+        channel.send(m.Hello([VERSION], list(FEATURES), role, transport, nonce()))  # type: ignore[arg-type]
 
     def received(self, message: m.Message | m.Unknown) -> None:
         """A message of the server."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from attrs import define, field
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IReactorTCP
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
 from bench.device import Credentials, LoadDevice, Parts, text_parts, total_parts
 from bench.flows import Flow
 from bench.served import HOST, Served
 from bench.target import Waiting
-from securemsg.crypto.keys import spki_digest
+from securemsg.crypto.keys import same, spki_digest
+from securemsg.net.dialer import Route, tcp_route
 from securemsg.net.stream import ConnectionOptions, StreamFactory
-from securemsg.net.tls import ClientTrust, SecureFactory
+from securemsg.net.tls import SecureFactory
 from securemsg.net.turn import Turn
+from securemsg.net.udp import quic_route
 from securemsg.protocol.states import Side
 
 MESSAGE_SIZE = 200
@@ -29,23 +30,30 @@ class Daemon:
     """
     The daemon as a target.
 
+    @ivar way: gives the route to a port; see L{over_tcp} and L{over_udp}.
     @ivar accounts: who is registered.
     @ivar prefix: what their names begin with.
     """
 
     served: Served
-    _reactor: IReactorTCP
+    way: Callable[[int], Route]
     _waiting: Waiting
     accounts: list[Credentials] = field(factory=list)
     prefix: str = "load"
+    name: str = "daemon"
+    _route: Route = field(init=False)
     _turn: Turn = field(init=False)
-    _trust: ClientTrust = field(init=False)
     _devices: list[LoadDevice] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         """All devices share their turns."""
         self._turn = Turn(self._waiting.reactor)
-        self._trust = ClientTrust(HOST, spki_digest)
+        self._route = self.way(self.served.port)
+
+    def move(self, served: Served) -> None:
+        """Go on with another process, which has the state of the last one."""
+        self.served = served
+        self._route = self.way(served.port)
 
     async def register(self, count: int) -> None:
         """Make accounts until there are so many."""
@@ -107,7 +115,20 @@ class Daemon:
 
     async def _open(self, device: LoadDevice) -> None:
         """Connect a device, and wait until it is logged in."""
-        terms = ConnectionOptions(Side.CLIENT, lambda: device, self._trust.observe, self._waiting.reactor, self._turn)
-        endpoint = TCP4ClientEndpoint(self._reactor, HOST, self.served.port)
-        await endpoint.connect(SecureFactory(self._trust, True, StreamFactory(terms)))
+        route = self._route
+        terms = ConnectionOptions(Side.CLIENT, lambda: device, route.observe, self._waiting.reactor, self._turn)
+        factory: IProtocolFactory = StreamFactory(terms)
+        if route.trust is not None:
+            factory = SecureFactory(route.trust, True, factory)
+        await route.endpoint.connect(factory)
         await self._waiting.until(lambda: device.ready.called, f"the login of {device.credentials.account}")
+
+
+def over_tcp(reactor: IReactorTime, port: int, host: str = HOST) -> Route:
+    """To the daemon, whatever its key is."""
+    return tcp_route(reactor, host, port, spki_digest)
+
+
+def over_udp(reactor: IReactorTime, port: int, host: str = HOST) -> Route:
+    """As L{over_tcp}."""
+    return quic_route(reactor, host, port, spki_digest, same, 0)

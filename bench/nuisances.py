@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from attrs import define, field, frozen
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -16,7 +17,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from bench.devices import Daemon
+from bench.devices import Daemon, over_tcp
 from bench.flows import Flow
 from bench.machine import Unmeasurable
 from bench.served import HOST, Served
@@ -134,7 +135,7 @@ class Company:
 
     def __attrs_post_init__(self) -> None:
         """Have accounts of our own, for what piles up is not for the others."""
-        self._daemon = Daemon(self._served, self._reactor, self._waiting, prefix="nuisance")
+        self._daemon = Daemon(self._served, partial(over_tcp, self._waiting.reactor), self._waiting, prefix="nuisance")
 
     async def come(self) -> None:
         """Be there until told to go."""

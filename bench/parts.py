@@ -123,7 +123,7 @@ class Bench:
         count = sum(flow.done for flow in flows) - before
         delays = sorted(delay for flow in flows for delay in flow.delays)
         if not count or not delays:
-            raise Unmeasurable(f"no message came through the {target.served.name} in {seconds:g} s")
+            raise Unmeasurable(f"no message came through the {target.name} in {seconds:g} s")
         return Sample(server / count * MICRO, count / wall, own / wall, delays)
 
     async def settle(self, flows: Sequence[Flow]) -> None:
@@ -142,7 +142,7 @@ class Bench:
         await self.settle(flows)
         await target.hang_up()
         self.say(
-            f"{target.served.name}: {window} in flight: {sample.cost:.1f} us, {sample.rate:,.0f}/s,"
+            f"{target.name}: {window} in flight: {sample.cost:.1f} us, {sample.rate:,.0f}/s,"
             f" p50 {percentile(sample.delays, 0.5) * MILLI:.2f} ms, load {sample.busy:.0%}"
         )
         return sample
@@ -165,11 +165,11 @@ class Bench:
         sample = evolve(sample, delays=sorted(delay for flow in flows for delay in flow.delays))
         await target.hang_up()
         self.say(
-            f"{target.served.name}: {rate:,}/s over {pairs} pairs: {sample.cost:.1f} us,"
+            f"{target.name}: {rate:,}/s over {pairs} pairs: {sample.cost:.1f} us,"
             f" p50 {percentile(sample.delays, 0.5) * MILLI:.2f} ms, p99 {percentile(sample.delays, 0.99) * MILLI:.2f} ms"
         )
         if sample.rate < rate * HELD:
-            self.say(f"{target.served.name}: NOT HELD: {sample.rate:,.0f} of {rate:,} messages a second")
+            self.say(f"{target.name}: NOT HELD: {sample.rate:,.0f} of {rate:,} messages a second")
         return sample
 
     async def cost(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
@@ -202,30 +202,30 @@ class Bench:
 
     async def idle(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
         """Memory of connections that do nothing. To be asked of fresh processes: freed memory would hide what is taken."""
-        held = []
-        for target in (daemon, yardstick):
-            await target.idle(WARM_UP)
-            await self.waiting.sleep(0.5)
-            before = target.served.resident()
-            await target.idle(self.scale.connections)
-            await self.waiting.sleep(min(3, self.scale.seconds))
-            held.append((target.served.resident() - before) / self.scale.connections / 1000)
-            await target.hang_up()
-            self.say(f"{target.served.name}: {held[-1]:.1f} kB for each of {self.scale.connections} idle connections")
+        held = [await self.memory(target) for target in (daemon, yardstick)]
         label = f"memory an idle connection, {self.scale.connections:,} of them"
         return [Figure("idle_kb", label, "kB", held[0], held[1], "45")]
 
+    async def memory(self, target: Target) -> float:
+        """What each of many idle connections takes, kB."""
+        await target.idle(WARM_UP)
+        await self.waiting.sleep(0.5)
+        before = target.served.resident()
+        await target.idle(self.scale.connections)
+        await self.waiting.sleep(min(3, self.scale.seconds))
+        each = (target.served.resident() - before) / self.scale.connections / 1000
+        await target.hang_up()
+        self.say(f"{target.name}: {each:.1f} kB for each of {self.scale.connections} idle connections")
+        return each
+
     async def logins(self, daemon: Daemon, yardstick: Target) -> list[Figure]:
         """How many logins a second of server CPU pays for; the yardstick has a TLS handshake to show."""
-        rates = []
         await daemon.register(self.scale.pairs)
-        for target in (daemon, yardstick):
-            rates.append(await self._logins(target))
-            self.say(f"{target.served.name}: {rates[-1]:,.0f} logins a second of CPU")
+        rates = [await self.log_ins(target) for target in (daemon, yardstick)]
         return [Figure("logins", "logins (relay: handshakes) a second of server CPU", "1/s", rates[0], rates[1])]
 
-    async def _logins(self, target: Target) -> float:
-        """Connect and disconnect for some seconds."""
+    async def log_ins(self, target: Target) -> float:
+        """Connect and disconnect for some seconds: how often that goes in a second of the server's CPU."""
         now = self.waiting.reactor.seconds
         end = now() + self.scale.seconds
         numbers = iter(range(1_000_000))
@@ -238,7 +238,9 @@ class Bench:
 
         before = target.served.cpu()
         await self.waiting.each([work] * LOGIN_WORKERS)
-        return sum(counts) / max(target.served.cpu() - before, TICK)
+        rate = sum(counts) / max(target.served.cpu() - before, TICK)
+        self.say(f"{target.name}: {rate:,.0f} logins a second of CPU")
+        return rate
 
     async def store_and_drain(self, daemon: Daemon, pairs: int, each: int) -> Queues:
         """

@@ -7,41 +7,34 @@ JSON file. What the figures mean, and how they came out, is in C{docs/performanc
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 from attrs import asdict
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
-from twisted.internet.task import react
-from twisted.python.failure import Failure
 
 from bench import machine, report, served
 from bench.ancestors import Ancestors
-from bench.devices import Daemon
+from bench.devices import Daemon, over_tcp
+from bench.loss import measure as measure_loss
 from bench.parts import WARM_UP, Bench, Scale, sizes
 from bench.report import Figure
+from bench.running import run, say
 from bench.strings import Yardstick
 from bench.target import Waiting
+from bench.udp import Udp
 
 DEFAULT_JSON = served.ROOT / "build" / "bench.json"
-PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth", "garbage", "lobby", "suites", "ancestors")
+PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth", "udp", "loss", "garbage", "lobby", "suites", "ancestors")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
 A_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 QUICK = Scale(seconds=1, connections=200, messages=4000, pairs=20)
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 async def measure(
@@ -55,16 +48,20 @@ async def measure(
     clients = 2 * scale.connections
     figures: list[Figure] = []
 
-    daemon = Daemon(served.start_daemon(folder, cores.server, clients), reactor, waiting)
+    daemon = Daemon(served.start_daemon(folder, cores.server, clients), partial(over_tcp, reactor), waiting)
     yardstick = Yardstick(served.start_yardstick(folder, cores.server), reactor, waiting)
+
+    def restart() -> None:
+        """Memory is asked of a fresh process: what an older one has freed would hide what is taken."""
+        daemon.served.stop()
+        daemon.move(served.start_daemon(folder, cores.server, clients, profile))
+
     try:
-        if "idle" in parts:
+        if {"idle", "udp"} & set(parts):
             say(f"daemon: registering {scale.connections} accounts")
             await daemon.register(scale.connections + WARM_UP)
         if "idle" in parts or profile is not None:
-            # Memory is asked of a fresh process: what an older one has freed would hide what is taken.
-            daemon.served.stop()
-            daemon.served = served.start_daemon(folder, cores.server, clients, profile)
+            restart()
         runs: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
             "idle": lambda: bench.idle(daemon, yardstick),
             "cost": lambda: bench.cost(daemon, yardstick),
@@ -72,6 +69,8 @@ async def measure(
             "logins": lambda: bench.logins(daemon, yardstick),
             "mailbox": lambda: bench.mailbox(daemon),
             "growth": lambda: bench.growth(daemon, yardstick),
+            "udp": lambda: Udp(bench, reactor).measure(daemon, restart),
+            "loss": lambda: measure_loss(bench, folder, cores),
             "garbage": lambda: bench.garbage(folder),
             "lobby": lambda: bench.lobby(folder),
             "suites": bench.suites,
@@ -138,30 +137,10 @@ def main(
         "others": round(others, 3),
     }
     report.write_json(path, report.as_json(figures, about, options))
-    report.print_table(figures)
+    report.print_tables(figures)
     if others > DISTURBED:
         say(f"others used {others:.0%} of a core meanwhile: rates and delays would be better without them")
     say(f"kept in {path}")
-
-
-def run(begin: Callable[[IReactorTCP], Coroutine[Any, Any, list[Figure]]]) -> list[Figure]:
-    """
-    Run the reactor until this has come to an end.
-
-    @raise Unmeasurable: it has not come to a good one.
-    """
-    figures: list[Figure] = []
-    failures: list[Failure] = []
-
-    def whole(reactor: IReactorTCP) -> Deferred[None]:
-        """C{react} would print a traceback and exit; we keep both ends."""
-        return Deferred.fromCoroutine(begin(reactor)).addCallbacks(figures.extend, failures.append)
-
-    with contextlib.suppress(SystemExit):
-        react(whole)
-    for failure in failures:
-        failure.raiseException()
-    return figures
 
 
 if __name__ == "__main__":

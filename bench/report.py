@@ -24,9 +24,10 @@ class Figure:
 
     @ivar key: for programs.
     @ivar daemon: as measured, in C{unit}.
-    @ivar yardstick: the same of the stock relay in the same run, where it can do such a thing.
+    @ivar yardstick: the same of C{beside} in the same run, where it can do such a thing.
     @ivar ratio: daemon over yardstick.
     @ivar aim: what the daemon is meant to reach, in words.
+    @ivar beside: what the daemon is compared with.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Figure:
     daemon: float
     yardstick: float | None = None
     aim: str = ""
+    beside: str = "stock relay"
 
     @property
     def ratio(self) -> float | None:
@@ -57,9 +59,6 @@ def write_json(path: Path, report: Mapping[str, object]) -> None:
     """Keep a report."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-
-
-HEADINGS = ("", "daemon", "stock relay", "ratio", "aim")
 
 
 def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
@@ -85,19 +84,25 @@ def written(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def print_table(figures: Sequence[Figure], out: TextIO = sys.stdout) -> None:
-    """Print the table: with lines on a terminal, else plain."""
-    table = rows(figures)
+def print_tables(figures: Sequence[Figure], out: TextIO = sys.stdout) -> None:
+    """Print them: a table for each thing that the daemon is compared with."""
+    for beside in dict.fromkeys(figure.beside for figure in figures):
+        of_this = [figure for figure in figures if figure.beside == beside]
+        _print_table(("", "daemon", beside, "ratio", "aim"), rows(of_this), out)
+
+
+def _print_table(headings: tuple[str, ...], table: list[tuple[str, ...]], out: TextIO) -> None:
+    """Print one: with lines on a terminal, else plain."""
     if out.isatty():
         shown = Table()
-        for number, heading in enumerate(HEADINGS):
+        for number, heading in enumerate(headings):
             shown.add_column(heading, justify="left" if number in (0, 4) else "right")
         for row in table:
             shown.add_row(*row)
         Console(file=out).print(shown)
         return
-    widths = [max(len(row[column]) for row in [HEADINGS, *table]) for column in range(len(HEADINGS))]
-    for row in [HEADINGS, *table]:
+    widths = [max(len(row[column]) for row in [headings, *table]) for column in range(len(headings))]
+    for row in [headings, *table]:
         cells = [
             cell.ljust(width) if number in (0, 4) else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))

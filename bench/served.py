@@ -36,6 +36,7 @@ class Served:
     """A running server."""
 
     name: str
+    host: str
     port: int
     log: Path
     _process: subprocess.Popen[bytes]
@@ -61,7 +62,7 @@ class Served:
         deadline = time.monotonic() + START_TIME
         while True:
             try:
-                socket.create_connection((HOST, self.port), 1).close()
+                socket.create_connection((self.host, self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.05)
@@ -80,28 +81,29 @@ class Served:
             self._process.wait()
 
 
-def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None = None) -> Served:
+def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None = None, host: str = HOST) -> Served:
     """
     Start the daemon, with its state in C{folder} and open to everybody.
 
     @param profile: where to write what cProfile saw of it; measured times are then useless.
+    @param host: where it listens, with one number for TCP and UDP.
     """
     port = free_port()
     argv = [sys.executable, "-c", TWISTD, "-n"]
     if profile is not None:
         argv += ["--profile", str(profile), "--profiler=cprofile", "--savestats"]
-    argv += ["securemsg", "--host", HOST, "--port", str(port), "--state", str(folder / STATE)]
+    argv += ["securemsg", "--host", host, "--port", str(port), "--udp-port", str(port), "--state", str(folder / STATE)]
     argv += ["--registration", "open", "--max-clients", str(max_clients), "--answer", "none"]
-    return _start("daemon", argv, port, folder, core)
+    return _start("daemon", argv, host, port, folder, core)
 
 
 def start_yardstick(folder: Path, core: int) -> Served:
     """Start the stock relay."""
     port = free_port()
-    return _start("yardstick", [sys.executable, "-m", "bench.yardstick", str(port)], port, folder, core)
+    return _start("yardstick", [sys.executable, "-m", "bench.yardstick", str(port)], HOST, port, folder, core)
 
 
-def _start(name: str, argv: list[str], port: int, folder: Path, core: int) -> Served:
+def _start(name: str, argv: list[str], host: str, port: int, folder: Path, core: int) -> Served:
     """Start a program on its core, and wait until it listens."""
     log = folder / f"{name}.log"
     with log.open("ab") as output, pinned(core):
@@ -113,6 +115,6 @@ def _start(name: str, argv: list[str], port: int, folder: Path, core: int) -> Se
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    served = Served(name, port, log, process)
+    served = Served(name, host, port, log, process)
     served.wait_until_up()
     return served

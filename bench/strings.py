@@ -80,6 +80,7 @@ class Yardstick:
     _waiting: Waiting
     _ends: list[StringEnd] = field(factory=list)
     _pairs: int = 0
+    name: str = "yardstick"
     _factory: TLSMemoryBIOFactory = field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -72,8 +72,13 @@ class Waiting:
 
 
 class Target(Protocol):
-    """A server under load."""
+    """
+    A server under load.
 
+    @ivar name: for people.
+    """
+
+    name: str
     served: Served
 
     async def flows(self, pairs: int, size: str) -> Sequence[Flow]:

@@ -1,0 +1,92 @@
+"""
+Throughput through a network that loses packets (L{bench.lossy}), over UDP beside TCP.
+
+It runs in a network namespace of its own, as a program of its own: C{python -m bench.loss}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from attrs import asdict, evolve
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+
+from bench import machine, served
+from bench.devices import Daemon, over_tcp, over_udp
+from bench.lossy import FAR, LOSS, NEAR
+from bench.parts import Bench, Scale
+from bench.report import Figure
+from bench.running import run, say
+from bench.target import Waiting
+from bench.udp import BESIDE
+
+# One pair with so many in flight: that more connections share the losses would hide what one of them suffers.
+WINDOW = 128
+APART = ["unshare", "--map-root-user", "--net"]
+
+
+async def measure(bench: Bench, folder: Path, cores: machine.Cores) -> list[Figure]:
+    """
+    Measure, where that is possible.
+
+    @param folder: for the daemon's state.
+    """
+    if not is_possible():
+        bench.say("loss: left out, for it needs a network namespace with an interface of its own: run as root on Linux")
+        return []
+    argv = [str(folder), str(bench.scale.seconds), str(cores.server), str(cores.load)]
+    done = subprocess.run(_apart("bench.loss", *argv), cwd=served.ROOT, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise machine.Unmeasurable("no figure of a network that loses packets: see above")
+    return [Figure(**fields) for fields in json.loads(done.stdout)]
+
+
+def is_possible() -> bool:
+    """Whether such a network can be had here."""
+    with contextlib.suppress(OSError):
+        quiet = subprocess.DEVNULL
+        argv = _apart("bench.lossy")
+        return not subprocess.call(argv, cwd=served.ROOT, stdin=quiet, stdout=quiet, stderr=quiet)
+    return False
+
+
+def _apart(module: str, *argv: str) -> list[str]:
+    """The command that runs one of our programs in a namespace of its own."""
+    return [*APART, sys.executable, "-m", module, *argv]
+
+
+async def compare(reactor: IReactorTCP, folder: Path, cores: machine.Cores, seconds: float) -> list[Figure]:
+    """In the namespace: a daemon, and the load."""
+    assert IReactorTime.providedBy(reactor)
+    waiting = Waiting(reactor)
+    bench = Bench(evolve(Scale(), seconds=seconds, pairs=1), waiting, say)
+    daemon = served.start_daemon(folder, cores.server, 100, host=NEAR)
+    rates = []
+    try:
+        for name, way in (("daemon over UDP", over_udp), ("daemon over TCP", over_tcp)):
+            target = Daemon(daemon, partial(way, reactor, host=FAR), waiting, prefix=way.__name__, name=name)
+            rates.append((await bench.closed(target, WINDOW, "text")).rate)
+    finally:
+        daemon.stop()
+    label = f"messages a second over UDP, {LOSS:.0%} of packets lost, one pair"
+    return [Figure("udp_loss", label, "1/s", rates[0], rates[1], beside=BESIDE)]
+
+
+def main(folder: Path, seconds: float, cores: machine.Cores) -> None:
+    """Print the figures as JSON."""
+    with subprocess.Popen([sys.executable, "-m", "bench.lossy"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as network:
+        assert network.stdout is not None
+        network.stdout.readline()
+        with tempfile.TemporaryDirectory(prefix="loss-", dir=folder) as home, machine.pinned(cores.load):
+            figures = run(lambda reactor: compare(reactor, Path(home), cores, seconds))
+    print(json.dumps([asdict(figure) for figure in figures]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]), machine.Cores(int(sys.argv[3]), int(sys.argv[4])))
