@@ -78,7 +78,7 @@ faults: $(READY_TEST)
 	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
 noise: $(READY_TEST)
-	@$(BIN)/python -m pytest -n auto tests/net/test_quic.py -k Noise --noise $(NOISE) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto tests/net/test_quic.py tests/functional/test_udp.py -k Noise --noise $(NOISE) $(PYTEST_ARGS)
 
 bench: $(READY_TEST)
 	@$(BIN)/python -m bench.relay $(BENCH_ARGS)

@@ -18,14 +18,13 @@ KEYS = {
     "cpu_1", "cpu_1_total", "cpu_16", "cpu_16_total", "rate_1", "rate_16", "p50_500", "p99_500", "p50_5000", "p99_5000",
     "idle_kb", "logins", "stored", "drained", "stored_cpu", "drained_cpu", "growth", "p50_few", "p99_few", "p50_many",
     "p99_many", "p99_alone", "p99_beside", "company", "queue_stored", "queue_drained", "queue_disk", "garbage", "garbage_kept",
-    "lobby", "suite_pqxdh", "suite_rsa", "suite_rsa_epoch", "udp_idle_kb", "udp_cpu_1", "udp_cpu_16", "udp_rate_1", "udp_rate_16",
-    "udp_p50_500", "udp_p99_500", "udp_logins", "udp_loss",
+    "lobby", "suite_pqxdh", "suite_rsa", "suite_rsa_epoch", "udp_idle_kb", "udp_cpu_1", "udp_cpu_16", "udp_rate_1",
+    "udp_rate_16", "udp_p50_500", "udp_p99_500", "udp_logins", "udp_loss",
 }  # fmt: skip
 # What only the daemon can do.
 ALONE = {
     "stored", "drained", "stored_cpu", "drained_cpu", "p99_alone", "p99_beside", "company", "queue_stored", "queue_drained",
-    "queue_disk", "garbage", "garbage_kept", "lobby",
-    "suite_pqxdh", "suite_rsa", "suite_rsa_epoch",
+    "queue_disk", "garbage", "garbage_kept", "lobby", "suite_pqxdh", "suite_rsa", "suite_rsa_epoch",
 }  # fmt: skip
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import PriorityQueue
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional.support import HOST, TWISTD, Daemon, Person, Place, free_port, is_listening, until
@@ -30,6 +33,14 @@ handed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 handed.bind(("127.0.0.1", int(os.environ["UDP_PORT"])))
 os.dup2(handed.fileno(), 3)
 """
+# The version in a packet's long header (RFC 9000 17.2); none in an answer that names the versions there are (17.2.1), which is
+# what a first packet with another one gets.
+QUIC_1, VERSIONS = b"\x00\x00\x00\x01", bytes(4)
+UNKNOWN_VERSION = b"\xc0\x1a\x1a\x1a\x1a\x08ABCDEFGH\x08abcdefgh".ljust(1200, b"\x00")
+# Datagrams that are sent before one that is answered.
+BATCH = 50
+# By how much the daemon may grow under noise, bytes.
+LEAK = 4 * 1024 * 1024
 # How long sending everything may take, seconds.
 SEND_LIMIT = 120
 
@@ -162,6 +173,48 @@ class RestartTests(UdpCase):
         until(lambda: reader.line_count == 3, "the third line")
         chat.end_input()
         self.assertEqual(chat.wait().status, 0)
+
+
+class NoiseTests(UdpCase):
+    """Datagrams that are nobody's. More kinds of them, without processes, are in L{tests.net.test_quic}."""
+
+    noise: int
+
+    @pytest.fixture(autouse=True)
+    def _take_noise(self, noise: int) -> None:
+        """As much as the command line says."""
+        self.noise = noise
+
+    def test_noise(self) -> None:
+        """The daemon serves on, does not grow, and logs nothing of it."""
+        [ann] = self.join("ann")
+        chance = random.Random(5)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect((HOST, self.udp_port))
+            sender.settimeout(SEND_LIMIT)
+            self.make_noise(sender, chance, self.noise // 4)
+            held, log = self.resident(), self.daemon.log
+            self.make_noise(sender, chance, self.noise)
+            self.assertLess(self.resident() - held, LEAK)
+        self.assertEqual(self.daemon.log, log)
+        ann.run("ping")
+
+    def make_noise(self, sender: socket.socket, chance: random.Random, amount: int) -> None:
+        """Send so many; now and then one that is answered, so that none is lost on the way."""
+        for number in range(amount):
+            first = chance.choice((0x40, 0xC0, 0xD0, 0xE0, 0xF0))
+            sender.send(bytes([first]) + QUIC_1 + chance.randbytes(chance.randrange(1400)))
+            if number % BATCH == BATCH - 1:
+                while True:
+                    sender.send(UNKNOWN_VERSION)
+                    # Anything else is a reset, which answers a short header.
+                    if sender.recv(LARGEST).startswith(VERSIONS, 1):
+                        break
+
+    def resident(self) -> int:
+        """The daemon's memory, bytes."""
+        pages = Path(f"/proc/{self.daemon.running.process.pid}/statm").read_text("ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 class WayTests(UdpCase):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # as in securemsg.net.udp
@@ -23,6 +26,10 @@ from tests.net.fakes import CHALLENGE, HELLO, log_in
 from tests.net.quicpair import CLIENT, SERVER, Datagram, Pair
 
 ELSEWHERE: Address = ("198.51.100.7", 40000)
+# By how much memory may grow under noise, bytes.
+LEAK = 64 * 1024
+# Datagrams that are made of the handshakes of one client.
+RENEWED = 50
 
 
 def kind(datagram: bytes) -> QuicPacketType:
@@ -341,17 +348,32 @@ class NoiseTests(QuicCase):
         self.log_in()
 
     def assert_unmoved(self, make: Callable[[random.Random], tuple[bytes, Address]]) -> None:
-        """After all this noise the client goes on."""
+        """After all this noise, a datagram each millisecond, memory is as it was, and the client goes on."""
         chance = random.Random(3)
-        for _ in range(self.noise):
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        held = 0
+        for number in range(self.noise):
+            if number == self.noise // 4:
+                held = self.held()
             data, source = make(chance)
             self.network.send(source, data, SERVER)
+            self.network.clock.advance(0.001)
             self.network.settle()
             self.network.log.clear()
         self.network.advance(HANDSHAKE_TIME + 5)
+        self.assertLess(self.held() - held, LEAK)
         self.assertEqual(len(self.pair.listener), 1)
         self.exchange(1, 2)
         self.assertEqual((self.logged, self.flushLoggedErrors()), ([], []))
+
+    def held(self) -> int:
+        """The memory in use, bytes, but for what the tests themselves keep."""
+        self.network.log.clear()
+        self.pair.events.clear()
+        del self.pair.ends[1:]
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
 
     def test_random(self) -> None:
         """Random bytes of any length."""
@@ -381,17 +403,24 @@ class NoiseTests(QuicCase):
                 flights.append(datagram.data)
             return [datagram]
 
-        self.network.tap = tap
-        _, wire, stream = self.pair.connect(ELSEWHERE)
-        self.network.settle()
-        stream.close()
-        self.network.advance(5)
-        wire.stop()
-        self.network.hosts.pop(ELSEWHERE)
-        self.network.tap = lambda datagram: [datagram]
+        def renew() -> None:
+            """Whole ones; a token is good for some seconds only."""
+            flights.clear()
+            self.network.tap = tap
+            _, wire, stream = self.pair.connect(ELSEWHERE)
+            self.network.settle()
+            stream.close()
+            self.network.advance(5)
+            wire.stop()
+            self.network.hosts.pop(ELSEWHERE)
+            self.network.tap = lambda datagram: [datagram]
+
+        numbers = count()
 
         def make(chance: random.Random) -> tuple[bytes, Address]:
             """One of them."""
+            if next(numbers) % RENEWED == 0:
+                renew()
             data = bytearray(chance.choice(flights))
             if chance.random() < 0.5:
                 data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
