@@ -39,9 +39,9 @@ BUFFER_SIZE = 64 * 1024
 # So short that it fits into every path (RFC 9000 14.1), headers included.
 ID_SIZE = 8
 RESET_TOKEN_SIZE = 16
-# Seconds of silence after which a client says something, so that address translators keep its port (RFC 9308 3.2), and after
-# which a connection is over, at both ends.
-KEEP_ALIVE = 25
+# Seconds of silence after which a client says something, as soon as RFC 8085 3.5 allows: address translators keep its port, and
+# it hears of a restart of the server. And after which a connection is over, at both ends.
+KEEP_ALIVE = 15
 IDLE_TIME = 100
 # The group of the key exchange, by OpenSSL's name.
 GROUP = "x25519"
