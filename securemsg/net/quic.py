@@ -136,6 +136,15 @@ class QuicState(QuicConnection):
         return self._close_event is not None and self._close_event.error_code == 0
 
     @property
+    def active_at(self) -> float:
+        """
+        When the idle timeout was restarted last: by an authentic packet, or the first one of ours after it (RFC 9000 10.1). What
+        anybody else sends in the name of the other end does not count.
+        """
+        assert self._close_at is not None, "a connection that has begun, and is not over"
+        return self._close_at - self._idle_timeout()
+
+    @property
     def unsent(self) -> int:
         """Bytes of the stream that the other end has not acknowledged."""
         stream = self._streams.get(STREAM)
@@ -222,7 +231,8 @@ class QuicWire:
         self._timer: IDelayedCall | None = None
         self._waiting: deque[bytes] = deque()
         self._is_full = self._is_paused = self._is_closing = self._is_working = self._is_aborted = False
-        self._heard_at = clock.seconds()
+        # When a client last sent a ping.
+        self._pinged_at = clock.seconds()
 
     def connect(self, address: Address) -> None:
         """Begin, as a client."""
@@ -236,13 +246,12 @@ class QuicWire:
 
     def receive(self, datagram: bytes, address: Address) -> None:
         """A datagram came."""
-        self._heard_at = self._clock.seconds()
         if self.state.is_reset(datagram):
             self._lose(ConnectionLost("the server does not know this connection any more"))
             self._cancel()
             self._on_event(self, events.ConnectionTerminated(0, None, "stateless reset"))
             return
-        self.state.receive_datagram(datagram, address, self._heard_at)
+        self.state.receive_datagram(datagram, address, self._clock.seconds())
         self._work()
 
     def stop(self) -> None:
@@ -365,19 +374,23 @@ class QuicWire:
             self._cancel()
             return
         if self.state.configuration.is_client and not self.state.is_over:
-            due = min(due, self._heard_at + KEEP_ALIVE)
+            due = min(due, self._ping_due)
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= due:
                 return
             self._timer.cancel()
         self._timer = self._clock.callLater(max(due - self._clock.seconds(), 0), self._fire)
 
+    @property
+    def _ping_due(self) -> float:
+        return max(self.state.active_at, self._pinged_at) + KEEP_ALIVE
+
     def _fire(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        if self.state.configuration.is_client and now - self._heard_at >= KEEP_ALIVE:
-            # Once for each time, whether or not it is answered.
-            self._heard_at = now
+        if self.state.configuration.is_client and not self.state.is_over and now >= self._ping_due:
+            # One for each interval, answered or not.
+            self._pinged_at = now
             self.state.send_ping(0)
         due = self.state.get_timer()
         if due is not None and now >= due:

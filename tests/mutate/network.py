@@ -31,7 +31,12 @@ GUARDS: tuple[Guard, ...] = (
             "tests/net/test_transports.py::QuicTests::test_close",
         ),
         ("case events.StreamReset() | events.StopSendingReceived():", "case None:", "HandshakeTests::test_stopped"),
-        ("            due = min(due, self._heard_at + KEEP_ALIVE)\n", "            pass\n", "PathTests::test_kept_alive"),
+        ("            due = min(due, self._ping_due)\n", "            pass\n", "PathTests::test_kept_alive"),
+        (
+            "        return max(self.state.active_at, self._pinged_at) + KEEP_ALIVE\n",
+            "        return self._clock.seconds() + KEEP_ALIVE\n",
+            "PathTests::test_kept_alive_by_us",
+        ),
         ('logging.getLogger("quic").propagate = False\n', "", "HandshakeTests::test_second_stream"),
         (
             "                self._producer.pauseProducing()\n",

@@ -257,6 +257,14 @@ class PathTests(QuicCase):
         self.network.advance(IDLE_TIME)
         self.assertEqual((len(self.pair.listener), self.pair.listener.wires), (0, {}))
 
+    def test_kept_alive_by_us(self) -> None:
+        """Whoever sends to the client in the server's name does not make it believe that the server has spoken."""
+        self.log_in()
+        for _ in range(3 * IDLE_TIME):
+            self.network.send(SERVER, bytes([0x40]) + bytes(40), CLIENT)
+            self.network.advance(1, 1)
+        self.exchange(1)
+
     def test_bad_network(self) -> None:
         """A fifth of everything is lost, some comes twice, and hardly anything in order; everything arrives, in order."""
         chance = random.Random(1)
