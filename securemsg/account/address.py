@@ -1,4 +1,4 @@
-"""The address of a server, and the ways that lead there."""
+"""The address of a server, and the routes to it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,21 @@ class ServerAddress:
     post_quantum: bool = False
 
     def __str__(self) -> str:
-        """Host and port, for people."""
+        """Host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.udp_port or self.port if self.transport == UDP else self.port}"
+
+    @property
+    def in_words(self) -> str:
+        """Host and ports that are tried, for people."""
         if self.transport == UDP:
-            return f"{host}:{self.udp_port or self.port} over UDP"
-        return f"{host}:{self.port}" + (f" or UDP port {self.udp_port}" if self.transport == AUTO and self.udp_port else "")
+            return f"{self} (UDP)"
+        return f"{self} (TCP) or {self.udp_port} (UDP)" if self.tries_udp else str(self)
+
+    @property
+    def tries_udp(self) -> bool:
+        """Whether UDP is one of the routes."""
+        return self.transport != TCP and self.udp_port > 0 and not self.post_quantum
 
 
 def address_of(
@@ -48,32 +58,36 @@ def address_of(
 
     @param port: of whichever transport is used.
     """
-    way = transport or profile.transport
+    transport = transport or profile.transport
+    tcp_port, udp_port = profile.port, profile.udp_port
+    if port and transport != UDP:
+        tcp_port = port
     # A server that is not known to have UDP is tried there only if that is asked for.
-    udp_port = port or profile.udp_port if profile.udp_port or way == UDP else 0
-    tcp_port = profile.port if way == UDP else port or profile.port
-    return ServerAddress(host or profile.host, tcp_port, udp_port or 0, way, post_quantum)
+    if port and (transport == UDP or (transport == AUTO and udp_port)):
+        udp_port = port
+    return ServerAddress(host or profile.host, tcp_port, udp_port, transport, post_quantum)
 
 
 def routes(reactor: Any, server: ServerAddress) -> list[Route]:
     """
-    The ways to a server that may be tried, the best first.
+    The routes to a server that may be tried, the best first.
 
     @raise SecuremsgError: C{no-udp}: UDP alone is wanted, and the server has none, or this installation; C{not-post-quantum}:
         UDP alone is wanted, and its key exchange is not.
     """
     if server.post_quantum and server.transport == UDP:
-        raise error_for("not-post-quantum", str(server))
-    ways = [] if server.transport == UDP else [tcp_route(reactor, server.host, server.port, spki_digest)]
-    if server.transport != TCP and server.udp_port and not server.post_quantum:
+        raise error_for("not-post-quantum", server.in_words)
+    found = [] if server.transport == UDP else [tcp_route(reactor, server.host, server.port, spki_digest)]
+    if server.tries_udp:
         try:
             # An extra: what needs no UDP needs no library for it.
             from securemsg.net.udp import quic_route
         except ImportError:
-            if not ways:
-                raise error_for("no-udp", text="UDP needs the library aioquic", hint="pip install 'securemsg[udp]'") from None
+            if not found:
+                hint = "install it in the checkout: pipx install '.[udp]'"
+                raise error_for("no-udp", text="UDP needs the library aioquic", hint=hint) from None
         else:
-            ways.append(quic_route(reactor, server.host, server.udp_port, spki_digest, same, HEAD_START if ways else 0))
-    if not ways:
+            found.append(quic_route(reactor, server.host, server.udp_port, spki_digest, same, HEAD_START if found else 0))
+    if not found:
         raise error_for("no-udp", server.host)
-    return [evolve(way, post_quantum=server.post_quantum) for way in ways]
+    return [evolve(route, post_quantum=server.post_quantum) for route in found]

@@ -526,7 +526,7 @@ def make_connection(
         lambda: wake(folder),
         warn,
         again,
-        str(server),
+        server.in_words,
         retry,
         watch,
     )

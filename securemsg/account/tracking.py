@@ -7,8 +7,11 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.client import messages
 from securemsg.client.messages import Sent
+from securemsg.client.sending.results import first_code
+from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state.contacts import get_contact
 from securemsg.interfaces import IProfileStore
+from securemsg.protocol.envelope import RSA
 
 # What to wait for: the server's answer, or the recipient's receipt.
 ACCEPTED, DELIVERED = "accepted", "delivered"
@@ -43,22 +46,30 @@ async def follow(
     if sent.status == "withdrawn":
         raise error_for("withdrawn")
     if sent.status == "queued":
-        raise error_for(NO_KEY if sent.code == NO_KEY else BLOCKING, sent.conversation.account)
+        raise error_for(held_up_by(store, sent) or BLOCKING, sent.conversation.account)
     raise error_for(sent.code or "refused", sent.to)
 
 
-def waits_for_user(store: IProfileStore, sent: Sent) -> bool:
+def held_up_by(store: IProfileStore, sent: Sent) -> str:
     """
-    Whether a message cannot be sent until the user accepts the contact's new identity, or the contact makes an RSA key. The
-    message itself says so only if it is the first in its queue; of an identity the contact always says so.
+    Why a message cannot be sent until somebody acts: L{BLOCKING}, until the user accepts the contact's new identity; L{NO_KEY},
+    until the contact has an RSA key; else empty. The message itself says so only if it is the first in its queue; what the
+    first one says counts for those behind it if it was said after they were written.
     """
     if sent.status != "queued":
-        return False
+        return ""
     if sent.code == NO_KEY:
-        return True
+        return NO_KEY
     with store.reading() as records:
         contact = get_contact(records, sent.conversation.account)
-    return sent.code == BLOCKING if contact is None else contact.is_blocked
+        if contact is None:
+            return BLOCKING if sent.code == BLOCKING else ""
+        if contact.is_blocked:
+            return BLOCKING
+        is_rsa = pinned_suite(records, sent.conversation).suite == RSA
+        if is_rsa and contact.checked_at > sent.sent_at and first_code(records, sent.conversation) == NO_KEY:
+            return NO_KEY
+    return ""
 
 
 def _has_arrived(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> bool | None:
@@ -72,7 +83,7 @@ def _settled(store: IProfileStore, connection: AccountConnection, message_id: by
     sent = _found(store, message_id)
     if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
         return sent
-    return sent if _has_tried(connection) and waits_for_user(store, sent) else None
+    return sent if _has_tried(connection) and held_up_by(store, sent) else None
 
 
 def _has_tried(connection: AccountConnection) -> bool:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from securemsg.net.udp import UdpListener
 
 
+NO_LIBRARY = "--udp-port needs the library aioquic; install it in the checkout: pipx install '.[udp]'"
+
+
 class UdpPort:
     """
     Where the daemon is to listen for QUIC; nothing is opened before L{listen}.
@@ -37,7 +40,7 @@ class UdpPort:
             # An extra: who serves no UDP needs no library for it.
             from securemsg.net import udp
         except ImportError:
-            raise StateError("--udp-port needs the library aioquic; install it: pip install 'securemsg[udp]'") from None
+            raise StateError(NO_LIBRARY) from None
         self._host = setup.host
         self.number = setup.udp_port
         self._inherited: Any = None

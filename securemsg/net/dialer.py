@@ -106,7 +106,8 @@ class Dialer:
             self._waiting.cancel()
             self._waiting = None
         streams = [attempt.stream for attempt in self._attempts if attempt.stream is not None]
-        for attempt in self._attempts:
+        # A cancelled attempt removes itself.
+        for attempt in list(self._attempts):
             self._cancel(attempt)
         if not streams:
             return succeed(None)

@@ -138,8 +138,8 @@ class QuicState(QuicConnection):
     @property
     def active_at(self) -> float:
         """
-        When the idle timeout was restarted last: by an authentic packet, or the first one of ours after it (RFC 9000 10.1). What
-        anybody else sends in the name of the other end does not count.
+        When the idle timeout was restarted last: by an authentic packet, or the first one of ours after it (RFC 9000 10.1).
+        What anybody else sends in the name of the other end does not count.
         """
         assert self._close_at is not None, "a connection that has begun, and is not over"
         return self._close_at - self._idle_timeout()

@@ -44,7 +44,7 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(address_of(self.both, "other", 9), ServerAddress("other", 9, 9, "auto"))
         self.assertEqual(address_of(self.plain, None, 9), ServerAddress("example", 9, 0, "auto"))
         self.assertEqual(address_of(self.plain, None, 9, "udp"), ServerAddress("example", 8443, 9, "udp"))
-        self.assertEqual(address_of(self.both, None, 9, "tcp"), ServerAddress("example", 9, 9, "tcp"))
+        self.assertEqual(address_of(self.both, None, 9, "tcp"), ServerAddress("example", 9, 8444, "tcp"))
 
     def test_kept(self) -> None:
         """What `join` was told stays, unless a command is told otherwise."""
@@ -54,9 +54,12 @@ class AddressTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """People read where it goes."""
-        shown = [str(ServerAddress("::1", 8443, 8444, transport)) for transport in TRANSPORTS]
-        self.assertEqual(shown, ["[::1]:8443", "[::1]:8444 over UDP", "[::1]:8443 or UDP port 8444"])
-        self.assertEqual(str(ServerAddress("example", 8443, 0, "auto")), "example:8443")
+        addresses = [ServerAddress("::1", 8443, 8444, transport) for transport in TRANSPORTS]
+        self.assertEqual([str(address) for address in addresses], ["[::1]:8443", "[::1]:8444", "[::1]:8443"])
+        shown = ["[::1]:8443", "[::1]:8444 (UDP)", "[::1]:8443 (TCP) or 8444 (UDP)"]
+        self.assertEqual([address.in_words for address in addresses], shown)
+        self.assertEqual(ServerAddress("example", 8443, 0, "auto").in_words, "example:8443")
+        self.assertEqual(evolve(addresses[2], post_quantum=True).in_words, "[::1]:8443")
 
 
 class RouteTests(SynchronousTestCase):

@@ -67,9 +67,10 @@ class RsaTests(PlaceCase):
         self.assertIn("securemsg contacts YOUR-NAME --set-suite rsa", done.err)
         self.assertIn("noa cannot answer in this suite until you have an RSA key", done.err)
         self.assertEqual(noa.recv(), [])
+        self.assertIn("[suite-unavailable]", mia.run("chat", "noa", text="and here\n", status=5).err)
         noa.run("contacts", "mia", "--set-suite", "rsa")
         self.assertEqual(mia.run("send", "noa", "again", "--timeout", "200").status, 0)
-        self.assertEqual(noa.texts(2), ["hello", "again"])
+        self.assertEqual(noa.texts(3), ["hello", "and here", "again"])
 
     def test_chosen_offline(self) -> None:
         """A key that was made without a connection is published once the command is repeated with one."""

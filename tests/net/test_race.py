@@ -99,3 +99,10 @@ class RaceTests(SynchronousTestCase):
         self.lose(protocol)
         self.assertEqual((len(done), len(self.second.attempts)), (1, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped_early(self) -> None:
+        """Nor does whoever gives up while the first is being connected."""
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.dialer.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.second.attempts), 0)

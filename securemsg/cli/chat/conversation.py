@@ -10,7 +10,7 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.timeouts import IdleTimeout, Timeout
-from securemsg.account.tracking import BLOCKING, waits_for_user
+from securemsg.account.tracking import held_up_by
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.pending import PendingAnswers
 from securemsg.cli.chat.slash import (
@@ -373,16 +373,20 @@ class Chat:
         return len(self._pending)
 
     @property
-    def held_up(self) -> Sent | None:
-        """A message of this run that waits for the user to compare numbers, if nothing else is still being sent."""
-        found: Sent | None = None
+    def held_up(self) -> SecuremsgError | None:
+        """
+        Why messages of this run wait, if all that are left wait for the user to compare numbers, or for the contact to make an
+        RSA key.
+        """
+        found: SecuremsgError | None = None
         for number in self._pending:
             sent = messages.sent(self._context.store, number)
             if sent is None or sent.status in _SETTLED:
                 continue
-            if not waits_for_user(self._context.store, sent):
+            code = held_up_by(self._context.store, sent)
+            if not code:
                 return None
-            found = found or sent
+            found = found or error_for(code, sent.conversation.account)
         return found
 
     def _settled(self) -> list[Sent]:
@@ -502,12 +506,12 @@ async def finish(
         await connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
     held_up = conversation.held_up
     if held_up is not None:
-        raise error_for(BLOCKING, held_up.conversation.account)
+        raise held_up
     if conversation.pending:
         count = conversation.pending
         what = "1 message was" if count == 1 else f"{count} messages were"
         failure = connection.last_failure
-        reason = error_for(failure, context.where).text + ": " if failure else ""
+        reason = error_for(failure, connection.where).text + ": " if failure else ""
         is_kept = context.folder is not None
         fate = "what is in the outbox is sent with the next connection" if is_kept else "it is not kept; send it again"
         raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)

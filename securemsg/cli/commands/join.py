@@ -192,7 +192,7 @@ def _registering(context: CommandContext) -> Any:
             _start_over(context.store)
             raise error_for(problem.code, context.profile.name) from None
         if done is None:
-            raise error_for(connection.last_failure or "timeout", context.where)
+            raise error_for(connection.last_failure or "timeout", connection.where)
         # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
         await connection.ask("ping", timeout=context.settings.time_limit)
         return Exit.DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from attrs import evolve
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
@@ -25,12 +26,15 @@ def ping(ctx: click.Context) -> int:
         async def ask(reactor: Any, connection: AccountConnection) -> int:
             facts = await connection.ask("ping", timeout=context.settings.time_limit)
             milliseconds = round(float(facts["seconds"]) * 1000, 3)
+            # Of several routes, the one that is used.
+            used = connection.link_facts().get("transport", context.address.transport)
+            where = evolve(context.address, transport=used).in_words
             record: dict[str, object] = {
                 "server": context.where,
                 "milliseconds": milliseconds,
                 "server_time": iso(int(facts["now"])),
             }
-            write_record(record, context.settings.as_json, f"{context.where} answered in {milliseconds:.1f} ms")
+            write_record(record, context.settings.as_json, f"{where} answered in {milliseconds:.1f} ms")
             return Exit.DONE
 
         return context.run_connected(ask)

@@ -128,7 +128,7 @@ class _Receiving:
             raise self._problem
         failure = connection.last_failure if self._context.settings.retry else connection.unreached if self._follow else ""
         if failure and not self._drained:
-            raise error_for(failure, self._context.where)
+            raise error_for(failure, connection.where)
         if self._count is not None:
             raise error_for("too-few", text=f"{self._printed} of {self._count} messages arrived in time")
         self._check_sender()

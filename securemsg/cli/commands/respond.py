@@ -154,7 +154,7 @@ class _Responding:
         )
         await responder.run(context.settings.timeout)
         if connection.unreached:
-            raise error_for(connection.unreached, context.where)
+            raise error_for(connection.unreached, connection.where)
         return Exit.DONE
 
 

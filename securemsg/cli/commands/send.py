@@ -12,7 +12,7 @@ from securemsg.account.compose import checked, commit
 from securemsg.account.connection import AccountConnection
 from securemsg.account.entering import entered
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, follow
+from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, NO_KEY, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
 from securemsg.cli.output import json_line, say, write_line
@@ -196,7 +196,7 @@ class _SentMessage:
         sent = messages.sent(self._context.store, self._number)
         assert sent is not None, "it was committed before we looked"
         hint = problem.hint
-        held_up_by = problem.code if problem.code == BLOCKING else ""
+        held_up_by = problem.code if problem.code in (BLOCKING, NO_KEY) else ""
         if sent.status == "queued":
             number = sent.id.hex()
             if self._context.folder is None:

@@ -130,6 +130,15 @@ def drafts(records: IRecords, to: Conversation) -> int:
     return sum(row.to == to and row.history > 0 and not (row.sealed or row.withdrawn) for _, row in rows)
 
 
+def first_code(records: IRecords, to: Conversation) -> str:
+    """Why the first message of a conversation that is not sent yet has to wait; empty: nothing holds it up."""
+    for _, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+        if row.to == to and row.history and not row.withdrawn:
+            history = load(records, HistoryRow, HISTORY, to.bucket, row.history)
+            return "" if history is None else history.code
+    return ""
+
+
 def content_of(records: IRecords, row: OutboxRow) -> Content | None:
     """The content of a row, if it is known yet."""
     if row.content:
