@@ -15,10 +15,10 @@ from bench.served import HOST, Served
 from bench.target import Waiting
 from securemsg.crypto.keys import same, spki_digest
 from securemsg.net.dialer import Route, tcp_route
+from securemsg.net.quicendpoint import quic_route
 from securemsg.net.stream import ConnectionOptions, StreamFactory
 from securemsg.net.tls import SecureFactory
 from securemsg.net.turn import Turn
-from securemsg.net.udp import quic_route
 from securemsg.protocol.states import Side
 
 MESSAGE_SIZE = 200

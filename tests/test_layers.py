@@ -192,7 +192,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "os.urandom": VAULT,
     "OpenSSL": ("securemsg.daemon.certificate", "securemsg.net"),
     "service_identity": ("securemsg.net",),
-    "aioquic": ("securemsg.net.quic", "securemsg.net.udp"),
+    "aioquic": ("securemsg.net.quic", "securemsg.net.quicendpoint", "securemsg.net.quicwire", "securemsg.net.udp"),
     "ssl": ("securemsg.net",),
     "twisted": EDGE,
     "twisted.internet.reactor": ROOTS,
@@ -249,7 +249,7 @@ DISTRIBUTIONS = {
 }
 
 # What comes with an extra, which its users import when it is asked for.
-EXTRAS = {"securemsg.net.quic": "udp", "securemsg.net.udp": "udp"}
+EXTRAS = {f"securemsg.net.{name}": "udp" for name in ("quic", "quicendpoint", "quicwire", "udp")}
 
 # Names that say nothing: a class is called by what it is.
 EMPTY_WORDS = ("Manager", "Handler", "Processor", "Engine", "Helper", "Helpers", "Util", "Utils", "Common", "Base")

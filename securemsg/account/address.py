@@ -81,7 +81,7 @@ def routes(reactor: Any, server: ServerAddress) -> list[Route]:
     if server.tries_udp:
         try:
             # An extra: what needs no UDP needs no library for it.
-            from securemsg.net.udp import quic_route
+            from securemsg.net.quicendpoint import quic_route
         except ImportError:
             if not found:
                 hint = "install it in the checkout: pipx install '.[udp]'"

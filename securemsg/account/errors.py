@@ -36,7 +36,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NO_CONTACT: "no such account or contact",
     Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",
     Exit.REFUSED: "refused for good; the code is printed, the message is marked as failed and leaves the outbox"
-    " (it stays if the server refuses the whole account)",
+    " (it stays if the server refuses the whole account, or the recipient has no RSA key)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
     Exit.TIMED_OUT: "not delivered, or too few messages received, within --timeout",
@@ -102,14 +102,18 @@ WORDS: dict[str, _Words] = {
         "if you did not do that, somebody has a copy of its keys: ask the server's operator to remove the account",
     ),
     "stopping": _Words(Exit.NOT_CONNECTED, "the server is shutting down", _LATER),
-    "timeout": _Words(Exit.NOT_CONNECTED, "the server did not answer in time", _LATER),
+    "timeout": _Words(
+        Exit.NOT_CONNECTED,
+        "the server did not answer in time",
+        "check that the server is running, and --host and --port; or try again later",
+    ),
     "server-identity": _Words(
         Exit.WRONG_SERVER,
         "the server is not the one this profile is pinned to",
         "check --host and --port; if the server really was replaced, ask its operator for a new invite",
     ),
     "internal": _Words(Exit.NOT_CONNECTED, "internal server error", "tell the server's operator, and try again later"),
-    "no-udp": _Words(Exit.USAGE, "{name} has no port for UDP", "add --port PORT if you know it, or use --transport tcp"),
+    "no-udp": _Words(Exit.USAGE, "no UDP port is known for {name}", "add --port PORT if you know it, or use --transport tcp"),
     "not-connected": _Words(
         Exit.NOT_CONNECTED, "cannot connect to {name}", "check that the server is running, and --host and --port"
     ),
@@ -185,7 +189,7 @@ WORDS: dict[str, _Words] = {
     "no-lobby": _Words(Exit.REFUSED, "this server has no lobby", "its operator opens one with: securemsg serve --lobby"),
     "lobby-full": _Words(Exit.REFUSED, f"{LOBBY_NAME} is full", "try again once somebody has left"),
     "lobby-busy": _Words(
-        Exit.REFUSED, f"too many messages in {LOBBY_NAME}; yours was not relayed", "send it again in a minute"
+        Exit.REFUSED, f"too many messages in {LOBBY_NAME}; yours was not relayed", "send it again later"
     ),
     "not-in-lobby": _Words(
         Exit.REFUSED, f"this account is not in {LOBBY_NAME}", f"enter it: securemsg chat '{LOBBY_NAME}'"

@@ -24,7 +24,7 @@ NOTES = {
     "repeated": "repeats the number of an earlier one",
     "forked": "contradicts earlier ones",
     "unsupported": "is of a kind unknown to this version",
-    "other-suite": "is encrypted with suite {suite}, and not with the one that you have chosen",
+    "other-suite": "came in suite {suite}, which is not the suite of this conversation",
 }
 # The ciphers, by the sizes of their keys.
 CIPHER_NAMES = {64: "A256CBC-HS512", 32: "A128CBC-HS256"}

@@ -169,7 +169,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
     _option("--host", callback=_host, metavar="HOST", help="Host to connect to, instead of the one in the invite."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port to connect to, likewise."),
-    _option("--transport", type=click.Choice(TRANSPORTS), help="How to connect; auto, the default, tries both."),
+    _option(
+        "--transport",
+        type=click.Choice(TRANSPORTS),
+        help="How to connect; `join` keeps the choice; auto, the default, tries both.",
+    ),
     _option("--require-pq", is_flag=True, help="Refuse a connection whose key exchange is not post-quantum."),
     _option("--timeout", type=Duration(0, LONGEST_TIMEOUT), metavar="S", help="How long to wait, such as 5, 90s or 2m."),
     _option(

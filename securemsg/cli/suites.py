@@ -11,7 +11,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.owndevices import is_published
 from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import pins
-from securemsg.client.sessions.pins import SECRET_SIZES, Chosen
+from securemsg.client.sessions.pins import DEFAULT_CIPHER, SECRET_SIZES, Chosen
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.rsakeys import load_rsa_key, save_rsa_key, with_rsa_key
 from securemsg.crypto.rsa import DEFAULT_BITS, RsaKey
@@ -44,7 +44,8 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
         if settings.suite == RSA and name == SERVER_NAME:
             text = f"`{SERVER_NAME}` has no RSA key"
             raise error_for("suite-unavailable", name, Exit.USAGE, text, "omit the suite; messages go out with suite pqxdh")
-        return Chosen(settings.suite, cipher=settings.cipher or pinned.cipher)
+        kept = pinned.cipher if pinned.suite == settings.suite else DEFAULT_CIPHER
+        return Chosen(settings.suite, cipher=settings.cipher or kept)
     if name == SERVER_NAME:
         raise SecuremsgError(
             Exit.USAGE,
@@ -87,7 +88,7 @@ def pin(context: CommandContext, name: str) -> bool:
         pins.pin_suite(records, conversation, choice.suite, choice.key, choice.cipher)
         sharing, waiting = pins.sharing(records, name), drafts(records, conversation)
         has_rsa_key = load_rsa_key(records) is not None
-    report_note("suite-pinned", _consequences(context, name, choice, has_rsa_key), context.settings.as_json)
+    report_note("suite-pinned", _consequences(context, name, pinned, choice, has_rsa_key), context.settings.as_json)
     if waiting:
         report_note("suite-of-waiting", _outbox_note(name, choice, waiting), context.settings.as_json)
     if sharing:
@@ -104,35 +105,44 @@ def caution(choice: Chosen) -> str:
     return ""
 
 
-def have_rsa_key(context: CommandContext) -> bool:
+def ensure_rsa_key(context: CommandContext) -> bool:
     """
     Make the RSA key of this device, if it has none.
 
     @return: whether the account's list lacks it so far: the owner of the connection has to publish it.
+    @raise SecuremsgError: C{usage}: it has one, and the options name a size.
     """
     with context.store.reading() as records:
         is_made = load_rsa_key(records) is not None
+    bits = context.settings.rsa_bits
+    if is_made and bits:
+        raise SecuremsgError(Exit.USAGE, "usage", "this device has an RSA key already, and keeps it", "omit --rsa-bits")
     if not is_made:
         # Not inside a transaction: it may take seconds.
-        key = RsaKey.generate(context.settings.rsa_bits or DEFAULT_BITS)
+        key = RsaKey.generate(bits or DEFAULT_BITS)
         with context.store.writing() as records:
             save_rsa_key(records, key)
+        text = f"an RSA key of {bits or DEFAULT_BITS} bits was made for this device"
+        report_note("rsa-key-made", text, context.settings.as_json)
     with context.store.reading() as records:
         profile = load_profile(records) or context.profile
         return with_rsa_key(records, profile) != profile.listing.devices or not is_published(records, profile)
 
 
-def _consequences(context: CommandContext, name: str, choice: Chosen, has_rsa_key: bool) -> str:
-    """The consequences of a choice, in words."""
+def _consequences(context: CommandContext, name: str, pinned: Chosen, choice: Chosen, has_rsa_key: bool) -> str:
+    """
+    The consequences of a choice, in words.
+
+    @param pinned: what was chosen before.
+    """
     if choice.suite == RSA:
         same = f"securemsg contacts {name} --set-suite rsa"
         answers = "" if has_rsa_key else f". {name} cannot answer in this suite until you have an RSA key, too: {same}"
-        return f"from now on messages to {name} are encrypted with suite rsa: {lack_words(choice)}; {_RSA_READERS}{answers}"
+        suite = f"suite rsa ({choice.cipher})"
+        return f"from now on messages to {name} are encrypted with {suite}: {lack_words(choice)}; {_RSA_READERS}{answers}"
     if not choice.key:
-        return (
-            f"from now on messages to {name} are encrypted with suite {choice.suite}, without a key file; what {name} encrypts"
-            " with the old one waits until it is pinned again"
-        )
+        waits = f", without a key file; what {name} encrypts with the old one waits until it is pinned again"
+        return f"from now on messages to {name} are encrypted with suite {choice.suite}{waits if pinned.key else ''}"
     same = f"securemsg contacts {context.profile.name} --set-suite psk --key-file FILE"
     return (
         f"from now on messages to {name} are encrypted with suite psk and {suite_mark(choice)}: anyone who has this file, now"

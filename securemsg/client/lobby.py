@@ -16,7 +16,7 @@ from securemsg.protocol.envelope import Kind
 ASK_AGE = DAY
 
 # What is said where the lobby is opened.
-READABLE = f"the server's operator can read {LOBBY_NAME}, and vouches for the names there"
+READABLE = f"the server's operator can read everything in {LOBBY_NAME}; the names there are not verified"
 
 
 def enter(store: IProfileStore, now: float) -> bool:
@@ -61,7 +61,7 @@ def event_text(line: Line, own: str) -> str:
     if line.kind in EVENTS:
         return f"{name} entered" if line.kind in (Kind.ENTER, Kind.ENTERED) else f"{name} left"
     if line.kind == Kind.REFUSED and isinstance(line, Received):
-        return f"a message of yours was not relayed [{line.text}]"
+        return f"your message was not relayed [{line.text}]"
     return ""
 
 

@@ -80,7 +80,7 @@ class Options(usage.Options):
     )
     optParameters = [
         ["port", "p", "8443", "TCP port to listen on."],
-        ["udp-port", None, None, "UDP port to listen on as well, for QUIC; fd:3 is the socket that systemd handed over first."],
+        ["udp-port", None, None, "UDP port to listen on as well, for QUIC; fd:3 is the first socket passed by systemd."],
         ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
         ["advertise", None, None, "HOST[:PORT] under which clients reach this server, for invites; default: --host, --port."],
         ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],

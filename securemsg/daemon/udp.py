@@ -64,12 +64,12 @@ class UdpPort:
         @param limit: of open connections, those that C{others} counts among them.
         @raise PortUnavailable: the port is in use, or not allowed.
         """
-        from securemsg.net import quic, udp
+        from securemsg.net import quic, quicwire, udp
 
         reset_key = keep_key(state / RESET_KEY, partial(keys.random_bytes, KEY_SIZE), KEY_SIZE)
         listener = udp.UdpListener(
             quic.server_configuration(*credentials.files),
-            evolve(options, observe=partial(quic.observe_quic, spki=credentials.spki)),
+            evolve(options, observe=partial(quicwire.observe_quic, spki=credentials.spki)),
             limit,
             lambda cid: keys.mac(reset_key, keys.STATELESS_RESET, cid)[: quic.RESET_TOKEN_SIZE],
             keys.random_bytes,

@@ -1,17 +1,14 @@
-"""UDP sockets for QUIC: the daemon's, which serves everybody, and a client's, which has one connection."""
+"""The daemon's UDP socket, for QUIC: who is let in, and which datagram belongs to which connection."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # exported, but not in its types
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import NetworkAddress
 from aioquic.quic.packet import (
     QuicHeader,
     QuicPacketType,
@@ -20,47 +17,30 @@ from aioquic.quic.packet import (
     pull_quic_header,
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostResolution,
-    IListeningPort,
-    IProtocol,
-    IProtocolFactory,
-    IReactorTime,
-    IResolutionReceiver,
-    IStreamClientEndpoint,
-)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
-from zope.interface import implementer
 
-from securemsg.net.dialer import Route
 from securemsg.net.listener import PortUnavailable, port_error
-from securemsg.net.quic import (
-    ID_SIZE,
-    RESET_TOKEN_SIZE,
-    Address,
-    QuicState,
-    QuicWire,
-    Same,
-    client_configuration,
-    observe_quic,
-)
+from securemsg.net.quic import ID_SIZE, RESET_TOKEN_SIZE, Address, QuicState
+from securemsg.net.quicwire import QuicWire, send_datagram
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
-from securemsg.net.tls import Spki
 
 # A client's first datagram is at least as long (RFC 9000 14.1); a shorter one gets no answer, and so amplifies nothing.
 SMALLEST_FIRST = 1200
-# A stateless reset is shorter than what it answers, so that two ends never go on forever (RFC 9000 10.3.3).
-SMALLEST_RESET = 21
+# The bytes of a stateless reset: as many as make it look like any packet, and fewer than what it answers has, so that two ends
+# never go on forever (RFC 9000 10.3, 10.3.3).
+SMALLEST_RESET, LONGEST_RESET = 21, 43
 # What is read of a datagram, bytes. QUIC's are cut to fit into one packet of the network.
 LONGEST = 65_535
-NOT_HANDED = "--udp-port fd:{0}: descriptor {0} is no UDP socket; add ListenDatagram= to the socket unit, or count again"
-LONGEST_RESET = 43
-# Connections in their handshake, at most this share of all: who only begins keeps nobody out.
-HANDSHAKES = 4
+# At most one in this many connections may be in its handshake: who only begins keeps nobody out.
+HANDSHAKE_SHARE = 4
+
+NOT_HANDED = (
+    "--udp-port fd:{0}: descriptor {0} is not a UDP socket; add ListenDatagram= to the socket unit, or correct the number (the"
+    " first is fd:3)"
+)
 
 
 class UdpListener(DatagramProtocol):
@@ -105,7 +85,7 @@ class UdpListener(DatagramProtocol):
         """The number of open connections."""
         return len(self._open)
 
-    def datagramReceived(self, datagram: bytes, addr: NetworkAddress) -> None:
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Hand a datagram to its connection, or say what is to be said without one."""
         try:
             header = pull_quic_header(Buffer(data=datagram), host_cid_length=ID_SIZE)
@@ -154,9 +134,9 @@ class UdpListener(DatagramProtocol):
 
     def _send(self, datagram: bytes, address: Address) -> None:
         if self.transport is not None:
-            send(self.transport, datagram, address)
+            send_datagram(self.transport, datagram, address)
 
-    def _say_reset(self, datagram: bytes, header: QuicHeader, addr: NetworkAddress) -> None:
+    def _say_reset(self, datagram: bytes, header: QuicHeader, addr: Address) -> None:
         """Tell a client of ours from before a restart to connect again; whoever guesses an id learns nothing from it."""
         size = min(len(datagram) - 1, LONGEST_RESET)
         if size >= SMALLEST_RESET:
@@ -165,7 +145,7 @@ class UdpListener(DatagramProtocol):
             first = noise[0] & 0x3F | 0x40
             self._send(bytes([first]) + noise[1:] + self._reset_token(header.destination_cid), addr)
 
-    def _answer_first(self, datagram: bytes, header: QuicHeader, addr: NetworkAddress) -> None:
+    def _answer_first(self, datagram: bytes, header: QuicHeader, addr: Address) -> None:
         """The first datagrams of a client: its version, then its address, then a connection."""
         if header.version not in self._configuration.supported_versions:
             versions = self._configuration.supported_versions
@@ -183,7 +163,7 @@ class UdpListener(DatagramProtocol):
                 return
             self._open_connection(datagram, header, original, addr)
 
-    def _ask_again(self, header: QuicHeader, addr: NetworkAddress) -> None:
+    def _ask_again(self, header: QuicHeader, addr: Address) -> None:
         """Have a client show that it receives at this address (RFC 9000 8.1.2)."""
         source = self._random_bytes(ID_SIZE)
         token = self._retry.create_token(
@@ -204,9 +184,9 @@ class UdpListener(DatagramProtocol):
             addr,
         )
 
-    def _open_connection(self, datagram: bytes, header: QuicHeader, original: bytes, addr: NetworkAddress) -> None:
+    def _open_connection(self, datagram: bytes, header: QuicHeader, original: bytes, addr: Address) -> None:
         """Keep state, if there is room."""
-        if len(self._open) + self._others() >= self._limit or len(self._in_handshake) >= max(1, self._limit // HANDSHAKES):
+        if len(self._open) + self._others() >= self._limit or len(self._in_handshake) >= max(1, self._limit // HANDSHAKE_SHARE):
             self.turned_away += 1
             return
         state = QuicState(
@@ -255,120 +235,3 @@ def inherited_socket(descriptor: int) -> socket.socket:
     # The reactor would wait in it.
     handed.setblocking(False)
     return handed
-
-
-def send(transport: Any, datagram: bytes, address: Address) -> None:
-    """Send a datagram. One that the kernel does not take is lost like any other, and is sent again."""
-    try:
-        transport.write(datagram, address)
-    except OSError:
-        return
-
-
-class UdpClient(DatagramProtocol):
-    """A client's socket, with its one connection."""
-
-    noisy = False
-    wire: QuicWire | None = None
-
-    def datagramReceived(self, datagram: bytes, addr: NetworkAddress) -> None:
-        """Hand a datagram on."""
-        if self.wire is not None:
-            self.wire.receive(datagram, addr)
-
-    def send(self, datagram: bytes, address: Address) -> None:
-        """Send a datagram."""
-        if self.transport is not None:
-            send(self.transport, datagram, address)
-
-    def on_event(self, wire: QuicWire, event: events.QuicEvent) -> None:
-        """Close the socket after the connection."""
-        if isinstance(event, events.ConnectionTerminated) and self.transport is not None:
-            self.transport.stopListening()
-
-
-@implementer(IStreamClientEndpoint)
-class QuicEndpoint:
-    """Connects to a host over QUIC. What it gives is not established yet, as with TLS over TCP."""
-
-    def __init__(self, reactor: Any, host: str, port: int, make_state: Callable[[], QuicState]) -> None:
-        self._reactor = reactor
-        self._host = host
-        self._port = port
-        self._make_state = make_state
-        self._attempts = 0
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """
-        Begin a connection.
-
-        @return: fires with the protocol; fails with C{DNSLookupError} or C{ConnectError}.
-        """
-        return resolve(self._reactor, self._host).addCallback(partial(self._begin, factory))
-
-    def _begin(self, factory: IProtocolFactory, addresses: list[IAddress]) -> IProtocol:
-        # Another one each time, because one that does not answer is known only after a while.
-        address = addresses[self._attempts % len(addresses)]
-        self._attempts += 1
-        assert isinstance(address, IPv4Address | IPv6Address)
-        client = UdpClient()
-        try:
-            self._reactor.listenUDP(0, client, interface="::" if isinstance(address, IPv6Address) else "")
-        except CannotListenError as error:
-            raise ConnectError(string=str(error)) from error
-        wire = client.wire = QuicWire(self._make_state(), self._reactor, client.send, client.on_event)
-        protocol = factory.buildProtocol(address)
-        assert isinstance(protocol, StreamProtocol)
-        wire.attach(protocol)
-        wire.connect((address.host, self._port))
-        return protocol
-
-
-def quic_route(
-    reactor: Any, host: str, port: int, spki: Spki, same: Same, delay: float, authorities: Path | None = None
-) -> Route:
-    """
-    QUIC over UDP.
-
-    @param delay: by how much other ways are ahead of it.
-    @param authorities: see L{securemsg.net.tls.ClientTrust}.
-    """
-
-
-    def make_state() -> QuicState:
-        """One for each attempt."""
-        return QuicState(client_configuration(host, authorities), same=same)
-
-    endpoint = QuicEndpoint(reactor, host, port, make_state)
-    return Route(endpoint, partial(observe_quic, spki=spki), delay=delay)
-
-
-@implementer(IResolutionReceiver)
-class _Resolution:
-    """What became of a look-up; see L{twisted.internet.interfaces.IResolutionReceiver}."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.addresses: list[IAddress] = []
-        self.done: Deferred[list[IAddress]] = Deferred()
-
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """Nothing to do."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """Keep it."""
-        self.addresses.append(address)
-
-    def resolutionComplete(self) -> None:
-        """That was all."""
-        if self.addresses:
-            self.done.callback(self.addresses)
-        else:
-            self.done.errback(DNSLookupError(f"no address of {self.name}"))
-
-
-def resolve(reactor: Any, host: str) -> Deferred[list[IAddress]]:
-    """The addresses of a host; at least one, or C{DNSLookupError}."""
-    resolution = _Resolution(host)
-    reactor.nameResolver.resolveHostName(resolution, host)
-    return resolution.done

@@ -29,11 +29,8 @@ MAX_HOST = 253
 # What the inviter has made for this invite and the server never sees.
 SECRET_SIZE = 32
 MAX_PORT = 65535
-# The ways to a server; AUTO is whichever is there first.
-TCP = "tcp"
-UDP = "udp"
-AUTO = "auto"
-TRANSPORTS = (TCP, UDP, AUTO)
+# How to connect; AUTO: over both, and whichever is first.
+TCP, UDP, AUTO = TRANSPORTS = ("tcp", "udp", "auto")
 
 
 @frozen

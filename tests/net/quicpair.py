@@ -14,15 +14,8 @@ from twisted.internet.task import Clock
 
 from securemsg.crypto.keys import mac, same, spki_digest
 from securemsg.net.link import LinkInfo, Wire
-from securemsg.net.quic import (
-    RESET_TOKEN_SIZE,
-    Address,
-    QuicState,
-    QuicWire,
-    client_configuration,
-    observe_quic,
-    server_configuration,
-)
+from securemsg.net.quic import RESET_TOKEN_SIZE, Address, QuicState, client_configuration, server_configuration
+from securemsg.net.quicwire import QuicWire, observe_quic
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.udp import UdpListener
 from securemsg.protocol.states import Side

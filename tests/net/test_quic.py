@@ -17,10 +17,11 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.net.link import is_post_quantum
-from securemsg.net.quic import ID_SIZE, IDLE_TIME, KEEP_ALIVE, Address, QuicState, client_configuration
+from securemsg.net.quic import ID_SIZE, IDLE_TIME, Address, QuicState, client_configuration
+from securemsg.net.quicwire import KEEP_ALIVE
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
-from securemsg.net.udp import HANDSHAKES, LONGEST_RESET, SMALLEST_FIRST, SMALLEST_RESET
+from securemsg.net.udp import HANDSHAKE_SHARE, LONGEST_RESET, SMALLEST_FIRST, SMALLEST_RESET
 from securemsg.protocol.messages import Ping, Pong
 from tests.net.fakes import CHALLENGE, HELLO, log_in
 from tests.net.quicpair import CLIENT, SERVER, Datagram, Pair
@@ -191,7 +192,7 @@ class LimitTests(QuicCase):
     def test_half_open(self) -> None:
         """Of those that never end their handshake there are few, and they are dropped."""
         self.log_in()
-        self.pair.listener._limit = 8 * HANDSHAKES
+        self.pair.listener._limit = 8 * HANDSHAKE_SHARE
         finished = len(self.pair.listener)
         said = Counter[Address]()
 
@@ -469,7 +470,7 @@ class HandshakeTests(QuicCase):
         self.network.settle()
         self.pair.wire.state._remote_max_streams_bidi = 2
         self.pair.wire.state.send_stream_data(4, b"more")
-        self.pair.wire._work()
+        self.pair.wire._pump()
         self.network.settle()
         self.assertEqual((self.pair.server.peer.codes, self.logged), (["lost"], []))
 
@@ -478,7 +479,7 @@ class HandshakeTests(QuicCase):
         self.pair.stream.send(HELLO)
         self.network.settle()
         self.pair.wire.state.stop_stream(0, 1)
-        self.pair.wire._work()
+        self.pair.wire._pump()
         self.network.settle()
         self.assertEqual(self.pair.server.peer.codes, ["lost"])
         self.assertNotIn(CHALLENGE, self.pair.client.peer.messages)

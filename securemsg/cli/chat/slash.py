@@ -177,7 +177,7 @@ COMMANDS: dict[str, Command] = {
     "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
     "/to": Command("NAME", f"chat with somebody else, or in {LOBBY_NAME}", _switch),
     "/members": Command("", "list who is in this room", _alone(ShowMembers())),
-    "/leave": Command("", "leave this room; you get nothing more of it", _alone(LeaveRoom())),
+    "/leave": Command("", "leave this room, and receive nothing more from it", _alone(LeaveRoom())),
     "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),

@@ -14,7 +14,7 @@ from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import json_option, name_or_action, rsa_bits_option, settings_of, shared, suite_options
-from securemsg.cli.suites import have_rsa_key, pin, pinned_suite, wanted
+from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.sessions import pins
 from securemsg.client.state import receipts
@@ -73,10 +73,10 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
             wanted(context.settings, name, pinned_suite(context, name))
-            more = ["publish-key"] if settings.suite == RSA and have_rsa_key(context) else []
+            more = ["publish-key"] if settings.suite == RSA and ensure_rsa_key(context) else []
             # Somebody who is known needs no connection; what is to be published goes out with the next one.
             has_changed = find_contact(context.store, name) is not None and pin(context, name)
-            status = known_or_fetched(context, name, *more)
+            status = ask_about(context, name, *more)
             if status != Exit.DONE:
                 return status
             if pin(context, name) or has_changed:
@@ -125,11 +125,11 @@ def accept_keys(context: CommandContext, name: str) -> bool:
     return before.is_blocked
 
 
-def known_or_fetched(context: CommandContext, name: str, *more: str) -> int:
+def ask_about(context: CommandContext, name: str, *more: str) -> int:
     """
-    See to it that somebody is a contact of ours: who is not known yet is looked up on the server.
+    Look somebody up who is not a contact of ours yet, and ask the owner of the connection for what else is wanted.
 
-    @param more: what else to ask the owner of the connection.
+    @param more: what else.
     @return: 0, or 130 when that was interrupted.
     @raise SecuremsgError: C{own-name}, C{no-such-account}, or there is no connection.
     """

@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from securemsg.account.connection import AccountConnection
-from securemsg.account.entering import entered
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.lobby import wait_until_in
 from securemsg.account.tracking import ACCEPTED, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.client import lobby as rooms
 from securemsg.client import messages
 from securemsg.client.escape import escape
+from securemsg.client.lobby import leave, state_of
 from securemsg.client.state.lobby import Presence
 from securemsg.protocol.devices import LOBBY_NAME
 
@@ -31,23 +31,23 @@ MEMBERS, LEAVE = "members", "leave"
 @click.pass_context
 def lobby(ctx: click.Context, action: str) -> int:
     """
-    List who is in '#lobby', as the server says, or leave it: then nothing more of what is said there comes to you.
+    List who is in '#lobby', as the server says, or leave it. After that you receive nothing from it.
 
     Enter it with: securemsg chat '#lobby'. The server's operator can read what is said there.
     """
     with opened(settings_of(ctx)) as context:
         if action == LEAVE:
             return _leave(context)
-        if rooms.state_of(context.store).presence is Presence.OUT:
+        if state_of(context.store).presence is Presence.OUT:
             raise error_for("not-in-lobby")
         status = context.run_connected(partial(_refresh, context))
-        for name in rooms.state_of(context.store).members:
+        for name in state_of(context.store).members:
             write_record({"room": LOBBY_NAME, "name": name}, context.settings.as_json, escape(name))
         return status
 
 
 def _leave(context: CommandContext) -> int:
-    number = rooms.leave(context.store, context.now())
+    number = leave(context.store, context.now())
     if number is None:
         say(f"you are not in {LOBBY_NAME}")
         return Exit.DONE
@@ -70,5 +70,5 @@ def _leave(context: CommandContext) -> int:
 async def _refresh(context: CommandContext, reactor: Any, connection: AccountConnection) -> int:
     """Take in who has come and gone."""
     await connection.ask("drained", timeout=context.settings.time_limit)
-    await entered(context.store, connection, context.settings.time_limit)
+    await wait_until_in(context.store, connection, context.settings.time_limit)
     return Exit.DONE

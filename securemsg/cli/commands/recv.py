@@ -14,8 +14,8 @@ import click
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from securemsg.account.connection import AccountConnection
-from securemsg.account.entering import entered, is_answered
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.lobby import check_admitted, wait_until_in
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
@@ -139,7 +139,7 @@ class _Receiving:
         try:
             await connection.ask("drained", timeout=self._context.settings.time_limit)
             if self._is_in_room:
-                await entered(self._context.store, connection, self._context.settings.time_limit)
+                await wait_until_in(self._context.store, connection, self._context.settings.time_limit)
             self._drained = True
         except CancelledError:
             return
@@ -205,7 +205,7 @@ class _Receiving:
 
     def _has_news(self) -> bool | None:
         if self._is_in_room:
-            is_answered(self._context.store)
+            check_admitted(self._context.store)
         has_unreported = self._follow and any(peer.unreported for peer in messages.held_back(self._context.store))
         return True if self._drained is not None or self._waiting() or has_unreported else None
 

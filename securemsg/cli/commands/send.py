@@ -10,8 +10,8 @@ import click
 
 from securemsg.account.compose import checked, commit
 from securemsg.account.connection import AccountConnection
-from securemsg.account.entering import entered
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.lobby import wait_until_in
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, NO_KEY, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
@@ -188,7 +188,7 @@ class _SentMessage:
         context = self._context
         sent = await follow(context.store, connection, self._number, self._wait, context.settings.time_limit)
         if sent.room:
-            await entered(context.store, connection, context.settings.time_limit)
+            await wait_until_in(context.store, connection, context.settings.time_limit)
         return Exit.DONE
 
     def _failure(self, problem: SecuremsgError) -> SecuremsgError:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from securemsg.account.errors import Exit, explain
-from securemsg.cli.commands.contacts import find_contact, known_or_fetched
+from securemsg.cli.commands.contacts import ask_about, find_contact
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
@@ -38,7 +38,7 @@ def verify(ctx: click.Context, name: str, digits: str, compared: bool) -> int:
     NAME sees. New keys are accepted with: securemsg contacts accept NAME.
     """
     with opened(settings_of(ctx)) as context:
-        status = known_or_fetched(context, name)
+        status = ask_about(context, name)
         if status != Exit.DONE:
             return status
         if compared or digits:

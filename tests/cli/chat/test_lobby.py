@@ -8,8 +8,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from securemsg.account.compose import commit
-from securemsg.account.entering import entered
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.lobby import wait_until_in
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.tracking import ACCEPTED, DELIVERED
 from securemsg.cli.chat import slash
@@ -188,7 +188,7 @@ class ClosedTests(LobbyChatCase):
     def test_commands(self) -> None:
         """Commands that wait for an answer fail with it."""
         lobby.enter(self.ada.context.store, self.place.now())
-        waiting = Deferred.fromCoroutine(entered(self.ada.context.store, self.ada.connection, 60))
+        waiting = Deferred.fromCoroutine(wait_until_in(self.ada.context.store, self.ada.connection, 60))
         self.relay()
         problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.code, problem.status), ("no-lobby", Exit.REFUSED))

@@ -10,23 +10,28 @@ from securemsg.client.state.lobby import Presence
 from securemsg.interfaces import IProfileStore
 
 
-async def entered(store: IProfileStore, connection: AccountConnection, limit: Timeout) -> None:
+async def wait_until_in(store: IProfileStore, connection: AccountConnection, limit: Timeout) -> None:
     """
     Wait until C{server} has let us into the lobby, if we have asked for that; once we are in it, this does not wait.
 
     @raise SecuremsgError: it has not answered in time, or we were refused.
     """
-    if await connection.until(lambda: is_answered(store), limit) is None:
+    if await connection.until(lambda: _is_answered(store), limit) is None:
         raise error_for("not-answered", "server")
 
 
-def is_answered(store: IProfileStore) -> bool | None:
+def check_admitted(store: IProfileStore) -> None:
     """
-    Whether C{server} has answered; C{None}: not yet.
+    See whether C{server} has refused to let us in.
 
-    @raise SecuremsgError: we were refused.
+    @raise SecuremsgError: it has.
     """
     state = state_of(store)
     if state.presence is Presence.REFUSED:
         raise error_for(state.code)
-    return None if state.presence is Presence.ENTERING else True
+
+
+def _is_answered(store: IProfileStore) -> bool | None:
+    """Whether we are in, or want to be in no longer; C{None}: C{server} has not answered so far."""
+    check_admitted(store)
+    return None if state_of(store).presence is Presence.ENTERING else True
