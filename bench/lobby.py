@@ -52,7 +52,7 @@ class Lobby:
             with self.contact.store.writing() as records:
                 inbox.receive(records, self.contact.profile, delivery, NOW)
         for message in messages.unread(self.contact.store):
-            self.relay.take(self.contact.store, message)
+            self.relay.handle(self.contact.store, message)
 
     def send(self) -> int:
         """

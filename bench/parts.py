@@ -311,16 +311,13 @@ class Bench:
         """How much the contact C{server} relays. No server is needed for that either."""
         return self._told("contact", measure_lobby(folder / "contact"))
 
+    async def suites(self) -> list[Figure]:
+        """What a message costs its clients in each suite. No server is needed for that either."""
+        return self._told("client", measure_suites())
+
     def _told(self, who: str, figures: list[Figure]) -> list[Figure]:
         for figure in figures:
             self.say(f"{who}: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
-        return figures
-
-    async def suites(self) -> list[Figure]:
-        """What a message costs its clients in each suite. No server is needed for that either."""
-        figures = measure_suites()
-        for figure in figures:
-            self.say(f"client: {figure.label}: {figure.daemon:,.1f} {figure.unit}")
         return figures
 
 

@@ -211,7 +211,7 @@ def key_own_part(given: Given) -> Given:
     encoded = envelope.encode_record(header)
     content_key = _content_key(given)
     derived = psk.message_key(key, sender, recipient, nonce, number)
-    tied = psk.EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
+    tied = psk.OWN_EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
     plaintext = envelope.encode_record(content_key)
     sealed = envelope.Envelope(
         encoded, primitives.a128cbc_hs256_encrypt(derived, plaintext, tied, octets(given, "iv"))
@@ -257,7 +257,7 @@ def rsa_own_part(given: Given) -> Given:
     encoded = envelope.encode_record(header)
     content_key = _content_key(given)
     key = message_key(secret, size, *context)
-    tied = rsa.EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
+    tied = rsa.OWN_EPOCHS.associated_data(sender, recipient, encoded, content_key.common)
     encrypt = primitives.a256cbc_hs512_encrypt if size == 64 else primitives.a128cbc_hs256_encrypt
     sealed = envelope.Envelope(encoded, encrypt(key, envelope.encode_record(content_key), tied, octets(given, "iv")))
 

@@ -6,7 +6,7 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.commands.keygen import load_key
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
-from securemsg.cli.rendering import lack_words, suite_mark
+from securemsg.cli.rendering import CIPHER_NAMES, lack_words, suite_mark
 from securemsg.cli.settings import Settings
 from securemsg.client.owndevices import is_published
 from securemsg.client.sending.results import drafts
@@ -138,7 +138,7 @@ def _consequences(context: CommandContext, name: str, pinned: Chosen, choice: Ch
     if choice.suite == RSA:
         same = f"securemsg contacts {name} --set-suite rsa"
         answers = "" if has_rsa_key else f". {name} cannot answer in this suite until you have an RSA key, too: {same}"
-        suite = f"suite rsa ({choice.cipher})"
+        suite = f"suite rsa ({CIPHER_NAMES[choice.key_size]})"
         return f"from now on messages to {name} are encrypted with {suite}: {lack_words(choice)}; {_RSA_READERS}{answers}"
     if not choice.key:
         waits = f", without a key file; what {name} encrypts with the old one waits until it is pinned again"

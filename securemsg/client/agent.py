@@ -211,12 +211,12 @@ class Agent:
         if devices is None:
             callback(Refusal("forbidden"))
             return
-        changes = {
-            "accept-device": devices.accept_device,
-            "remove-device": devices.remove_device,
-            "publish-key": devices.publish_key,
+        changes: dict[str, Callable[[], None]] = {
+            "accept-device": lambda: devices.accept_device(device_id, callback),
+            "remove-device": lambda: devices.remove_device(device_id, callback),
+            "publish-key": lambda: devices.publish_key(callback),
         }
-        self._guarded(lambda: changes[kind](device_id, callback))
+        self._guarded(changes[kind])
 
     def close(self, code: str = "") -> None:
         """Hang up."""

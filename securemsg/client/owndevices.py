@@ -112,14 +112,12 @@ class OwnDevices:
             return
         self._publish(callback)
 
-    def publish_key(self, device_id: bytes, callback: Callback) -> None:
+    def publish_key(self, callback: Callback) -> None:
         """
         Sign the RSA key that was made for this device into our list, and publish it.
 
-        @param device_id: is not used.
         @param callback: gets the server's answer, or a refusal: C{list-unpublished}: the change before is not confirmed yet.
         """
-        del device_id
         try:
             with self._context.store.writing() as records:
                 listed = with_rsa_key(records, self._context.profile)

@@ -115,6 +115,8 @@ class Rates:
 @define(eq=False)
 class Relay:
     """
+    Relays what is said in the lobby, as the contact C{server}.
+
     @ivar is_open: whether there is a lobby; if not, everybody is told so.
     @ivar now: the wall clock, in seconds; C{seconds}: monotonic time.
     @ivar retention: what is kept of what was relayed.
@@ -129,7 +131,7 @@ class Relay:
     def __attrs_post_init__(self) -> None:
         self._rates = Rates(self._seconds)
 
-    def take(self, store: IProfileStore, message: Received) -> bool:
+    def handle(self, store: IProfileStore, message: Received) -> bool:
         """
         Do what a message in the lobby asks for, and mark it as done.
 
@@ -142,7 +144,7 @@ class Relay:
             records.delete(INBOUND, ROWS, message.seq)
             turn = _Turn(records, message.conversation.account, row.content, int(self._now()), self._retention)
             has_room = self._rates.has_room(turn.name, len(turn.members))
-            turn.take(self._is_open, has_room)
+            turn.handle(self._is_open, has_room)
             self._retention.trim(records, message.conversation, int(self._now()))
         if has_room:
             self._rates.spend(turn.name, len(turn.members))
@@ -170,24 +172,24 @@ class _Turn:
     def __attrs_post_init__(self) -> None:
         self.members = (load(self._records, Roster, META, MEMBERS) or Roster()).members
 
-    def take(self, is_open: bool, has_room: bool) -> None:
-        """Act on it; whoever is gone meanwhile is put out first."""
+    def handle(self, is_open: bool, has_room: bool) -> None:
+        """Act on it; members who are gone are removed first."""
         kind = self._content.kind
         if not is_open:
             self._refuse("no-lobby")
         elif kind == Kind.LEAVE:
-            self._put_out([member for member in self.members if member.name == self.name])
+            self._remove([member for member in self.members if member.name == self.name])
         elif not has_room:
             self._refuse("lobby-busy")
         elif kind == Kind.ENTER:
-            self._put_out([member for member in self.members if self._is_gone(member)])
+            self._remove([member for member in self.members if self._is_gone(member)])
             self._enter()
         elif kind in LINES:
-            self._put_out([member for member in self.members if self._is_gone(member)])
+            self._remove([member for member in self.members if self._is_gone(member)])
             self._relay()
 
     def _relay(self) -> None:
-        """Pass on a text or an answer. A text lets its author in; a machine that was put out stays outside."""
+        """Pass on a text or an answer. A text lets its author in; an answer of an account that is not in is refused."""
         content = self._content
         if len(content.body) > MAX_LOBBY_TEXT:
             self._refuse("lobby-too-large")
@@ -218,8 +220,8 @@ class _Turn:
         self._write(self.name, Kind.MEMBERS, Members("", [member.name for member in self.members]))
         return True
 
-    def _put_out(self, gone: list[Member]) -> None:
-        """Put members out, and tell those who stay."""
+    def _remove(self, gone: list[Member]) -> None:
+        """Remove members, and tell those who stay."""
         if gone:
             self._save(tuple(member for member in self.members if member not in gone))
             for member in gone:

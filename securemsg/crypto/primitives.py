@@ -261,7 +261,7 @@ def mlkem768_decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
 @lru_cache(maxsize=RSA_KEYS_KEPT)
 def _rsa_key(der: bytes) -> RSA.RsaKey:
     """
-    Parse a key once: of a private one that checks its numbers, which takes longer than to use it.
+    Parse a key once: parsing a private key checks its numbers, which takes longer than using it.
 
     @raise ValueError: this is none.
     """

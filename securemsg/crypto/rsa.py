@@ -1,5 +1,5 @@
 """
-RSA keys, and the keys that travel under them: suite C{rsa}.
+RSA keys, and the secrets that are encrypted to them: suite C{rsa}.
 
 The sender of an epoch makes a secret, encrypts it for a device with RSA-OAEP-SHA-256, and signs that. There is no forward
 secrecy: whoever gets the private key reads all that ever came under it. Source: C{docs/protocol.md}, section "Suites".
@@ -55,7 +55,7 @@ def message_key(secret: bytes, size: int, *context: bytes) -> bytes:
     The key of the messages of an epoch.
 
     @param size: 64 for A256CBC-HS512, 32 for A128CBC-HS256; each has a key of its own.
-    @param context: what was signed with the ciphertext.
+    @param context: the signed context.
     """
     info = length_prefixed(RSA_EPOCH, *context, size.to_bytes(4, "big"))
     return primitives.hkdf(secret, salt=b"", info=info, length=size)

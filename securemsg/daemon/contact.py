@@ -241,5 +241,5 @@ def open_contact(
     )
     on_received = contact.on_received if options.record is not None or options.prints else None
     relay = Relay(options.lobby, time.time, seconds, retention)
-    contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention, relay=relay.take)
+    contact.answerer = Autoresponder(store, source, time.time, contact.peer.pump, on_received, retention, relay=relay.handle)
     return contact

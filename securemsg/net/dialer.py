@@ -35,12 +35,12 @@ MAX_FULL_DELAY = 4
 @frozen
 class Route:
     """
-    One way to the server.
+    One route to the server.
 
     @ivar observe: says what protects a connection that came this way.
     @ivar trust: what TLS is to trust that is put under the stream; C{None}: the endpoint brings its own protection.
     @ivar handshake: whether its protection has a handshake.
-    @ivar delay: seconds by which other ways are ahead of it.
+    @ivar delay: seconds after the other routes before this one is tried.
     @ivar post_quantum: see L{ConnectionOptions}.
     """
 
@@ -54,7 +54,7 @@ class Route:
 
 @define(eq=False)
 class _Attempt:
-    """An attempt to go one way: it waits for its start, or for its transport, or has a stream."""
+    """An attempt at one route: it waits for its start, or for its transport, or has a stream."""
 
     route: Route
     start: IDelayedCall | None = None
@@ -65,7 +65,7 @@ class _Attempt:
 @define(eq=False)
 class Dialer:
     """
-    Keeps one peer connected, or tries to once. Where there are several ways to the server they are tried together, and the
+    Keeps one peer connected, or tries to once. Where there are several routes to the server they are tried together, and the
     first whose handshake is done has won.
 
     Twisted's C{ClientService} does not fit: its delay depends on the number of attempts alone (a full server is asked again

@@ -70,8 +70,8 @@ class Kind(enum.IntEnum):
     VOID = 5        # fills the counter of a message that will never come
     JOINED = 6      # proves that the sender joined with an invite of the recipient
     # of the lobby, from a member to `server`, where texts and answers go as well
-    ENTER = 7       # lets the sender in
-    LEAVE = 8       # lets the sender out
+    ENTER = 7       # the sender enters
+    LEAVE = 8       # the sender leaves
     # of the lobby, from `server` to a member
     RELAYED = 9     # a text or an answer of another member
     ENTERED = 10    # somebody has come in

@@ -36,7 +36,7 @@ def check_list(signed: SignedDeviceList, identity: bytes, server: bytes, account
     devices = decode_device_list(signed.body)
     if devices.server != server or devices.account != account:
         raise Refusal("bad-device-list", "of another account")
-    if not all(keys.are_device_keys(*row.keys[1:], row.rsa_key) for row in devices.devices):
+    if not all(keys.are_device_keys(row.signing_key, row.agreement_key, row.rsa_key) for row in devices.devices):
         raise Refusal("bad-device-list", "an invalid key")
     return devices
 

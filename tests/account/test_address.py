@@ -1,4 +1,4 @@
-"""The address of a server, and the ways that lead there."""
+"""The address of a server, and the routes to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AddressTests(SynchronousTestCase):
     """What the user says goes before what the invite said."""
 
     def setUp(self) -> None:
-        """A server with both ways, and one with TCP alone."""
+        """A server with both ports, and one with TCP alone."""
         self.both = create_profile(InviteLink("example", 8443, bytes(32), udp_port=8444), "ada", 0)
         self.plain = evolve(self.both, udp_port=0)
 
@@ -63,10 +63,10 @@ class AddressTests(SynchronousTestCase):
 
 
 class RouteTests(SynchronousTestCase):
-    """Which ways are tried."""
+    """Which routes are tried."""
 
     def delays(self, *details: object, post_quantum: bool = False) -> list[float]:
-        """By how much each way is behind."""
+        """By how much each route is behind."""
         server = ServerAddress("127.0.0.1", *details, post_quantum)  # type: ignore[arg-type,call-arg]
         return [route.delay for route in routes(NameResolver(), server)]
 

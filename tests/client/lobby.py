@@ -80,7 +80,7 @@ class Contact:
                 user.agent.pump,
                 self.shown.extend,
                 self.retention,
-                relay=self.relay.take,
+                relay=self.relay.handle,
             )
         before = self._unread()
         self._answerer.run()

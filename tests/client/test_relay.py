@@ -181,7 +181,7 @@ class TalkTests(LobbyCase):
             messages.write_in(records, lobby_with("server"), bytes(MAX_TEXT), now=int(self.world.clock))
         self.bob.pump()
         self.assertEqual(self.heard(self.alice), [("bob", "bob entered")])
-        self.assertEqual(self.heard(self.bob), [("server", "a message of yours was not relayed [lobby-too-large]")])
+        self.assertEqual(self.heard(self.bob), [("server", "your message was not relayed [lobby-too-large]")])
 
     def test_not_utf8(self) -> None:
         """Bytes that are no text do not grow on their way."""
@@ -224,8 +224,8 @@ class TakenTests(LobbyCase):
         self.say(self.bob, "hello")
         store = self.contact.user.store
         [message] = messages.unread(store)
-        self.assertTrue(self.contact.relay.take(store, message))
-        self.assertFalse(self.contact.relay.take(store, message))
+        self.assertTrue(self.contact.relay.handle(store, message))
+        self.assertFalse(self.contact.relay.handle(store, message))
 
     def test_put_back(self) -> None:
         """Where the contact's profile is put back to before it relayed a line, it relays it again, and all have it once."""
@@ -257,7 +257,7 @@ class ClosedTests(LobbyCase):
         self.assertEqual((self.state(self.alice).presence, self.state(self.alice).code), (Presence.REFUSED, "no-lobby"))
         number = self.say(self.alice, "hello?")
         self.assertEqual((self.alice.sent(number).status, self.alice.sent(number).code), ("failed", "no-lobby"))
-        self.assertEqual(self.heard(self.alice), [("server", "a message of yours was not relayed [no-lobby]")])
+        self.assertEqual(self.heard(self.alice), [("server", "your message was not relayed [no-lobby]")])
 
 
 class BoundTests(LobbyCase):

@@ -42,7 +42,8 @@ class RsaTests(PlaceCase):
         kim, lea = self.joined("kim"), self.joined("lea", "--rsa-bits", "3072")
         del lea
         done = kim.run("contacts", "lea", "--set-suite", "rsa", "--cipher", "a128")
-        self.assertIn("suite rsa: no forward secrecy, not post-quantum; whoever gets a device's RSA key", done.err)
+        self.assertIn("an RSA key of 2048 bits was made", done.err)
+        self.assertIn("suite rsa (A128CBC-HS256): no forward secrecy, not post-quantum; whoever gets a device's", done.err)
         self.assertRegex(done.out, r"lea .*  rsa\n")
         self.assertEqual(kim.run("contacts", "lea", "--set-suite", "rsa").err, "")
         [contact] = kim.run("contacts", "lea", "--json").rows
@@ -53,7 +54,10 @@ class RsaTests(PlaceCase):
         self.assertIn("Messages are encrypted with suite rsa: no forward secrecy", kim.run("verify", "lea").err)
         self.assertEqual(kim.run("status", "--json").rows[0]["suites"], {"lea": facts})
         self.assertIn("rsa with lea: no forward secrecy, not post-quantum", kim.run("status").out)
-        kim.run("contacts", "lea", "--set-suite", "pqxdh")
+        again = ("contacts", "lea", "--set-suite", "rsa", "--rsa-bits", "4096")
+        self.assertIn("this device has an RSA key already", kim.run(*again, status=2).err)
+        plain = kim.run("contacts", "lea", "--set-suite", "pqxdh").err
+        self.assertIn("encrypted with suite pqxdh [", plain)
         self.assertEqual(kim.run("contacts", "lea", "--json").rows[0]["lacks"], [])
 
     def test_no_key(self) -> None:

@@ -94,7 +94,7 @@ GUARDS: tuple[Guard, ...] = (
             "AdoptTests::test_follows_none",
         ),
         (
-            "if not all(keys.are_device_keys(*row.keys[1:], row.rsa_key) for row in listing.devices):",
+            "if not all(keys.are_device_keys(row.signing_key, row.agreement_key, row.rsa_key) for row in listing.devices):",
             "if False:",
             "AdoptTests::test_no_keys",
         ),

@@ -1,4 +1,4 @@
-"""Several ways to a server: they are tried together, and one wins."""
+"""Several routes to a server: they are tried together, and one wins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DELAY = 0.25
 
 
 class RaceTests(SynchronousTestCase):
-    """A fast way, and another that is a little behind; both have handshakes."""
+    """A fast route, and another that is a little behind; both have handshakes."""
 
     def setUp(self) -> None:
         """Begin."""
@@ -39,7 +39,7 @@ class RaceTests(SynchronousTestCase):
         protocol.connectionLost(Failure(ConnectionDone()))
 
     def finish(self, endpoint: FakeEndpoint) -> tuple[StreamProtocol, StringTransport]:
-        """One way stands, but for its handshake."""
+        """One route stands, but for its handshake."""
         protocol, transport = endpoint.succeed()
         assert isinstance(protocol, StreamProtocol)
         return protocol, transport

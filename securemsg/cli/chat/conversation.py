@@ -13,6 +13,7 @@ from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import held_up_by
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.pending import PendingAnswers
+from securemsg.cli.chat.room import Room
 from securemsg.cli.chat.slash import (
     AcceptKeys,
     Confirm,
@@ -48,12 +49,13 @@ from securemsg.cli.rendering import (
     safety_text,
     suite_mark,
 )
+from securemsg.cli.rooms import announce_room
 from securemsg.cli.suites import caution, pinned_suite
-from securemsg.client import lobby, messages
+from securemsg.client import messages
 from securemsg.client.escape import escape
+from securemsg.client.lobby import READABLE
 from securemsg.client.messages import Received, Sent
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
-from securemsg.client.state.lobby import Presence
 from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
@@ -75,7 +77,6 @@ class Chat:
     @ivar answers: that are still expected from the contact C{server}.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
-    @ivar kept_out: why we are not let into the lobby, as was said; empty: nothing was.
     """
 
     def __init__(
@@ -106,8 +107,7 @@ class Chat:
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
-        self.kept_out = ""
-        self._presence = Presence.OUT
+        self._room = Room(context, notify, connection.nudge)
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
@@ -146,7 +146,8 @@ class Chat:
             case ShowMembers():
                 await self._show_members()
             case LeaveRoom():
-                await self._leave_room()
+                if not await self._refuse_no_room():
+                    await self._room.leave()
             case ShowState():
                 facts = self.facts()
                 await self._write(self._shown(facts, fact_lines(facts)))
@@ -156,7 +157,8 @@ class Chat:
 
     async def _say(self, text: str) -> None:
         """Commit a message; the agent sends it."""
-        self._enter_room()
+        if self._is_in_room:
+            self._room.enter()
         try:
             number = messages.compose(self._context.store, self.name, text, now=self._context.now())
         except Refusal as refusal:
@@ -275,33 +277,26 @@ class Chat:
     @property
     def is_entering(self) -> bool:
         """Whether we have asked to be let into the room that lines go to, and were not answered."""
-        return self._is_in_room and lobby.state_of(self._context.store).presence is Presence.ENTERING
+        return self._is_in_room and self._room.is_entering
+
+    @property
+    def kept_out(self) -> str:
+        """Why the room that lines go to, or went to, refused us; empty: none did."""
+        return self._room.kept_out
 
     async def open_room(self) -> None:
         """Enter the room that lines go to, if they go to one, and say who can read along."""
         if self._is_in_room:
-            await self._notify(f"-- {lobby.READABLE}")
-            self._enter_room()
-
-    def _enter_room(self) -> None:
-        if self._is_in_room and lobby.enter(self._context.store, self._context.now()):
-            self._presence = Presence.ENTERING
-            self._connection.nudge()
-
-    async def _leave_room(self) -> None:
-        if await self._refuse_no_room():
-            return
-        if lobby.leave(self._context.store, self._context.now()) is None:
-            await self._notify(f"-- you are not in {self.name}")
-            return
-        self._connection.nudge()
-        await self._notify(f"-- you have left {self.name}; a line that you type here enters it again")
+            if self._context.settings.as_json:
+                announce_room(self._context, self.name)
+            else:
+                await self._notify(f"-- {READABLE}")
+            self._room.enter()
 
     async def _show_members(self) -> None:
         if await self._refuse_no_room():
             return
-        members = lobby.state_of(self._context.store).members
-        rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in members]
+        rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in self._room.members]
         await self._write_rows(rows, f"-- who is in {self.name} is not known yet")
 
     async def _refuse_no_room(self) -> bool:
@@ -310,16 +305,6 @@ class Chat:
             return False
         await self._notify(f"-- {self.name} is not a room; /to {LOBBY_NAME} first")
         return True
-
-    async def _look_at_room(self) -> None:
-        """See whether we were let in, and say why not."""
-        if not self._is_in_room:
-            return
-        state = lobby.state_of(self._context.store)
-        if state.presence is Presence.REFUSED and self._presence is not Presence.REFUSED:
-            problem = error_for(state.code)
-            await self._notify(f"-- {problem.text}; {problem.hint}")
-        self._presence, self.kept_out = state.presence, state.code
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
@@ -330,7 +315,8 @@ class Chat:
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
                 await self._notify(f"-- the connection was lost, and {what} with it; ask again")
-            await self._look_at_room()
+            if self._is_in_room:
+                await self._room.look()
             if not self.has_news():
                 return
             for message in messages.unread(self._context.store, self.name, PAGE):
@@ -360,7 +346,7 @@ class Chat:
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.answers.has_news or (self._is_in_room and lobby.state_of(self._context.store).presence is not self._presence):
+        if self.answers.has_news or (self._is_in_room and self._room.has_news):
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
@@ -419,7 +405,7 @@ class Chat:
     def title(self) -> str:
         """The name, with marks: unverified, keys changed, key file or suite; of the lobby: how many are there."""
         if self._is_in_room:
-            count = len(lobby.state_of(self._context.store).members)
+            count = len(self._room.members)
             return f"{self.name} ({count})" if count else self.name
         contact = self.contact()
         choice = pinned_suite(self._context, self.name)

@@ -30,6 +30,7 @@ class SendQueue:
     @ivar unanswered: how many were sent and not answered.
     @ivar is_asking: a question to the server about it is open.
     @ivar is_blocked: the user must decide something first.
+    @ivar is_checked: the contact, who lacked an RSA key, was looked up for this attempt.
     @ivar not_before: when its next row may be sent.
     @ivar failures: how many times in a row the server refused it for now.
     """
@@ -39,6 +40,7 @@ class SendQueue:
     unanswered: int = 0
     is_asking: bool = False
     is_blocked: bool = False
+    is_checked: bool = False
     not_before: float = 0.0
     failures: int = 0
 

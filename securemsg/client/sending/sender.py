@@ -209,7 +209,12 @@ class Sender:
             queue.is_asking = True
             need = refusal
             questions.append(lambda: self._claim(queue, need))
+        elif refusal.code == "suite-unavailable" and not queue.is_checked:
+            # There may be an RSA key by now.
+            queue.is_asking = queue.is_checked = True
+            questions.append(lambda: self._fetch(queue))
         else:
+            queue.is_checked = False
             self._delay(records, queue, seq, refusal.code)
 
     def _delay(self, records: IRecords, queue: SendQueue, seq: int, code: str) -> None:

@@ -1,9 +1,9 @@
 """
 What one account can make us keep.
 
-Budgets count all devices of an account together, and only what these have made is charged, so nobody can use up another's. The
-exception is keys derived in vain: when that budget is used up, messages up to L{FREE_JUMP} ahead still open. Source:
-C{docs/protocol.md}, section "Sessions".
+Budgets count all devices of an account together, and only what an account's own devices have signed is charged to it, so that
+nobody can use up another's. The exception is keys derived in vain: when that budget is used up, messages up to L{FREE_JUMP}
+ahead still open. Source: C{docs/protocol.md}, section "Sessions".
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _is_answered(session: Session) -> bool:
 
 
 def _charged(records: IRecords, account: str) -> str:
-    """Who is charged for what may not open: all strangers together, for a server can make up as many as it likes."""
+    """Who is charged for what may not open: all strangers together, because a server can make up as many as it likes."""
     return account if contacts.get_contact(records, account) is not None else STRANGERS
 
 

@@ -23,17 +23,19 @@ from securemsg.protocol.messages import Counter
 # An epoch of ours ends after this many messages, or at this age in seconds.
 MAX_MESSAGES = 100
 LIFE = DAY
+# What lies in the bucket of a device: our epochs in each suite, and those of suite C{rsa} that we have opened.
+PSK_OWN, RSA_OWN, RSA_OPENED = 0, 1, 2
 
 
 class Epoch(Private, frozen=True):
     """
     The state of our messages to one device.
 
-    @ivar nonce: names it: random, of the connection, or the hash of its transport.
+    @ivar nonce: identifies it: random, the connection's nonce, or the hash of its transport.
     @ivar counter: of the last message.
     @ivar identity: of the device's account.
     @ivar has_replied: we have opened something from this device, so it knows us.
-    @ivar over: the next message begins a new epoch.
+    @ivar is_over: the next message begins a new epoch.
     @ivar secret: under suite C{rsa}: of the epoch; C{transport}: how it travels; C{rsa_key}: hash of the key that it is for.
     """
 
@@ -43,7 +45,7 @@ class Epoch(Private, frozen=True):
     began_at: Counter
     identity: bytes
     has_replied: bool = False
-    over: bool = False
+    is_over: bool = False
     secret: bytes = b""
     transport: Transport | None = None
     rsa_key: bytes = b""
@@ -54,7 +56,7 @@ class Epochs:
     """
     Our epochs in one suite.
 
-    @ivar order: where they lie in their buckets, in the table C{EPOCHS}.
+    @ivar order: where they lie in their buckets, in the table C{EPOCHS}: L{PSK_OWN} or L{RSA_OWN}.
     """
 
     suite: str
@@ -64,7 +66,7 @@ class Epochs:
     def current(self, records: IRecords, recipient: DeviceAddress, now: int) -> Epoch | None:
         """The epoch in which the next message for a device may go; C{None}: a new one begins."""
         epoch = self.last(records, recipient.bucket)
-        if epoch is None or epoch.over or epoch.identity != recipient.identity:
+        if epoch is None or epoch.is_over or epoch.identity != recipient.identity:
             return None
         return None if epoch.counter >= MAX_MESSAGES or abs(now - epoch.began_at) >= LIFE else epoch
 
@@ -94,7 +96,7 @@ class Epochs:
         if epoch is None or epoch.identity != sender.identity:
             # Only to remember that; the first message of ours begins an epoch.
             number = 0 if epoch is None else epoch.number
-            epoch = Epoch(bytes(keys.NONCE_SIZE), number, 0, now, sender.identity, over=True)
+            epoch = Epoch(bytes(keys.NONCE_SIZE), number, 0, now, sender.identity, is_over=True)
         if not epoch.has_replied:
             self.keep(records, sender.bucket, msgspec.structs.replace(epoch, has_replied=True))
 
@@ -115,7 +117,7 @@ class Epochs:
     def _end(self, records: IRecords, bucket: bytes) -> None:
         epoch = self.last(records, bucket)
         if epoch is not None:
-            self.keep(records, bucket, msgspec.structs.replace(epoch, has_replied=False, over=True))
+            self.keep(records, bucket, msgspec.structs.replace(epoch, has_replied=False, is_over=True))
 
 
 def was_opened(records: IRecords, sender: DeviceAddress, nonce: bytes, counter: int) -> bool:

@@ -19,7 +19,7 @@ from securemsg.client.sessions.addresses import (
     checked_key,
     own_address,
 )
-from securemsg.client.sessions.epochs import Epoch, Epochs, was_opened
+from securemsg.client.sessions.epochs import PSK_OWN, Epoch, Epochs, was_opened
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import Chosen, WrongKey, pinned_suite
 from securemsg.client.state.conversations import Conversation
@@ -42,8 +42,8 @@ from securemsg.protocol.envelope import (
 )
 
 (KEY_SIZE,) = KEY_SIZES[PSK]
-EPOCHS = Epochs(PSK, KEY_MESSAGE, 0)
-archive, archive_all = EPOCHS.archive, EPOCHS.archive_all
+OWN_EPOCHS = Epochs(PSK, KEY_MESSAGE, PSK_OWN)
+archive, archive_all = OWN_EPOCHS.archive, OWN_EPOCHS.archive_all
 
 
 @frozen
@@ -64,9 +64,9 @@ class Plan:
         introduction = None if epoch.has_replied else self._introduction
         header = encode_record(KeyHeader(PSK, SUITES[PSK], epoch.nonce, epoch.number, epoch.counter, introduction))
         epoch_key = message_key(self._key, sender, recipient, epoch.nonce, epoch.number)
-        associated = EPOCHS.associated_data(sender, recipient, header, content_key.common)
+        associated = OWN_EPOCHS.associated_data(sender, recipient, header, content_key.common)
         sealed = primitives.a128cbc_hs256_encrypt(epoch_key, encode_record(content_key), associated)
-        EPOCHS.keep(records, recipient.bucket, epoch)
+        OWN_EPOCHS.keep(records, recipient.bucket, epoch)
         return encode_record(Envelope(header, sealed))
 
 
@@ -104,7 +104,7 @@ def open_part(
     sender = evolve(sender, identity=identity)
     content_key = decipher(records, choice.shared, sender, own_address(profile), header, envelope, common)
     contact = peer.adopt_sender(records, profile, sender, contact, header, now)
-    EPOCHS.note_received(records, sender, header.nonce, header.counter, now)
+    OWN_EPOCHS.note_received(records, sender, header.nonce, header.counter, now)
     return Opened(conversation, contact, sender.device, content_key, header.counter == 1, PSK)
 
 
@@ -126,7 +126,7 @@ def decipher(
     @raise Refusal: as L{checked_key}.
     """
     epoch_key = message_key(key, sender, recipient, header.nonce, header.epoch)
-    associated = EPOCHS.associated_data(sender, recipient, envelope.header, common)
+    associated = OWN_EPOCHS.associated_data(sender, recipient, envelope.header, common)
     try:
         plaintext = primitives.a128cbc_hs256_decrypt(epoch_key, envelope.sealed, associated)
     except Unauthentic:
@@ -150,11 +150,11 @@ def next_epoch(records: IRecords, recipient: DeviceAddress, connection: bytes, n
     """
     if connection:
         # A connection has no other nonce to take, so that its counter only ever rises.
-        epoch = EPOCHS.last(records, recipient.bucket)
+        epoch = OWN_EPOCHS.last(records, recipient.bucket)
         if epoch is None or epoch.nonce != connection:
-            epoch = EPOCHS.new(records, recipient, connection, CONNECTION, now)
+            epoch = OWN_EPOCHS.new(records, recipient, connection, CONNECTION, now)
     else:
-        epoch = EPOCHS.current(records, recipient, now)
+        epoch = OWN_EPOCHS.current(records, recipient, now)
         if epoch is None:
-            epoch = EPOCHS.new(records, recipient, keys.nonce(), EPOCHS.next_number(records, recipient), now)
+            epoch = OWN_EPOCHS.new(records, recipient, keys.nonce(), OWN_EPOCHS.next_number(records, recipient), now)
     return msgspec.structs.replace(epoch, counter=epoch.counter + 1)

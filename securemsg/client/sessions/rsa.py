@@ -23,10 +23,9 @@ from securemsg.client.sessions.addresses import (
     own_address,
     pair_of,
 )
-from securemsg.client.sessions.epochs import Epoch, Epochs, was_opened
-from securemsg.client.sessions.peers import NeedAccount
+from securemsg.client.sessions.epochs import RSA_OPENED, RSA_OWN, Epoch, Epochs, was_opened
 from securemsg.client.sessions.pins import Chosen
-from securemsg.client.sessions.store import EPOCHS as TABLE
+from securemsg.client.sessions.store import EPOCHS
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.profile import Private, Profile
@@ -50,16 +49,11 @@ from securemsg.protocol.envelope import (
 )
 from securemsg.protocol.messages import Counter
 
-EPOCHS = Epochs(RSA, RSA_MESSAGE, 1)
-archive, archive_all = EPOCHS.archive, EPOCHS.archive_all
-# Where the epochs that we have opened lie, beside our own.
-OPENED = 2
-# Epochs of a device that are kept: the last, and the one before it, because a deposit that was refused for now comes after
-# those behind it.
+OWN_EPOCHS = Epochs(RSA, RSA_MESSAGE, RSA_OWN)
+archive, archive_all = OWN_EPOCHS.archive, OWN_EPOCHS.archive_all
+# Epochs of a device that are kept: the last, and the one before it, because a deposit that was deferred may arrive after later
+# ones.
 KEPT = 2
-# A contact without an RSA key is looked up again before each attempt to send: if the directory said so longer ago than this,
-# seconds.
-RECHECK_AGE = 0
 
 
 class OpenedEpoch(Private, frozen=True):
@@ -108,9 +102,9 @@ class Plan:
         )
         context = context_of(sender, recipient, epoch.rsa_key, epoch.number, transport.ciphertext)
         message_key = rsa.message_key(epoch.secret, self._key_size, *context)
-        associated = EPOCHS.associated_data(sender, recipient, header, content_key.common)
+        associated = OWN_EPOCHS.associated_data(sender, recipient, header, content_key.common)
         sealed = primitives.cbc_hmac_encrypt(message_key, encode_record(content_key), associated)
-        EPOCHS.keep(records, recipient.bucket, epoch)
+        OWN_EPOCHS.keep(records, recipient.bucket, epoch)
         return encode_record(Envelope(header, sealed))
 
 
@@ -118,16 +112,13 @@ def plan(records: IRecords, profile: Profile, choice: Chosen, recipient: Recipie
     """
     Find the epoch of the next message for a device, or begin one.
 
-    @raise NeedAccount: the device has no RSA key, as far as we know: ask the directory again.
-    @raise Refusal: C{suite-unavailable}: it has none. C{unknown-device}.
+    @raise Refusal: C{suite-unavailable}: the device has no RSA key, as far as we know. C{unknown-device}.
     """
     pair, sender, address = pair_of(profile, recipient.contact, device), own_address(profile), recipient.address(device)
     public = pair.device.rsa_key
     if public is None:
-        if abs(now - pair.contact.checked_at) > RECHECK_AGE:
-            raise NeedAccount(pair.contact.name)
         raise Refusal("suite-unavailable")
-    epoch = EPOCHS.current(records, address, now)
+    epoch = OWN_EPOCHS.current(records, address, now)
     if epoch is None or epoch.rsa_key != sha256(public):
         epoch = _new_epoch(records, profile, sender, address, public, now)
     counted = msgspec.structs.replace(epoch, counter=epoch.counter + 1)
@@ -145,7 +136,7 @@ def open_part(
     now: int,
 ) -> Opened:
     """
-    Open an own part. Nothing changes before it has proved itself, but the budget of secrets that are decrypted.
+    Open an own part. Nothing changes before the message is authentic, except the budget of decrypted secrets.
 
     @param sender: as the server says; the signature proves it.
     @raise AlreadyUsed: a message with this epoch and counter was opened before.
@@ -158,12 +149,12 @@ def open_part(
     pair = introduced_pair(records, profile, sender.account, sender.device, header.introduction, now)
     sender, recipient = evolve(sender, identity=pair.contact.identity), own_address(profile)
     context = context_of(sender, recipient, sha256(own.public), header.epoch, header.transport.ciphertext)
-    known = load(records, OpenedEpochs, TABLE, sender.bucket, OPENED)
+    known = load(records, OpenedEpochs, EPOCHS, sender.bucket, RSA_OPENED)
     if known is None or known.identity != sender.identity:
         known = OpenedEpochs(sender.identity)
     epoch = _find_epoch(records, own, pair, known, header, context, now)
     message_key = rsa.message_key(epoch.secret, header.key_size, *context)
-    associated = EPOCHS.associated_data(sender, recipient, envelope.header, common)
+    associated = OWN_EPOCHS.associated_data(sender, recipient, envelope.header, common)
     plaintext = primitives.cbc_hmac_decrypt(message_key, envelope.sealed, associated)
     if was_opened(records, sender, epoch.nonce, header.counter):
         raise AlreadyUsed("an epoch and counter that came before")
@@ -172,8 +163,8 @@ def open_part(
     contacts.put_judged(records, pair.contact, now)
     if epoch not in known.epochs:
         kept = (*known.epochs, epoch)[-KEPT:]
-        save(records, TABLE, sender.bucket, msgspec.structs.replace(known, epochs=kept), OPENED)
-    EPOCHS.note_received(records, sender, epoch.nonce, header.counter, now)
+        save(records, EPOCHS, sender.bucket, msgspec.structs.replace(known, epochs=kept), RSA_OPENED)
+    OWN_EPOCHS.note_received(records, sender, epoch.nonce, header.counter, now)
     return Opened(conversation, pair.contact, sender.device, content_key, header.counter == 1, RSA)
 
 
@@ -192,11 +183,11 @@ def _new_epoch(
 ) -> Epoch:
     """An epoch for a device, without a message so far; nothing is saved."""
     # The clock is above whatever a state used up that was put back since, though nobody may know of it.
-    number = max(EPOCHS.next_number(records, recipient), now)
+    number = max(OWN_EPOCHS.next_number(records, recipient), now)
     secret, ciphertext = rsa.wrap(public)
     rsa_key = sha256(public)
     signature = profile.device_key.sign(RSA_TRANSPORT, *context_of(sender, recipient, rsa_key, number, ciphertext))
-    epoch = EPOCHS.new(records, recipient, sha256(ciphertext), number, now)
+    epoch = OWN_EPOCHS.new(records, recipient, sha256(ciphertext), number, now)
     return msgspec.structs.replace(epoch, secret=secret, transport=Transport(ciphertext, signature), rsa_key=rsa_key)
 
 
@@ -210,8 +201,8 @@ def _find_epoch(
     now: int,
 ) -> OpenedEpoch:
     """
-    The epoch of a message: one that was opened before, or else a new one, which must be above these. A ciphertext that holds no
-    secret is one that opens nothing.
+    The epoch of a message: one that was opened before, or else a new one, which must be above these. An invalid ciphertext
+    yields a random secret, under which nothing opens.
     """
     nonce = sha256(header.transport.ciphertext)
     for epoch in known.epochs:

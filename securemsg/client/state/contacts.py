@@ -281,6 +281,6 @@ def _read(profile: Profile, record: AccountRecord) -> DeviceList:
         raise Refusal("bad-device-list", "of another account or server")
     if len(listing.previous) != (DIGEST_SIZE if listing.version > 1 else 0):
         raise Refusal("bad-device-list", "a list that follows none")
-    if not all(keys.are_device_keys(*row.keys[1:], row.rsa_key) for row in listing.devices):
+    if not all(keys.are_device_keys(row.signing_key, row.agreement_key, row.rsa_key) for row in listing.devices):
         raise Refusal("bad-device-list", "an invalid key")
     return listing

@@ -82,14 +82,14 @@ def apply(records: IRecords, content: Content) -> bool:
     match content.kind:
         case Kind.MEMBERS:
             answer = decode_record(Members, content.body)
-            state = _put_out(state, answer.code) if answer.code else _let_in(state, tuple(answer.names))
+            state = _refused(state, answer.code) if answer.code else _let_in(state, tuple(answer.names))
         case Kind.ENTERED | Kind.LEFT if state.members:
             name = decode_record(Person, content.body).name
             others = tuple(other for other in state.members if other != name)
             state = replace(state, members=(*others, name) if content.kind == Kind.ENTERED else others)
         case Kind.REFUSED:
             refused = decode_record(RefusedLine, content.body)
-            state = _put_out(state, refused.code)
+            state = _refused(state, refused.code)
             has_failed = _mark_failed(records, refused)
     if state != before:
         save_lobby(records, state)
@@ -103,7 +103,7 @@ def _let_in(state: LobbyState, members: tuple[str, ...]) -> LobbyState:
     return replace(state, presence=Presence.IN, code="", members=members)
 
 
-def _put_out(state: LobbyState, code: str) -> LobbyState:
+def _refused(state: LobbyState, code: str) -> LobbyState:
     """We were refused; whoever is in it stays there when there were too many messages."""
     if state.presence is Presence.OUT or (state.presence is Presence.IN and code not in OUTSIDE):
         return state

@@ -32,7 +32,7 @@ def load_rsa_key(records: IRecords) -> RsaKey | None:
 
 
 def save_rsa_key(records: IRecords, key: RsaKey) -> None:
-    """Keep our RSA key, and never another after it: contacts know this one."""
+    """Save our RSA key, unless there is one: contacts know that one."""
     if load_rsa_key(records) is None:
         save(records, TABLE, BUCKET, StoredRsaKey(key.private, key.public))
 

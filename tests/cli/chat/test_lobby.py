@@ -39,7 +39,7 @@ class LobbyChatCase(ChatCase):
         relay = Relay(self.is_open, self.place.now, self.place.clock.seconds)
         store = self.server.context.store
         self.contact = Autoresponder(
-            store, Immediate(lambda question: None), self.place.now, self.server.connection.nudge, relay=relay.take
+            store, Immediate(lambda question: None), self.place.now, self.server.connection.nudge, relay=relay.handle
         )
         self.chat = self.talk(self.ada, LOBBY_NAME)
 

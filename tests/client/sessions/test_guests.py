@@ -529,7 +529,7 @@ class AttackTests(GuestCase):
         _, content_key = suites.make_common(b"text", psk.KEY_SIZE)
         raw = encode_record(header)
         key = psk.message_key(KEY, sender, recipient, header.nonce, header.epoch)
-        associated = psk.EPOCHS.associated_data(sender, recipient, raw, content_key.common)
+        associated = psk.OWN_EPOCHS.associated_data(sender, recipient, raw, content_key.common)
         sealed = primitives.a128cbc_hs256_encrypt(key, encode_record(content_key), associated)
         return encode_record(Envelope(raw, sealed)), content_key.common
 

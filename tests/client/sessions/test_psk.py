@@ -163,7 +163,7 @@ class SealingTests(EpochCase):
                 sealed = seal_with_file(records, KEY, own, peer, content_key, introduction=introduction)
                 headers.append(decode_record(KeyHeader, decode_record(Envelope, sealed).header))
                 if peer is before:
-                    psk.EPOCHS.note_received(records, before, bytes(32), len(headers), NOW)
+                    psk.OWN_EPOCHS.note_received(records, before, bytes(32), len(headers), NOW)
         first, second, third = headers
         self.assertEqual((second.nonce, second.introduction), (first.nonce, None))
         self.assertNotEqual(third.nonce, second.nonce)
@@ -446,7 +446,7 @@ class AttackTests(EpochCase):
             with self.bob.store.writing() as records:
                 opened = psk.decipher(records, KEY, sender, own, header, envelope, content_key.common)
                 self.assertEqual(opened, content_key)
-                psk.EPOCHS.note_received(records, sender, header.nonce, header.counter, NOW)
+                psk.OWN_EPOCHS.note_received(records, sender, header.nonce, header.counter, NOW)
                 arguments = (records, KEY, sender, own, header, envelope, content_key.common)
                 self.assertRaises(AlreadyUsed, psk.decipher, *arguments)
 

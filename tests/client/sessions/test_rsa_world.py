@@ -253,6 +253,17 @@ class KeyTests(WorldCase):
         self.assertEqual(self.waiting(sent), ("accepted", ""))
         self.assertEqual(self.alice.codes(), [])
 
+    def test_checked_each_time(self) -> None:
+        """
+        Whether there is a key by now is asked before each attempt, and said only then: also in the second in which the list
+        was fetched without it.
+        """
+        self.alice.send("bob", "before")
+        pin_suite(self.alice, "bob")
+        have_rsa_key(self.bob, RSA_KEY)
+        sent = self.alice.send("bob", "hi")
+        self.assertEqual(self.waiting(sent), ("accepted", ""))
+
     def test_published_at_login(self) -> None:
         """A key that was made while nobody was connected is published with the next login."""
         have_rsa_key(self.bob, RSA_KEY)
