@@ -17,7 +17,7 @@ from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, QuicConnection
-from aioquic.quic.packet import QuicFrameType, QuicProtocolVersion
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicProtocolVersion
 from aioquic.tls import Group
 from OpenSSL import crypto
 
@@ -25,8 +25,14 @@ from securemsg.protocol.auth import ALPN
 
 # The one stream: the client's first (RFC 9000 2.1).
 STREAM = 0
-# Bytes that the other end may send before we have taken them.
+# Bytes that the other end may send before we have taken them: once it has logged in, and to a server before that: the largest
+# frame of a registration, and room for those before it.
 WINDOW = 256 * 1024
+FIRST_WINDOW = 32 * 1024
+# What an end may leave out in between, of the bytes of all streams, and a client of those of the handshake that it has sent
+# ahead. Every gap is looked at with every frame; a window in which every other packet is lost has fewer.
+MAX_GAPS = 128
+MAX_HANDSHAKE = 16 * 1024
 # So short that it fits into every path (RFC 9000 14.1), headers included.
 ID_SIZE = 8
 RESET_TOKEN_SIZE = 16
@@ -54,7 +60,7 @@ def _configuration(is_client: bool) -> QuicConfiguration:
         connection_id_length=ID_SIZE,
         idle_timeout=IDLE_TIME,
         max_data=NO_LIMIT,
-        max_stream_data=WINDOW,
+        max_stream_data=WINDOW if is_client else FIRST_WINDOW,
         supported_versions=[QuicProtocolVersion.VERSION_1],
     )
 
@@ -89,6 +95,7 @@ class QuicState(QuicConnection):
     C{aioquic}'s connection with one stream, a window that does not grow, and reset tokens that outlive the process.
 
     @ivar taken: bytes of the stream that our end has taken.
+    @ivar window: see L{WINDOW}.
     """
 
     taken = 0
@@ -107,6 +114,7 @@ class QuicState(QuicConnection):
         @param ids: C{original_destination_connection_id} and C{retry_source_connection_id} at a server.
         """
         super().__init__(configuration=configuration, **ids)
+        self.window = configuration.max_stream_data
         self._same = same
         self._reset_token = reset_token
         self._local_max_streams_uni.value = self._local_max_streams_uni.sent = 0
@@ -156,6 +164,15 @@ class QuicState(QuicConnection):
         schedule = self.tls.key_schedule
         return "" if schedule is None else f"TLS_{schedule.cipher_suite.name}"
 
+    def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
+        """Take in a datagram, and close the connection if its other end makes us hold too much."""
+        super().receive_datagram(data, addr, now)
+        handshake = [stream.receiver for stream in self._crypto_streams.values()]
+        receivers = [*handshake, *(stream.receiver for stream in self._streams.values())]
+        is_patchy = sum(len(receiver._ranges) for receiver in receivers) > MAX_GAPS
+        if is_patchy or (not self._is_client and any(len(receiver._buffer) > MAX_HANDSHAKE for receiver in handshake)):
+            self.close(QuicErrorCode.INTERNAL_ERROR, reason_phrase="too much out of order")
+
     def is_reset(self, datagram: bytes) -> bool:
         """Whether a datagram says that the server knows nothing of this connection any more (RFC 9000 10.3.1)."""
         if self._same is None:
@@ -181,8 +198,8 @@ class QuicState(QuicConnection):
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
         """Let the other end send as much as we have taken, and a window more; C{aioquic}'s grows with what came."""
-        if stream.max_stream_data_local and self.taken + WINDOW - stream.max_stream_data_local >= WINDOW // 2:
-            stream.max_stream_data_local = self.taken + WINDOW
+        if stream.max_stream_data_local and self.taken + self.window - stream.max_stream_data_local >= self.window // 2:
+            stream.max_stream_data_local = self.taken + self.window
         if stream.max_stream_data_local_sent != stream.max_stream_data_local:
             frame = builder.start_frame(
                 QuicFrameType.MAX_STREAM_DATA,

@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.python.failure import Failure
 
 from securemsg.net.link import LinkInfo, Wire
-from securemsg.net.quic import GROUP, STREAM, Address, QuicState
+from securemsg.net.quic import GROUP, STREAM, WINDOW, Address, QuicState
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.tls import Spki
 from securemsg.protocol.auth import ALPN, Binding
+from securemsg.protocol.states import Phase
 
 # Bytes that wait to be sent, or acknowledged, above which the writer is asked to wait.
 BUFFER_SIZE = 64 * 1024
@@ -164,6 +165,8 @@ class QuicWire:
             data = self._waiting.popleft()
             self.state.taken += len(data)
             self._protocol.dataReceived(data)
+            if self._protocol is not None and self._protocol.connection.phase is Phase.READY:
+                self.state.window = WINDOW
 
     def _watch_buffer(self) -> None:
         """Tell the producer when too much waits, and when that is over."""

@@ -315,10 +315,10 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("if epoch.counter >= MAX_MESSAGES or", "if", "SealingTests::test_new_epoch_by_count"),
         (" or abs(now - epoch.began_at) >= LIFE", "", "SealingTests::test_new_epoch_by_time"),
-        ("if epoch is None or epoch.over or", "if epoch is None or", "SealingTests::test_new_epoch_for_a_reset"),
+        ("if epoch is None or epoch.is_over or", "if epoch is None or", "SealingTests::test_new_epoch_for_a_reset"),
         (
-            "epoch.over or epoch.identity != recipient.identity",
-            "epoch.over",
+            "epoch.is_over or epoch.identity != recipient.identity",
+            "epoch.is_over",
             "SealingTests::test_new_epoch_for_another_identity",
         ),
         ("version, *sender.parts, *recipient", "version, *recipient", "AttackTests::test_each_item"),
@@ -326,7 +326,7 @@ GUARDS: tuple[Guard, ...] = (
         ("*recipient.parts, header, common)", "*recipient.parts, common)", "AttackTests::test_each_item"),
         ("*recipient.parts, header, common)", "*recipient.parts, header)", "AttackTests::test_each_item"),
         (
-            "replace(epoch, has_replied=False, over=True)",
+            "replace(epoch, has_replied=False, is_over=True)",
             "replace(epoch, has_replied=False)",
             "SealingTests::test_restored_state",
         ),

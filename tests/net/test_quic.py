@@ -14,11 +14,23 @@ import pytest
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # as in securemsg.net.udp
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
+from aioquic.quic.rangeset import RangeSet
+from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.net.link import is_post_quantum
-from securemsg.net.quic import ID_SIZE, IDLE_TIME, Address, QuicState, client_configuration
-from securemsg.net.quicwire import KEEP_ALIVE
+from securemsg.net.quic import (
+    FIRST_WINDOW,
+    ID_SIZE,
+    IDLE_TIME,
+    MAX_GAPS,
+    MAX_HANDSHAKE,
+    Address,
+    QuicState,
+    client_configuration,
+)
+from securemsg.net.quicwire import KEEP_ALIVE, QuicWire
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
 from securemsg.net.udp import HANDSHAKE_SHARE, LONGEST_RESET, SMALLEST_FIRST, SMALLEST_RESET
@@ -293,6 +305,73 @@ class PathTests(QuicCase):
     def log_in(self) -> None:
         """The messages of the login, over whatever network there is."""
         log_in(self.pair.server.peer, self.pair.client.peer, lambda: self.network.advance(3))
+
+
+class HoleTests(QuicCase):
+    """A stranger that sends bytes out of order, with holes in between."""
+
+    def send_pieces(self, wire: QuicWire, stream: QuicStream, size: int, pieces: list[range]) -> None:
+        """Send these parts of so many bytes, and nothing of the others."""
+        state = wire.state
+        stream.sender.write(bytes(size))
+        stream.sender._pending = RangeSet(pieces)
+        # It waits for nobody.
+        state._loss._cc.congestion_window = size * 100
+        clock = self.network.clock
+        for _ in range(50):
+            for data, _ in state.datagrams_to_send(clock.seconds()):
+                self.network.send(ELSEWHERE, data, SERVER)
+            self.network.advance(0.1)
+
+    def test_stream(self) -> None:
+        """Many holes in the stream end the connection, before they cost much."""
+        _, wire, _ = self.pair.connect(ELSEWHERE)
+        self.network.settle()
+        self.assertEqual(len(self.pair.listener), 2)
+        self.pair.network.hosts.pop(ELSEWHERE)
+        wire.write(b"")
+        stream = wire.state._get_or_create_stream_for_send(0)
+        self.send_pieces(wire, stream, 4 * MAX_GAPS, [range(at, at + 1) for at in range(1, 4 * MAX_GAPS, 2)])
+        self.assertEqual(len(self.pair.listener), 1)
+        self.assertEqual(self.pair.ends[-1].peer.codes, ["lost"])
+
+    def test_few_holes(self) -> None:
+        """As many as a bad network makes do not."""
+        _, wire, _ = self.pair.connect(ELSEWHERE)
+        self.network.settle()
+        self.pair.network.hosts.pop(ELSEWHERE)
+        wire.write(b"")
+        stream = wire.state._get_or_create_stream_for_send(0)
+        self.send_pieces(wire, stream, 2 * MAX_GAPS, [range(at, at + 1) for at in range(1, 2 * MAX_GAPS, 2)])
+        self.assertEqual(len(self.pair.listener), 2)
+
+    def test_handshake(self) -> None:
+        """Nor may the handshake have many."""
+        wire = self.begin()
+        stream = wire.state._crypto_streams[Epoch.INITIAL]
+        self.send_pieces(wire, stream, 8 * MAX_GAPS, [range(at, at + 1) for at in range(600, 8 * MAX_GAPS, 2)])
+        self.assertEqual(len(self.pair.listener), 1)
+
+    def test_handshake_ahead(self) -> None:
+        """Nor may much of it come before its beginning."""
+        wire = self.begin()
+        stream = wire.state._crypto_streams[Epoch.INITIAL]
+        self.send_pieces(wire, stream, 2 * MAX_HANDSHAKE, [range(600, 2 * MAX_HANDSHAKE)])
+        self.assertEqual(len(self.pair.listener), 1)
+
+    def begin(self) -> QuicWire:
+        """A client whose handshake the server has begun to read."""
+        _, wire, _ = self.pair.connect(ELSEWHERE)
+        self.network.tap = lambda datagram: [] if len(self.pair.listener) > 1 else [datagram]
+        self.network.settle()
+        self.network.tap = lambda datagram: [datagram]
+        self.network.hosts.pop(ELSEWHERE)
+        self.assertEqual(len(self.pair.listener), 2)
+        return wire
+
+    def test_first_window(self) -> None:
+        """Before its login a client may send a little."""
+        self.assertEqual(self.pair.wire.state._remote_max_stream_data_bidi_remote, FIRST_WINDOW)
 
 
 class ResetTests(QuicCase):
